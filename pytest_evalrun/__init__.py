@@ -1,0 +1,3 @@
+"""Model evaluation as tests: every model x dataset pair is a pytest item."""
+
+from __future__ import annotations

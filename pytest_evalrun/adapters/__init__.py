@@ -1,0 +1,3 @@
+"""One module a kind of model."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""One module a kind of data."""
+
+from __future__ import annotations

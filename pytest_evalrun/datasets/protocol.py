@@ -1,0 +1,63 @@
+"""What a kind of data must be able to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One unit of input. ``index`` is its place in the dataset, from 0; ``id`` never changes.
+
+    ``input`` is a :class:`~pathlib.Path` (``files``, one suffix), a dict ``{suffix: Path}`` (``files``, several),
+    a dict ``{column: value}``, or the bare value where ``inputs`` names a single column.
+    """
+
+    index: int
+    id: str
+    input: Any
+    reference: Any = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a dataset is, by content: digests of its inputs and of its references, and how many samples it has.
+
+    ``inputs_files`` is the number of files behind ``inputs`` (1 for a table).
+    """
+
+    inputs: str
+    references: str
+    count: int
+
+
+class Hashes(Protocol):
+    """Content hashes made cheap by a cache; see :class:`pytest_evalrun.rundir.hashes.HashCache`."""
+
+    def file(self, path: Path) -> str:
+        """sha256 of one file, in hex."""
+
+    def tree(self, root: Path, names: Iterable[str]) -> str:
+        """One digest over the names (relative to root) and contents of many files; order does not matter."""
+
+    def derived(self, path: Path, kind: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What ``compute`` says of the content of ``path``, remembered until the file changes. Builtins only."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """The samples of one dataset, streamed: memory must not grow with their number."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples in the order of the dataset, with their references."""
+
+    def identity(self, hashes: Hashes) -> Identity:
+        """Digests of inputs and references apart, so that new labels do not mean new inference.
+
+        Raises PairError for an empty dataset, a missing label, two samples with one id.
+        """

@@ -1,0 +1,30 @@
+"""What can go wrong, by who is to blame.
+
+EvalrunError
+├── ConfigError    the user's suite, option or file: a usage error of pytest, nothing runs
+│   └── RunBusy    another session lives on the run directory
+├── PairError      this pair cannot be evaluated: ERROR of its item, the others go on
+└── SampleError    one sample cannot be read or predicted: recorded as a failed sample
+"""
+
+from __future__ import annotations
+
+
+class EvalrunError(Exception):
+    """The root of everything this project raises on purpose."""
+
+
+class ConfigError(EvalrunError):
+    """The user's mistake; the message names file, line, key, value found and values accepted."""
+
+
+class RunBusy(ConfigError):
+    """A live session holds the run directory; the message names its PID and host."""
+
+
+class PairError(EvalrunError):
+    """One pair cannot be evaluated; retrying in this session would not help."""
+
+
+class SampleError(EvalrunError):
+    """One sample cannot be read or predicted; the rest of its batch can."""

@@ -1,0 +1,3 @@
+"""One module a family of metrics."""
+
+from __future__ import annotations

@@ -1,0 +1,43 @@
+"""What a metric must be able to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A named number with its 95 % interval, the number of samples behind it, and which way is better."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+    better: Better
+    table: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        values = {"value": self.value, "n": self.n, "low": self.low, "high": self.high, "better": self.better}
+        return values if self.table is None else values | {"table": self.table}
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Fed chunk by chunk, so that images never lie in memory together; one object a scoring."""
+
+    better: Better
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> Sequence[float | None]:
+        """Per-sample scores of a chunk, None where a sample has no score of its own.
+
+        Raises PairError where the metric does not fit the predictions, naming metric, value found, values accepted.
+        """
+
+    def result(self) -> MetricValue:
+        """The value over all that was fed."""

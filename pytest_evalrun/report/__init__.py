@@ -1,0 +1,3 @@
+"""From results to tables and summaries."""
+
+from __future__ import annotations

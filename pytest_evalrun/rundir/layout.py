@@ -1,0 +1,169 @@
+"""Every path of a work directory and of a run, as a property; nobody else joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_evalrun.suite.pairs import PairKey
+
+
+@dataclass(frozen=True)
+class WorkDir:
+    """The directory above the runs: what outlives each of them."""
+
+    root: Path
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.jsonl"
+
+    @property
+    def hashes(self) -> Path:
+        return self.root / "hashes.db"
+
+    @property
+    def latest(self) -> Path:
+        return self.root / "latest"
+
+    @property
+    def gitignore(self) -> Path:
+        return self.root / ".gitignore"
+
+    def run(self, name: str) -> RunPaths:
+        return RunPaths(self.root / name)
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """A run directory: everything that one evaluation produced, and all that is needed to carry on."""
+
+    root: Path
+
+    @property
+    def run_json(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def task_list(self) -> Path:
+        return self.root / ".task_list"
+
+    @property
+    def main_pid(self) -> Path:
+        return self.root / ".main_pid"
+
+    @property
+    def running_pids(self) -> Path:
+        return self.root / ".running_pids"
+
+    @property
+    def failed_tasks(self) -> Path:
+        return self.root / "failed_tasks.txt"
+
+    @property
+    def main_log(self) -> Path:
+        return self.root / "task_run.log"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def session_lock(self) -> Path:
+        return self.root / "session.lock"
+
+    @property
+    def members_lock(self) -> Path:
+        return self.root / "members.lock"
+
+    @property
+    def session_json(self) -> Path:
+        return self.root / "session.json"
+
+    @property
+    def processes_dir(self) -> Path:
+        return self.root / "processes"
+
+    @property
+    def configs(self) -> Path:
+        return self.root / "configs"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary"
+
+    def worker_events(self, worker: str) -> Path:
+        return self.root / "events" / f"{worker}.jsonl"
+
+    def processes(self, worker: str) -> Path:
+        return self.processes_dir / f"{worker}.jsonl"
+
+    def pair(self, key: PairKey) -> PairPaths:
+        return PairPaths(self.root, key)
+
+
+@dataclass(frozen=True)
+class PairPaths:
+    """The files of one pair in a run."""
+
+    run: Path
+    key: PairKey
+
+    @cached_property
+    def _place(self) -> str:
+        return f"{self.key.suite}/{self.key.task}/{self.key.dataset}"
+
+    @property
+    def state(self) -> Path:
+        return self.run / f"state/{self._place}.state"
+
+    @property
+    def marker(self) -> Path:
+        return self.run / f"state/{self._place}.complete.state"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / f"state/{self.key.suite}/{self.key.task}/.{self.key.dataset}.lock"
+
+    @property
+    def infer_log(self) -> Path:
+        return self.run / f"logs/infer/{self._place}.log"
+
+    @property
+    def eval_log(self) -> Path:
+        return self.run / f"logs/eval/{self._place}.log"
+
+    @property
+    def predictions(self) -> Path:
+        return self.run / f"predictions/{self._place}.jsonl"
+
+    @property
+    def fingerprint(self) -> Path:
+        return self.run / f"predictions/{self._place}.fingerprint.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.run / f"predictions/{self._place}.scores.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        return self.run / f"outputs/{self._place}"
+
+    @property
+    def result(self) -> Path:
+        return self.run / f"results/{self._place}.json"
+
+    def test_result(self, test: str) -> Path:
+        """Where a user's own test function leaves what it recorded."""
+        return self.run / f"results/{self._place}/{test}.json"

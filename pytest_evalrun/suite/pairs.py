@@ -1,0 +1,86 @@
+"""The words of a suite as data: layers of settings, tasks, datasets, pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.suite.names import safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.suite.settings import Settings
+
+
+class PairKey(NamedTuple):
+    """Safe names of a pair: what its files in a run directory are called."""
+
+    suite: str
+    task: str
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of settings: what it says, and where it says so.
+
+    ``values`` holds only builtins (what JSON knows), with ``${SECRET}`` names unexpanded.
+    """
+
+    kind: str
+    source: str
+    values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model with its datasets. ``path`` is the absolute path of the model's file or directory, if it has one."""
+
+    name: str
+    path: str | None
+    directory: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with, usually, references. ``path`` is the absolute path of the file or directory that holds them."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model x one dataset: one pytest item. Layers are ordered lowest first and shared between pairs."""
+
+    suite: str
+    root: str
+    task: Task
+    dataset: Dataset
+    layers: tuple[Layer, ...]
+    tags: tuple[str, ...] = ()
+    skip: str | None = None
+
+    @property
+    def id(self) -> str:
+        """``task/dataset``, in the names that the user gave."""
+        return f"{self.task.name}/{self.dataset.name}"
+
+    @property
+    def full_id(self) -> str:
+        """``suite/task/dataset``: unique in a run."""
+        return f"{self.suite}/{self.id}"
+
+    @cached_property
+    def key(self) -> PairKey:
+        return PairKey(safe_name(self.suite), safe_name(self.task.name), safe_name(self.dataset.name))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """All layers resolved; late, because collecting 10,000 pairs must not pay for it."""
+        from pytest_evalrun.suite.settings import resolve
+
+        return resolve(self.layers)
