@@ -1,0 +1,37 @@
+# Every target sets up what it needs on a fresh machine, in ./.venv and nowhere else, and then does its job.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help evals test lint bench
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+help:
+	@echo "make evals   evaluate the sample suites; again: everything is reused"
+	@echo "make test    lint, types, tests with coverage, oldest and newest pytest"
+	@echo "make lint    ruff and mypy only"
+	@echo "make bench   the figures of the README, measured here"
+
+# The stamp is older than pyproject.toml where a dependency may have changed.
+$(READY): pyproject.toml .ci/setup
+	.ci/setup
+
+evals: $(READY)
+	$(BIN)/pytest evals/ -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+	$(BIN)/tox -q
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,204 @@
+"""The rules of the house, as CONTRIBUTING.md states them: who may import whom, how long, and what never."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pytest_evalrun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOUSE = Path(pytest_evalrun.__file__).parent
+NAME = "pytest_evalrun"
+LONGEST = 400
+LONGEST_FUNCTION = 45
+
+UPPER = frozenset({"plugin", "options", "collect", "fixtures", "pair_module", "session", "scheduling", "cli"})
+PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
+DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
+
+# What a room of the lower floor may import besides itself: rooms, modules of rooms, or single words of modules.
+MAY_IMPORT = {
+    "": frozenset[str](),
+    "errors": frozenset[str](),
+    "suite": frozenset({"errors", "adapters.NAMES", "datasets.NAMES", "metrics.names", "metrics.is_known"}),
+    "adapters": DATA,
+    "datasets": DATA,
+    "metrics": DATA,
+    "rundir": frozenset({"suite", "errors"}),
+    "report": frozenset({"rundir", "suite", "metrics", "errors"}),
+    "evaluation": frozenset({"rundir", "suite", "metrics", "adapters", "datasets", "errors"}),
+}
+UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})
+UNSAFE_CALLS = frozenset({"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "os.system", "os.popen"})
+UNSAFE_ARGUMENTS = frozenset({"shell", "allow_pickle"})
+
+
+def problems(house: Path) -> list[str]:
+    """Every breach of the rules below a package directory, as ``module:line: what``."""
+    return [
+        f"{file.relative_to(house)}:{what}" for file in sorted(house.rglob("*.py")) for what in breaches(house, file)
+    ]
+
+
+def breaches(house: Path, file: Path) -> Iterator[str]:
+    module = module_name(house, file)
+    text = file.read_text(encoding="utf-8")
+    if (length := text.count("\n")) > LONGEST:
+        yield f"{length}: longer than {LONGEST} lines"
+    for node in ast.walk(ast.parse(text)):
+        yield from unsafe(node)
+        yield from too_long(node)
+        for target in imported(node, module, package=file.name == "__init__.py"):
+            if reason := forbidden(module, target):
+                yield f"{node.lineno}: {reason}"
+
+
+def module_name(house: Path, file: Path) -> str:
+    """``suite.names`` for ``suite/names.py``; the package itself is the empty name."""
+    parts = file.relative_to(house).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(node: ast.AST, module: str, *, package: bool) -> list[str]:
+    """The absolute names that a statement imports, wherever it stands: functions and TYPE_CHECKING count too."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = absolute(node, module, package=package)
+        return [f"{base}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Call) and called(node) in {"importlib.import_module", "import_module", "__import__"}:
+        return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    return []
+
+
+def absolute(node: ast.ImportFrom, module: str, *, package: bool) -> str:
+    if not node.level:
+        return node.module or ""
+    here = [NAME, *filter(None, module.split("."))]
+    up = node.level - 1 if package else node.level
+    return ".".join([*here[: len(here) - up], *filter(None, [node.module])])
+
+
+def forbidden(module: str, target: str) -> str | None:
+    """Why a module may not import a name, or None where it may."""
+    first, _, rest = target.partition(".")
+    if first in UNSAFE_MODULES:
+        return f"{first} is never used: it runs what it reads"
+    room = module.partition(".")[0]
+    if room in UPPER:
+        return None
+    if room not in MAY_IMPORT:
+        return f"{room} is no room of the house: give it its line in MAY_IMPORT and in CONTRIBUTING.md"
+    if first in PYTEST:
+        return f"the lower floor never imports {first}"
+    if first != NAME or may_import(room, rest):
+        return None
+    return f"{room or NAME} may not import {rest or NAME}"
+
+
+def may_import(room: str, name: str) -> bool:
+    allowed = MAY_IMPORT[room] | ({room} if room else set())
+    return any(name == word or name.startswith(f"{word}.") for word in allowed)
+
+
+def unsafe(node: ast.AST) -> Iterator[str]:
+    if not isinstance(node, ast.Call):
+        return
+    if (name := called(node)) in UNSAFE_CALLS:
+        yield f"{node.lineno}: {name} is never called"
+    for keyword in node.keywords:
+        if keyword.arg in UNSAFE_ARGUMENTS and not (
+            isinstance(keyword.value, ast.Constant) and not keyword.value.value
+        ):
+            yield f"{node.lineno}: {keyword.arg}= is never given"
+
+
+def too_long(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        if length > LONGEST_FUNCTION:
+            yield f"{node.lineno}: {node.name} is longer than {LONGEST_FUNCTION} lines"
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func) if isinstance(node.func, ast.Name | ast.Attribute) else ""
+
+
+def test_house_keeps_its_rules() -> None:
+    """No module imports upwards or sideways, is longer than a module may be, or does what is never done."""
+    assert problems(HOUSE) == []
+
+
+def test_upper_floor_is_named() -> None:
+    """A module at the top of the package is either of the upper floor by name, or a lower one: never undecided."""
+    modules = {file.stem for file in HOUSE.glob("*.py")} - {"__init__"}
+    assert modules <= UPPER | MAY_IMPORT.keys()
+
+
+def test_types_are_shipped() -> None:
+    """The package says to type checkers that its annotations count."""
+    assert (HOUSE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "complaint"),
+    [
+        pytest.param("suite/a.py", "import pytest", "2: the lower floor never imports pytest", id="pytest"),
+        pytest.param("rundir/a.py", "from _pytest.config import Config", "never imports _pytest", id="inner pytest"),
+        pytest.param("report/a.py", "from xdist.dsession import DSession", "never imports xdist", id="xdist"),
+        pytest.param("errors.py", "def f():\n    import pytest", "3: the lower floor", id="in a function"),
+        pytest.param("suite/a.py", "if TYPE_CHECKING:\n    import pytest", "3: the lower floor", id="for types only"),
+        pytest.param("suite/a.py", "importlib.import_module('pytest')", "never imports pytest", id="by name"),
+        pytest.param("suite/a.py", f"from {NAME}.plugin import x", "suite may not import plugin.x", id="upper floor"),
+        pytest.param("evaluation/a.py", f"from {NAME} import session", "may not import session", id="upper module"),
+        pytest.param("evaluation/a.py", f"import {NAME}.cli", "evaluation may not import cli", id="plain import"),
+        pytest.param("evaluation/a.py", "from ..report import summary", "may not import report", id="relative"),
+        pytest.param("evaluation/__init__.py", "from .. import cli", "may not import cli", id="relative in package"),
+        pytest.param("suite/a.py", f"from {NAME}.rundir import layout", "suite may not import rundir", id="upwards"),
+        pytest.param("suite/a.py", f"from {NAME}.metrics import text", "may not import metrics.text", id="not names"),
+        pytest.param("metrics/a.py", f"from {NAME}.adapters import x", "may not import adapters.x", id="sideways"),
+        pytest.param("__init__.py", f"from {NAME}.plugin import x", "may not import plugin.x", id="the package"),
+        pytest.param("attic/a.py", "import os", "attic is no room of the house", id="unknown room"),
+        pytest.param("cli.py", "import pickle", "pickle is never used", id="pickle"),
+        pytest.param("cli.py", "from cloudpickle import dumps", "cloudpickle is never used", id="cloudpickle"),
+        pytest.param("cli.py", "yaml.load(text, Loader)", "yaml.load is never called", id="yaml.load"),
+        pytest.param("cli.py", "subprocess.run(line, shell=True)", "shell= is never given", id="shell"),
+        pytest.param("cli.py", "np.load(file, allow_pickle=yes)", "allow_pickle= is never given", id="numpy pickle"),
+        pytest.param("cli.py", "def f():\n" + " x\n" * LONGEST_FUNCTION, "f is longer than 45 lines", id="function"),
+        pytest.param("cli.py", "\n" * LONGEST, "longer than 400 lines", id="long"),
+    ],
+)
+def test_breach_is_found(tmp_path: Path, file: str, source: str, complaint: str) -> None:
+    """Each rule can fail, and names the module, the line and the rule."""
+    write(tmp_path / file, source)
+    found = problems(tmp_path)
+    assert found
+    assert all(line.startswith(f"{file}:") and complaint in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        pytest.param("plugin.py", f"import pytest\nfrom {NAME}.evaluation import x", id="the upper floor sees all"),
+        pytest.param("suite/a.py", f"from {NAME}.metrics import names", id="names of metrics"),
+        pytest.param("suite/a.py", f"from {NAME}.suite.pairs import Pair", id="own room"),
+        pytest.param("adapters/a.py", f"from {NAME}.datasets.protocol import Sample", id="protocol"),
+        pytest.param("evaluation/a.py", f"from {NAME}.rundir import durable", id="downwards"),
+        pytest.param("suite/a.py", "yaml.safe_load(text)\nsubprocess.run(words, shell=False)", id="safe calls"),
+    ],
+)
+def test_good_module_is_let_in(tmp_path: Path, file: str, source: str) -> None:
+    """What the rules allow is not complained about."""
+    write(tmp_path / file, source)
+    assert problems(tmp_path) == []
+
+
+def write(file: Path, source: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"from __future__ import annotations\n{source}\n")
