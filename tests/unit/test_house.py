@@ -18,7 +18,9 @@ NAME = "pytest_evalrun"
 LONGEST = 400
 LONGEST_FUNCTION = 45
 
-UPPER = frozenset({"plugin", "options", "collect", "fixtures", "pair_module", "session", "scheduling", "cli"})
+UPPER = frozenset(
+    {"plugin", "options", "switch", "launch", "collect", "fixtures", "pair_module", "session", "scheduling", "cli"}
+)
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
 DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
 
@@ -51,7 +53,7 @@ def breaches(house: Path, file: Path) -> Iterator[str]:
     text = file.read_text(encoding="utf-8")
     if (length := text.count("\n")) > LONGEST:
         yield f"{length}: longer than {LONGEST} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text, filename=str(file))):
         yield from unsafe(node)
         yield from too_long(node)
         for target in imported(node, module, package=file.name == "__init__.py"):
