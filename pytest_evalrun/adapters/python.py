@@ -1,0 +1,87 @@
+"""A model in Python: the user's class with ``predict``, or a function that takes a batch."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import EvalrunError, PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+
+
+class PythonAdapter:
+    """``Name(path, **params)`` where the task has a model file, else ``Name(**params)``, or a plain function.
+
+    A class has ``predict(batch)`` and, if it needs them, ``load()`` and ``close()``; a function is called as
+    ``predict(batch, **params)``.
+    """
+
+    def __init__(self, ref: str, root: str, path: str | None, params: Mapping[str, Any]) -> None:
+        self.ref = ref
+        self.root = root
+        self.path = path
+        self.params = params
+        self._model: Any = None
+        self._predict: Callable[[Sequence[Sample]], Sequence[Any]] | None = None
+
+    def load(self) -> None:
+        """Import, construct and load. Raises PairError with the user's own traceback as its cause."""
+        from pytest_evalrun.suite.objects import load_object
+
+        found = load_object(self.ref, self.root)
+        if inspect.isclass(found):
+            self._load_class(found)
+        elif callable(getattr(found, "predict", None)):
+            raise PairError(f"{self.ref} is an object; accepted: a class or a function, for each worker makes its own")
+        elif callable(found):
+            self._check_arguments(found, {"batch": ()})
+            self._predict = functools.partial(found, **self.params) if self.params else found
+        else:
+            raise PairError(f"{self.ref} is a {type(found).__name__}; accepted: a class with predict, or a function")
+
+    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        assert self._predict is not None, "load comes first"
+        return self._predict(batch)
+
+    def close(self) -> None:
+        model, self._model, self._predict = self._model, None, None
+        if callable(close := getattr(model, "close", None)):
+            close()
+
+    def _load_class(self, found: type) -> None:
+        if not callable(getattr(found, "predict", None)):
+            public = ", ".join(sorted(name for name in dir(found) if not name.startswith("_"))) or "nothing public"
+            raise PairError(f"{self.ref} has no method predict; it has: {public}")
+        arguments = {"path": Path(self.path)} if self.path else {}
+        self._check_arguments(found, arguments)
+        make = functools.partial(found, *arguments.values(), **self.params)
+        self._model = self._guarded("could not be made", make)
+        if callable(load := getattr(self._model, "load", None)):
+            self._guarded("could not be loaded", load)
+        self._predict = self._model.predict
+
+    def _check_arguments(self, found: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+        """Told before the call, so that a TypeError from inside the user's code is not mistaken for this."""
+        try:
+            signature = inspect.signature(found)
+        except (TypeError, ValueError):  # of compiled code
+            return
+        try:
+            signature.bind(*arguments.values(), **self.params)
+        except TypeError as error:
+            given = ", ".join([*arguments, *self.params]) or "nothing"
+            raise PairError(f"{self.ref}{signature} does not fit what it is given ({given}): {error}") from None
+
+    def _guarded(self, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except EvalrunError:
+            raise
+        except Exception as error:
+            raise PairError(f"{self.ref} {what}: {type(error).__name__}: {error}") from error

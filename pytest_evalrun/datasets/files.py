@@ -1,0 +1,135 @@
+"""Files in a directory: one file, or several of one stem, is a sample."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.datasets.labels import read_labels
+from pytest_evalrun.datasets.listing import find_match, list_files, relative_to
+from pytest_evalrun.datasets.protocol import Identity, Sample
+from pytest_evalrun.datasets.values import digest_of
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_evalrun.datasets.protocol import Hashes
+    from pytest_evalrun.suite.pairs import Dataset
+    from pytest_evalrun.suite.settings import Settings
+
+
+class FilesReader:
+    """Samples in the order of their ids: the file's relative path, or the stem where ``suffixes`` are given.
+
+    What grows with the dataset is one sorted list of names and, with ``labels``, one pointer a sample: the price
+    of an order that does not depend on the file system.
+    """
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        self.root = Path(dataset.path)
+        self.inputs = self.root / settings.in_subdir if settings.in_subdir else self.root
+        # The longest first: "_y.bin" must not be taken for ".bin".
+        self.suffixes = settings.suffixes
+        self._by_length = sorted(settings.suffixes, key=len, reverse=True)
+        self.labels = self.root / settings.labels if settings.labels else None
+        self.references = self.root / settings.references if settings.references else None
+        self.columns = (settings.reader.get("id"), settings.reader.get("label"))
+
+    def __iter__(self) -> Iterator[Sample]:
+        references = self._references()
+        for index, name in enumerate(self.ids):
+            yield Sample(index, name, self._input(name), references[index] if references else self._parallel(name))
+
+    def identity(self, hashes: Hashes) -> Identity:
+        """Digests over names and contents. Raises PairError where a sample lacks a file or its label."""
+        if not self.ids:
+            raise PairError(f"{self.inputs}: the dataset is empty: {self._nothing()}")
+        inputs = hashes.tree(self.inputs, self._input_names())
+        if self.suffixes:
+            inputs = digest_of(inputs, self.suffixes)
+        return Identity(inputs, self._identity_of_references(hashes, inputs), len(self.ids))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of all samples, sorted."""
+        names = list_files(self.inputs, self._leave_out())
+        if not self.suffixes:
+            return sorted(names)
+        stems = {stem for name in names if (stem := self._stem(name)) is not None}
+        return sorted(stems)
+
+    @cached_property
+    def _reference_names(self) -> list[str]:
+        if self.references is None:
+            return []
+        return sorted(list_files(self.references, frozenset()))
+
+    def _leave_out(self) -> frozenset[str]:
+        """What lies among the inputs and is none: labels and references."""
+        others = (self.labels, self.references)
+        return frozenset(name for other in others if other and (name := relative_to(other, self.inputs)))
+
+    def _stem(self, name: str) -> str | None:
+        for suffix in self._by_length:
+            if name.endswith(suffix):
+                return name[: -len(suffix)]
+        return None
+
+    def _input(self, name: str) -> Any:
+        if not self.suffixes:
+            return self.inputs / name
+        if len(self.suffixes) == 1:
+            return self.inputs / (name + self.suffixes[0])
+        return {suffix: self.inputs / (name + suffix) for suffix in self.suffixes}
+
+    def _input_names(self) -> Sequence[str]:
+        if not self.suffixes:
+            return self.ids
+        names = [name + suffix for name in self.ids for suffix in self.suffixes]
+        for name in names if len(self.suffixes) > 1 else ():
+            if not os.path.exists(self.inputs / name):  # noqa: PTH110 - 100,000 of them
+                raise PairError(f"{self.inputs}: {name} is missing; suffixes: {', '.join(self.suffixes)}")
+        return names
+
+    def _nothing(self) -> str:
+        if self.suffixes:
+            return f"no file ends in {' or '.join(self.suffixes)}"
+        return "it holds no file"
+
+    def _references(self) -> list[Any] | None:
+        return read_labels(self.labels, self.ids, self.columns) if self.labels else None
+
+    def _parallel(self, name: str) -> Path | None:
+        if self.references is None:
+            return None
+        return self.references / self._match(name)
+
+    def _match(self, name: str) -> str:
+        assert self.references is not None
+        match = find_match(self._reference_names, name, str(self.references))
+        if match is None:
+            raise PairError(f"{self.references}: label missing: no reference for the sample {name!r}")
+        return match
+
+    def _identity_of_references(self, hashes: Hashes, inputs: str) -> str:
+        if self.labels:
+            return self._identity_of_labels(hashes, self.labels, inputs)
+        if self.references:
+            return hashes.tree(self.references, [self._match(name) for name in self.ids])
+        return ""
+
+    def _identity_of_labels(self, hashes: Hashes, labels: Path, inputs: str) -> str:
+        """The check that no label is missing is remembered until the labels or the inputs change."""
+        if not labels.is_file():
+            raise PairError(f"{labels}: labels missing: there is no such file")
+
+        def check() -> dict[str, Any]:
+            self._references()
+            return {}
+
+        hashes.derived(labels, f"labels {digest_of(inputs, self.columns)}", check)
+        digest = hashes.file(labels)
+        return digest_of(digest, self.columns) if any(self.columns) else digest

@@ -1,0 +1,193 @@
+"""Tables: a row of a CSV file, or a line of a JSONL file, is a sample."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.datasets.protocol import Identity, Sample
+from pytest_evalrun.datasets.unique import Repeats
+from pytest_evalrun.datasets.values import parse_cell
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.datasets.protocol import Hashes
+    from pytest_evalrun.suite.pairs import Dataset
+    from pytest_evalrun.suite.settings import Settings
+
+    Row = Mapping[str, Any]
+
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
+class TableReader(ABC):
+    """What both kinds of tables share: which column is the id, which the reference, and which the input."""
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        self.path = Path(dataset.path)
+        self.id_column = settings.id_column
+        self.reference = settings.reference
+        self.inputs = settings.inputs
+        self._spoken_for = {self.id_column, self.reference}
+
+    @abstractmethod
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """Every row with the line that it ends on, from 1."""
+
+    @abstractmethod
+    def kind(self) -> list[Any]:
+        """What the identity depends on besides the file's content."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index, (line, row) in enumerate(self.rows()):
+            yield Sample(index, self._id(index, line, row), self._input(line, row), self._reference(line, row))
+
+    def identity(self, hashes: Hashes) -> Identity:
+        """Read once and remembered until the file changes. Raises PairError for a table that cannot be evaluated."""
+        kind = _encode([*self.kind(), self.id_column, self.reference, list(self.inputs)])
+        with _named(self.path):
+            found = hashes.derived(self.path, kind, self._measure)
+        return Identity(found["inputs"], found["references"], found["count"])
+
+    def _measure(self) -> dict[str, Any]:
+        inputs, references = hashlib.sha256(), hashlib.sha256()
+        repeats = Repeats(self.path.stat().st_size) if self.id_column is not None else None
+        count = 0
+        for sample in self:
+            count += 1
+            inputs.update(_encode([sample.id, sample.input]).encode() + b"\n")
+            references.update(_encode(sample.reference).encode() + b"\n")
+            if repeats:
+                repeats.add(sample.id)
+        if not count:
+            raise PairError(f"{self.path}: the dataset is empty; a {self.kind()[0]} dataset needs at least one row")
+        if repeats:
+            repeats.confirm(self._ids(), str(self.path))
+        digest = references.hexdigest() if self.reference is not None else ""
+        return {"inputs": inputs.hexdigest(), "references": digest, "count": count}
+
+    def _ids(self) -> Iterator[tuple[str, int]]:
+        return ((self._id(index, line, row), line) for index, (line, row) in enumerate(self.rows()))
+
+    def _id(self, index: int, line: int, row: Row) -> str:
+        if self.id_column is None:
+            return str(index)
+        value = self._cell(line, row, self.id_column, "id_column")
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise PairError(f"{self.path}:{line}: id_column {self.id_column!r} holds {value!r}; an id is a text or int")
+        return str(value)
+
+    def _input(self, line: int, row: Row) -> Any:
+        if len(self.inputs) == 1:
+            return self._value(self._cell(line, row, self.inputs[0], "inputs"))
+        if self.inputs:
+            return {name: self._value(self._cell(line, row, name, "inputs")) for name in self.inputs}
+        columns = {name: self._value(value) for name, value in row.items() if name not in self._spoken_for}
+        if not columns:
+            raise PairError(f"{self.path}:{line}: no column is left to be the input; columns: {', '.join(row)}")
+        return columns
+
+    def _reference(self, line: int, row: Row) -> Any:
+        if self.reference is None:
+            return None
+        value = self._value(self._cell(line, row, self.reference, "reference"))
+        if value is None or value == "":
+            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is empty")
+        return value
+
+    def _cell(self, line: int, row: Row, column: str, setting: str) -> Any:
+        try:
+            return row[column]
+        except KeyError:
+            raise PairError(
+                f"{self.path}:{line}: {setting}: no column {column!r}; columns: {', '.join(map(str, row))}"
+            ) from None
+
+    def _value(self, value: Any) -> Any:
+        """A cell as the model or the metric gets it."""
+        return value
+
+
+class CsvReader(TableReader):
+    """A CSV file with a header row; cells that spell numbers become numbers."""
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        super().__init__(dataset, settings)
+        self.delimiter = settings.reader.get("delimiter", "\t" if self.path.suffix == ".tsv" else ",")
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise PairError(f"dataset {dataset.name}: reader: delimiter is {self.delimiter!r}; accepted: one character")
+
+    def kind(self) -> list[Any]:
+        return ["csv", self.delimiter]
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        with _named(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.reader(file, delimiter=self.delimiter, strict=True)
+            try:
+                header = self._header(next(table, None))
+                for cells in table:
+                    if cells:
+                        yield table.line_num, self._row(table.line_num, header, cells)
+            except csv.Error as error:
+                raise PairError(f"{self.path}:{table.line_num}: not a row of CSV: {error}") from error
+
+    def _header(self, names: list[str] | None) -> list[str]:
+        if names is None:
+            raise PairError(f"{self.path}: the dataset is empty; a csv dataset starts with a header row")
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PairError(f"{self.path}:1: two columns are called {twice!r}")
+        for setting in ("id_column", "reference", "inputs"):
+            wanted = getattr(self, setting) or ()
+            for name in (wanted,) if isinstance(wanted, str) else wanted:
+                if name not in names:
+                    raise PairError(f"{self.path}:1: {setting}: no column {name!r}; columns: {', '.join(names)}")
+        return names
+
+    def _row(self, line: int, header: list[str], cells: list[str]) -> Row:
+        if len(cells) != len(header):
+            raise PairError(f"{self.path}:{line}: the row has {len(cells)} columns, the header {len(header)}")
+        return dict(zip(header, cells, strict=True))
+
+    def _value(self, value: str) -> Any:
+        return parse_cell(value)
+
+
+class JsonlReader(TableReader):
+    """A file with a JSON object a line."""
+
+    def kind(self) -> list[Any]:
+        return ["jsonl"]
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        with _named(self.path), self.path.open("rb") as file:
+            for line, text in enumerate(file, 1):
+                if not text.isspace():
+                    yield line, self._row(line, text)
+
+    def _row(self, line: int, text: bytes) -> Row:
+        try:
+            row = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
+        except ValueError as error:  # UnicodeDecodeError is one too
+            raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise PairError(f"{self.path}:{line}: a {type(row).__name__}; a jsonl dataset has one object a line")
+        return row
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Faults of the file itself name it and are not tried again; what a device reports may pass, and is."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise PairError(f"{path}: the dataset cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PairError(f"{path}: not UTF-8: byte {error.object[error.start]:#04x} ({error.reason})") from error

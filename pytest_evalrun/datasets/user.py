@@ -1,0 +1,110 @@
+"""A reader of the user's own: a class or function named by path, whose samples are made uniform here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.datasets.protocol import Identity, Sample
+from pytest_evalrun.datasets.unique import Repeats
+from pytest_evalrun.datasets.values import digest_of
+from pytest_evalrun.errors import EvalrunError, PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.datasets.protocol import Hashes
+    from pytest_evalrun.suite.pairs import Dataset
+    from pytest_evalrun.suite.settings import Settings
+
+KEYS = frozenset({"id", "input", "reference"})
+# No file size tells how many samples there will be.
+ASSUMED_BYTES = 8 << 20
+
+
+class UserReader:
+    """Calls ``Name(path, **reader)``; the result iterates Samples, dicts or tuples of id, input and reference."""
+
+    def __init__(self, dataset: Dataset, settings: Settings, root: str) -> None:
+        from pytest_evalrun.suite.objects import load_object, source_file
+
+        self.name = settings.format
+        self.path = Path(dataset.path)
+        self.options = dict(settings.reader)
+        self._make = load_object(self.name, root)
+        self._source = source_file(self.name, root)
+        self._made: Iterable[Any] | None = None
+
+    def __iter__(self) -> Iterator[Sample]:
+        index = 0
+        try:
+            for index, item in enumerate(self._items()):
+                yield self._sample(index, item)
+        except (EvalrunError, OSError):
+            raise
+        except Exception as error:
+            raise PairError(f"{self.name} failed after {index} samples: {type(error).__name__}: {error}") from error
+
+    def identity(self, hashes: Hashes) -> Identity:
+        """The reader's own, if it has one; else the content of its path and of its source, and a count by reading."""
+        own = getattr(self._items(), "identity", None)
+        if own is not None:
+            return self._checked(own(hashes))
+        digest = digest_of(self._content(hashes), self._source and hashes.file(self._source), self.options)
+        if self._source is None:
+            count = self._count()["count"]
+        else:
+            count = hashes.derived(self._source, f"samples of {digest}", self._count)["count"]
+        return Identity(digest, digest, count)
+
+    def _items(self) -> Iterable[Any]:
+        """A generator is used up by one pass, so it is made anew; anything else is made once."""
+        if self._made is not None:
+            return self._made
+        made = self._make(self.path, **self.options)
+        if not hasattr(made, "__iter__"):
+            raise PairError(f"{self.name} gave a {type(made).__name__}; a reader must be something to iterate over")
+        if not isinstance(made, Iterator):
+            self._made = made
+        return made  # type: ignore[no-any-return]
+
+    def _sample(self, index: int, item: Any) -> Sample:
+        if isinstance(item, Sample):
+            return Sample(index, str(item.id), item.input, item.reference)
+        if isinstance(item, tuple) and len(item) in (2, 3):
+            return Sample(index, str(item[0]), *item[1:])
+        if isinstance(item, dict) and "input" in item and item.keys() <= KEYS:
+            return Sample(index, str(item.get("id", index)), item["input"], item.get("reference"))
+        found = f"a dict with {', '.join(map(str, item)) or 'no keys'}" if isinstance(item, dict) else repr(item)[:80]
+        raise PairError(
+            f"{self.name}: sample {index} is {found}; accepted: a Sample, a dict with id, input and reference, "
+            "or a tuple (id, input, reference)"
+        )
+
+    def _checked(self, identity: Any) -> Identity:
+        if not isinstance(identity, Identity):
+            raise PairError(f"{self.name}: identity() gave a {type(identity).__name__}; it must give an Identity")
+        return identity
+
+    def _content(self, hashes: Hashes) -> str:
+        if self.path.is_dir():
+            return hashes.tree(self.path, _all_files(self.path))
+        return hashes.file(self.path) if self.path.exists() else ""
+
+    def _count(self) -> dict[str, Any]:
+        repeats, count = Repeats(ASSUMED_BYTES), 0
+        for sample in self:
+            repeats.add(sample.id)
+            count += 1
+        if not count:
+            raise PairError(f"{self.path}: the dataset is empty: {self.name} gave no sample")
+        repeats.confirm(((sample.id, sample.index) for sample in self), self.name, "samples")
+        return {"count": count}
+
+
+def _all_files(root: Path) -> Iterator[str]:
+    for directory, _, names in os.walk(root):
+        for name in names:
+            yield os.path.relpath(os.path.join(directory, name), root)  # noqa: PTH118 - 100,000 of them
