@@ -1,0 +1,110 @@
+"""Predictions and scores as they lie on disk, read without touching them: a live session may be appending."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# How many indexes a list of missing or doubled samples names; the count is exact.
+MOST_NAMED = 20
+# A larger index in a file of fewer bytes is damage, and must not size our bitmap.
+SANE_INDEX = 2**22
+
+
+class LineFile:
+    """One JSON line a sample, the last line of an index wins.
+
+    Opening it reads it once. Memory is one bit a sample; eight bytes more where the lines are not in dataset order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self.doubled = 0
+        self.first_doubled: list[int] = []
+        self.broken: list[str] = []
+        self._seen = bytearray()
+        self._highest = -1
+        self._in_order = True
+        self._size = path.stat().st_size
+        for _, number, line in self._parsed():
+            self._note(number, line)
+
+    @property
+    def expected(self) -> int:
+        """How many samples the file speaks of when nothing else says how many there are."""
+        return self._highest + 1
+
+    def missing(self, total: int) -> Iterator[int]:
+        """The indexes below ``total`` that have no line."""
+        return (index for index in range(total) if not self._has(index))
+
+    def first_missing(self, total: int) -> list[int]:
+        """The first few of :meth:`missing`."""
+        return list(islice(self.missing(total), MOST_NAMED)) if total > self.rows else []
+
+    def ordered(self) -> Iterator[dict[str, Any]]:
+        """Exactly one line an index, in dataset order."""
+        if self._in_order:
+            yield from (line for _, _, line in self._parsed() if line is not None)
+            return
+        with self.path.open("rb") as file:
+            for offset in self._offsets():
+                if offset >= 0:
+                    file.seek(offset)
+                    yield json.loads(file.readline())
+
+    def _offsets(self) -> array[int]:
+        offsets = array("q", [-1]) * self.expected
+        for offset, _, line in self._parsed():
+            if line is not None:
+                offsets[line["index"]] = offset
+        return offsets
+
+    def _parsed(self) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+        """Offset, line number and content of each line; None where it cannot be read."""
+        offset = 0
+        with self.path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if offset >= self._size:  # appended since the file was opened
+                    return
+                yield offset, number, self._parse(raw)
+                offset += len(raw)
+
+    def _parse(self, raw: bytes) -> dict[str, Any] | None:
+        try:
+            line = json.loads(raw) if raw.endswith(b"\n") else None
+        except ValueError:
+            return None
+        index = line.get("index") if isinstance(line, dict) else None
+        return line if type(index) is int and 0 <= index < max(self._size, SANE_INDEX) else None
+
+    def _note(self, number: int, line: dict[str, Any] | None) -> None:
+        if line is None:
+            self.broken.append(f"line {number} cannot be read")
+            return
+        index = line["index"]
+        if self._has(index):
+            self.doubled += 1
+            self.first_doubled += [index] if len(self.first_doubled) < MOST_NAMED else []
+        else:
+            self.rows += 1
+        self._in_order = self._in_order and index > self._highest
+        self._highest = max(self._highest, index)
+        self._mark(index)
+
+    def _has(self, index: int) -> bool:
+        byte = index >> 3
+        return byte < len(self._seen) and bool(self._seen[byte] >> (index & 7) & 1)
+
+    def _mark(self, index: int) -> None:
+        byte = index >> 3
+        if byte >= len(self._seen):
+            self._seen.extend(bytes(byte + 1 - len(self._seen)))
+        self._seen[byte] |= 1 << (index & 7)

@@ -1,0 +1,126 @@
+"""Tasks x datasets: one matrix a suite and metric, with means over what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.report.text import natural_key, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_evalrun.report.rows import Row, Summary
+
+BREACHED = "✗"
+MISSING = "-"
+MEAN = "mean"
+LEGEND = {
+    BREACHED: f"{BREACHED} breaches its gate",
+    MISSING: f"{MISSING} not evaluated",
+    " of ": "(n of N) n of N samples or pairs behind the value",
+}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One metric of one suite, each cell a text: ``cells[task][dataset]``.
+
+    Means are there where there is more than one thing to take them over; a mean over less than its whole row or
+    column says of how many.
+    """
+
+    suite: str
+    metric: str
+    tasks: tuple[str, ...]
+    datasets: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    task_means: tuple[str, ...]
+    dataset_means: tuple[str, ...]
+    overall: str
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The whole table: a header, one row a task that starts with its name, means last."""
+        lines = [("", *self.datasets), *((task, *cells) for task, cells in zip(self.tasks, self.cells, strict=True))]
+        if self.dataset_means:
+            lines.append((MEAN, *self.dataset_means))
+        if self.task_means:
+            ends = (MEAN, *self.task_means, *([self.overall] if self.dataset_means else []))
+            lines = [(*line, end) for line, end in zip(lines, ends, strict=True)]
+        return lines
+
+    def legend(self) -> str:
+        """What the signs in the cells mean; only those that occur."""
+        cells = {cell for row in self.rows[1:] for cell in row[1:]}
+        found = [text for sign, text in LEGEND.items() if any(_has(cell, sign) for cell in cells)]
+        return "; ".join(found)
+
+
+def _has(cell: str, sign: str) -> bool:
+    return cell == sign if sign == MISSING else sign in cell
+
+
+def matrices(summary: Summary) -> Iterator[Matrix]:
+    """The matrices of every suite, metrics in the order in which the pairs name them."""
+    for suite, rows in summary.suites():
+        for metric in dict.fromkeys(name for row in rows for name in row.metrics):
+            yield _matrix(suite, metric, _concerned(rows, metric))
+
+
+def _concerned(rows: list[Row], metric: str) -> list[Row]:
+    """The rows of a metric: those of tasks that have it, or that have no metric at all, datasets likewise.
+
+    A pair that ended in an error has no metrics, and must still show in the matrices where it would have stood.
+    """
+    tasks = _wanted(((row.task, row) for row in rows), metric)
+    datasets = _wanted(((row.dataset, row) for row in rows), metric)
+    return [row for row in rows if row.task in tasks and row.dataset in datasets]
+
+
+def _wanted(named: Iterable[tuple[str, Row]], metric: str) -> set[str]:
+    has: set[str] = set()
+    other: set[str] = set()
+    names: set[str] = set()
+    for name, row in named:
+        names.add(name)
+        if row.metrics:
+            (has if metric in row.metrics else other).add(name)
+    return has | (names - other)
+
+
+def _matrix(suite: str, metric: str, rows: list[Row]) -> Matrix:
+    tasks = tuple(dict.fromkeys(row.task for row in rows))
+    datasets = tuple(sorted({row.dataset for row in rows}, key=natural_key))
+    found = {(row.task, row.dataset): row for row in rows}
+    grid = [[found.get((task, dataset)) for dataset in datasets] for task in tasks]
+    return Matrix(
+        suite=suite,
+        metric=metric,
+        tasks=tasks,
+        datasets=datasets,
+        cells=tuple(tuple(_cell(row, metric) for row in line) for line in grid),
+        task_means=tuple(_mean(line, metric) for line in grid) if len(datasets) > 1 else (),
+        dataset_means=tuple(_mean(line, metric) for line in zip(*grid, strict=True)) if len(tasks) > 1 else (),
+        overall=_mean([row for line in grid for row in line], metric),
+    )
+
+
+def _cell(row: Row | None, metric: str) -> str:
+    if row is None:
+        return MISSING
+    if metric not in row.metrics:
+        return row.status if row.status in {"error", "skipped", "pending"} else MISSING
+    found = row.metrics[metric]
+    text = number(found["value"])
+    if found["n"] < row.samples.get("total", 0):
+        text += f" ({found['n']} of {row.samples['total']})"
+    return f"{text} {BREACHED}" if metric in row.breached else text
+
+
+def _mean(rows: Sequence[Row | None], metric: str) -> str:
+    values = [row.metrics[metric]["value"] for row in rows if row is not None and metric in row.metrics]
+    if not values:
+        return MISSING
+    text = number(sum(values) / len(values))
+    return text if len(values) == len(rows) else f"{text} ({len(values)} of {len(rows)})"

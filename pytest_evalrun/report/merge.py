@@ -1,0 +1,149 @@
+"""All predictions of a run in one table a suite."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.lines import LineFile
+from pytest_evalrun.report.rows import Summary, read_summary
+from pytest_evalrun.report.summary import write_merge_summary
+from pytest_evalrun.report.text import natural_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths
+
+COLUMNS = ("suite", "task", "dataset", "index", "id", "status", "prediction", "reference", "error", "seconds")
+
+
+@dataclass(frozen=True)
+class MergedFile:
+    """One pair's predictions in a merge: ``rows`` written, samples without a line, lines that a later one replaced."""
+
+    file: str
+    rows: int
+    missing: int
+    first_missing: Sequence[int]
+    doubled: int
+    first_doubled: Sequence[int]
+    broken: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What was merged, and where it lies."""
+
+    tables: tuple[Path, ...]
+    files: tuple[MergedFile, ...]
+
+    @property
+    def total_rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        missing = [(f.file, f.missing, f.first_missing) for f in self.files if f.missing]
+        doubled = [(f.file, f.doubled, f.first_doubled) for f in self.files if f.doubled]
+        return {
+            "files": [{"file": file.file, "rows": file.rows} for file in self.files],
+            "total_rows": self.total_rows,
+            "missing": [{"file": name, "count": n, "first": list(first)} for name, n, first in missing],
+            "doubled": [{"file": name, "count": n, "first": list(first)} for name, n, first in doubled],
+        }
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A predictions file and the raw names of its pair; ``total`` is None while the pair has no result."""
+
+    path: Path
+    file: str
+    names: tuple[str, str, str]
+    total: int | None
+
+
+def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
+    """Stream every pair's predictions into ``summary/<suite>_merged.csv``, in dataset order.
+
+    A line that cannot be read is named, and the rest merged. merge_summary.json says what is missing and doubled.
+    """
+    summary = read_summary(paths, lambda *_: False)
+    chosen = {
+        directory: sources
+        for directory, sources in _sources(paths, summary).items()
+        if suite is None or suite in (directory, sources[0].names[0])
+    }
+    if suite is not None and not chosen:
+        known = ", ".join(sources[0].names[0] for sources in _sources(paths, summary).values()) or "none"
+        raise ConfigError(f"suite {suite}: {paths.predictions} has no predictions of it; it has those of: {known}")
+    tables = []
+    files: list[MergedFile] = []
+    for directory, sources in chosen.items():
+        tables.append(paths.summary / f"{directory}_merged.csv")
+        files += _merge_suite(tables[-1], sources)
+    merge = Merge(tuple(tables), tuple(files))
+    write_merge_summary(paths, merge.to_json())
+    return merge
+
+
+def _sources(paths: RunPaths, summary: Summary) -> dict[str, list[_Source]]:
+    """Predictions files by suite directory. Safe names stand in for a pair that has no result yet."""
+    rows = {row.predictions: row for row in summary.rows}
+    found: dict[str, list[_Source]] = {}
+    for path in _prediction_files(paths.predictions):
+        file = path.relative_to(paths.root).as_posix()
+        row = rows.get(file)
+        directory, task, name = path.relative_to(paths.predictions).parts
+        names = (row.suite, row.task, row.dataset) if row else (directory, task, name.removesuffix(".jsonl"))
+        source = _Source(path, file, names, row.samples.get("total") if row else None)
+        found.setdefault(directory, []).append(source)
+    for sources in found.values():
+        sources.sort(key=lambda source: [natural_key(name) for name in source.names])
+    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+
+def _prediction_files(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.glob("*/*/*.jsonl") if not path.name.endswith(".scores.jsonl"))
+
+
+def _merge_suite(table: Path, sources: list[_Source]) -> list[MergedFile]:
+    """Written aside and renamed: a reader meets a whole table or the one before."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    aside = table.with_name(f".{table.name}.{os.getpid()}")
+    try:
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            merged = [_merge_file(writer, source) for source in sources]
+        aside.replace(table)
+    finally:
+        aside.unlink(missing_ok=True)
+    return merged
+
+
+def _merge_file(writer: Any, source: _Source) -> MergedFile:
+    lines = LineFile(source.path)
+    writer.writerows((*source.names, *(_cell(line.get(column)) for column in COLUMNS[3:])) for line in lines.ordered())
+    total = lines.expected if source.total is None else source.total
+    return MergedFile(
+        file=source.file,
+        rows=lines.rows,
+        missing=max(0, total - lines.rows),
+        first_missing=lines.first_missing(total),
+        doubled=lines.doubled,
+        first_doubled=lines.first_doubled,
+        broken=lines.broken,
+    )
+
+
+def _cell(value: Any) -> Any:
+    """Text and numbers as they are, everything else as JSON, nothing for null."""
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return value

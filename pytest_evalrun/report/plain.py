@@ -1,0 +1,100 @@
+"""The summary as plain text, and as lines for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices
+from pytest_evalrun.report.tables import printable_tables
+from pytest_evalrun.report.text import columns, display_width, number, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.report.rows import Row, Summary
+
+# A terminal is for what fits on a page or two; the files have the rest.
+MOST_LINES = 40
+
+
+def to_text(summary: Summary) -> str:
+    """Both the matrices and the pairs, one line a pair and metric, aligned."""
+    lines = [line for matrix in matrices(summary) for line in (*_aligned(matrix), "")]
+    lines += _confusions(summary)
+    lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))
+    if summary.gone:
+        gone = [line for row in summary.gone for line in _pair_rows(row)]
+        lines += ["", "gone: no longer on disk, outside the means", *columns([HEADER, *gone], right=(5, 6, 7))]
+    if summary.unreadable:
+        lines += ["", "unreadable results", *map(one_line, summary.unreadable)]
+    return "\n".join(lines) + "\n"
+
+
+def render_matrix(summary: Summary, width: int) -> list[str]:
+    """The matrices for a terminal of this width; one that does not fit becomes a list, and a long one is cut."""
+    lines: list[str] = []
+    for matrix in matrices(summary):
+        table = _table(matrix)
+        if any(display_width(line) > width for line in table):
+            table = _as_list(matrix)
+        lines += [_title(matrix), *_cut(table), *_legend(matrix), ""]
+    return lines[:-1]
+
+
+HEADER = ("suite", "task", "dataset", "status", "metric", "value", "n", "seconds")
+
+
+def _pair_rows(row: Row) -> Iterator[tuple[str, ...]]:
+    head = (row.suite, row.task, row.dataset, row.status)
+    seconds = "" if row.seconds is None else number(row.seconds)
+    for name, metric in row.metrics.items():
+        yield (*head, name, number(metric["value"]), f"{metric['n']} of {row.samples.get('total', '?')}", seconds)
+    if not row.metrics:
+        yield (*head, "", "", "", seconds)
+
+
+def _aligned(matrix: Matrix) -> list[str]:
+    return [_title(matrix), *_table(matrix), *_legend(matrix)]
+
+
+def _table(matrix: Matrix) -> list[str]:
+    rows = matrix.rows
+    return columns(rows, right=range(1, len(rows[0])))
+
+
+def _as_list(matrix: Matrix) -> list[str]:
+    """The value first: a long name then wraps without tearing the columns."""
+    cells = [
+        (cell, f"{task}/{dataset}")
+        for task, line in zip(matrix.tasks, matrix.cells, strict=True)
+        for dataset, cell in zip(matrix.datasets, line, strict=True)
+        if cell != MISSING
+    ]
+    overall = [(matrix.overall, MEAN)] if matrix.task_means or matrix.dataset_means else []
+    return columns([*cells, *overall], right=(0,))
+
+
+def _title(matrix: Matrix) -> str:
+    return f"{one_line(matrix.suite)}: {one_line(matrix.metric)}"
+
+
+def _legend(matrix: Matrix) -> list[str]:
+    return [f"  {matrix.legend()}"] if matrix.legend() else []
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """The first lines of what is too long, and the last: means stand there."""
+    if len(lines) <= MOST_LINES:
+        return lines
+    left = len(lines) - MOST_LINES + 1
+    return [*lines[: MOST_LINES - 2], f"… {left} more in summary.txt", lines[-1]]
+
+
+def _confusions(summary: Summary) -> Iterator[str]:
+    tables, left = printable_tables(summary)
+    for table in tables:
+        yield f"{one_line(table.title)} (rows: reference; columns: prediction)"
+        yield from columns(table.rows, right=range(1, len(table.rows[0])))
+        yield ""
+    if left:
+        yield from (f"{left} more tables are in the files under results/", "")

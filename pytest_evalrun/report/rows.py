@@ -1,0 +1,125 @@
+"""The results of a run as rows: one a pair, in natural order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.results import iter_results
+from pytest_evalrun.suite.pairs import PairKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.results import Result
+
+_LIMIT = re.compile(r"\.limit-[0-9]+\Z")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair of a run: what its result says, and whether the pair is still on disk.
+
+    ``key`` names its files. An evaluation of the first N samples has files of its own, and is shown as a dataset of
+    its own (``clean.limit-10``): it must never be taken for the full result.
+    """
+
+    suite: str
+    task: str
+    dataset: str
+    key: PairKey
+    status: str
+    metrics: Mapping[str, Mapping[str, Any]]
+    samples: Mapping[str, int]
+    seconds: float | None
+    gates: Sequence[Mapping[str, Any]]
+    error: str | None
+    gone: bool = False
+
+    @property
+    def breached(self) -> set[str]:
+        """The metrics whose gates do not hold."""
+        return {gate["metric"] for gate in self.gates if not gate["holds"]}
+
+    @property
+    def predictions(self) -> str:
+        """The pair's predictions file, relative to the run."""
+        return "predictions/" + "/".join(self.key) + ".jsonl"
+
+    @property
+    def id(self) -> str:
+        """``task/dataset``."""
+        return f"{self.task}/{self.dataset}"
+
+    @property
+    def full_id(self) -> str:
+        """``suite/task/dataset``."""
+        return f"{self.suite}/{self.task}/{self.dataset}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that is in a run. ``unreadable`` are result files that could not be parsed, relative to the run."""
+
+    rows: tuple[Row, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def present(self) -> tuple[Row, ...]:
+        """The rows whose pairs are still on disk: what means are taken over."""
+        return tuple(row for row in self.rows if not row.gone)
+
+    @property
+    def gone(self) -> tuple[Row, ...]:
+        """The rows whose pairs are no longer on disk."""
+        return tuple(row for row in self.rows if row.gone)
+
+    def suites(self) -> Iterator[tuple[str, list[Row]]]:
+        """Each suite's name with its present rows, in order."""
+        rows: dict[str, list[Row]] = {}
+        for row in self.present:
+            rows.setdefault(row.suite, []).append(row)
+        yield from rows.items()
+
+
+def read_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
+    """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk."""
+    rows: list[Row] = []
+    unreadable: list[str] = []
+    for path, result in iter_results(paths.results):
+        if result is None:
+            unreadable.append(path.relative_to(paths.root).as_posix())
+        else:
+            rows.append(_row(path, result, gone(result.suite, result.task, result.dataset)))
+    return Summary(tuple(sorted(rows, key=_order)), tuple(sorted(unreadable)))
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    return natural_key(row.suite), natural_key(row.task), natural_key(row.dataset)
+
+
+def _row(path: Path, result: Result, gone: bool) -> Row:
+    suite, task, file = str(path).rsplit("/", 2)  # pathlib would take a third of a summary's time
+    key = PairKey(suite.rpartition("/")[2], task, file.removesuffix(".json"))
+    return Row(
+        suite=result.suite,
+        task=result.task,
+        dataset=result.dataset + _limit(key, result),
+        key=key,
+        status=result.status,
+        metrics=result.metrics,
+        samples=result.samples,
+        seconds=result.seconds.get("total"),
+        gates=result.gates,
+        error=result.environment.get("error"),
+        gone=gone,
+    )
+
+
+def _limit(key: PairKey, result: Result) -> str:
+    limit = _LIMIT.search(key.dataset)
+    return limit[0] if limit and not result.dataset.endswith(limit[0]) else ""

@@ -1,0 +1,89 @@
+"""The summary of a run: CSV for programs, Markdown and text for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.markdown import to_markdown
+from pytest_evalrun.report.plain import render_matrix, to_text
+from pytest_evalrun.report.rows import Row, Summary, read_summary
+from pytest_evalrun.rundir.durable import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_evalrun.rundir.layout import RunPaths
+
+__all__ = ["CSV_COLUMNS", "Row", "Summary", "render_matrix", "write_merge_summary", "write_summary"]
+
+CSV_COLUMNS = (
+    "suite",
+    "task",
+    "dataset",
+    "status",
+    "metric",
+    "value",
+    "samples",
+    "predicted",
+    "failed",
+    "seconds",
+    "n",
+    "low",
+    "high",
+)
+
+
+def write_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
+    """Write summary.csv, .md, .txt and merge_summary.json over all results of the run.
+
+    ``gone(suite, task, dataset)`` says which pairs are no longer on disk: they are listed outside the means.
+    """
+    summary = read_summary(paths, gone)
+    write_atomic(paths.summary / "summary.csv", to_csv(summary))
+    write_atomic(paths.summary / "summary.md", to_markdown(summary))
+    write_atomic(paths.summary / "summary.txt", to_text(summary))
+    write_merge_summary(paths, _merge_summary(summary))
+    return summary
+
+
+def write_merge_summary(paths: RunPaths, values: dict[str, Any]) -> None:
+    """merge_summary.json: ``files`` with their rows, ``total_rows``, and what is ``missing`` or ``doubled``."""
+    write_atomic(paths.summary / "merge_summary.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+
+
+def to_csv(summary: Summary) -> str:
+    """One row a pair and metric; a pair without metrics has one row. Values as they are, nothing rounded."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in summary.rows:
+        writer.writerows(_csv_rows(row))
+    return file.getvalue()
+
+
+def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
+    status = "gone" if row.gone else row.status
+    head = (row.suite, row.task, row.dataset, status)
+    counts = (*(row.samples.get(name) for name in ("total", "predicted", "failed")), row.seconds)
+    for name, metric in row.metrics.items():
+        yield (*head, name, metric["value"], *counts, metric["n"], metric["low"], metric["high"])
+    if not row.metrics:
+        yield (*head, None, None, *counts, None, None, None)
+
+
+def _merge_summary(summary: Summary) -> dict[str, Any]:
+    """From what the results say of their samples; the merge itself counts the lines."""
+    files = [{"file": row.predictions, "rows": _rows(row)} for row in summary.rows]
+    missing = [
+        {"file": row.predictions, "count": row.samples["total"] - _rows(row)}
+        for row in summary.rows
+        if row.samples.get("total", 0) > _rows(row)
+    ]
+    return {"files": files, "total_rows": sum(_rows(row) for row in summary.rows), "missing": missing, "doubled": []}
+
+
+def _rows(row: Row) -> int:
+    return row.samples.get("predicted", 0) + row.samples.get("failed", 0)

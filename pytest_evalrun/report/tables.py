@@ -1,0 +1,54 @@
+"""Tables that come with a metric (a confusion matrix), as far as a person would read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.text import number, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.report.rows import Row, Summary
+
+# Beyond these nobody reads a summary; the tables stay whole in the results.
+MOST_LABELS = 30
+MOST_TABLES = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """One pair's table of one metric; ``rows[0]`` is the header."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+def printable_tables(summary: Summary) -> tuple[list[Table], int]:
+    """The tables to print, and how many are left to the result files."""
+    found: list[Table] = []
+    left = 0
+    for row, name, table in _tables(summary):
+        if len(table["labels"]) > MOST_LABELS or len(found) == MOST_TABLES:
+            left += 1
+        else:
+            found.append(Table(f"{row.full_id}: {name}", _cells(table)))
+    return found, left
+
+
+def _tables(summary: Summary) -> Iterator[tuple[Row, str, Mapping[str, Any]]]:
+    for row in summary.present:
+        for name, metric in row.metrics.items():
+            table = metric.get("table")
+            if isinstance(table, dict) and {"labels", "rows"} <= table.keys():
+                yield row, name, table
+
+
+def _cells(table: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    labels = [one_line(label) for label in table["labels"]]
+    body = (
+        (label, *(str(cell) if isinstance(cell, int) else number(cell) for cell in row))
+        for label, row in zip(labels, table["rows"], strict=False)
+    )
+    return (("", *labels), *body)

@@ -1,0 +1,74 @@
+"""Numbers, names and columns as people read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_DIGITS = re.compile(r"([0-9]+)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# An underscore inside a word is not emphasis; escaping it would only make `mlp_int8` hard to read.
+_MARKDOWN = re.compile(r"[\\|`*<>\[\]&$]|(?<!\w)_|_(?!\w)")
+
+
+def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
+    """A sort key under which ``v2`` comes before ``v10``."""
+    parts = _DIGITS.split(name.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
+
+
+def number(value: float) -> str:
+    """Four significant digits, more where that would need an exponent below a million."""
+    if 1e4 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:#.4g}".removesuffix(".")
+
+
+def display_width(text: str) -> int:
+    """Columns of a terminal that the text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(letter) for letter in text)
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
+
+
+def one_line(value: Any) -> str:
+    """Any JSON value on one line, its control characters escaped: a name must not drive the terminal."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows aligned by display width, two spaces between columns; the columns in ``right`` are set to the right."""
+    table = [[one_line(cell) for cell in row] for row in rows]
+    widths: list[int] = []
+    for row in table:
+        widths += [0] * (len(row) - len(widths))
+        for i, cell in enumerate(row):
+            widths[i] = max(widths[i], display_width(cell))
+    return ["  ".join(_pad(c, widths[i], i in right) for i, c in enumerate(row)).rstrip() for row in table]
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    fill = " " * (width - display_width(cell))
+    return fill + cell if right else cell + fill
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(markdown(cell) for cell in cells) + " |"
+
+
+def markdown(text: str) -> str:
+    """The text as one line of Markdown that shows it literally, in a table too."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))

@@ -1,0 +1,130 @@
+"""All predictions of a run in one table a suite."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.lines import LineFile
+from pytest_evalrun.report.merge import COLUMNS, merge_predictions
+
+
+def rows_of(run, suite="s"):
+    with (run.paths.summary / f"{suite}_merged.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predictions_are_merged_in_order(run):
+    """Tasks and datasets in natural order, samples in dataset order, values as they are."""
+    for task in ("t10", "t2"):
+        run.result("s", task, "d", total=2)
+        run.predictions("s", task, "d", [(1, "007", 7), (0, {"a": [1]}, True)])
+    merge = merge_predictions(run.paths)
+    rows = rows_of(run)
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["task"], r["index"]) for r in rows] == [("t2", "0"), ("t2", "1"), ("t10", "0"), ("t10", "1")]
+    assert [(r["prediction"], r["reference"]) for r in rows[:2]] == [('{"a": [1]}', "true"), ("007", "7")]
+    assert merge.total_rows == 4
+
+
+def test_names_are_raw_names(run):
+    """The table has the names that the user gave, not those of files."""
+    run.result("s", "org/模型 A", "d", total=1)
+    run.predictions("s", "org/模型 A", "d", [(0, 1, 1)])
+    merge_predictions(run.paths)
+    assert rows_of(run)[0]["task"] == "org/模型 A"
+
+
+def test_a_pair_without_result_is_merged_too(run):
+    """What is predicted so far counts, under the names of its files."""
+    run.predictions("s", "t", "d", [(0, 1, 1)])
+    merge_predictions(run.paths)
+    assert [(r["task"], r["dataset"], r["index"]) for r in rows_of(run)] == [("t", "d", "0")]
+
+
+def test_missing_and_doubled_samples_are_counted(run):
+    """The last line of a sample wins; merge_summary.json names what is missing and doubled."""
+    run.result("s", "t", "d", total=6)
+    run.predictions("s", "t", "d", [(0, "old", 1), (3, 1, 1), (0, "new", 1)])
+    merge_predictions(run.paths)
+    assert [row["prediction"] for row in rows_of(run)] == ["new", "1"]
+    file = "predictions/s/t/d.jsonl"
+    assert {
+        "files": [{"file": file, "rows": 2}],
+        "total_rows": 2,
+        "missing": [{"file": file, "count": 4, "first": [1, 2, 4, 5]}],
+        "doubled": [{"file": file, "count": 1, "first": [0]}],
+    } == json.loads((run.paths.summary / "merge_summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param('{"index": 1, "id', id="torn"),
+        pytest.param('{"index": 1, "id": "s1", "status": "ok"}', id="no line end"),
+        pytest.param("\xff\n", id="not JSON"),
+        pytest.param('{"index": 999999999999}\n', id="index out of all bounds"),
+        pytest.param("[]\n", id="not an object"),
+    ],
+)
+def test_a_broken_line_is_named_and_the_rest_merged(run, tail):
+    """One damaged line costs one sample, and the file is left as it is."""
+    path = run.predictions("s", "t", "d", [(0, 1, 1)], tail)
+    before = path.read_bytes()
+    merge = merge_predictions(run.paths)
+    assert merge.files[0].broken == ["line 2 cannot be read"]
+    assert len(rows_of(run)) == 1
+    assert before == path.read_bytes()
+
+
+def test_one_suite_can_be_chosen(run):
+    """By its name; an unknown one is refused with those that are there."""
+    run.predictions("a", "t", "d", [(0, 1, 1)])
+    run.predictions("b", "t", "d", [(0, 1, 1)])
+    merge = merge_predictions(run.paths, "b")
+    assert [table.name for table in merge.tables] == ["b_merged.csv"]
+    assert not (run.paths.summary / "a_merged.csv").exists()
+    with pytest.raises(ConfigError, match=r"suite c: .*it has those of: a, b"):
+        merge_predictions(run.paths, "c")
+
+
+def test_scores_are_no_predictions(run):
+    """The per-sample scores beside the predictions are not merged."""
+    run.predictions("s", "t", "d", [(0, 1, 1)])
+    run.scores("s", "t", "d", [{"index": 0, "top1": 1}])
+    assert len(merge_predictions(run.paths).files) == 1
+
+
+def test_nothing_is_left_aside(run):
+    """The table is written aside and renamed."""
+    run.predictions("s", "t", "d", [(0, 1, 1)])
+    merge_predictions(run.paths)
+    assert {"s_merged.csv", "merge_summary.json"} == {path.name for path in run.paths.summary.iterdir()}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 40), max_size=60))
+def test_any_order_of_lines_reads_as_dataset_order(tmp_path, indexes):
+    """Exactly one line an index, ascending, and it is the last one of that index."""
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps({"index": index, "at": at}) + "\n" for at, index in enumerate(indexes)))
+    lines = LineFile(path)
+    found = [(line["index"], line["at"]) for line in lines.ordered()]
+    last = {index: at for at, index in enumerate(indexes)}
+    assert sorted(last.items()) == found
+    assert (len(last), len(indexes) - len(last)) == (lines.rows, lines.doubled)
+    assert [i for i in range(41) if i not in last] == list(lines.missing(41))
+
+
+def test_what_is_appended_meanwhile_is_not_read(run):
+    """A live session may append: a file is read as it was when it was opened."""
+    path = run.predictions("s", "t", "d", [(0, 1, 1)])
+    lines = LineFile(path)
+    with path.open("a") as file:
+        file.write(json.dumps(run.line((1, 1, 1))) + "\n")
+    assert [line["index"] for line in lines.ordered()] == [0]

@@ -1,0 +1,78 @@
+"""The samples behind a number."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.samples import worst, wrong
+
+
+@pytest.fixture
+def pair(run, metric):
+    """Six samples; the lower mae the better; sample 5 failed."""
+    metrics = {"confusion": 0.6, "top1": 0.6, "mae": metric(1.0, better="lower")}
+    run.result("s", "t", "d", metrics=metrics, total=6, failed=1)
+    lines = [run.line((i, i % 3, 0)) for i in (4, 1, 0, 2, 3)]
+    failed = run.line((5, None, 0)) | {"status": "failed", "error": "OSError: gone"}
+    run.predictions("s", "t", "d", [*lines, failed])
+    scores = [{"index": i, "confusion": None, "top1": float(i % 3 == 0), "mae": i % 3} for i in range(5)]
+    run.scores("s", "t", "d", scores)
+    return run.key("s", "t", "d")
+
+
+def test_worst_by_the_first_metric_with_scores(run, pair):
+    """Where higher is better, the lowest scores are worst; ties in dataset order."""
+    assert [(s.metric, s.index, s.score) for s in worst(run.paths, pair, n=2)] == [("top1", 1, 0.0), ("top1", 2, 0.0)]
+
+
+def test_worst_where_lower_is_better(run, pair):
+    """The result says which end is worst."""
+    found = worst(run.paths, pair, "mae", n=3)
+    assert [(s.index, s.score) for s in found] == [(2, 2), (1, 1), (4, 1)]
+    assert [s.id for s in found] == ["s2", "s1", "s4"]
+    assert [(s.prediction, s.reference) for s in found] == [(2, 0), (1, 0), (1, 0)]
+
+
+def test_wrong_are_the_samples_scored_zero(run, pair):
+    """In dataset order; a failed sample is no wrong answer."""
+    assert [s.index for s in wrong(run.paths, pair)] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        pytest.param(lambda p, k: worst(p, k, "psnr"), "metric psnr: no scores.*top1, mae", id="unknown metric"),
+        pytest.param(lambda p, k: worst(p, k, "confusion"), "confusion: no scores", id="metric without scores"),
+        pytest.param(lambda p, k: list(wrong(p, k, "mae")), "metric mae: .*right or wrong.*: top1", id="not binary"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused(run, pair, ask, text):
+    """The message names the metrics that fit."""
+    with pytest.raises(ConfigError, match=text):
+        ask(run.paths, pair)
+
+
+def test_no_metric_is_right_or_wrong(run):
+    """Then --wrong has no meaning, and says so."""
+    run.result("s", "t", "d", metrics={"psnr": 30.0})
+    run.predictions("s", "t", "d", [(0, 1, 1)])
+    run.scores("s", "t", "d", [{"index": 0, "psnr": 30.5}])
+    with pytest.raises(ConfigError, match=r"the metrics psnr: .*none of this pair has"):
+        list(wrong(run.paths, run.key("s", "t", "d")))
+
+
+def test_a_pair_without_scores_is_refused(run):
+    """A pair that was not scored has no samples to show."""
+    run.result("s", "t", "d", status="error")
+    with pytest.raises(ConfigError, match="no scored samples yet"):
+        worst(run.paths, run.key("s", "t", "d"))
+
+
+def test_a_file_that_the_model_wrote_is_named(run):
+    """Its path is whole, so that it can be opened."""
+    run.result("s", "t", "d", metrics={"psnr": 30.0})
+    run.predictions("s", "t", "d", [(0, {"file": "a b.png", "size": 3, "sha256": "0"}, "clean/a b.png")])
+    run.scores("s", "t", "d", [{"index": 0, "psnr": 30.5}])
+    found = worst(run.paths, run.key("s", "t", "d"))
+    assert [str(run.paths.root / "outputs/s/t/d/a b.png")] == [s.file for s in found]

@@ -1,0 +1,263 @@
+"""The summary files of a run, and its matrices on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from pytest_evalrun.report.rows import read_summary
+from pytest_evalrun.report.summary import CSV_COLUMNS, render_matrix, write_summary
+from pytest_evalrun.report.text import display_width
+
+ODD = ["sp ace", "quo\"te's", "$(touch x)", "任务A", "a|b", "x" * 200, "=1+1"]
+
+
+def rows_of(run):
+    with (run.paths.summary / "summary.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def text_of(run, kind):
+    return (run.paths.summary / f"summary.{kind}").read_text(encoding="utf-8")
+
+
+def test_csv_has_one_row_a_pair_and_metric(run, present):
+    """The columns are those of the contract, and values are not rounded."""
+    run.result("digits", "mlp", "clean", metrics={"top1": 0.9733333333333334, "macro_f1": 0.97})
+    write_summary(run.paths, present)
+    rows = rows_of(run)
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["metric"] for row in rows] == ["top1", "macro_f1"]
+    assert rows[0]["value"] == "0.9733333333333334"
+    assert tuple(
+        rows[0][name] for name in ("suite", "task", "dataset", "status", "samples", "predicted", "failed", "seconds")
+    ) == ("digits", "mlp", "clean", "passed", "10", "10", "0", "0.4")
+
+
+@pytest.mark.parametrize("status", ["error", "pending", "skipped"])
+def test_a_pair_without_metrics_has_a_row(run, present, status):
+    """What went wrong is in the table too, with empty values."""
+    run.result("s", "t", "d", status=status)
+    write_summary(run.paths, present)
+    assert [(status, "", "", "")] == [(r["status"], r["metric"], r["value"], r["low"]) for r in rows_of(run)]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_come_through(run, present, name):
+    """CSV keeps a name as it is; Markdown shows it on one line."""
+    run.result("s", name, "d", metrics={"m": 0.5})
+    write_summary(run.paths, present)
+    assert name == rows_of(run)[0]["task"]
+    lines = text_of(run, "md").splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 3
+    assert {3} == {line.replace("\\|", "").count("|") for line in table}
+
+
+def test_rows_are_in_natural_order(run, present):
+    """v2 stands before v10, in the CSV and in the matrix."""
+    for name in ("v10", "v2", "V1"):
+        run.result("s", name, "d", metrics={"m": 0.5})
+    summary = write_summary(run.paths, present)
+    assert [row["task"] for row in rows_of(run)] == ["V1", "v2", "v10"]
+    assert [row.task for row in summary.rows] == ["V1", "v2", "v10"]
+
+
+def test_matrix_has_means_over_what_was_measured(run, present):
+    """A mean over less than its whole row or column says of how many."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "a", "y", metrics={"m": 0.7})
+    run.result("s", "b", "x", metrics={"m": 0.9})
+    run.result("s", "b", "y", status="error")
+    write_summary(run.paths, present)
+    md = text_of(run, "md")
+    assert "|  | x | y | mean |" in md
+    assert "| a | 0.5000 | 0.7000 | 0.6000 |" in md
+    assert "| b | 0.9000 | error | 0.9000 (1 of 2) |" in md
+    assert "| mean | 0.7000 | 0.7000 (1 of 2) | 0.7000 (3 of 4) |" in md
+
+
+def test_one_pair_has_no_means(run, present):
+    """A mean over one value would only repeat it."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    write_summary(run.paths, present)
+    assert "mean" not in text_of(run, "md")
+
+
+def test_breached_gates_are_marked(run, present, breach):
+    """Only the metric whose gate is breached is marked, and a legend explains the mark."""
+    run.result("s", "a", "x", status="failed", metrics={"m": 0.5, "k": 0.9}, gates=[breach("m")])
+    write_summary(run.paths, present)
+    md = text_of(run, "md")
+    assert "| a | 0.5000 ✗ |" in md
+    assert "| a | 0.9000 |" in md
+    assert "✗ breaches its gate" in md
+
+
+def test_pairs_that_were_not_evaluated_are_dashes(run, present):
+    """A hole in the matrix is a hole."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "y", metrics={"m": 0.7})
+    write_summary(run.paths, present)
+    assert "| a | 0.5000 | - | 0.5000 (1 of 2) |" in text_of(run, "md")
+
+
+def test_gone_pairs_are_listed_outside_the_means(run):
+    """A pair that is no longer on disk neither counts nor disappears."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "x", metrics={"m": 0.7})
+    run.result("s", "old", "x", metrics={"m": 0.0})
+    summary = write_summary(run.paths, lambda suite, task, dataset: task == "old")
+    assert [row.task for row in summary.gone] == ["old"]
+    md = text_of(run, "md")
+    assert "| mean | 0.6000 |" in md
+    assert "- s/old/x: passed (m 0.000)" in md.partition("## Gone")[2]
+    assert {row["task"]: row["status"] for row in rows_of(run)}["old"] == "gone"
+    assert "s      old   x" in text_of(run, "txt").partition("gone")[2]
+
+
+def test_an_error_tells_its_reason(run, present):
+    """Who reads only the summary learns why a pair has no value."""
+    run.result("s", "a", "x", status="error", environment={"error": "model.onnx: empty\nfile"})
+    write_summary(run.paths, present)
+    assert r"- s/a/x: error: model.onnx: empty\\nfile" in text_of(run, "md")
+
+
+def test_a_task_of_errors_stands_in_the_matrix(run, present):
+    """A task without any value keeps its row; one with other metrics does not get one."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "x", status="error")
+    run.result("s", "c", "z", metrics={"k": 0.5})
+    write_summary(run.paths, present)
+    first, second = text_of(run, "md").split("## ")[1:3]
+    assert "| b | error |" in first
+    assert "| c |" not in first
+    assert "| a |" not in second
+
+
+def test_a_limited_evaluation_is_never_taken_for_a_full_one(run, present):
+    """The first ten samples are a dataset of their own name, and say of how many they are."""
+    run.result("s", "a", "x", metrics={"m": 0.5}, total=100)
+    path = run.result("s", "a", "y", metrics={"m": {**_metric(0.9), "n": 10}}, total=100)
+    path.rename(path.with_name("x.limit-10.json"))
+    content = path.with_name("x.limit-10.json").read_text().replace('"dataset": "y"', '"dataset": "x"')
+    path.with_name("x.limit-10.json").write_text(content)
+    write_summary(run.paths, present)
+    assert [row["dataset"] for row in rows_of(run)] == ["x", "x.limit-10"]
+    assert "| a | 0.5000 | 0.9000 (10 of 100) |" in text_of(run, "md")
+
+
+def _metric(value):
+    return {"value": value, "n": 10, "low": value, "high": value, "better": "higher"}
+
+
+def test_confusion_tables_stand_below(run, present, metric):
+    """A metric's table is printed for each pair."""
+    table = {"labels": ["cat", "dog|wolf"], "rows": [[3, 1], [0, 6]]}
+    run.result("s", "a", "x", metrics={"confusion": metric(0.9, table=table)})
+    write_summary(run.paths, present)
+    assert "### s/a/x: confusion" in text_of(run, "md")
+    assert "| dog\\|wolf | 0 | 6 |" in text_of(run, "md")
+    assert "dog|wolf    0         6" in text_of(run, "txt")
+
+
+@pytest.mark.parametrize(
+    ("labels", "pairs", "left"),
+    [
+        pytest.param(31, 1, 1, id="too many labels"),
+        pytest.param(2, 103, 3, id="too many tables"),
+    ],
+)
+def test_tables_that_nobody_would_read_are_left_to_the_results(run, present, metric, labels, pairs, left):
+    """The summary says how many tables it does not show."""
+    table = {"labels": list(range(labels)), "rows": [[0] * labels] * labels}
+    for i in range(pairs):
+        run.result("s", f"t{i}", "x", metrics={"confusion": metric(0.9, table=table)})
+    write_summary(run.paths, present)
+    assert f"{left} more tables" in text_of(run, "md")
+    assert f"{left} more tables" in text_of(run, "txt")
+
+
+def test_unreadable_results_are_named(run, present):
+    """A damaged result costs its own row, and is told."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "x").write_text("{")
+    summary = write_summary(run.paths, present)
+    assert summary.unreadable == ("results/s/b/x.json",)
+    assert len(rows_of(run)) == 1
+    assert "results/s/b/x.json" in text_of(run, "md")
+    assert "results/s/b/x.json" in text_of(run, "txt")
+
+
+def test_merge_summary_counts_rows(run, present):
+    """merge_summary.json counts the lines of each predictions file by what its result says."""
+    run.result("s", "a", "x", metrics={"m": 0.5}, total=10, failed=2)
+    run.result("s", "b", "x", metrics={"m": 0.5}, samples={"total": 10, "predicted": 7, "failed": 0, "reused": 0})
+    write_summary(run.paths, present)
+    assert json.loads((run.paths.summary / "merge_summary.json").read_text()) == {
+        "files": [{"file": "predictions/s/a/x.jsonl", "rows": 10}, {"file": "predictions/s/b/x.jsonl", "rows": 7}],
+        "total_rows": 17,
+        "missing": [{"file": "predictions/s/b/x.jsonl", "count": 3}],
+        "doubled": [],
+    }
+
+
+def test_an_empty_run_has_an_empty_summary(run, present):
+    """Without results there are files with headers, and no lines for the terminal."""
+    summary = write_summary(run.paths, present)
+    assert rows_of(run) == []
+    assert render_matrix(summary, 80) == []
+
+
+def test_results_of_user_tests_are_no_pairs(run, present):
+    """results/<suite>/<task>/<dataset>/<test>.json belong to a user's own test functions."""
+    path = run.result("s", "a", "x", metrics={"m": 0.5})
+    run.write(path.parent / "x" / "test_mine.json", "{}")
+    assert [row.full_id for row in read_summary(run.paths, present).rows] == ["s/a/x"]
+
+
+def test_the_terminal_gets_aligned_columns(run, present):
+    """All lines of a matrix have their columns in the same place, wide letters too."""
+    for task in ("mlp", "模型"):
+        for dataset in ("clean", "noisy"):
+            run.result("s", task, dataset, metrics={"top1": 0.5})
+    assert render_matrix(read_summary(run.paths, present), 80) == [
+        "s: top1",
+        "       clean   noisy    mean",
+        "mlp   0.5000  0.5000  0.5000",
+        "模型  0.5000  0.5000  0.5000",
+        "mean  0.5000  0.5000  0.5000",
+    ]
+
+
+def test_a_matrix_that_is_too_wide_becomes_a_list(run, present):
+    """The value stands first, so that long names wrap without tearing columns."""
+    for i in range(12):
+        run.result("s", "task", f"dataset-{i}", metrics={"top1": i / 10})
+    lines = render_matrix(read_summary(run.paths, present), 80)
+    assert lines[2] == "0.1000  task/dataset-1"
+    assert lines[-1] == "0.5500  mean"
+    assert all(display_width(line) <= 80 for line in lines)
+
+
+def test_a_long_matrix_is_cut_on_the_terminal(run, present):
+    """The terminal gets a page and the mean; the files have the rest."""
+    for i in range(100):
+        run.result("s", f"t{i}", "x", metrics={"top1": 0.5})
+    lines = render_matrix(read_summary(run.paths, present), 80)
+    assert len(lines) == 41
+    assert "more in summary.txt" in lines[-2]
+    assert lines[-1].startswith("mean")
+
+
+def test_text_has_matrices_and_pairs(run, present):
+    """summary.txt is both: the matrices, and a line a pair and metric."""
+    run.result("s", "a", "x", metrics={"top1": 0.5})
+    run.result("s", "b", "x", status="error")
+    write_summary(run.paths, present)
+    text = text_of(run, "txt")
+    assert "s: top1\n" in text
+    assert "s      a     x        passed  top1    0.5000  10 of 10   0.4000" in text
+    assert "s      b     x        error" in text
