@@ -1,0 +1,64 @@
+"""Words shared by all metrics: what does not fit, and a result that JSON can hold."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.metrics.protocol import MetricValue
+
+if TYPE_CHECKING:
+    from pytest_evalrun.metrics.protocol import Better
+
+_KINDS = {str: "text", list: "a list", tuple: "a list", dict: "a mapping", bool: "a truth value"}
+
+
+def describe(value: Any) -> str:
+    """A value as an error shows it: its kind and, shortened, the value itself."""
+    if value is None:
+        return "None"
+    if type(value) in (int, float):
+        return repr(value)
+    return f"{_KINDS.get(type(value), type(value).__name__)} {reprlib.repr(value)}"
+
+
+def unfit(metric: str, role: str, found: Any, needs: str) -> PairError:
+    """The error for a prediction or reference that the metric cannot use."""
+    if role == "reference" and found is None:
+        return PairError(f"metric {metric}: a sample has no reference; it needs {needs} for every sample")
+    return PairError(f"metric {metric}: the {role} is {describe(found)}; it needs {needs}")
+
+
+def measured(
+    metric: str,
+    value: float,
+    n: int,
+    interval: tuple[float, float],
+    better: Better,
+    table: dict[str, Any] | None = None,
+) -> MetricValue:
+    """The result of a metric. The interval is widened to hold the value, which a percentile bootstrap need not."""
+    low, high = min(interval[0], value), max(interval[1], value)
+    if not (math.isfinite(value) and math.isfinite(low) and math.isfinite(high)):
+        raise PairError(f"metric {metric}: the result is {value} [{low}, {high}] over {n} samples, not a finite number")
+    return MetricValue(value, n, low, high, better, table)
+
+
+def need_samples(metric: str, n: int, least: int = 1) -> None:
+    """Refuse a result over too few samples."""
+    if n == 0:
+        raise PairError(f"metric {metric}: no sample to score")
+    if n < least:
+        raise PairError(f"metric {metric}: {n} sample scored; it needs at least {least}")
+
+
+def library(metric: str, module: str) -> Any:
+    """Import what a metric is computed with; late, because most runs use few metrics."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        remedy = 'pip install "pytest-evalrun[vision]"'
+        raise PairError(f"metric {metric}: needs {module}, which cannot be imported ({error}): {remedy}") from error

@@ -1,0 +1,167 @@
+"""Metrics on class labels. A prediction is a label, or a list of labels best first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
+from pytest_evalrun.metrics.intervals import MAX_CELLS, MAX_DRAWS, SEED, chunks, percentiles, wilson
+from pytest_evalrun.metrics.labels import canonical_label, label_order
+from pytest_evalrun.metrics.proportion import Proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_evalrun.metrics.protocol import Better, MetricValue
+
+MAX_LABELS = 1_000  # of a table that people read and that lies in a JSON file
+_NEEDS = "a class label (text or a whole number)"
+_NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
+
+
+def label_of(metric: str, role: str, value: Any) -> str:
+    """The canonical label of a prediction or reference; of a ranked list, its first."""
+    try:
+        return canonical_label(value[0] if role == "prediction" and type(value) is list and value else value)
+    except ValueError:
+        raise unfit(metric, role, value, _NEEDS if role == "reference" else _NEEDS_RANKED) from None
+
+
+class Top1(Proportion):
+    """The share of samples whose best label is the reference."""
+
+    name = "top1"
+
+    def hit(self, prediction: Any, reference: Any) -> bool:
+        return label_of("top1", "prediction", prediction) == label_of("top1", "reference", reference)
+
+
+class TopK(Proportion):
+    """The share of samples whose reference is among the k best labels."""
+
+    name = "topk"
+
+    def __init__(self, *, k: int = 5) -> None:
+        super().__init__()
+        if type(k) is not int or k < 1:
+            raise ConfigError(f"metric topk: k is {k!r}; accepted: a whole number from 1")
+        self._k = k
+
+    def hit(self, prediction: Any, reference: Any) -> bool:
+        ranked = prediction if type(prediction) is list else [prediction]
+        if len(ranked) < self._k:
+            needs = (
+                f"a list of at least {self._k} labels, best first (of the onnx adapter: `output: {{top: {self._k}}}`)"
+            )
+            raise unfit("topk", "prediction", prediction, needs)
+        wanted = label_of("topk", "reference", reference)
+        return any(label_of("topk", "prediction", label) == wanted for label in ranked[: self._k])
+
+
+class _Confusions:
+    """Counts of (reference, prediction): all that these metrics need, however many samples there are."""
+
+    better: Better = "higher"
+    name = ""
+
+    def __init__(self) -> None:
+        self._cells: Counter[tuple[str, str]] = Counter()
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
+        met = [
+            (label_of(self.name, "reference", reference), label_of(self.name, "prediction", prediction))
+            for prediction, reference in zip(predictions, references, strict=True)
+        ]
+        self._cells.update(met)
+        return [float(reference == prediction) for reference, prediction in met]
+
+    def _counted(self) -> tuple[list[str], list[int], list[int], list[int]]:
+        """Labels in order; then, a cell each: the reference's place, the prediction's place, how often."""
+        need_samples(self.name, self._cells.total())
+        labels = sorted({label for cell in self._cells for label in cell}, key=label_order)
+        place = {label: index for index, label in enumerate(labels)}
+        # Sorted, so that the order in which chunks came changes neither table nor draws.
+        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in self._cells.items())
+        rows, columns, counts = (list(part) for part in zip(*cells, strict=True))
+        return labels, rows, columns, counts
+
+
+class Confusion(_Confusions):
+    """The confusion matrix as a table, rows the references; its value is the accuracy."""
+
+    name = "confusion"
+
+    def result(self) -> MetricValue:
+        labels, rows, columns, counts = self._counted()
+        if len(labels) > MAX_LABELS:
+            raise PairError(f"metric confusion: {len(labels)} different labels; accepted: at most {MAX_LABELS}")
+        matrix = library(self.name, "sklearn.metrics").confusion_matrix(
+            rows, columns, sample_weight=counts, labels=range(len(labels))
+        )
+        n, right = sum(counts), int(matrix.trace())
+        table = {"labels": labels, "rows": [[int(cell) for cell in row] for row in matrix]}
+        return measured(self.name, right / n, n, wilson(right, n), self.better, table)
+
+
+class MacroF1(_Confusions):
+    """The mean over classes of F1; a class met only in predictions counts, with 0."""
+
+    name = "macro_f1"
+
+    def result(self) -> MetricValue:
+        _, rows, columns, counts = self._counted()
+        value = float(
+            library(self.name, "sklearn.metrics").f1_score(
+                rows, columns, sample_weight=counts, average="macro", zero_division=0.0
+            )
+        )
+        return measured(self.name, value, sum(counts), _f1_interval(value, rows, columns, counts), self.better)
+
+
+def _f1_interval(value: float, rows: list[int], columns: list[int], counts: list[int]) -> tuple[float, float]:
+    """Resampling samples is drawing the cells of their confusion matrix from a multinomial, at less cost."""
+    import numpy as np
+
+    cells = np.asarray(counts, dtype=np.float64)
+    n, width = int(cells.sum()), len(counts)
+    if n < 2:
+        return value, value
+    rng = np.random.default_rng(SEED)
+    draws = min(MAX_DRAWS, max(1, MAX_CELLS // width))
+    score = _MacroF1OfDraws(np.asarray(rows), np.asarray(columns))
+    drawn = [score(rng.multinomial(n, cells / n, size)) for size in chunks(draws, width)]
+    return percentiles(value, np.concatenate(drawn))
+
+
+class _MacroF1OfDraws:
+    """Macro F1 of many confusion matrices at once, each over the classes that it holds, as scikit-learn has it."""
+
+    def __init__(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> None:
+        self._rows, self._columns = rows, columns
+        self._classes = int(max(rows.max(), columns.max())) + 1
+
+    def __call__(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        import numpy as np
+
+        diagonal = self._rows == self._columns
+        right = np.zeros((len(drawn), self._classes))
+        right[:, self._rows[diagonal]] = drawn[:, diagonal]
+        met = self._sums(drawn, self._rows) + self._sums(drawn, self._columns)
+        f1 = np.divide(2 * right, met, out=np.zeros_like(right), where=met > 0)
+        mean: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(met, axis=1)
+        return mean
+
+    def _sums(self, drawn: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Add up the cells of one class."""
+        import numpy as np
+
+        order = np.argsort(places, kind="stable")
+        classes, starts = np.unique(places[order], return_index=True)
+        sums = np.zeros((len(drawn), self._classes))
+        sums[:, classes] = np.add.reduceat(drawn[:, order], starts, axis=1)
+        return sums

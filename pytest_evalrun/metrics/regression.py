@@ -1,0 +1,122 @@
+"""Metrics on numbers."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
+from pytest_evalrun.metrics.intervals import bootstrap, bootstrap_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_evalrun.metrics.protocol import Better, MetricValue
+
+
+def _number(metric: str, role: str, value: Any) -> float:
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        pass
+    raise unfit(metric, role, value, "a finite number")
+
+
+class _Numbers:
+    """Two numbers a sample: 16 bytes."""
+
+    better: Better = "lower"
+    name = ""
+    least = 1
+
+    def __init__(self) -> None:
+        self._predictions = array("d")
+        self._references = array("d")
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
+        predicted = [_number(self.name, "prediction", value) for value in predictions]
+        expected = [_number(self.name, "reference", value) for value in references]
+        scores = [self.score(left, right) for left, right in zip(predicted, expected, strict=True)]
+        self._predictions.extend(predicted)
+        self._references.extend(expected)
+        return scores
+
+    def score(self, prediction: float, reference: float) -> float | None:
+        """How far off one sample is, in the unit of the data."""
+        return abs(prediction - reference)
+
+    def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        import numpy as np
+
+        need_samples(self.name, len(self._predictions), self.least)
+        return np.frombuffer(self._predictions), np.frombuffer(self._references)
+
+
+class MeanAbsoluteError(_Numbers):
+    """The mean distance between prediction and reference."""
+
+    name = "mae"
+
+    def result(self) -> MetricValue:
+        import numpy as np
+
+        predictions, references = self._arrays()
+        value = float(library(self.name, "sklearn.metrics").mean_absolute_error(references, predictions))
+        interval = bootstrap_mean(np.abs(predictions - references), value)
+        return measured(self.name, value, len(references), interval, self.better)
+
+
+class RootMeanSquaredError(_Numbers):
+    """The root of the mean squared distance between prediction and reference."""
+
+    name = "rmse"
+
+    def result(self) -> MetricValue:
+        predictions, references = self._arrays()
+        value = float(library(self.name, "sklearn.metrics").root_mean_squared_error(references, predictions))
+        low, high = bootstrap_mean((predictions - references) ** 2, value * value)
+        return measured(
+            self.name, value, len(references), (math.sqrt(max(0.0, low)), math.sqrt(max(0.0, high))), self.better
+        )
+
+
+class R2(_Numbers):
+    """The share of the references' variance that the predictions explain; 1 or 0 where there is no variance."""
+
+    better: Better = "higher"
+    name = "r2"
+    least = 2
+
+    def score(self, prediction: float, reference: float) -> float | None:  # noqa: ARG002 - a share of all samples only
+        return None
+
+    def result(self) -> MetricValue:
+        predictions, references = self._arrays()
+        value = float(library(self.name, "sklearn.metrics").r2_score(references, predictions))
+        statistic = _R2OfDraws(predictions, references)
+        interval = bootstrap(value, len(references), statistic)
+        return measured(self.name, value, len(references), interval, self.better)
+
+
+class _R2OfDraws:
+    """R2 of many resamples at once; NaN where a resample has no variance."""
+
+    def __init__(self, predictions: NDArray[np.float64], references: NDArray[np.float64]) -> None:
+        self._squared_errors = (predictions - references) ** 2
+        self._centred = references - references.mean()
+
+    def __call__(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        import numpy as np
+
+        drawn = self._centred[rows]
+        spread = drawn.var(axis=1)
+        # A resample of one value repeated has a variance of rounding errors, not of data.
+        varied = spread > 1e-12 * (drawn**2).mean(axis=1)
+        errors = self._squared_errors[rows].mean(axis=1)
+        ratio = np.divide(errors, spread, out=np.full(len(rows), np.nan), where=varied)
+        return np.asarray(1.0 - ratio)
