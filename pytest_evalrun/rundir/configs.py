@@ -1,0 +1,106 @@
+"""``configs/<launch time>.yaml``: what each launch was told to do, secrets blanked."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.suite.secrets import blank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Layer, Pair
+
+_WIDE = 1 << 20
+
+
+class SuiteLike(Protocol):
+    """As much of a suite as a snapshot shows."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def pairs(self) -> Sequence[Pair]: ...
+
+
+def write_snapshot(
+    paths: RunPaths,
+    launch_time: datetime,
+    suites: Iterable[SuiteLike],
+    argv: Sequence[str],
+    secrets: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write what a launch was told to do; ``secrets`` are the values that must not be seen."""
+    secrets = tuple(secrets)
+    suites = list(suites)
+    head = {
+        "format": 1,
+        "launched": launch_time.astimezone().isoformat(timespec="seconds"),
+        "argv": list(argv),
+        "options": dict(options or {}),
+        "suites": [_suite(suite) for suite in suites],
+    }
+    text = _yaml(_blanked(head, secrets)) + _pair_lines(suites, secrets)
+    path = _free(paths.configs, launch_time.astimezone().strftime("%Y%m%d_%H%M%S"))
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _suite(suite: SuiteLike) -> dict[str, Any]:
+    # Pairs share their layers: a layer is the same one by identity.
+    layers = {id(layer): layer for pair in suite.pairs for layer in pair.layers}
+    return {"name": suite.name, "file": str(suite.file), "layers": [_layer(layer) for layer in layers.values()]}
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    return {"kind": layer.kind, "source": layer.source, "values": dict(layer.values)}
+
+
+def _pair_lines(suites: Sequence[SuiteLike], secrets: Sequence[str]) -> str:
+    """The ids as a block of plain text: 10,000 nodes would take YAML a second."""
+    ids = [pair.full_id for suite in suites for pair in suite.pairs]
+    text = blank("\n".join(ids), secrets)
+    if not _is_plain(text):
+        return _yaml({"pairs": text})
+    return "pairs: |2-\n" + "".join(f"  {line}\n" for line in text.split("\n"))
+
+
+def _is_plain(text: str) -> bool:
+    """No character that YAML takes for a line break or does not print."""
+    return bool(text) and text.replace("\n", "").isprintable() and "\ufeff" not in text
+
+
+def _blanked(value: Any, secrets: Sequence[str]) -> Any:
+    """The same structure of builtins, each text in it without the secrets."""
+    if isinstance(value, str):
+        return blank(value, secrets)
+    if isinstance(value, dict):
+        return {_blanked(key, secrets): _blanked(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blanked(item, secrets) for item in value]
+    return value if isinstance(value, bool | int | float | None) else blank(str(value), secrets)
+
+
+def _yaml(content: Mapping[str, Any]) -> str:
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(content, Dumper=dumper, allow_unicode=True, sort_keys=False, width=_WIDE)
+    return text
+
+
+def _free(directory: Path, stamp: str) -> Path:
+    """A name of the second; two launches of a run within one are possible, at the same time they are not."""
+    for number in count(1):
+        path = directory / (f"{stamp}.yaml" if number == 1 else f"{stamp}_{number}.yaml")
+        if not path.exists():
+            return path
+    raise AssertionError("unreachable")

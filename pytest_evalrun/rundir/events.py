@@ -1,0 +1,154 @@
+"""What happened, one JSON line an event: workers write files of their own, the controller merges them into one.
+
+The lines of a worker are copied unchanged and in their order, so that the merged ones are always the first lines of its
+file: how many they are is counted in ``events.jsonl`` itself. No offset is stored that could disagree with it after a
+crash, and no line is lost or doubled whenever a controller dies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.lines import LineFile, json_line, utc_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTROLLER = "controller"
+_CHUNK = 1 << 20
+# Inside a JSON string a quote is escaped: the first unescaped ,"worker":" is the line's own.
+_WORKER = re.compile(rb',"worker":"((?:[^"\\]|\\.)*)"')
+
+
+class EventWriter:
+    """The events of one process, in a file of its own."""
+
+    __slots__ = ("_file", "_worker")
+
+    def __init__(self, path: Path | str, worker: str) -> None:
+        self._file = LineFile(path)
+        self._worker = worker
+
+    def write(self, event: str, pair: str | None = None, **fields: Any) -> bool:
+        """Append one event; False, and nothing raised, where the disk did not take it."""
+        return self._file.write(_line(event, pair, self._worker, fields))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _line(event: str, pair: str | None, worker: str, fields: dict[str, Any]) -> bytes:
+    # dict() refuses a field named like one of the four: the count of a worker's lines rests on them.
+    return json_line(dict({"time": utc_time(), "event": event, "pair": pair, "worker": worker}, **_new(fields)))
+
+
+def _new(fields: dict[str, Any]) -> dict[str, Any]:
+    if clash := fields.keys() & {"time", "worker"}:
+        raise TypeError(f"an event has its own {' and '.join(sorted(clash))}: name the field otherwise")
+    return fields
+
+
+@dataclass
+class _Source:
+    """A worker's file and how much of it is merged."""
+
+    fd: int
+    offset: int
+
+
+@dataclass
+class _Merged:
+    """How many lines of a worker stand in the merged file, and the last of them."""
+
+    count: int = 0
+    last: bytes = b""
+
+
+class EventMerger:
+    """The controller's side: its own events and everybody's, in one file.
+
+    Opening it merges what the workers of a killed session wrote after its controller had died.
+    """
+
+    def __init__(self, path: Path, directory: Path) -> None:
+        self._out = LineFile(path)
+        self._directory = directory
+        self._sources: dict[str, _Source] = {}
+        merged = _count_merged(path)
+        for worker in _workers(directory):
+            self._open(worker, merged.get(worker))
+            self.pull(worker)
+
+    def write(self, event: str, pair: str | None = None, **fields: Any) -> bool:
+        """Append an event of the controller; False where the disk did not take it."""
+        return self._out.write(_line(event, pair, CONTROLLER, fields))
+
+    def pull(self, worker: str) -> bool:
+        """Copy what a worker has appended since; a line that is not complete yet waits for the next call.
+
+        False where the disk did not take it: it stays in the worker's file, and the next call tries again.
+        """
+        source = self._sources.get(worker) or self._open(worker, None)
+        return source is None or self._copy(source)
+
+    def close(self) -> None:
+        """Merge what is left of every worker and close the files."""
+        for worker in {*_workers(self._directory), *self._sources}:
+            self.pull(worker)
+        for source in self._sources.values():
+            os.close(source.fd)
+        self._sources.clear()
+        self._out.close()
+
+    def _open(self, worker: str, merged: _Merged | None) -> _Source | None:
+        try:
+            fd = os.open(self._directory / f"{worker}.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        source = self._sources[worker] = _Source(fd, _skip(fd, merged) if merged else 0)
+        return source
+
+    def _copy(self, source: _Source) -> bool:
+        size = _CHUNK
+        while True:
+            data = os.pread(source.fd, size, source.offset)
+            end = data.rfind(b"\n") + 1
+            if end and not self._out.write(data[:end]):
+                return False
+            source.offset += end
+            if len(data) < size:
+                return True
+            size = _CHUNK if end else size * 2  # one line longer than what was read
+
+
+def _workers(directory: Path) -> list[str]:
+    try:
+        return sorted(path.stem for path in directory.iterdir() if path.suffix == ".jsonl")
+    except OSError:
+        return []
+
+
+def _count_merged(path: Path) -> dict[str, _Merged]:
+    merged: dict[str, _Merged] = {}
+    if not path.exists():
+        return merged
+    with path.open("rb") as file:
+        for line in file:
+            match = _WORKER.search(line)
+            if match and line.endswith(b"\n"):
+                entry = merged.setdefault(match[1].decode("utf-8", "replace"), _Merged())
+                entry.count += 1
+                entry.last = line
+    return merged
+
+
+def _skip(fd: int, merged: _Merged) -> int:
+    """Where the lines begin that are not merged yet; 0 for a file that is not the one that was merged."""
+    offset, line = 0, b""
+    with open(fd, "rb", closefd=False) as file:
+        for _, line in zip(range(merged.count), file, strict=False):
+            offset += len(line)
+    return offset if line == merged.last else 0

@@ -1,0 +1,111 @@
+"""Files that grow line by line, and JSON as it stands in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.durable import open_with_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_BLOCK = 1 << 16
+_OPEN = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+# Made once: json.dumps with options builds an encoder for every call.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
+
+
+def utc_time() -> str:
+    """Now as ISO 8601 in UTC, to the millisecond: ``2026-11-21T10:30:15.123Z``."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def json_line(obj: Mapping[str, Any]) -> bytes:
+    """One line of JSON; a value that JSON does not know stands as its text, so that no line is ever lost to it."""
+    try:
+        text = _encode(obj)
+    except (TypeError, ValueError):  # a key that is no text, NaN, a cycle
+        text = _encode({str(k): v if isinstance(v, str | int | None) else str(v) for k, v in obj.items()})
+    return _utf8(text + "\n")
+
+
+def json_document(obj: Mapping[str, Any]) -> bytes:
+    """A small JSON file that people read too."""
+    return _utf8(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    # The bytes of a file name that are not UTF-8 are lone surrogates here; as \udcXX they are valid JSON.
+    return text.encode("utf-8", "backslashreplace")
+
+
+class LineFile:
+    """A file with one writer that appends whole lines.
+
+    A line torn by a crash is cut off when the file is opened, at the first line written. A disk that is full never
+    raises: what it did not take is not there at all, and ``write`` says so.
+    """
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = os.fspath(path)
+        self._fd = -1
+
+    def write(self, data: bytes) -> bool:
+        """Append complete lines in one write; False where the disk did not take them."""
+        try:
+            if self._fd < 0:
+                self._fd = _open(self._path)
+            written = os.write(self._fd, data)
+            if written == len(data):
+                return True
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _open(path: str) -> int:
+    fd = open_with_parents(path, _OPEN)
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        os.ftruncate(fd, _end_of_lines(fd, size))
+    return fd
+
+
+def _end_of_lines(fd: int, size: int) -> int:
+    """Where the last complete line ends."""
+    while size:
+        low = max(0, size - _BLOCK)
+        newline = os.pread(fd, size - low, low).rfind(b"\n")
+        if newline >= 0:
+            return low + newline + 1
+        size = low
+    return 0
+
+
+def read_tail(path: Path | str, n: int) -> list[str]:
+    """The last ``n`` lines of a file, read from its end; none where there is no file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        low, data = os.fstat(fd).st_size, b""
+        while low and data.count(b"\n") <= n:
+            low, high = max(0, low - _BLOCK), low
+            data = os.pread(fd, high - low, low) + data
+    finally:
+        os.close(fd)
+    lines = data.decode("utf-8", "replace").split("\n")
+    return [line for line in lines if line][-n:] if n > 0 else []

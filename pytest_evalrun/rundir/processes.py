@@ -1,0 +1,95 @@
+"""Which processes worked in a run: enough to tell, after a crash, whether one of them still lives."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.rundir.lines import LineFile, json_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ProcessEntry:
+    """A process, by what no later process with its PID shares: the moment it started, in the unit of its system."""
+
+    pid: int
+    pgid: int
+    start_time: float | None
+    pair: str | None = None
+
+
+def start_time(pid: int) -> float | None:
+    """When a process started (clock ticks since boot on Linux); None for one that is gone, or dead and not reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - once an item
+            stat = file.read()
+    except OSError:
+        return None if os.path.exists("/proc/self/stat") else _start_time_by_psutil(pid)  # noqa: PTH110
+    fields = stat[stat.rindex(b")") + 2 :].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def _start_time_by_psutil(pid: int) -> float | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def alive(entry: ProcessEntry) -> bool:
+    """The very process lives, not another one that was given its PID."""
+    return entry.start_time is not None and start_time(entry.pid) == entry.start_time
+
+
+class ProcessLog:
+    """The processes of one worker, itself and those it starts, a line each time one turns to a pair."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._file = LineFile(path)
+        self._known: dict[int, ProcessEntry] = {}
+
+    def add(self, pid: int, pair: str | None = None) -> bool:
+        """Append a line; False where the disk did not take it."""
+        known = self._known.get(pid) if pid == os.getpid() else None
+        if known is None:
+            known = self._known[pid] = ProcessEntry(pid, _group(pid), start_time(pid))
+        line = {"pid": pid, "pgid": known.pgid, "start_time": known.start_time, "pair": pair}
+        return self._file.write(json_line(line))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return pid
+
+
+def read_processes(directory: Path) -> Iterator[ProcessEntry]:
+    """Each process that is named in a directory of logs, once, with the pair it last turned to."""
+    for file in sorted(directory.glob("*.jsonl")):
+        last: dict[tuple[int, float | None], ProcessEntry] = {}
+        with file.open("rb") as lines:
+            for line in lines:
+                if entry := _parse(line):
+                    last[entry.pid, entry.start_time] = entry
+        yield from last.values()
+
+
+def _parse(line: bytes) -> ProcessEntry | None:
+    try:
+        entry = json.loads(line)
+        return ProcessEntry(int(entry["pid"]), int(entry["pgid"]), entry["start_time"], entry.get("pair"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # torn by a crash

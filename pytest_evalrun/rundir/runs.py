@@ -1,0 +1,168 @@
+"""Which run directory a launch works in, and what ``run.json`` says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import json_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+
+RUN_FORMAT = 1
+SHOWN = 5
+
+
+def resolve_run(workdir: WorkDir, wanted: str) -> RunPaths | None:
+    """The run that ``latest``, ``new`` or a name stands for; None where one must be made."""
+    if wanted == "new":
+        return None
+    if wanted == "latest":
+        return _latest(workdir)
+    if not _is_run_name(wanted) or not workdir.run(wanted).root.is_dir():
+        raise ConfigError(f"--eval-run {wanted}: no such run in {workdir.root}; {_choices(workdir)}")
+    return workdir.run(wanted)
+
+
+def _latest(workdir: WorkDir) -> RunPaths | None:
+    link = workdir.latest
+    if not link.is_symlink():
+        _refuse_no_link(link)
+        return None
+    target = link.readlink()
+    run = workdir.run(target.name)
+    if not _is_run_name(target.name) or not run.root.is_dir():
+        raise ConfigError(f"{link} points to {target}, which is not there; remove the link, or {_choices(workdir)}")
+    if not link.samefile(run.root):
+        raise ConfigError(f"{link} points to {target}, outside of {workdir.root}; remove the link")
+    return run
+
+
+def _refuse_no_link(link: Path) -> None:
+    if os.path.lexists(link) and not link.is_symlink():
+        raise ConfigError(f"{link} is in the way of the link to the latest run; move it elsewhere")
+
+
+def _is_run_name(name: str) -> bool:
+    """One part of a path that is no option, no hidden file and not the link itself."""
+    return bool(name) and name[0] not in ".-" and name != "latest" and not {"/", "\0", "\n"} & set(name)
+
+
+def _choices(workdir: WorkDir) -> str:
+    names = run_names(workdir)[:SHOWN]
+    return f"choose --eval-run new, or one of the newest: {', '.join(names)}" if names else "choose --eval-run new"
+
+
+def run_names(workdir: WorkDir) -> list[str]:
+    """The runs of a work directory, newest first (by name: they are called after the time)."""
+    try:
+        names = [path.name for path in workdir.root.iterdir()]
+    except OSError:
+        return []
+    return sorted((name for name in names if _is_run_name(name) and workdir.run(name).run_json.exists()), reverse=True)
+
+
+def create_run(workdir: WorkDir, now: datetime) -> RunPaths:
+    """Make a run directory called after the local time, and the work directory where there is none."""
+    try:
+        _make_workdir(workdir)
+        paths = _make_run(workdir, now.astimezone().strftime("%Y%m%d_%H%M%S"))
+        _write_run_json(paths, {"format": RUN_FORMAT, "created": now.astimezone().isoformat(timespec="seconds")})
+    except OSError as error:
+        raise ConfigError(
+            f"{workdir.root}: no run directory can be made there ({error.strerror}); choose another with --eval-workdir"
+        ) from error
+    return paths
+
+
+def _make_workdir(workdir: WorkDir) -> None:
+    workdir.root.mkdir(parents=True, exist_ok=True)
+    # A directory with files of others in it may be a project: its .gitignore is not ours to write.
+    if not any(workdir.root.iterdir()):
+        write_atomic(workdir.gitignore, "*\n")
+
+
+def _make_run(workdir: WorkDir, stamp: str) -> RunPaths:
+    for number in count(1):
+        paths = workdir.run(stamp if number == 1 else f"{stamp}_{number}")
+        try:
+            paths.root.mkdir()
+        except FileExistsError:
+            continue
+        return paths
+    raise AssertionError("unreachable")
+
+
+def point_latest(workdir: WorkDir, paths: RunPaths) -> None:
+    """Let ``latest`` point to a run; whoever looks meets the old run or the new one."""
+    _refuse_no_link(workdir.latest)
+    if workdir.latest.is_symlink() and str(workdir.latest.readlink()) == paths.root.name:
+        return
+    aside = workdir.root / f".latest.{os.getpid()}.tmp"
+    try:
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(paths.root.name, target_is_directory=True)
+        aside.rename(workdir.latest)
+    except OSError as error:
+        raise ConfigError(f"{workdir.latest}: cannot be pointed to {paths.root.name}: {error.strerror}") from error
+
+
+def read_run_json(paths: RunPaths) -> dict[str, Any]:
+    """What ``run.json`` says; refused where it is missing or not what we wrote."""
+    try:
+        content = json.loads(paths.run_json.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{paths.root} is not a run directory: it has no run.json") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{paths.run_json}: {error}; {_REMEDY}") from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if type(version) is not int or version < 1:
+        raise ConfigError(f"{paths.run_json}: format: found {version!r}, expected 1 to {RUN_FORMAT}; {_REMEDY}")
+    return dict(content)
+
+
+_REMEDY = "put it back, or start another run with --eval-run new"
+
+
+def check_format(paths: RunPaths) -> None:
+    """Refuse a run that a newer version wrote; nothing in it is touched."""
+    version = read_run_json(paths)["format"]
+    if version > RUN_FORMAT:
+        raise ConfigError(
+            f"{paths.root}: written by a newer version (format {version}); this one knows up to {RUN_FORMAT}; "
+            "nothing was changed"
+        )
+
+
+def add_manifest(paths: RunPaths, suites: Mapping[str, str], directories: Iterable[str]) -> None:
+    """Remember the suites of a run (name → evalrun.yaml) and the directories outside that it writes to."""
+    old = read_run_json(paths)
+    new = dict(old)
+    new["suites"] = {**old.get("suites", {}), **{name: str(file) for name, file in suites.items()}}
+    new["directories"] = sorted({*old.get("directories", []), *directories})
+    if new != old:
+        _write_run_json(paths, new)
+
+
+def _write_run_json(paths: RunPaths, content: Mapping[str, Any]) -> None:
+    write_atomic(paths.run_json, json_document(content))
+    sync(paths.run_json)
+
+
+def sync(path: Path) -> None:
+    """Carry a file and its name to the disk at once: for the few files without which a run cannot be trusted."""
+    for place in (path, path.parent):
+        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,318 @@
+"""One run, one live session: kernel locks decide, ``session.json`` says who holds them.
+
+The controller holds ``session.lock`` for life, every worker holds ``members.lock`` shared. A new session must get the
+first, and the second once exclusively: then no process of an older session writes any more. While it has both it
+replaces ``session.json``, so that a worker of the old session that wakes up later finds another run id and leaves.
+"""
+
+from __future__ import annotations
+
+# filelock knows no shared locks: flock itself. The kernel frees it when the holder dies, however that happens.
+import fcntl
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+
+from pytest_evalrun.errors import ConfigError, RunBusy
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import json_document, utc_time
+from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
+from pytest_evalrun.rundir.runs import sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_evalrun.rundir.layout import RunPaths
+
+SESSION_FORMAT = 1
+POLL = 0.05
+# Whoever asks for the state of a session holds its lock for a moment; that must not refuse a new one.
+GRACE = 0.3
+NOTIFY_AFTER = 1.0
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What ``session.json`` says of a session; ``ended`` is missing while it lives, and for ever once it was killed."""
+
+    run_id: str
+    pid: int
+    start_time: float | None
+    host: str
+    boot_id: str
+    argv: tuple[str, ...]
+    started: str
+    ended: str | None = None
+    clean: bool | None = None
+    format: int = SESSION_FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: Any) -> SessionInfo:
+        """Raises KeyError, TypeError or ValueError on anything else than ``to_json`` made."""
+        return cls(
+            run_id=str(content["run_id"]),
+            pid=int(content["pid"]),
+            start_time=content.get("start_time"),
+            host=str(content["host"]),
+            boot_id=str(content["boot_id"]),
+            argv=tuple(map(str, content["argv"])),
+            started=str(content["started"]),
+            ended=content.get("ended"),
+            clean=content.get("clean"),
+            format=int(content["format"]),
+        )
+
+
+class SessionState(NamedTuple):
+    """How the last session of a run stands: never one, living, killed, or ended."""
+
+    word: Literal["none", "live", "dead", "ended"]
+    info: SessionInfo | None
+
+
+class Session:
+    """The right to write in a run; held until ``close`` or the death of the process."""
+
+    def __init__(self, paths: RunPaths, lock: _Lock, info: SessionInfo, *, unclean: bool) -> None:
+        self.info = info
+        self.unclean = unclean
+        self._paths = paths
+        self._lock = lock
+
+    @property
+    def run_id(self) -> str:
+        return self.info.run_id
+
+    def close(self, clean: bool) -> None:
+        """End the session; unless it is ``clean`` the next one will not trust sizes and times. Never raises."""
+        if not self._lock.held:
+            return
+        try:
+            self.info = replace(self.info, ended=utc_time(), clean=clean)
+            _write(self._paths, self.info)
+        except OSError:
+            pass  # a full disk: without "ended" the next session checks by hash, which is right
+        finally:
+            self._lock.release()
+
+
+class Member:
+    """A worker's part in a session; held until ``close`` or the death of the process."""
+
+    def __init__(self, lock: _Lock) -> None:
+        self._lock = lock
+
+    def close(self) -> None:
+        self._lock.release()
+
+
+def open_session(
+    paths: RunPaths,
+    argv: Sequence[str],
+    wait: float = 15.0,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Session:
+    """Become the one live session of a run, once the workers of a killed one are gone.
+
+    ``argv`` goes into ``session.json`` as it is: blank its secrets. ``notify`` is told whom it waits for.
+    """
+    lock = _Lock(paths.session_lock)
+    try:
+        if not lock.take(fcntl.LOCK_EX, GRACE):
+            _refuse(paths)
+        unclean = _ended_unclean(paths)
+        info = _new_info(argv)
+        _begin(paths, info, wait, notify)
+    except BaseException:
+        lock.release()
+        raise
+    return Session(paths, lock, info, unclean=unclean)
+
+
+def join_session(paths: RunPaths, run_id: str) -> Member:
+    """Become a member of a live session; a straggler of one that is dead is refused."""
+    lock = _Lock(paths.members_lock)
+    try:
+        lock.take(fcntl.LOCK_SH, None)
+        _check_session(paths, run_id)
+    except BaseException:
+        lock.release()
+        raise
+    return Member(lock)
+
+
+def _check_session(paths: RunPaths, run_id: str) -> None:
+    info = read_session(paths)
+    if info is None or info.run_id != run_id:
+        raise RunBusy(f"{paths.root}: the session that this worker belongs to is over; nothing was written")
+
+
+def session_state(paths: RunPaths) -> SessionState:
+    """How the last session of a run stands, without waiting for it or keeping it from anything."""
+    info = read_session(paths)
+    if _is_held(paths.session_lock):
+        return SessionState("live", info)
+    if info is None:
+        return SessionState("none", None)
+    return SessionState("ended" if info.ended else "dead", info)
+
+
+def read_session(paths: RunPaths) -> SessionInfo | None:
+    """The session that last had the run; None where there was none, or its file is corrupt."""
+    try:
+        return SessionInfo.from_json(json.loads(paths.session_json.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ended_unclean(paths: RunPaths) -> bool:
+    if not paths.session_json.exists():
+        return False
+    info = read_session(paths)
+    return info is None or info.ended is None or info.clean is False
+
+
+def _new_info(argv: Sequence[str]) -> SessionInfo:
+    pid = os.getpid()
+    return SessionInfo(
+        run_id=uuid.uuid4().hex,
+        pid=pid,
+        start_time=start_time(pid),
+        host=socket.gethostname(),
+        boot_id=_boot_id(),
+        argv=tuple(argv),
+        started=utc_time(),
+    )
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        import psutil
+
+        return str(psutil.boot_time())
+
+
+def _begin(paths: RunPaths, info: SessionInfo, wait: float, notify: Callable[[str], None]) -> None:
+    members = _Lock(paths.members_lock)
+    try:
+        _wait_for_members(paths, members, wait, notify)
+        _write(paths, info)
+    except OSError as error:
+        raise ConfigError(f"{paths.session_json}: cannot be written: {error.strerror}; {_ELSEWHERE}") from error
+    finally:
+        members.release()
+
+
+def _write(paths: RunPaths, info: SessionInfo) -> None:
+    write_atomic(paths.session_json, json_document(info.to_json()))
+    sync(paths.session_json)  # after a power cut the file of the session before would call this one clean
+
+
+def _wait_for_members(paths: RunPaths, members: _Lock, wait: float, notify: Callable[[str], None]) -> None:
+    if members.take(fcntl.LOCK_EX, min(wait, NOTIFY_AFTER)):
+        return
+    notify(f"waiting up to {wait:g} s for processes of an earlier session: {_living(paths)}")
+    if not members.take(fcntl.LOCK_EX, max(0.0, wait - NOTIFY_AFTER)):
+        raise RunBusy(
+            f"{paths.root}: processes of an earlier session still work in it after {wait:g} s: {_living(paths)}; "
+            "end them, or start another run with --eval-run new"
+        )
+
+
+def _living(paths: RunPaths) -> str:
+    found = [_named(entry) for entry in read_processes(paths.processes_dir) if alive(entry)]
+    return ", ".join(found) or f"none that {paths.processes_dir} names on {socket.gethostname()}"
+
+
+def _named(entry: ProcessEntry) -> str:
+    return f"PID {entry.pid} ({entry.pair})" if entry.pair else f"PID {entry.pid}"
+
+
+def _refuse(paths: RunPaths) -> NoReturn:
+    info = read_session(paths)
+    if info is None or info.ended:
+        who = "a session that has only just started"
+    else:
+        who = f"PID {info.pid} on {info.host} since {info.started} ({' '.join(info.argv)})"
+    raise RunBusy(f"{paths.root} is in use by {who}; wait for it, end it, or start another run with --eval-run new")
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False
+
+
+_ELSEWHERE = "choose another place with --eval-workdir"
+_held: set[int] = set()
+
+
+class _Lock:
+    """A kernel lock on a file that nobody ever removes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Python's descriptors are closed by exec; what fork copies is closed in the child, see below.
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
+        _held.add(self._fd)
+
+    @property
+    def held(self) -> bool:
+        return self._fd in _held
+
+    def take(self, how: int, wait: float | None) -> bool:
+        """Try for ``wait`` seconds, None for as long as it takes."""
+        end = None if wait is None else time.monotonic() + wait
+        while not self._try(how):
+            if end is not None and time.monotonic() >= end:
+                return False
+            time.sleep(POLL)
+        return True
+
+    def _try(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._fd, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ConfigError(f"{self._path}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
+        return True
+
+    def release(self) -> None:
+        if self._fd in _held:
+            _held.discard(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _leave_to_parent() -> None:
+    """A forked child has no part in its parent's locks: it would keep them when the parent dies."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

@@ -1,0 +1,190 @@
+"""``.task_list``: which pairs there are and how each stands, byte for byte as the seed wrote it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.durable import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from filelock import FileLock
+
+LOCK_TIMEOUT = 5.0
+
+
+class Status(IntEnum):
+    """How a pair stands: 2 is marked with its gates held, 3 an ERROR or a gate breached."""
+
+    PENDING = 0
+    RUNNING = 1
+    COMPLETED = 2
+    FAILED = 3
+
+
+# The directory of a task (`<suite>/<task>`) and the name of a dataset, as the user gave them.
+Place = tuple[str, str]
+
+
+class TaskList:
+    """The pairs of a run and their states; its text is kept ready, so that a change costs one line."""
+
+    def __init__(self, groups: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+        """``groups``: for each task its directory, its plugin (``""`` for none) and its datasets."""
+        self._lines: list[str] = []
+        self._row: dict[Place, int] = {}
+        self._status: dict[Place, Status] = {}
+        self._groups = [(task_dir, plugin, list(datasets)) for task_dir, plugin, datasets in groups]
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._lines.clear()
+        for task_dir, plugin, datasets in self._groups:
+            # Lines are split from the right: a name may hold the separator, a plugin may not.
+            self._lines.append(f"*{task_dir}|{plugin.replace('|', '_')}|{len(datasets)}")
+            for dataset in datasets:
+                place = (task_dir, dataset)
+                status = self._status.setdefault(place, Status.PENDING)
+                self._row[place] = len(self._lines)
+                self._lines.append(f"-{dataset}|{status:d}")
+        self._lines.append(f"+summary|{len(self._groups)}|{len(self._status)}")
+        self._lines.append("")
+
+    def __len__(self) -> int:
+        return len(self._status)
+
+    def get(self, task_dir: str, dataset: str) -> Status:
+        return self._status[task_dir, dataset]
+
+    def set(self, task_dir: str, dataset: str, status: Status) -> None:
+        place = (task_dir, dataset)
+        self._lines[self._row[place]] = f"-{dataset}|{status:d}"
+        self._status[place] = status
+
+    def counts(self) -> dict[Status, int]:
+        """How many pairs there are of each state."""
+        states = list(self._status.values())
+        return {status: states.count(status) for status in Status}
+
+    def failed(self) -> list[str]:
+        """``task_dir/dataset`` of what failed, in the order of the list."""
+        return [f"{task}/{dataset}" for (task, dataset), status in self._status.items() if status is Status.FAILED]
+
+    def adopt(self, old: Mapping[Place, Status], *, keep_unknown: bool = False) -> None:
+        """Take over the states of an older list; what was running then runs no more.
+
+        ``keep_unknown``: pairs that are not in this list join it, in tasks of their own where need be.
+        """
+        for place, status in old.items():
+            if place in self._status:
+                self._status[place] = Status.PENDING if status is Status.RUNNING else status
+            elif keep_unknown:
+                self._status[place] = Status.PENDING if status is Status.RUNNING else status
+                self._join(*place)
+        self._lay_out()
+
+    def _join(self, task_dir: str, dataset: str) -> None:
+        for known, _, datasets in reversed(self._groups):
+            if known == task_dir:
+                datasets.append(dataset)
+                return
+        self._groups.append((task_dir, "", [dataset]))
+
+    def render(self) -> str:
+        return "\n".join(self._lines)
+
+    def write(self, path: Path, lock: AbstractContextManager[object]) -> bool:
+        """Replace the file, under the task list's lock; False where the disk did not take it."""
+        data = self.render().encode("utf-8", "surrogateescape")
+        with lock:
+            try:
+                write_atomic(path, data)
+            except OSError:
+                return False
+        return True
+
+
+def read_task_list(path: Path) -> dict[Place, Status] | None:
+    """The states in a file; empty where there is none, None where it is corrupt."""
+    try:
+        return parse(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return None
+
+
+def parse(text: str) -> dict[Place, Status] | None:
+    """The states in a task list, or None where it is corrupt: torn, miscounted, or of another format."""
+    states: dict[Place, Status] = {}
+    *lines, summary = text.removesuffix("\n").split("\n")
+    task_dir, due, tasks = "", 0, 0
+    try:
+        for line in lines:
+            if line.startswith("-") and due:
+                dataset, status = line[1:].rsplit("|", 1)
+                states[task_dir, dataset] = Status(int(status))
+                due -= 1
+            elif line.startswith("*") and not due:
+                task_dir, _, count = line[1:].rsplit("|", 2)
+                due, tasks = int(count), tasks + 1
+            else:
+                return None
+    except ValueError:
+        return None
+    return states if not due and summary == f"+summary|{tasks}|{len(states)}" else None
+
+
+class TaskListLock:
+    """The lock file of a work directory's task list: in the system's temporary directory, as watchers of the work
+    directory would hold it open there."""
+
+    def __init__(self, workdir: Path) -> None:
+        absolute = os.fsencode(os.path.abspath(workdir))  # noqa: PTH100 - resolve() would follow links
+        name = hashlib.md5(absolute, usedforsecurity=False).hexdigest()
+        self.directory = os.path.join(tempfile.gettempdir(), f"task_locks_{name}")  # noqa: PTH118
+        self.path = os.path.join(self.directory, "task_list.lock")  # noqa: PTH118
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> TaskListLock:
+        self._acquire(LOCK_TIMEOUT)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def cleanup(self) -> None:
+        """Remove the lock file if nobody holds it, and its directory if nothing else is in it."""
+        try:
+            self._acquire(0)
+            os.unlink(self.path)  # noqa: PTH108
+            self.__exit__()
+            os.rmdir(self.directory)  # noqa: PTH106
+        except (OSError, ConfigError):
+            self.__exit__()
+
+    def _acquire(self, timeout: float) -> None:
+        import filelock
+
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)  # noqa: PTH103
+            self._lock = self._lock or filelock.FileLock(self.path)
+            self._lock.acquire(timeout=timeout)
+        except filelock.Timeout:
+            raise ConfigError(
+                f"{self.path}: another process holds the lock of the task list for more than {timeout:g} s; "
+                "end it, or remove the file if no such process is left"
+            ) from None
+        except OSError as error:
+            what = error.strerror if error.errno != errno.EACCES else "it belongs to another user"
+            raise ConfigError(f"{self.path}: cannot lock the task list: {what}; remove {self.directory}") from error
