@@ -47,10 +47,11 @@ def create_metric(spec: MetricSpec, root: str) -> Metric:
     """
     if spec.use in _BUILT_IN:
         return _create_built_in(spec.use, spec.params)
+    reference = _reference(spec)
     from pytest_evalrun.metrics.user import user_metric
     from pytest_evalrun.suite.objects import load_object
 
-    return user_metric(load_object(_reference(spec), root), spec.use, spec.params)
+    return user_metric(load_object(reference, root), spec.use, spec.params)
 
 
 def metric_source(spec: MetricSpec, root: str) -> Path | None:

@@ -100,9 +100,10 @@ class Confusion(_Confusions):
         labels, rows, columns, counts = self._counted()
         if len(labels) > MAX_LABELS:
             raise PairError(f"metric confusion: {len(labels)} different labels; accepted: at most {MAX_LABELS}")
+        # One place more than there are labels: scikit-learn warns about a matrix of a single one.
         matrix = library(self.name, "sklearn.metrics").confusion_matrix(
-            rows, columns, sample_weight=counts, labels=range(len(labels))
-        )
+            rows, columns, sample_weight=counts, labels=range(len(labels) + 1)
+        )[:-1, :-1]
         n, right = sum(counts), int(matrix.trace())
         table = {"labels": labels, "rows": [[int(cell) for cell in row] for row in matrix]}
         return measured(self.name, right / n, n, wilson(right, n), self.better, table)

@@ -1,0 +1,100 @@
+"""Rules of finding a metric, and laws that every built-in metric obeys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_evalrun import metrics
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.protocol import Metric
+from pytest_evalrun.suite.settings import MetricSpec
+
+LABELS = ["top1", "macro_f1", "confusion", "exact_match"]
+NUMBERS = ["mae", "rmse", "r2"]
+
+
+def create(name, **params):
+    return metrics.create_metric(MetricSpec(name, name, params), "/nowhere")
+
+
+@pytest.mark.parametrize("name", sorted(metrics.names()))
+def test_every_name_makes_a_metric(name):
+    """Each built-in name is known, makes what the protocol asks for, and has no file to fingerprint."""
+    assert metrics.is_known(name)
+    assert isinstance(create(name), Metric)
+    assert metrics.metric_source(MetricSpec(name, name), "/nowhere") is None
+
+
+@pytest.mark.parametrize("name", sorted(metrics.names()))
+def test_no_sample_is_an_error(name):
+    """A metric over nothing is no number: JSON has no NaN."""
+    with pytest.raises(PairError, match=f"metric {name}: no sample to score"):
+        create(name).result()
+
+
+def test_unknown_metric_lists_what_there_is():
+    """A name that nobody offers is the user's mistake, answered with the accepted names."""
+    assert not metrics.is_known("top_one")
+    with pytest.raises(ConfigError, match=r"metric 'top_one' is unknown; accepted: confusion, .*topk, or a path"):
+        create("top_one")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        pytest.param("top1", {"k": 3}, r"metric top1: found parameters {'k': 3}; accepted: no parameters", id="none"),
+        pytest.param("topk", {"n": 3}, r"metric topk: found parameters {'n': 3}; accepted: k", id="misspelt"),
+        pytest.param("topk", {"k": 0}, "topk: k is 0; accepted: a whole number from 1", id="zero-k"),
+        pytest.param("topk", {"k": "3"}, "topk: k is '3'", id="text-k"),
+        pytest.param("exact_match", {"strip": "no"}, "exact_match: strip is 'no'; accepted: true, false", id="strip"),
+        pytest.param("psnr", {"data_range": -1}, "psnr: data_range is -1; accepted: a number above 0", id="range"),
+    ],
+)
+def test_wrong_parameters(name, params, message):
+    """A parameter that a metric lacks or cannot use names the value found and those accepted."""
+    with pytest.raises(ConfigError, match=message):
+        create(name, **params)
+
+
+def test_counting_metrics_import_no_numpy():
+    """A small pair must not pay for libraries: top1, topk and exact_match are plain Python."""
+    code = (
+        "import sys; from pytest_evalrun import metrics; from pytest_evalrun.suite.settings import MetricSpec\n"
+        "for name, prediction in (('top1', 'a'), ('topk', list('abcde')), ('exact_match', 'a')):\n"
+        "    metric = metrics.create_metric(MetricSpec(name, name), '.')\n"
+        "    metric.update([prediction], ['a']); metric.result()\n"
+        "print([m for m in ('numpy', 'pytest', 'sklearn', 'skimage', 'pandas') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def chunked(metric, pairs, cuts):
+    """Feed the pairs in pieces; the scores of all pieces, and the result."""
+    edges = [0, *sorted(cut % (len(pairs) + 1) for cut in cuts), len(pairs)]
+    scores = []
+    for low, high in pairwise(edges):
+        scores += metric.update([p for p, _ in pairs[low:high]], [r for _, r in pairs[low:high]])
+    return scores, metric.result()
+
+
+@pytest.mark.parametrize("name", LABELS + NUMBERS)
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_laws(name, data):
+    """Chunking never changes a result, a result is the same each time, its interval holds it, and JSON holds all."""
+    value = st.sampled_from([0, 1, 2, "a"]) if name in LABELS else st.floats(-1e6, 1e6)
+    pairs = data.draw(st.lists(st.tuples(value, value), min_size=2, max_size=30))
+    cuts = data.draw(st.lists(st.integers(0, 30), max_size=4))
+    whole, pieces = chunked(create(name), pairs, []), chunked(create(name), pairs, cuts)
+    assert whole == pieces
+    _, result = whole
+    assert result.low <= result.value <= result.high
+    assert (result.n, len(whole[0])) == (len(pairs), len(pairs))
+    json.dumps(result.to_json(), allow_nan=False)
