@@ -157,23 +157,25 @@ class Preprocess:
         if model_input.dtype is object:  # a tensor of strings
             return np.array([str(item) for item in values], dtype=object)
         try:
-            # float64 holds every integer up to 2**53; the model's own type comes later
-            return np.array(values, dtype=np.float64)
-        except (TypeError, ValueError):
+            array = np.array(values)
+        except ValueError as error:  # rows of different lengths
+            raise SampleError(f"sample {sample_id}: not a vector: {error}") from None
+        if array.dtype.kind not in "iufb":
             wrong = next((item for item in values if not isinstance(item, int | float)), values)
-            raise SampleError(f"sample {sample_id}: {wrong!r} is not a number") from None
+            raise SampleError(f"sample {sample_id}: {wrong!r} is not a number")
+        return array
 
     def _finish(self, array: Array, model_input: ModelInput, channel_axis: int) -> Array:
         """Scaled, shifted and in the type of the model; integers are rounded and clipped, not wrapped."""
         dtype = np.dtype(self.dtype or model_input.dtype)
         if self.scale is not None or self.mean is not None or self.std is not None:
             array = self._scaled(array, channel_axis, np.float64 if dtype == np.float64 else np.float32)
-        if array.dtype == dtype:
-            return array
-        if dtype.kind in "iu" and array.dtype.kind == "f" and not np.isnan(array).any():
-            limits = np.iinfo(dtype)
-            return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
-        return array if dtype.kind in "iu" and array.dtype.kind == "f" else array.astype(dtype)
+        if dtype.kind not in "iu" or array.dtype.kind != "f":
+            return array.astype(dtype, copy=False)
+        if np.isnan(array).any():
+            return array  # told as NaN, instead of as the integer that it would become
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
 
     def _scaled(self, array: Array, channel_axis: int, dtype: Any) -> Array:
         array = array.astype(dtype)
@@ -215,10 +217,9 @@ def _per_channel(name: str, values: float | Sequence[float], array: Array, axis:
         raise PairError(f"preprocess: std is {values}; nothing can be divided by 0")
     if numbers.ndim == 0 or numbers.size == 1:
         return numbers.reshape(())
-    channels = array.shape[axis] if array.ndim and not (array.ndim == 2 and axis == -1) else array.size
-    if array.ndim == 2 or numbers.size != channels:
-        found = 1 if array.ndim == 2 else channels
-        raise PairError(f"preprocess: {name} has {numbers.size} values, the input {found} channels")
+    channels = 1 if array.ndim == 2 else array.shape[axis]
+    if numbers.size != channels:
+        raise PairError(f"preprocess: {name} has {numbers.size} values, the input {channels} channels")
     shape = [1] * array.ndim
     shape[axis] = numbers.size
     return numbers.reshape(shape)

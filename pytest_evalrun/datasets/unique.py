@@ -16,12 +16,12 @@ LARGEST_BITMAP = 1 << 24
 class Repeats:
     """A Bloom filter over the ids of one pass; what it suspects is confirmed or cleared by a second pass.
 
-    The suspects are about 0.3 % of five million ids; the bitmap never exceeds 16 MB.
+    The suspects are well under one in a hundred of five million ids; the bitmap never exceeds 16 MB.
     """
 
     def __init__(self, expected_bytes: int) -> None:
         """``expected_bytes``: the size of the file that holds the ids; the bitmap is scaled with it."""
-        size = min(max(expected_bytes // 8, SMALLEST_BITMAP), LARGEST_BITMAP)
+        size = min(max(expected_bytes // 4, SMALLEST_BITMAP), LARGEST_BITMAP)
         self._bits = bytearray(1 << (size - 1).bit_length())
         self._mask = len(self._bits) * 8 - 1
         self._suspects: set[int] = set()
