@@ -38,14 +38,15 @@ class UserReader:
         self._made: Iterable[Any] | None = None
 
     def __iter__(self) -> Iterator[Sample]:
-        index = 0
+        last = "before the first sample"
         try:
             for index, item in enumerate(self._items()):
                 yield self._sample(index, item)
+                last = f"after sample {index}"
         except (EvalrunError, OSError):
             raise
         except Exception as error:
-            raise PairError(f"{self.name} failed after {index} samples: {type(error).__name__}: {error}") from error
+            raise PairError(f"{self.name} failed {last}: {type(error).__name__}: {error}") from error
 
     def identity(self, hashes: Hashes) -> Identity:
         """The reader's own, if it has one; else the content of its path and of its source, and a count by reading."""

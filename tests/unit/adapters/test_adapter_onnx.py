@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pytest_evalrun.adapters.onnx import OnnxAdapter, share_of_cores
+from pytest_evalrun.adapters.protocol import Adapter
+from pytest_evalrun.datasets.protocol import Sample
+from pytest_evalrun.errors import PairError, SampleError
+
+
+@pytest.fixture
+def model(tmp_path):
+    """``model(nodes, inputs, outputs, **constants)``: a loaded adapter of a tiny model made here."""
+
+    def make(nodes, inputs, outputs, constants=None, preprocess=None, output=None, **params):
+        def info(entries):
+            return [helper.make_tensor_value_info(name, *rest) for name, *rest in entries]
+
+        weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+        graph = helper.make_graph(
+            [helper.make_node(op, i, o, **a) for op, i, o, a in nodes], "g", info(inputs), info(outputs), weights
+        )
+        path = tmp_path / "任务 $(x).onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        adapter = OnnxAdapter(str(path), params, preprocess or {}, output or {})
+        adapter.load()
+        return adapter
+
+    return make
+
+
+@pytest.fixture
+def identity(model):
+    """A model that gives back what it is given: shape, type and settings to choose."""
+
+    def make(shape, dtype=TensorProto.FLOAT, **settings):
+        return model([("Identity", ["x"], ["y"], {})], [("x", dtype, shape)], [("y", dtype, shape)], **settings)
+
+    return make
+
+
+def samples(*inputs):
+    return [Sample(index, f"s{index}", value) for index, value in enumerate(inputs)]
+
+
+def image(path, array):
+    Image.fromarray(np.asarray(array, dtype=np.uint8)).save(path)
+    return path
+
+
+VECTOR = {"kind": "vector"}
+
+
+def test_vectors_of_a_table(identity):
+    """Columns become a vector in their order; a list is one already; float32 unless the model wants another type."""
+    adapter = identity(["n", 2], output=VECTOR)
+    assert isinstance(adapter, Adapter)
+    assert adapter.predict(samples({"b": 1, "a": 2.5}, [3, 4])) == [[1.0, 2.5], [3.0, 4.0]]
+    adapter.close()
+
+
+def test_the_models_own_type_is_used(identity):
+    """Integers stay integers; floats are rounded and clipped into an integer type, not wrapped."""
+    assert identity(["n", 1], TensorProto.INT64, output=VECTOR).predict(samples(2**60 + 1)) == [[2**60 + 1]]
+    assert identity(["n", 3], TensorProto.INT8, output=VECTOR).predict(samples([1.6, -300.0, 300.0])) == [
+        [2, -128, 127]
+    ]
+    assert identity(["n"], output={"kind": "value"}).predict(samples(1.5, 2)) == [1.5, 2.0]
+
+
+def test_columns_meet_inputs_by_name(model):
+    """A model with an input a column gets each by its name, whatever the order, text too."""
+    adapter = model(
+        [("Sub", ["a", "b"], ["y"], {})],
+        [("a", TensorProto.FLOAT, ["n", 1]), ("b", TensorProto.FLOAT, ["n", 1])],
+        [("y", TensorProto.FLOAT, ["n", 1])],
+        output={"kind": "value"},
+    )
+    assert adapter.predict(samples({"b": 1, "a": 5}, {"a": 1, "b": 0})) == [4.0, 1.0]
+    with pytest.raises(PairError, match=r"the model has 2 inputs \(a, b\), the dataset gives columns a, c"):
+        adapter.predict(samples({"a": 1, "c": 2}))
+
+
+def test_text_goes_into_a_tensor_of_strings(identity):
+    """A class that the model spells out is the prediction."""
+    assert identity(["n", 1], TensorProto.STRING).predict(samples({"word": "cat"}, {"word": "任务"})) == ["cat", "任务"]
+
+
+def test_images_are_scaled_shifted_and_laid_out(identity, tmp_path):
+    """Scale first, then mean and std per channel, channels first or last."""
+    path = image(tmp_path / "a.png", [[[255, 0, 51], [0, 255, 102]]])
+    settings = {"scale": 1 / 255, "mean": [0.5, 0.0, 0.0], "std": [0.5, 1.0, 0.1]}
+    first = identity(["n", 3, 1, 2], preprocess=settings, output=VECTOR).predict(samples(path))
+    last = identity(["n", 1, 2, 3], preprocess=settings | {"layout": "NHWC"}, output=VECTOR).predict(samples(path))
+    assert first[0] == pytest.approx([1, -1, 0, 1, 2, 4])
+    assert last[0] == pytest.approx([1, 0, 2, -1, 1, 4])
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    {"NCHW": ["n", 1, 2, 3], "NHWC": ["n", 2, 3, 1], "NHW": ["n", 2, 3], "HW": [2, 3]}.items(),
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_gray_images_in_every_layout_come_back_as_images(identity, tmp_path, layout, shape):
+    """Image outputs undo the layout; a batch is taken apart where the model has no dimension for it."""
+    paths = [image(tmp_path / f"{n}.png", [[n, 1, 2], [3, 4, 255]]) for n in (7, 8)]
+    preprocess = {"color": "gray", "layout": layout, "scale": 1 / 255}
+    adapter = identity(shape, preprocess=preprocess, output={"kind": "image", "scale": 255})
+    for first, array in zip((7, 8), adapter.predict(samples(*paths)), strict=True):
+        assert array.dtype == np.uint8
+        assert array.tolist() == [[first, 1, 2], [3, 4, 255]]
+
+
+def test_image_outputs_are_clipped_and_may_stay_floats(identity):
+    """With scale the result is 0..255; without it the array is handed on as it is."""
+    batch = samples([[[0.5, 2.0, -1.0]]])
+    scaled = identity(["n", 1, 1, 3], output={"kind": "image", "scale": 255}).predict(batch)[0]
+    assert (scaled.dtype, scaled.tolist()) == (np.uint8, [[128, 255, 0]])
+    assert identity(["n", 1, 1, 3], output={"kind": "image"}).predict(batch)[0].dtype == np.float32
+
+
+def test_images_of_different_sizes_share_a_batch(identity, tmp_path):
+    """They are grouped by size, and the predictions keep the order of the batch."""
+    sizes = [(2, 3), (4, 4), (2, 3), (1, 5)]
+    paths = [image(tmp_path / f"{n}.png", np.full(size, n)) for n, size in enumerate(sizes)]
+    adapter = identity(["n", 1, "h", "w"], preprocess={"color": "gray"}, output={"kind": "image", "scale": 1})
+    found = adapter.predict(samples(*paths))
+    assert [array.shape for array in found] == sizes
+    assert [int(array[0, 0]) for array in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("fixed", [1, 2, 4])
+def test_a_fixed_batch_is_filled_and_cut(identity, fixed):
+    """A model that takes exactly so many samples gets them, the last ones repeated, their answers dropped."""
+    batch = samples(*([float(n), 0.0] for n in range(5)))
+    assert [v[0] for v in identity([fixed, 2], output=VECTOR).predict(batch)] == [0, 1, 2, 3, 4]
+
+
+def test_raw_files(identity, tmp_path):
+    """Bytes of the declared type and shape, or of the model's; .npy files know their own."""
+    values = np.arange(6, dtype=np.uint8)
+    values.tofile(tmp_path / "a.bin")
+    np.save(tmp_path / "b.npy", values.reshape(1, 2, 3).astype(np.float32))
+    declared = {"raw_dtype": "uint8", "shape": [1, 1, 2, 3], "scale": 2}
+    assert identity(["n", 1, 2, 3], preprocess=declared, output=VECTOR).predict(samples(tmp_path / "a.bin")) == [
+        [0, 2, 4, 6, 8, 10]
+    ]
+    own = identity(["n", 1, 2, 3], preprocess={"raw_dtype": "uint8"}, output=VECTOR)
+    assert own.predict(samples(tmp_path / "a.bin", tmp_path / "b.npy")) == [[0, 1, 2, 3, 4, 5]] * 2
+    open_shape = identity(["n", "k"], preprocess={"raw_dtype": "uint8"}, output=VECTOR)
+    assert open_shape.predict(samples(tmp_path / "a.bin")) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_several_suffixes_are_several_inputs(model, tmp_path):
+    """In the order of suffixes, whatever the model calls its inputs."""
+    for name, value in {"1_y.bin": 5, "1_uv.bin": 2}.items():
+        np.array([value], dtype=np.float32).tofile(tmp_path / name)
+    adapter = model(
+        [("Sub", ["a", "b"], ["y"], {})],
+        [("a", TensorProto.FLOAT, ["n", 1]), ("b", TensorProto.FLOAT, ["n", 1])],
+        [("y", TensorProto.FLOAT, ["n", 1])],
+        output={"kind": "value"},
+    )
+    parts = {"_y.bin": tmp_path / "1_y.bin", "_uv.bin": tmp_path / "1_uv.bin"}
+    assert adapter.predict(samples(parts)) == [3.0]
+
+
+CLASSES = {
+    "index": ({}, [2, 0]),
+    "labels": ({"labels": ["a", "b", "c"]}, ["c", "a"]),
+    "top": ({"top": 2}, [[2, 1], [0, 1]]),
+    "top of labels": ({"top": 9, "labels": ["a", "b", "c"]}, [["c", "b", "a"], ["a", "b", "c"]]),
+}
+
+
+@pytest.mark.parametrize(("output", "expected"), CLASSES.values(), ids=CLASSES)
+def test_classes(identity, output, expected):
+    """The best score wins, of equal scores the first; labels name the classes; top lists them best first."""
+    assert identity(["n", 3], output={"kind": "class"} | output).predict(samples([0, 1, 2], [5, 3, 3])) == expected
+
+
+def test_a_label_output_and_its_scores(model):
+    """A model that names its class is believed; where several are wanted its scores are ranked; name picks either."""
+
+    def make(**output):
+        return model(
+            [("ArgMax", ["x"], ["label"], {"axis": 1, "keepdims": 0}), ("Identity", ["x"], ["scores"], {})],
+            [("x", TensorProto.FLOAT, ["n", 2])],
+            [("label", TensorProto.INT64, ["n"]), ("scores", TensorProto.FLOAT, ["n", 2])],
+            output=output,
+        )
+
+    batch = samples([0.1, 0.9])
+    assert make(kind="class").predict(batch) == [1]
+    assert make(kind="class", labels=["ham", "spam"]).predict(batch) == ["spam"]
+    assert make(kind="class", top=2).predict(batch) == [[1, 0]]
+    assert make(kind="class", top=1, name="label").predict(batch) == [[1]]
+    assert make(kind="class", name="scores").predict(batch) == [1]
+    with pytest.raises(PairError, match="output: no output 'probs'; the model has: label, scores"):
+        make(kind="class", name="probs")
+    with pytest.raises(PairError, match="labels has 1 entries"):
+        make(kind="class", labels=["ham"]).predict(batch)
+
+
+def test_scores_by_label(model):
+    """A map from label to score, as scikit-learn's classifiers are exported, is ranked like a tensor."""
+    from pytest_evalrun.adapters.output import Output
+
+    output = Output.of({"kind": "class", "top": 2}, [SimpleNamespace(name="p", type="seq(map(string,float))")], "", "m")
+    assert output.prediction("s", {"ham": 0.1, "spam": 0.7, "eggs": 0.2}) == ["spam", "eggs"]
+
+
+UNFIT = {
+    "one score": (["n", 1], {"kind": "class"}, [1.0], "kind class needs one score a class or a label"),
+    "a map of scores": (["n", 2, 2], {"kind": "class"}, [[1, 2], [3, 4]], "has 2 x 2 a sample; kind class needs"),
+    "two values": (["n", 2], {"kind": "value"}, [1, 2], "has 2 of float32 a sample; kind value needs one number"),
+    "a flat image": (["n", 2], {"kind": "image"}, [1, 2], "has 2 a sample; kind image needs 2 or 3 sizes"),
+}
+
+
+@pytest.mark.parametrize(("shape", "output", "value", "message"), UNFIT.values(), ids=UNFIT)
+def test_outputs_that_do_not_fit_their_kind(identity, shape, output, value, message):
+    """The output, its shape and the other kinds are named."""
+    with pytest.raises(PairError, match=message):
+        identity(shape, output=output).predict(samples(value))
+
+
+def test_bad_model_files(tmp_path):
+    """Missing, empty, a directory, text, cut off: an error of the pair that names the path."""
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "text.onnx").write_text("not a model")
+    (tmp_path / "directory.onnx").mkdir()
+    for name, message in {
+        "missing.onnx": "the model is missing",
+        "empty.onnx": r"the model is empty \(0 bytes\)",
+        "text.onnx": "not a model that ONNX Runtime can load",
+        "directory.onnx": "the model is a directory",
+    }.items():
+        with pytest.raises(PairError, match=f"{name}: {message}"):
+            OnnxAdapter(str(tmp_path / name), {}, {}, {}).load()
+    with pytest.raises(PairError, match="needs a model file"):
+        OnnxAdapter(None, {}, {}, {}).load()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [({"device": "gpu"}, "unknown parameter device; accepted: threads"), ({"threads": 0}, "accepted: an integer of")],
+    ids=["unknown", "no threads"],
+)
+def test_bad_parameters(identity, params, message):
+    """What the adapter does not know is refused."""
+    with pytest.raises(PairError, match=message):
+        identity(["n", 1], **params)
+
+
+def test_nan_is_told_on_both_sides(identity, model, tmp_path):
+    """NaN in an input, or made by the model, costs the sample and is named."""
+    adapter = identity(["n", 2], output=VECTOR)
+    with pytest.raises(SampleError, match="sample s1: the input 'x' holds NaN"):
+        adapter.predict(samples([1, 2], [1, float("nan")]))
+    with pytest.raises(SampleError, match="'nan' is not a number"):
+        adapter.predict(samples({"a": 1, "b": "nan"}))
+    np.array([1, np.nan], dtype=np.float32).tofile(tmp_path / "a.bin")
+    with pytest.raises(SampleError, match="holds NaN"):
+        adapter.predict(samples(tmp_path / "a.bin"))
+    with pytest.raises(SampleError, match="holds NaN"):
+        identity(["n", 1], TensorProto.INT64).predict(samples(float("nan")))
+    log = model(
+        [("Log", ["x"], ["y"], {})],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [("y", TensorProto.FLOAT, ["n", 2])],
+        output={"kind": "class"},
+    )
+    with pytest.raises(SampleError, match="sample s0: the model's output 'y' holds NaN"):
+        log.predict(samples([-1, 1]))
+
+
+def test_a_sample_of_the_wrong_size_costs_itself_only(identity, tmp_path):
+    """Without a declared size others may fit; expected and given shapes are named."""
+    paths = [image(tmp_path / f"{n}.png", np.zeros((n, 2))) for n in (2, 3)]
+    adapter = identity(["n", 1, 2, 2], preprocess={"color": "gray"}, output=VECTOR)
+    with pytest.raises(
+        SampleError, match=r"'x' \(\? x 1 x 2 x 2\) expects 1 x 2 x 2 a sample, sample s1 has 1 x 3 x 2"
+    ):
+        adapter.predict(samples(*paths))
+    assert len(adapter.predict(samples(paths[0]))) == 1
+    resized = identity(["n", 1, 2, 2], preprocess={"color": "gray", "size": [2, 2]}, output=VECTOR)
+    assert len(resized.predict(samples(*paths))) == 2
+
+
+def test_a_shape_that_no_sample_could_have_ends_the_pair(identity, tmp_path):
+    """A wrong size, layout or number of dimensions in the suite is not the sample's fault."""
+    path = image(tmp_path / "a.png", np.zeros((2, 2)))
+    for shape, preprocess in (([1, 1, 4, 4], {"size": [2, 2], "color": "gray"}), (["n", 4], {"color": "gray"})):
+        with pytest.raises(PairError, match=r"\.onnx: the model's input 'x' .* see preprocess: color, size, layout"):
+            identity(shape, preprocess=preprocess).predict(samples(path))
+
+
+def test_raw_files_of_the_wrong_length(identity, tmp_path):
+    """Bytes found and bytes expected are told; a missing file and a broken .npy too."""
+    np.zeros(5, dtype=np.float32).tofile(tmp_path / "a.bin")
+    (tmp_path / "b.npy").write_bytes(b"x")
+    adapter = identity(["n", 6])
+    for name, message in {
+        "a.bin": "20 bytes; 6 of float32 are 24 bytes",
+        "b.npy": "not a readable .npy file",
+        "c.bin": "the file is missing",
+    }.items():
+        with pytest.raises(SampleError, match=f"{name}: {message}"):
+            adapter.predict(samples(tmp_path / name))
+
+
+def test_what_the_model_itself_refuses(model):
+    """An error of the runtime names the model and the shapes that were given."""
+    adapter = model(
+        [("MatMul", ["x", "w"], ["y"], {})],
+        [("x", TensorProto.FLOAT, ["n", "k"])],
+        [("y", TensorProto.FLOAT, ["n", 2])],
+        {"w": np.zeros((3, 2), dtype=np.float32)},
+        output=VECTOR,
+    )
+    with pytest.raises(SampleError, match=r"the model cannot take x 1 x 4 float32: "):
+        adapter.predict(samples([1, 2, 3, 4]))
+    assert adapter.predict(samples([1, 2, 3])) == [[0, 0]]
+
+
+def test_a_wrong_type_ends_the_pair(identity):
+    """A declared type that the model does not take is an error of the suite."""
+    with pytest.raises(PairError, match="cannot take x 1 x 1 float64"):
+        identity(["n", 1], preprocess={"dtype": "float64"}).predict(samples(1.0))
+
+
+PREPROCESS = {
+    "rgb without channels": ({"layout": "NHW", "color": "rgb"}, "layout NHW has no channels"),
+    "too many means": ({"color": "gray", "mean": [1, 2, 3]}, "mean has 3 values, the input 1 channels"),
+    "zero std": ({"std": 0}, "std is 0; nothing can be divided by 0"),
+}
+
+
+@pytest.mark.parametrize(("preprocess", "message"), PREPROCESS.values(), ids=PREPROCESS)
+def test_preprocessing_that_cannot_be(identity, tmp_path, preprocess, message):
+    """Declarations that contradict the data are errors of the pair."""
+    path = image(tmp_path / "a.png", np.zeros((2, 2)))
+    with pytest.raises(PairError, match=message):
+        identity(["n", "c", "h", "w"], preprocess=preprocess).predict(samples(path))
+
+
+def test_words_are_no_images(identity):
+    """A value where a file is declared names the sample."""
+    with pytest.raises(PairError, match="input is image, but sample s0 is a str, not a file"):
+        identity(["n", 1], preprocess={"input": "image"}).predict(samples("a.png"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [({"a": "x"}, "'x' is not a number"), ({"a": None}, "None is not a number"), ([[1], [1, 2]], "not a vector")],
+    ids=["text", "null", "ragged"],
+)
+def test_what_is_no_vector(identity, value, message):
+    """A cell that is not a number costs its sample."""
+    with pytest.raises(SampleError, match=message):
+        identity(["n", "k"]).predict(samples(value))
+
+
+@pytest.mark.parametrize("workers", ["", "1", "2", "1000"])
+def test_workers_share_the_cores(monkeypatch, workers):
+    """All workers together use each core about once, and each at least one."""
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", workers)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert share_of_cores() == max(1, cores // int(workers or 1))
+
+
+def test_threads_can_be_chosen(identity):
+    """`params.threads` beats the share."""
+    assert identity(["n", 1], threads=3)._session.get_session_options().intra_op_num_threads == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    {"onnxruntime": "adapters.onnx", "numpy": "adapters.onnx", "PIL": "datasets.images"}.items(),
+    ids=["onnxruntime", "numpy", "pillow"],
+)
+def test_a_missing_library_names_its_extra(module, imported):
+    """What to install is said."""
+    code = f"import sys; sys.modules[{module!r}] = None; import pytest_evalrun.{imported}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    extra = "vision" if module == "PIL" else "onnx"
+    assert f"PairError: {module} is needed" in done.stderr
+    assert f'pip install "pytest-evalrun[{extra}]"' in done.stderr
