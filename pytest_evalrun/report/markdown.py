@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.tables import printable_tables
 from pytest_evalrun.report.text import markdown, markdown_row, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_evalrun.report.matrix import Matrix
     from pytest_evalrun.report.rows import Row, Summary
 
 
-def to_markdown(summary: Summary) -> str:
+def to_markdown(summary: Summary, found: Iterable[Matrix]) -> str:
     """The whole summary; every name is shown literally, whatever signs it holds."""
     lines = ["# Summary", ""]
-    lines += _matrices(summary)
+    lines += _matrices(found)
     lines += _confusions(summary)
     lines += _listed("Not passed", (row for row in summary.present if row.status != "passed"))
     lines += _listed("Gone: no longer on disk, outside the means", summary.gone)
@@ -26,8 +26,8 @@ def to_markdown(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _matrices(summary: Summary) -> Iterator[str]:
-    for matrix in matrices(summary):
+def _matrices(found: Iterable[Matrix]) -> Iterator[str]:
+    for matrix in found:
         yield from (f"## {markdown(matrix.suite)}: {markdown(matrix.metric)}", "")
         yield from _table(matrix.rows)
         if matrix.legend():

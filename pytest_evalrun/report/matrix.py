@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.text import natural_key, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_evalrun.report.rows import Row, Summary
 
@@ -73,20 +73,13 @@ def _concerned(rows: list[Row], metric: str) -> list[Row]:
 
     A pair that ended in an error has no metrics, and must still show in the matrices where it would have stood.
     """
-    tasks = _wanted(((row.task, row) for row in rows), metric)
-    datasets = _wanted(((row.dataset, row) for row in rows), metric)
-    return [row for row in rows if row.task in tasks and row.dataset in datasets]
-
-
-def _wanted(named: Iterable[tuple[str, Row]], metric: str) -> set[str]:
-    has: set[str] = set()
-    other: set[str] = set()
-    names: set[str] = set()
-    for name, row in named:
-        names.add(name)
-        if row.metrics:
-            (has if metric in row.metrics else other).add(name)
-    return has | (names - other)
+    having = [row for row in rows if metric in row.metrics]
+    others = [row for row in rows if row.metrics and metric not in row.metrics]
+    if not others:
+        return rows
+    no_tasks = {row.task for row in others} - {row.task for row in having}
+    no_datasets = {row.dataset for row in others} - {row.dataset for row in having}
+    return [row for row in rows if row.task not in no_tasks and row.dataset not in no_datasets]
 
 
 def _matrix(suite: str, metric: str, rows: list[Row]) -> Matrix:
@@ -113,8 +106,9 @@ def _cell(row: Row | None, metric: str) -> str:
         return row.status if row.status in {"error", "skipped", "pending"} else MISSING
     found = row.metrics[metric]
     text = number(found["value"])
-    if found["n"] < row.samples.get("total", 0):
-        text += f" ({found['n']} of {row.samples['total']})"
+    total = row.samples.get("total", 0)
+    if found.get("n", total) < total:
+        text += f" ({found['n']} of {total})"
     return f"{text} {BREACHED}" if metric in row.breached else text
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.lines import LineFile
 from pytest_evalrun.report.rows import Summary, read_summary
+from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
 
@@ -128,7 +128,7 @@ def _merge_suite(table: Path, sources: list[_Source]) -> list[MergedFile]:
 
 
 def _merge_file(writer: Any, source: _Source) -> MergedFile:
-    lines = LineFile(source.path)
+    lines = SampleLines(source.path)
     writer.writerows((*source.names, *(_cell(line.get(column)) for column in COLUMNS[3:])) for line in lines.ordered())
     total = lines.expected if source.total is None else source.total
     return MergedFile(

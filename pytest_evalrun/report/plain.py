@@ -9,7 +9,7 @@ from pytest_evalrun.report.tables import printable_tables
 from pytest_evalrun.report.text import columns, display_width, number, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_evalrun.report.rows import Row, Summary
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 MOST_LINES = 40
 
 
-def to_text(summary: Summary) -> str:
+def to_text(summary: Summary, found: Iterable[Matrix]) -> str:
     """Both the matrices and the pairs, one line a pair and metric, aligned."""
-    lines = [line for matrix in matrices(summary) for line in (*_aligned(matrix), "")]
+    lines = [line for matrix in found for line in (*_aligned(matrix), "")]
     lines += _confusions(summary)
     lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))
     if summary.gone:
@@ -48,7 +48,13 @@ def _pair_rows(row: Row) -> Iterator[tuple[str, ...]]:
     head = (row.suite, row.task, row.dataset, row.status)
     seconds = "" if row.seconds is None else number(row.seconds)
     for name, metric in row.metrics.items():
-        yield (*head, name, number(metric["value"]), f"{metric['n']} of {row.samples.get('total', '?')}", seconds)
+        yield (
+            *head,
+            name,
+            number(metric["value"]),
+            f"{metric.get('n', '?')} of {row.samples.get('total', '?')}",
+            seconds,
+        )
     if not row.metrics:
         yield (*head, "", "", "", seconds)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.lines import LineFile
+from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.results import read_result
 
 if TYPE_CHECKING:
@@ -98,19 +98,19 @@ def _choose(available: list[str], wanted: str | None, what: str, metrics: Mappin
 
 def _scores(files: PairPaths, metric: str) -> Iterator[tuple[dict[str, Any], float]]:
     """The lines that have a score of this metric, in dataset order."""
-    for line in LineFile(files.scores).ordered():
+    for line in SampleLines(files.scores).ordered():
         score = line.get(metric)
         if score is not None:
             yield line, score
 
 
 def _predictions(files: PairPaths, indexes: Container[int]) -> Iterator[dict[str, Any]]:
-    return (line for line in LineFile(files.predictions).ordered() if line["index"] in indexes)
+    return (line for line in SampleLines(files.predictions).ordered() if line["index"] in indexes)
 
 
 def _joined(files: PairPaths, indexes: Iterator[int]) -> Iterator[dict[str, Any]]:
     """The predictions of ascending indexes; both files are in dataset order, so one pass does it."""
-    lines = LineFile(files.predictions).ordered()
+    lines = SampleLines(files.predictions).ordered()
     line = next(lines, None)
     for index in indexes:
         while line is not None and line["index"] < index:

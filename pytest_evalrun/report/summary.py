@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.markdown import to_markdown
+from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
 from pytest_evalrun.report.rows import Row, Summary, read_summary
 from pytest_evalrun.rundir.durable import write_atomic
@@ -43,15 +44,16 @@ def write_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Sum
     """
     summary = read_summary(paths, gone)
     write_atomic(paths.summary / "summary.csv", to_csv(summary))
-    write_atomic(paths.summary / "summary.md", to_markdown(summary))
-    write_atomic(paths.summary / "summary.txt", to_text(summary))
+    found = list(matrices(summary))
+    write_atomic(paths.summary / "summary.md", to_markdown(summary, found))
+    write_atomic(paths.summary / "summary.txt", to_text(summary, found))
     write_merge_summary(paths, _merge_summary(summary))
     return summary
 
 
 def write_merge_summary(paths: RunPaths, values: dict[str, Any]) -> None:
     """merge_summary.json: ``files`` with their rows, ``total_rows``, and what is ``missing`` or ``doubled``."""
-    write_atomic(paths.summary / "merge_summary.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(paths.summary / "merge_summary.json", json.dumps(values, ensure_ascii=False) + "\n")
 
 
 def to_csv(summary: Summary) -> str:
@@ -69,7 +71,7 @@ def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
     head = (row.suite, row.task, row.dataset, status)
     counts = (*(row.samples.get(name) for name in ("total", "predicted", "failed")), row.seconds)
     for name, metric in row.metrics.items():
-        yield (*head, name, metric["value"], *counts, metric["n"], metric["low"], metric["high"])
+        yield (*head, name, metric["value"], *counts, metric.get("n"), metric.get("low"), metric.get("high"))
     if not row.metrics:
         yield (*head, None, None, *counts, None, None, None)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
 _DIGITS = re.compile(r"([0-9]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -16,6 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MARKDOWN = re.compile(r"[\\|`*<>\[\]&$]|(?<!\w)_|_(?!\w)")
 
 
+@lru_cache(maxsize=8192)
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
     """A sort key under which ``v2`` comes before ``v10``."""
     parts = _DIGITS.split(name.casefold())
@@ -45,23 +47,24 @@ def _columns(letter: str) -> int:
 def one_line(value: Any) -> str:
     """Any JSON value on one line, its control characters escaped: a name must not drive the terminal."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[str]:
     """Rows aligned by display width, two spaces between columns; the columns in ``right`` are set to the right."""
-    table = [[one_line(cell) for cell in row] for row in rows]
-    widths: list[int] = []
-    for row in table:
-        widths += [0] * (len(row) - len(widths))
-        for i, cell in enumerate(row):
-            widths[i] = max(widths[i], display_width(cell))
-    return ["  ".join(_pad(c, widths[i], i in right) for i, c in enumerate(row)).rstrip() for row in table]
+    aligned = [_column(cells, i in right) for i, cells in enumerate(zip(*rows, strict=True))]
+    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
 
 
-def _pad(cell: str, width: int, right: bool) -> str:
-    fill = " " * (width - display_width(cell))
-    return fill + cell if right else cell + fill
+def _column(cells: Iterable[str], right: bool) -> list[str]:
+    shown = [one_line(cell) for cell in cells]
+    widths = [display_width(cell) for cell in shown]
+    widest = max(widths)
+    if right:
+        return [" " * (widest - width) + cell for cell, width in zip(shown, widths, strict=True)]
+    return [cell + " " * (widest - width) for cell, width in zip(shown, widths, strict=True)]
 
 
 def markdown_row(cells: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.lines import LineFile
 from pytest_evalrun.report.merge import COLUMNS, merge_predictions
+from pytest_evalrun.report.samplelines import SampleLines
 
 
 def rows_of(run, suite="s"):
@@ -113,7 +113,7 @@ def test_any_order_of_lines_reads_as_dataset_order(tmp_path, indexes):
     """Exactly one line an index, ascending, and it is the last one of that index."""
     path = tmp_path / "lines.jsonl"
     path.write_text("".join(json.dumps({"index": index, "at": at}) + "\n" for at, index in enumerate(indexes)))
-    lines = LineFile(path)
+    lines = SampleLines(path)
     found = [(line["index"], line["at"]) for line in lines.ordered()]
     last = {index: at for at, index in enumerate(indexes)}
     assert sorted(last.items()) == found
@@ -124,7 +124,7 @@ def test_any_order_of_lines_reads_as_dataset_order(tmp_path, indexes):
 def test_what_is_appended_meanwhile_is_not_read(run):
     """A live session may append: a file is read as it was when it was opened."""
     path = run.predictions("s", "t", "d", [(0, 1, 1)])
-    lines = LineFile(path)
+    lines = SampleLines(path)
     with path.open("a") as file:
         file.write(json.dumps(run.line((1, 1, 1))) + "\n")
     assert [line["index"] for line in lines.ordered()] == [0]

@@ -17,7 +17,7 @@ MOST_NAMED = 20
 SANE_INDEX = 2**22
 
 
-class LineFile:
+class SampleLines:
     """One JSON line a sample, the last line of an index wins.
 
     Opening it reads it once. Memory is one bit a sample; eight bytes more where the lines are not in dataset order.
