@@ -11,11 +11,12 @@ import itertools
 import os
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 INTERVAL = 1.0
 # Above this many files one syncfs(2) is cheaper than a journal commit for each of them.
@@ -32,33 +33,54 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
 
     Parents are made where they are missing. The temporary file lies beside the target, hidden, and ends in ``.tmp``.
     """
-    if isinstance(data, str):
-        data = data.encode()
-    target = os.fspath(path)
-    aside = _aside(target)
-    fd = open_with_parents(aside, _WRITE_ASIDE)
+    replacement = Replacement(os.fspath(path))
     try:
-        try:
-            write_all(fd, data)
-        finally:
-            os.close(fd)
-        os.rename(aside, target)  # noqa: PTH104 - pathlib costs more than the call
+        replacement.write(data)
+        replacement.put()
     except BaseException:
-        _remove(aside)
+        replacement.drop()
         raise
+
+
+class Replacement:
+    """The new content of a file, written aside until ``put`` makes it the file."""
+
+    __slots__ = ("_aside", "_fd", "_target")
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._aside = _aside(target)
+        self._fd = open_with_parents(self._aside, _WRITE_ASIDE)
+
+    def write(self, data: str | bytes) -> None:
+        write_all(self._fd, encoded(data))
+
+    def put(self) -> None:
+        self._close()
+        os.rename(self._aside, self._target)  # noqa: PTH104 - pathlib costs more than the call
+
+    def drop(self) -> None:
+        self._close()
+        try:
+            os.unlink(self._aside)  # noqa: PTH108 - as above
+        except OSError:
+            pass
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def encoded(data: str | bytes) -> bytes:
+    """UTF-8. A file name that is not (a lone surrogate in Python) becomes the escape by which JSON knows it."""
+    return data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
 
 
 def _aside(target: str) -> str:
     """A name that no other writer uses; the target's own name may be too long to be made longer."""
     directory, name = os.path.split(target)
     return os.path.join(directory, f".{name[:40]}.{os.getpid()}.{next(_count)}.tmp")  # noqa: PTH118 - hot path
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)  # noqa: PTH108 - as above
-    except OSError:
-        pass
 
 
 def open_with_parents(path: str, flags: int) -> int:
@@ -89,8 +111,7 @@ class Appender:
         self._torn = False
 
     def write(self, data: str | bytes) -> None:
-        if isinstance(data, str):
-            data = data.encode()
+        data = encoded(data)
         if self._torn:  # a write failed half way: what it left becomes a line of its own, which readers skip
             data = b"\n" + data
         self._torn = True
@@ -125,6 +146,19 @@ class Disk:
         """``write_atomic``, synced within a second; ``vouches`` for a marker, which goes after all the data."""
         write_atomic(path, data)
         self.mark(os.fspath(path), vouches=vouches)
+
+    @contextmanager
+    def replacing(self, path: Path | str) -> Iterator[Replacement]:
+        """Like ``write`` for what comes in pieces: the file changes when the block ends, and not if it raises."""
+        target = os.fspath(path)
+        replacement = Replacement(target)
+        try:
+            yield replacement
+            replacement.put()
+        except BaseException:
+            replacement.drop()
+            raise
+        self.mark(target)
 
     def appender(self, path: Path | str) -> Appender:
         return Appender(self, os.fspath(path))

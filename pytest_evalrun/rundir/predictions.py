@@ -1,0 +1,245 @@
+"""``predictions/….jsonl``: one line a sample, appended batch by batch, trusted after any crash.
+
+While a pair runs, the last line of a sample wins: one that failed is asked again, and its new line follows the old.
+What is done is kept as bits, so that memory does not grow with the samples.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.durable import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.durable import Appender, Disk
+
+REWRITE_LINES = 256
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class Line(NamedTuple):
+    """What became of one sample. ``status`` is ``ok`` or ``failed``; ``error`` says why it failed."""
+
+    index: int  # type: ignore[assignment] # the word of the format; tuple.index is not missed
+    id: str
+    status: str
+    prediction: Any
+    reference: Any
+    error: str | None
+    seconds: float | None
+
+    def dumps(self) -> bytes:
+        """The line of the file. Raises PairError for what JSON does not have."""
+        try:
+            return encoded(_encode(self._asdict())) + b"\n"
+        except (ValueError, TypeError) as error:
+            raise PairError(f"sample {self.id}: its prediction or reference cannot be kept: {error}") from error
+
+
+def parse_line(raw: bytes, count: int) -> Line | None:
+    """The sample of one line; None where the line is torn, damaged, or of no sample in ``range(count)``."""
+    try:
+        line = Line(**json.loads(raw))
+    except (ValueError, TypeError):
+        return None
+    if type(line.index) is not int or not 0 <= line.index < count:
+        return None
+    return line if raw.endswith(b"\n") and line.status in {"ok", "failed"} and isinstance(line.id, str) else None
+
+
+class Tally:
+    """Which samples a sequence of lines has: two bits a sample, and whether the lines are in order."""
+
+    __slots__ = ("_last", "_ok", "_seen", "count", "done_count", "in_order", "seen_count")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.done_count = 0
+        self.seen_count = 0
+        self.in_order = True
+        self._ok = bytearray((count + 7) // 8)
+        self._seen = bytearray((count + 7) // 8)
+        self._last = -1
+
+    @property
+    def failed_count(self) -> int:
+        return self.seen_count - self.done_count
+
+    def is_done(self, index: int) -> bool:
+        """Whether the last line of this sample is ok; one that failed is to be asked again."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"sample {index} of {self.count}")
+        return bool(self._ok[index >> 3] & 1 << (index & 7))
+
+    def note(self, index: int, ok: bool) -> None:
+        """Take the next line of the file into account."""
+        self.in_order = self.in_order and index > self._last
+        self._last = index
+        byte, bit = index >> 3, 1 << (index & 7)
+        self.done_count += ok - bool(self._ok[byte] & bit)
+        self.seen_count += not self._seen[byte] & bit
+        self._seen[byte] |= bit
+        self._ok[byte] = self._ok[byte] | bit if ok else self._ok[byte] & ~bit
+
+
+class _Scan(NamedTuple):
+    """What a file holds: ``end`` is where its last sound line ends, ``damaged`` counts the unsound ones before."""
+
+    tally: Tally
+    end: int
+    size: int
+    damaged: int
+
+
+def _scan(path: Path, count: int) -> _Scan:
+    tally, end, position, damaged, trailing = Tally(count), 0, 0, 0, 0
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return _Scan(tally, 0, 0, 0)
+    with file:
+        for raw in file:
+            position += len(raw)
+            line = parse_line(raw, count)
+            if line is None:
+                trailing += 1
+                continue
+            damaged, trailing, end = damaged + trailing, 0, position
+            tally.note(line.index, line.status == "ok")
+    tally.in_order = tally.in_order and not damaged
+    return _Scan(tally, end, position, damaged)
+
+
+class PredictionsFile:
+    """The predictions of one pair, before anybody reads or writes them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def peek(self, count: int) -> Tally:
+        """How far the file came; changes nothing."""
+        return _scan(self.path, count).tally
+
+    def open(self, disk: Disk, count: int) -> Progress:
+        """Carry on with the file: what a crash tore off its end is cut, what is damaged before is ignored."""
+        scan = _scan(self.path, count)
+        if scan.end < scan.size:
+            with self.path.open("r+b") as file:
+                file.truncate(scan.end)
+        return Progress(self.path, disk, scan.tally, _repairs(self.path.name, scan))
+
+
+def _repairs(name: str, scan: _Scan) -> str | None:
+    found = []
+    if scan.end < scan.size:
+        found.append(f"a torn end ({scan.size - scan.end} bytes) was cut off")
+    if scan.damaged:
+        lines = "1 damaged line is" if scan.damaged == 1 else f"{scan.damaged} damaged lines are"
+        found.append(f"{lines} ignored, the samples are asked again")
+    return f"{name}: {'; '.join(found)}" if found else None
+
+
+class Progress:
+    """The predictions of one pair while they are being made; ``repaired`` says what a crash had left."""
+
+    def __init__(self, path: Path, disk: Disk, tally: Tally, repaired: str | None) -> None:
+        self.path = path
+        self.repaired = repaired
+        self._disk = disk
+        self._tally = tally
+        self._appender: Appender | None = None
+
+    @property
+    def done_count(self) -> int:
+        return self._tally.done_count
+
+    @property
+    def failed_count(self) -> int:
+        """Samples whose last line says that they failed."""
+        return self._tally.failed_count
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the file has one sound line a sample, in dataset order."""
+        return self._tally.in_order
+
+    def is_done(self, index: int) -> bool:
+        return self._tally.is_done(index)
+
+    def append(self, lines: Sequence[Line]) -> None:
+        """A batch, in one write; lines of samples that are there already take their place."""
+        if not lines:
+            return
+        for line in lines:
+            self._tally.is_done(line.index)  # raises IndexError before anything is written
+        data = b"".join([line.dumps() for line in lines])
+        if self._appender is None:
+            self._appender = self._disk.appender(self.path)
+        try:
+            self._appender.write(data)
+        except OSError:
+            self._tally.in_order = False  # half a batch may lie there now
+            raise
+        for line in lines:
+            self._tally.note(line.index, line.status == "ok")
+
+    def ordered(self) -> Iterator[Line]:
+        """The last line of each sample in dataset order; samples without a line are left out.
+
+        Costs 8 bytes a sample where the file is not in order.
+        """
+        if not self._tally.seen_count:
+            return
+        with self.path.open("rb") as file:
+            for raw in file if self.in_order else self._jumping(file):
+                line = parse_line(raw, self._tally.count)
+                assert line is not None, "the scan saw a sound line here"
+                yield line
+
+    def _jumping(self, file: BinaryIO) -> Iterator[bytes]:
+        places = array("q", [-1]) * self._tally.count
+        position = 0
+        for raw in file:
+            line = parse_line(raw, self._tally.count)
+            if line is not None:
+                places[line.index] = position
+            position += len(raw)
+        for place in places:
+            if place >= 0:
+                file.seek(place)
+                yield file.readline()
+
+    def rewrite(self, disk: Disk, lines: Iterable[Line]) -> None:
+        """Replace the file by these lines in one step; they may be made from ``ordered``."""
+        tally = Tally(self._tally.count)
+        with disk.replacing(self.path) as file:
+            waiting: list[bytes] = []
+            for line in lines:
+                tally.note(line.index, line.status == "ok")
+                waiting.append(line.dumps())
+                if len(waiting) == REWRITE_LINES:
+                    file.write(b"".join(waiting))
+                    waiting.clear()
+            file.write(b"".join(waiting))
+        self.close()  # it still writes to the file that was replaced
+        self._tally = tally
+
+    def discard(self) -> None:
+        """Start anew: what is there counts no more, and the next batch goes to a new file.
+
+        The old file is the caller's to move away, before the next ``append``.
+        """
+        self.close()
+        self._tally = Tally(self._tally.count)
+
+    def close(self) -> None:
+        if self._appender is not None:
+            self._appender.close()
+            self._appender = None

@@ -1,0 +1,108 @@
+"""``results/….json``: what an evaluation of one pair came to. Notebooks and CI read it too."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATUSES = frozenset({"passed", "failed", "error", "skipped", "pending"})
+
+
+@dataclass(frozen=True)
+class Result:
+    """One pair's result, in raw names.
+
+    ``metrics``: name → value, n, low, high, better, table; ``samples``: total, predicted, failed, reused;
+    ``seconds``: load, predict, score, total, p50, p95.
+    """
+
+    suite: str
+    task: str
+    dataset: str
+    status: str
+    metrics: dict[str, dict[str, Any]]
+    samples: dict[str, int]
+    seconds: dict[str, float | None]
+    gates: list[dict[str, Any]]
+    fingerprint: dict[str, Any]
+    environment: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _KINDS}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Result:
+        """Raises ValueError where a field is missing or not what it should be."""
+        if not isinstance(values, dict):
+            raise ValueError("a result is an object")  # noqa: TRY004 - callers look for damage, not for types
+        for name, kind in _KINDS.items():
+            if not isinstance(values.get(name), kind):
+                raise ValueError(f"{name}: {values.get(name)!r}; it must be {kind.__name__}")  # noqa: TRY004
+        if values["status"] not in STATUSES:
+            raise ValueError(f"status: {values['status']!r}; accepted: {', '.join(sorted(STATUSES))}")
+        if not all(isinstance(metric, dict) and "value" in metric for metric in values["metrics"].values()):
+            raise ValueError("metrics: each must have a value")
+        return cls(**{name: values[name] for name in _KINDS})
+
+    def dumps(self) -> str:
+        """The text of the file: a line a field, for the eye and for diff, at the price of compact JSON.
+
+        Raises PairError for a number that JSON does not have.
+        """
+        try:
+            lines = [f'  "{name}": {_encode(value)}' for name, value in self.to_json().items()]
+        except ValueError as error:
+            raise PairError(f"{self.suite}/{self.task}/{self.dataset}: the result cannot be kept: {error}") from error
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("suite", "task", "dataset", "status"), str),
+    **dict.fromkeys(("metrics", "samples", "seconds"), dict),
+    "gates": list,
+    **dict.fromkeys(("fingerprint", "environment"), dict),
+}
+assert list(_KINDS) == [field.name for field in fields(Result)]
+
+
+def read_result(path: Path) -> Result | None:
+    """A result, or None where there is none or it is damaged."""
+    try:
+        return Result.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def iter_results(results: Path) -> Iterator[tuple[Path, Result | None]]:
+    """Every pair's result of a run, one at a time, in the order of their names; damaged ones as None.
+
+    What a user's own tests recorded lies one level deeper and is left out.
+    """
+    for suite in _directories(results):
+        for task in _directories(suite):
+            for name in sorted(_names(task, of_files=True)):
+                if name.endswith(".json"):
+                    path = task / name
+                    yield path, read_result(path)
+
+
+def _directories(root: Path) -> list[Path]:
+    return [root / name for name in sorted(_names(root, of_files=False))]
+
+
+def _names(root: Path, *, of_files: bool) -> list[str]:
+    """Names of the files, or of the directories; hidden ones are on their way to become a file."""
+    try:
+        with os.scandir(root) as entries:
+            return [e.name for e in entries if not e.name.startswith(".") and e.is_file() == of_files]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

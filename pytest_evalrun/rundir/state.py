@@ -1,0 +1,85 @@
+"""``NAME.state``: how far a running pair is, for programs that read lines 2 to 8 of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.durable import Disk
+
+COMMENT = "# pytest-evalrun: state of a running pair; lines 2-8 change, the rest does not"
+# A monitor looks a few times a second; a pair of a thousand small batches must not pay for more.
+SHORTEST_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class RunningState:
+    """The seven RUNNING_ fields and what they are measured against; ``batch_*`` count samples.
+
+    ``current_batch`` counts from 1, ``timestamp`` is Unix time.
+    """
+
+    current_batch: int
+    total_batches: int
+    batch_completed: int
+    batch_total: int
+    failed_batches: int
+    retry_count: int
+    timestamp: int
+    max_batch_size: int
+    total_data: int
+
+    def render(self) -> str:
+        """The text of the file; the order of the lines is part of the format."""
+        return (
+            f"{COMMENT}\n"
+            f"RUNNING_CURRENT_BATCH={self.current_batch}\n"
+            f"RUNNING_TOTAL_BATCHES={self.total_batches}\n"
+            f"RUNNING_BATCH_COMPLETED={self.batch_completed}\n"
+            f"RUNNING_BATCH_TOTAL={self.batch_total}\n"
+            f"RUNNING_FAILED_BATCHES={self.failed_batches}\n"
+            f"RUNNING_RETRY_COUNT={self.retry_count}\n"
+            f"RUNNING_TIMESTAMP={self.timestamp}\n"
+            f"MAX_BATCH_SIZE={self.max_batch_size}\n"
+            f"TOTAL_DATA={self.total_data}\n"
+        )
+
+
+def parse(text: str) -> RunningState | None:
+    """What a state file says, by name and in any order, for shell programs write it too; None where it is damaged."""
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    try:
+        return RunningState(*(int(values[_key(field.name)]) for field in fields(RunningState)))
+    except (KeyError, ValueError):
+        return None
+
+
+def _key(name: str) -> str:
+    return name.upper() if name in {"max_batch_size", "total_data"} else f"RUNNING_{name.upper()}"
+
+
+class StateWriter:
+    """Keeps one pair's state file: the first and the last state always, of those between at most ten a second."""
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self._disk = disk
+        self._path = path
+        self._next = 0.0
+        self._waiting: RunningState | None = None
+
+    def update(self, state: RunningState, force: bool = False) -> None:
+        now = time.monotonic()
+        self._waiting = state
+        if force or now >= self._next:
+            self._next = now + SHORTEST_PAUSE
+            self.finish()
+
+    def finish(self) -> None:
+        """Write the last state, if it was held back."""
+        if self._waiting is not None:
+            self._disk.write(self._path, self._waiting.render())
+            self._waiting = None
