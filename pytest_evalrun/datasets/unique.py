@@ -26,15 +26,15 @@ class Repeats:
         self._mask = len(self._bits) * 8 - 1
         self._suspects: set[int] = set()
 
-    def add(self, sample_id: str) -> None:
-        """Note one id."""
-        value = hash(sample_id)
-        first, second = value & self._mask, (value >> 32) & self._mask
-        bits = self._bits
-        if bits[first >> 3] >> (first & 7) & 1 and bits[second >> 3] >> (second & 7) & 1:
-            self._suspects.add(value)
-        bits[first >> 3] |= 1 << (first & 7)
-        bits[second >> 3] |= 1 << (second & 7)
+    def add(self, ids: Iterable[str]) -> None:
+        """Note the ids that come next."""
+        bits, mask = self._bits, self._mask
+        for value in map(hash, ids):
+            first, second = value & mask, (value >> 32) & mask
+            if bits[first >> 3] >> (first & 7) & 1 and bits[second >> 3] >> (second & 7) & 1:
+                self._suspects.add(value)
+            bits[first >> 3] |= 1 << (first & 7)
+            bits[second >> 3] |= 1 << (second & 7)
 
     def confirm(self, again: Iterable[tuple[str, int]], where: str, unit: str = "lines") -> None:
         """Raise PairError for the first id that occurs twice; ``again`` gives each id with its place once more."""

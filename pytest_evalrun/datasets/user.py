@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,10 @@ class UserReader:
         return hashes.file(self.path) if self.path.exists() else ""
 
     def _count(self) -> dict[str, Any]:
-        repeats, count = Repeats(ASSUMED_BYTES), 0
-        for sample in self:
-            repeats.add(sample.id)
-            count += 1
+        repeats, count, samples = Repeats(ASSUMED_BYTES), 0, iter(self)
+        while ids := [sample.id for sample in islice(samples, 64)]:
+            repeats.add(ids)
+            count += len(ids)
         if not count:
             raise PairError(f"{self.path}: the dataset is empty: {self.name} gave no sample")
         repeats.confirm(((sample.id, sample.index) for sample in self), self.name, "samples")

@@ -10,8 +10,7 @@ from pytest_evalrun.errors import PairError
 
 def check(ids, expected_bytes=0):
     repeats = Repeats(expected_bytes)
-    for sample_id in ids:
-        repeats.add(sample_id)
+    repeats.add(ids)
     repeats.confirm(((sample_id, place) for place, sample_id in enumerate(ids)), "here")
 
 
