@@ -19,7 +19,8 @@ LONGEST = 400
 LONGEST_FUNCTION = 45
 
 UPPER = frozenset(
-    {"plugin", "options", "switch", "launch", "collect", "fixtures", "pair_module", "session", "scheduling", "cli"}
+    {"plugin", "options", "switch", "launch", "collect", "fixtures", "pair_module", "worker", "session", "scheduling"}
+    | {"reports", "terminal", "cli"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
 DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
