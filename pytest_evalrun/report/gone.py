@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.rundir.runs import read_run_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.discovery import Suite
+    from pytest_evalrun.suite.pairs import Pair
 
 
-def gone_from_disk(paths: RunPaths) -> Callable[[str, str, str], bool]:
+def gone_from_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> Callable[[str, str, str], bool]:
     """Ask the suites that the run's manifest names; pairs of a suite that it does not name are not gone.
 
-    Raises ConfigError where a suite's file is there and wrong: then nobody can say what is gone.
+    ``found`` are suites that were discovered already. Raises ConfigError where a suite's file is there and wrong:
+    then nobody can say what is gone.
     """
     from pytest_evalrun.suite.discovery import discover
 
-    there: dict[str, set[tuple[str, str]]] = {}
+    there = {suite.name: _names(suite.pairs) for suite in found}
     for name, file in read_run_json(paths).get("suites", {}).items():
-        pairs = discover(Path(file)).pairs if Path(file).is_file() else ()
-        there[name] = {(pair.task.name, pair.dataset.name) for pair in pairs}
+        if name not in there:
+            there[name] = _names(discover(Path(file)).pairs if Path(file).is_file() else ())
     return lambda suite, task, dataset: suite in there and (task, dataset) not in there[suite]
+
+
+def _names(pairs: Iterable[Pair]) -> set[tuple[str, str]]:
+    return {(pair.task.name, pair.dataset.name) for pair in pairs}
