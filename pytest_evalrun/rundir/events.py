@@ -133,7 +133,7 @@ def _workers(directory: Path) -> list[str]:
 
 def _count_merged(path: Path) -> dict[str, _Merged]:
     merged: dict[str, _Merged] = {}
-    if not path.exists():
+    if not path.is_file():
         return merged
     with path.open("rb") as file:
         for line in file:

@@ -1,0 +1,131 @@
+"""Files that grow line by line: whole lines or none, whatever dies or fills up."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_evalrun.rundir.lines import LineFile, json_document, json_line, read_tail, utc_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def disk_of() -> Iterator[Callable[[int], None]]:
+    """Files may grow to so many bytes: what a write meets then is what it meets on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "a'b\"c", "$(touch x)", "任务", "x" * 200])
+def test_lines_are_appended(tmp_path: Path, name: str) -> None:
+    """A file and its directories are made at the first line, and every later one goes after it."""
+    path = tmp_path / "new" / name
+    file = LineFile(path)
+    assert not path.exists()
+    assert file.write(b"one\n")
+    assert file.write(b"two\n")
+    file.close()
+    file.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (b"one\ntw", b"one\n"),
+        (b"tw", b""),
+        (b"one\n", b"one\n"),
+        (b"one\n" + b"x" * 200_000, b"one\n"),
+    ],
+    ids=["torn", "nothing whole", "whole", "torn long ago"],
+)
+def test_torn_line_is_cut_off(tmp_path: Path, before: bytes, kept: bytes) -> None:
+    """A line torn by a crash is cut off before the first line of the next writer."""
+    path = tmp_path / "f"
+    path.write_bytes(before)
+    file = LineFile(path)
+    assert file.write(b"new\n")
+    file.close()
+    assert path.read_bytes() == kept + b"new\n"
+
+
+def test_full_disk_leaves_no_part_of_a_line(tmp_path: Path, disk_of: Callable[[int], None]) -> None:
+    """A full disk takes a line whole or not at all, never raises, and goes on once there is room."""
+    path = tmp_path / "f"
+    file = LineFile(path)
+    assert file.write(b"one\n")
+    disk_of(6)
+    assert not file.write(b"two\n")
+    assert not file.write(b"two\n")
+    assert path.read_bytes() == b"one\n"
+    disk_of(100)
+    assert file.write(b"two\n")
+    file.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_place_that_cannot_be_is_told(tmp_path: Path) -> None:
+    """Where no file can be made, writing says so and does not raise."""
+    (tmp_path / "file").touch()
+    assert not LineFile(tmp_path / "file" / "f").write(b"x\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({1, 1}, "{1}"),
+        (math.nan, "nan"),
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        ("\udcff", "\udcff"),
+        ("任务\n", "任务\n"),
+        ([1, None], [1, None]),
+    ],
+    ids=["set", "nan", "key", "no utf-8", "newline", "plain"],
+)
+def test_no_line_is_lost_to_a_value(value: object, read: object) -> None:
+    """Whatever an event carries becomes one line that JSON can read."""
+    line = json_line({"name": "n", "value": value})
+    assert line.count(b"\n") == 1
+    assert json.loads(line) == {"name": "n", "value": read}
+
+
+def test_document_is_json_for_people() -> None:
+    """A small file is readable in the letters of its names, and by JSON whatever they are."""
+    data = json_document({"a": "任务 \udcff"})
+    assert "任务".encode() in data
+    assert json.loads(data) == {"a": "任务 \udcff"}
+
+
+def test_time_is_utc_to_the_millisecond() -> None:
+    """Times look like the contract says."""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", utc_time())
+
+
+@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1)), n=st.integers(0, 9))
+def test_tail_is_the_last_lines(tmp_path_factory: pytest.TempPathFactory, lines: list[str], n: int) -> None:
+    """The tail equals the last lines of the whole."""
+    path = tmp_path_factory.mktemp("tail") / "f"
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    assert read_tail(path, n) == (lines[-n:] if n else [])
+
+
+def test_tail_of_a_long_file(tmp_path: Path) -> None:
+    """Lines that lie across the blocks that are read come out whole; a file that is not there has no lines."""
+    lines = [f"{i} " + "é" * 30_000 for i in range(9)]
+    (tmp_path / "f").write_text("\n".join(lines))
+    assert read_tail(tmp_path / "f", 5) == lines[-5:]
+    assert read_tail(tmp_path / "missing", 5) == []
