@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.report.rows import Row
-    from pytest_evalrun.report.samples import ScoredSample
+    from pytest_evalrun.report.samples import Places, ScoredSample
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
@@ -95,9 +95,9 @@ def show(
     paths = _run(workdir, run)
     row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
     if worst is not None:
-        _print_samples(samples.worst(paths, row.key, metric, worst))
+        _print_samples(samples.worst(paths, row.key, metric, worst, _places(paths, row)))
     elif wrong:
-        _print_samples(samples.wrong(paths, row.key, metric))
+        _print_samples(samples.wrong(paths, row.key, metric, _places(paths, row)))
     else:
         _print_result(row)
 
@@ -204,6 +204,26 @@ def _statuses(workdir: Path) -> dict[tuple[str, str, str], str]:
 
 def _status(entry: dict[str, Any]) -> str:
     return f"skipped: {entry['skip']}" if entry["skip"] else entry["status"] or "-"
+
+
+def _places(paths: RunPaths, row: Row) -> Places | None:
+    """Where the pair's files lie, if its suite is still there to say so."""
+    from pytest_evalrun.evaluation.outputs import output_directory
+    from pytest_evalrun.report.samples import Places
+    from pytest_evalrun.rundir.runs import read_run_json
+    from pytest_evalrun.suite.discovery import discover
+
+    file = Path(read_run_json(paths).get("suites", {}).get(row.suite, ""))
+    try:
+        pairs = discover(file).pairs if file.is_file() else ()
+        names = (row.suite, row.task, row.of)
+        pair = next((pair for pair in pairs if (pair.suite, pair.task.name, pair.dataset.name) == names), None)
+        if pair is None:
+            return None
+        inputs = Path(pair.dataset.path, pair.settings.in_subdir or "") if pair.settings.format == "files" else None
+        return Places(output_directory(pair, paths.pair(row.key)), inputs)
+    except ConfigError:
+        return None
 
 
 def _print_result(row: Row) -> None:

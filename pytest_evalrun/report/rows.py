@@ -24,13 +24,14 @@ _LIMIT = re.compile(r"\.limit-[0-9]+\Z")
 class Row:
     """One pair of a run: what its result says, and whether the pair is still on disk.
 
-    ``key`` names its files. An evaluation of the first N samples has files of its own, and is shown as a dataset of
-    its own (``clean.limit-10``): it must never be taken for the full result.
+    ``key`` names its files, ``of`` its dataset. An evaluation of the first N samples has files of its own, and is
+    shown as a dataset of its own (``clean.limit-10``): it must never be taken for the full result.
     """
 
     suite: str
     task: str
     dataset: str
+    of: str
     key: PairKey
     status: str
     metrics: Mapping[str, Mapping[str, Any]]
@@ -109,6 +110,7 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
         suite=result.suite,
         task=result.task,
         dataset=result.dataset + _limit(key, result),
+        of=result.dataset,
         key=key,
         status=result.status,
         metrics=result.metrics,

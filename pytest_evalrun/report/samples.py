@@ -12,6 +12,7 @@ from pytest_evalrun.rundir.results import read_result
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
+    from pathlib import Path
 
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.rundir.results import Result
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoredSample:
-    """One sample with what was asked of it; ``file`` is what the model wrote, where it wrote a file."""
+    """One sample with what was asked of it; ``file`` is what the model wrote, else what it read, where that is one."""
 
     index: int
     id: str
@@ -31,7 +32,26 @@ class ScoredSample:
     file: str | None
 
 
-def worst(paths: RunPaths, pair: PairKey, metric: str | None = None, n: int = 20) -> list[ScoredSample]:
+@dataclass(frozen=True)
+class Places:
+    """Where the files of a pair lie: what its model wrote, and, where samples are files, what it read."""
+
+    outputs: Path
+    inputs: Path | None = None
+
+    def file(self, line: dict[str, Any]) -> str | None:
+        """The file of a sample: the prediction, or else the input."""
+        prediction = line.get("prediction")
+        if isinstance(prediction, dict) and isinstance(prediction.get("file"), str):
+            return str(self.outputs / prediction["file"])
+        if self.inputs is not None and (self.inputs / line["id"]).is_file():
+            return str(self.inputs / line["id"])
+        return None
+
+
+def worst(
+    paths: RunPaths, pair: PairKey, metric: str | None = None, n: int = 20, places: Places | None = None
+) -> list[ScoredSample]:
     """The ``n`` samples with the worst scores, worst first; ``better`` of the result says which end that is.
 
     Without a name, the first metric that scores its samples one by one.
@@ -43,10 +63,13 @@ def worst(paths: RunPaths, pair: PairKey, metric: str | None = None, n: int = 20
     scored = ((sign * score, line["index"], score) for line, score in _scores(files, name))
     chosen = {index: score for _, index, score in heapq.nsmallest(n, scored)}
     lines = {line["index"]: line for line in _predictions(files, chosen)}
-    return [_sample(files, lines[index], name, score) for index, score in chosen.items() if index in lines]
+    places = places or Places(files.outputs)
+    return [_sample(places, lines[index], name, score) for index, score in chosen.items() if index in lines]
 
 
-def wrong(paths: RunPaths, pair: PairKey, metric: str | None = None) -> Iterator[ScoredSample]:
+def wrong(
+    paths: RunPaths, pair: PairKey, metric: str | None = None, places: Places | None = None
+) -> Iterator[ScoredSample]:
     """The samples that a right-or-wrong metric scored 0, in dataset order.
 
     A sample that failed has no score, and is no wrong answer.
@@ -55,8 +78,9 @@ def wrong(paths: RunPaths, pair: PairKey, metric: str | None = None) -> Iterator
     result = _result(files)
     name = _binary_metric(files, result, metric)
     misses = (line["index"] for line, score in _scores(files, name) if score == 0)
+    places = places or Places(files.outputs)
     for line in _joined(files, misses):
-        yield _sample(files, line, name, 0.0)
+        yield _sample(places, line, name, 0.0)
 
 
 def _result(files: PairPaths) -> Result:
@@ -119,9 +143,6 @@ def _joined(files: PairPaths, indexes: Iterator[int]) -> Iterator[dict[str, Any]
             yield line
 
 
-def _sample(files: PairPaths, line: dict[str, Any], metric: str, score: float) -> ScoredSample:
-    prediction = line.get("prediction")
-    file = None
-    if isinstance(prediction, dict) and isinstance(prediction.get("file"), str):
-        file = str(files.outputs / prediction["file"])
-    return ScoredSample(line["index"], line["id"], prediction, line.get("reference"), metric, score, file)
+def _sample(places: Places, line: dict[str, Any], metric: str, score: float) -> ScoredSample:
+    prediction, reference = line.get("prediction"), line.get("reference")
+    return ScoredSample(line["index"], line["id"], prediction, reference, metric, score, places.file(line))

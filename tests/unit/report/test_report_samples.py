@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samples import worst, wrong
+from pytest_evalrun.report.samples import Places, worst, wrong
 
 
 @pytest.fixture
@@ -76,3 +76,10 @@ def test_a_file_that_the_model_wrote_is_named(run):
     run.scores("s", "t", "d", [{"index": 0, "psnr": 30.5}])
     found = worst(run.paths, run.key("s", "t", "d"))
     assert [str(run.paths.root / "outputs/s/t/d/a b.png")] == [s.file for s in found]
+
+
+def test_a_file_that_the_model_read_is_named(run, pair, tmp_path):
+    """Where samples are files, a person wants to look at them."""
+    (tmp_path / "s1").touch()
+    places = Places(tmp_path / "outputs", tmp_path)
+    assert [s.file for s in wrong(run.paths, pair, places=places)] == [str(tmp_path / "s1"), None, None]
