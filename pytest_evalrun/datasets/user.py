@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.listing import list_files
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
 from pytest_evalrun.datasets.values import digest_of
@@ -26,7 +26,10 @@ ASSUMED_BYTES = 8 << 20
 
 
 class UserReader:
-    """Calls ``Name(path, **reader)``; the result iterates Samples, dicts or tuples of id, input and reference."""
+    """Calls ``Name(path, **reader)``; the result iterates Samples, dicts or tuples of id, input and reference.
+
+    Where path is a directory, all of its files that are not hidden count as the dataset's content.
+    """
 
     def __init__(self, dataset: Dataset, settings: Settings, root: str) -> None:
         from pytest_evalrun.suite.objects import load_object, source_file
@@ -92,7 +95,7 @@ class UserReader:
 
     def _content(self, hashes: Hashes) -> str:
         if self.path.is_dir():
-            return hashes.tree(self.path, _all_files(self.path))
+            return hashes.tree(self.path, list_files(self.path, frozenset()))
         return hashes.file(self.path) if self.path.exists() else ""
 
     def _count(self) -> dict[str, Any]:
@@ -104,9 +107,3 @@ class UserReader:
             raise PairError(f"{self.path}: the dataset is empty: {self.name} gave no sample")
         repeats.confirm(((sample.id, sample.index) for sample in self), self.name, "samples")
         return {"count": count}
-
-
-def _all_files(root: Path) -> Iterator[str]:
-    for directory, _, names in os.walk(root):
-        for name in names:
-            yield os.path.relpath(os.path.join(directory, name), root)  # noqa: PTH118 - 100,000 of them
