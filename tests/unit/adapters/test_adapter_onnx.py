@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -158,6 +157,8 @@ def test_raw_files(identity, tmp_path):
     assert own.predict(samples(tmp_path / "a.bin", tmp_path / "b.npy")) == [[0, 1, 2, 3, 4, 5]] * 2
     open_shape = identity(["n", "k"], preprocess={"raw_dtype": "uint8"}, output=VECTOR)
     assert open_shape.predict(samples(tmp_path / "a.bin")) == [[0, 1, 2, 3, 4, 5]]
+    vector = identity(["n", 6], preprocess={"input": "vector", "raw_dtype": "uint8"}, output=VECTOR)
+    assert vector.predict(samples(tmp_path / "a.bin")) == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_several_suffixes_are_several_inputs(model, tmp_path):
@@ -211,12 +212,24 @@ def test_a_label_output_and_its_scores(model):
         make(kind="class", labels=["ham"]).predict(batch)
 
 
-def test_scores_by_label(model):
+def test_scores_by_label(tmp_path):
     """A map from label to score, as scikit-learn's classifiers are exported, is ranked like a tensor."""
-    from pytest_evalrun.adapters.output import Output
-
-    output = Output.of({"kind": "class", "top": 2}, [SimpleNamespace(name="p", type="seq(map(string,float))")], "", "m")
-    assert output.prediction("s", {"ham": 0.1, "spam": 0.7, "eggs": 0.2}) == ["spam", "eggs"]
+    zipmap = helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_strings=["ham", "spam", "eggs"])
+    score = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    graph = helper.make_graph(
+        [zipmap],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_value_info("p", helper.make_sequence_type_proto(score))],
+    )
+    versions = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "m.onnx")
+    for output, expected in (({}, "spam"), ({"top": 2}, ["spam", "eggs"])):
+        adapter = OnnxAdapter(str(tmp_path / "m.onnx"), {}, {}, {"kind": "class"} | output)
+        adapter.load()
+        assert adapter.predict(samples([0.1, 0.7, 0.2])) == [expected]
+    with pytest.raises(SampleError, match="hold NaN"):
+        adapter.output.prediction("s", {"ham": float("nan")})
 
 
 UNFIT = {
@@ -369,6 +382,37 @@ def test_what_is_no_vector(identity, value, message):
     """A cell that is not a number costs its sample."""
     with pytest.raises(SampleError, match=message):
         identity(["n", "k"]).predict(samples(value))
+
+
+def test_an_output_without_a_row_for_each_sample(model):
+    """A model that answers once for the whole batch cannot be taken apart."""
+    adapter = model(
+        [("ReduceSum", ["x"], ["y"], {"keepdims": 0})],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [("y", TensorProto.FLOAT, [])],
+        output={"kind": "value"},
+    )
+    with pytest.raises(PairError, match="output 'y' has 0 rows for 2 samples"):
+        adapter.predict(samples([1, 2], [3, 4]))
+
+
+def test_an_input_type_that_we_cannot_make(identity):
+    """The types that there are, are listed."""
+    with pytest.raises(PairError, match=r"the input 'x' takes tensor\(uint64\); accepted: tensor\(float\), "):
+        identity(["n", 1], TensorProto.UINT64)
+
+
+def test_memory_may_pass(identity, monkeypatch):
+    """What the runtime cannot allocate is told as MemoryError, so that the batch is tried again and split."""
+    adapter = identity(["n", 1])
+
+    class Full:
+        def run(self, names, feeds):
+            raise RuntimeError("Failed to allocate memory for requested buffer")
+
+    monkeypatch.setattr(adapter, "_session", Full())
+    with pytest.raises(MemoryError, match="Failed to allocate"):
+        adapter.predict(samples(1.0))
 
 
 @pytest.mark.parametrize("workers", ["", "1", "2", "1000"])

@@ -49,6 +49,11 @@ class Unloadable(Plain):
     def load(self):
         raise RuntimeError("no such layer")
 
+class Picky(Plain):
+    def load(self):
+        from pytest_evalrun.errors import PairError
+        raise PairError("wants more memory")
+
 ready = Model()
 number = 7
 """
@@ -117,6 +122,7 @@ FAULTS = {
     "missing parameter": ("times", None, {}, "missing a required argument: 'factor'"),
     "no place for the path": ("Plain", "/m", {}, "does not fit what it is given (path)"),
     "constructor fails": ("Exploding", None, {}, "./my.py:Exploding could not be made: TypeError: unexpected weights"),
+    "load says why": ("Picky", None, {}, "wants more memory"),
     "load fails": ("Unloadable", None, {}, "./my.py:Unloadable could not be loaded: RuntimeError: no such layer"),
 }
 
@@ -146,6 +152,13 @@ def test_a_task_without_adapter(tmp_path):
     """The adapters that there are, are listed."""
     with pytest.raises(PairError, match="task t: no adapter; accepted: onnx"):
         create_adapter(Task("t", None, str(tmp_path)), Settings(), str(tmp_path))
+
+
+def test_the_onnx_adapter_is_made_by_name(tmp_path):
+    """Built-in adapters need no path to code; their model is looked at when it is loaded."""
+    made = create_adapter(Task("t", str(tmp_path / "none.onnx"), str(tmp_path)), Settings(adapter="onnx"), "/")
+    with pytest.raises(PairError, match="the model is missing"):
+        made.load()
 
 
 def test_the_source_behind_an_adapter(tmp_path):
