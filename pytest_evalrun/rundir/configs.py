@@ -50,7 +50,7 @@ def write_snapshot(
     }
     text = _yaml(_blanked(head, secrets)) + _pair_lines(suites, secrets)
     path = _free(paths.configs, launch_time.astimezone().strftime("%Y%m%d_%H%M%S"))
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    write_atomic(path, text)
     return path
 
 
@@ -67,7 +67,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
 def _pair_lines(suites: Sequence[SuiteLike], secrets: Sequence[str]) -> str:
     """The ids as a block of plain text: 10,000 nodes would take YAML a second."""
     ids = [pair.full_id for suite in suites for pair in suite.pairs]
-    text = blank("\n".join(ids), secrets)
+    text = _shown("\n".join(ids), secrets)
     if not _is_plain(text):
         return _yaml({"pairs": text})
     return "pairs: |2-\n" + "".join(f"  {line}\n" for line in text.split("\n"))
@@ -81,12 +81,17 @@ def _is_plain(text: str) -> bool:
 def _blanked(value: Any, secrets: Sequence[str]) -> Any:
     """The same structure of builtins, each text in it without the secrets."""
     if isinstance(value, str):
-        return blank(value, secrets)
+        return _shown(value, secrets)
     if isinstance(value, dict):
         return {_blanked(key, secrets): _blanked(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_blanked(item, secrets) for item in value]
-    return value if isinstance(value, bool | int | float | None) else blank(str(value), secrets)
+    return value if isinstance(value, bool | int | float | None) else _shown(str(value), secrets)
+
+
+def _shown(text: str, secrets: Sequence[str]) -> str:
+    # A file name that is not UTF-8 holds letters that YAML cannot write.
+    return blank(text, secrets).encode("utf-8", "backslashreplace").decode()
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_read_only_place_is_named(tmp_path: Path) -> None:
     """A work directory that is read-only is refused by name."""
     tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="Permission denied.*--eval-workdir"):
+    with pytest.raises(ConfigError, match=r"Permission denied.*--eval-workdir"):
         create_run(WorkDir(tmp_path / "w"), NOW)
 
 
@@ -131,7 +131,7 @@ def test_unknown_run_is_refused(workdir: WorkDir, name: str) -> None:
 
 def test_unknown_run_of_no_work_directory_is_refused(workdir: WorkDir) -> None:
     """Without any run the remedy is a new one."""
-    with pytest.raises(ConfigError, match="choose --eval-run new$"):
+    with pytest.raises(ConfigError, match=r"choose --eval-run new$"):
         resolve_run(workdir, "missing")
 
 

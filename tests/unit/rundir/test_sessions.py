@@ -168,7 +168,7 @@ def test_unknown_holder_is_told_too(paths: RunPaths, start) -> None:
     ProcessLog(paths.processes("gw0")).add(os.getppid())
     paths.processes("gw0").unlink()
     member = join_session(paths, session.run_id)
-    with pytest.raises(RunBusy, match="none that .*processes names on"):
+    with pytest.raises(RunBusy, match=r"none that .*processes names on"):
         open_session(paths, [], wait=0)
     member.close()
 

@@ -169,7 +169,7 @@ def test_held_lock_is_an_error_after_a_while(tmp_path: Path, monkeypatch: pytest
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        with pytest.raises(ConfigError, match="task_list.lock: another process holds"), lock:
+        with pytest.raises(ConfigError, match=r"task_list\.lock: another process holds"), lock:
             pass
         lock.cleanup()
         assert Path(lock.path).exists()
@@ -182,5 +182,5 @@ def test_place_that_cannot_be_is_named(tmp_path: Path) -> None:
     """A lock directory that cannot be made is an error that says what to remove."""
     lock = TaskListLock(tmp_path)
     Path(lock.directory).touch()
-    with pytest.raises(ConfigError, match="cannot lock the task list.*; remove "), lock:
+    with pytest.raises(ConfigError, match=r"cannot lock the task list.*; remove "), lock:
         pass
