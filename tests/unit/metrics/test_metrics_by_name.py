@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_evalrun import metrics
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.checks import library
 from pytest_evalrun.metrics.protocol import Metric
 from pytest_evalrun.suite.settings import MetricSpec
 
@@ -98,3 +99,9 @@ def test_laws(name, data):
     assert result.low <= result.value <= result.high
     assert (result.n, len(whole[0])) == (len(pairs), len(pairs))
     json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_missing_library_names_the_extra():
+    """Without its library a metric says what to install; only that pair ends."""
+    with pytest.raises(PairError, match=r'metric ssim: needs no_such_library.*pip install "pytest-evalrun\[vision\]"'):
+        library("ssim", "no_such_library")

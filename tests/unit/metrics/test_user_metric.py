@@ -165,3 +165,8 @@ def test_an_error_inside_the_users_code_is_shown_as_it_is():
 
     with pytest.raises(KeyError, match="answer"):
         made(broken).update([1], [1])
+
+
+def test_a_callable_without_a_signature():
+    """Some built-in callables do not tell their parameters; they are tried instead."""
+    assert made(max).update([1, 5], [3, 4]) == [3.0, 5.0]
