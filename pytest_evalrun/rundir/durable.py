@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 INTERVAL = 1.0
 # Above this many files one syncfs(2) is cheaper than a journal commit for each of them.
@@ -137,6 +137,7 @@ class Disk:
         self._interval = interval
         self._told = 0
         self._dirty: dict[str, bool] = {}
+        self._late: dict[Callable[[], None], None] = {}
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._stop = threading.Event()
@@ -180,8 +181,15 @@ class Disk:
             if self._thread is None:
                 self._start()
 
+    def later(self, write: Callable[[], None]) -> None:
+        """Have this called by the thread within a second, once; for what is worth writing only if nothing follows."""
+        with self._lock:
+            self._late[write] = None
+            if self._thread is None:
+                self._start()
+
     def flush(self) -> list[OSError]:
-        """Sync now what is dirty; returns what failed since the last call, in the thread too."""
+        """Write and sync now what waits; returns what failed since the last call, in the thread too."""
         self._sync()
         new, self._told = self.errors[self._told :], len(self.errors)
         return new
@@ -205,12 +213,22 @@ class Disk:
 
     def _sync(self) -> None:
         with self._syncing:
+            self._write_late()
             with self._lock:
                 dirty, self._dirty = self._dirty, {}
             if len(dirty) <= MANY or not self._sync_file_systems(dirty):
                 # A marker that outlives its data is found out by its hashes; this order makes it rare.
                 self._sync_files(path for path, vouches in dirty.items() if not vouches)
                 self._sync_files(path for path, vouches in dirty.items() if vouches)
+
+    def _write_late(self) -> None:
+        with self._lock:
+            late, self._late = self._late, {}
+        for write in late:
+            try:
+                write()
+            except OSError as error:
+                self._keep(error, error.filename)
 
     def _sync_files(self, paths: Iterable[str]) -> None:
         directories: dict[str, None] = {}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import PairPaths
 
 FORMAT = 1
+BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,14 @@ def read_marker(path: Path) -> Marker | None:
 
 
 def _facts(path: str) -> dict[str, Any]:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - once a pair and file
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         digest = hashlib.sha256()
-        while block := file.read(1 << 16):
+        while block := os.read(fd, BLOCK):
             digest.update(block)
-        stat = os.fstat(file.fileno())
+        stat = os.fstat(fd)
+    finally:
+        os.close(fd)
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
 
 

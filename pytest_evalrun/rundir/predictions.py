@@ -46,7 +46,7 @@ class Line(NamedTuple):
 def parse_line(raw: bytes, count: int) -> Line | None:
     """The sample of one line; None where the line is torn, damaged, or of no sample in ``range(count)``."""
     try:
-        line = Line(**json.loads(raw))
+        line = Line(**json.loads(raw.decode()))
     except (ValueError, TypeError):
         return None
     if type(line.index) is not int or not 0 <= line.index < count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, fields
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,23 +64,34 @@ def _key(name: str) -> str:
 
 
 class StateWriter:
-    """Keeps one pair's state file: the first and the last state always, of those between at most ten a second."""
+    """Keeps one pair's state file: the last state always, of those before at most ten a second.
+
+    The first is written after a second, or with the first batch that ends later than a tenth of one: a pair that is
+    done before then gets one state file, not two. (A file replaced is an inode freed, and ext4 looks at every inode
+    freed in the last minutes before it makes a new file: a thousand short pairs would pay for each other.)
+    """
 
     def __init__(self, disk: Disk, path: Path) -> None:
         self._disk = disk
         self._path = path
         self._next = 0.0
         self._waiting: RunningState | None = None
+        self._lock = Lock()
 
     def update(self, state: RunningState, force: bool = False) -> None:
         now = time.monotonic()
-        self._waiting = state
+        self._next = self._next or now + SHORTEST_PAUSE
+        with self._lock:
+            self._waiting = state
         if force or now >= self._next:
             self._next = now + SHORTEST_PAUSE
             self.finish()
+        else:
+            self._disk.later(self.finish)
 
     def finish(self) -> None:
         """Write the last state, if it was held back."""
-        if self._waiting is not None:
-            self._disk.write(self._path, self._waiting.render())
-            self._waiting = None
+        with self._lock:
+            state, self._waiting = self._waiting, None
+            if state is not None:
+                self._disk.write(self._path, state.render())
