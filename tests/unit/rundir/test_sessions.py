@@ -37,12 +37,14 @@ WORKER = HEAD + (
     "member = join_session(paths, sys.argv[2])\nProcessLog(paths.processes('gw0')).add(os.getpid(), 's/t/d')\n"
     "print('joined', flush=True)\ninput()"
 )
-# The grandchild outlives its parent; its end of the pipe keeps it alive until the test ends.
+# The child outlives its parent, as its end of the pipe is open until the test ends. It speaks for itself: only then is
+# it past the moment in which every new process still has its parent's descriptors.
+CHILD = "import os; print(os.getpid(), flush=True); input()"
 FORKING = HEAD + (
     "session = open_session(paths, [])\nmember = join_session(paths, session.run_id)\n"
-    "if sys.argv[2] == 'fork':\n    child = os.fork()\n    if not child:\n        input()\n        os._exit(0)\n"
-    "else:\n    child = subprocess.Popen([sys.executable, '-c', 'input()'], close_fds=False).pid\n"
-    "print(child, flush=True)\ninput()"
+    f"if sys.argv[2] == 'exec':\n    subprocess.Popen([sys.executable, '-c', {CHILD!r}], close_fds=False)\n"
+    f"elif not os.fork():\n    {CHILD}\n    os._exit(0)\n"
+    "input()"
 )
 
 
