@@ -117,7 +117,7 @@ def _finite(ref: str, what: str, value: Any) -> float:
     """The number that the user's code returned; numpy's numbers are numbers too."""
     try:
         number = float("nan") if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise PairError(f"metric {ref}: {what} returned {describe(value)}; it needs a finite number or a truth value")
