@@ -2,7 +2,89 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
+import unicodedata
+from typing import TYPE_CHECKING
 
+from pytest_evalrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONGEST = 100  # bytes; a file's suffixes must still fit into the 255 that file systems allow
+
+# Control characters, what Unicode counts as a line's end, and halves of characters, which no file can hold.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SHARD = re.compile(r"\d+-\d+")
+# A dataset of such a name would share a file with another one's marker, scores, fingerprint or old predictions.
+_FILE_ENDINGS = (".complete", ".stale", ".old", ".scores", ".fingerprint")
+
+
+@functools.cache
 def safe_name(name: str) -> str:
     """The name as one file name: ``/`` becomes ``_``, NFC, at most 100 bytes (a hash is appended to what is longer)."""
-    raise NotImplementedError
+    safe = name.replace("/", "_")
+    if safe.isascii():
+        return safe if len(safe) <= LONGEST else _shortened(safe, name)
+    safe = unicodedata.normalize("NFC", safe)
+    return safe if len(safe.encode()) <= LONGEST else _shortened(safe, name)
+
+
+def _shortened(safe: str, name: str) -> str:
+    start = safe.encode()[:LONGEST].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:12]}"
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse what cannot be an id and a file. ``what`` is "suite", "task" or "dataset". Raises ConfigError."""
+    if problem := refusal(name, what):
+        raise ConfigError(problem)
+
+
+def refusal(name: str, what: str) -> str | None:
+    """Why a name is refused, or None for one that is not."""
+    reason = _refusal(name)
+    if reason is None and what != "task" and "/" in name:
+        reason = "it has a slash"
+    if reason is None and what == "dataset":
+        reason = _dataset_refusal(name)
+    return f"{what} name {name!r} is refused: {reason}" if reason else None
+
+
+def _refusal(name: str) -> str | None:
+    if not name.strip():
+        return "it is empty"
+    if found := _UNPRINTABLE.search(name):
+        return f"it has a line end, NUL or other character that cannot be shown ({found.group()!r})"
+    if name[0] in "-/":
+        return f"it starts with {name[0]!r}"
+    if any(part in {"", ".", ".."} for part in name.split("/")):
+        return "its path has a part that is empty, '.' or '..'"
+    return None
+
+
+def _dataset_refusal(name: str) -> str | None:
+    if _SHARD.fullmatch(name):
+        return "shards are called so"
+    ending = next((ending for ending in _FILE_ENDINGS if name.endswith(ending)), None)
+    return f"{ending!r} at the end is for files of a run" if ending else None
+
+
+def clashes(names: Iterable[str], what: str) -> list[str]:
+    """Names whose files would be the same on some file system, each pair as a problem that names both."""
+    first: dict[str, str] = {}
+    problems = []
+    for name in names:
+        folded = safe_name(name.encode(errors="replace").decode()).casefold()
+        if folded in first:
+            problems.append(_clash(first[folded], name, what))
+        first.setdefault(folded, name)
+    return problems
+
+
+def _clash(one: str, other: str, what: str) -> str:
+    if one == other:
+        return f"two {what}s are called {one!r}; give one of them another `name`"
+    return f"{what}s {one!r} and {other!r} would have the same files; give one of them another `name`"

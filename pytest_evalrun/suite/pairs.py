@@ -84,3 +84,15 @@ class Pair:
         from pytest_evalrun.suite.settings import resolve
 
         return resolve(self.layers)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A discovered suite. ``protected`` are the directories that nobody else must walk into; all paths are absolute."""
+
+    name: str
+    file: str
+    root: str
+    pairs: tuple[Pair, ...]
+    protected: tuple[str, ...] = ()
+    has_adapter: bool = False

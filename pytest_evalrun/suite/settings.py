@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition on a metric. ``max_drop`` is measured from ``baseline``: a value, or a CSV file of an earlier summary."""
+    """A condition on a metric. ``max_drop`` is measured from ``baseline``: a value, or the CSV file of a summary."""
 
     min: float | None = None
     max: float | None = None
@@ -60,6 +60,61 @@ class Settings:
     origins: Mapping[str, Layer] = field(default_factory=dict)
 
 
+MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env"})
+_NAMES = frozenset(Settings.__dataclass_fields__) - {"origins"}
+_TUPLES = ("suffixes", "inputs")
+
+
 def resolve(layers: Sequence[Layer]) -> Settings:
-    """Merge layers, lowest first: mappings key by key, everything else replaced."""
-    raise NotImplementedError
+    """Merge layers, lowest first: mappings key by key, gates one level deeper, everything else replaced."""
+    values: dict[str, Any] = {}
+    origins: dict[str, Layer] = {}
+    for layer in layers:
+        for name, value in layer.values.items():
+            if name in MAPPINGS:
+                _merge(values.setdefault(name, {}), value, name, layer, origins)
+            elif name in _NAMES:
+                values[name] = value
+            else:
+                continue
+            origins[name] = layer
+    _convert(values)
+    return Settings(**values, origins=origins)
+
+
+def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str, layer: Layer, origins: dict[str, Layer]) -> None:
+    for key, entry in value.items():
+        origins[f"{name}.{key}"] = layer
+        if name == "gates":
+            _merge(into.setdefault(key, {}), entry, f"gates.{key}", layer, origins)
+        else:
+            into[key] = entry
+
+
+def _convert(values: dict[str, Any]) -> None:
+    """From what JSON knows to what :class:`Settings` holds."""
+    for name in _TUPLES:
+        if name in values:
+            values[name] = tuple(values[name])
+    if "gates" in values:
+        values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
+    metrics = [metric_spec(item) for item in values.get("metrics", ())]
+    # The seed's way to ask for a metric: added to those of the suite, not instead of them.
+    plugins = values.get("post_process_plugin") or ""
+    for plugin in filter(None, (name.strip() for name in plugins.split(","))):
+        if all(plugin not in (spec.name, spec.use) for spec in metrics):
+            metrics.append(metric_spec(plugin))
+    values["metrics"] = tuple(metrics)
+
+
+def metric_spec(item: str | Mapping[str, Any]) -> MetricSpec:
+    """A metric as written: ``top1``, ``./m.py:score``, or one of them with parameters, of which ``name`` renames it."""
+    if isinstance(item, str):
+        return MetricSpec(_short(item), item)
+    ((use, params),) = item.items()
+    given = dict(params or {})
+    return MetricSpec(given.pop("name", None) or _short(use), use, given)
+
+
+def _short(use: str) -> str:
+    return use.rpartition(":")[2] if ":" in use else use.rpartition(".")[2]

@@ -1,0 +1,110 @@
+"""What no schema can say: names that must be known, files that must be there, gates that must have their metric."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun import adapters, datasets, metrics
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
+from pytest_evalrun.suite.problems import accepted, found, place_in, some
+from pytest_evalrun.suite.settings import metric_spec, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_evalrun.suite.pairs import Layer, Pair
+    from pytest_evalrun.suite.problems import Problems
+    from pytest_evalrun.suite.settings import Gate, Settings
+
+REFERENCES = ("./file.py:Name", "package.module:Name")
+# What the metrics and gates of a pair depend on.
+SCORING = frozenset({"metrics", "gates", "post_process_plugin"})
+
+
+def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
+    """Everything that can be said of a layer alone; each is looked at once, however many pairs share it."""
+    for key, names in (("adapter", adapters.NAMES), ("format", datasets.NAMES)):
+        if value := layer.values.get(key):
+            _check_word(value, place_in(layer, key), names, root, problems)
+    for item in layer.values.get("metrics", ()):
+        _check_metric(metric_spec(item).use, place_in(layer, "metrics"), root, problems)
+    for name in (layer.values.get("post_process_plugin") or "").split(","):
+        if name.strip():
+            _check_metric(name.strip(), place_in(layer, "post_process_plugin"), root, problems)
+    for metric, gate in layer.values.get("gates", {}).items():
+        _check_baseline(gate.get("baseline"), place_in(layer, f"gates.{metric}.baseline"), root, problems)
+    out = layer.values.get("out_subdir")
+    if matrix and out and not out.startswith((".", "/")):
+        problems.add(
+            f"{place_in(layer, 'out_subdir')}: {found(out)}, a directory of each dataset, which only the tree layout "
+            "has; accepted: .NAME for a directory of the suite, an absolute path"
+        )
+
+
+def _check_word(value: str, where: str, names: frozenset[str], root: str, problems: Problems) -> None:
+    if value not in names:
+        _check_reference(value, where, names, root, problems)
+
+
+def _check_metric(use: str, where: str, root: str, problems: Problems) -> None:
+    if not metrics.is_known(use):
+        _check_reference(use, where, metrics.names(), root, problems)
+
+
+def _check_reference(value: str, where: str, names: Iterable[str], root: str, problems: Problems) -> None:
+    """Files must be there; a dotted path is only looked at, because importing is the worker's business."""
+    if not is_path_ref(value) and "." not in value:
+        problems.add(f"{where}: found the unknown name {value!r}; {accepted(value, [*names])}, {some(REFERENCES)}")
+        return
+    check: Callable[[], Any] = (
+        (lambda: source_file(value, root)) if is_path_ref(value) else (lambda: split_dotted(value))
+    )
+    try:
+        check()
+    except ConfigError as error:
+        problems.add(f"{where}: {error}")
+
+
+def _check_baseline(baseline: Any, where: str, root: str, problems: Problems) -> None:
+    if isinstance(baseline, str) and not os.path.isfile(path := os.path.join(root, baseline)):
+        problems.add(f"{where}: {found(baseline)}; accepted: a number, or the CSV file of a summary; no file {path}")
+
+
+def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
+    """Metrics and gates of every distinct stack of layers that speak of them."""
+    seen: set[tuple[int, ...]] = set()
+    speaking: dict[int, bool] = {}
+    for pair in pairs:
+        for layer in pair.layers:
+            if id(layer) not in speaking:
+                speaking[id(layer)] = not SCORING.isdisjoint(layer.values)
+        stack = tuple([id(layer) for layer in pair.layers if speaking[id(layer)]])
+        if stack not in seen:
+            seen.add(stack)
+            _check_stack(resolve([layer for layer in pair.layers if speaking[id(layer)]]), pair, problems)
+
+
+def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
+    names = [spec.name for spec in settings.metrics]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        where = place_in(settings.origins["metrics"], "metrics")
+        problems.add(
+            f"{where}: found two metrics called {name!r}; accepted: `name: …` in the parameters of one of them"
+        )
+    for metric, gate in settings.gates.items():
+        where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
+        if metric not in names:
+            words = accepted(metric, names) if names else "it has no metrics"
+            problems.add(f"{where}: the pair {pair.id} does not compute this metric; {words}")
+        elif reason := _unfit(gate):
+            problems.add(f"{where}: {reason}")
+
+
+def _unfit(gate: Gate) -> str | None:
+    if gate.max_drop is not None and gate.baseline is None:
+        return "max_drop needs a baseline; accepted: baseline: a number, or the CSV file of a summary"
+    if gate.min is None and gate.max is None and gate.max_drop is None:
+        return "the gate has no condition; accepted: min, max, max_drop with baseline"
+    return None

@@ -1,0 +1,116 @@
+"""The matrix layout: named models x named datasets; a path may be a glob."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.suite.entries import Entry, run_config_in, skip_in
+from pytest_evalrun.suite.pairs import Dataset, Task
+from pytest_evalrun.suite.problems import found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.suite.entries import Row
+    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.problems import Problems
+    from pytest_evalrun.suite.suitefile import Part, SuiteFile
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an entry stands for: a glob makes several of one."""
+
+    part: Part
+    name: str
+    path: str | None
+    layers: tuple[Layer, ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(self.part.values.get("tags", ()))
+
+    @property
+    def skip(self) -> str | None:
+        return self.part.values.get("skip")
+
+
+def matrix_rows(suite: SuiteFile, problems: Problems) -> list[Row]:
+    """Every model with the one list of all datasets, in written order."""
+    models = list(_found(suite, "models", "model entry", problems))
+    datasets = list(_found(suite, "datasets", "dataset entry", problems))
+    directories = _own_directories(models, datasets, suite.root)
+    columns = [_dataset(one, problems) for one in datasets]
+    return [(_task(one, suite.root, directories.get(one.path), problems), columns) for one in models]
+
+
+def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterator[_Found]:
+    for part in suite.entries(key):
+        layer = part.layer(kind)
+        layers = () if layer is None else (layer,)
+        paths = _paths(part, suite.root, problems)
+        if paths is None and "name" not in part.values:
+            problems.add(f"{part.place()}: found neither name nor path; accepted: one of them, or both")
+        elif paths is None:
+            yield _Found(part, part.values["name"], None, layers)
+        elif len(paths) > 1 and "name" in part.values:
+            problems.add(f"{part.place('name')}: one name for {len(paths)} matches of the path; accepted: no name")
+        else:
+            yield from (_Found(part, part.values.get("name") or _stem(path), path, layers) for path in paths)
+
+
+def _paths(part: Part, root: str, problems: Problems) -> list[str] | None:
+    """Absolute paths that the entry's path stands for; None where it has none."""
+    if "path" not in part.values:
+        return None
+    written = part.values["path"]
+    whole = os.path.normpath(os.path.join(root, written))
+    if os.path.exists(whole):
+        return [whole]
+    if not glob.has_magic(written):
+        problems.add(f"{part.place('path')}: {found(written)}, which does not exist; looked for {whole}")
+        return []
+    matches = sorted(glob.glob(written, root_dir=root, recursive=True))
+    if not matches:
+        problems.add(f"{part.place('path')}: {found(written)}, which matches nothing below {root}")
+    return [os.path.normpath(os.path.join(root, match)) for match in matches]
+
+
+def _stem(path: str) -> str:
+    """A directory's dots are part of its name; a file's last one is not."""
+    return os.path.basename(path) if os.path.isdir(path) else PurePath(path).stem
+
+
+def _own_directories(models: list[_Found], datasets: list[_Found], root: str) -> dict[str | None, str]:
+    """Model paths → the directory that belongs to that model alone, where a .run_config and a .skip speak of it only."""
+    used = Counter(os.path.dirname(one.path) for one in (*models, *datasets) if one.path)
+    data = {one.path for one in datasets}
+    own: dict[str | None, str] = {}
+    for path in filter(None, (one.path for one in models)):
+        directory = path if os.path.isdir(path) else os.path.dirname(path)
+        inside = root == directory or root.startswith(f"{directory}{os.sep}")
+        if not inside and directory not in data and used[directory] == (0 if directory == path else 1):
+            own[path] = directory
+    return own
+
+
+def _task(one: _Found, root: str, directory: str | None, problems: Problems) -> Entry[Task]:
+    task = Task(one.name, one.path, directory or root)
+    if directory is None:
+        return Entry(task, one.layers, (), one.tags, one.skip)
+    config = run_config_in(directory, "task .run_config", problems)
+    return Entry(task, one.layers, config, one.tags, one.skip or skip_in(directory))
+
+
+def _dataset(one: _Found, problems: Problems) -> Entry[Dataset]:
+    assert one.path is not None, "the schema asks for a dataset's path"
+    dataset = Dataset(one.name, one.path)
+    if not os.path.isdir(one.path):
+        return Entry(dataset, one.layers, (), one.tags, one.skip)
+    config = run_config_in(one.path, "dataset .run_config", problems)
+    return Entry(dataset, one.layers, config, one.tags, one.skip or skip_in(one.path))

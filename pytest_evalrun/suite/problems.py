@@ -1,0 +1,83 @@
+"""All that is wrong with a suite, gathered so that the user sees it at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_evalrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_evalrun.suite.pairs import Layer
+
+T = TypeVar("T")
+
+MOST_SHOWN = 20
+LONGEST_SHOWN = 80
+
+
+class Problems:
+    """Problems, one a line, each once, that become a single ConfigError."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}
+
+    def add(self, problem: str) -> None:
+        self._lines[problem] = None
+
+    def attempt(self, call: Callable[[], T], fallback: T) -> T:
+        """What the call returns; where it raises ConfigError, the fallback, so that looking can go on."""
+        try:
+            return call()
+        except ConfigError as error:
+            self.add(str(error))
+            return fallback
+
+    def raise_any(self) -> None:
+        if self._lines:
+            raise ConfigError("\n".join(self._lines))
+
+
+def shown(path: str) -> str:
+    """A path as people say it: relative to where they stand, if it lies below."""
+    here = os.getcwd()  # noqa: PTH109 - text in, text out
+    return path[len(here) + 1 :] if path.startswith(f"{here}{os.sep}") else path
+
+
+def place(source: str, line: int | None, key: str = "") -> str:
+    """``path:line: key``, or as much of it as is known."""
+    return ": ".join(filter(None, (f"{shown(source)}:{line}" if line else shown(source), key)))
+
+
+def place_in(layer: Layer, key: str) -> str:
+    """Where a layer says something about a key."""
+    return place(layer.source, line_of(layer, key), key)
+
+
+def line_of(layer: Layer, key: str) -> int | None:
+    """The line of a dotted key; of one inside a mapping that has no line of its own, the mapping's."""
+    while key and key not in layer.lines:
+        key = key.rpartition(".")[0]
+    return layer.lines.get(key)
+
+
+def found(value: Any) -> str:
+    text = repr(value)
+    return f"found {text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '…'}"
+
+
+def accepted(value: str, words: Iterable[str]) -> str:
+    """``did you mean 'x'? accepted: x, y``"""
+    known = sorted(words)
+    close = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}accepted: {some(known)}"
+
+
+def some(words: Iterable[str], most: int = 60) -> str:
+    """The words with commas, or the first of them and how many there are."""
+    listed = list(words)
+    return ", ".join(listed[:most]) + (f", … ({len(listed)} in all)" if len(listed) > most else "")

@@ -1,0 +1,77 @@
+"""Discovered suites as one JSON text: what one process found, all others read. Nothing is written twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def dump(suites: Sequence[Suite]) -> str:
+    """The frozen list. Ids never depend on who discovered."""
+    return json.dumps([_to_json(suite) for suite in suites], ensure_ascii=False, separators=(",", ":"))
+
+
+def load(text: str) -> list[Suite]:
+    """What :func:`dump` wrote; neither yaml nor pydantic is imported."""
+    return [_from_json(values) for values in json.loads(text)]
+
+
+class _Table:
+    """Objects by identity, each listed once."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._places: dict[int, int] = {}
+
+    def place(self, item: Any) -> int:
+        if id(item) not in self._places:
+            self._places[id(item)] = len(self.items)
+            self.items.append(item)
+        return self._places[id(item)]
+
+
+def _to_json(suite: Suite) -> dict[str, Any]:
+    layers, tasks, datasets = _Table(), _Table(), _Table()
+    tags: dict[tuple[str, ...], int] = {}
+    pairs = [
+        [
+            tasks.place(pair.task),
+            datasets.place(pair.dataset),
+            [layers.place(layer) for layer in pair.layers],
+            tags.setdefault(pair.tags, len(tags)),
+            pair.skip,
+        ]
+        for pair in suite.pairs
+    ]
+    return {
+        "name": suite.name,
+        "file": suite.file,
+        "root": suite.root,
+        "protected": suite.protected,
+        "has_adapter": suite.has_adapter,
+        "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in layers.items],
+        "tasks": [[task.name, task.path, task.directory] for task in tasks.items],
+        "datasets": [[dataset.name, dataset.path] for dataset in datasets.items],
+        "tags": list(tags),
+        "pairs": pairs,
+    }
+
+
+def _from_json(values: dict[str, Any]) -> Suite:
+    name, root = values["name"], values["root"]
+    layers = [Layer(*fields) for fields in values["layers"]]
+    tasks = [Task(*fields) for fields in values["tasks"]]
+    datasets = [Dataset(*fields) for fields in values["datasets"]]
+    tags = [tuple(words) for words in values["tags"]]
+    pairs = tuple(
+        [
+            Pair(name, root, tasks[task], datasets[dataset], tuple([layers[i] for i in stack]), tags[words], skip)
+            for task, dataset, stack, words, skip in values["pairs"]
+        ]
+    )
+    return Suite(name, values["file"], root, pairs, tuple(values["protected"]), values["has_adapter"])

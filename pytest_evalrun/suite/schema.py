@@ -1,0 +1,201 @@
+"""What may stand in evalrun.yaml and in every other layer, as pydantic models; the words are the user's."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
+DType = Literal["float32", "float64", "float16", "uint8", "int8", "int32", "int64"]
+
+
+def _words(value: Any) -> Any:
+    """A list, or its items with commas, as in an environment variable."""
+    return [word for item in value.split(",") if (word := item.strip())] if isinstance(value, str) else value
+
+
+def _alone(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number")  # noqa: TRY004 - pydantic reports ValueError only
+    return value
+
+
+def _identifier(value: str) -> str:
+    if not value.isidentifier():
+        raise ValueError("a word of letters, digits and _, because it becomes a pytest marker")
+    return value
+
+
+def _extension(value: str) -> str:
+    return value if value.startswith(".") else f".{value}"
+
+
+def _inside(value: str | None) -> str | None:
+    """A directory of the dataset; names from the user must not lead out of it."""
+    if value is not None and (value.startswith("/") or ".." in value.split("/")):
+        raise ValueError("a directory inside the dataset, without '..'")
+    return value
+
+
+def _out_subdir(value: str | None) -> str | None:
+    if value is not None and ".." in value.split("/"):
+        raise ValueError(".NAME for a directory of the suite, an absolute path, or NAME for one of each dataset")
+    return value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _max_failed(value: Any) -> float | int:
+    """A count, or a share below 1."""
+    share = 0.01 if isinstance(value, str) and value.endswith("%") else 1
+    try:
+        number = float(value.removesuffix("%") if isinstance(value, str) else _no_bool(value)) * share
+    except (TypeError, ValueError):
+        number = math.nan
+    if 0 <= number < 1:
+        return number
+    if share == 1 and number.is_integer() and number >= 1:
+        return int(number)
+    raise ValueError("a count such as 3, or a share below 1 such as 0.05 or 5%")
+
+
+def _metric(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        ((use, params),) = value.items()
+        if params is None:
+            return use
+        if use and isinstance(params, dict) and isinstance(params.get("name", ""), str):
+            return value
+    raise ValueError("a name, ./file.py:Name, or one of them with parameters as in `topk: {k: 3}`")
+
+
+# Never seen in a layer: only what was given is taken over.
+UNSET: Any = None
+
+Words = Annotated[list[str], BeforeValidator(_words)]
+Tags = Annotated[list[Annotated[str, AfterValidator(_identifier)]], BeforeValidator(_words)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+EnvValue = Annotated[str, BeforeValidator(_text)]
+Metrics = Annotated[list[Annotated[Any, AfterValidator(_metric)]], BeforeValidator(_words)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class GateModel(_Strict):
+    min: Number = UNSET
+    max: Number = UNSET
+    max_drop: Annotated[Number, Field(ge=0)] = UNSET
+    baseline: Number | Name = UNSET
+
+
+class PreprocessModel(_Strict):
+    input: Literal["image", "vector", "raw"] = UNSET
+    color: Literal["rgb", "gray"] = UNSET
+    size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = UNSET
+    layout: Layout = UNSET
+    dtype: DType = UNSET
+    scale: Number = UNSET
+    mean: Number | list[Number] = UNSET
+    std: Number | list[Number] = UNSET
+    shape: list[Positive] = UNSET
+    raw_dtype: DType = UNSET
+
+
+class OutputModel(_Strict):
+    kind: Literal["class", "value", "vector", "image"] = UNSET
+    name: Name = UNSET
+    labels: list[str | int] = UNSET
+    top: Positive = UNSET
+    scale: Number = UNSET
+    layout: Layout = UNSET
+
+
+class SettingsModel(_Strict):
+    """Every setting of a pair; all may be left out, and None is only what unsets one."""
+
+    adapter: Name | None = None
+    params: dict[str, Any] = UNSET
+    preprocess: PreprocessModel = UNSET
+    output: OutputModel = UNSET
+    format: Name = UNSET
+    in_subdir: Annotated[Name | None, AfterValidator(_inside)] = None
+    suffixes: Words = UNSET
+    labels: Name | None = None
+    references: Name | None = None
+    id_column: Name | None = None
+    inputs: Words = UNSET
+    reference: Name | None = None
+    reader: dict[str, Any] = UNSET
+    metrics: Metrics = UNSET
+    gates: dict[str, GateModel] = UNSET
+    max_batch_size: Positive = UNSET
+    retries: Count = UNSET
+    max_failed: Annotated[Any, AfterValidator(_max_failed)] = UNSET
+    out_subdir: Annotated[Name | None, AfterValidator(_out_subdir)] = None
+    fingerprint: Literal["content", "stat"] = UNSET
+    limit: Positive | None = None
+    post_process_plugin: str | None = None
+    env: dict[str, EnvValue] = UNSET
+
+
+class LayerModel(SettingsModel):
+    """What a script, an environment or a command line may say: settings, and what tells models from other files."""
+
+    model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
+
+
+class DiscoverModel(_Strict):
+    model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
+    in_subdir: Annotated[Name, AfterValidator(_inside)] = UNSET
+    max_depth: Positive = UNSET
+
+
+class ModelEntry(SettingsModel):
+    name: Name = UNSET
+    path: Name = UNSET
+    tags: Tags = UNSET
+    skip: Name = UNSET
+
+
+class DatasetEntry(SettingsModel):
+    name: Name = UNSET
+    path: Name
+    tags: Tags = UNSET
+    skip: Name = UNSET
+
+
+class OverrideEntry(SettingsModel):
+    match: Name
+    tags: Tags = UNSET
+    skip: Name = UNSET
+
+
+class SuiteModel(SettingsModel):
+    """evalrun.yaml itself."""
+
+    name: Name = UNSET
+    imports: Annotated[list[Name], BeforeValidator(_alone)] = Field(default=UNSET, alias="import")
+    script: Name = UNSET
+    discover: DiscoverModel = UNSET
+    models: list[ModelEntry] = UNSET
+    datasets: list[DatasetEntry] = UNSET
+    overrides: list[OverrideEntry] = UNSET
+    tags: Tags = UNSET
+
+
+SETTINGS = frozenset(SettingsModel.model_fields)

@@ -1,0 +1,110 @@
+"""evalrun.yaml with what it imports: validated, every value with its line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.loading import Document, read_yaml
+from pytest_evalrun.suite.pairs import Layer
+from pytest_evalrun.suite.problems import found
+from pytest_evalrun.suite.schema import SETTINGS, SuiteModel
+from pytest_evalrun.suite.validation import validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.suite.loading import Where
+
+DEEPEST_LINES = 3  # gates.top1.min; what is deeper has the line of what holds it
+# Also asked for by people who write no `discover`, and then by the environment or a script.
+_SHARED = ("in_subdir", "model_file_ext")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mapping in a suite's files: an entry of ``models``, ``datasets`` or ``overrides``, or a whole file."""
+
+    document: Document
+    where: Where
+    values: Mapping[str, Any]
+
+    def place(self, key: str = "") -> str:
+        return self.document.place((*self.where, key) if key else self.where)
+
+    def layer(self, kind: str) -> Layer | None:
+        """The settings among the values."""
+        settings = {key: value for key, value in self.values.items() if key in SETTINGS}
+        lines = dict(self._lines(settings, (), DEEPEST_LINES))
+        for key in _SHARED:
+            if key in self.values.get("discover", ()) and key not in settings:
+                settings[key] = self.values["discover"][key]
+                lines[key] = self.document.lines[("discover", key)]
+        return Layer(kind, self.document.file, settings, lines) if settings else None
+
+    def _lines(self, values: Mapping[str, Any], inside: tuple[str, ...], depth: int) -> Iterator[tuple[str, int]]:
+        for key, value in values.items():
+            where = (*inside, key)
+            if line := self.document.lines.get((*self.where, *where)):
+                yield ".".join(where), line
+            if depth > 1 and isinstance(value, dict):
+                yield from self._lines(value, where, depth - 1)
+
+
+class SuiteFile:
+    """The files of one suite, lowest first: what is imported, then evalrun.yaml itself."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.root = os.path.dirname(file)
+        self.parts: list[Part] = []
+        self._seen: set[str] = set()
+        self._read(file, ())
+
+    def _read(self, file: str, importers: tuple[str, ...]) -> None:
+        real = os.path.realpath(file)
+        if real in self._seen:
+            return
+        self._seen.add(real)
+        document = read_yaml(file)
+        part = Part(document, (), validated(SuiteModel, document.values, document.place))
+        for index, path in enumerate(part.values.get("import", ())):
+            self._import(part, document.place(("import", index)), path, (*importers, real))
+        self.parts.append(part)
+
+    def _import(self, part: Part, place: str, path: str, importers: tuple[str, ...]) -> None:
+        target = os.path.realpath(os.path.join(os.path.dirname(part.document.file), path))
+        if target in importers:
+            raise ConfigError(f"{place}: {found(path)}, which imports this file; accepted: imports without a circle")
+        if not path.endswith((".yaml", ".yml")) or not os.path.isfile(target):
+            raise ConfigError(f"{place}: {found(path)}; accepted: an existing .yaml or .yml file (looked for {target})")
+        self._read(target, importers)
+
+    def get(self, key: str) -> Any:
+        """A value that is no setting: that of the highest file that has it."""
+        part = self._part(key)
+        return None if part is None else part.values[key]
+
+    def place(self, key: str) -> str:
+        return (self._part(key) or self.parts[-1]).place(key)
+
+    def entries(self, key: str) -> list[Part]:
+        """The entries of a list, each with its place."""
+        part = self._part(key)
+        return [] if part is None else _entries(part, key)
+
+    def overrides(self) -> list[Part]:
+        """Those of all files, imported ones first."""
+        return [entry for part in self.parts for entry in _entries(part, "overrides")]
+
+    def layers(self) -> list[Layer]:
+        return [layer for part in self.parts if (layer := part.layer("suite"))]
+
+    def _part(self, key: str) -> Part | None:
+        return next((part for part in reversed(self.parts) if key in part.values), None)
+
+
+def _entries(part: Part, key: str) -> list[Part]:
+    return [Part(part.document, (key, index), values) for index, values in enumerate(part.values.get(key, ()))]

@@ -1,0 +1,98 @@
+"""Values against a model of :mod:`pytest_evalrun.suite.schema`; pydantic's errors in the words of the user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.problems import accepted, found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from pytest_evalrun.suite.loading import Where
+
+
+def validated(model: type[BaseModel], values: Mapping[str, Any], place: Callable[[Where], str]) -> dict[str, Any]:
+    """The values as the model normalizes them, only those that were given.
+
+    Raises ConfigError with a line for every problem; ``place`` says where a value stands.
+    """
+    try:
+        checked = model.model_validate(values)
+    except ValidationError as error:
+        told = _problems(error, model, values)
+        raise ConfigError("\n".join(f"{place(where)}: {text}" for where, text in told)) from None
+    return checked.model_dump(exclude_unset=True, by_alias=True)
+
+
+def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[Where, str]]:
+    """One text a place: where several types would do, pydantic reports each of them."""
+    wanted: dict[Where, list[str]] = {}
+    told: list[tuple[Where, str]] = []
+    for details in error.errors(include_url=False):
+        where, value = _resolve(details, values)
+        if details["type"] == "extra_forbidden":
+            told.append((where, f"unknown key; {accepted(str(where[-1]), _keys(model, where[:-1]))}"))
+        elif details["type"] == "missing":
+            told.append((where, "is missing"))
+        elif where in wanted:
+            wanted[where].append(_wanted(details))
+        else:
+            wanted[where] = [_wanted(details)]
+            told.append((where, found(value)))
+    return [
+        (where, f"{text}; accepted: {', or '.join(wanted[where])}" if where in wanted else text) for where, text in told
+    ]
+
+
+def _resolve(details: ErrorDetails, values: Any) -> tuple[Where, Any]:
+    """The way to the value in question; what pydantic adds of its own (names of types) leads nowhere in the values."""
+    where: Where = ()
+    for key in details["loc"]:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            if details["type"] == "missing":
+                return (*where, key), None
+            break
+        where = (*where, key)
+    return where, values
+
+
+def _wanted(details: ErrorDetails) -> str:
+    if details["type"] == "value_error":
+        return str(details["ctx"]["error"])
+    if details["type"] == "string_type":
+        return "text (a number needs quotes)" if isinstance(details["input"], int | float) else "text"
+    if details["type"] == "string_too_short":
+        return "text that is not empty"
+    if details["type"] in {"model_type", "dict_type"}:
+        return "a mapping"
+    text = details["msg"].removeprefix("Input should be ")
+    return text.removeprefix("a valid ")
+
+
+def _keys(model: Any, where: Where) -> list[str]:
+    """What a mapping may hold, by its way from the top."""
+    for key in where:
+        if isinstance(key, int):
+            continue
+        field = _fields(model).get(str(key))
+        # A mapping from the user's own names (gates) to models has no field of that name: it is the model already.
+        model = _model_in(field.annotation) if field is not None else model
+    return [name for name in _fields(model) if not name.startswith("_")]
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in getattr(annotation, "__args__", ()) if (model := _model_in(part))), None)
