@@ -99,6 +99,12 @@ class TaskList:
                 return
         self._groups.append((task_dir, "", [dataset]))
 
+    def stop_running(self) -> None:
+        """The session ends: what runs now will be pending."""
+        for (task_dir, dataset), status in self._status.items():
+            if status is Status.RUNNING:
+                self.set(task_dir, dataset, Status.PENDING)
+
     def render(self) -> str:
         return "\n".join(self._lines)
 

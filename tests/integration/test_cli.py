@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 
 import pytest
+
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.results import Result
+from pytest_evalrun.suite.pairs import PairKey
 
 SUITE = """\
 name: letters
@@ -71,9 +77,9 @@ def test_list_needs_no_run(project):
     code, out, err = call(project, "list")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "pair                   status              node id",
-        "letters/upper/clean    -                   evals/letters/evalrun.yaml::test_pair[upper/clean]",
-        "letters/模型 A/clean   skipped: not ready  evals/letters/evalrun.yaml::test_pair[模型 A/clean]",
+        "pair                  status              node id",
+        "letters/upper/clean   -                   evals/letters/evalrun.yaml::test_pair[upper/clean]",
+        "letters/模型 A/clean  skipped: not ready  evals/letters/evalrun.yaml::test_pair[模型 A/clean]",
     ]
     assert not (project / "outputs").exists()
 
@@ -130,7 +136,7 @@ def test_explain_shows_value_and_layer(project, pair):
     code, out, err = call(project, "explain", pair)
     assert (code, err) == (0, "")
     rows = {line.split()[0]: line for line in out.splitlines()}
-    assert "evalrun.yaml:10" in rows["reference"]
+    assert "evalrun.yaml:11" in rows["reference"]
     assert "built-in" in rows["retries"]
     assert "\x1b" not in out
 
@@ -186,7 +192,7 @@ def test_show_a_pair(evaluated):
 
 def test_list_says_what_the_run_says(evaluated):
     """After a run, the list shows each pair's status."""
-    assert "letters/upper/clean    passed" in call(evaluated, "list")[1]
+    assert "letters/upper/clean   passed" in call(evaluated, "list")[1]
 
 
 def test_verify_finds_a_changed_byte(evaluated):
@@ -199,6 +205,113 @@ def test_verify_finds_a_changed_byte(evaluated):
     code, out, _ = call(evaluated, "verify")
     assert code == 1
     assert "clean" in out
+
+
+@pytest.fixture
+def run_by_hand(tmp_path):
+    """A run with one result, and no suite at all."""
+    run = tmp_path / "outputs/default/one"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"format": 1}')
+    (run.parent / "latest").symlink_to("one")
+    metric = {"value": 0.5, "n": 4, "low": 0.15, "high": 0.85, "better": "higher"}
+    result = Result(
+        suite="s",
+        task="[red]模型[/red]",
+        dataset="d" * 90,
+        status="failed",
+        metrics={"top1": metric},
+        samples={"total": 4, "predicted": 4, "failed": 0, "reused": 0},
+        seconds={"total": 1.5},
+        gates=[{"metric": "top1", "kind": "min", "value": 0.5, "limit": 0.9, "by": 0.4, "holds": False}],
+        fingerprint={},
+        environment={},
+    )
+    files = RunPaths(run).pair(PairKey("s", "[red]模型[_red]", "d" * 90))
+    write_atomic(files.result, result.dumps())
+    lines = [{"index": i, "id": f"s{i}" * 30, "status": "ok", "prediction": i, "reference": 1} for i in range(4)]
+    write_atomic(files.predictions, "".join(json.dumps(line) + "\n" for line in lines))
+    scores = [{"index": i, "id": f"s{i}" * 30, "top1": float(i == 1)} for i in range(4)]
+    write_atomic(files.scores, "".join(json.dumps(line) + "\n" for line in scores))
+    return tmp_path
+
+
+PAIR = "[red]模型[/red]/" + "d" * 90
+
+
+def test_show_a_breach(run_by_hand):
+    """By how much a gate is breached; markup in a name is a name."""
+    code, out, err = call(run_by_hand, "show", PAIR)
+    assert (code, err) == (0, "")
+    assert "s/[red]模型[/red]/ddd" in out
+    assert "min 0.9000 breached by 0.4000" in out
+
+
+def test_a_terminal_gets_a_table_that_folds(run_by_hand):
+    """On 60 columns nothing is cut off, and NO_COLOR means no escape sequences."""
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "60", "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "from pytest_evalrun.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "show", PAIR, "--worst", "1"]
+    done = subprocess.run(arguments, cwd=run_by_hand, env=environ, stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    out = _drain(ours)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert max(len(line) for line in out.splitlines()) <= 60
+    assert out.count("s0") == 30
+    assert "\x1b" not in out
+
+
+def _drain(fd):
+    blocks = []
+    try:
+        while block := os.read(fd, 65536):
+            blocks.append(block)
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(fd)
+    return b"".join(blocks).decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        pytest.param(["show", PAIR, "--worst", "2", "--wrong"], "give one of them", id="worst and wrong"),
+        pytest.param(["show", PAIR, "--wrong", "--metric", "psnr"], "metric psnr", id="unknown metric"),
+        pytest.param(["show", PAIR, "--run", "none"], "one", id="unknown run"),
+        pytest.param(["report", "--run", "new"], "--run new: a run is started by pytest", id="new run"),
+        pytest.param(["list", "no/such/place"], "no/such/place: not found", id="unknown path"),
+        pytest.param(["show", PAIR, "--worst", "0"], "--worst", id="no samples"),
+    ],
+)
+def test_usage_errors(run_by_hand, arguments, text):
+    """Exit code 2, one message, no traceback."""
+    code, _, err = call(run_by_hand, *arguments)
+    assert code == 2
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_a_terminal_that_knows_no_chinese(run_by_hand):
+    """A name that cannot be shown is escaped, and the command goes on."""
+    code, out, err = call(run_by_hand, "show", PAIR, PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    assert (code, err) == (0, "")
+    assert "\\u6a21" in out
+
+
+def test_report_tells_what_is_left_out(run_by_hand):
+    """Damage costs what is damaged, and is told."""
+    run = run_by_hand / "outputs/default/one"
+    broken = run / "results/s/t/d.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    with next(run.glob("predictions/s/*/*d.jsonl")).open("a") as file:
+        file.write("torn")
+    code, out, err = call(run_by_hand, "report", "--merged")
+    assert code == 0
+    assert "results/s/t/d.json: cannot be read; left out" in err
+    assert "line 5 cannot be read; left out" in err
+    assert "4 rows from 1 files" in out
 
 
 def test_heavy_libraries_stay_out(project):

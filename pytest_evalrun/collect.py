@@ -1,0 +1,207 @@
+"""evalrun.yaml → items, and what pytest must not walk into."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.launch import LaunchDir
+from pytest_evalrun.options import Options, read_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_evalrun.suite.discovery import Suite
+
+SUITE_FILE = "evalrun.yaml"
+
+
+class Suites:
+    """The suites of this process, found as pytest comes by them. Costs one ``stat`` a directory until the first."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        given = getattr(config, "workerinput", {}).get("evalrun_launch")
+        self.launch = LaunchDir(Path(given) if given else None)
+        self.found: dict[str, Suite] = {}
+        self.errors: dict[str, str] = {}
+        self._roots: dict[str, str | None] = {}
+        self._workdir: str | None = None
+        self._protected: set[str] = set()
+        self._options: Options | None = None
+
+    @property
+    def options(self) -> Options:
+        if self._options is None:
+            self._options = read_options(self.config)
+        return self._options
+
+    @property
+    def active(self) -> bool:
+        """Whether any suite was found, broken ones included."""
+        return bool(self.found or self.errors)
+
+    def enter(self, path: Path) -> bool:
+        """Note a directory that pytest is about to collect; True where it must not, because it holds data."""
+        directory = os.fspath(path)
+        root = self._root_of(directory)
+        if root is None:
+            return False
+        self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
+        return directory in self._protected or directory == self._workdir
+
+    def _root_of(self, directory: str) -> str | None:
+        """The nearest directory at or above that holds a suite."""
+        if directory not in self._roots:
+            parent = os.path.dirname(directory)  # noqa: PTH120 - as above
+            if os.path.isfile(os.path.join(directory, SUITE_FILE)):  # noqa: PTH113, PTH118 - as above
+                self._roots[directory] = directory
+            else:
+                self._roots[directory] = self._roots.get(parent)
+        return self._roots[directory]
+
+    def suite_above(self, path: Path) -> Suite | None:
+        """The suite that a test file belongs to: the nearest one above it."""
+        for directory in path.parents:
+            if (directory / SUITE_FILE).is_file():
+                return self.load(str(directory / SUITE_FILE))
+        return None
+
+    def load(self, file: str) -> Suite | None:
+        """The suite of this file, discovered once a launch; None when it is broken (see ``errors``)."""
+        if file not in self.found and file not in self.errors:
+            self._activate()
+            self._load(file)
+        return self.found.get(file)
+
+    def _load(self, file: str) -> None:
+        discovered: list[Suite] = []
+        text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
+        content = json.loads(text) if not discovered else {}
+        if "error" in content:
+            self.errors[file] = content["error"]
+            return
+        suite = discovered[0] if discovered else _thaw(content)
+        self.found[file] = suite
+        self._protected.update(suite.protected)
+        self._register_tags(suite)
+
+    def _discover(self, file: str, discovered: list[Suite]) -> str:
+        from pytest_evalrun.errors import ConfigError
+        from pytest_evalrun.suite.discovery import discover
+        from pytest_evalrun.suite.published import dump
+
+        try:
+            suite = discover(Path(file), self.options.command_line(), self.options.eval_set())
+        except ConfigError as error:
+            return json.dumps({"error": str(error)})
+        discovered.append(suite)
+        return json.dumps({"suite": dump([suite])})
+
+    def _activate(self) -> None:
+        """The first suite switches everything else on."""
+        if self.active or self.config.pluginmanager.has_plugin("evalrun-items"):
+            return
+        from pytest_evalrun.fixtures import register
+
+        self._workdir = str(self.options.workdir)
+        register(self.config, self)
+
+    def _register_tags(self, suite: Suite) -> None:
+        for tag in sorted({tag for pair in suite.pairs for tag in pair.tags}):
+            self.config.addinivalue_line("markers", f"{tag}: a tag of suite {suite.name}")
+
+    def load_all(self, ids: Iterable[str]) -> None:
+        """On the controller, which collects nothing: the suites that workers found, from what they published."""
+        files = {nodeid.partition("::")[0] for nodeid in ids}
+        for name in sorted(files):
+            path = self.config.rootpath / name
+            if path.name == SUITE_FILE:
+                self.load(str(path))
+            else:
+                self.suite_above(path)
+
+    def read_published(self) -> None:
+        """On the controller: also suites of which no item was collected, because they are broken."""
+        if not self.launch.path.is_dir():
+            return
+        for path in sorted(self.launch.path.glob("suite-*.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if "error" in content:
+                self.errors[content.get("file", path.name)] = content["error"]
+            else:
+                self.load(_thaw(content).file)
+
+    def raise_errors(self) -> None:
+        """Everything that is wrong with any suite, as one usage error."""
+        clashes = _clashes(self.found.values())
+        if problems := [*self.errors.values(), *clashes]:
+            raise pytest.UsageError("\n".join(problems))
+
+    def tell(self, node: Any) -> None:
+        node.workerinput["evalrun_launch"] = str(self.launch.path)
+
+    def close(self) -> None:
+        if not hasattr(self.config, "workerinput"):
+            self.launch.remove()
+
+
+suites_key = pytest.StashKey[Suites]()
+
+
+class SuiteModule(pytest.Module):
+    """evalrun.yaml collected as a module whose only function is ``test_pair``."""
+
+    def _getobj(self) -> Any:
+        from pytest_evalrun import pair_module
+
+        return pair_module
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        suite = self.config.stash[suites_key].load(str(self.path))
+        return super().collect() if suite is not None and suite.has_adapter else []
+
+
+class DataDirectory(pytest.Directory):
+    """A directory of samples or outputs: nothing in it is ever collected."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        return []
+
+
+def params(suite: Suite) -> Iterator[Any]:
+    """The pairs of a suite as pytest parameters; tags are markers."""
+    for pair in suite.pairs:
+        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
+        if pair.skip is not None:
+            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
+        yield pytest.param(pair, id=pair.id, marks=marks)
+
+
+def _published_name(file: str) -> str:
+    import hashlib
+
+    return f"suite-{hashlib.sha256(file.encode()).hexdigest()[:24]}.json"
+
+
+def _thaw(content: dict[str, Any]) -> Suite:
+    from pytest_evalrun.suite.published import load
+
+    return load(content["suite"])[0]
+
+
+def _clashes(suites: Iterable[Suite]) -> list[str]:
+    first: dict[str, Suite] = {}
+    problems = []
+    for suite in suites:
+        other = first.setdefault(suite.name.casefold(), suite)
+        if other is not suite:
+            problems.append(
+                f"{suite.file}: name: {suite.name!r} is already the name of {other.file}; "
+                "give one of them another `name:`"
+            )
+    return problems

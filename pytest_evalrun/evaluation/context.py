@@ -1,0 +1,99 @@
+"""What a worker holds while it evaluates pair after pair."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.evaluation.models import LoadedModels
+from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.rundir.events import EventWriter
+from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+
+if TYPE_CHECKING:
+    from pytest_evalrun.evaluation.logs import ItemLog
+
+
+class EvalrunWarning(UserWarning):
+    """Something was repaired or looks odd; the evaluation goes on."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the launching process tells its workers: where the run is, and what is wanted of it."""
+
+    run: str
+    workdir: str
+    run_id: str
+    mode: str = "all"
+    fresh: bool = False
+    unclean: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Launch:
+        return cls(**values)
+
+
+class Context:
+    """One per worker: the run's files, the hash cache, the loaded model, the log of the pair at hand."""
+
+    def __init__(self, launch: Launch, worker: str) -> None:
+        self.launch = launch
+        self.worker = worker
+        self.paths = RunPaths(Path(launch.run))
+        self.workdir = WorkDir(Path(launch.workdir))
+        self.disk = Disk()
+        self.events = EventWriter(self.paths.worker_events(worker), worker)
+        self.models = LoadedModels(self.events)
+        self.log: ItemLog | None = None
+        self._hashes: dict[str, HashCache] = {}
+        self._parent = os.getppid()
+        self._committed = time.monotonic()
+
+    def hashes(self, mode: str) -> HashCache:
+        """The cache for ``content`` or ``stat`` fingerprints."""
+        if mode not in self._hashes:
+            self._hashes[mode] = HashCache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
+        return self._hashes[mode]
+
+    def warn(self, text: str) -> None:
+        """Into the pair's log, and as a warning that pytest shows at the end."""
+        self.say(f"warning: {text}")
+        warnings.warn(text, EvalrunWarning, stacklevel=2)
+
+    def say(self, text: str) -> None:
+        """One line into the log of the pair at hand."""
+        if self.log is not None:
+            self.log.line(text)
+
+    def check_launcher(self) -> None:
+        """End at once when the launching process is gone, so that the next session need not wait for this one."""
+        if os.getppid() != self._parent:
+            raise KeyboardInterrupt("the process that launched this worker is gone")
+
+    def item_done(self) -> None:
+        """Let others see new hashes, at most once a second."""
+        if time.monotonic() - self._committed > 1:
+            self._commit()
+
+    def _commit(self) -> None:
+        for cache in self._hashes.values():
+            cache.commit()
+        self._committed = time.monotonic()
+
+    def close(self) -> None:
+        """Close the model first: what it still writes must be synced too."""
+        self.models.close()
+        self._commit()
+        for cache in self._hashes.values():
+            cache.close()
+        self.events.close()
+        self.disk.close()

@@ -1,0 +1,110 @@
+"""What a prediction and a score depend on, as named parts, so that a re-run can always say why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.adapters import adapter_source
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.metrics import metric_source
+
+if TYPE_CHECKING:
+    from pytest_evalrun.datasets.protocol import Identity
+    from pytest_evalrun.rundir.hashes import HashCache
+    from pytest_evalrun.suite.pairs import Pair
+
+Parts = dict[str, Any]
+
+# Raised when the meaning of a part changes, so that results of an older version are made again.
+IDENTITY_VERSION = 1
+
+LABELS = {
+    "adapter": "adapter changed",
+    "adapter_source": "adapter source changed",
+    "env": "environment of the program changed",
+    "identity": "identity version changed",
+    "inputs": "dataset changed",
+    "limit": "limit changed",
+    "model": "model changed",
+    "output": "output settings changed",
+    "preprocess": "preprocessing changed",
+    "references": "references changed",
+}
+
+
+def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
+    """Everything that a prediction depends on; batch size, retries, places and devices do not count.
+
+    Parameters keep the names of ``${SECRETS}``, never their values.
+    """
+    settings = pair.settings
+    source = adapter_source(settings, pair.root)
+    parts: Parts = {
+        "identity": IDENTITY_VERSION,
+        "model": _model(pair, hashes),
+        "inputs": identity.inputs,
+        "adapter": settings.adapter,
+        "adapter_source": hashes.file(source) if source else None,
+        "preprocess": dict(settings.preprocess),
+        "output": dict(settings.output),
+        "params": dict(settings.params),
+    }
+    if settings.env:
+        parts["env"] = dict(settings.env)
+    if settings.limit is not None:
+        parts["limit"] = settings.limit
+    return parts
+
+
+def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
+    """What a score depends on besides the predictions."""
+    metrics: Parts = {}
+    for spec in pair.settings.metrics:
+        source = metric_source(spec, pair.root)
+        metrics[spec.name] = {"use": spec.use, "params": dict(spec.params)}
+        if source:
+            metrics[spec.name]["source"] = hashes.file(source)
+    return {"references": identity.references, "metrics": metrics}
+
+
+def difference(old: Parts, new: Parts, hashes: HashCache) -> str | None:
+    """The first part that differs, in words; None where nothing does."""
+    for name in sorted({*old, *new}, key=_weight):
+        if old.get(name) != new.get(name):
+            return _words(name, old.get(name), new.get(name), hashes)
+    return None
+
+
+def _model(pair: Pair, hashes: HashCache) -> str | None:
+    if pair.task.path is None:
+        return None
+    try:
+        return hashes.path(Path(pair.task.path))
+    except OSError as error:
+        raise PairError(f"model {pair.task.path} cannot be read: {error.strerror}") from error
+
+
+def _weight(name: str) -> tuple[bool, str]:
+    """The identity version explains everything else, so it is named first."""
+    return name != "identity", name
+
+
+def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
+    if name == "inputs":
+        return LABELS[name] + _file_count(old, new, hashes)
+    if name == "params":
+        return f"parameters changed ({_changed_keys(old, new)})"
+    if name == "metrics":
+        return f"metrics changed ({_changed_keys(old, new)})"
+    return LABELS.get(name, f"{name} changed")
+
+
+def _file_count(old: Any, new: Any, hashes: HashCache) -> str:
+    count = hashes.changed_files(old, new) if old and new else None
+    return f" ({count} file{'' if count == 1 else 's'})" if count else ""
+
+
+def _changed_keys(old: Any, new: Any) -> str:
+    old, new = old or {}, new or {}
+    return ", ".join(sorted(key for key in {*old, *new} if old.get(key) != new.get(key)))

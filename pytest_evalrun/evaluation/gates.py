@@ -1,0 +1,99 @@
+"""Conditions on metrics: which hold, which are breached, and by how much."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import Gate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One condition judged: ``by`` is the distance past the limit, 0 where it holds."""
+
+    metric: str
+    kind: str
+    value: float
+    limit: float
+    by: float
+
+    @property
+    def holds(self) -> bool:
+        return self.by <= 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"holds": self.holds}
+
+
+def judge(pair: Pair, metrics: Mapping[str, Mapping[str, Any]]) -> list[Verdict]:
+    """Today's gates of the pair over metrics in their JSON form."""
+    verdicts: list[Verdict] = []
+    for name, gate in pair.settings.gates.items():
+        if name not in metrics:
+            raise PairError(f"gate on {name}: the result has no such metric; it has: {', '.join(metrics) or 'none'}")
+        verdicts += _judge(pair, name, gate, metrics[name])
+    return verdicts
+
+
+def breach_table(verdicts: list[Verdict]) -> str:
+    """The breached gates as a table: metric, value, limit, by how much."""
+    rows = [("metric", "value", "gate", "limit", "by")]
+    rows += [(v.metric, f"{v.value:.6g}", v.kind, f"{v.limit:.6g}", f"{v.by:.6g}") for v in verdicts if not v.holds]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _judge(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any]) -> Iterator[Verdict]:
+    value = float(metric["value"])
+    if gate.min is not None:
+        yield Verdict(name, "min", value, gate.min, max(0.0, gate.min - value))
+    if gate.max is not None:
+        yield Verdict(name, "max", value, gate.max, max(0.0, value - gate.max))
+    if gate.max_drop is not None:
+        yield _drop(pair, name, gate, value, metric["better"] == "higher")
+
+
+def _drop(pair: Pair, name: str, gate: Gate, value: float, higher: bool) -> Verdict:
+    """A drop is a loss of quality: where lower is better, it is a rise. The limit is stated in the metric's unit."""
+    assert gate.max_drop is not None
+    baseline = _baseline(pair, name, gate)
+    limit = baseline - gate.max_drop if higher else baseline + gate.max_drop
+    return Verdict(name, "max_drop", value, limit, max(0.0, limit - value if higher else value - limit))
+
+
+def _baseline(pair: Pair, name: str, gate: Gate) -> float:
+    if not isinstance(gate.baseline, str):
+        assert gate.baseline is not None
+        return float(gate.baseline)
+    path = Path(pair.root, gate.baseline)
+    values = _read_baseline(str(path), path.stat().st_mtime_ns)
+    found = values.get((pair.suite, pair.task.name, pair.dataset.name, name))
+    if found is None:
+        raise PairError(f"{path}: no row for {pair.full_id} and metric {name}; copy a summary.csv that has one")
+    return found
+
+
+@lru_cache(maxsize=16)
+def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, str, str, str], float]:
+    """A committed copy of some run's ``summary.csv``."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        try:
+            return {
+                (row["suite"], row["task"], row["dataset"], row["metric"]): float(row["value"])
+                for row in csv.DictReader(file)
+                if row["value"]
+            }
+        except (KeyError, ValueError, TypeError) as error:
+            raise PairError(f"{path}: not a copy of a summary.csv: {error}") from error

@@ -1,0 +1,342 @@
+"""The life of one item: reuse? predict, score, mark. Gates are judged here, and breached in the test's body."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.datasets import create_reader
+from pytest_evalrun.errors import ConfigError, EvalrunError, PairError
+from pytest_evalrun.evaluation import environment
+from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
+from pytest_evalrun.evaluation.gates import judge
+from pytest_evalrun.evaluation.predict import Predictor
+from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
+from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
+from pytest_evalrun.rundir.history import append_history
+from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
+from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.suite.names import safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.fingerprint import Parts
+    from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Line, Progress
+    from pytest_evalrun.suite.pairs import Pair, PairKey
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one pair: its result, and why it was reused or made again.
+
+    ``result`` is None where only inference was asked for. ``verdicts`` are today's gates.
+    """
+
+    pair: Pair
+    result: Result | None
+    reused: bool
+    reason: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    predicted: int = 0
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Name of a metric → its value."""
+        return {} if self.result is None else {name: m["value"] for name, m in self.result.metrics.items()}
+
+    @property
+    def breached(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if not verdict.holds]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done with a pair, and why: ``reuse``, ``score``, ``resume`` or ``run``."""
+
+    action: str
+    reason: str
+    reader: Reader
+    identity: Identity
+    prediction: Parts
+    score: Parts
+    marker: Marker | None
+
+
+def key_of(pair: Pair) -> PairKey:
+    """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
+    limit = pair.settings.limit
+    return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
+
+
+def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluation:
+    """Evaluate a pair, or reuse what is there. ``shared``: other items of this launch may ask for the same pair.
+
+    Raises PairError (and leaves a result with status ``error`` where there is none) when it cannot be done.
+    """
+    paths = context.paths.pair(key_of(pair))
+    with _locked(paths, shared):
+        try:
+            return Life(pair, context, paths).run()
+        except (EvalrunError, OSError) as error:
+            _leave_error(pair, context, paths, str(error))
+            if isinstance(error, PairError | ConfigError):
+                raise
+            raise PairError(f"{type(error).__name__}: {error}") from error
+
+
+class Life:
+    """The steps of one item over one pair's files."""
+
+    def __init__(self, pair: Pair, context: Context, paths: PairPaths) -> None:
+        self.pair = pair
+        self.context = context
+        self.paths = paths
+        self.hashes = context.hashes(pair.settings.fingerprint)
+        self.started = time.perf_counter()
+        self.seconds = {"load": 0.0, "predict": 0.0, "score": 0.0}
+        self.already = 0
+
+    def run(self) -> Evaluation:
+        self._start_afresh()
+        plan = self.plan()
+        if plan.action == "reuse":
+            return self._reuse(plan)
+        self.context.say(f"{self.pair.full_id}: {plan.reason}")
+        count = self._count(plan.identity)
+        self._make_room(plan)
+        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
+        try:
+            return self._evaluate(plan, progress, count)
+        finally:
+            progress.close()
+
+    def _make_room(self, plan: Plan) -> None:
+        """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
+        if self.context.launch.mode == "eval":
+            return
+        if plan.action == "run":
+            set_aside(self.paths, ".stale")
+        if plan.action == "run" or self.context.launch.fresh:
+            write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
+
+    def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
+        if progress.repaired:
+            self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
+        self.already = progress.done_count
+        if self.already < count or plan.action == "run":
+            self._predict(plan, progress, count)
+        if self.context.launch.mode == "infer":
+            return self._inferred(progress, count, plan)
+        return self._score(plan, progress, count)
+
+    def plan(self) -> Plan:
+        """What is there against what is wanted; reads data only through the hash cache."""
+        reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
+        identity = reader.identity(self.hashes)
+        prediction = prediction_parts(self.pair, identity, self.hashes)
+        score = score_parts(self.pair, identity, self.hashes)
+        marker = self._marker()
+        action, reason = self._decide(identity, prediction, score, marker)
+        return Plan(action, reason, reader, identity, prediction, score, marker)
+
+    def _marker(self) -> Marker | None:
+        marker = read_marker(self.paths.marker)
+        if marker is None and self.paths.marker.exists():
+            self.context.warn(f"{self.pair.full_id}: {self.paths.marker.name} is damaged; the pair is scored again")
+        return marker
+
+    def _decide(self, identity: Identity, prediction: Parts, score: Parts, marker: Marker | None) -> tuple[str, str]:
+        stored = read_fingerprint(self.paths.fingerprint)
+        if stored is None:
+            return "run", "new" if not self.paths.predictions.exists() else "re-run: its fingerprint is missing"
+        if changed := difference(stored.parts, prediction, self.hashes):
+            return "run", f"re-run: {changed}"
+        if marker is None:
+            return self._unmarked(identity)
+        if broken := marker.holds(self.context.paths.root, by_hash=self.context.launch.unclean):
+            return "score", f"scored again: {broken}"
+        if changed := difference(marker.fingerprint["score"], score, self.hashes):
+            return "score", f"scored again: {changed}"
+        if read_result(self.paths.result) is None:
+            return "score", "scored again: its result is damaged"
+        return "reuse", f"reused: unchanged since {marker.time}"
+
+    def _unmarked(self, identity: Identity) -> tuple[str, str]:
+        """Predictions of this very fingerprint, but no marker: how far did they come?"""
+        count = self._count(identity)
+        progress = PredictionsFile(self.paths.predictions).peek(count)
+        if progress.done_count == count:
+            return "score", f"scored: all {count} samples were predicted before"
+        return "resume", f"resumed at {progress.done_count} of {count} samples" if progress.done_count else "new"
+
+    def _count(self, identity: Identity) -> int:
+        limit = self.pair.settings.limit
+        return identity.count if limit is None else min(limit, identity.count)
+
+    def _start_afresh(self) -> None:
+        """--eval-fresh, once a launch: what this very launch made is fresh already."""
+        if not self.context.launch.fresh:
+            return
+        stored = read_fingerprint(self.paths.fingerprint)
+        if stored is None or stored.launch != self.context.launch.run_id:
+            set_aside(self.paths, ".old", with_result=True)
+
+    def _reuse(self, plan: Plan) -> Evaluation:
+        result = read_result(self.paths.result)
+        assert result is not None
+        assert plan.marker is not None
+        if changed := environment.changes(result.environment):
+            self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
+        verdicts = judge(self.pair, result.metrics)
+        current = self._judged(result, verdicts)
+        if current != result:
+            self._keep(plan, current)
+        samples = current.samples | {"reused": current.samples["predicted"]}
+        return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
+
+    def _predict(self, plan: Plan, progress: Progress, count: int) -> None:
+        if self.context.launch.mode == "eval":
+            raise PairError(
+                f"--eval-mode eval: {self.already} of {count} samples are predicted ({plan.reason}); "
+                "run without it, or with --eval-mode infer, first"
+            )
+        adapter, self.seconds["load"] = self.context.models.get(self.pair, plan.prediction)
+        started = time.perf_counter()
+        Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(plan.reader)
+        self.seconds["predict"] = time.perf_counter() - started
+
+    def _inferred(self, progress: Progress, count: int, plan: Plan) -> Evaluation:
+        self._check_failures(progress.failed_count, count, "see the predictions")
+        return Evaluation(self.pair, None, False, plan.reason, predicted=progress.done_count)
+
+    def _score(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
+        started = time.perf_counter()
+        if self.context.log is not None:
+            self.context.log.open(self.paths.eval_log)
+        scores = Scorer(self.pair, self.context, self.paths, count).run(plan.reader, progress)
+        self._check_failures(scores.failed, count, scores.first_failure)
+        if scores.outdated or not progress.in_order:
+            lines = with_references(plan.reader, progress, count, self.pair.dataset.path)
+            progress.rewrite(self.context.disk, lines)
+        self.seconds["score"] = time.perf_counter() - started
+        result = self._result(plan, scores)
+        verdicts = judge(self.pair, result.metrics)
+        result = self._judged(result, verdicts)
+        self._keep(plan, result)
+        self._remember(result)
+        return Evaluation(self.pair, result, False, plan.reason, verdicts)
+
+    def _check_failures(self, failed: int, count: int, first: str) -> None:
+        allowed = self.pair.settings.max_failed
+        most = allowed * count if 0 < allowed < 1 else allowed
+        if failed > most:
+            raise PairError(f"{failed} of {count} samples failed (max_failed is {allowed:g}); the first: {first}")
+
+    def _result(self, plan: Plan, scores: Scores) -> Result:
+        seconds: dict[str, Any] = {name: round(value, 6) for name, value in self.seconds.items()}
+        seconds["total"] = round(time.perf_counter() - self.started, 6)
+        seconds |= {"p50": scores.latencies.quantile(0.5), "p95": scores.latencies.quantile(0.95)}
+        return Result(
+            suite=self.pair.suite,
+            task=self.pair.task.name,
+            dataset=self.pair.dataset.name,
+            status="passed",
+            metrics=scores.metrics,
+            samples={
+                "total": plan.identity.count,
+                "predicted": scores.predicted,
+                "failed": scores.failed,
+                "reused": self.already,
+            },
+            seconds=seconds,
+            gates=[],
+            fingerprint={"prediction": plan.prediction, "score": plan.score},
+            environment=environment.current(),
+        )
+
+    @staticmethod
+    def _judged(result: Result, verdicts: list[Verdict]) -> Result:
+        status = "passed" if all(v.holds for v in verdicts) else "failed"
+        return replace(result, status=status, gates=[v.to_json() for v in verdicts])
+
+    def _keep(self, plan: Plan, result: Result) -> None:
+        """The result, then the marker that vouches for it."""
+        self.context.disk.write(self.paths.result, result.dumps())
+        fingerprint = {"prediction": plan.prediction, "score": plan.score}
+        write_marker(self.context.disk, self.paths, fingerprint)
+
+    def _remember(self, result: Result) -> None:
+        entry = {
+            "pair": self.pair.full_id,
+            "fingerprint": result.fingerprint,
+            "metrics": {name: metric["value"] for name, metric in result.metrics.items()},
+            "samples": result.samples,
+            "seconds": result.seconds,
+            "time": environment.now(),
+        }
+        append_history(self.context.disk, self.context.workdir.history, entry)
+
+
+@contextmanager
+def _locked(paths: PairPaths, shared: bool) -> Iterator[None]:
+    """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
+    if not shared:
+        yield
+        return
+    paths.lock.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _leave_error(pair: Pair, context: Context, paths: PairPaths, reason: str) -> None:
+    """So that the summary shows the pair; an old result stays the pair's result until a new one is complete."""
+    old = read_result(paths.result)
+    if old is not None and old.status != "error":
+        return
+    samples = {"total": 0, "predicted": 0, "failed": 0, "reused": 0}
+    result = Result(
+        suite=pair.suite,
+        task=pair.task.name,
+        dataset=pair.dataset.name,
+        status="error",
+        metrics={},
+        samples=samples,
+        seconds={},
+        gates=[],
+        fingerprint={},
+        environment={"error": reason},
+    )
+    try:
+        context.disk.write(paths.result, result.dumps())
+    except OSError as error:
+        context.say(f"the result could not be written: {error}")
+
+
+def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
+    """The predictions of an evaluated pair, one line a sample, in dataset order."""
+    paths = context.paths.pair(key_of(pair))
+    result = read_result(paths.result)
+    count = result.samples["predicted"] + result.samples["failed"] if result else 0
+    yield from PredictionsFile(paths.predictions).open(context.disk, count).ordered()
+
+
+def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:
+    """What a user's own test function found, beside the pair's result."""
+    path = context.paths.pair(key_of(pair)).test_result(safe_name(test))
+    content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
+    context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))

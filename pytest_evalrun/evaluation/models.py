@@ -1,0 +1,69 @@
+"""The model that a worker keeps loaded for the datasets that follow."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.adapters import create_adapter
+from pytest_evalrun.errors import EvalrunError, PairError
+
+if TYPE_CHECKING:
+    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.evaluation.fingerprint import Parts
+    from pytest_evalrun.rundir.events import EventWriter
+    from pytest_evalrun.suite.pairs import Pair
+
+# What makes two pairs share one loaded model: everything of the prediction's fingerprint that is not the data.
+OF_THE_DATA = frozenset({"inputs", "limit"})
+
+
+class LoadedModels:
+    """Keeps one model: a second one is loaded only after the first was closed, so memory holds one at a time."""
+
+    def __init__(self, events: EventWriter) -> None:
+        self._events = events
+        self._key: str | None = None
+        self._adapter: Adapter | None = None
+        self._name = ""
+
+    def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
+        """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
+        key = _key(pair, parts)
+        if self._adapter is None or key != self._key:
+            self.close()
+            return self._load(pair, key)
+        return self._adapter, 0.0
+
+    def _load(self, pair: Pair, key: str) -> tuple[Adapter, float]:
+        started = time.perf_counter()
+        name = f"{pair.suite}/{pair.task.name}"
+        try:
+            adapter = create_adapter(pair.task, pair.settings, pair.root)
+            adapter.load()
+        except EvalrunError:
+            raise
+        except Exception as error:
+            raise PairError(f"model {name} could not be loaded: {type(error).__name__}: {error}") from error
+        seconds = time.perf_counter() - started
+        self._adapter, self._key, self._name = adapter, key, name
+        self._events.write("model_loaded", pair.full_id, model=name, seconds=round(seconds, 6))
+        return adapter, seconds
+
+    def close(self) -> None:
+        """Give the model back; a fault in its ``close`` is told in the events and hurts nobody."""
+        adapter, self._adapter = self._adapter, None
+        if adapter is None:
+            return
+        error = None
+        try:
+            adapter.close()
+        except Exception as fault:  # noqa: BLE001 - the model's last act must not fail the pair that follows
+            error = f"{type(fault).__name__}: {fault}"
+        self._events.write("model_unloaded", model=self._name, **({"error": error} if error else {}))
+
+
+def _key(pair: Pair, parts: Parts) -> str:
+    of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
+    return json.dumps([pair.suite, pair.task.path, of_the_model], sort_keys=True, default=str)

@@ -1,0 +1,105 @@
+"""What a model answers, as JSON: scalars converted, images saved, files named with size and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import SampleError
+from pytest_evalrun.suite.names import safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.suite.discovery import Suite
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def output_directory(pair: Pair, paths: PairPaths) -> Path:
+    """Where the files go that the model writes: in the run, or where ``out_subdir`` says.
+
+    A leading ``.`` means under the suite, an absolute path is taken as it is, and both get ``task/dataset`` below;
+    any other name is a directory in the dataset.
+    """
+    wanted = pair.settings.out_subdir
+    if not wanted:
+        return paths.outputs
+    if wanted.startswith(("/", ".")):
+        return Path(pair.root, wanted, paths.key.task, paths.key.dataset)
+    return Path(pair.dataset.path, wanted)
+
+
+def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
+    """All output directories outside the run, for its manifest."""
+    pairs = [pair for suite in suites for pair in suite.pairs]
+    elsewhere = [pair for pair in pairs if any(layer.values.get("out_subdir") for layer in pair.layers)]
+    return sorted({str(output_directory(pair, run.pair(pair.key))) for pair in elsewhere})
+
+
+class Outputs:
+    """The output directory of one pair; made when the first file is written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def to_json(self, prediction: Any, sample: Sample) -> Any:
+        """The prediction in builtins. Raises SampleError for NaN and for what JSON cannot hold."""
+        if isinstance(prediction, str | int | None):  # bool is an int
+            return prediction
+        if isinstance(prediction, float):
+            return _finite(float(prediction), sample)
+        if isinstance(prediction, Path):
+            return self._file(prediction)
+        return self._compound(prediction, sample)
+
+    def _compound(self, prediction: Any, sample: Sample) -> Any:
+        if isinstance(prediction, dict):
+            return {str(key): self.to_json(value, sample) for key, value in prediction.items()}
+        if isinstance(prediction, list | tuple):
+            return [self.to_json(value, sample) for value in prediction]
+        if hasattr(prediction, "ndim") and hasattr(prediction, "tolist"):
+            return self._array(prediction, sample)
+        raise SampleError(
+            f"sample {sample.id}: the model answered {type(prediction).__name__}, which cannot be kept; accepted: "
+            "str, int, float, bool, None, lists and dicts of them, an image array, the Path of a file"
+        )
+
+    def _array(self, array: Any, sample: Sample) -> Any:
+        if array.ndim < 2:
+            return self.to_json(array.tolist(), sample)
+        from pytest_evalrun.datasets.images import write_png
+
+        path = self.directory / (safe_name(sample.id).removesuffix(".png") + ".png")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_png(path, array)
+        return self._file(path)
+
+    def _file(self, path: Path) -> dict[str, Any]:
+        """Relative to the output directory where it lies inside, so that a moved run still finds it."""
+        content = path.read_bytes()
+        inside = path.is_relative_to(self.directory)
+        name = path.relative_to(self.directory) if inside else path.absolute()
+        return {"file": str(name), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def from_json(self, prediction: Any) -> Any:
+        """What a metric gets to see: files as absolute paths."""
+        if isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}:
+            return self.directory / prediction["file"]
+        return prediction
+
+
+def reference_to_json(reference: Any, dataset: str) -> Any:
+    """A reference as a prediction line shows it; files relative to their dataset."""
+    if isinstance(reference, Path):
+        return str(reference.relative_to(dataset)) if reference.is_relative_to(dataset) else str(reference)
+    return reference
+
+
+def _finite(value: float, sample: Sample) -> float:
+    if math.isfinite(value):
+        return value
+    raise SampleError(f"sample {sample.id}: the model answered {value}")

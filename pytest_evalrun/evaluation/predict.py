@@ -1,0 +1,196 @@
+"""Batches handed to the model: what is done is skipped, what failed is retried, then split."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.datasets.protocol import Sample
+from pytest_evalrun.errors import EvalrunError, PairError, SampleError
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.rundir.predictions import Line
+from pytest_evalrun.rundir.state import RunningState, StateWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.datasets.protocol import Reader
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Progress
+    from pytest_evalrun.suite.pairs import Pair
+
+# A model that fails three batches whole is broken, not unlucky: going on would only cost time.
+HOPELESS = 3
+BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+# These tell of a wrong path or right, not of bad luck: trying again cannot help.
+PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+
+
+@dataclass
+class Counts:
+    """What happened in this session, as the state file shows it."""
+
+    batch: int = 0
+    failed_batches: int = 0
+    retries: int = 0
+    failed_in_a_row: int = 0
+
+
+class Predictor:
+    """Asks one adapter for what is missing of one pair."""
+
+    def __init__(
+        self, pair: Pair, context: Context, paths: PairPaths, adapter: Adapter, progress: Progress, count: int
+    ) -> None:
+        self.pair = pair
+        self.context = context
+        self.adapter = adapter
+        self.progress = progress
+        self.count = count
+        self.size = max(1, pair.settings.max_batch_size)
+        self.outputs = Outputs(output_directory(pair, paths))
+        self.state = StateWriter(context.disk, paths.state)
+        self.counts = Counts()
+        self.batches = -(-(count - progress.done_count) // self.size)
+        self.completed = progress.done_count
+
+    def run(self, reader: Reader) -> None:
+        """Predict every sample that is not done. Raises PairError after three whole batches failed in a row."""
+        for batch in self._batches(reader):
+            self._report(0, len(batch))
+            lines = self._ask(batch)
+            self.progress.append(lines)
+            self._count(lines)
+            self._report(len(batch), len(batch))
+            self.context.check_launcher()
+        self.state.finish()
+
+    def _batches(self, reader: Reader) -> Iterator[list[Sample]]:
+        waiting = (s for s in islice(reader, self.count) if not self.progress.is_done(s.index))
+        while batch := list(islice(waiting, self.size)):
+            yield batch
+
+    def _ask(self, batch: list[Sample]) -> list[Line]:
+        """The lines of a batch: whole, after retries, or split down to the samples that fail."""
+        for attempt in range(self.pair.settings.retries + 1):
+            try:
+                return self._predict(batch)
+            except PairError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
+                self._tell(batch, error)
+                if not may_pass(error) or attempt == self.pair.settings.retries:
+                    return self._split(batch, error)
+                self._back_off(attempt, error)
+        raise AssertionError("unreachable")
+
+    def _split(self, batch: list[Sample], error: Exception) -> list[Line]:
+        """Halves, each asked once: one bad sample costs itself only."""
+        if len(batch) == 1:
+            return [failed_line(batch[0], error, self.pair.dataset.path)]
+        middle = len(batch) // 2
+        return [line for half in (batch[:middle], batch[middle:]) for line in self._ask_once(half)]
+
+    def _ask_once(self, batch: list[Sample]) -> list[Line]:
+        try:
+            return self._predict(batch)
+        except PairError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._split(batch, error)
+
+    def _predict(self, batch: list[Sample]) -> list[Line]:
+        """References stay with us: a model must not see the answers."""
+        blind = [Sample(s.index, s.id, s.input) for s in batch]
+        started = time.perf_counter()
+        predictions = self.adapter.predict(blind)
+        seconds = round((time.perf_counter() - started) / len(batch), 6)
+        _check_length(predictions, batch)
+        return [self._line(s, p, seconds) for s, p in zip(batch, predictions, strict=True)]
+
+    def _line(self, sample: Sample, prediction: Any, seconds: float) -> Line:
+        reference = reference_to_json(sample.reference, self.pair.dataset.path)
+        try:
+            value = self.outputs.to_json(prediction, sample)
+        except SampleError as error:
+            return Line(sample.index, sample.id, "failed", None, reference, str(error), seconds)
+        return Line(sample.index, sample.id, "ok", value, reference, None, seconds)
+
+    def _tell(self, batch: list[Sample], error: Exception) -> None:
+        self.context.say(f"batch of {len(batch)} from sample {batch[0].id} failed: {_summary(error)}")
+        if not isinstance(error, EvalrunError):
+            self.context.say("".join(traceback.format_exception(error)).rstrip())
+
+    def _back_off(self, attempt: int, error: Exception) -> None:
+        self.counts.retries += 1
+        pause = min(BACKOFF_SECONDS * 2**attempt, LONGEST_BACKOFF_SECONDS)
+        self.context.say(f"trying the batch again in {pause:g} s ({attempt + 1} of {self.pair.settings.retries})")
+        self.context.events.write(
+            "batch_retried", self.pair.full_id, batch=self.counts.batch + 1, attempt=attempt + 1, error=_summary(error)
+        )
+        time.sleep(pause)
+
+    def _count(self, lines: list[Line]) -> None:
+        failed = [line for line in lines if line.status == "failed"]
+        self.counts.batch += 1
+        self.completed += len(lines) - len(failed)
+        self.counts.failed_batches += bool(failed)
+        self.counts.failed_in_a_row = self.counts.failed_in_a_row + 1 if len(failed) == len(lines) else 0
+        if self.counts.failed_in_a_row == HOPELESS and self.counts.batch < self.batches:
+            self.state.finish()
+            raise PairError(f"{HOPELESS} whole batches failed in a row; the last one: {failed[-1].error}")
+
+    def _report(self, within: int, size: int) -> None:
+        batch = min(self.counts.batch + (within == 0), self.batches)
+        self.state.update(
+            RunningState(
+                current_batch=batch,
+                total_batches=self.batches,
+                batch_completed=within,
+                batch_total=size,
+                failed_batches=self.counts.failed_batches,
+                retry_count=self.counts.retries,
+                timestamp=int(time.time()),
+                max_batch_size=self.size,
+                total_data=self.count,
+            )
+        )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again may help: I/O, time-out, connection, out of memory."""
+    if isinstance(error, PERMANENT):
+        return False
+    return isinstance(error, OSError | TimeoutError | MemoryError | EOFError) or _tells_of_memory(error)
+
+
+def failed_line(sample: Sample, error: Exception, dataset: str) -> Line:
+    """A sample that could not be predicted, with its reason: never a wrong answer."""
+    reference = reference_to_json(sample.reference, dataset)
+    return Line(sample.index, sample.id, "failed", None, reference, _summary(error), None)
+
+
+def _tells_of_memory(error: Exception) -> bool:
+    """CUDA and ONNX Runtime raise RuntimeError of their own for memory."""
+    text = str(error).lower()
+    return "out of memory" in text or "failed to allocate" in text
+
+
+def _summary(error: Exception) -> str:
+    return str(error) if isinstance(error, EvalrunError) else f"{type(error).__name__}: {error}"
+
+
+def _check_length(predictions: Sequence[Any], batch: Sequence[Sample]) -> None:
+    try:
+        found = len(predictions)
+    except TypeError:
+        kind = type(predictions).__name__
+        raise SampleError(f"predict answered {kind} to a batch of {len(batch)}; it must answer a list") from None
+    if found != len(batch):
+        raise SampleError(f"predict answered {found} predictions to a batch of {len(batch)} samples")

@@ -1,0 +1,136 @@
+"""Metrics over predictions and references, chunk by chunk; per-sample scores beside the predictions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.metrics import create_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_evalrun.datasets.protocol import Reader, Sample
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.metrics.protocol import Metric
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Line, Progress
+    from pytest_evalrun.suite.pairs import Pair
+
+CHUNK = 256
+# More latencies than this are thinned out evenly: percentiles need no more, and memory must not grow.
+MOST_LATENCIES = 8192
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass
+class Latencies:
+    """Seconds per sample, thinned by halves when there are too many."""
+
+    values: list[float] = field(default_factory=list)
+    stride: int = 1
+    seen: int = 0
+
+    def add(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        if self.seen % self.stride == 0:
+            self.values.append(seconds)
+        self.seen += 1
+        if len(self.values) > MOST_LATENCIES:
+            self.values = self.values[::2]
+            self.stride *= 2
+
+    def quantile(self, share: float) -> float | None:
+        if not self.values:
+            return None
+        ordered = sorted(self.values)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@dataclass
+class Scores:
+    """What scoring a pair found."""
+
+    metrics: dict[str, dict[str, Any]]
+    predicted: int = 0
+    failed: int = 0
+    first_failure: str = ""
+    latencies: Latencies = field(default_factory=Latencies)
+    outdated: bool = False
+
+
+class Scorer:
+    """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
+
+    def __init__(self, pair: Pair, context: Context, paths: PairPaths, count: int) -> None:
+        self.pair = pair
+        self.context = context
+        self.count = count
+        self.paths = paths
+        self.outputs = Outputs(output_directory(pair, paths))
+        self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in pair.settings.metrics}
+        self.scores = Scores({})
+
+    def run(self, reader: Reader, progress: Progress) -> Scores:
+        """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
+        with self.context.disk.replacing(self.paths.scores) as file:
+            for chunk in _chunks(self._together(reader, progress)):
+                file.write("".join(self._feed(chunk)).encode())
+        if not self.scores.failed or self.scores.predicted:
+            self.scores.metrics = {name: metric.result().to_json() for name, metric in self.metrics.items()}
+        return self.scores
+
+    def _together(self, reader: Reader, progress: Progress) -> Iterator[tuple[Sample, Line]]:
+        for sample, line in zip(islice(reader, self.count), progress.ordered(), strict=True):
+            if line.index != sample.index or line.id != sample.id:
+                raise PairError(f"prediction {line.index} is of sample {line.id}, the dataset has {sample.id} there")
+            self._note(sample, line)
+            if line.status == "ok":
+                yield sample, line
+
+    def _note(self, sample: Sample, line: Line) -> None:
+        scores = self.scores
+        scores.latencies.add(line.seconds)
+        if line.reference != reference_to_json(sample.reference, self.pair.dataset.path):
+            scores.outdated = True
+        if line.status == "ok":
+            scores.predicted += 1
+        else:
+            scores.failed += 1
+            scores.first_failure = scores.first_failure or f"{line.id}: {line.error}"
+
+    def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> list[str]:
+        """Every metric one chunk further; the lines of the scores file."""
+        predictions = [self.outputs.from_json(line.prediction) for _, line in chunk]
+        references = [sample.reference for sample, _ in chunk]
+        columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
+        names = ("index", "id", *self.metrics)
+        rows = zip([s.index for s, _ in chunk], [s.id for s, _ in chunk], *columns, strict=True)
+        return [_encode(dict(zip(names, row, strict=True))) + "\n" for row in rows]
+
+    @staticmethod
+    def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> Sequence[Any]:
+        try:
+            return metric.update(predictions, references)
+        except PairError:
+            raise
+        except Exception as error:
+            raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _chunks(rows: Iterator[tuple[Sample, Line]]) -> Iterator[list[tuple[Sample, Line]]]:
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def with_references(reader: Reader, progress: Progress, count: int, dataset: str) -> Iterator[Line]:
+    """The lines in dataset order with today's references."""
+    for sample, line in zip(islice(reader, count), progress.ordered(), strict=True):
+        yield line._replace(reference=reference_to_json(sample.reference, dataset))

@@ -1,0 +1,97 @@
+"""What would happen to each pair, without running it: for ``--collect-only`` and ``--eval-only``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.life import Life, key_of
+from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.runs import check_format, resolve_run
+from pytest_evalrun.rundir.tasklist import Status, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Pair
+
+ACTIONS = {"reuse": "reuse", "score": "score", "resume": "run", "run": "run", "skip": "skip", "error": "error"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What would be done with a pair, why, and how many samples it had when last evaluated."""
+
+    pair: Pair
+    action: str
+    reason: str
+    size: int | None = None
+
+    def line(self) -> str:
+        size = f"  {self.size} samples" if self.size is not None else ""
+        return f"{ACTIONS[self.action]:5}  {self.pair.full_id}{size}  ({self.reason})"
+
+
+def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verdict]:
+    """One a pair, in order. Data is read only where something is stored, and then through the hash cache."""
+    paths = _existing(workdir, wanted)
+    if paths is None:
+        yield from (_without_run(pair) for pair in pairs)
+        return
+    context = Context(Launch(str(paths.root), str(workdir), run_id=""), "plan")
+    try:
+        for pair in pairs:
+            yield _verdict(pair, context)
+    finally:
+        context.close()
+
+
+def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[str]:
+    """Full ids of the pairs that are ``unfinished``, ``failed`` or ``stale`` by the run's own state."""
+    if only == "stale":
+        again = ("run", "score")
+        return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != "new"}
+    paths = _existing(workdir, wanted)
+    states = _states(paths) if paths else {}
+    found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in pairs}
+    if only == "failed":
+        return {name for name, state in found.items() if state == Status.FAILED}
+    return {name for name, state in found.items() if state != Status.COMPLETED}
+
+
+def _existing(workdir: Path, wanted: str) -> RunPaths | None:
+    paths = resolve_run(WorkDir(workdir), wanted)
+    if paths is not None:
+        check_format(paths)
+    return paths
+
+
+def _states(paths: RunPaths) -> dict[tuple[str, str], Status]:
+    try:
+        return parse(paths.task_list.read_text(encoding="utf-8")) or {}
+    except OSError:
+        return {}
+
+
+def _without_run(pair: Pair) -> Verdict:
+    return Verdict(pair, "skip", pair.skip) if pair.skip is not None else Verdict(pair, "run", "new")
+
+
+def _verdict(pair: Pair, context: Context) -> Verdict:
+    if pair.skip is not None:
+        return Verdict(pair, "skip", pair.skip)
+    paths = context.paths.pair(key_of(pair))
+    if not paths.fingerprint.exists() and not paths.predictions.exists():
+        return Verdict(pair, "run", "new")
+    result = read_result(paths.result)
+    size = result.samples["total"] if result and result.samples["total"] else None
+    try:
+        plan = Life(pair, context, paths).plan()
+    except (EvalrunError, OSError) as error:
+        return Verdict(pair, "error", str(error), size)
+    return Verdict(pair, plan.action, plan.reason, size)

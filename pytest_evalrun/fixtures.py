@@ -1,0 +1,164 @@
+"""What a suite brings to pytest: items, the fixtures ``pair`` and ``evaluation``, selection by state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, params
+from pytest_evalrun.worker import Worker, pair_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_evalrun.evaluation.life import Evaluation
+    from pytest_evalrun.rundir.predictions import Line
+    from pytest_evalrun.rundir.results import Result
+    from pytest_evalrun.suite.pairs import Pair
+
+
+class EvaluationResult:
+    """What the ``evaluation`` fixture gives to a test: metrics, gates, predictions, and a place for own metrics."""
+
+    def __init__(self, evaluation: Evaluation, worker: Worker, test: str) -> None:
+        self._evaluation = evaluation
+        self._worker = worker
+        self._test = test
+        self._recorded: dict[str, Any] = {}
+
+    @property
+    def pair(self) -> Pair:
+        return self._evaluation.pair
+
+    @property
+    def result(self) -> Result | None:
+        """The whole result; None after ``--eval-mode infer``."""
+        return self._evaluation.result
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Name of a metric → its value."""
+        return self._evaluation.metrics
+
+    @property
+    def reused(self) -> bool:
+        return self._evaluation.reused
+
+    @property
+    def predictions(self) -> Iterator[Line]:
+        """One line a sample, in dataset order, streamed from disk."""
+        from pytest_evalrun.evaluation.life import stored_predictions
+
+        return stored_predictions(self.pair, self._worker.context)
+
+    def check_gates(self) -> None:
+        """Fail the test with a table when a gate of the suite is breached."""
+        __tracebackhide__ = True
+        from pytest_evalrun.evaluation.gates import breach_table
+
+        breached = self._evaluation.breached
+        if breached:
+            noun = "gate" if len(breached) == 1 else "gates"
+            table = breach_table(breached)
+            pytest.fail(f"{self.pair.full_id}: {len(breached)} {noun} breached\n{table}", pytrace=False)
+
+    def record(self, name: str, value: Any) -> None:
+        """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``."""
+        from pytest_evalrun.evaluation.life import record_own
+
+        self._recorded[name] = value
+        record_own(self.pair, self._worker.context, self._test, self._recorded)
+
+
+class Items:
+    """Registered when the first suite is found, on whatever process collects."""
+
+    def __init__(self, config: pytest.Config, suites: Suites, worker: Worker) -> None:
+        self.config = config
+        self.suites = suites
+        self.worker = worker
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        if file_path.name != SUITE_FILE:
+            return None
+        return SuiteModule.from_parent(parent, path=file_path)
+
+    @pytest.fixture
+    def pair(self, request: pytest.FixtureRequest) -> Pair:
+        """One model x one dataset of the suite: names, paths and settings."""
+        pair: Pair = request.param
+        return pair
+
+    @pytest.fixture
+    def evaluation(self, request: pytest.FixtureRequest, pair: Pair) -> EvaluationResult:
+        """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
+        evaluation = self.worker.evaluate(request.node, pair)
+        name = getattr(request.node, "originalname", None) or request.node.name
+        return EvaluationResult(evaluation, self.worker, name)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Every function that asks for a pair gets those of the nearest suite above it."""
+        if "pair" not in metafunc.fixturenames:
+            return
+        path = metafunc.definition.path
+        suite = self.suites.load(str(path)) if path.name == SUITE_FILE else self.suites.suite_above(path)
+        metafunc.parametrize("pair", list(params(suite)) if suite else [], indirect=True)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """pytest escapes ids that are not ASCII; ``-k`` finds them by their raw names too."""
+        pair = pair_of(item)
+        if pair is not None and not pair.id.isascii():
+            item.extra_keyword_matches.add(pair.id)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if not hasattr(config, "workerinput"):
+            self.suites.raise_errors()
+        options = self.suites.options
+        if options.mode == "viz":
+            self._keep(items, set())
+        elif options.only:
+            self._keep(items, self._selected(options.only))
+
+    def _keep(self, items: list[pytest.Item], wanted: set[str]) -> None:
+        """Ordinary tests are not ours to deselect."""
+        out = [item for item in items if (pair := pair_of(item)) and pair.full_id not in wanted]
+        if out:
+            self.config.hook.pytest_deselected(items=out)
+            gone = set(map(id, out))
+            items[:] = [item for item in items if id(item) not in gone]
+
+    def _selected(self, only: str) -> set[str]:
+        """Decided once a launch: a replacement for a crashed worker must see the same items."""
+        from pytest_evalrun.evaluation.selection import select
+
+        def choose() -> str:
+            pairs = [pair for suite in self.suites.found.values() for pair in suite.pairs]
+            return json.dumps(sorted(select(only, pairs, self.suites.options.workdir, self.suites.options.run)))
+
+        return set(json.loads(self.suites.launch.once("selection.json", choose)))
+
+
+def register(config: pytest.Config, suites: Suites) -> None:
+    """Switch on what this process needs: items and worker where items are collected, the controller where they end."""
+    from pytest_evalrun.session import controller
+
+    if not hasattr(config, "workerinput"):
+        controller(config)
+    if not distributes(config):
+        worker = Worker(config, suites)
+        config.pluginmanager.register(worker, "evalrun-worker")
+        config.pluginmanager.register(Items(config, suites, worker), "evalrun-items")
+
+
+def distributes(config: pytest.Config) -> bool:
+    """Whether this process only hands out items to xdist workers."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return False
+    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+
+
+__all__ = ["EvaluationResult", "Items", "distributes", "register"]

@@ -1,0 +1,68 @@
+"""What the processes of one launch share: a temporary directory in which each thing is made once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class LaunchDir:
+    """Named by the launching process, made by whoever first needs it, removed by the launching process.
+
+    Discovery must give every worker the same list, a replacement for a crashed one included, whatever happens on
+    disk meanwhile: so the first one's finding is published, and all others read that.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or Path(tempfile.gettempdir(), f"evalrun-{uuid.uuid4().hex}")
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """The text published under ``name``; made and published by the first that asks."""
+        text = self.read(name)
+        if text is not None:
+            return text
+        with self._locked():
+            text = self.read(name)
+            if text is None:
+                text = make()
+                self.publish(name, text)
+        return text
+
+    def read(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def publish(self, name: str, text: str) -> None:
+        """Whole or not at all: written aside, then renamed."""
+        self._make()
+        aside = self.path / f".{name}.{os.getpid()}"
+        aside.write_text(text, encoding="utf-8")
+        aside.rename(self.path / name)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _make(self) -> None:
+        """For this user alone: nobody else may plant a list of pairs here."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._make()
+        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)

@@ -1,0 +1,175 @@
+"""Command line and ini → Options. Every option has an ini key of the same name; the command line wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_evalrun.suite.pairs import Layer
+
+Kind = Literal["string", "int", "bool", "list"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as data: its flag, what it sets, and what it accepts."""
+
+    flag: str
+    help: str
+    kind: Kind = "string"
+    default: Any = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    setting: str | None = None
+
+    @property
+    def dest(self) -> str:
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+OPTIONS = (
+    Option("--eval-workdir", "Directory of the runs, relative to rootdir", default="outputs/default", metavar="DIR"),
+    Option("--eval-run", "Run directory to carry on in: latest, new, or its name", default="latest", metavar="NAME"),
+    Option("--eval-mode", "Stages to run", default="all", choices=("all", "infer", "eval", "viz")),
+    Option(
+        "--eval-only",
+        "Select pairs by the state of the run: unfinished, failed, or stale (would be made again)",
+        choices=("unfinished", "failed", "stale"),
+    ),
+    Option(
+        "--eval-limit",
+        "Only the first N samples of each dataset; never taken for a full result",
+        kind="int",
+        metavar="N",
+        setting="limit",
+    ),
+    Option(
+        "--eval-fresh",
+        "Make the selected pairs again; their predictions and results become .old",
+        kind="bool",
+        default=False,
+    ),
+    Option(
+        "--eval-set", "Set KEY to VALUE above every layer; repeatable", kind="list", default=[], metavar="KEY=VALUE"
+    ),
+    Option("--eval-batch-size", "Samples in a batch", kind="int", metavar="N", setting="max_batch_size"),
+    Option("--eval-in-subdir", "Input sub-directory of a dataset", metavar="NAME", setting="in_subdir"),
+    Option("--eval-suffixes", "Suffixes of the files of one data item", metavar="A,B", setting="suffixes"),
+    Option("--eval-out", "Directory for files that models write", metavar="DIR", setting="out_subdir"),
+    Option("--eval-retries", "Times that a failed batch is tried again", kind="int", metavar="N", setting="retries"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What holds for this launch, after command line and ini."""
+
+    workdir: Path
+    run: str
+    mode: str
+    only: str | None
+    fresh: bool
+    settings: tuple[tuple[str, str, Any], ...]
+    sets: tuple[str, ...]
+
+    def command_line(self) -> list[Layer]:
+        """The options that are settings of a pair, each a layer of its own so that its origin can be shown."""
+        from pytest_evalrun.suite.runconfig import command_line_layer
+
+        return [command_line_layer(flag, key, value) for flag, key, value in self.settings]
+
+    def eval_set(self) -> list[Layer]:
+        from pytest_evalrun.suite.runconfig import eval_set_layer
+
+        return [eval_set_layer(self.sets)] if self.sets else []
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("evalrun", "model evaluation")
+    for option in OPTIONS:
+        group.addoption(option.flag, dest=option.dest, help=_help(option), default=None, **_argparse(option))
+        parser.addini(option.dest, _help(option), **_ini(option))
+
+
+def read_options(config: pytest.Config) -> Options:
+    """The options of this launch. Raises pytest.UsageError for a value in an ini file that is not accepted."""
+    values = {option.dest: _value(config, option) for option in OPTIONS}
+    settings = tuple(
+        (option.flag, option.setting, values[option.dest])
+        for option in OPTIONS
+        if option.setting and values[option.dest] is not None
+    )
+    return Options(
+        workdir=config.rootpath / values["eval_workdir"],
+        run=values["eval_run"],
+        mode=values["eval_mode"],
+        only=values["eval_only"],
+        fresh=values["eval_fresh"],
+        settings=settings,
+        sets=tuple(values["eval_set"]),
+    )
+
+
+def header(config: pytest.Config) -> str | None:
+    """What differs from the defaults, as one line; None where nothing does."""
+    changed = [
+        f"{option.flag[7:]}={_shown(value)}"
+        for option in OPTIONS
+        if (value := _value(config, option)) != option.default
+    ]
+    return f"evalrun: {', '.join(changed)}" if changed else None
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    value = config.getoption(option.dest)
+    if value is None:
+        value = _from_ini(config, option)
+    if option.choices and value is not None and value not in option.choices:
+        accepted = ", ".join(option.choices)
+        raise pytest.UsageError(f"ini key {option.dest}: {value!r} is not accepted; accepted: {accepted}")
+    return value
+
+
+def _from_ini(config: pytest.Config, option: Option) -> Any:
+    """An ini key that is not set answers an empty value of its type, which here means the default."""
+    value = config.getini(option.dest)
+    if value in (None, "", []):
+        return option.default
+    if option.kind == "int":
+        try:
+            return int(value)
+        except ValueError:
+            raise pytest.UsageError(f"ini key {option.dest}: expected a whole number, got {value!r}") from None
+    return value
+
+
+def _argparse(option: Option) -> dict[str, Any]:
+    if option.kind == "bool":
+        return {"action": "store_const", "const": True}
+    if option.kind == "list":
+        return {"action": "append", "metavar": option.metavar}
+    typed: dict[str, Any] = {"type": int} if option.kind == "int" else {}
+    if option.choices:
+        return {"choices": option.choices}
+    return typed | {"metavar": option.metavar}
+
+
+def _ini(option: Option) -> dict[str, Any]:
+    if option.kind == "bool":
+        return {"type": "bool", "default": option.default}
+    if option.kind == "list":
+        return {"type": "args", "default": []}
+    return {"type": "string", "default": ""}
+
+
+def _help(option: Option) -> str:
+    return option.help if option.default in (None, False, []) else f"{option.help} (default: {option.default})"
+
+
+def _shown(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,70 @@
+"""The pytest11 entry point ``evalrun``: options, and the few hooks that notice a suite.
+
+Where there is no ``evalrun.yaml`` nothing else is imported or registered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.collect import DataDirectory, Suites, suites_key
+from pytest_evalrun.options import add_options, header
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[suites_key] = Suites(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if suites_key in config.stash:
+        config.stash[suites_key].close()
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return header(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Directories only: a hook called for every file would cost a project of 50,000 files 50 ms."""
+    if parent.config.stash[suites_key].enter(path):
+        return DataDirectory.from_parent(parent, path=path)
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """A broken suite explains why an item was not found, so its errors come before pytest's own."""
+    suites = session.config.stash[suites_key]
+    try:
+        return (yield)
+    except pytest.UsageError:
+        suites.raise_errors()
+        raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.config.stash[suites_key].tell(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """The controller collects nothing: it learns of suites from what its workers published."""
+    suites = node.config.stash[suites_key]
+    suites.read_published()
+    suites.raise_errors()
+    if suites.active:
+        from pytest_evalrun.session import controller
+
+        controller(node.config).collected(ids)

@@ -1,0 +1,35 @@
+"""What the reports of an item carry to where they are shown: builtins only, or xdist would end the session."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_evalrun.evaluation.life import Evaluation
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def outcome_of(report: Any) -> str:
+    """passed, failed (quality), error (infrastructure) or skipped."""
+    if report.skipped:
+        return "skipped"
+    if report.passed:
+        return "passed"
+    return "failed" if report.when == "call" else "error"
+
+
+def tell(pair: Pair, evaluation: Evaluation | None, *, worker: str, suite_item: bool) -> dict[str, Any]:
+    """The ``evalrun`` attribute of a report; ``suite_item`` is False for a user's own test function."""
+    told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": suite_item}
+    if evaluation is None:
+        return told
+    told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}
+    told |= {"limit": pair.settings.limit, "predicted": evaluation.predicted}
+    if evaluation.result is not None:
+        brief = {name: [m["value"], m["low"], m["high"]] for name, m in evaluation.result.metrics.items()}
+        # Through JSON: a subclass of float that a user's metric answered would not travel.
+        told["metrics"] = json.loads(json.dumps(brief))
+        told["samples"] = dict(evaluation.result.samples)
+        told["seconds"] = evaluation.result.seconds.get("total")
+    return told

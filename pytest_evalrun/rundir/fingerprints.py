@@ -1,0 +1,63 @@
+"""``<dataset>.fingerprint.json``: what the predictions beside it were made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.durable import Disk
+    from pytest_evalrun.rundir.layout import PairPaths
+
+
+@dataclass(frozen=True)
+class StoredFingerprint:
+    """The parts, and the launch that began the predictions."""
+
+    parts: dict[str, Any]
+    launch: str
+
+
+def write_fingerprint(disk: Disk, path: Path, parts: dict[str, Any], launch: str) -> None:
+    content = {"format": 1, "launch": launch, "parts": parts}
+    disk.write(path, json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def read_fingerprint(path: Path) -> StoredFingerprint | None:
+    """None where there is none, or where it is damaged: then nothing is known about the predictions."""
+    try:
+        content = json.loads(path.read_bytes())
+        return StoredFingerprint(dict(content["parts"]), str(content["launch"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def set_aside(paths: PairPaths, suffix: str, *, with_result: bool = False) -> None:
+    """Rename what was predicted, so that nothing of it is taken for new: ``.stale``, or ``.old`` when asked for.
+
+    The marker goes first and the fingerprint last: killed in between, the next session sees the same difference.
+    """
+    paths.marker.unlink(missing_ok=True)
+    moved = [
+        paths.predictions,
+        paths.scores,
+        paths.outputs,
+        *([paths.result] if with_result else []),
+        paths.fingerprint,
+    ]
+    for path in moved:
+        _replace(path, path.with_name(path.name + suffix))
+
+
+def _replace(path: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        import shutil
+
+        shutil.rmtree(target)
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        pass

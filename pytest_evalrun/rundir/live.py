@@ -1,0 +1,186 @@
+"""The live session of a run: every file that only the launching process writes, kept up to date as items end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.configs import write_snapshot
+from pytest_evalrun.rundir.events import EventMerger
+from pytest_evalrun.rundir.mainlog import MainLog
+from pytest_evalrun.rundir.mirrors import Mirrors
+from pytest_evalrun.rundir.processes import alive, read_processes
+from pytest_evalrun.rundir.runs import add_manifest, check_format, create_run, point_latest, resolve_run
+from pytest_evalrun.rundir.sessions import open_session
+from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, read_task_list
+from pytest_evalrun.suite.secrets import secret_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+    from pytest_evalrun.suite.discovery import Suite
+    from pytest_evalrun.suite.pairs import Pair
+
+# The task list is right within half a second; written more often it would cost what grows with the pairs.
+TICK_SECONDS = 0.25
+# Of the time, at most this share goes into rewriting the list.
+MOST_SHARE = 0.02
+
+
+class LiveRun:
+    """Opened when the first item is dispatched, closed at session finish.
+
+    Raises ConfigError where the run cannot be used, RunBusy where another session lives on it.
+    """
+
+    def __init__(
+        self, workdir: WorkDir, wanted: str, suites: Sequence[Suite], argv: Sequence[str], say: Callable[[str], None]
+    ) -> None:
+        self.paths = open_run(workdir, wanted)
+        self.session = open_session(self.paths, argv, notify=say)
+        self.run_id, self.unclean = self.session.run_id, self.session.unclean
+        point_latest(workdir, self.paths)
+        self.log = MainLog(self.paths.main_log)
+        self.mirrors = Mirrors(self.paths)
+        self.events = EventMerger(self.paths.events, self.paths.root / "events")
+        self.lock = TaskListLock(workdir.root)
+        self.tasks = self._task_list(suites, say)
+        self._dirty = threading.Event()
+        self._ended = threading.Event()
+        self._pause = TICK_SECONDS
+        self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
+        self._start(suites, argv)
+
+    def _start(self, suites: Sequence[Suite], argv: Sequence[str]) -> None:
+        write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, secret_values(suites))
+        add_manifest(self.paths, {suite.name: suite.file for suite in suites}, [])
+        self.mirrors.main(os.getpid())
+        self.events.write("run_started", argv=list(argv), run_id=self.run_id, pid=os.getpid())
+        self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
+        self._write_tasks()
+        self._thread.start()
+
+    def _task_list(self, suites: Iterable[Suite], say: Callable[[str], None]) -> TaskList:
+        """All pairs of the suites of this launch, skipped ones left out, with the states that the run already has."""
+        groups: dict[str, tuple[str, list[str]]] = {}
+        for pair in (pair for suite in suites for pair in suite.pairs if pair.skip is None):
+            group = groups.setdefault(_task_dir(pair), (plugin_of(pair), []))
+            group[1].append(pair.dataset.name)
+        tasks = TaskList((directory, plugin, names) for directory, (plugin, names) in groups.items())
+        old = read_task_list(self.paths.task_list)
+        if old is None:
+            self.log.write("WARNING", ".task_list was damaged; it is made again")
+            say(f"{self.paths.task_list} was damaged: it is made again; what is finished is known from the markers")
+        tasks.adopt(old or {})
+        return tasks
+
+    def claim(self, directories: Sequence[str]) -> None:
+        """Directories outside the run that models write to: only what the manifest names is ever removed."""
+        if directories:
+            add_manifest(self.paths, {}, directories)
+
+    def started(self, pair: Pair) -> None:
+        self._set(pair, Status.RUNNING)
+        self.log.write("TASK", f"start: {pair.full_id}")
+
+    def finished(self, pair: Pair, outcome: str, *, worker: str, complete: bool, note: str) -> None:
+        """``complete``: marked and gates hold; ``outcome``: passed, failed or error."""
+        self.events.pull(worker)
+        if outcome == "passed":
+            self._set(pair, Status.COMPLETED if complete else Status.PENDING)
+            self.log.write("INFO", f"✓ {outcome}: {pair.full_id}: {note}")
+        else:
+            self._set(pair, Status.FAILED)
+            self.log.write("ERROR", f"✗ {outcome}: {pair.full_id}: {note}")
+
+    def _set(self, pair: Pair, status: Status) -> None:
+        self.tasks.set(_task_dir(pair), pair.dataset.name, status)
+        self._dirty.set()
+
+    def worker_lost(self, worker: str, error: str) -> None:
+        self.events.pull(worker)
+        self.events.write("worker_lost", lost=worker, error=error)
+        self.log.write("ERROR", f"worker {worker} was lost: {error}")
+
+    def _tick(self) -> None:
+        while not self._ended.wait(self._pause):
+            if self._dirty.is_set():
+                self._dirty.clear()
+                self._write_tasks()
+
+    def _write_tasks(self) -> None:
+        """A disk that is full must not end a session that still evaluates: the next tick tries again."""
+        started = time.perf_counter()
+        try:
+            written = self.tasks.write(self.paths.task_list, self.lock)
+        except ConfigError as error:
+            self.log.write("ERROR", str(error))
+            written = False
+        self.mirrors.failed(self.tasks.failed())
+        self.mirrors.running(entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry))
+        if not written:
+            self._dirty.set()
+        self._pause = max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE)
+
+    def close(self, clean: bool) -> None:
+        """Running becomes pending, process files go, the locks are given back."""
+        self._ended.set()
+        self._thread.join()
+        self.tasks.stop_running()
+        self._write_tasks()
+        self.mirrors.close()
+        self.events.write("run_finished", clean=clean)
+        self.events.close()
+        self.log.write("INFO", "run ended" if clean else "run was interrupted")
+        self.log.close()
+        self.session.close(clean)
+        self.lock.cleanup()
+
+
+def open_run(workdir: WorkDir, wanted: str) -> RunPaths:
+    """The run to carry on in, or a new one where there is none."""
+    paths = resolve_run(workdir, wanted)
+    if paths is None:
+        return create_run(workdir, datetime.now().astimezone())
+    check_format(paths)
+    return paths
+
+
+@contextmanager
+def existing_run(workdir: WorkDir, wanted: str, argv: Sequence[str]) -> Iterator[RunPaths]:
+    """A run that is there, held alone for a moment. Raises ConfigError where there is none."""
+    paths = resolve_run(workdir, wanted)
+    if paths is None:
+        raise ConfigError(f"{workdir.root}: there is no run yet; run pytest without --eval-mode viz first")
+    check_format(paths)
+    session = open_session(paths, argv)
+    try:
+        yield paths
+    finally:
+        # What ended unclean before is still to be looked at by the next session that evaluates.
+        session.close(clean=not session.unclean)
+
+
+def plugin_of(pair: Pair) -> str:
+    """The seed's plugin column: what POST_PROCESS_PLUGIN names, without resolving every other setting."""
+    for layer in reversed(pair.layers):
+        if "post_process_plugin" in layer.values:
+            return str(layer.values["post_process_plugin"] or "")
+    return ""
+
+
+def secret_values(suites: Iterable[Suite]) -> list[str]:
+    """The values of all variables that the suites name as ``${SECRET}``: none of them may be written down."""
+    layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
+    names = {name for layer in layers.values() for name in secret_names(dict(layer.values))}
+    return [os.environ[name] for name in sorted(names) if os.environ.get(name)]
+
+
+def _task_dir(pair: Pair) -> str:
+    return f"{pair.suite}/{pair.task.name}"

@@ -1,0 +1,243 @@
+"""The launching process's side: state as reports come in, and session finish."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.collect import SUITE_FILE, Suites, suites_key
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.reports import outcome_of
+from pytest_evalrun.terminal import Terminal
+from pytest_evalrun.worker import pair_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from pytest_evalrun.report.rows import Summary
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def controller(config: pytest.Config) -> Controller:
+    """The one object of the launching process; registered when first asked for."""
+    plugin = config.pluginmanager.get_plugin("evalrun-controller")
+    if plugin is None:
+        plugin = Controller(config, config.stash[suites_key])
+        config.pluginmanager.register(plugin, "evalrun-controller")
+    assert isinstance(plugin, Controller)
+    return plugin
+
+
+class Controller:
+    """Opens the run when the first item is dispatched, keeps its state, closes it."""
+
+    def __init__(self, config: pytest.Config, suites: Suites) -> None:
+        self.config = config
+        self.suites = suites
+        self.live: LiveRun | None = None
+        self.pairs: dict[str, Pair] = {}
+        self.planned: dict[str, Pair] = {}
+        self.scored = 0
+        self.skipped = 0
+        self.terminal = Terminal(config)
+        self._old_sigterm: Any = None
+        self._take_sigterm()
+
+    def _take_sigterm(self) -> None:
+        """pytest leaves SIGTERM alone (pytest#5243); a run must end as cleanly as with Ctrl-C."""
+        if threading.current_thread() is threading.main_thread():
+            self._old_sigterm = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def pytest_unconfigure(self) -> None:
+        if self._old_sigterm is not None:
+            signal.signal(signal.SIGTERM, self._old_sigterm)
+            self._old_sigterm = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self.config.option.collectonly:
+            self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """At ``-n0`` this is the moment before the first item."""
+        plan_only = self.config.option.collectonly or self.config.option.setupplan
+        if session.items and not plan_only and not session.testsfailed:
+            self.collected([item.nodeid for item in session.items])
+        return (yield)
+
+    def collected(self, ids: Sequence[str]) -> None:
+        """The node ids of the items to come; under xdist once per worker, of which the first counts."""
+        if self.live is not None:
+            return
+        if self.config.getoption("dist", "no") == "each":
+            raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
+        self.suites.load_all(ids)
+        self.pairs = _pairs_by_id(ids, self.suites, self.config)
+        if self.pairs:
+            self._open()
+
+    def _open(self) -> None:
+        from pytest_evalrun.evaluation.context import Launch
+        from pytest_evalrun.evaluation.outputs import output_directories
+        from pytest_evalrun.rundir.layout import WorkDir
+        from pytest_evalrun.rundir.live import LiveRun
+
+        options = self.suites.options
+        suites = list(self.suites.found.values())
+        try:
+            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line)
+            live.claim(output_directories(live.paths, suites))
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        launch = Launch(
+            run=str(live.paths.root),
+            workdir=str(options.workdir),
+            run_id=live.run_id,
+            mode=options.mode,
+            fresh=options.fresh,
+            unclean=live.unclean,
+        )
+        self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
+        self.live = live
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        pair = self.pairs.get(nodeid)
+        if pair is not None and pair.skip is None and self.live is not None:
+            self.live.started(pair)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:
+        return self.terminal.status(report)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        pair = self.pairs.get(report.nodeid)
+        if pair is None or self.live is None:
+            return
+        if report.when == "call" or not report.passed:
+            self._ended(pair, report)
+
+    def _ended(self, pair: Pair, report: Any) -> None:
+        assert self.live is not None
+        told = getattr(report, "evalrun", {})
+        outcome = outcome_of(report)
+        self.terminal.item(pair, report, outcome, told)
+        if outcome == "skipped":
+            self.skipped += 1
+            return
+        self.scored += bool(told.get("scored")) or outcome != "passed"
+        self.live.finished(
+            pair,
+            outcome,
+            worker=getattr(report, "worker_id", told.get("worker", "main")),
+            complete=bool(told.get("scored")) and told.get("limit") is None,
+            note=_note(report, told),
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        if error and self.live is not None:
+            self.live.worker_lost(node.gateway.id, str(error))
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
+        report.when = "setup"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """After xdist has ended its workers: nobody writes to the run any more."""
+        mode = self.suites.options.mode
+        if self.live is None:
+            if mode == "viz" and not self.config.option.collectonly and exitstatus in (0, 5):
+                self._summarise_only(session)
+            return
+        clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
+        try:
+            self.terminal.summary = self._summarise(self.live.paths)
+        except (ConfigError, OSError) as error:
+            self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
+        self.live.close(clean)
+        if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):
+            self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _summarise(self, paths: RunPaths) -> Summary:
+        from pytest_evalrun.report.gone import gone_from_disk
+        from pytest_evalrun.report.summary import write_summary
+
+        return write_summary(paths, gone_from_disk(paths, self.suites.found.values()))
+
+    def _summarise_only(self, session: pytest.Session) -> None:
+        """--eval-mode viz: no item runs, the tables are made again."""
+        from pytest_evalrun.rundir.layout import WorkDir
+        from pytest_evalrun.rundir.live import existing_run
+
+        options = self.suites.options
+        try:
+            with existing_run(WorkDir(options.workdir), options.run, sys.argv) as paths:
+                self.terminal.summary = self._summarise(paths)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        self.terminal.remarks.append(f"summary of {paths.root.name} made again; no item was run")
+        session.exitstatus = pytest.ExitCode.OK
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.config.option.collectonly:
+            self._show_plan(terminalreporter)
+        else:
+            self.terminal.show(terminalreporter, self.live.paths.root if self.live else None)
+
+    def _show_plan(self, terminalreporter: Any) -> None:
+        """For every collected pair: would it run, be reused or skipped, and why."""
+        from pytest_evalrun.evaluation.selection import verdicts
+
+        if not self.planned:
+            return
+        options = self.suites.options
+        terminalreporter.section("evalrun plan")
+        for verdict in verdicts(list(self.planned.values()), options.workdir, options.run):
+            terminalreporter.write_line(verdict.line())
+
+
+def _pairs_by_id(ids: Sequence[str], suites: Suites, config: pytest.Config) -> dict[str, Pair]:
+    """Node id → pair, from the text alone: under xdist this process has no items."""
+    tables: dict[str, dict[str, Pair]] = {}
+    found = {}
+    for nodeid in ids:
+        file, _, name = nodeid.partition("::")
+        if file not in tables:
+            tables[file] = _table(config.rootpath / file, suites)
+        pair = tables[file].get(name.partition("[")[2].removesuffix("]"))
+        if pair is not None:
+            found[nodeid] = pair
+    return found
+
+
+def _table(path: Any, suites: Suites) -> dict[str, Pair]:
+    suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
+    return {_escaped(pair.id): pair for pair in suite.pairs} if suite else {}
+
+
+def _escaped(text: str) -> str:
+    """An id as pytest writes it: what is not ASCII, or not printable, is escaped."""
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _note(report: Any, told: dict[str, Any]) -> str:
+    if report.failed:
+        text = str(getattr(report.longrepr, "reprcrash", None) or report.longrepr or "")
+        return text.strip().partition("\n")[0][:500]
+    return str(told.get("reason", ""))
+
+
+def _others(session: pytest.Session, pairs: dict[str, Pair]) -> bool:
+    """Whether tests that are not about a pair ran too: then their outcome is a result."""
+    return session.testscollected > len(pairs)

@@ -1,0 +1,102 @@
+"""What a person sees: a line a pair as it ends, then the tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_evalrun.report.rows import Summary
+    from pytest_evalrun.suite.pairs import Pair
+
+MARKUP = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}
+
+
+class Terminal:
+    """Speaks through pytest's terminal reporter; at ``-q`` pytest's own letters stay."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.summary: Summary | None = None
+        self.remarks: list[str] = []
+
+    def line(self, text: str) -> None:
+        """A line of our own in the middle of the run."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"evalrun: {text}")
+
+    def status(self, report: Any) -> tuple[str, str, Any] | None:
+        """The category; the letter is left out where a whole line is shown, and ``-v`` shows the metrics."""
+        told = getattr(report, "evalrun", None)
+        if told is None or self.config.option.verbose < 0:
+            return None
+        outcome = "skipped" if report.skipped else "passed" if report.passed else "failed"
+        if outcome == "failed" and report.when != "call":
+            outcome = "error"
+        if self.config.option.verbose == 0:
+            return outcome, "", ""
+        word = " ".join([WORDS[outcome], *_details(told)])
+        return outcome, WORDS[outcome][0], (word, {MARKUP[outcome]: True})
+
+    def item(self, pair: Pair, report: Any, outcome: str, told: dict[str, Any]) -> None:
+        """One line for a pair that ended, at normal verbosity."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or self.config.option.verbose != 0:
+            return
+        test = "" if told.get("suite_item", True) else f"::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
+        reporter.ensure_newline()
+        reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
+        details = [pair.skip] if outcome == "skipped" and pair.skip else _details(told)
+        reporter.write_line("  ".join([pair.full_id + test, *details]))
+
+    def show(self, reporter: Any, run: Path | None) -> None:
+        """The tables of the run, and where they are kept."""
+        if self.summary is None and not self.remarks:
+            return
+        from pytest_evalrun.report.plain import render_matrix
+
+        reporter.section("evalrun")
+        if self.summary is not None and self.config.option.verbose >= 0:
+            for line in render_matrix(self.summary, reporter._tw.fullwidth):  # noqa: SLF001 - pytest offers no other
+                reporter.write_line(line)
+        if run is not None:
+            reporter.write_line(f"run: {_shown(run, self.config)}/")
+            reporter.write_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}")
+        for remark in self.remarks:
+            reporter.write_line(remark)
+
+
+def _details(told: dict[str, Any]) -> list[str]:
+    parts = [
+        f"{name}={_number(value)} [{_number(low)}, {_number(high)}]"
+        for name, (value, low, high) in told.get("metrics", {}).items()
+    ]
+    if samples := told.get("samples"):
+        parts.append(_samples(samples))
+    if told.get("seconds") is not None and not told.get("reused"):
+        parts.append(f"{told['seconds']:.2f}s")
+    if reason := told.get("reason"):
+        parts.append(f"({reason})")
+    return parts
+
+
+def _samples(samples: dict[str, int]) -> str:
+    if samples["predicted"] == samples["total"]:
+        return f"{samples['total']} samples"
+    return f"{samples['predicted']} of {samples['total']} samples"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    """Relative to where the user stands, when it lies there."""
+    base = config.invocation_params.dir
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)

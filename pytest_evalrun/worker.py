@@ -1,0 +1,176 @@
+"""The worker's side: where items run, what their reports carry, and where their output goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.collect import SuiteModule, Suites
+from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.life import Evaluation, evaluate, key_of
+from pytest_evalrun.evaluation.logs import ItemLog, Redirect
+from pytest_evalrun.reports import outcome_of, tell
+from pytest_evalrun.rundir.processes import ProcessLog
+from pytest_evalrun.rundir.sessions import join_session
+from pytest_evalrun.suite.pairs import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_evalrun.rundir.sessions import Member
+
+TAIL_BYTES = 4096
+evaluation_key = pytest.StashKey[Evaluation]()
+
+
+def pair_of(item: pytest.Item) -> Pair | None:
+    """The pair that an item is about, if it is about one."""
+    callspec = getattr(item, "callspec", None)
+    pair = callspec.params.get("pair") if callspec else None
+    return pair if isinstance(pair, Pair) else None
+
+
+class Worker:
+    """One per process that runs items: the only process at ``-n0``, each xdist worker otherwise."""
+
+    def __init__(self, config: pytest.Config, suites: Suites) -> None:
+        self.config = config
+        self.suites = suites
+        self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
+        self.shared = False
+        self._context: Context | None = None
+        self._member: Member | None = None
+        self._redirect: Redirect | None = None
+        self._log: ItemLog | None = None
+
+    @property
+    def context(self) -> Context:
+        """Joined when the first item needs it: by then the launching process has said where the run is."""
+        if self._context is None:
+            text = self.suites.launch.read("launch.json")
+            assert text is not None, "the launching process publishes the run before it sends an item"
+            launch = Launch.from_json(json.loads(text))
+            context = Context(launch, self.name)
+            self._member = join_session(context.paths, launch.run_id)
+            ProcessLog(context.paths.processes(self.name)).add(os.getpid())
+            context.log = self.log
+            self._context = context
+        return self._context
+
+    @property
+    def log(self) -> ItemLog:
+        if self._log is None:
+            self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config))
+            self._log = ItemLog(self._redirect)
+        return self._log
+
+    def evaluate(self, item: pytest.Item, pair: Pair) -> Evaluation:
+        """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
+        context = self.context
+        context.events.write("item_started", pair.full_id)
+        try:
+            evaluation = evaluate(pair, context, shared=self.shared)
+        except EvalrunError as error:
+            context.say(f"{pair.full_id}: error: {error}")
+            self._explain(error)
+        finally:
+            context.item_done()
+        item.stash[evaluation_key] = evaluation
+        item.user_properties.extend(evaluation.metrics.items())
+        return evaluation
+
+    def _explain(self, error: EvalrunError) -> None:
+        """The message; of what the user's own code raised, the traceback too. A debugger gets the real thing."""
+        if self.config.getoption("usepdb"):
+            raise error
+        cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
+        pytest.fail(f"{error}\n\n{cause}".rstrip(), pytrace=False)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Pairs that user functions ask for too are shared, and need the pair's lock."""
+        self.shared = any(pair_of(item) and not isinstance(item.parent, SuiteModule) for item in session.items)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item, only_users=True)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item, only_users=True)
+
+    def _logged(self, item: pytest.Item, *, only_users: bool = False) -> Generator[None, None, None]:
+        """Lead the phase's output into the pair's log; the body of ``test_pair`` says nothing, so it needs none."""
+        pair = pair_of(item)
+        if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
+            return (yield)
+        capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            self.log.open(self.context.paths.pair(key_of(pair)).infer_log)
+            try:
+                return (yield)
+            finally:
+                self.log.close()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        report: Any = yield
+        pair = pair_of(item)
+        if pair is not None and (report.when == "call" or not report.passed):
+            evaluation = item.stash.get(evaluation_key, None)
+            report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=_of_suite(item))
+            if self._context is not None and not report.skipped:
+                self._record(report, pair)
+        return report
+
+    def _record(self, report: Any, pair: Pair) -> None:
+        """The event that ends the item; it is written here, where the worker is known."""
+        told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
+        self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
+        if report.failed:
+            self._attach_log(report, pair)
+
+    def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
+        path = self.context.paths.pair(key_of(pair)).infer_log
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                tail = file.read().decode(errors="replace")
+            report.sections.append((f"end of {path}", tail))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """The model is closed after the last item, within the five seconds that an interrupt leaves."""
+        if self._context is not None:
+            self._context.close()
+        if self._member is not None:
+            self._member.close()
+        if self._redirect is not None:
+            self._redirect.close()
+
+
+def _of_suite(item: pytest.Item) -> bool:
+    return isinstance(item.parent, SuiteModule)
+
+
+def _debugging(config: pytest.Config) -> bool:
+    """Under a debugger nothing is redirected, so that its prompt is seen and answered."""
+    asked = config.getoption("usepdb") or config.getoption("trace", False)
+    return bool(asked) or "pydevd" in sys.modules
+
+
+def _echo(config: pytest.Config) -> int | None:
+    """With ``-s`` a copy goes to the terminal; an xdist worker has only its stderr left for that."""
+    if config.getoption("capture") != "no":
+        return None
+    return 2 if hasattr(config, "workerinput") else 1

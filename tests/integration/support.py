@@ -1,0 +1,142 @@
+"""A suite on disk, and what a run left behind, for tests that drive real pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ECHO = '''
+import os, time
+
+class Model:
+    """Answers with the input; logs every id it is asked when ASKED names a file."""
+
+    def __init__(self, path=None, delay=0.0):
+        self.delay = delay
+        self.weight = open(path).read() if path else ""
+
+    def predict(self, batch):
+        if log := os.environ.get("ASKED"):
+            with open(log, "a") as file:
+                file.writelines(f"{sample.id}\\n" for sample in batch)
+        time.sleep(self.delay)
+        return [sample.input for sample in batch]
+'''
+
+
+class Project:
+    """A directory with one matrix suite ``evals/echo``: models x datasets of JSON lines."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.suite = root / "evals" / "echo"
+
+    def make(self, models=("a",), datasets=("one",), samples: int = 8, **top) -> Project:
+        self.suite.mkdir(parents=True, exist_ok=True)
+        (self.root / "pytest.ini").write_text("[pytest]\n")
+        (self.suite / "model.py").write_text(ECHO)
+        for name in models:
+            (self.suite / f"{name}.bin").write_text(f"weights of {name}")
+        for name in datasets:
+            self.dataset(name, samples)
+        self.yaml(models, datasets, **top)
+        return self
+
+    def dataset(self, name: str, samples: int, wrong: int = 0) -> None:
+        """``wrong`` references differ from what the model answers."""
+        lines = [{"x": i, "y": -1 if i < wrong else i} for i in range(samples)]
+        (self.suite / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def yaml(self, models, datasets, **top) -> None:
+        content = {
+            "adapter": "./model.py:Model",
+            "models": [{"name": name, "path": f"{name}.bin"} for name in models],
+            "datasets": [{"name": name, "path": f"{name}.jsonl"} for name in datasets],
+            "format": "jsonl",
+            "inputs": ["x"],
+            "reference": "y",
+            "metrics": ["exact_match"],
+            "max_batch_size": 4,
+        } | top
+        # JSON is YAML, and quotes every odd name.
+        (self.suite / "evalrun.yaml").write_text(json.dumps(content, ensure_ascii=False, indent=1))
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
+
+    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+        """In a process group of its own, so that a test can kill all of it."""
+        return subprocess.Popen(
+            self.command(*args),
+            cwd=self.root,
+            env=os.environ | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *args: str, timeout: float = 120, **env: str) -> Ran:
+        process = self.start(*(args or ("evals",)), **env)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        finally:
+            kill_group(process)
+        return Ran(process.returncode, output)
+
+    @property
+    def workdir(self) -> Path:
+        return self.root / "outputs" / "default"
+
+    @property
+    def latest(self) -> Path:
+        return (self.workdir / "latest").resolve()
+
+    def result(self, task: str, dataset: str) -> dict:
+        return json.loads((self.latest / "results" / "echo" / task / f"{dataset}.json").read_text())
+
+    def predictions(self, task: str, dataset: str) -> list[dict]:
+        text = (self.latest / "predictions" / "echo" / task / f"{dataset}.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def events(self) -> list[dict]:
+        return [json.loads(line) for line in (self.latest / "events.jsonl").read_text().splitlines()]
+
+
+class Ran:
+    """How a pytest process ended, and what it said."""
+
+    def __init__(self, code: int, output: str) -> None:
+        self.code = code
+        self.output = output
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n{self.output}"
+
+    def __contains__(self, text: str) -> bool:
+        return text in self.output
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def wait_for(condition, seconds: float = 30.0, process: subprocess.Popen[str] | None = None):
+    """Poll until the condition is true; fails loudly when it never is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"the process ended: {process.communicate()[0]}")
+        time.sleep(0.01)
+    raise AssertionError("it never happened")

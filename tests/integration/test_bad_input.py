@@ -1,0 +1,235 @@
+"""What is wrong is said with its place, and hurts nobody else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def usage_error(ran, *words):
+    assert ran.code == 4, ran
+    for word in words:
+        assert word in ran, ran
+    assert "Traceback" not in ran, ran
+    assert "passed" not in ran, ran
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(
+    ("top", "words"),
+    [
+        pytest.param({"metrcs": ["top1"]}, ("evalrun.yaml:", "metrcs", "metrics"), id="unknown key"),
+        pytest.param({"max_batch_size": "many"}, ("evalrun.yaml:", "max_batch_size", "many"), id="mistyped value"),
+        pytest.param({"metrics": ["tpo1"]}, ("tpo1", "top1"), id="unknown metric"),
+        pytest.param({"gates": {"top1": {"min": 1}}}, ("top1",), id="gate without its metric"),
+        pytest.param({"models": [{"name": "a", "path": "gone.bin"}]}, ("gone.bin",), id="model missing"),
+        pytest.param({"models": [{"name": "a\nb"}]}, ("name",), id="newline in a name"),
+        pytest.param({"models": [{"name": "../b"}]}, ("../b",), id="name that leaves its directory"),
+        pytest.param({"models": [{"name": "-b"}]}, ("-b",), id="name like an option"),
+    ],
+)
+def test_a_broken_suite_is_a_usage_error_and_nothing_runs(project, workers, top, words):
+    """Exit code 4, no traceback, no run directory."""
+    project.make(**top)
+    usage_error(project.run("evals", "-n", workers), *words)
+    assert not (project.root / "outputs").exists()
+
+
+@pytest.mark.parametrize("name", ["0-250", "x.complete"])
+def test_dataset_names_that_would_be_mistaken_are_refused(project, name):
+    """A shard's name, or a marker's."""
+    project.make(datasets=("one",))
+    project.yaml(("a",), ("one",), datasets=[{"name": name, "path": "one.jsonl"}])
+    usage_error(project.run("evals"), name)
+
+
+def test_two_suites_of_one_name_are_refused(project):
+    """Both are named."""
+    project.make(name="same")
+    other = project.root / "evals" / "other"
+    other.mkdir()
+    (other / "evalrun.yaml").write_text((project.suite / "evalrun.yaml").read_text())
+    for name in ("model.py", "a.bin", "one.jsonl"):
+        (other / name).write_text((project.suite / name).read_text())
+    for workers in ("0", "2"):
+        usage_error(project.run("evals", "-n", workers), "echo/evalrun.yaml", "other/evalrun.yaml", "same")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
+            f"k{i}: &k{i} [{', '.join(['*' + (f'k{i-1}' if i else 'b')] * 9)}]\n" for i in range(9)
+        ), id="bomb"),
+        pytest.param("name: !!python/object/apply:os.system [echo owned]\n", id="python tag"),
+        pytest.param("name: [unclosed\n", id="syntax"),
+    ],
+)
+def test_yaml_that_is_no_suite_is_refused(project, text):
+    """With the file and the line; nothing is constructed."""
+    project.make()
+    (project.suite / "evalrun.yaml").write_text(text)
+    ran = project.run("evals")
+    usage_error(ran, "evalrun.yaml")
+    assert "owned" not in ran.output.replace("echo owned", "")
+
+
+def test_a_latest_that_points_nowhere_is_refused(project):
+    """With the remedy."""
+    project.make()
+    project.workdir.mkdir(parents=True)
+    (project.workdir / "latest").symlink_to("20200101_000000")
+    usage_error(project.run("evals"), "latest", "--eval-run new")
+    assert project.run("evals", "--eval-run", "new").code == 0
+
+
+def test_a_run_of_a_newer_format_is_left_alone(project):
+    """It is not changed, not even its time."""
+    project.make()
+    project.run("evals")
+    path = project.latest / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    before = sorted((p, p.stat().st_mtime_ns) for p in project.latest.rglob("*"))
+    usage_error(project.run("evals"), "99")
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in project.latest.rglob("*"))
+
+
+def test_a_work_directory_that_cannot_be_made_is_refused(project):
+    """A file in its way stands for a read-only place, which root would not notice."""
+    project.make()
+    (project.root / "outputs").write_text("a file")
+    usage_error(project.run("evals"), "outputs", "--eval-workdir")
+
+
+@pytest.mark.parametrize("name", ["one.jsonl"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("", ("one.jsonl",), id="dataset empty"),
+        pytest.param('{"x": 1}\n', ("y",), id="label missing"),
+        pytest.param('{"x": 1, "y": 1}\n{torn\n', ("one.jsonl", "2"), id="line broken"),
+    ],
+)
+def test_a_broken_dataset_is_an_error_of_its_pairs_only(project, name, text, words):
+    """Exit code 1; the other pairs go on."""
+    project.make(datasets=("one", "two"))
+    (project.suite / name).write_text(text)
+    ran = project.run("evals", "-n", "2")
+    assert ran.code == 1, ran
+    assert "1 passed" in ran and "1 error" in ran, ran
+    for word in words:
+        assert word in ran, ran
+    assert project.result("a", "two")["status"] == "passed"
+    assert "-one|3\n-two|2\n" in (project.latest / ".task_list").read_text()
+    assert project.result("a", "one")["status"] == "error"
+
+
+def test_two_samples_with_one_id_are_an_error_of_the_pair(project):
+    """Both lines are named."""
+    project.make(datasets=("one", "two"), id_column="id")
+    for name, ids in (("one", (1, 2, 1)), ("two", (1, 2, 3))):
+        lines = [json.dumps({"id": i, "x": i, "y": i}) + "\n" for i in ids]
+        (project.suite / f"{name}.jsonl").write_text("".join(lines))
+    ran = project.run("evals")
+    assert "1 passed" in ran and "1 error" in ran, ran
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param("raise ValueError('bad shape (3, 4)')", ("bad shape (3, 4)",), id="raises"),
+        pytest.param("return [float('nan')] * len(batch)", ("nan",), id="NaN"),
+        pytest.param("return [object()] * len(batch)", ("object",), id="not JSON"),
+        pytest.param("return [1]", ("1 predictions", "4 samples"), id="too few"),
+    ],
+)
+def test_a_model_that_fails_is_an_error_of_its_pairs(project, body, words):
+    """Failed samples are recorded with their reason, never as wrong answers."""
+    project.make(models=("a", "b"))
+    (project.suite / "model.py").write_text(
+        "class Model:\n"
+        "    def __init__(self, path=None): self.bad = path.endswith('a.bin')\n"
+        "    def predict(self, batch):\n"
+        f"        if self.bad:\n            {body}\n"
+        "        return [sample.input for sample in batch]\n"
+    )
+    ran = project.run("evals")
+    assert ran.code == 1, ran
+    assert "1 passed" in ran and "1 error" in ran, ran
+    for word in words:
+        assert word in ran, ran
+    assert project.result("b", "one")["status"] == "passed"
+    assert not (project.latest / "state/echo/a/one.complete.state").exists()
+
+
+def test_a_metric_unfit_for_the_predictions_is_an_error_of_the_pair(project):
+    """It names the metric and what it found."""
+    project.make(datasets=("one", "two"))
+    (project.suite / "one.jsonl").write_text('{"x": "text", "y": "text"}\n')
+    project.yaml(("a",), ("one", "two"), metrics=["rmse"])
+    ran = project.run("evals")
+    assert "1 passed" in ran and "1 error" in ran, ran
+    assert "rmse" in ran
+
+
+def test_a_few_failed_samples_may_be_allowed(project):
+    """max_failed as a count; every metric says n of N."""
+    project.make(max_failed=1, samples=8)
+    (project.suite / "model.py").write_text(
+        "def predict(batch):\n"
+        "    if any(s.id == '3' for s in batch):\n        raise ValueError('three')\n"
+        "    return [s.input for s in batch]\n"
+    )
+    project.yaml(("a",), ("one",), adapter="./model.py:predict", models=[{"name": "a"}], max_failed=1)
+    ran = project.run("evals")
+    assert ran.code == 0, ran
+    result = project.result("a", "one")
+    assert result["samples"] == {"total": 8, "predicted": 7, "failed": 1, "reused": 0}
+    assert result["metrics"]["exact_match"]["n"] == 7
+    failed = [line for line in project.predictions("a", "one") if line["status"] == "failed"]
+    assert [line["id"] for line in failed] == ["3"]
+    assert "three" in failed[0]["error"]
+
+
+def test_only_what_may_pass_is_retried(project, tmp_path):
+    """A lost connection is tried again; the retries are counted in the state file and told in an event."""
+    project.make(samples=4)
+    (project.suite / "model.py").write_text(
+        "from pathlib import Path\n"
+        "def predict(batch):\n"
+        f"    tries = Path({str(tmp_path / 'tries')!r})\n"
+        "    with tries.open('a') as file: file.write('x')\n"
+        "    if len(tries.read_text()) == 1: raise ConnectionError('reset')\n"
+        "    return [s.input for s in batch]\n"
+    )
+    project.yaml(("a",), ("one",), adapter="./model.py:predict", models=[{"name": "a"}])
+    assert project.run("evals").code == 0
+    assert (tmp_path / "tries").read_text() == "xx"
+    assert "RUNNING_RETRY_COUNT=1\n" in (project.latest / "state/echo/a/one.state").read_text()
+    assert [e["event"] for e in project.events()].count("batch_retried") == 1
+
+
+def test_three_whole_batches_in_a_row_end_the_pair(project, tmp_path):
+    """A model that is broken is not asked a thousand times."""
+    project.make(samples=100)
+    (project.suite / "model.py").write_text(
+        "def predict(batch):\n"
+        f"    with open({str(tmp_path / 'tries')!r}, 'a') as file: file.write('x')\n"
+        "    raise ValueError('broken')\n"
+    )
+    project.yaml(("a",), ("one",), adapter="./model.py:predict", models=[{"name": "a"}])
+    ran = project.run("evals")
+    assert "3 whole batches failed in a row" in ran, ran
+    assert len((tmp_path / "tries").read_text()) == 3 * 7
+
+
+def test_all_skipped_is_no_result(project):
+    """Exit code 5, with a line why."""
+    project.make(models=("a",))
+    project.yaml((), (), models=[{"name": "a", "path": "a.bin", "skip": "not today"}],
+                 datasets=[{"name": "one", "path": "one.jsonl"}])
+    ran = project.run("evals")
+    assert ran.code == 5, ran
+    assert "not today" in ran
+    assert "no result" in ran
