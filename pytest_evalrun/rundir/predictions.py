@@ -231,14 +231,6 @@ class Progress:
         self.close()  # it still writes to the file that was replaced
         self._tally = tally
 
-    def discard(self) -> None:
-        """Start anew: what is there counts no more, and the next batch goes to a new file.
-
-        The old file is the caller's to move away, before the next ``append``.
-        """
-        self.close()
-        self._tally = Tally(self._tally.count)
-
     def close(self) -> None:
         if self._appender is not None:
             self._appender.close()

@@ -1,0 +1,30 @@
+"""The history: whole lines, oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.rundir.history import append_history, read_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_history_is_read_in_order_without_torn_lines(tmp_path: Path) -> None:
+    """Each evaluation is one line; what is no object is passed over."""
+    path = tmp_path / "work" / "history.jsonl"
+    disk = Disk(interval=3600)
+    append_history(disk, path, {"pair": "任务/1"})
+    with path.open("a") as file:
+        file.write('{"pair": "to\n[1]\n\0\0\n')
+    append_history(disk, path, {"pair": "2"})
+    with path.open("a") as file:
+        file.write('{"pair": "3')
+    disk.close()
+    assert list(read_history(path)) == [{"pair": "任务/1"}, {"pair": "2"}]
+
+
+def test_no_history_is_an_empty_one(tmp_path: Path) -> None:
+    """Before the first evaluation there is nothing to read, and that is no error."""
+    assert list(read_history(tmp_path / "history.jsonl")) == []
