@@ -76,8 +76,8 @@ def list_pairs(
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
         return
-    rows = [(f"{e['suite']}/{e['task']}/{e['dataset']}", _status(e), e["nodeid"]) for e in found]
-    _print_lines(columns([("pair", "status", "node id"), *rows]))
+    rows = [(f"{e['suite']}/{e['task']}/{e['dataset']}", e["nodeid"], _status(e)) for e in found]
+    _print_lines(columns([("pair", "node id", "status"), *rows]))
 
 
 @app.command()
@@ -254,10 +254,16 @@ def _gate(gate: Mapping[str, Any]) -> str:
 
 def _print_samples(samples: Iterable[ScoredSample]) -> None:
     rows = [
-        (str(s.index), s.id, one_line(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or "")
+        (str(s.index), s.id, _shown(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or "")
         for s in samples
     ]
     _print_table(("index", "id", "prediction", "reference", "score", "metric", "file"), rows)
+
+
+def _shown(prediction: Any) -> str:
+    """A file by its name: size and hash say nothing to a person."""
+    is_file = isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
+    return one_line(prediction["file"] if is_file else prediction)
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -54,7 +54,7 @@ class Matrix:
         """What the signs in the cells mean; only those that occur."""
         cells = {cell for row in self.rows[1:] for cell in row[1:]}
         found = [text for sign, text in LEGEND.items() if any(_has(cell, sign) for cell in cells)]
-        return "; ".join(found)
+        return f"Signs: {'; '.join(found)}" if found else ""
 
 
 def _has(cell: str, sign: str) -> bool:
@@ -62,10 +62,21 @@ def _has(cell: str, sign: str) -> bool:
 
 
 def matrices(summary: Summary) -> Iterator[Matrix]:
-    """The matrices of every suite, metrics in the order in which the pairs name them."""
-    for suite, rows in summary.suites():
+    """The matrices of every suite, metrics in the order in which the pairs name them.
+
+    Evaluations of the first N samples stand in matrices of their own: their values belong into no mean of full ones.
+    """
+    for suite, rows in _groups(summary):
         for metric in dict.fromkeys(name for row in rows for name in row.metrics):
             yield _matrix(suite, metric, _concerned(rows, metric))
+
+
+def _groups(summary: Summary) -> Iterator[tuple[str, list[Row]]]:
+    groups: dict[str, list[Row]] = {}
+    for row in summary.present:
+        name = f"{row.suite}, first {row.limit} samples" if row.limit else row.suite
+        groups.setdefault(name, []).append(row)
+    yield from groups.items()
 
 
 def _concerned(rows: list[Row], metric: str) -> list[Row]:

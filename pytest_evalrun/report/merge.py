@@ -101,7 +101,7 @@ def _sources(paths: RunPaths, summary: Summary) -> dict[str, list[_Source]]:
         row = rows.get(file)
         directory, task, name = path.relative_to(paths.predictions).parts
         names = (row.suite, row.task, row.dataset) if row else (directory, task, name.removesuffix(".jsonl"))
-        source = _Source(path, file, names, row.samples.get("total") if row else None)
+        source = _Source(path, file, names, row.expected if row else None)
         found.setdefault(directory, []).append(source)
     for sources in found.values():
         sources.sort(key=lambda source: [natural_key(name) for name in source.names])

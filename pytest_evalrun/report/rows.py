@@ -11,27 +11,28 @@ from pytest_evalrun.rundir.results import iter_results
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.results import Result
 
-_LIMIT = re.compile(r"\.limit-[0-9]+\Z")
+_LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
 
 
 @dataclass(frozen=True)
 class Row:
     """One pair of a run: what its result says, and whether the pair is still on disk.
 
-    ``key`` names its files, ``of`` its dataset. An evaluation of the first N samples has files of its own, and is
-    shown as a dataset of its own (``clean.limit-10``): it must never be taken for the full result.
+    ``key`` names its files, ``of`` its dataset. An evaluation of the first N samples (``limit``) has files of its
+    own, and is shown as a dataset of its own (``clean.limit-10``): it must never be taken for the full result.
     """
 
     suite: str
     task: str
     dataset: str
     of: str
+    limit: int | None
     key: PairKey
     status: str
     metrics: Mapping[str, Mapping[str, Any]]
@@ -45,6 +46,12 @@ class Row:
     def breached(self) -> set[str]:
         """The metrics whose gates do not hold."""
         return {gate["metric"] for gate in self.gates if not gate["holds"]}
+
+    @property
+    def expected(self) -> int:
+        """How many samples there should be."""
+        total = self.samples.get("total", 0)
+        return total if self.limit is None else min(total, self.limit)
 
     @property
     def predictions(self) -> str:
@@ -79,13 +86,6 @@ class Summary:
         """The rows whose pairs are no longer on disk."""
         return tuple(row for row in self.rows if row.gone)
 
-    def suites(self) -> Iterator[tuple[str, list[Row]]]:
-        """Each suite's name with its present rows, in order."""
-        rows: dict[str, list[Row]] = {}
-        for row in self.present:
-            rows.setdefault(row.suite, []).append(row)
-        yield from rows.items()
-
 
 def read_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
     """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk."""
@@ -106,11 +106,13 @@ def _order(row: Row) -> tuple[Any, ...]:
 def _row(path: Path, result: Result, gone: bool) -> Row:
     suite, task, file = str(path).rsplit("/", 2)  # pathlib would take a third of a summary's time
     key = PairKey(suite.rpartition("/")[2], task, file.removesuffix(".json"))
+    limit = _limit(key, result)
     return Row(
         suite=result.suite,
         task=result.task,
-        dataset=result.dataset + _limit(key, result),
+        dataset=result.dataset if limit is None else f"{result.dataset}.limit-{limit}",
         of=result.dataset,
+        limit=limit,
         key=key,
         status=result.status,
         metrics=result.metrics,
@@ -122,6 +124,7 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
     )
 
 
-def _limit(key: PairKey, result: Result) -> str:
+def _limit(key: PairKey, result: Result) -> int | None:
+    """The N of an evaluation of the first N samples; only the name of its files tells."""
     limit = _LIMIT.search(key.dataset)
-    return limit[0] if limit and not result.dataset.endswith(limit[0]) else ""
+    return int(limit[1]) if limit and not result.dataset.endswith(limit[0]) else None

@@ -95,9 +95,9 @@ def _merge_summary(summary: Summary) -> dict[str, Any]:
     """From what the results say of their samples; the merge itself counts the lines."""
     files = [{"file": row.predictions, "rows": _rows(row)} for row in summary.rows]
     missing = [
-        {"file": row.predictions, "count": row.samples["total"] - _rows(row)}
+        {"file": row.predictions, "count": row.expected - _rows(row)}
         for row in summary.rows
-        if row.samples.get("total", 0) > _rows(row)
+        if row.expected > _rows(row)
     ]
     return {"files": files, "total_rows": sum(_rows(row) for row in summary.rows), "missing": missing, "doubled": []}
 

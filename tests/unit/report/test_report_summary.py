@@ -138,15 +138,26 @@ def test_a_task_of_errors_stands_in_the_matrix(run, present):
 
 
 def test_a_limited_evaluation_is_never_taken_for_a_full_one(run, present):
-    """The first ten samples are a dataset of their own name, and say of how many they are."""
+    """The first ten samples are a dataset of their own name, in a matrix of their own, and say of how many they are."""
     run.result("s", "a", "x", metrics={"m": 0.5}, total=100)
-    path = run.result("s", "a", "y", metrics={"m": {**_metric(0.9), "n": 10}}, total=100)
-    path.rename(path.with_name("x.limit-10.json"))
-    content = path.with_name("x.limit-10.json").read_text().replace('"dataset": "y"', '"dataset": "x"')
-    path.with_name("x.limit-10.json").write_text(content)
+    samples = {"total": 100, "predicted": 10, "failed": 0, "reused": 0}
+    path = run.result("s", "a", "x.limit-10", metrics={"m": {**_metric(0.9), "n": 10}}, samples=samples)
+    path.write_text(path.read_text().replace("x.limit-10", "x"))
     write_summary(run.paths, present)
     assert [row["dataset"] for row in rows_of(run)] == ["x", "x.limit-10"]
-    assert "| a | 0.5000 | 0.9000 (10 of 100) |" in text_of(run, "md")
+    full, limited = text_of(run, "md").split("## ")[1:3]
+    assert "| a | 0.5000 |" in full
+    assert limited.startswith("s, first 10 samples: m")
+    assert "| a | 0.9000 (10 of 100) |" in limited
+    assert json.loads((run.paths.summary / "merge_summary.json").read_text())["missing"] == []
+
+
+def test_a_dataset_may_be_called_like_a_limit(run, present):
+    """Only where the files are named otherwise than the dataset is it a limited evaluation."""
+    run.result("s", "a", "x.limit-10", metrics={"m": 0.5})
+    assert [(r.dataset, r.of, r.limit) for r in write_summary(run.paths, present).rows] == [
+        ("x.limit-10", "x.limit-10", None)
+    ]
 
 
 def _metric(value):
