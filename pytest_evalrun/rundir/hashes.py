@@ -172,9 +172,12 @@ def _survey(base: str, names: list[str]) -> tuple[str, int]:
     directory = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:  # 100,000 times in less than half a second: from the directory is half the way
-            found = os.stat(name, dir_fd=directory)  # noqa: PTH116
-            newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
-            whole.update(f"{name}\0{_text(found)}\n".encode("utf-8", "surrogateescape"))
+            found = os.stat(name, dir_fd=directory)
+            mtime, ctime = found.st_mtime_ns, found.st_ctime_ns
+            if (later := max(mtime, ctime)) > newest:
+                newest = later
+            line = f"{name}\0{found.st_size} {mtime} {ctime} {found.st_ino}\n"
+            whole.update(line.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"{base}/{error.filename}") from None
     finally:
