@@ -1,5 +1,8 @@
 """Tasks x datasets → pairs: each with its layers in order, its tags, and why it is skipped."""
 
+# ruff: noqa: PTH118
+# Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
+
 from __future__ import annotations
 
 import fnmatch
@@ -13,13 +16,17 @@ from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.problems import MOST_SHOWN, found, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_evalrun.suite.discovery import Stack
     from pytest_evalrun.suite.entries import Entry, Row
     from pytest_evalrun.suite.pairs import Dataset, Layer, Task
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.suitefile import Part, SuiteFile
+
+
+# Settings that name directories, in a dataset or elsewhere.
+_DIRECTORIES = ("in_subdir", "references", "out_subdir")
 
 
 @dataclass(frozen=True)
@@ -34,20 +41,22 @@ class _Override:
         return cls(part, re.compile(fnmatch.translate(part.values["match"])), () if layer is None else (layer,))
 
 
-def assemble(name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems) -> tuple[Pair, ...]:
-    """All pairs, those of one task in a row."""
+def assemble(
+    name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems
+) -> tuple[tuple[Pair, ...], list[Part]]:
+    """All pairs, those of one task in a row; and the overrides that match none of them."""
     _check_names(rows, problems)
     assembler = _Assembler(name, suite, stack)
     pairs = tuple([assembler.pair(task, dataset) for task, datasets in rows for dataset in datasets])
-    for override in assembler.unused():
-        # An imported override is shared by suites that do not all have what it speaks of.
-        if override.part.document.file == suite.file:
-            ids = some([pair.id for pair in pairs], MOST_SHOWN)
-            where, pattern = override.part.place("match"), override.part.values["match"]
-            problems.add(
-                f"{where}: {found(pattern)}, which matches no pair; accepted: a pattern that fits one of {ids}"
-            )
-    return pairs
+    # An imported override is shared by suites that do not all have what it speaks of.
+    return pairs, [part for part in assembler.unused() if part.document.file == suite.file]
+
+
+def check_overrides(unused: Sequence[Part], pairs: Sequence[Pair], problems: Problems) -> None:
+    for part in unused:
+        ids = some([pair.id for pair in pairs], MOST_SHOWN)
+        what = f"{found(part.values['match'])}, which matches no pair"
+        problems.add(f"{part.place('match')}: {what}; accepted: a pattern that fits one of {ids}")
 
 
 class _Assembler:
@@ -76,8 +85,8 @@ class _Assembler:
         self._used.update(places)
         return [self.overrides[place] for place in places]
 
-    def unused(self) -> list[_Override]:
-        return [override for place, override in enumerate(self.overrides) if place not in self._used]
+    def unused(self) -> list[Part]:
+        return [override.part for place, override in enumerate(self.overrides) if place not in self._used]
 
 
 def _check_names(rows: Sequence[Row], problems: Problems) -> None:
@@ -94,26 +103,17 @@ def _check(what: str, names: list[str], problems: Problems) -> None:
         problems.add(problem)
 
 
-def protected_directories(rows: Sequence[Row], layers: Iterable[Layer], root: str) -> tuple[str, ...]:
-    """Directories of data and outputs. One that holds the suite itself is left open, what lies in it is not."""
-    said = {
-        key: {v for layer in layers if (v := layer.values.get(key))}
-        for key in ("in_subdir", "references", "out_subdir")
-    }
-    found = {os.path.normpath(os.path.join(root, out)) for out in said["out_subdir"] if out.startswith((".", "/"))}
-    for path in {dataset.item.path for _, datasets in rows for dataset in datasets}:
-        found.update(_directories_of(path, root, said["in_subdir"] | said["references"] | said["out_subdir"]))
+def protected_directories(rows: Sequence[Row], layers: Collection[Layer], root: str) -> tuple[str, ...]:
+    """Directories of data and outputs. One that holds the suite itself is left open; what is named in it is not."""
+    named = {value for layer in layers for key in _DIRECTORIES if (value := layer.values.get(key))}
+    outside = {name for name in named if name.startswith((".", "/"))}
+    outputs = outside & {layer.values.get("out_subdir") for layer in layers}
+    found = {os.path.normpath(os.path.join(root, out)) for out in outputs}
+    for path in {dataset.directory for _, datasets in rows for dataset in datasets if dataset.directory}:
+        if not _holds(path, root):
+            found.add(path)
+        found.update(os.path.normpath(os.path.join(path, name)) for name in (named if _holds(path, root) else outside))
     return tuple(sorted(path for path in found if not _holds(path, root)))
-
-
-def _directories_of(path: str, root: str, names: set[str]) -> Iterator[str]:
-    if not _holds(path, root) and os.path.isdir(path):
-        yield path
-        names = {name for name in names if name.startswith(("..", "/"))}
-    for name in names:
-        below = os.path.normpath(os.path.join(path, name))
-        if os.path.isdir(below):
-            yield below
 
 
 def _holds(path: str, root: str) -> bool:

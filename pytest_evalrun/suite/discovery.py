@@ -1,13 +1,15 @@
 """From an evalrun.yaml to its pairs. No data is read, and no directory of samples is listed."""
 
+# ruff: noqa: PTH100, PTH113, PTH118, PTH119
+# Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
+
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.assembly import assemble, protected_directories
+from pytest_evalrun.suite.assembly import assemble, check_overrides, protected_directories
 from pytest_evalrun.suite.checks import check_layer, check_scoring
 from pytest_evalrun.suite.entries import topmost
 from pytest_evalrun.suite.matrix import matrix_rows
@@ -19,10 +21,11 @@ from pytest_evalrun.suite.suitefile import SuiteFile
 from pytest_evalrun.suite.tree import DEPTH, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.suite.entries import Row
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.pairs import Layer, Pair
 
 
 __all__ = ["Stack", "Suite", "discover"]
@@ -53,21 +56,22 @@ def discover(
     stack = Stack((*_script(suite, problems), *suite.layers()), (*environment, *command_line), tuple(eval_set))
     matrix = suite.get("models") is not None or suite.get("datasets") is not None
     rows = _matrix(suite, problems) if matrix else _tree(suite, stack, problems)
-    problems.raise_any()
-    pairs = assemble(name, suite, rows, stack, problems)
-    layers = {id(layer): layer for pair in pairs for layer in pair.layers}.values()
+    pairs, unused = assemble(name, suite, rows, stack, problems)
+    layers = _all_layers(stack, pairs)
     for layer in layers:
         check_layer(layer, suite.root, matrix, problems)
     problems.raise_any()
+    # These would only repeat what is already told of missing models and datasets.
+    check_overrides(unused, pairs, problems)
     check_scoring(pairs, problems)
     problems.raise_any()
-    return Suite(
-        name, suite.file, suite.root, pairs, protected_directories(rows, layers, suite.root), _any_adapter(layers)
-    )
+    protected = protected_directories(rows, layers, suite.root)
+    return Suite(name, suite.file, suite.root, pairs, protected, any(layer.values.get("adapter") for layer in layers))
 
 
-def _any_adapter(layers: Iterable[Layer]) -> bool:
-    return any(layer.values.get("adapter") for layer in layers)
+def _all_layers(stack: Stack, pairs: Sequence[Pair]) -> list[Layer]:
+    shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
+    return list((shared | {id(layer): layer for pair in pairs for layer in pair.layers}).values())
 
 
 def _script(suite: SuiteFile, problems: Problems) -> tuple[Layer, ...]:

@@ -24,13 +24,14 @@ Item = TypeVar("Item", Task, Dataset)
 
 @dataclass(frozen=True)
 class Entry(Generic[Item]):
-    """A task or dataset with what its entry in the YAML and its directory say about it."""
+    """A task or dataset with what its entry in the YAML and the directory that is its own say about it."""
 
     item: Item
     layers: tuple[Layer, ...] = ()
     run_config: tuple[Layer, ...] = ()
     tags: tuple[str, ...] = ()
     skip: str | None = None
+    directory: str | None = None
 
 
 # A task with its datasets; in the matrix layout all tasks share one list.

@@ -1,5 +1,8 @@
 """The matrix layout: named models x named datasets; a path may be a glob."""
 
+# ruff: noqa: PTH110, PTH112, PTH118, PTH119, PTH120, PTH207
+# Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
+
 from __future__ import annotations
 
 import glob
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.entries import Entry, run_config_in, skip_in
+from pytest_evalrun.suite.entries import Entry, Item, run_config_in, skip_in
 from pytest_evalrun.suite.pairs import Dataset, Task
 from pytest_evalrun.suite.problems import found
 
@@ -87,7 +90,7 @@ def _stem(path: str) -> str:
 
 
 def _own_directories(models: list[_Found], datasets: list[_Found], root: str) -> dict[str | None, str]:
-    """Model paths → the directory that belongs to that model alone, where a .run_config and a .skip speak of it only."""
+    """Model paths → the directory of that model alone, where a .run_config and a .skip speak of nothing else."""
     used = Counter(os.path.dirname(one.path) for one in (*models, *datasets) if one.path)
     data = {one.path for one in datasets}
     own: dict[str | None, str] = {}
@@ -100,17 +103,17 @@ def _own_directories(models: list[_Found], datasets: list[_Found], root: str) ->
 
 
 def _task(one: _Found, root: str, directory: str | None, problems: Problems) -> Entry[Task]:
-    task = Task(one.name, one.path, directory or root)
-    if directory is None:
-        return Entry(task, one.layers, (), one.tags, one.skip)
-    config = run_config_in(directory, "task .run_config", problems)
-    return Entry(task, one.layers, config, one.tags, one.skip or skip_in(directory))
+    return _entry(Task(one.name, one.path, directory or root), one, directory, "task .run_config", problems)
 
 
 def _dataset(one: _Found, problems: Problems) -> Entry[Dataset]:
     assert one.path is not None, "the schema asks for a dataset's path"
-    dataset = Dataset(one.name, one.path)
-    if not os.path.isdir(one.path):
-        return Entry(dataset, one.layers, (), one.tags, one.skip)
-    config = run_config_in(one.path, "dataset .run_config", problems)
-    return Entry(dataset, one.layers, config, one.tags, one.skip or skip_in(one.path))
+    directory = one.path if os.path.isdir(one.path) else None
+    return _entry(Dataset(one.name, one.path), one, directory, "dataset .run_config", problems)
+
+
+def _entry(item: Item, one: _Found, directory: str | None, kind: str, problems: Problems) -> Entry[Item]:
+    if directory is None:
+        return Entry(item, one.layers, (), one.tags, one.skip)
+    config = run_config_in(directory, kind, problems)
+    return Entry(item, one.layers, config, one.tags, one.skip or skip_in(directory), directory)

@@ -10,6 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
 DType = Literal["float32", "float64", "float16", "uint8", "int8", "int32", "int64"]
 
+# What `-m` reads as its own, and markers that do something.
+TAKEN = frozenset({"and", "or", "not", "True", "False", "None"}) | frozenset(
+    {"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail", "xdist_group"}
+)
+
 
 def _words(value: Any) -> Any:
     """A list, or its items with commas, as in an environment variable."""
@@ -26,9 +31,9 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _identifier(value: str) -> str:
-    if not value.isidentifier():
-        raise ValueError("a word of letters, digits and _, because it becomes a pytest marker")
+def _marker(value: str) -> str:
+    if not value.isidentifier() or value in TAKEN:
+        raise ValueError("a word of letters, digits and _ that pytest itself does not use, because it becomes a marker")
     return value
 
 
@@ -83,7 +88,7 @@ def _metric(value: Any) -> Any:
 UNSET: Any = None
 
 Words = Annotated[list[str], BeforeValidator(_words)]
-Tags = Annotated[list[Annotated[str, AfterValidator(_identifier)]], BeforeValidator(_words)]
+Tags = Annotated[list[Annotated[str, AfterValidator(_marker)]], BeforeValidator(_words)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]

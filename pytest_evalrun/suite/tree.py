@@ -60,15 +60,17 @@ class Tree:
             )
         config = run_config_in(directory, "task .run_config", problems)
         task = Task(name, f"{directory}/{models[0]}", directory)
-        entry = Entry(task, run_config=config, skip=skip_in(directory))
+        entry = Entry(task, run_config=config, skip=skip_in(directory), directory=directory)
         return entry, list(self._datasets(directory, config, problems))
 
     def _datasets(self, task: str, config: tuple[Layer, ...], problems: Problems) -> Iterator[Entry[Dataset]]:
         for path in _directories(task):
             own = run_config_in(path, "dataset .run_config", problems)
             in_subdir = topmost("in_subdir", self.below, config, own, self.above)
-            if in_subdir and os.path.isdir(f"{path}/{in_subdir}"):
-                yield Entry(Dataset(os.path.basename(path), path), run_config=own, skip=skip_in(path))
+            # With the dot only a directory is found, in one call.
+            if in_subdir and os.access(f"{path}/{in_subdir}/.", os.F_OK):
+                dataset = Dataset(path[len(task) + 1 :], path)
+                yield Entry(dataset, run_config=own, skip=skip_in(path), directory=path)
 
 
 def _directories(directory: str) -> list[str]:
