@@ -18,7 +18,7 @@ BENCHMARKS = {
     "inert": inert.measure,
     "matrix": matrix.measure,
 }
-ROW = "{:<72} {:>9} {:>9} {:>9}  {:<14} {}"
+ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     if not entry_points(group="pytest11", name="evalrun"):
         raise SystemExit("the plugin is not installed in this environment; `make bench` sets one up")
     print(f"Python {platform.python_version()}, {platform.platform()}; {scale}")
-    print(ROW.format("what", "ours", "theirs", "found", "target", ""))
+    print(ROW.format("what", "ours", "theirs", "found", "processor", "target", ""))
     with tempfile.TemporaryDirectory(prefix="evalrun-bench-") as place:
         _warm_up(Path(place))
         for name in names:
@@ -52,12 +52,14 @@ def _arguments() -> tuple[list[str], Scale]:
 
 def _warm_up(place: Path) -> None:
     """Fill the caches of bytecode and disk, so that the first command measured has no handicap."""
-    Timed(write_suite(place / "warm-up", MODELS, 1), ("-n", "2"), pairs=MODELS).seconds()
+    Timed(write_suite(place / "warm-up", MODELS, 1), ("-n", "2"), pairs=MODELS).run()
 
 
 def _row(figure: Figure) -> str:
     seconds = (f"{figure.ours:.2f} s", f"{figure.theirs:.2f} s")
-    return ROW.format(figure.what, *seconds, figure.found, figure.target, "" if figure.held else "MISSED")
+    return ROW.format(
+        figure.what, *seconds, figure.found, figure.processor, figure.target, "" if figure.held else "MISSED"
+    )
 
 
 main()

@@ -46,10 +46,10 @@ def _many_files(pairs: int, scale: Scale, place: Path) -> Figure:
 
 def _second_listing(pairs: int, scale: Scale, suite: Path, bare: Path) -> Figure:
     """After a run, so that every verdict has to look at a marker and at the hash cache."""
-    Timed(suite, ("-n", "2"), pairs=pairs).seconds()
+    Timed(suite, ("-n", "2"), pairs=pairs).run()
     commands = {
         name: Timed(where, ("--collect-only",), keep=True) for name, where in (("suite", suite), ("bare", bare))
     }
-    commands["suite"].seconds()
+    commands["suite"].run()
     times = alternate(commands, scale.rounds)
     return ratio(f"second --collect-only of {pairs:,} pairs, against bare tests", times, 1.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.suite.pairs import PairKey
@@ -33,39 +34,50 @@ class Scale:
     files: int = 50_000
 
 
+class Spent(NamedTuple):
+    """What one command took: seconds on the wall, and processor seconds of all its processes."""
+
+    seconds: float
+    processor: float
+
+
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. ``ours`` and ``theirs`` are median seconds."""
+    """One line of the table. ``ours`` and ``theirs`` are median seconds.
+
+    ``processor`` is ``found`` in processor time: what to look at where the machine has other things to do.
+    """
 
     what: str
     ours: float
     theirs: float
     found: str
+    processor: str
     target: str
     held: bool
 
 
-def ratio(what: str, times: dict[str, list[float]], most: float, target: str = "") -> Figure:
+def ratio(what: str, spent: dict[str, list[Spent]], most: float) -> Figure:
     """Ours against theirs: the median of the ratios of neighbours, so that a busy minute weighs on both."""
-    ours, theirs = times.values()
-    found = statistics.median(left / right for left, right in zip(ours, theirs, strict=True))
-    return Figure(
-        what,
-        statistics.median(ours),
-        statistics.median(theirs),
-        f"{found:.2f} x",
-        target or f"<= {most:g} x",
-        found <= most,
-    )
+    ours, theirs = spent.values()
+    pairs = list(zip(ours, theirs, strict=True))
+    found = statistics.median(left.seconds / right.seconds for left, right in pairs)
+    processor = statistics.median(left.processor / right.processor for left, right in pairs)
+    shown = (f"{found:.2f} x", f"{processor:.2f} x", f"<= {most:g} x")
+    return Figure(what, median_seconds(ours), median_seconds(theirs), *shown, found <= most)
 
 
-def alternate(commands: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """Run the commands A B A B; the seconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in commands}
+def median_seconds(spent: list[Spent]) -> float:
+    return statistics.median(each.seconds for each in spent)
+
+
+def alternate(commands: dict[str, Timed], rounds: int) -> dict[str, list[Spent]]:
+    """Run the commands A B A B; what each took."""
+    spent: dict[str, list[Spent]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
-            times[name].append(command.seconds())
-    return times
+            spent[name].append(command.run())
+    return spent
 
 
 @dataclass(frozen=True)
@@ -78,22 +90,28 @@ class Timed:
     pairs: int | None = None
     keep: bool = False
 
-    def seconds(self) -> float:
+    def run(self) -> Spent:
         """Run it once; stop the benchmark where it fails or did not do all its work."""
         if not self.keep:
             shutil.rmtree(self.directory / "outputs", ignore_errors=True)
         command = [sys.executable, "-m", "pytest", "-q", *self.args]
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _processor_seconds()
         done = subprocess.run(
             command, cwd=self.directory, env=_environment(), capture_output=True, text=True, check=False
         )
-        seconds = time.perf_counter() - start
+        spent = Spent(time.perf_counter() - start, _processor_seconds() - used)
         if done.returncode != self.accepted:
             text = (done.stdout + done.stderr)[-4000:]
             raise SystemExit(f"{' '.join(command)} in {self.directory} ended with {done.returncode}:\n{text}")
         if self.pairs is not None:
             check_run(self.directory, self.pairs)
-        return seconds
+        return spent
+
+
+def _processor_seconds() -> float:
+    """Of all child processes that have ended, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _environment() -> dict[str, str]:
