@@ -92,7 +92,7 @@ def _execute(path: Path, name: str) -> ModuleType:
 
 
 def _told(error: Exception, path: Path) -> str:
-    line = error.lineno if isinstance(error, SyntaxError) else _line(error, path)
+    line = None if isinstance(error, SyntaxError) else _line(error, path)  # that error says its line itself
     return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
 
 

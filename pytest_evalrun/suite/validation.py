@@ -73,8 +73,8 @@ def _wanted(details: ErrorDetails) -> str:
         return "text that is not empty"
     if details["type"] in {"model_type", "dict_type"}:
         return "a mapping"
-    text = details["msg"].removeprefix("Input should be ")
-    return text.removeprefix("a valid ")
+    text = details["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return text.partition(", unable to parse")[0]
 
 
 def _keys(model: Any, where: Where) -> list[str]:

@@ -1,0 +1,39 @@
+"""Where each setting of a pair comes from."""
+
+from __future__ import annotations
+
+from pytest_evalrun.suite.explain import Row, explain
+from pytest_evalrun.suite.runconfig import eval_set_layer
+from pytest_evalrun.suite.settings import Settings
+
+
+def test_every_setting_has_a_row_with_its_source(tree):
+    """File and line, or the variable or option; what nobody sets is built in."""
+    tree(
+        "adapter: ./my.py:Model\ndiscover:\n  model_file_ext: .bin\n  in_subdir: in\nmetrics:\n- top1\n"
+        "- topk: {k: 3, name: top3}\nparams: {key: '${API_KEY}'}\ngates:\n  top1:\n    min: 0.9\n"
+    )
+    tree.write({"a/.run_config": "\nMAX_BATCH_SIZE=7\nMY=1\n"})
+    pair = tree.pair("a/d1", environ={"EVALRUN_LIMIT": "5"}, eval_set=[eval_set_layer(["gates.top1.max=1"])])
+    rows = {row.setting: row for row in explain(pair)}
+    expected = [
+        Row("adapter", "./my.py:Model", "suite", "evals/evalrun.yaml:1"),
+        Row("in_subdir", "in", "suite", "evals/evalrun.yaml:4"),
+        Row("metrics", ["top1", {"topk": {"k": 3, "name": "top3"}}], "suite", "evals/evalrun.yaml:5"),
+        Row("params.key", "${API_KEY}", "suite", "evals/evalrun.yaml:8"),
+        Row("gates.top1.min", 0.9, "suite", "evals/evalrun.yaml:11"),
+        Row("gates.top1.max", 1.0, "--eval-set", "--eval-set"),
+        Row("max_batch_size", 7, "task .run_config", "evals/a/.run_config:2"),
+        Row("env.MY", "1", "task .run_config", "evals/a/.run_config:3"),
+        Row("limit", 5, "environment", "EVALRUN_LIMIT"),
+        Row("retries", 2, "built-in", ""),
+        Row("suffixes", [], "built-in", ""),
+        Row("preprocess", {}, "built-in", ""),
+    ]
+    assert [rows[row.setting] for row in expected] == expected
+
+
+def test_no_setting_is_left_out(suite):
+    """Each field of Settings has at least one row."""
+    settings = {row.setting.partition(".")[0] for row in explain(suite().pair("m1/clean"))}
+    assert settings == set(Settings.__dataclass_fields__) - {"origins"}

@@ -1,0 +1,201 @@
+"""Every mistake in a suite that is a usage error, and how it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+PAIR = "models: [{name: m}]\ndatasets: [{path: clean.csv}]\n"
+UNKNOWN_METRIC = (
+    "evals/group/b/d1/.run_config:2: metrics: found the unknown name 'topp'; did you mean 'topk'? accepted: "
+    "confusion, exact_match, macro_f1, mae, psnr, r2, rmse, ssim, top1, topk, ./file.py:Name, package.module:Name"
+)
+MISTAKES = {
+    "unknown key": (
+        "metric: [top1]\nmodels: []\ndatasets: []\n",
+        "evals/evalrun.yaml:1: metric: unknown key; did you mean 'metrics'?",
+    ),
+    "unknown key of an entry": (
+        "models:\n  - {name: m}\n  - name: n\n    pth: x\ndatasets: [{path: clean.csv}]\n",
+        "evals/evalrun.yaml:4: models[1].pth: unknown key; did you mean 'path'?",
+    ),
+    "wrong type": (PAIR + "limit: x\n", ":3: limit: found 'x'; accepted: integer"),
+    "unknown metric": (
+        PAIR + "metrics: [top_1]\n",
+        ":3: metrics: found the unknown name 'top_1'; did you mean 'top1'? accepted: confusion,",
+    ),
+    "missing metric file": (PAIR + "metrics: [./no.py:f]\n", ":3: metrics: './no.py:f': there is no file"),
+    "unknown plugin": (
+        PAIR + "post_process_plugin: snr\n",
+        ":3: post_process_plugin: found the unknown name 'snr'; did you mean 'psnr'?",
+    ),
+    "unknown adapter": (
+        PAIR + "adapter: onxx\n",
+        ":3: adapter: found the unknown name 'onxx'; did you mean 'onnx'? accepted: onnx, ./file.py:Name",
+    ),
+    "missing adapter file": (
+        "models: [{name: m, adapter: ./no.py:A}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: adapter: './no.py:A': there is no file",
+    ),
+    "no dotted path": (
+        "models: [{name: m, adapter: a.b-c}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: adapter: found 'a.b-c'; accepted: ./file.py:Name",
+    ),
+    "unknown format": (
+        "models: [{name: m}]\ndatasets: [{path: clean.csv, format: cvs}]\n",
+        ":2: format: found the unknown name 'cvs'; did you mean 'csv'?",
+    ),
+    "missing model": (
+        "models:\n  - {path: no.bin}\ndatasets: [{path: clean.csv}]\n",
+        ":2: models[0].path: found 'no.bin', which does not exist; looked for",
+    ),
+    "missing dataset": (
+        "models: [{name: m}]\ndatasets: [{path: no.csv}]\n",
+        ":2: datasets[0].path: found 'no.csv', which does not exist",
+    ),
+    "glob without match": (
+        "models: [{path: '*.bin'}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: models[0].path: found '*.bin', which matches nothing below",
+    ),
+    "one name for many": (
+        "models: [{name: m}]\ndatasets: [{name: d, path: '*.csv'}]\n",
+        ":2: datasets[0].name: one name for 2 matches",
+    ),
+    "neither name nor path": (
+        "models: [{limit: 1}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: models[0]: found neither name nor path",
+    ),
+    "models alone": (
+        "adapter: onnx\nmodels: [{name: m}]\n",
+        ":2: models: found models without datasets; accepted: both",
+    ),
+    "datasets alone": ("datasets: [{path: clean.csv}]\n", ":1: datasets: found datasets without models"),
+    "nothing": (
+        "adapter: onnx\n",
+        "discover: nothing says where the models are; accepted: `models` and `datasets`, or `discover: {",
+    ),
+    "empty lists": ("models: []\ndatasets: []\n", ":1: models: models and datasets are empty"),
+    "two layouts": (PAIR + "discover: {}\n", ":3: discover: found next to models"),
+    "empty tree": (
+        "discover: {model_file_ext: .nn, in_subdir: in}\n",
+        "no pair was found: no directory at most 2 levels below evals holds a *.nn file",
+    ),
+    "refused name": (
+        "models: [{name: -m}]\ndatasets: [{path: clean.csv}]\n",
+        "task name '-m' is refused: it starts with '-'",
+    ),
+    "refused dataset": (
+        "models: [{name: m}]\ndatasets: [{name: 0-250, path: clean.csv}]\n",
+        "dataset name '0-250' is refused: shards",
+    ),
+    "refused suite": (
+        "name: a/b\nmodels: [{name: m}]\ndatasets: [{path: clean.csv}]\n",
+        "suite name 'a/b' is refused: it has a slash",
+    ),
+    "names equal up to case": (
+        "models: [{name: M}, {name: m}]\ndatasets: [{path: clean.csv}]\n",
+        "tasks 'M' and 'm' would have the same files",
+    ),
+    "override of nothing": (
+        PAIR + "overrides: [{match: m/noisy, limit: 1}]\n",
+        ":3: overrides[0].match: found 'm/noisy', which matches no pair; accepted: a pattern that fits one of m/clean",
+    ),
+    "gate without metric": (
+        PAIR + "metrics: [top1]\ngates: {topk: {min: 1}}\n",
+        ":4: gates.topk: the pair m/clean does not compute this metric; did you mean 'top1'? accepted: top1",
+    ),
+    "gate without metrics": (PAIR + "gates: {topk: {min: 1}}\n", "it has no metrics"),
+    "gate without condition": (
+        PAIR + "metrics: [top1]\ngates: {top1: {baseline: 1}}\n",
+        ":4: gates.top1: the gate has no condition",
+    ),
+    "drop from nothing": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1}}\n",
+        ":4: gates.top1: max_drop needs a baseline",
+    ),
+    "missing baseline": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: old.csv}}\n",
+        ":4: gates.top1.baseline: found 'old.csv'; accepted: a number, or the CSV",
+    ),
+    "two metrics of one name": (
+        PAIR + "metrics: [topk, {topk: {k: 3}}]\n",
+        ":3: metrics: found two metrics called 'topk'",
+    ),
+    "missing script": (
+        "script: no.sh\nmodels: [{name: m}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: script: found 'no.sh', which does not exist",
+    ),
+    "output of each dataset in a matrix": (
+        PAIR + "out_subdir: out\n",
+        ":3: out_subdir: found 'out', a directory of each dataset, which only the tree layout has",
+    ),
+    "missing import": ("import: no.yaml\n", ":1: import[0]: found 'no.yaml'; accepted: an existing .yaml"),
+    "import of something else": ("import: my.py\n", ":1: import[0]: found 'my.py'; accepted: an existing .yaml"),
+    "circle": ("import: evalrun.yaml\n", ":1: import[0]: found 'evalrun.yaml', which imports this file"),
+    "tag": (
+        "models: [{name: m, tags: [a-b]}]\ndatasets: [{path: clean.csv}]\n",
+        ":1: models[0].tags[0]: found 'a-b'; accepted: a word",
+    ),
+    "python tag": ("a: !!python/name:os.system x\n", ":1: found the tag"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistakes_are_usage_errors(suite, text, told):
+    """One line that names the file, line, key, value and what is accepted."""
+    assert told in suite(text).problem()
+
+
+def test_all_problems_are_told_at_once(suite):
+    """Missing files, unknown names and refused names in one go."""
+    suite(
+        "metrics: [topp]\nadapter: onx\nmodels: [{path: no.bin}, {name: -m}]\ndatasets: [{path: clean.csv}]\n"
+        "overrides: [{match: 'no/*', limit: 1}]\n"
+    )
+    problems = suite.problems(environ={"EVALRUN_LIMIT": "x"})
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        "EVALRUN_LIMIT",
+        "evals/evalrun.yaml:3",
+        "task name '-m' is refused",
+        "evals/evalrun.yaml:2",
+        "evals/evalrun.yaml:1",
+    ]
+
+
+def test_two_models_in_one_task_are_told(tree):
+    """Nobody guesses which one was meant."""
+    tree.write({"a/n.bin": ""})
+    assert tree.problem() == "evals/a: found 2 models (m.bin, n.bin); accepted: one *.bin"
+
+
+def test_mistakes_in_run_configs_are_all_told(tree):
+    """Task and dataset alike, and metrics that only a .run_config asks for."""
+    tree.write({"a/.run_config": "LIMIT=x\n", "group/b/d1/.run_config": "A=1\nMETRICS=topp\n"})
+    assert tree.problems() == [
+        "evals/a/.run_config:1: LIMIT: found 'x'; accepted: integer",
+        UNKNOWN_METRIC,
+    ]
+
+
+def test_gate_is_checked_against_the_metrics_of_each_pair(tree):
+    """A gate may rest on a metric that only one task's .run_config asks for."""
+    tree(
+        "adapter: onnx\ndiscover: {model_file_ext: .bin, in_subdir: in}\n"
+        "overrides: [{match: a/*, gates: {ssim: {min: 0.7}}}]\n"
+    )
+    assert "the pair a/d1 does not compute this metric" in tree.problem()
+    tree.write({"a/.run_config": "POST_PROCESS_PLUGIN=ssim\n"})
+    assert tree.ids() == ["a/d1", "a/d2", "group/b/d1"]
+
+
+def test_gate_with_its_parts_in_two_layers(suite):
+    """The baseline may lie below the drop that is measured from it."""
+    suite(
+        "metrics: [top1]\ngates: {top1: {baseline: base.csv}}\nmodels: [{name: m}]\ndatasets: [{path: clean.csv}]\n"
+        "overrides: [{match: '*', gates: {top1: {max_drop: 0.1}}}]\n"
+    ).write({"base.csv": ""})
+    assert suite.settings("m/clean").gates["top1"].max_drop == 0.1
+
+
+def test_yaml_that_is_not_there(suite):
+    """A file that vanished is told like any other mistake."""
+    assert suite.problem() == "evals/evalrun.yaml: cannot be read: No such file or directory"
