@@ -18,7 +18,7 @@ class ConfigError(EvalrunError):
     """The user's mistake; the message names file, line, key, value found and values accepted."""
 
 
-class RunBusy(ConfigError):
+class RunBusy(ConfigError):  # noqa: N818 - the state of a run, not an error of ours
     """A live session holds the run directory; the message names its PID and host."""
 
 

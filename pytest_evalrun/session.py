@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from pytest_evalrun.collect import SUITE_FILE, Suites, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.reports import outcome_of
+from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.worker import pair_of
 
@@ -47,18 +46,14 @@ class Controller:
         self.scored = 0
         self.skipped = 0
         self.terminal = Terminal(config)
-        self._old_sigterm: Any = None
-        self._take_sigterm()
+        self.sigterm = Sigterm(self._workers)
+        self.sigterm.take()
 
-    def _take_sigterm(self) -> None:
-        """pytest leaves SIGTERM alone (pytest#5243); a run must end as cleanly as with Ctrl-C."""
-        if threading.current_thread() is threading.main_thread():
-            self._old_sigterm = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    def _workers(self) -> list[int]:
+        return self.live.workers() if self.live is not None else []
 
     def pytest_unconfigure(self) -> None:
-        if self._old_sigterm is not None:
-            signal.signal(signal.SIGTERM, self._old_sigterm)
-            self._old_sigterm = None
+        self.sigterm.give_back()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -18,6 +18,7 @@ from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.rundir.sessions import join_session
+from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.pairs import Pair
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Worker:
         self.suites = suites
         self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.shared = False
+        self.sigterm = Sigterm()
+        if hasattr(config, "workerinput"):
+            self.sigterm.take()
         self._context: Context | None = None
         self._member: Member | None = None
         self._redirect: Redirect | None = None
@@ -148,9 +152,11 @@ class Worker:
                 tail = file.read().decode(errors="replace")
             report.sections.append((f"end of {path}", tail))
 
-    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        self.sigterm.give_back()
+
     def pytest_sessionfinish(self) -> None:
-        """The model is closed after the last item, within the five seconds that an interrupt leaves."""
+        """The model is closed before the run is, within the five seconds that an interrupt leaves."""
         if self._context is not None:
             self._context.close()
         if self._member is not None:

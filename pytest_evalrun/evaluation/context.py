@@ -96,4 +96,5 @@ class Context:
         for cache in self._hashes.values():
             cache.close()
         self.events.close()
-        self.disk.close()
+        for error in self.disk.close():
+            self.warn(f"not synced to disk: {error}")

@@ -187,10 +187,11 @@ def _summary(error: Exception) -> str:
 
 
 def _check_length(predictions: Sequence[Any], batch: Sequence[Sample]) -> None:
+    """A model that answers too few or too many cannot be trusted to keep their order: the pair ends."""
     try:
         found = len(predictions)
     except TypeError:
         kind = type(predictions).__name__
-        raise SampleError(f"predict answered {kind} to a batch of {len(batch)}; it must answer a list") from None
+        raise PairError(f"predict answered {kind} to a batch of {len(batch)}; it must answer a list") from None
     if found != len(batch):
-        raise SampleError(f"predict answered {found} predictions to a batch of {len(batch)} samples")
+        raise PairError(f"predict answered {found} predictions to a batch of {len(batch)} samples")

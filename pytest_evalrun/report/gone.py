@@ -26,7 +26,8 @@ def gone_from_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> Callable[[st
     there = {suite.name: _names(suite.pairs) for suite in found}
     for name, file in read_run_json(paths).get("suites", {}).items():
         if name not in there:
-            there[name] = _names(discover(Path(file)).pairs if Path(file).is_file() else ())
+            path = paths.root / file  # relative, so that a copied tree finds its own suites
+            there[name] = _names(discover(path.resolve()).pairs if path.is_file() else ())
     return lambda suite, task, dataset: suite in there and (task, dataset) not in there[suite]
 
 

@@ -94,10 +94,14 @@ class EventMerger:
         source = self._sources.get(worker) or self._open(worker, None)
         return source is None or self._copy(source)
 
-    def close(self) -> None:
-        """Merge what is left of every worker and close the files."""
-        for worker in {*_workers(self._directory), *self._sources}:
+    def pull_all(self) -> None:
+        """Merge what is left of every worker."""
+        for worker in sorted({*_workers(self._directory), *self._sources}):
             self.pull(worker)
+
+    def close(self) -> None:
+        """Merge what is left and close the files."""
+        self.pull_all()
         for source in self._sources.values():
             os.close(source.fd)
         self._sources.clear()

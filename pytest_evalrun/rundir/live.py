@@ -59,7 +59,8 @@ class LiveRun:
 
     def _start(self, suites: Sequence[Suite], argv: Sequence[str]) -> None:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, secret_values(suites))
-        add_manifest(self.paths, {suite.name: suite.file for suite in suites}, [])
+        places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
+        add_manifest(self.paths, places, [])
         self.mirrors.main(os.getpid())
         self.events.write("run_started", argv=list(argv), run_id=self.run_id, pid=os.getpid())
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
@@ -123,10 +124,17 @@ class LiveRun:
             self.log.write("ERROR", str(error))
             written = False
         self.mirrors.failed(self.tasks.failed())
-        self.mirrors.running(entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry))
+        self.mirrors.running(self._processes())
         if not written:
             self._dirty.set()
         self._pause = max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE)
+
+    def _processes(self) -> list[int]:
+        return [entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry)]
+
+    def workers(self) -> list[int]:
+        """The processes of this session that are not the launching one."""
+        return [pid for pid in self._processes() if pid != os.getpid()]
 
     def close(self, clean: bool) -> None:
         """Running becomes pending, process files go, the locks are given back."""
@@ -135,6 +143,7 @@ class LiveRun:
         self.tasks.stop_running()
         self._write_tasks()
         self.mirrors.close()
+        self.events.pull_all()
         self.events.write("run_finished", clean=clean)
         self.events.close()
         self.log.write("INFO", "run ended" if clean else "run was interrupted")

@@ -37,6 +37,7 @@ class Project:
         self.suite = root / "evals" / "echo"
 
     def make(self, models=("a",), datasets=("one",), samples: int = 8, **top) -> Project:
+        """``top`` overrides keys of the suite, ``models=[{...}]`` entries included."""
         self.suite.mkdir(parents=True, exist_ok=True)
         (self.root / "pytest.ini").write_text("[pytest]\n")
         (self.suite / "model.py").write_text(ECHO)
@@ -52,7 +53,7 @@ class Project:
         lines = [{"x": i, "y": -1 if i < wrong else i} for i in range(samples)]
         (self.suite / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    def yaml(self, models, datasets, **top) -> None:
+    def yaml(self, models, datasets, /, **top) -> None:
         content = {
             "adapter": "./model.py:Model",
             "models": [{"name": name, "path": f"{name}.bin"} for name in models],
@@ -127,7 +128,19 @@ def kill_group(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+    end(process)
+
+
+def kill_alone(process: subprocess.Popen[str]) -> None:
+    """The launching process dies, its workers live on for a moment."""
+    process.kill()
+    end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
     process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def wait_for(condition, seconds: float = 30.0, process: subprocess.Popen[str] | None = None):

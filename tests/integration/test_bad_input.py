@@ -31,7 +31,8 @@ def usage_error(ran, *words):
 )
 def test_a_broken_suite_is_a_usage_error_and_nothing_runs(project, workers, top, words):
     """Exit code 4, no traceback, no run directory."""
-    project.make(**top)
+    project.make()
+    project.yaml(("a",), ("one",), **top)
     usage_error(project.run("evals", "-n", workers), *words)
     assert not (project.root / "outputs").exists()
 
@@ -149,7 +150,7 @@ def test_a_model_that_fails_is_an_error_of_its_pairs(project, body, words):
     project.make(models=("a", "b"))
     (project.suite / "model.py").write_text(
         "class Model:\n"
-        "    def __init__(self, path=None): self.bad = path.endswith('a.bin')\n"
+        "    def __init__(self, path=None): self.bad = str(path).endswith('a.bin')\n"
         "    def predict(self, batch):\n"
         f"        if self.bad:\n            {body}\n"
         "        return [sample.input for sample in batch]\n"

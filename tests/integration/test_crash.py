@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 import pytest
-from support import kill_group, wait_for
+from support import kill_alone, kill_group, wait_for
 
 SAMPLES = 400
 BATCH = 4
@@ -49,7 +49,7 @@ def test_killed_again_and_again_the_results_are_those_of_an_undisturbed_run(proj
     slow(project)
     chance = random.Random(7)
     kills = 0
-    for kill in (kill_group, lambda p: (p.kill(), p.wait())) * 3:
+    for kill in (kill_group, kill_alone) * 3:
         process = started(project, "-n", workers, at_least=chance.randrange(4, 40), ASKED=str(log))
         kill(process)
         kills += 1
@@ -183,8 +183,7 @@ def test_a_restart_waits_for_the_workers_of_a_killed_controller(project):
     """They live a little longer, and nobody writes beside them."""
     slow(project)
     process = started(project, "-n", "2", at_least=20)
-    process.kill()
-    process.wait()
+    kill_alone(process)
     before = time.monotonic()
     ran = project.run("evals", "-n", "2")
     assert ran.code == 0, ran

@@ -261,7 +261,7 @@ def test_a_pair_that_is_gone_is_outside_the_means(project):
     project.yaml(("a",), ("one",))
     project.run("evals")
     text = (project.latest / "summary/summary.md").read_text()
-    table, _, rest = text.partition("gone")
+    table, _, rest = text.partition("Gone")
     assert "| b" not in table
     assert "b" in rest
 
