@@ -36,13 +36,13 @@ class _Table:
 
 
 def _to_json(suite: Suite) -> dict[str, Any]:
-    layers, tasks, datasets = _Table(), _Table(), _Table()
+    all_layers, all_tasks, all_datasets = _Table(), _Table(), _Table()
     tags: dict[tuple[str, ...], int] = {}
     pairs = [
         [
-            tasks.place(pair.task),
-            datasets.place(pair.dataset),
-            [layers.place(layer) for layer in pair.layers],
+            all_tasks.place(pair.task),
+            all_datasets.place(pair.dataset),
+            [all_layers.place(layer) for layer in pair.layers],
             tags.setdefault(pair.tags, len(tags)),
             pair.skip,
         ]
@@ -54,9 +54,9 @@ def _to_json(suite: Suite) -> dict[str, Any]:
         "root": suite.root,
         "protected": suite.protected,
         "has_adapter": suite.has_adapter,
-        "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in layers.items],
-        "tasks": [[task.name, task.path, task.directory] for task in tasks.items],
-        "datasets": [[dataset.name, dataset.path] for dataset in datasets.items],
+        "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in all_layers.items],
+        "tasks": [[task.name, task.path, task.directory] for task in all_tasks.items],
+        "datasets": [[dataset.name, dataset.path] for dataset in all_datasets.items],
         "tags": list(tags),
         "pairs": pairs,
     }

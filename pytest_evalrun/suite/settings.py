@@ -98,13 +98,13 @@ def _convert(values: dict[str, Any]) -> None:
             values[name] = tuple(values[name])
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
-    metrics = [metric_spec(item) for item in values.get("metrics", ())]
+    specs = [metric_spec(item) for item in values.get("metrics", ())]
     # The seed's way to ask for a metric: added to those of the suite, not instead of them.
     plugins = values.get("post_process_plugin") or ""
     for plugin in filter(None, (name.strip() for name in plugins.split(","))):
-        if all(plugin not in (spec.name, spec.use) for spec in metrics):
-            metrics.append(metric_spec(plugin))
-    values["metrics"] = tuple(metrics)
+        if all(plugin not in (spec.name, spec.use) for spec in specs):
+            specs.append(metric_spec(plugin))
+    values["metrics"] = tuple(specs)
 
 
 def metric_spec(item: str | Mapping[str, Any]) -> MetricSpec:
