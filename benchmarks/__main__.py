@@ -62,4 +62,5 @@ def _row(figure: Figure) -> str:
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

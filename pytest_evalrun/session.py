@@ -95,10 +95,10 @@ class Controller:
         launch = Launch(
             run=str(live.paths.root),
             workdir=str(options.workdir),
-            run_id=live.run_id,
+            run_id=live.session.run_id,
             mode=options.mode,
             fresh=options.fresh,
-            unclean=live.unclean,
+            distrust=live.session.distrust,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live

@@ -20,6 +20,7 @@ from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.pairs import Pair
+from pytest_evalrun.suite.secrets import blank, secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -60,7 +61,7 @@ class Worker:
             text = self.suites.launch.read("launch.json")
             assert text is not None, "the launching process publishes the run before it sends an item"
             launch = Launch.from_json(json.loads(text))
-            context = Context(launch, self.name)
+            context = Context(launch, self.name, self.secrets)
             self._member = join_session(context.paths, launch.run_id)
             ProcessLog(context.paths.processes(self.name)).add(os.getpid())
             context.log = self.log
@@ -68,9 +69,13 @@ class Worker:
         return self._context
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        return secret_values(self.suites.found.values())
+
+    @property
     def log(self) -> ItemLog:
         if self._log is None:
-            self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config))
+            self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config), self.secrets)
             self._log = ItemLog(self._redirect)
         return self._log
 
@@ -94,7 +99,7 @@ class Worker:
         if self.config.getoption("usepdb"):
             raise error
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-        pytest.fail(f"{error}\n\n{cause}".rstrip(), pytrace=False)
+        pytest.fail(blank(f"{error}\n\n{cause}".rstrip(), self.secrets), pytrace=False)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -14,6 +14,7 @@ from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+from pytest_evalrun.suite.secrets import blank
 
 if TYPE_CHECKING:
     from pytest_evalrun.evaluation.logs import ItemLog
@@ -32,7 +33,7 @@ class Launch:
     run_id: str
     mode: str = "all"
     fresh: bool = False
-    unclean: bool = False
+    distrust: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,8 +46,9 @@ class Launch:
 class Context:
     """One per worker: the run's files, the hash cache, the loaded model, the log of the pair at hand."""
 
-    def __init__(self, launch: Launch, worker: str) -> None:
+    def __init__(self, launch: Launch, worker: str, secrets: tuple[str, ...] = ()) -> None:
         self.launch = launch
+        self.secrets = secrets
         self.worker = worker
         self.paths = RunPaths(Path(launch.run))
         self.workdir = WorkDir(Path(launch.workdir))
@@ -72,7 +74,11 @@ class Context:
     def say(self, text: str) -> None:
         """One line into the log of the pair at hand."""
         if self.log is not None:
-            self.log.line(text)
+            self.log.line(self.shown(text))
+
+    def shown(self, text: str) -> str:
+        """The text as it may be written down: without the values of secrets."""
+        return blank(text, self.secrets) if self.secrets else text
 
     def check_launcher(self) -> None:
         """End at once when the launching process is gone, so that the next session need not wait for this one."""

@@ -164,13 +164,18 @@ class Life:
             return "run", f"re-run: {changed}"
         if marker is None:
             return self._unmarked(identity)
-        if broken := marker.holds(self.context.paths.root, by_hash=self.context.launch.unclean):
+        if broken := marker.holds(self.context.paths.root, by_hash=self._distrusts(marker)):
             return "score", f"scored again: {broken}"
         if changed := difference(marker.fingerprint["score"], score, self.hashes):
             return "score", f"scored again: {changed}"
         if read_result(self.paths.result) is None:
             return "score", "scored again: its result is damaged"
         return "reuse", f"reused: unchanged since {marker.time}"
+
+    def _distrusts(self, marker: Marker) -> bool:
+        """Markers from before an unclean end are believed by content only; to the second, as markers say it."""
+        distrust = self.context.launch.distrust
+        return distrust is not None and marker.time[:19] <= distrust[:19]
 
     def _unmarked(self, identity: Identity) -> tuple[str, str]:
         """Predictions of this very fingerprint, but no marker: how far did they come?"""
@@ -200,7 +205,7 @@ class Life:
             self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
         verdicts = judge(self.pair, result.metrics)
         current = self._judged(result, verdicts)
-        if current != result:
+        if current != result or self._distrusts(plan.marker):
             self._keep(plan, current)
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
@@ -319,7 +324,7 @@ def _leave_error(pair: Pair, context: Context, paths: PairPaths, reason: str) ->
         seconds={},
         gates=[],
         fingerprint={},
-        environment={"error": reason},
+        environment={"error": context.shown(reason)},
     )
     try:
         context.disk.write(paths.result, result.dumps())

@@ -10,7 +10,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.secrets import blank
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -78,26 +81,28 @@ class ItemLog:
 class Redirect:
     """Leads file descriptors 1 and 2, and logging, into a log; C code and child processes included.
 
-    The real descriptors are saved once. ``echo`` (1 or 2) is the descriptor that gets a copy of everything (``-s``).
+    The real descriptors are saved once. ``echo`` (1 or 2) is the descriptor that gets a copy of everything (``-s``);
+    the values of ``secrets`` reach neither.
     """
 
-    def __init__(self, echo: int | None = None) -> None:
+    def __init__(self, echo: int | None = None, secrets: Sequence[str] = ()) -> None:
         self._saved = {1: os.dup(1), 2: os.dup(2)}
-        self._echo = self._saved[echo] if echo else None
+        self._echo = (self._saved[echo],) if echo else ()
+        self._secrets = secrets
         self._handler = _LogHandler()
         self._pump: _Pump | None = None
         self._level = logging.WARNING
 
     def start(self, log: int) -> None:
         _flush()
-        self._pump = _Pump(log, self._echo) if self._echo is not None else None
+        self._pump = _Pump((log, *self._echo), self._secrets) if self._echo or self._secrets else None
         target = self._pump.write_end if self._pump else log
         for fd in self._saved:
             os.dup2(target, fd)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and not stream.line_buffering:
                 stream.reconfigure(line_buffering=True)
-        self._attach(log)
+        self._attach(target)
 
     def stop(self) -> None:
         """Descriptors and logging as they were before :meth:`start`."""
@@ -137,11 +142,12 @@ class _LogHandler(logging.Handler):
 
 
 class _Pump:
-    """A thread that copies what comes through a pipe to the log and to the terminal, whole lines at a time."""
+    """A thread that copies what comes through a pipe to log and terminal, whole lines at a time, secrets blanked."""
 
-    def __init__(self, log: int, echo: int) -> None:
+    def __init__(self, targets: Sequence[int], secrets: Sequence[str]) -> None:
         self._read_end, self.write_end = os.pipe()
-        self._targets = (log, echo)
+        self._targets = targets
+        self._secrets = secrets
         self._thread = threading.Thread(target=self._run, name="evalrun-tee", daemon=True)
         self._thread.start()
 
@@ -153,6 +159,8 @@ class _Pump:
         self._copy(rest)
 
     def _copy(self, data: bytes) -> None:
+        if self._secrets:
+            data = blank(data.decode(errors="surrogateescape"), self._secrets).encode(errors="surrogateescape")
         for target in self._targets if data else ():
             os.write(target, data)
 

@@ -93,7 +93,7 @@ class Predictor:
     def _split(self, batch: list[Sample], error: Exception) -> list[Line]:
         """Halves, each asked once: one bad sample costs itself only."""
         if len(batch) == 1:
-            return [failed_line(batch[0], error, self.pair.dataset.path)]
+            return [self._failed(batch[0], error)]
         middle = len(batch) // 2
         return [line for half in (batch[:middle], batch[middle:]) for line in self._ask_once(half)]
 
@@ -119,8 +119,13 @@ class Predictor:
         try:
             value = self.outputs.to_json(prediction, sample)
         except SampleError as error:
-            return Line(sample.index, sample.id, "failed", None, reference, str(error), seconds)
+            return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(str(error)), seconds)
         return Line(sample.index, sample.id, "ok", value, reference, None, seconds)
+
+    def _failed(self, sample: Sample, error: Exception) -> Line:
+        """A sample that could not be predicted, with its reason: never a wrong answer."""
+        reference = reference_to_json(sample.reference, self.pair.dataset.path)
+        return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(_summary(error)), None)
 
     def _tell(self, batch: list[Sample], error: Exception) -> None:
         self.context.say(f"batch of {len(batch)} from sample {batch[0].id} failed: {_summary(error)}")
@@ -131,9 +136,8 @@ class Predictor:
         self.counts.retries += 1
         pause = min(BACKOFF_SECONDS * 2**attempt, LONGEST_BACKOFF_SECONDS)
         self.context.say(f"trying the batch again in {pause:g} s ({attempt + 1} of {self.pair.settings.retries})")
-        self.context.events.write(
-            "batch_retried", self.pair.full_id, batch=self.counts.batch + 1, attempt=attempt + 1, error=_summary(error)
-        )
+        told = {"attempt": attempt + 1, "error": self.context.shown(_summary(error))}
+        self.context.events.write("batch_retried", self.pair.full_id, batch=self.counts.batch + 1, **told)
         time.sleep(pause)
 
     def _count(self, lines: list[Line]) -> None:
@@ -168,12 +172,6 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, PERMANENT):
         return False
     return isinstance(error, OSError | TimeoutError | MemoryError | EOFError) or _tells_of_memory(error)
-
-
-def failed_line(sample: Sample, error: Exception, dataset: str) -> Line:
-    """A sample that could not be predicted, with its reason: never a wrong answer."""
-    reference = reference_to_json(sample.reference, dataset)
-    return Line(sample.index, sample.id, "failed", None, reference, _summary(error), None)
 
 
 def _tells_of_memory(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from pytest_evalrun.rundir.processes import alive, read_processes
 from pytest_evalrun.rundir.runs import add_manifest, check_format, create_run, point_latest, resolve_run
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, read_task_list
-from pytest_evalrun.suite.secrets import secret_names
+from pytest_evalrun.suite.secrets import blank, secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,9 +42,10 @@ class LiveRun:
     def __init__(
         self, workdir: WorkDir, wanted: str, suites: Sequence[Suite], argv: Sequence[str], say: Callable[[str], None]
     ) -> None:
+        self.secrets = secret_values(suites)
+        argv = [blank(word, self.secrets) for word in argv]
         self.paths = open_run(workdir, wanted)
         self.session = open_session(self.paths, argv, notify=say)
-        self.run_id, self.unclean = self.session.run_id, self.session.unclean
         point_latest(workdir, self.paths)
         self.log = MainLog(self.paths.main_log)
         self.mirrors = Mirrors(self.paths)
@@ -58,11 +59,11 @@ class LiveRun:
         self._start(suites, argv)
 
     def _start(self, suites: Sequence[Suite], argv: Sequence[str]) -> None:
-        write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, secret_values(suites))
+        write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
         add_manifest(self.paths, places, [])
         self.mirrors.main(os.getpid())
-        self.events.write("run_started", argv=list(argv), run_id=self.run_id, pid=os.getpid())
+        self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid())
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
         self._write_tasks()
         self._thread.start()
@@ -93,6 +94,7 @@ class LiveRun:
     def finished(self, pair: Pair, outcome: str, *, worker: str, complete: bool, note: str) -> None:
         """``complete``: marked and gates hold; ``outcome``: passed, failed or error."""
         self.events.pull(worker)
+        note = blank(note, self.secrets)
         if outcome == "passed":
             self._set(pair, Status.COMPLETED if complete else Status.PENDING)
             self.log.write("INFO", f"✓ {outcome}: {pair.full_id}: {note}")
@@ -172,8 +174,7 @@ def existing_run(workdir: WorkDir, wanted: str, argv: Sequence[str]) -> Iterator
     try:
         yield paths
     finally:
-        # What ended unclean before is still to be looked at by the next session that evaluates.
-        session.close(clean=not session.unclean)
+        session.close(clean=True)
 
 
 def plugin_of(pair: Pair) -> str:
@@ -182,13 +183,6 @@ def plugin_of(pair: Pair) -> str:
         if "post_process_plugin" in layer.values:
             return str(layer.values["post_process_plugin"] or "")
     return ""
-
-
-def secret_values(suites: Iterable[Suite]) -> list[str]:
-    """The values of all variables that the suites name as ``${SECRET}``: none of them may be written down."""
-    layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
-    names = {name for layer in layers.values() for name in secret_names(dict(layer.values))}
-    return [os.environ[name] for name in sorted(names) if os.environ.get(name)]
 
 
 def _task_dir(pair: Pair) -> str:

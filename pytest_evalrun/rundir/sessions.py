@@ -49,6 +49,7 @@ class SessionInfo:
     started: str
     ended: str | None = None
     clean: bool | None = None
+    distrust: str | None = None
     format: int = SESSION_FORMAT
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class SessionInfo:
             started=str(content["started"]),
             ended=content.get("ended"),
             clean=content.get("clean"),
+            distrust=content.get("distrust"),
             format=int(content["format"]),
         )
 
@@ -79,11 +81,16 @@ class SessionState(NamedTuple):
 
 
 class Session:
-    """The right to write in a run; held until ``close`` or the death of the process."""
+    """The right to write in a run; held until ``close`` or the death of the process.
+
+    ``distrust`` is the moment up to which markers are believed only by content: a later session that ended well and
+    looked at a few pairs only says nothing about the others.
+    """
 
     def __init__(self, paths: RunPaths, lock: _Lock, info: SessionInfo, *, unclean: bool) -> None:
         self.info = info
         self.unclean = unclean
+        self.distrust = info.distrust
         self._paths = paths
         self._lock = lock
 
@@ -129,7 +136,7 @@ def open_session(
         if not lock.take(fcntl.LOCK_EX, GRACE):
             _refuse(paths)
         unclean = _ended_unclean(paths)
-        info = _new_info(argv)
+        info = _new_info(argv, utc_time() if unclean else _distrust_of(paths))
         _begin(paths, info, wait, notify)
     except BaseException:
         lock.release()
@@ -180,7 +187,12 @@ def _ended_unclean(paths: RunPaths) -> bool:
     return info is None or info.ended is None or info.clean is False
 
 
-def _new_info(argv: Sequence[str]) -> SessionInfo:
+def _distrust_of(paths: RunPaths) -> str | None:
+    info = read_session(paths)
+    return info.distrust if info else None
+
+
+def _new_info(argv: Sequence[str], distrust: str | None) -> SessionInfo:
     pid = os.getpid()
     return SessionInfo(
         run_id=uuid.uuid4().hex,
@@ -190,6 +202,7 @@ def _new_info(argv: Sequence[str]) -> SessionInfo:
         boot_id=_boot_id(),
         argv=tuple(argv),
         started=utc_time(),
+        distrust=distrust,
     )
 
 

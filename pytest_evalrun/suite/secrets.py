@@ -11,6 +11,8 @@ from pytest_evalrun.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_evalrun.suite.discovery import Suite
+
 BLANK = "***"
 # A secret of three letters would blank half of every log.
 SHORTEST = 4
@@ -44,6 +46,13 @@ def secret_names(value: Any) -> set[str]:
     elif not isinstance(value, list | tuple | set):
         return set()
     return set().union(*map(secret_names, value))
+
+
+def secret_values(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The values of every secret that the suites ask for and that is long enough to be blanked."""
+    layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
+    names = secret_names([dict(layer.values) for layer in layers.values()])
+    return tuple(environ[name] for name in sorted(names) if len(environ.get(name, "")) >= SHORTEST)
 
 
 def blank(text: str, secrets: Iterable[str]) -> str:
