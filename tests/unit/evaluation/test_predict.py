@@ -1,0 +1,235 @@
+"""Batches: whatever fails, every sample gets one line, and what is done is never asked again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_evalrun.datasets.protocol import Sample
+from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.evaluation import predict
+from pytest_evalrun.evaluation.predict import HOPELESS, Predictor, may_pass
+from pytest_evalrun.rundir.predictions import Line, PredictionsFile
+from pytest_evalrun.rundir.state import parse
+
+numbers = itertools.count()
+
+
+class Model:
+    """Answers with the input; raises where a batch holds a ``bad`` sample, or as often as there are ``errors``."""
+
+    def __init__(self, bad=(), errors=(), answer=None):
+        self.bad, self.errors, self.answer = bad, list(errors), answer
+        self.calls = []
+
+    def predict(self, batch):
+        self.calls.append([sample.index for sample in batch])
+        if self.errors:
+            raise self.errors.pop(0)
+        if any(sample.index in self.bad for sample in batch):
+            raise ValueError("bad one")
+        return [sample.input for sample in batch] if self.answer is None else self.answer(batch)
+
+
+@pytest.fixture
+def asked(shop, context):
+    """``asked(model, count, done=…, **settings)``: the pair after the model was asked for what is missing."""
+
+    def ask(model, count, done=(), context=context, **settings):
+        pair = shop.pair(f"d{next(numbers)}", **settings)
+        paths = context.paths.pair(pair.key)
+        progress = PredictionsFile(paths.predictions).open(context.disk, count)
+        progress.append([Line(i, f"s{i}", "ok", "before", i, None, 0.1) for i in done])
+        reader = (Sample(i, f"s{i}", i, i) for i in range(count))
+        error = None
+        try:
+            Predictor(pair, context, paths, model, progress, count).run(reader)
+        except PairError as caught:
+            error = caught
+        finally:
+            progress.close()
+        lines = list(progress.ordered())
+        state = parse(paths.state.read_text()) if paths.state.exists() else None
+        return SimpleNamespace(lines=lines, error=error, state=state, pair=pair, failed=failed(lines))
+
+    return ask
+
+
+def failed(lines):
+    return {line.index: line.error for line in lines if line.status == "failed"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(count=st.integers(1, 40), size=st.integers(1, 9), data=st.data())
+def test_one_bad_sample_costs_itself_only(asked, count, size, data):
+    """Failed are exactly those that fail alone; nothing is asked that was done; the calls are bounded."""
+    samples = st.sets(st.integers(0, count - 1))
+    done, bad = data.draw(samples, "done"), data.draw(samples, "bad")
+    model = Model(bad)
+    result = asked(model, count, sorted(done), max_batch_size=size)
+
+    missing = [i for i in range(count) if i not in done]
+    batches = [missing[start : start + size] for start in range(0, len(missing), size)]
+    ends = after_hopeless(batches, bad)
+    assert (result.error is not None) == (ends < len(batches))
+    sought = [i for batch in batches[:ends] for i in batch]
+    assert [line.index for line in result.lines] == sorted({*done, *sought})
+    assert result.failed.keys() == {i for i in sought if i in bad}
+    assert {line.prediction for line in result.lines if line.index in done} <= {"before"}
+    assert {i for call in model.calls for i in call} == set(sought)
+    assert len(model.calls) <= sum(most_calls(batch, bad) for batch in batches[:ends])
+
+
+def most_calls(batch, bad):
+    """Halving finds each bad sample in as many steps as the batch can be halved, two calls a step."""
+    found = sum(i in bad for i in batch)
+    return min(2 * len(batch) - 1, 1 + 2 * found * math.ceil(math.log2(max(2, len(batch)))))
+
+
+def after_hopeless(batches, bad):
+    """How many batches are asked."""
+    row = 0
+    for number, batch in enumerate(batches, 1):
+        row = row + 1 if all(i in bad for i in batch) else 0
+        if row == HOPELESS and number < len(batches):
+            return number
+    return len(batches)
+
+
+def test_a_model_that_only_fails_is_given_up(asked):
+    """Three whole batches failed in a row end the pair; the message tells the last reason; the lines are kept."""
+    result = asked(Model(bad=range(100)), 100, max_batch_size=2)
+    assert str(result.error) == "3 whole batches failed in a row; the last one: ValueError: bad one"
+    assert len(result.lines) == 6
+
+
+def test_a_good_batch_gives_new_hope(asked):
+    """The three must be in a row."""
+    result = asked(Model(bad={0, 1, 2, 3, 6, 7, 8, 9}), 12, max_batch_size=2)
+    assert result.error is None
+    assert len(result.failed) == 8
+
+
+def test_no_batch_left_is_nothing_to_give_up(asked):
+    """Where the third failed batch is the last one, what failed is counted instead."""
+    result = asked(Model(bad=range(6)), 6, max_batch_size=2)
+    assert result.error is None
+    assert len(result.failed) == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        pytest.param(ConnectionResetError("peer"), True, id="connection"),
+        pytest.param(TimeoutError("slow"), True, id="time-out"),
+        pytest.param(OSError(5, "Input/output error"), True, id="I/O"),
+        pytest.param(MemoryError(), True, id="memory"),
+        pytest.param(EOFError(), True, id="end of stream"),
+        pytest.param(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True, id="memory of a GPU"),
+        pytest.param(RuntimeError("Failed to allocate memory for requested buffer"), True, id="memory of a runtime"),
+        pytest.param(FileNotFoundError(2, "gone"), False, id="no such file"),
+        pytest.param(PermissionError(13, "no"), False, id="no permission"),
+        pytest.param(ValueError("shape"), False, id="a fault of the model"),
+        pytest.param(SampleError("unreadable"), False, id="a fault of the sample"),
+    ],
+)
+def test_only_bad_luck_is_tried_again(asked, monkeypatch, error, passes):
+    """I/O, time-outs, connections and memory may pass; anything else would only fail again."""
+    monkeypatch.setattr(predict, "BACKOFF_SECONDS", 0)
+    assert may_pass(error) == passes
+    model = Model(errors=[error])
+    result = asked(model, 4, max_batch_size=4, retries=2)
+    assert model.calls == [[0, 1, 2, 3]] * 2 if passes else [[0, 1, 2, 3], [0, 1], [2, 3]]
+    assert not result.failed
+    assert result.state.retry_count == passes
+
+
+def test_pauses_grow_and_retries_are_told(asked, context, evaluator, monkeypatch):
+    """Each retry is an event, with a pause twice as long up to a limit; after the last the batch is split."""
+    pauses = []
+    monkeypatch.setattr(predict.time, "sleep", pauses.append)
+    monkeypatch.setattr(predict, "LONGEST_BACKOFF_SECONDS", 1.5)
+    model = Model(errors=[OSError(5, "I/O")] * 5)
+    result = asked(model, 2, max_batch_size=2, retries=3)
+    assert pauses == [0.5, 1.0, 1.5]
+    assert model.calls == [[0, 1]] * 4 + [[0], [1]]
+    assert result.failed == {0: "OSError: [Errno 5] I/O"}
+    told = [event for event in evaluator.events() if event["event"] == "batch_retried"]
+    assert [(event["batch"], event["attempt"]) for event in told] == [(1, 1), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param(lambda batch: [1], "predict answered 1 predictions to a batch of 3 samples", id="too few"),
+        pytest.param(lambda batch: [1] * 4, "predict answered 4 predictions to a batch of 3 samples", id="too many"),
+        pytest.param(lambda batch: 7, "predict answered int to a batch of 3; it must answer a list", id="no list"),
+        pytest.param(lambda batch: iter(batch), "predict answered list_iterator to a batch of 3", id="iterator"),
+    ],
+)
+def test_answers_must_be_one_a_sample(asked, answer, message):
+    """A model that answers too few or too many cannot be trusted to keep their order: the pair ends at once."""
+    model = Model(answer=answer)
+    result = asked(model, 3, max_batch_size=3)
+    assert message in str(result.error)
+    assert (len(model.calls), result.lines) == (1, [])
+
+
+@pytest.mark.parametrize("bad", [(), {0}], ids=["whole batch", "while splitting"])
+def test_a_model_may_end_its_pair(asked, bad):
+    """PairError from the model is neither tried again nor split; what was kept before stays."""
+
+    def answer(batch):
+        if batch[0].index == 2:
+            raise PairError("licence expired")
+        return [0] * len(batch)
+
+    result = asked(Model(bad, answer=answer), 4, max_batch_size=4 if bad else 2)
+    assert str(result.error) == "licence expired"
+    assert [line.index for line in result.lines] == ([] if bad else [0, 1])
+
+
+def test_an_answer_that_cannot_be_kept_costs_its_sample(asked):
+    """NaN and objects fail their sample with the reason, without asking again."""
+    model = Model(answer=lambda batch: [1, float("nan"), object()])
+    result = asked(model, 3, max_batch_size=3)
+    assert len(model.calls) == 1
+    assert result.failed[1] == "sample s1: the model answered nan"
+    assert "the model answered object, which cannot be kept" in result.failed[2]
+
+
+def test_models_never_see_the_answers(asked):
+    """Samples come without their references; the lines have them."""
+    result = asked(Model(answer=lambda batch: [str(sample.reference) for sample in batch]), 2)
+    assert [(line.prediction, line.reference) for line in result.lines] == [("None", 0), ("None", 1)]
+
+
+def test_reasons_show_no_secret(asked, evaluator):
+    """What an error says of a secret is blanked before it is kept."""
+    context = evaluator.context(secrets=("hunter2222",))
+    result = asked(Model(errors=[ValueError("login with hunter2222 refused")]), 1, context=context)
+    assert result.failed == {0: "ValueError: login with *** refused"}
+
+
+def test_the_state_file_tells_how_far(asked):
+    """Lines 2 to 8 count this session's batches, failed batches and retries; a resumed pair starts where it was."""
+    state = asked(Model(bad={6}), 10, done=[0, 1, 2], max_batch_size=3).state
+    assert (state.current_batch, state.total_batches, state.failed_batches, state.retry_count) == (3, 3, 1, 0)
+    assert (state.batch_completed, state.batch_total, state.max_batch_size, state.total_data) == (1, 1, 3, 10)
+
+
+def test_a_worker_without_its_launcher_ends(shop, context):
+    """The batch at hand is kept, then the process ends as by Ctrl-C: the next session need not wait for it."""
+    pair = shop.pair()
+    paths = context.paths.pair(pair.key)
+    progress = PredictionsFile(paths.predictions).open(context.disk, 9)
+    context._parent = -1
+    with pytest.raises(KeyboardInterrupt, match="gone"):
+        Predictor(pair, context, paths, Model(), progress, 9).run(Sample(i, str(i), i) for i in range(9))
+    progress.close()
+    assert progress.done_count == 2
