@@ -10,5 +10,4 @@ if TYPE_CHECKING:
 
 def test_pair(evaluation: EvaluationResult) -> None:
     """Infrastructure trouble was the fixture's, so that a failure here always means quality."""
-    __tracebackhide__ = True
     evaluation.check_gates()

@@ -63,14 +63,13 @@ class Controller:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """At ``-n0`` this is the moment before the first item."""
-        plan_only = self.config.option.collectonly or self.config.option.setupplan
-        if session.items and not plan_only and not session.testsfailed:
+        if session.items and not self.config.option.collectonly and not session.testsfailed:
             self.collected([item.nodeid for item in session.items])
         return (yield)
 
     def collected(self, ids: Sequence[str]) -> None:
         """The node ids of the items to come; under xdist once per worker, of which the first counts."""
-        if self.live is not None:
+        if self.live is not None or self.config.option.setupplan:
             return
         if self.config.getoption("dist", "no") == "each":
             raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
@@ -228,7 +227,8 @@ def _escaped(text: str) -> str:
 
 def _note(report: Any, told: dict[str, Any]) -> str:
     if report.failed:
-        text = str(getattr(report.longrepr, "reprcrash", None) or report.longrepr or "")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        text = crash.message if crash else str(report.longrepr or "")
         return text.strip().partition("\n")[0][:500]
     return str(told.get("reason", ""))
 

@@ -28,7 +28,7 @@ class Terminal:
         """A line of our own in the middle of the run."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.ensure_newline()
+            _fresh_line(reporter)
             reporter.write_line(f"evalrun: {text}")
 
     def status(self, report: Any) -> tuple[str, str, Any] | None:
@@ -50,7 +50,7 @@ class Terminal:
         if reporter is None or self.config.option.verbose != 0:
             return
         test = "" if told.get("suite_item", True) else f"::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
-        reporter.ensure_newline()
+        _fresh_line(reporter)
         reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
         details = [pair.skip] if outcome == "skipped" and pair.skip else _details(told)
         reporter.write_line("  ".join([pair.full_id + test, *details]))
@@ -70,6 +70,13 @@ class Terminal:
             reporter.write_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}")
         for remark in self.remarks:
             reporter.write_line(remark)
+
+
+def _fresh_line(reporter: Any) -> None:
+    """pytest forgets that letters of ordinary tests stand in the line when they came from an xdist worker."""
+    reporter.ensure_newline()
+    if reporter._tw.width_of_current_line:  # noqa: SLF001 - pytest offers no other
+        reporter.write_line("")
 
 
 def _details(told: dict[str, Any]) -> list[str]:

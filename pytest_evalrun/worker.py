@@ -120,7 +120,7 @@ class Worker:
 
     def _logged(self, item: pytest.Item, *, only_users: bool = False) -> Generator[None, None, None]:
         """Lead the phase's output into the pair's log; the body of ``test_pair`` says nothing, so it needs none."""
-        pair = pair_of(item)
+        pair = None if self.config.option.setupplan else pair_of(item)
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
