@@ -1,4 +1,6 @@
 # Every target sets up what it needs on a fresh machine, in ./.venv and nowhere else, and then does its job.
+# Where bytecode is not kept, every process of the tests would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:

@@ -106,6 +106,7 @@ class Suites:
         """The first suite switches everything else on."""
         if self.active or self.config.pluginmanager.has_plugin("evalrun-items"):
             return
+        _import_plainly(self.config)
         from pytest_evalrun.fixtures import register
 
         self._workdir = str(self.options.workdir)
@@ -180,6 +181,15 @@ def params(suite: Suite) -> Iterator[Any]:
         if pair.skip is not None:
             marks = [*marks, pytest.mark.skip(reason=pair.skip)]
         yield pytest.param(pair, id=pair.id, marks=marks)
+
+
+def _import_plainly(config: pytest.Config) -> None:
+    """Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
+
+    pytest has no other way to say so for a whole package (it marks all modules of a plugin's distribution).
+    """
+    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    marked.discard("pytest_evalrun")
 
 
 def _published_name(file: str) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets import create_reader
@@ -25,15 +26,21 @@ from pytest_evalrun.rundir.results import Result, read_result
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.datasets.protocol import Identity, Reader, Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.rundir.fingerprints import StoredFingerprint
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair, PairKey
+
+
+NEW = "new"
+# Up to so many samples are kept in memory for scoring: reading a tiny dataset twice is what would cost.
+FEW = 256
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Life:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
         if self.context.launch.mode == "eval":
             return
-        if plan.action == "run":
+        if plan.action == "run" and plan.reason != NEW:
             set_aside(self.paths, ".stale")
         if plan.action == "run" or self.context.launch.fresh:
             write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
@@ -134,11 +141,12 @@ class Life:
         if progress.repaired:
             self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
         self.already = progress.done_count
+        samples = self._samples(plan.reader, count)
         if self.already < count or plan.action == "run":
-            self._predict(plan, progress, count)
+            self._predict(plan, samples, progress, count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, count, plan)
-        return self._score(plan, progress, count)
+        return self._score(plan, samples, progress, count)
 
     def plan(self) -> Plan:
         """What is there against what is wanted; reads data only through the hash cache."""
@@ -146,8 +154,10 @@ class Life:
         identity = reader.identity(self.hashes)
         prediction = prediction_parts(self.pair, identity, self.hashes)
         score = score_parts(self.pair, identity, self.hashes)
-        marker = self._marker()
-        action, reason = self._decide(identity, prediction, score, marker)
+        stored = read_fingerprint(self.paths.fingerprint)
+        # Without a fingerprint nothing else can be there that counts.
+        marker = self._marker() if stored else None
+        action, reason = self._decide(stored, identity, prediction, score, marker)
         return Plan(action, reason, reader, identity, prediction, score, marker)
 
     def _marker(self) -> Marker | None:
@@ -156,10 +166,16 @@ class Life:
             self.context.warn(f"{self.pair.full_id}: {self.paths.marker.name} is damaged; the pair is scored again")
         return marker
 
-    def _decide(self, identity: Identity, prediction: Parts, score: Parts, marker: Marker | None) -> tuple[str, str]:
-        stored = read_fingerprint(self.paths.fingerprint)
+    def _decide(
+        self,
+        stored: StoredFingerprint | None,
+        identity: Identity,
+        prediction: Parts,
+        score: Parts,
+        marker: Marker | None,
+    ) -> tuple[str, str]:
         if stored is None:
-            return "run", "new" if not self.paths.predictions.exists() else "re-run: its fingerprint is missing"
+            return "run", "re-run: its fingerprint is missing" if self.paths.predictions.exists() else NEW
         if changed := difference(stored.parts, prediction, self.hashes):
             return "run", f"re-run: {changed}"
         if marker is None:
@@ -183,7 +199,11 @@ class Life:
         progress = PredictionsFile(self.paths.predictions).peek(count)
         if progress.done_count == count:
             return "score", f"scored: all {count} samples were predicted before"
-        return "resume", f"resumed at {progress.done_count} of {count} samples" if progress.done_count else "new"
+        return "resume", f"resumed at {progress.done_count} of {count} samples" if progress.done_count else NEW
+
+    def _samples(self, reader: Reader, count: int) -> Iterable[Sample]:
+        """The samples that count; a few are read once and kept, many are streamed each time."""
+        return list(islice(reader, count)) if count <= FEW else reader
 
     def _count(self, identity: Identity) -> int:
         limit = self.pair.settings.limit
@@ -210,7 +230,7 @@ class Life:
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
-    def _predict(self, plan: Plan, progress: Progress, count: int) -> None:
+    def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> None:
         if self.context.launch.mode == "eval":
             raise PairError(
                 f"--eval-mode eval: {self.already} of {count} samples are predicted ({plan.reason}); "
@@ -218,21 +238,21 @@ class Life:
             )
         adapter, self.seconds["load"] = self.context.models.get(self.pair, plan.prediction)
         started = time.perf_counter()
-        Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(plan.reader)
+        Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
         self.seconds["predict"] = time.perf_counter() - started
 
     def _inferred(self, progress: Progress, count: int, plan: Plan) -> Evaluation:
         self._check_failures(progress.failed_count, count, "see the predictions")
         return Evaluation(self.pair, None, False, plan.reason, predicted=progress.done_count)
 
-    def _score(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
+    def _score(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> Evaluation:
         started = time.perf_counter()
         if self.context.log is not None:
             self.context.log.open(self.paths.eval_log)
-        scores = Scorer(self.pair, self.context, self.paths, count).run(plan.reader, progress)
+        scores = Scorer(self.pair, self.context, self.paths, count).run(samples, progress)
         self._check_failures(scores.failed, count, scores.first_failure)
         if scores.outdated or not progress.in_order:
-            lines = with_references(plan.reader, progress, count, self.pair.dataset.path)
+            lines = with_references(samples, progress, count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
         self.seconds["score"] = time.perf_counter() - started
         result = self._result(plan, scores)

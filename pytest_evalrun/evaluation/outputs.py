@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
+
+LONGEST_NAME = 100  # bytes
 
 
 def output_directory(pair: Pair, paths: PairPaths) -> Path:
@@ -46,34 +47,37 @@ class Outputs:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def to_json(self, prediction: Any, sample: Sample) -> Any:
-        """The prediction in builtins. Raises SampleError for NaN and for what JSON cannot hold."""
+    def to_json(self, prediction: Any, sample: Sample, part: str = "") -> Any:
+        """The prediction in builtins. Raises SampleError for NaN and for what JSON cannot hold.
+
+        ``part`` is the way from the whole answer to this part of it.
+        """
         if isinstance(prediction, str | int | None):  # bool is an int
             return prediction
         if isinstance(prediction, float):
             return _finite(float(prediction), sample)
         if isinstance(prediction, Path):
             return self._file(prediction)
-        return self._compound(prediction, sample)
+        return self._compound(prediction, sample, part)
 
-    def _compound(self, prediction: Any, sample: Sample) -> Any:
+    def _compound(self, prediction: Any, sample: Sample, part: str) -> Any:
         if isinstance(prediction, dict):
-            return {str(key): self.to_json(value, sample) for key, value in prediction.items()}
+            return {str(key): self.to_json(value, sample, f"{part}.{key}") for key, value in prediction.items()}
         if isinstance(prediction, list | tuple):
-            return [self.to_json(value, sample) for value in prediction]
+            return [self.to_json(value, sample, f"{part}.{place}") for place, value in enumerate(prediction)]
         if hasattr(prediction, "ndim") and hasattr(prediction, "tolist"):
-            return self._array(prediction, sample)
+            return self._array(prediction, sample, part)
         raise SampleError(
             f"sample {sample.id}: the model answered {type(prediction).__name__}, which cannot be kept; accepted: "
             "str, int, float, bool, None, lists and dicts of them, an image array, the Path of a file"
         )
 
-    def _array(self, array: Any, sample: Sample) -> Any:
+    def _array(self, array: Any, sample: Sample, part: str) -> Any:
         if array.ndim < 2:
             return self.to_json(array.tolist(), sample)
         from pytest_evalrun.datasets.images import write_png
 
-        path = self.directory / (safe_name(sample.id).removesuffix(".png") + ".png")
+        path = self.directory / _image_name(sample.id, part)
         self.directory.mkdir(parents=True, exist_ok=True)
         write_png(path, array)
         return self._file(path)
@@ -97,6 +101,16 @@ def reference_to_json(reference: Any, dataset: str) -> Any:
     if isinstance(reference, Path):
         return str(reference.relative_to(dataset)) if reference.is_relative_to(dataset) else str(reference)
     return reference
+
+
+def _image_name(sample_id: str, part: str) -> str:
+    """The sample's id where that is a file name; else a hash tells apart what one name would not."""
+    stem = sample_id.removesuffix(".png")
+    encoded = f"{stem}{part}".encode(errors="surrogateescape")
+    if part or "/" in stem or len(encoded) > LONGEST_NAME:
+        digest = hashlib.sha256(f"{sample_id}\0{part}".encode(errors="surrogateescape")).hexdigest()[:12]
+        stem = encoded[:LONGEST_NAME].decode(errors="ignore").replace("/", "_") + f"-{digest}"
+    return f"{stem}.png"
 
 
 def _finite(value: float, sample: Sample) -> float:

@@ -15,10 +15,9 @@ from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.state import RunningState, StateWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.datasets.protocol import Reader
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
@@ -60,9 +59,9 @@ class Predictor:
         self.batches = -(-(count - progress.done_count) // self.size)
         self.completed = progress.done_count
 
-    def run(self, reader: Reader) -> None:
+    def run(self, samples: Iterable[Sample]) -> None:
         """Predict every sample that is not done. Raises PairError after three whole batches failed in a row."""
-        for batch in self._batches(reader):
+        for batch in self._batches(samples):
             self._report(0, len(batch))
             lines = self._ask(batch)
             self.progress.append(lines)
@@ -71,8 +70,8 @@ class Predictor:
             self.context.check_launcher()
         self.state.finish()
 
-    def _batches(self, reader: Reader) -> Iterator[list[Sample]]:
-        waiting = (s for s in islice(reader, self.count) if not self.progress.is_done(s.index))
+    def _batches(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+        waiting = (s for s in islice(samples, self.count) if not self.progress.is_done(s.index))
         while batch := list(islice(waiting, self.size)):
             yield batch
 

@@ -12,9 +12,9 @@ from pytest_evalrun.evaluation.outputs import Outputs, output_directory, referen
 from pytest_evalrun.metrics import create_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_evalrun.datasets.protocol import Reader, Sample
+    from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.metrics.protocol import Metric
     from pytest_evalrun.rundir.layout import PairPaths
@@ -78,17 +78,17 @@ class Scorer:
         self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in pair.settings.metrics}
         self.scores = Scores({})
 
-    def run(self, reader: Reader, progress: Progress) -> Scores:
+    def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
         """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
         with self.context.disk.replacing(self.paths.scores) as file:
-            for chunk in _chunks(self._together(reader, progress)):
+            for chunk in _chunks(self._together(samples, progress)):
                 file.write("".join(self._feed(chunk)).encode())
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: metric.result().to_json() for name, metric in self.metrics.items()}
         return self.scores
 
-    def _together(self, reader: Reader, progress: Progress) -> Iterator[tuple[Sample, Line]]:
-        for sample, line in zip(islice(reader, self.count), progress.ordered(), strict=True):
+    def _together(self, samples: Iterable[Sample], progress: Progress) -> Iterator[tuple[Sample, Line]]:
+        for sample, line in zip(islice(samples, self.count), progress.ordered(), strict=True):
             if line.index != sample.index or line.id != sample.id:
                 raise PairError(f"prediction {line.index} is of sample {line.id}, the dataset has {sample.id} there")
             self._note(sample, line)
@@ -130,7 +130,7 @@ def _chunks(rows: Iterator[tuple[Sample, Line]]) -> Iterator[list[tuple[Sample, 
         yield chunk
 
 
-def with_references(reader: Reader, progress: Progress, count: int, dataset: str) -> Iterator[Line]:
+def with_references(samples: Iterable[Sample], progress: Progress, count: int, dataset: str) -> Iterator[Line]:
     """The lines in dataset order with today's references."""
-    for sample, line in zip(islice(reader, count), progress.ordered(), strict=True):
+    for sample, line in zip(islice(samples, count), progress.ordered(), strict=True):
         yield line._replace(reference=reference_to_json(sample.reference, dataset))

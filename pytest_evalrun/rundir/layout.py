@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_evalrun.suite.pairs import PairKey
 
 
@@ -115,7 +116,7 @@ class RunPaths:
 
 @dataclass(frozen=True)
 class PairPaths:
-    """The files of one pair in a run."""
+    """The files of one pair in a run; each path is made once, for they are asked for again and again."""
 
     run: Path
     key: PairKey
@@ -124,43 +125,43 @@ class PairPaths:
     def _place(self) -> str:
         return f"{self.key.suite}/{self.key.task}/{self.key.dataset}"
 
-    @property
+    @cached_property
     def state(self) -> Path:
         return self.run / f"state/{self._place}.state"
 
-    @property
+    @cached_property
     def marker(self) -> Path:
         return self.run / f"state/{self._place}.complete.state"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         return self.run / f"state/{self.key.suite}/{self.key.task}/.{self.key.dataset}.lock"
 
-    @property
+    @cached_property
     def infer_log(self) -> Path:
         return self.run / f"logs/infer/{self._place}.log"
 
-    @property
+    @cached_property
     def eval_log(self) -> Path:
         return self.run / f"logs/eval/{self._place}.log"
 
-    @property
+    @cached_property
     def predictions(self) -> Path:
         return self.run / f"predictions/{self._place}.jsonl"
 
-    @property
+    @cached_property
     def fingerprint(self) -> Path:
         return self.run / f"predictions/{self._place}.fingerprint.json"
 
-    @property
+    @cached_property
     def scores(self) -> Path:
         return self.run / f"predictions/{self._place}.scores.jsonl"
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
         return self.run / f"outputs/{self._place}"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         return self.run / f"results/{self._place}.json"
 
