@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Answers with its input, and writes down every id that it is asked. What it shall fail at is told by its parameters.
 MODEL = """
