@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.metrics import create_metric
+from pytest_evalrun.metrics.protocol import MetricValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,11 +87,13 @@ class Scorer:
             for chunk in _chunks(self._together(samples, progress)):
                 file.write("".join(self._feed(chunk)).encode())
         if not self.scores.failed or self.scores.predicted:
-            self.scores.metrics = {name: metric.result().to_json() for name, metric in self.metrics.items()}
+            self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
         return self.scores
 
     def _together(self, samples: Iterable[Sample], progress: Progress) -> Iterator[tuple[Sample, Line]]:
-        for sample, line in zip(islice(samples, self.count), progress.ordered(), strict=True):
+        for sample, line in zip_longest(islice(samples, self.count), progress.ordered()):
+            if sample is None or line is None:
+                raise PairError(f"{self.pair.dataset.path}: the dataset changed while it was evaluated; run it again")
             if line.index != sample.index or line.id != sample.id:
                 raise PairError(f"prediction {line.index} is of sample {line.id}, the dataset has {sample.id} there")
             self._note(sample, line)
@@ -116,13 +121,46 @@ class Scorer:
         return [_encode(dict(zip(names, row, strict=True))) + "\n" for row in rows]
 
     @staticmethod
-    def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> Sequence[Any]:
+    def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
+        with _blamed(name):
+            answer = metric.update(predictions, references)
         try:
-            return metric.update(predictions, references)
-        except PairError:
-            raise
-        except Exception as error:
-            raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+            scores = list(answer)
+        except TypeError:
+            raise PairError(f"metric {name}: update answered {type(answer).__name__}; accepted: scores") from None
+        if len(scores) != len(predictions):
+            raise PairError(f"metric {name}: update answered {len(scores)} scores to {len(predictions)} predictions")
+        return [None if score is None else _score(name, score) for score in scores]
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """What a metric raises is its pair's error."""
+    try:
+        yield
+    except PairError:
+        raise
+    except Exception as error:
+        raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _score(name: str, score: Any) -> float:
+    """A number of whatever library, as JSON knows it."""
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise PairError(f"metric {name}: update answered the score {score!r}; accepted: a finite number, None")
+    return number
+
+
+def _result(name: str, metric: Metric) -> MetricValue:
+    with _blamed(name):
+        result = metric.result()
+    if not isinstance(result, MetricValue):
+        raise PairError(f"metric {name}: result answered {type(result).__name__}; accepted: a MetricValue")
+    return result
 
 
 def _chunks(rows: Iterator[tuple[Sample, Line]]) -> Iterator[list[tuple[Sample, Line]]]:

@@ -1,0 +1,213 @@
+"""Scoring: metrics see exactly the samples that were predicted, and what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_evalrun.datasets.protocol import Sample
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation import score
+from pytest_evalrun.evaluation.score import CHUNK, Latencies, Scorer, with_references
+from pytest_evalrun.rundir.predictions import Line, PredictionsFile
+
+USERS = """
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.metrics.protocol import MetricValue
+
+class Full:
+    better = "higher"
+    def __init__(self, scores=None, result=None):
+        self.scores, self.answer, self.n = scores, result, 0
+    def update(self, predictions, references):
+        self.n += len(predictions)
+        return [1.0] * len(predictions) if self.scores is None else self.scores
+    def result(self):
+        return MetricValue(float(self.n), self.n, 0.0, 9.0, "higher") if self.answer is None else self.answer
+
+class Ending(Full):
+    def result(self):
+        return self.n / 0
+
+class Unfit(Full):
+    def update(self, predictions, references):
+        raise PairError("metric unfit: found images; accepted: numbers")
+
+def images(prediction, reference):
+    return float(prediction.read_bytes() == reference.read_bytes())
+"""
+
+
+@pytest.fixture
+def scored(shop, context):
+    """``scored(lines, samples, **settings)``: the scores, with what lies behind them."""
+    (shop.root / "u.py").write_text(USERS)
+
+    def run(lines, samples=None, **settings):
+        samples = [Sample(line.index, line.id, None, line.reference) for line in lines] if samples is None else samples
+        pair = shop.pair(**settings)
+        paths = context.paths.pair(pair.key)
+        progress = PredictionsFile(paths.predictions).open(context.disk, max(len(samples), len(lines)))
+        progress.append(lines)
+        progress.close()
+        run.scores_file, run.progress, run.outputs = paths.scores, progress, paths.outputs
+        return Scorer(pair, context, paths, max(len(samples), len(lines))).run(samples, progress)
+
+    return run
+
+
+def ok(index, prediction, reference=None, seconds=0.5):
+    return Line(index, f"s{index}", "ok", prediction, reference, None, seconds)
+
+
+def failed(index, error="ValueError: no"):
+    return Line(index, f"s{index}", "failed", None, None, error, None)
+
+
+def values(scores):
+    return {name: (metric["value"], metric["n"]) for name, metric in scores.metrics.items()}
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_failed_samples_are_no_wrong_answers(scored):
+    """A metric is over the samples that were predicted and says how many; what failed is counted apart."""
+    scores = scored([ok(0, "a", "a"), failed(1), ok(2, "b", "a"), failed(3, "late")], metrics=["exact_match"])
+    assert values(scores) == {"exact_match": (0.5, 2)}
+    assert (scores.predicted, scores.failed, scores.first_failure) == (2, 2, "s1: ValueError: no")
+
+
+def test_each_sample_has_its_scores(scored):
+    """A line a predicted sample, with every metric under the name it is reported by."""
+    metrics = ["exact_match", {"./m.py:off_by": {"name": "distance"}}, "./m.py:wrong"]
+    scores = scored([ok(0, 4, 4), failed(1), ok(2, 7, 4)], metrics=metrics)
+    assert values(scores) == {"exact_match": (0.5, 2), "distance": (1.5, 2), "wrong": (0.5, 2)}
+    assert lines_of(scored.scores_file) == [
+        {"index": 0, "id": "s0", "exact_match": 1.0, "distance": 0.0, "wrong": 0.0},
+        {"index": 2, "id": "s2", "exact_match": 0.0, "distance": 3.0, "wrong": 1.0},
+    ]
+
+
+@pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, 2 * CHUNK + 1], ids=["below", "exact", "above"])
+def test_chunks_lose_nothing(scored, count):
+    """Streaming in chunks feeds every sample once, in order."""
+    scores = scored([ok(i, i, i) for i in range(count)], metrics=["./u.py:Full"])
+    assert values(scores) == {"Full": (count, count)}
+    assert [line["index"] for line in lines_of(scored.scores_file)] == list(range(count))
+
+
+def test_without_metrics_samples_are_counted(scored):
+    """A suite may leave all scoring to test functions."""
+    scores = scored([ok(0, 1), failed(1)], metrics=[])
+    assert (scores.metrics, scores.predicted, scores.failed) == ({}, 1, 1)
+
+
+def test_nothing_predicted_has_no_metrics(scored):
+    """Where all samples failed there is no number at all."""
+    scores = scored([failed(0), failed(1)], metrics=["exact_match"])
+    assert (scores.metrics, scores.failed) == ({}, 2)
+
+
+def test_metrics_see_files_as_paths(scored, shop):
+    """What the model wrote is handed to a metric where it lies, like a reference that is a file."""
+    reference = shop.root / "reference.txt"
+    reference.write_text("same")
+    line = ok(0, {"file": "a.txt", "size": 4, "sha256": "-"}, str(reference))
+    run = shop.root.parent / "outputs" / "run 1" / "outputs" / "letters" / "echo" / "clean"
+    run.mkdir(parents=True)
+    (run / "a.txt").write_text("same")
+    scores = scored([line], [Sample(0, "s0", None, reference)], metrics=["./u.py:images"])
+    assert run == scored.outputs
+    assert values(scores) == {"images": (1.0, 1)}
+
+
+def test_outdated_references_are_noticed(scored):
+    """Today's references are scored; that the lines show others is told, so that they are rewritten."""
+    lines = [ok(0, "a", "a"), ok(1, "b", "old")]
+    samples = [Sample(0, "s0", None, "a"), Sample(1, "s1", None, "b")]
+    assert not scored(lines[:1], samples[:1]).outdated
+    scores = scored(lines, samples)
+    assert scores.outdated
+    assert values(scores) == {"exact_match": (1.0, 2)}
+    renewed = list(with_references(samples, scored.progress, 2, "/data"))
+    assert [line.reference for line in renewed] == ["a", "b"]
+    assert [line.prediction for line in renewed] == ["a", "b"]
+
+
+CHANGED = {
+    "another sample": ([ok(0, 1), ok(1, 1)], [Sample(0, "s0", 0), Sample(1, "t1", 0)], "is of sample s1"),
+    "fewer samples": ([ok(0, 1), ok(1, 1)], [Sample(0, "s0", 0)], "the dataset changed"),
+    "more samples": ([ok(0, 1)], [Sample(0, "s0", 0), Sample(1, "s1", 0)], "the dataset changed"),
+    "a gap": ([ok(0, 1), ok(2, 1)], [Sample(i, f"s{i}", 0) for i in range(3)], "is of sample s2"),
+}
+
+
+@pytest.mark.parametrize(("lines", "samples", "message"), CHANGED.values(), ids=CHANGED)
+def test_a_dataset_that_changes_meanwhile_is_no_result(scored, lines, samples, message):
+    """Predictions and samples must be the same ones, one to one; else there are no scores at all."""
+    with pytest.raises(PairError, match=message):
+        scored(lines, samples, metrics=["./u.py:Full"])
+    assert not scored.scores_file.exists()
+
+
+FAULTS = {
+    "raises": ("./m.py:broken", "metric broken failed: KeyError: 'no such label'"),
+    "knows why": ("./u.py:Unfit", "metric unfit: found images; accepted: numbers"),
+    "too few scores": ({"./u.py:Full": {"scores": []}}, "metric Full: update answered 0 scores to 1 predictions"),
+    "no scores": ({"./u.py:Full": {"scores": 7}}, "metric Full: update answered int"),
+    "odd scores": ({"./u.py:Full": {"scores": ["good"]}}, "metric Full: update answered the score 'good'"),
+    "nan": ({"./u.py:Full": {"scores": [float("nan")]}}, "metric Full: update answered the score nan"),
+    "result fails": ("./u.py:Ending", "metric Ending failed: ZeroDivisionError"),
+    "no result": ({"./u.py:Full": {"result": 0.5}}, "metric Full: result answered float; accepted: a MetricValue"),
+}
+
+
+@pytest.mark.parametrize(("metric", "message"), FAULTS.values(), ids=FAULTS)
+def test_a_metric_that_fails_is_named(scored, metric, message):
+    """The pair is an ERROR with the metric's name, what was found and what is accepted."""
+    with pytest.raises(PairError) as caught:
+        scored([ok(0, 1, 1)], metrics=[metric])
+    assert message in str(caught.value)
+
+
+def test_numbers_of_any_library_are_scores(scored):
+    """What a user's metric computed with numpy is kept as JSON."""
+    import numpy as np
+
+    metric = {"./u.py:Full": {"scores": [np.float32(0.5), np.int64(2), np.bool_(1), None]}}
+    scored([ok(i, i) for i in range(4)], metrics=[metric])
+    assert [line["Full"] for line in lines_of(scored.scores_file)] == [0.5, 2, 1, None]
+
+
+@given(st.lists(st.none() | st.floats(0, 100), max_size=200), st.integers(2, 20))
+def test_latencies_are_thinned_evenly(seconds, most):
+    """However many there are, those kept are every n-th, from the first on, and never more than allowed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score, "MOST_LATENCIES", most)
+        latencies = Latencies()
+        for value in seconds:
+            latencies.add(value)
+    known = [value for value in seconds if value is not None]
+    assert latencies.values == known[:: latencies.stride]
+    assert len(latencies.values) <= most
+    assert latencies.stride == 1 or len(known) > most
+
+
+@given(st.lists(st.floats(0, 100), min_size=1), st.floats(0, 1), st.floats(0, 1))
+def test_quantiles_are_values_in_order(seconds, one, other):
+    """A quantile is one of the values, and a higher share is never a lower value."""
+    latencies = Latencies(seconds)
+    low, high = latencies.quantile(min(one, other)), latencies.quantile(max(one, other))
+    assert {low, high} <= set(seconds)
+    assert low <= high
+    assert latencies.quantile(1.0) == max(seconds)
+
+
+def test_no_latency_is_no_quantile():
+    """Where nothing was measured there is no number."""
+    assert Latencies().quantile(0.5) is None
