@@ -17,7 +17,9 @@ from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.suite.secrets import blank
 
 if TYPE_CHECKING:
+    from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.logs import ItemLog
+    from pytest_evalrun.suite.pairs import Pair
 
 
 class EvalrunWarning(UserWarning):
@@ -46,6 +48,8 @@ class Launch:
 class Context:
     """One per worker: the run's files, the hash cache, the loaded model, the log of the pair at hand."""
 
+    cache = HashCache
+
     def __init__(self, launch: Launch, worker: str, secrets: tuple[str, ...] = ()) -> None:
         self.launch = launch
         self.secrets = secrets
@@ -63,8 +67,12 @@ class Context:
     def hashes(self, mode: str) -> HashCache:
         """The cache for ``content`` or ``stat`` fingerprints."""
         if mode not in self._hashes:
-            self._hashes[mode] = HashCache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
+            self._hashes[mode] = self.cache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
         return self._hashes[mode]
+
+    def identity(self, pair: Pair, reader: Reader) -> Identity:
+        """What the pair's dataset is by content."""
+        return reader.identity(self.hashes(pair.settings.fingerprint))
 
     def warn(self, text: str) -> None:
         """Into the pair's log, and as a warning that pytest shows at the end."""

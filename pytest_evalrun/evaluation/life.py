@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.gates import Verdict
-    from pytest_evalrun.rundir.fingerprints import StoredFingerprint
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair, PairKey
@@ -118,7 +117,10 @@ class Life:
         self._start_afresh()
         plan = self.plan()
         if plan.action == "reuse":
-            return self._reuse(plan)
+            result = read_result(self.paths.result)
+            if result is not None:
+                return self._reuse(plan, result)
+            plan = replace(plan, action="score", reason="scored again: its result is damaged")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
         self._make_room(plan)
@@ -134,7 +136,7 @@ class Life:
             return
         if plan.action == "run" and plan.reason != NEW:
             set_aside(self.paths, ".stale")
-        if plan.action == "run" or self.context.launch.fresh:
+        if plan.action == "run":
             write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
     def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
@@ -151,13 +153,11 @@ class Life:
     def plan(self) -> Plan:
         """What is there against what is wanted; reads data only through the hash cache."""
         reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
-        identity = reader.identity(self.hashes)
+        identity = self.context.identity(self.pair, reader)
         prediction = prediction_parts(self.pair, identity, self.hashes)
         score = score_parts(self.pair, identity, self.hashes)
-        stored = read_fingerprint(self.paths.fingerprint)
-        # Without a fingerprint nothing else can be there that counts.
-        marker = self._marker() if stored else None
-        action, reason = self._decide(stored, identity, prediction, score, marker)
+        marker = self._marker()
+        action, reason = self._decide(identity, prediction, score, marker)
         return Plan(action, reason, reader, identity, prediction, score, marker)
 
     def _marker(self) -> Marker | None:
@@ -166,17 +166,11 @@ class Life:
             self.context.warn(f"{self.pair.full_id}: {self.paths.marker.name} is damaged; the pair is scored again")
         return marker
 
-    def _decide(
-        self,
-        stored: StoredFingerprint | None,
-        identity: Identity,
-        prediction: Parts,
-        score: Parts,
-        marker: Marker | None,
-    ) -> tuple[str, str]:
+    def _decide(self, identity: Identity, prediction: Parts, score: Parts, marker: Marker | None) -> tuple[str, str]:
+        stored = marker.fingerprint["prediction"] if marker else self._stored_parts()
         if stored is None:
             return "run", "re-run: its fingerprint is missing" if self.paths.predictions.exists() else NEW
-        if changed := difference(stored.parts, prediction, self.hashes):
+        if changed := difference(stored, prediction, self.hashes):
             return "run", f"re-run: {changed}"
         if marker is None:
             return self._unmarked(identity)
@@ -184,9 +178,11 @@ class Life:
             return "score", f"scored again: {broken}"
         if changed := difference(marker.fingerprint["score"], score, self.hashes):
             return "score", f"scored again: {changed}"
-        if read_result(self.paths.result) is None:
-            return "score", "scored again: its result is damaged"
         return "reuse", f"reused: unchanged since {marker.time}"
+
+    def _stored_parts(self) -> Parts | None:
+        stored = read_fingerprint(self.paths.fingerprint)
+        return stored.parts if stored else None
 
     def _distrusts(self, marker: Marker) -> bool:
         """Markers from before an unclean end are believed by content only; to the second, as markers say it."""
@@ -217,9 +213,7 @@ class Life:
         if stored is None or stored.launch != self.context.launch.run_id:
             set_aside(self.paths, ".old", with_result=True)
 
-    def _reuse(self, plan: Plan) -> Evaluation:
-        result = read_result(self.paths.result)
-        assert result is not None
+    def _reuse(self, plan: Plan, result: Result) -> Evaluation:
         assert plan.marker is not None
         if changed := environment.changes(result.environment):
             self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
@@ -299,7 +293,7 @@ class Life:
         """The result, then the marker that vouches for it."""
         self.context.disk.write(self.paths.result, result.dumps())
         fingerprint = {"prediction": plan.prediction, "score": plan.score}
-        write_marker(self.context.disk, self.paths, fingerprint)
+        write_marker(self.context.disk, self.paths, fingerprint, {"samples": result.samples["total"]})
 
     def _remember(self, result: Result) -> None:
         entry = {

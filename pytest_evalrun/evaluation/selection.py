@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
-from pytest_evalrun.evaluation.life import Life, key_of
+from pytest_evalrun.evaluation.life import NEW, Life, key_of
+from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
-from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.runs import check_format, resolve_run
 from pytest_evalrun.rundir.tasklist import Status, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair
 
@@ -43,7 +44,7 @@ def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verd
     if paths is None:
         yield from (_without_run(pair) for pair in pairs)
         return
-    context = Context(Launch(str(paths.root), str(workdir), run_id=""), "plan")
+    context = Survey(Launch(str(paths.root), str(workdir), run_id=""))
     try:
         for pair in pairs:
             yield _verdict(pair, context)
@@ -55,7 +56,7 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
     """Full ids of the pairs that are ``unfinished``, ``failed`` or ``stale`` by the run's own state."""
     if only == "stale":
         again = ("run", "score")
-        return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != "new"}
+        return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
     paths = _existing(workdir, wanted)
     states = _states(paths) if paths else {}
     found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in pairs}
@@ -79,19 +80,56 @@ def _states(paths: RunPaths) -> dict[tuple[str, str], Status]:
 
 
 def _without_run(pair: Pair) -> Verdict:
-    return Verdict(pair, "skip", pair.skip) if pair.skip is not None else Verdict(pair, "run", "new")
+    return Verdict(pair, "skip", pair.skip) if pair.skip is not None else Verdict(pair, "run", NEW)
 
 
 def _verdict(pair: Pair, context: Context) -> Verdict:
     if pair.skip is not None:
         return Verdict(pair, "skip", pair.skip)
     paths = context.paths.pair(key_of(pair))
-    if not paths.fingerprint.exists() and not paths.predictions.exists():
-        return Verdict(pair, "run", "new")
-    result = read_result(paths.result)
-    size = result.samples["total"] if result and result.samples["total"] else None
+    if not paths.marker.exists() and not paths.fingerprint.exists() and not paths.predictions.exists():
+        return Verdict(pair, "run", NEW)
     try:
         plan = Life(pair, context, paths).plan()
     except (EvalrunError, OSError) as error:
-        return Verdict(pair, "error", str(error), size)
+        return Verdict(pair, "error", str(error))
+    size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     return Verdict(pair, plan.action, plan.reason, size)
+
+
+class _RememberingCache(HashCache):
+    """Looks at each file once only."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._seen: dict[tuple[str, Path], str] = {}
+
+    def file(self, path: Path) -> str:
+        return self._once("file", path, super().file)
+
+    def path(self, path: Path) -> str:
+        return self._once("path", path, super().path)
+
+    def _once(self, kind: str, path: Path, look: Callable[[Path], str]) -> str:
+        if (kind, path) not in self._seen:
+            self._seen[kind, path] = look(path)
+        return self._seen[kind, path]
+
+
+class Survey(Context):
+    """A context that only looks: what does not change between two pairs is found out once."""
+
+    cache = _RememberingCache
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch, "plan")
+        self._identities: dict[tuple[Any, ...], Identity] = {}
+
+    def identity(self, pair: Pair, reader: Reader) -> Identity:
+        settings = pair.settings
+        what = (settings.format, settings.in_subdir, settings.suffixes, settings.labels, settings.references)
+        columns = (settings.id_column, settings.inputs, settings.reference, repr(settings.reader))
+        key = (pair.dataset.path, settings.fingerprint, what, columns)
+        if key not in self._identities:
+            self._identities[key] = super().identity(pair, reader)
+        return self._identities[key]

@@ -23,7 +23,7 @@ class StoredFingerprint:
 
 def write_fingerprint(disk: Disk, path: Path, parts: dict[str, Any], launch: str) -> None:
     content = {"format": 1, "launch": launch, "parts": parts}
-    disk.write(path, json.dumps(content, ensure_ascii=False, indent=1))
+    disk.write(path, json.dumps(content, ensure_ascii=False))
 
 
 def read_fingerprint(path: Path) -> StoredFingerprint | None:

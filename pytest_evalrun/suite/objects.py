@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 import threading
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def load_object(ref: str, root: str) -> Any:
     return _attribute(_import(module, ref), name, ref, module)
 
 
+@lru_cache(maxsize=256)
 def source_file(ref: str, root: str) -> Path | None:
     """The .py file behind a reference, found without running it; None for what is compiled or built in."""
     if is_path_ref(ref):
