@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 Parts = dict[str, Any]
+
+_encode = json.JSONEncoder(sort_keys=True).encode
 
 # Raised when the meaning of a part changes, so that results of an older version are made again.
 IDENTITY_VERSION = 1
@@ -71,9 +74,14 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
 def difference(old: Parts, new: Parts, hashes: HashCache) -> str | None:
     """The first part that differs, in words; None where nothing does."""
     for name in sorted({*old, *new}, key=_weight):
-        if old.get(name) != new.get(name):
+        if not _same(old.get(name), new.get(name)):
             return _words(name, old.get(name), new.get(name), hashes)
     return None
+
+
+def _same(old: Any, new: Any) -> bool:
+    """As they are stored: to Python 1 and true are equal, and NaN differs from itself."""
+    return old == new if type(old) is str else _encode(old) == _encode(new)
 
 
 def _model(pair: Pair, hashes: HashCache) -> str | None:
@@ -107,4 +115,4 @@ def _file_count(old: Any, new: Any, hashes: HashCache) -> str:
 
 def _changed_keys(old: Any, new: Any) -> str:
     old, new = old or {}, new or {}
-    return ", ".join(sorted(key for key in {*old, *new} if old.get(key) != new.get(key)))
+    return ", ".join(sorted(key for key in {*old, *new} if not _same(old.get(key), new.get(key))))

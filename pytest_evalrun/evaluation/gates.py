@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.settings import Gate
 
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -70,7 +72,9 @@ def _drop(pair: Pair, name: str, gate: Gate, value: float, higher: bool) -> Verd
     assert gate.max_drop is not None
     baseline = _baseline(pair, name, gate)
     limit = baseline - gate.max_drop if higher else baseline + gate.max_drop
-    return Verdict(name, "max_drop", value, limit, max(0.0, limit - value if higher else value - limit))
+    by = limit - value if higher else value - limit
+    # 0.8 - 0.1 is more than 0.7 in floating point: who wrote these numbers did not mean that as a breach.
+    return Verdict(name, "max_drop", value, limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0)
 
 
 def _baseline(pair: Pair, name: str, gate: Gate) -> float:
@@ -78,7 +82,10 @@ def _baseline(pair: Pair, name: str, gate: Gate) -> float:
         assert gate.baseline is not None
         return float(gate.baseline)
     path = Path(pair.root, gate.baseline)
-    values = _read_baseline(str(path), path.stat().st_mtime_ns)
+    try:
+        values = _read_baseline(str(path), path.stat().st_mtime_ns)
+    except OSError as error:
+        raise PairError(f"gate on {name}: the baseline {path} cannot be read: {error.strerror}") from error
     found = values.get((pair.suite, pair.task.name, pair.dataset.name, name))
     if found is None:
         raise PairError(f"{path}: no row for {pair.full_id} and metric {name}; copy a summary.csv that has one")

@@ -1,0 +1,184 @@
+"""Fingerprints: what changes a prediction or a score, and nothing else; and the reason in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_evalrun.datasets.protocol import Identity
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.fingerprint import LABELS, difference, prediction_parts, score_parts
+from pytest_evalrun.rundir.hashes import HashCache
+
+IDENTITY = Identity("inputs 1", "references 1", 6)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+PARTS = st.dictionaries(st.sampled_from([*LABELS, "params", "metrics", "future"]), VALUES, max_size=4).map(
+    lambda parts: parts | {name: {"key": parts[name]} for name in ("params", "metrics") if name in parts}
+)
+
+
+class NoHashes:
+    """Knows no tree."""
+
+    @staticmethod
+    def changed_files(old, new):
+        return None
+
+
+@pytest.fixture
+def hashes(tmp_path):
+    cache = HashCache(tmp_path / "hashes.db", warn=pytest.fail)
+    yield cache
+    cache.close()
+
+
+@pytest.fixture
+def parts(shop, hashes):
+    """``parts(identity=…, **settings)``: the parts of prediction and score, through JSON as they are stored."""
+
+    def make(identity=IDENTITY, **settings):
+        pair = shop.pair(**settings)
+        found = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)
+        return json.loads(json.dumps(found))
+
+    return make
+
+
+@given(PARTS, PARTS)
+def test_nothing_differs_where_all_is_equal(old, new):
+    """There is a reason exactly where the parts, as they are stored, are not the same."""
+    same = stored(old) == stored(new)
+    assert (difference(old, new, NoHashes) is None) == same
+    assert difference(json.loads(json.dumps(old)), old, NoHashes) is None
+
+
+def stored(parts):
+    """As text; a part that is missing is as good as one that is null."""
+    return json.dumps({name: part for name, part in parts.items() if part is not None}, sort_keys=True)
+
+
+IGNORED = {
+    "batch size": {"max_batch_size": 7},
+    "retries": {"retries": 9},
+    "failures allowed": {"max_failed": 3},
+    "output place": {"out_subdir": ".elsewhere"},
+    "gates": {"gates": {"exact_match": {"min": 1}}},
+    "kind of hashes": {"fingerprint": "stat"},
+}
+
+
+@pytest.mark.parametrize("settings", IGNORED.values(), ids=IGNORED)
+def test_what_does_not_count(parts, settings):
+    """How, how often and where a pair is run changes neither predictions nor scores."""
+    assert parts(**settings) == parts()
+
+
+PREDICTION = {
+    "parameters": ({"params": {"plus": 1, "bad": []}}, "parameters changed (bad, plus)"),
+    "preprocessing": ({"preprocess": {"scale": 2}}, "preprocessing changed"),
+    "output": ({"output": {"kind": "class"}}, "output settings changed"),
+    "environment": ({"env": {"SEED": "1"}}, "environment of the program changed"),
+    "limit": ({"limit": 3}, "limit changed"),
+    "adapter": ({"adapter": "./model.py:Other"}, "adapter changed"),
+    "inputs": ({"identity": Identity("inputs 2", "references 1", 6)}, "dataset changed"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), PREDICTION.values(), ids=PREDICTION)
+def test_what_changes_predictions(parts, change, reason):
+    """Each part has its words; scores depend on them through the predictions only."""
+    (old, old_score), (new, new_score) = parts(), parts(**change)
+    assert difference(old, new, NoHashes) == reason
+    assert difference(new, old, NoHashes) is not None
+    assert old_score == new_score
+
+
+SCORE = {
+    "references": ({"identity": Identity("inputs 1", "references 2", 6)}, "references changed"),
+    "parameter of a metric": (
+        {"metrics": [{"exact_match": {"strip": True}}]},
+        "metrics changed (exact_match)",
+    ),
+    "another metric": ({"metrics": ["exact_match", "./m.py:off_by"]}, "metrics changed (off_by)"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), SCORE.values(), ids=SCORE)
+def test_what_changes_scores_alone(parts, change, reason):
+    """New labels or metrics never mean new inference."""
+    (old, old_score), (new, new_score) = parts(), parts(**change)
+    assert difference(old_score, new_score, NoHashes) == reason
+    assert old == new
+
+
+SOURCES = {
+    "model": ("weights.bin", 0, "model changed"),
+    "adapter": ("model.py", 0, "adapter source changed"),
+    "metric": ("m.py", 1, "metrics changed (wrong)"),
+}
+
+
+@pytest.mark.parametrize(("file", "place", "reason"), SOURCES.values(), ids=SOURCES)
+def test_contents_count(parts, shop, file, place, reason):
+    """One byte of a model, of the adapter's source or of a metric's source is a change; a new mtime is none."""
+    path = shop.root / file
+    before = parts(metrics=["./m.py:wrong"])
+    path.write_bytes(path.read_bytes())
+    assert parts(metrics=["./m.py:wrong"]) == before
+    path.write_bytes(path.read_bytes() + b"#")
+    after = parts(metrics=["./m.py:wrong"])
+    assert difference(before[place], after[place], NoHashes) == reason
+    assert before[1 - place] == after[1 - place]
+
+
+def test_how_many_files_changed_is_told(hashes, tmp_path):
+    """Where the cache knows both trees."""
+    (tmp_path / "d").mkdir()
+    names = [f"{i}.txt" for i in range(4)]
+
+    def tree(text, among):
+        for name in among:
+            (tmp_path / "d" / name).write_text(text)
+        return {"inputs": hashes.tree(tmp_path / "d", names)}
+
+    first, second, third = tree("a", names), tree("b", names[:1]), tree("c", names[:3])
+    assert difference(first, second, hashes) == "dataset changed (1 file)"
+    assert difference(second, third, hashes) == "dataset changed (3 files)"
+    assert difference({"inputs": "unknown"}, third, hashes) == "dataset changed"
+
+
+def test_the_identity_version_explains_everything(parts):
+    """It is named first, whatever else differs; a part that a later version added has its own name."""
+    old, new = parts()[0], parts(params={"plus": 1})[0]
+    assert difference(old, new | {"identity": 2}, NoHashes) == "identity version changed"
+    assert difference(old, old | {"tokenizer": "x"}, NoHashes) == "tokenizer changed"
+
+
+def test_secrets_are_named_and_never_read(parts, monkeypatch):
+    """Another token is no other prediction, and no fingerprint shows it."""
+    monkeypatch.setenv("TOKEN", "hunter2222")
+    assert "hunter2222" not in json.dumps(parts(params={"key": "${TOKEN}"}))
+    assert parts(params={"key": "${TOKEN}"})[0]["params"] == {"key": "${TOKEN}"}
+
+
+def test_a_model_that_is_not_there(parts, shop):
+    """The file is named."""
+    (shop.root / "weights.bin").unlink()
+    with pytest.raises(PairError, match=r"model .*weights.bin cannot be read: No such file"):
+        parts()
+
+
+def test_a_task_without_a_model_file(shop, hashes):
+    """A program on its own has nothing to hash."""
+    from dataclasses import replace
+
+    pair = shop.pair()
+    pair = replace(pair, task=replace(pair.task, path=None))
+    assert prediction_parts(pair, IDENTITY, hashes)["model"] is None

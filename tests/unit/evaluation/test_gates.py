@@ -1,0 +1,147 @@
+"""Gates: breached exactly where the value is past the limit, and the distance is told."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.gates import Verdict, breach_table, judge
+from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+
+NUMBERS = st.floats(-1e6, 1e6)
+HEADER = "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high\n"
+
+
+def gated(gates, root="/suite", dataset="clean"):
+    layer = Layer("suite", f"{root}/evalrun.yaml", {"gates": gates})
+    return Pair("letters", str(root), Task("echo", None, str(root)), Dataset(dataset, "/data"), (layer,))
+
+
+def metric(value, better="higher"):
+    return {"value": value, "n": 10, "low": value, "high": value, "better": better}
+
+
+def verdict(value, better="higher", **gate):
+    (found,) = judge(gated({"m": gate}), {"m": metric(value, better)})
+    return found
+
+
+CASES = {
+    "min holds": (0.9, "higher", {"min": 0.9}, 0.9, 0),
+    "min breached": (0.75, "higher", {"min": 0.9}, 0.9, 0.15),
+    "max holds": (3, "lower", {"max": 4.5}, 4.5, 0),
+    "max breached": (5, "lower", {"max": 4.5}, 4.5, 0.5),
+    "drop holds": (0.88, "higher", {"max_drop": 0.02, "baseline": 0.9}, 0.88, 0),
+    "drop exactly": (0.7, "higher", {"max_drop": 0.1, "baseline": 0.8}, 0.7, 0),
+    "drop breached": (0.8, "higher", {"max_drop": 0.02, "baseline": 0.9}, 0.88, 0.08),
+    "a rise is no drop": (0.99, "higher", {"max_drop": 0, "baseline": 0.9}, 0.9, 0),
+    "no drop allowed": (0.89, "higher", {"max_drop": 0, "baseline": 0.9}, 0.9, 0.01),
+    "rise of an error": (1.3, "lower", {"max_drop": 0.2, "baseline": 1.0}, 1.2, 0.1),
+    "fall of an error": (0.1, "lower", {"max_drop": 0.2, "baseline": 1.0}, 1.2, 0),
+    "rise of an error exactly": (0.3, "lower", {"max_drop": 0.2, "baseline": 0.1}, 0.3, 0),
+}
+
+
+@pytest.mark.parametrize(("value", "better", "gate", "limit", "by"), CASES.values(), ids=CASES)
+def test_by_how_much(value, better, gate, limit, by):
+    """The limit is in the metric's unit, and the distance 0 where the gate holds; a drop is a loss of quality."""
+    found = verdict(value, better, **gate)
+    assert (found.limit, found.by) == (pytest.approx(limit), pytest.approx(by))
+    assert found.holds == (by == 0)
+
+
+@given(NUMBERS, NUMBERS, st.sampled_from(["min", "max"]))
+def test_a_limit_is_breached_by_any_distance(value, limit, kind):
+    """`min` and `max` are exact: equal holds, anything past it breaches, by that much."""
+    found = verdict(value, **{kind: limit})
+    past = limit - value if kind == "min" else value - limit
+    assert found.by == max(0.0, past)
+    assert (found.by > 0) == (not found.holds) == (past > 0)
+
+
+@given(NUMBERS, st.floats(0, 1e3), st.floats(-1e3, 1e3), st.sampled_from(["higher", "lower"]))
+def test_a_drop_is_what_was_lost(baseline, allowed, change, better):
+    """Breached where the loss is more than allowed; not where it is that and a rounding error."""
+    loss = -change if better == "higher" else change
+    assume(abs(loss - allowed) > 1e-6)
+    found = verdict(baseline + change, better, max_drop=allowed, baseline=baseline)
+    assert found.holds == (loss < allowed)
+    assert (found.by > 0) == (not found.holds)
+    exactly = baseline - allowed if better == "higher" else baseline + allowed
+    assert verdict(exactly, better, max_drop=allowed, baseline=baseline).holds
+
+
+def test_all_gates_are_judged():
+    """Several metrics with several conditions each; JSON says whether each holds."""
+    gates = {"m": {"min": 0.5, "max": 0.6}, "e": {"max": 1}}
+    found = judge(gated(gates), {"m": metric(0.7), "e": metric(0.5, "lower"), "free": metric(0)})
+    assert [(v.metric, v.kind, v.holds) for v in found] == [("m", "min", True), ("m", "max", False), ("e", "max", True)]
+    assert found[1].to_json() == {
+        "metric": "m", "kind": "max", "value": 0.7, "limit": 0.6, "by": pytest.approx(0.1), "holds": False
+    }  # fmt: skip
+
+
+def test_a_gate_on_a_metric_that_is_not_there():
+    """The metrics that the result has are listed."""
+    with pytest.raises(PairError, match="gate on m: the result has no such metric; it has: top1, mae"):
+        judge(gated({"m": {"min": 1}}), {"top1": metric(1), "mae": metric(1)})
+    with pytest.raises(PairError, match="it has: none"):
+        judge(gated({"m": {"min": 1}}), {})
+
+
+def test_the_table_shows_what_is_breached():
+    """Metric, value, limit, by how much; gates that hold are not in it."""
+    table = breach_table([Verdict("top1", "min", 0.75, 0.9, 0.15), Verdict("mae", "max", 1, 2, 0)])
+    assert table.splitlines() == ["metric  value  gate  limit  by", "top1    0.75   min   0.9    0.15"]
+
+
+@pytest.fixture
+def baseline(tmp_path):
+    """Writes the summary of an older run; judges a value against it."""
+    file = tmp_path / "old" / "summary.csv"
+    file.parent.mkdir()
+
+    def judged(rows, value=0.8, dataset="clean"):
+        file.write_text(rows)
+        os.utime(file, ns=(judged.time, judged.time))
+        judged.time += 1
+        pair = gated({"top1": {"max_drop": 0.05, "baseline": "old/summary.csv"}}, tmp_path, dataset)
+        return judge(pair, {"top1": metric(value)})[0]
+
+    judged.time = 1
+    return judged
+
+
+def test_a_baseline_is_a_summary(baseline):
+    """The row of this very pair and metric counts; a file that changes is read again."""
+    rows = HEADER + "letters,echo,clean,passed,mae,7,,,,,,,\nletters,echo,clean,passed,top1,0.9,,,,,,,\n"
+    rows += "letters,echo,other,error,,,,,,,,,\nletters,echo,noisy,passed,top1,0.1,,,,,,,\n"
+    assert baseline(rows).limit == pytest.approx(0.85)
+    assert baseline(rows).by == pytest.approx(0.05)
+    assert baseline(rows.replace("0.9", "0.84")).holds
+    assert baseline(rows, dataset="noisy").holds
+
+
+BASELINES = {
+    "no row": (HEADER, "old/summary.csv: no row for letters/echo/clean and metric top1; copy a summary.csv"),
+    "another table": ("a,b\n1,2\n", "old/summary.csv: not a copy of a summary.csv"),
+    "no number": (HEADER + "letters,echo,clean,passed,top1,good,,,,,,,\n", "not a copy of a summary.csv: could not"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), BASELINES.values(), ids=BASELINES)
+def test_a_baseline_that_says_nothing(baseline, rows, message):
+    """The file is named, and what to do."""
+    with pytest.raises(PairError) as caught:
+        baseline(rows)
+    assert message in str(caught.value)
+
+
+def test_a_baseline_that_is_not_there(tmp_path):
+    """The file is named with the gate that wants it."""
+    with pytest.raises(PairError, match=r"gate on top1: the baseline .*gone.csv cannot be read: No such file"):
+        judge(gated({"top1": {"max_drop": 0, "baseline": "gone.csv"}}, tmp_path), {"top1": metric(1)})
