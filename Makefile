@@ -30,7 +30,7 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	$(BIN)/tox -q

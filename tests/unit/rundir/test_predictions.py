@@ -84,7 +84,9 @@ def test_id_that_is_no_utf8_survives() -> None:
     assert parse_line(line.dumps(), COUNT) == line
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object()], ids=["nan", "infinity", "set", "object"])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), {1, 2}, object()], ids=["nan", "infinity", "set", "object"]
+)
 def test_value_that_json_lacks_is_refused(path: Path, disk: Disk, value: object) -> None:
     """Nothing of a batch is written when one of its values cannot be, and the sample is named."""
     progress = PredictionsFile(path).open(disk, COUNT)
