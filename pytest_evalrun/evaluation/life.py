@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets import create_reader
-from pytest_evalrun.errors import ConfigError, EvalrunError, PairError
+from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
@@ -94,11 +94,13 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
     with _locked(paths, shared):
         try:
             return Life(pair, context, paths).run()
-        except (EvalrunError, OSError) as error:
+        except (PairError, ConfigError) as error:
             _leave_error(pair, context, paths, str(error))
-            if isinstance(error, PairError | ConfigError):
-                raise
-            raise PairError(f"{type(error).__name__}: {error}") from error
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            _leave_error(pair, context, paths, reason)
+            raise PairError(reason) from error
 
 
 class Life:
@@ -123,28 +125,32 @@ class Life:
             plan = replace(plan, action="score", reason="scored again: its result is damaged")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
-        self._make_room(plan)
+        self._make_room(plan, count)
         progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
         try:
             return self._evaluate(plan, progress, count)
         finally:
             progress.close()
 
-    def _make_room(self, plan: Plan) -> None:
+    def _make_room(self, plan: Plan, count: int) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
-        if self.context.launch.mode == "eval":
+        if plan.action != "run":
             return
-        if plan.action == "run" and plan.reason != NEW:
+        if self.context.launch.mode == "eval":
+            raise _unpredicted(0, count, plan)  # what lies there stays untouched
+        if plan.reason != NEW:
             set_aside(self.paths, ".stale")
-        if plan.action == "run":
-            write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
+        write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
     def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
         if progress.repaired:
             self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
         self.already = progress.done_count
         samples = self._samples(plan.reader, count)
-        if self.already < count or plan.action == "run":
+        if self.context.launch.mode == "eval":
+            if self.already + progress.failed_count < count:
+                raise _unpredicted(self.already, count, plan)
+        elif self.already < count:
             self._predict(plan, samples, progress, count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, count, plan)
@@ -225,11 +231,6 @@ class Life:
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> None:
-        if self.context.launch.mode == "eval":
-            raise PairError(
-                f"--eval-mode eval: {self.already} of {count} samples are predicted ({plan.reason}); "
-                "run without it, or with --eval-mode infer, first"
-            )
         adapter, self.seconds["load"] = self.context.models.get(self.pair, plan.prediction)
         started = time.perf_counter()
         Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
@@ -258,7 +259,7 @@ class Life:
 
     def _check_failures(self, failed: int, count: int, first: str) -> None:
         allowed = self.pair.settings.max_failed
-        most = allowed * count if 0 < allowed < 1 else allowed
+        most = round(allowed * count, 6) if 0 < allowed < 1 else allowed
         if failed > most:
             raise PairError(f"{failed} of {count} samples failed (max_failed is {allowed:g}); the first: {first}")
 
@@ -307,6 +308,13 @@ class Life:
         append_history(self.context.disk, self.context.workdir.history, entry)
 
 
+def _unpredicted(done: int, count: int, plan: Plan) -> PairError:
+    return PairError(
+        f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
+        "run without it, or with --eval-mode infer, first"
+    )
+
+
 @contextmanager
 def _locked(paths: PairPaths, shared: bool) -> Iterator[None]:
     """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
@@ -348,10 +356,7 @@ def _leave_error(pair: Pair, context: Context, paths: PairPaths, reason: str) ->
 
 def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
     """The predictions of an evaluated pair, one line a sample, in dataset order."""
-    paths = context.paths.pair(key_of(pair))
-    result = read_result(paths.result)
-    count = result.samples["predicted"] + result.samples["failed"] if result else 0
-    yield from PredictionsFile(paths.predictions).open(context.disk, count).ordered()
+    return PredictionsFile(context.paths.pair(key_of(pair)).predictions).lines()
 
 
 def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:

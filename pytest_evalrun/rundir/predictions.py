@@ -117,6 +117,38 @@ def _scan(path: Path, count: int) -> _Scan:
     return _Scan(tally, end, position, damaged)
 
 
+def _ordered(path: Path, tally: Tally) -> Iterator[Line]:
+    if not tally.seen_count:
+        return
+    with path.open("rb") as file:
+        for raw in file if tally.in_order else _jumping(file, tally.count):
+            line = parse_line(raw, tally.count)
+            assert line is not None, "the scan saw a sound line here"
+            yield line
+
+
+def _jumping(file: BinaryIO, count: int) -> Iterator[bytes]:
+    places = array("q", [-1]) * count
+    position = 0
+    for raw in file:
+        line = parse_line(raw, count)
+        if line is not None:
+            places[line.index] = position
+        position += len(raw)
+    for place in places:
+        if place >= 0:
+            file.seek(place)
+            yield file.readline()
+
+
+def _line_count(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
+
+
 class PredictionsFile:
     """The predictions of one pair, before anybody reads or writes them."""
 
@@ -126,6 +158,12 @@ class PredictionsFile:
     def peek(self, count: int) -> Tally:
         """How far the file came; changes nothing."""
         return _scan(self.path, count).tally
+
+    def lines(self) -> Iterator[Line]:
+        """The last line of each sample, in dataset order, however many there are; changes nothing."""
+        scan = _scan(self.path, _line_count(self.path))
+        scan.tally.in_order = scan.tally.in_order and scan.end == scan.size
+        return _ordered(self.path, scan.tally)
 
     def open(self, disk: Disk, count: int) -> Progress:
         """Carry on with the file: what a crash tore off its end is cut, what is damaged before is ignored."""
@@ -195,26 +233,7 @@ class Progress:
 
         Costs 8 bytes a sample where the file is not in order.
         """
-        if not self._tally.seen_count:
-            return
-        with self.path.open("rb") as file:
-            for raw in file if self.in_order else self._jumping(file):
-                line = parse_line(raw, self._tally.count)
-                assert line is not None, "the scan saw a sound line here"
-                yield line
-
-    def _jumping(self, file: BinaryIO) -> Iterator[bytes]:
-        places = array("q", [-1]) * self._tally.count
-        position = 0
-        for raw in file:
-            line = parse_line(raw, self._tally.count)
-            if line is not None:
-                places[line.index] = position
-            position += len(raw)
-        for place in places:
-            if place >= 0:
-                file.seek(place)
-                yield file.readline()
+        return _ordered(self.path, self._tally)
 
     def rewrite(self, disk: Disk, lines: Iterable[Line]) -> None:
         """Replace the file by these lines in one step; they may be made from ``ordered``."""

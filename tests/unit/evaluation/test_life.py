@@ -1,0 +1,494 @@
+"""The life of an item: what is reused, what is made again and why, and what is left behind whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.evaluation import environment, life
+from pytest_evalrun.evaluation.context import EvalrunWarning
+from pytest_evalrun.evaluation.life import evaluate, key_of, record_own, stored_predictions
+from pytest_evalrun.evaluation.logs import ItemLog
+from pytest_evalrun.rundir.results import read_result
+
+
+@pytest.fixture
+def paths(evaluator):
+    """The files of a pair in the run."""
+    return lambda pair: evaluator.context().paths.pair(key_of(pair))
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def everything(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and ".db" not in path.name}
+
+
+def test_a_pair_is_evaluated_once(shop, evaluator, paths):
+    """The first time it is predicted, scored and marked; the second time it is reused, and nothing is asked."""
+    shop.data(wrong={1})
+    pair = shop.pair()
+    first = evaluator(pair)
+    assert (first.reused, first.reason) == (False, "new")
+    assert first.metrics == {"exact_match": pytest.approx(5 / 6)}
+    assert first.result.samples == {"total": 6, "predicted": 6, "failed": 0, "reused": 0}
+    assert (first.result.status, first.breached) == ("passed", [])
+    assert shop.asked() == [f"s{i}" for i in range(6)]
+
+    before = everything(evaluator.run)
+    second = evaluator(pair)
+    assert second.reused
+    assert second.reason.startswith("reused: unchanged since 20")
+    assert second.metrics == first.metrics
+    assert second.result.samples["reused"] == 6
+    assert shop.notes() == []
+    assert everything(evaluator.run) == before
+    assert len(lines_of(evaluator.workdir / "history.jsonl")) == 1
+    assert paths(pair).marker.exists()
+
+
+def test_what_a_result_says(shop, evaluator, paths):
+    """The file holds the fields of the contract, gates and intervals among them."""
+    shop.data(wrong={0})
+    pair = shop.pair(gates={"exact_match": {"min": 0.9}})
+    evaluation = evaluator(pair)
+    content = json.loads(paths(pair).result.read_text(encoding="utf-8"))
+    assert [content[name] for name in ("suite", "task", "dataset", "status")] == ["letters", "echo", "clean", "failed"]
+    assert content["metrics"]["exact_match"].keys() == {"value", "n", "low", "high", "better"}
+    assert content["seconds"].keys() == {"load", "predict", "score", "total", "p50", "p95"}
+    assert [gate["holds"] for gate in content["gates"]] == [False]
+    assert content["fingerprint"].keys() == {"prediction", "score"}
+    assert content["environment"]["python"] == environment.current()["python"]
+    assert [verdict.metric for verdict in evaluation.breached] == ["exact_match"]
+
+
+def test_history_remembers_every_evaluation(shop, evaluator):
+    """A line for each that was completed, with what it came to; reuse adds none."""
+    shop.data()
+    for plus in (0, 0, 1):
+        evaluator(shop.pair(params={"plus": plus}))
+    entries = lines_of(evaluator.workdir / "history.jsonl")
+    assert [(entry["pair"], entry["metrics"]) for entry in entries] == [
+        ("letters/echo/clean", {"exact_match": 1.0}),
+        ("letters/echo/clean", {"exact_match": 0.0}),
+    ]
+    assert all(entry["time"].endswith("Z") for entry in entries)
+
+
+AGAIN = {
+    "model": (lambda shop: (shop.root / "weights.bin").write_bytes(b"WEIGHTS"), {}, "re-run: model changed", 6),
+    "inputs": (lambda shop: shop.data(count=4), {}, "re-run: dataset changed", 4),
+    "parameters": (lambda shop: None, {"params": {"plus": 1}}, "re-run: parameters changed (plus)", 6),
+    "references": (lambda shop: shop.data(wrong={2}), {}, "scored again: references changed", 0),
+    "metrics": (lambda shop: None, {"metrics": ["./m.py:wrong"]}, "metrics changed (exact_match, wrong)", 0),
+    "batch size": (lambda shop: None, {"max_batch_size": 5}, "reused", 0),
+    "gates": (lambda shop: None, {"gates": {"exact_match": {"min": 1}}}, "reused", 0),
+}
+
+
+@pytest.mark.parametrize(("change", "changed", "reason", "asked"), AGAIN.values(), ids=AGAIN)
+def test_what_changed_is_made_again(shop, evaluator, change, changed, reason, asked):
+    """No more than that, and the reason is told; the time after it is reused again."""
+    shop.data()
+    evaluator(shop.pair())
+    shop.notes()
+    change(shop)
+    again = evaluator(shop.pair(**changed))
+    assert reason in again.reason
+    assert len(shop.asked()) == asked
+    assert again.reused == (reason == "reused")
+    assert evaluator(shop.pair(**changed)).reused
+
+
+def test_new_references_come_into_the_lines(shop, evaluator, paths):
+    """Predictions show today's references, though they were not made again."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    shop.data(wrong={2})
+    evaluator(pair)
+    assert [line["reference"] for line in lines_of(paths(pair).predictions)] == [0, 1, -1, 3, 4, 5]
+    assert evaluator(pair).metrics == {"exact_match": pytest.approx(5 / 6)}
+
+
+def test_predictions_of_another_model_go_aside(shop, evaluator, paths):
+    """They become .stale; nothing of them is taken for new, and the old result stays until the new one is there."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    old = paths(pair).predictions.read_bytes()
+    with pytest.raises(PairError, match="3 whole batches"):
+        evaluator(shop.pair(params={"bad": [f"s{i}" for i in range(6)]}, max_batch_size=1))
+    assert paths(pair).predictions.with_suffix(".jsonl.stale").read_bytes() == old
+    assert not paths(pair).marker.exists()
+    assert read_result(paths(pair).result).status == "passed"
+
+
+def test_gates_of_today_judge_a_result_of_yesterday(shop, evaluator, paths):
+    """A gate that changed needs no new evaluation, and the file says what holds today."""
+    shop.data(wrong={0})
+    for limit, status in ((0.5, "passed"), (0.95, "failed"), (0.95, "failed"), (0.5, "passed")):
+        pair = shop.pair(gates={"exact_match": {"min": limit}})
+        evaluation = evaluator(pair)
+        assert evaluation.result.status == read_result(paths(pair).result).status == status
+    assert evaluation.reused
+    assert shop.notes().count("loaded") == 1
+
+
+DAMAGES = {
+    "marker": ("marker", b"{", "scored: all 6 samples were predicted before", 0, "is damaged"),
+    "no marker": ("marker", None, "scored: all 6 samples were predicted before", 0, None),
+    "result": ("result", b"{}", "scored again:", 0, None),
+    "no result": ("result", None, "scored again:", 0, None),
+    "scores": ("scores", b"", "scored again:", 0, None),
+    "no predictions": ("predictions", None, "scored again:", 6, None),
+    "no fingerprint": ("fingerprint", None, "reused", 0, None),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "reason", "asked", "warning"), DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_is_made_again(shop, evaluator, paths, name, content, reason, asked, warning):
+    """From the predictions, as far as they are there; the result is that of an undisturbed run."""
+    shop.data(wrong={1})
+    pair = shop.pair()
+    undisturbed = evaluator(pair)
+    shop.notes()
+    path = getattr(paths(pair), name)
+    path.unlink() if content is None else path.write_bytes(content)
+    if warning:
+        with pytest.warns(EvalrunWarning, match=warning):
+            again = evaluator(pair)
+    else:
+        again = evaluator(pair)
+    assert again.reason.startswith(reason)
+    assert again.result.metrics == undisturbed.result.metrics
+    assert len(shop.asked()) == asked
+    assert evaluator(pair).reused
+
+
+def test_predictions_without_fingerprint_are_not_trusted(shop, evaluator, paths):
+    """Nobody knows what they were made from: neither marker nor fingerprint is there."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    shop.notes()
+    paths(pair).fingerprint.write_text("{")
+    paths(pair).marker.unlink()
+    assert evaluator(pair).reason == "re-run: its fingerprint is missing"
+    assert len(shop.asked()) == 6
+
+
+def test_a_damaged_line_is_asked_again(shop, evaluator, paths):
+    """A torn end is told; its samples only are asked, and the file is complete and in order afterwards."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    shop.notes()
+    paths(pair).marker.unlink()
+    lines = paths(pair).predictions.read_bytes().splitlines(keepends=True)
+    paths(pair).predictions.write_bytes(b"".join([lines[0], b"torn\n", *lines[2:5], lines[5][:20]]))
+    with pytest.warns(EvalrunWarning, match="a torn end .* was cut off; 1 damaged line is ignored"):
+        again = evaluator(pair)
+    assert again.reason == "resumed at 4 of 6 samples"
+    assert shop.asked() == ["s1", "s5"]
+    assert [line["index"] for line in lines_of(paths(pair).predictions)] == list(range(6))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(done=st.sets(st.integers(0, 5)), size=st.integers(1, 7))
+def test_a_killed_pair_is_resumed(shop, evaluator, paths, done, size):
+    """Whatever was predicted before the end is not asked again, and the result is that of an undisturbed run."""
+    shop.data(wrong={1})
+    pair = shop.pair(max_batch_size=size)
+    undisturbed = evaluator(pair).result.metrics
+    shop.notes()
+    files = paths(pair)
+    files.marker.unlink()
+    kept = [line for line in lines_of(files.predictions) if line["index"] in done]
+    files.predictions.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    again = evaluator(pair)
+    assert again.result.metrics == undisturbed
+    assert shop.asked() == [f"s{i}" for i in range(6) if i not in done]
+    assert again.result.samples["reused"] == len(done)
+
+
+FAILURES = {
+    "none allowed": (0, 1, False),
+    "a count": (1, 1, True),
+    "more than the count": (1, 2, False),
+    "a share": (0.34, 2, True),
+    "exactly the share": (1 / 3, 2, True),
+    "more than the share": (0.3, 2, False),
+}
+
+
+@pytest.mark.parametrize(("allowed", "bad", "holds"), FAILURES.values(), ids=FAILURES)
+def test_failed_samples_are_an_error_unless_allowed(shop, evaluator, paths, allowed, bad, holds):
+    """`max_failed` is a count, or a share below 1; the message names the first that failed."""
+    shop.data()
+    pair = shop.pair(params={"bad": ["s2", "s3"][:bad]}, max_failed=allowed)
+    if holds:
+        evaluation = evaluator(pair)
+        assert evaluation.result.samples == {"total": 6, "predicted": 6 - bad, "failed": bad, "reused": 0}
+        assert evaluation.result.metrics["exact_match"]["n"] == 6 - bad
+        assert evaluator(pair).reused
+    else:
+        with pytest.raises(PairError, match=f"{bad} of 6 samples failed .*the first: s2: ValueError: no such sample"):
+            evaluator(pair)
+        assert not paths(pair).marker.exists()
+        assert read_result(paths(pair).result).status == "error"
+
+
+def test_a_share_is_not_cut_by_rounding():
+    """29 of 100 are 29 %, though 0.29 x 100 is less than 29 in floating point."""
+    from types import SimpleNamespace
+
+    pair = SimpleNamespace(settings=SimpleNamespace(max_failed=0.29))
+    check = life.Life._check_failures
+    check(SimpleNamespace(pair=pair), 29, 100, "")
+    with pytest.raises(PairError, match="30 of 100"):
+        check(SimpleNamespace(pair=pair), 30, 100, "")
+
+
+def test_failed_samples_alone_are_asked_again(shop, evaluator):
+    """What was predicted stays; a model whose trouble has passed completes the pair."""
+    shop.data()
+    flaky = shop.root / "model.py"
+    flaky.write_text(flaky.read_text().replace("if any(", "if (HERE / 'trouble').exists() and any("))
+    (shop.root / "trouble").touch()
+    pair = shop.pair(params={"bad": ["s3"]})
+    with pytest.raises(PairError, match="1 of 6 samples failed"):
+        evaluator(pair)
+    shop.notes()
+    (shop.root / "trouble").unlink()
+    again = evaluator(pair)
+    assert again.reason == "resumed at 5 of 6 samples"
+    assert shop.asked() == ["s3"]
+    assert again.metrics == {"exact_match": 1.0}
+
+
+def test_infer_stops_before_scoring(shop, evaluator, paths):
+    """Predictions, no result and no marker; `eval` then scores them without asking the model."""
+    shop.data()
+    pair = shop.pair()
+    inferred = evaluator(pair, mode="infer")
+    assert (inferred.result, inferred.metrics, inferred.predicted) == (None, {}, 6)
+    assert not paths(pair).marker.exists()
+    assert not paths(pair).result.exists()
+    shop.notes()
+    scored = evaluator(pair, mode="eval")
+    assert scored.metrics == {"exact_match": 1.0}
+    assert shop.notes() == []
+    assert evaluator(pair, mode="infer").reused
+
+
+def test_infer_tells_failed_samples(shop, evaluator):
+    """They are an error there as well."""
+    shop.data()
+    with pytest.raises(PairError, match="1 of 6 samples failed"):
+        evaluator(shop.pair(params={"bad": ["s2"]}), mode="infer")
+
+
+def test_eval_needs_predictions(shop, evaluator):
+    """Without them the pair is an error that says what to do; no model is loaded."""
+    shop.data()
+    with pytest.raises(PairError, match=r"--eval-mode eval: 0 of 6 samples are predicted \(new\); run without it"):
+        evaluator(shop.pair(), mode="eval")
+    assert shop.notes() == []
+
+
+def test_eval_scores_what_failed_within_bounds(shop, evaluator):
+    """Samples that were asked and failed, as many as allowed, need no model either."""
+    shop.data()
+    pair = shop.pair(params={"bad": ["s2"]}, max_failed=1)
+    evaluator(pair, mode="infer")
+    shop.notes()
+    assert evaluator(pair, mode="eval").result.samples["failed"] == 1
+    assert shop.notes() == []
+
+
+def test_eval_spoils_nothing(shop, evaluator):
+    """Where the predictions are of other data they stay what they are: the data may come back."""
+    data = shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    shop.notes()
+    original = data.read_bytes()
+    shop.data(count=2)
+    with pytest.raises(PairError, match=r"--eval-mode eval: .*dataset changed"):
+        evaluator(pair, mode="eval")
+    data.write_bytes(original)
+    assert evaluator(pair).reused
+    assert shop.notes() == []
+
+
+def test_fresh_makes_again_once_a_launch(shop, evaluator, paths):
+    """Predictions and result become .old; whoever asks for the pair later in this launch reuses the new ones."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair, run_id="one")
+    old = paths(pair).result.read_bytes()
+    shop.notes()
+    assert evaluator(pair, run_id="two", fresh=True).reason == "new"
+    assert len(shop.asked()) == 6
+    assert paths(pair).result.with_suffix(".json.old").read_bytes() == old
+    assert evaluator(pair, run_id="two", fresh=True).reused
+    assert evaluator(pair, run_id="three").reused
+
+
+def test_the_first_samples_are_no_full_result(shop, evaluator, paths):
+    """A limit has files of its own, and takes no part in the pair's result."""
+    shop.data()
+    limited, full = shop.pair(limit=2), shop.pair()
+    assert evaluator(limited).result.samples == {"total": 6, "predicted": 2, "failed": 0, "reused": 0}
+    assert paths(limited).result.name == "clean.limit-2.json"
+    assert evaluator(full).reason == "new"
+    assert evaluator(limited).reused
+    assert evaluator(shop.pair(limit=99)).result.samples["predicted"] == 6
+
+
+def test_an_unclean_end_is_looked_behind(shop, evaluator, paths):
+    """Size and time would deceive: after it, contents decide, once."""
+    shop.data(wrong={1})
+    pair = shop.pair()
+    evaluator(pair)
+    path = paths(pair).scores
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(content.replace(b"1.0", b"9.0", 1))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert evaluator(pair).reused
+    again = evaluator(pair, distrust="2999-01-01T00:00:00Z")
+    assert "scores.jsonl changed after it was marked" in again.reason
+    assert path.read_bytes() == content
+
+
+def test_another_library_is_told_and_reused(shop, evaluator, monkeypatch):
+    """A change of the environment is a warning, never new work by itself."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    monkeypatch.setattr(environment, "current", lambda: {"libraries": {"numpy": "99.0"}})
+    with pytest.warns(EvalrunWarning, match=r"letters/echo/clean: reused, though .*numpy .* became 99.0"):
+        assert evaluator(pair).reused
+
+
+ERRORS = {
+    "no dataset": ({}, "none", PairError, "the dataset cannot be read"),
+    "no adapter": ({"adapter": None}, "clean", PairError, "no adapter"),
+    "adapter not there": ({"adapter": "./model.py:Modell"}, "clean", ConfigError, "has no 'Modell'"),
+    "metric fails": ({"metrics": ["./m.py:broken"]}, "clean", PairError, "metric broken failed: KeyError"),
+    "gate on nothing": ({"gates": {"top1": {"min": 1}}}, "clean", PairError, "the result has no such metric"),
+    "reader fails": ({"format": "./r.py:Failing"}, "clean", PairError, "KeyError: 'no such split'"),
+}
+
+
+@pytest.mark.parametrize(("settings", "dataset", "kind", "message"), ERRORS.values(), ids=ERRORS)
+def test_errors_are_results_too(shop, evaluator, paths, settings, dataset, kind, message):
+    """A pair that cannot be evaluated has a result with the reason, so that summaries show it; it is no full one."""
+    shop.data()
+    failing = "class Failing:\n    def __init__(self, path): pass\n    def __iter__(self): return iter(())\n"
+    failing += "    def identity(self, hashes): raise KeyError('no such split')\n"
+    (shop.root / "r.py").write_text(failing)
+    pair = shop.pair(dataset, **settings)
+    with pytest.raises(kind, match=message):
+        evaluator(pair)
+    result = read_result(paths(pair).result)
+    assert result.status == "error"
+    assert message in result.environment["error"]
+    assert not paths(pair).marker.exists()
+
+
+def test_an_error_leaves_an_old_result_alone(shop, evaluator, paths):
+    """It stays the pair's result until a new one is complete."""
+    shop.data()
+    evaluator(shop.pair())
+    before = paths(shop.pair()).result.read_bytes()
+    with pytest.raises(PairError):
+        evaluator(shop.pair(metrics=["./m.py:broken"]))
+    assert paths(shop.pair()).result.read_bytes() == before
+
+
+def test_a_full_disk_is_the_pairs_error(shop, evaluator, monkeypatch):
+    """Also where not even the error can be kept."""
+    shop.data()
+    context = evaluator.context()
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(context.disk, "write", full)
+    with pytest.raises(PairError, match=r"OSError: .*No space left"):
+        evaluate(shop.pair(), context)
+
+
+def test_two_that_ask_for_one_pair(shop, evaluator):
+    """Where user functions share a pair, the second waits and finds the first one's result."""
+    shop.data(count=40)
+    pair = shop.pair(max_batch_size=1)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(evaluator(pair, shared=True))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(evaluation.reused for evaluation in found) == [False, True, True]
+    assert len(shop.asked()) == 40
+
+
+def test_logs_of_predicting_and_scoring(shop, evaluator, paths):
+    """Why it runs stands in the log; scoring has a log of its own."""
+    shop.data()
+    pair = shop.pair()
+    context = evaluator.context()
+    context.log = ItemLog(None)
+    context.log.open(paths(pair).infer_log)
+    evaluate(pair, context)
+    context.log.close()
+    assert "letters/echo/clean: new" in paths(pair).infer_log.read_text()
+    assert paths(pair).eval_log.exists()
+
+
+def test_predictions_can_be_read(shop, evaluator):
+    """One line a sample, in dataset order."""
+    shop.data()
+    pair = shop.pair()
+    context = evaluator.context()
+    evaluate(pair, context)
+    assert [(line.index, line.prediction) for line in stored_predictions(pair, context)] == [(i, i) for i in range(6)]
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["first time", "after a shorter dataset"])
+def test_reading_predictions_changes_nothing(shop, evaluator, before):
+    """After `infer` there is no result yet, or one of other data: the file is not measured by it."""
+    pair = shop.pair()
+    if before:
+        shop.data(count=before)
+        evaluator(pair)
+    shop.data()
+    context = evaluator.context(mode="infer")
+    evaluate(pair, context)
+    assert [line.index for line in stored_predictions(pair, context)] == list(range(6))
+    assert [line.index for line in stored_predictions(pair, context)] == list(range(6))
+
+
+def test_no_predictions_are_none_to_read(shop, context):
+    """A pair that was never evaluated."""
+    assert list(stored_predictions(shop.pair(), context)) == []
+
+
+def test_what_a_test_records(shop, evaluator, paths):
+    """Its values lie beside the pair's result under the test's own name; what is no JSON becomes text."""
+    pair = shop.pair()
+    record_own(pair, evaluator.context(), "test_no/vowels", {"share": 0.5, "path": shop.root})
+    content = json.loads(paths(pair).test_result("test_no_vowels").read_text(encoding="utf-8"))
+    assert content["values"] == {"share": 0.5, "path": str(shop.root)}
+    assert (content["task"], content["test"]) == ("echo", "test_no/vowels")
