@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import SUITE_FILE, Suites, suites_key
+from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.reports import outcome_of
+from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.worker import pair_of
@@ -102,9 +102,13 @@ class Controller:
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         pair = self.pairs.get(nodeid)
-        if pair is not None and pair.skip is None and self.live is not None:
+        if pair is None or self.live is None:
+            return
+        self.terminal.starts(nodeid)
+        if pair.skip is None:
             self.live.started(pair)
 
     @pytest.hookimpl(tryfirst=True)
@@ -123,15 +127,15 @@ class Controller:
         told = getattr(report, "evalrun", {})
         outcome = outcome_of(report)
         self.terminal.item(pair, report, outcome, told)
-        if outcome == "skipped":
-            self.skipped += 1
+        self.skipped += outcome == "skipped"
+        self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
+        if pair.skip is not None:
             return
-        self.scored += bool(told.get("scored")) or outcome != "passed"
         self.live.finished(
             pair,
             outcome,
             worker=getattr(report, "worker_id", told.get("worker", "main")),
-            complete=bool(told.get("scored")) and told.get("limit") is None,
+            status=stands(outcome, told),
             note=_note(report, told),
         )
 
@@ -143,7 +147,8 @@ class Controller:
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
         """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
-        report.when = "setup"
+        if report.nodeid in self.pairs:
+            report.when = "setup"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -209,7 +214,7 @@ def _pairs_by_id(ids: Sequence[str], suites: Suites, config: pytest.Config) -> d
         file, _, name = nodeid.partition("::")
         if file not in tables:
             tables[file] = _table(config.rootpath / file, suites)
-        pair = tables[file].get(name.partition("[")[2].removesuffix("]"))
+        pair = _named(name.partition("[")[2].removesuffix("]"), tables[file])
         if pair is not None:
             found[nodeid] = pair
     return found
@@ -217,12 +222,15 @@ def _pairs_by_id(ids: Sequence[str], suites: Suites, config: pytest.Config) -> d
 
 def _table(path: Any, suites: Suites) -> dict[str, Pair]:
     suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
-    return {_escaped(pair.id): pair for pair in suite.pairs} if suite else {}
+    return {escaped(pair.id): pair for pair in suite.pairs} if suite else {}
 
 
-def _escaped(text: str) -> str:
-    """An id as pytest writes it: what is not ASCII, or not printable, is escaped."""
-    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+def _named(text: str, table: dict[str, Pair]) -> Pair | None:
+    """The pair of an id that may name other parameters too, all joined by ``-``: the longest part that is one."""
+    words = text.split("-")
+    sizes = range(len(words), 0, -1)
+    parts = ("-".join(words[start : start + size]) for size in sizes for start in range(len(words) - size + 1))
+    return next((table[part] for part in parts if part in table), None)
 
 
 def _note(report: Any, told: dict[str, Any]) -> str:

@@ -40,9 +40,15 @@ class Terminal:
         if outcome == "failed" and report.when != "call":
             outcome = "error"
         if self.config.option.verbose == 0:
-            return outcome, "", ""
+            return outcome, "", (WORDS[outcome], {MARKUP[outcome]: True})
         word = " ".join([WORDS[outcome], *_details(told)])
         return outcome, WORDS[outcome][0], (word, {MARKUP[outcome]: True})
+
+    def starts(self, nodeid: str) -> None:
+        """pytest would begin every line with the suite's file, as if letters followed."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.config.option.verbose == 0:
+            reporter.currentfspath = self.config.rootpath / nodeid.partition("::")[0]
 
     def item(self, pair: Pair, report: Any, outcome: str, told: dict[str, Any]) -> None:
         """One line for a pair that ended, at normal verbosity."""
@@ -73,10 +79,10 @@ class Terminal:
 
 
 def _fresh_line(reporter: Any) -> None:
-    """pytest forgets that letters of ordinary tests stand in the line when they came from an xdist worker."""
-    reporter.ensure_newline()
+    """End the line in which letters of ordinary tests or a file name stand; pytest's own count of it is not kept."""
     if reporter._tw.width_of_current_line:  # noqa: SLF001 - pytest offers no other
         reporter.write_line("")
+    reporter.currentfspath = None
 
 
 def _details(told: dict[str, Any]) -> list[str]:

@@ -137,16 +137,21 @@ class Worker:
         pair = pair_of(item)
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
-            report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=_of_suite(item))
+            evaluates = "evaluation" in getattr(item, "fixturenames", ())
+            of_suite = isinstance(item.parent, SuiteModule)
+            report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=of_suite, evaluates=evaluates)
             if self._context is not None and not report.skipped:
                 self._record(report, pair)
         return report
 
     def _record(self, report: Any, pair: Pair) -> None:
-        """The event that ends the item; it is written here, where the worker is known."""
+        """The event that ends the item; it is written here, where the worker is known.
+
+        Trouble is explained by the end of the log; a breached gate explains itself.
+        """
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
-        if report.failed:
+        if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)
 
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
@@ -168,10 +173,6 @@ class Worker:
             self._member.close()
         if self._redirect is not None:
             self._redirect.close()
-
-
-def _of_suite(item: pytest.Item) -> bool:
-    return isinstance(item.parent, SuiteModule)
 
 
 def _debugging(config: pytest.Config) -> bool:
