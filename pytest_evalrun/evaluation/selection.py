@@ -11,7 +11,7 @@ from pytest_evalrun.evaluation.life import NEW, Life, key_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
-from pytest_evalrun.rundir.tasklist import Status, parse
+from pytest_evalrun.rundir.tasklist import Status, read_task_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
         again = ("run", "score")
         return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
     paths = _existing(workdir, wanted)
-    states = _states(paths) if paths else {}
+    states = read_task_list(paths.task_list) or {} if paths else {}
     found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in pairs}
     if only == "failed":
         return {name for name, state in found.items() if state == Status.FAILED}
@@ -70,13 +70,6 @@ def _existing(workdir: Path, wanted: str) -> RunPaths | None:
     if paths is not None:
         check_format(paths)
     return paths
-
-
-def _states(paths: RunPaths) -> dict[tuple[str, str], Status]:
-    try:
-        return parse(paths.task_list.read_text(encoding="utf-8")) or {}
-    except OSError:
-        return {}
 
 
 def _without_run(pair: Pair) -> Verdict:
@@ -91,8 +84,10 @@ def _verdict(pair: Pair, context: Context) -> Verdict:
         return Verdict(pair, "run", NEW)
     try:
         plan = Life(pair, context, paths).plan()
-    except (EvalrunError, OSError) as error:
+    except EvalrunError as error:
         return Verdict(pair, "error", str(error))
+    except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
+        return Verdict(pair, "error", f"{type(error).__name__}: {error}")
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     return Verdict(pair, plan.action, plan.reason, size)
 
