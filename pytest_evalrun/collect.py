@@ -192,6 +192,11 @@ def _import_plainly(config: pytest.Config) -> None:
     marked.discard("pytest_evalrun")
 
 
+def escaped(text: str) -> str:
+    """An id as pytest writes it: what is not ASCII, or not printable, is escaped."""
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 def _published_name(file: str) -> str:
     import hashlib
 

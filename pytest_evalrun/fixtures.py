@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, params
+from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, escaped, params
 from pytest_evalrun.worker import Worker, pair_of
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Items:
     def evaluation(self, request: pytest.FixtureRequest, pair: Pair) -> EvaluationResult:
         """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
         evaluation = self.worker.evaluate(request.node, pair)
-        name = getattr(request.node, "originalname", None) or request.node.name
-        return EvaluationResult(evaluation, self.worker, name)
+        return EvaluationResult(evaluation, self.worker, _own_name(request.node, pair))
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every function that asks for a pair gets those of the nearest suite above it."""
@@ -140,6 +139,13 @@ class Items:
             return json.dumps(sorted(select(only, pairs, self.suites.options.workdir, self.suites.options.run)))
 
         return set(json.loads(self.suites.launch.once("selection.json", choose)))
+
+
+def _own_name(item: Any, pair: Pair) -> str:
+    """The function's name, and its other parameters where it has any: each variant keeps its own values."""
+    before, _, after = f"-{item.callspec.id}-".partition(f"-{escaped(pair.id)}-")
+    others = f"{before}-{after}".strip("-")
+    return f"{item.originalname}[{others}]" if others else str(item.originalname)
 
 
 def register(config: pytest.Config, suites: Suites) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.rundir.tasklist import Status
+
 if TYPE_CHECKING:
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.suite.pairs import Pair
@@ -19,13 +21,32 @@ def outcome_of(report: Any) -> str:
     return "failed" if report.when == "call" else "error"
 
 
-def tell(pair: Pair, evaluation: Evaluation | None, *, worker: str, suite_item: bool) -> dict[str, Any]:
-    """The ``evalrun`` attribute of a report; ``suite_item`` is False for a user's own test function."""
+def stands(outcome: str, told: dict[str, Any]) -> Status | None:
+    """How the pair stands after an item; None where the item says nothing about that.
+
+    A user's own function may fail for reasons of its own: of it, only the evaluation that it asked for counts.
+    """
+    if outcome == "skipped" or not told.get("evaluates", True) or told.get("limit") is not None:
+        return None
+    of_its_own = "scored" in told and not told["suite_item"]
+    if told["breached"] if of_its_own else outcome != "passed":
+        return Status.FAILED
+    return Status.COMPLETED if told.get("scored") else Status.PENDING
+
+
+def tell(
+    pair: Pair, evaluation: Evaluation | None, *, worker: str, suite_item: bool, evaluates: bool
+) -> dict[str, Any]:
+    """The ``evalrun`` attribute of a report.
+
+    ``suite_item`` is False for a user's own test function, ``evaluates`` where that takes the pair alone.
+    """
     told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": suite_item}
+    told |= {"evaluates": evaluates, "limit": pair.settings.limit}
     if evaluation is None:
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}
-    told |= {"limit": pair.settings.limit, "predicted": evaluation.predicted}
+    told |= {"breached": bool(evaluation.breached), "predicted": evaluation.predicted}
     if evaluation.result is not None:
         brief = {name: [m["value"], m["low"], m["high"]] for name, m in evaluation.result.metrics.items()}
         # Through JSON: a subclass of float that a user's metric answered would not travel.

@@ -52,6 +52,7 @@ class LiveRun:
         self.events = EventMerger(self.paths.events, self.paths.root / "events")
         self.lock = TaskListLock(workdir.root)
         self.tasks = self._task_list(suites, say)
+        self._before: dict[str, Status] = {}
         self._dirty = threading.Event()
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
@@ -88,19 +89,23 @@ class LiveRun:
             add_manifest(self.paths, {}, directories)
 
     def started(self, pair: Pair) -> None:
+        status = self.tasks.get(_task_dir(pair), pair.dataset.name)
+        if status is not Status.RUNNING:
+            self._before[pair.full_id] = status
         self._set(pair, Status.RUNNING)
         self.log.write("TASK", f"start: {pair.full_id}")
 
-    def finished(self, pair: Pair, outcome: str, *, worker: str, complete: bool, note: str) -> None:
-        """``complete``: marked and gates hold; ``outcome``: passed, failed or error."""
+    def finished(self, pair: Pair, outcome: str, *, worker: str, status: Status | None, note: str) -> None:
+        """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
         self.events.pull(worker)
+        if status is not None:
+            self._before[pair.full_id] = status
+        self._set(pair, self._before.get(pair.full_id, Status.PENDING))
         note = blank(note, self.secrets)
-        if outcome == "passed":
-            self._set(pair, Status.COMPLETED if complete else Status.PENDING)
-            self.log.write("INFO", f"✓ {outcome}: {pair.full_id}: {note}")
-        else:
-            self._set(pair, Status.FAILED)
+        if outcome in ("failed", "error"):
             self.log.write("ERROR", f"✗ {outcome}: {pair.full_id}: {note}")
+        else:
+            self.log.write("INFO", f"✓ {outcome}: {pair.full_id}: {note}")
 
     def _set(self, pair: Pair, status: Status) -> None:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)
