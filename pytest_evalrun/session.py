@@ -85,7 +85,7 @@ class Controller:
         from pytest_evalrun.rundir.live import LiveRun
 
         options = self.suites.options
-        suites = list(self.suites.found.values())
+        suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
             live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line)
             live.claim(output_directories(live.paths, suites))

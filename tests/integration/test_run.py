@@ -283,3 +283,17 @@ def test_junit_and_the_terminal_agree(project):
     text = (project.root / "junit.xml").read_text()
     assert 'tests="2"' in text
     assert '<property name="exact_match" value="1.0"' in text
+
+
+def test_an_upgraded_library_is_a_warning_and_no_new_work(project, tmp_path):
+    """Versions are recorded, and are no part of the fingerprint."""
+    project.make()
+    project.run("evals")
+    fake = tmp_path / "newer" / "numpy-99.0.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 99.0\n")
+    ran = project.run("evals", "-n", "2", PYTHONPATH=str(fake.parent), ASKED=str(tmp_path / "asked"))
+    assert ran.code == 0, ran
+    assert "became 99.0; --eval-fresh makes it again" in ran, ran
+    assert "reused: unchanged since" in ran
+    assert asked(tmp_path / "asked") == []
