@@ -53,7 +53,8 @@ def set_aside(paths: PairPaths, suffix: str, *, with_result: bool = False) -> No
 
 
 def _replace(path: Path, target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
+    """What lies aside from before makes room only for something: killed half way, this is done twice."""
+    if path.is_dir() and target.is_dir() and not target.is_symlink():
         import shutil
 
         shutil.rmtree(target)
