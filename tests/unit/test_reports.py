@@ -1,0 +1,108 @@
+"""What reports carry: builtins only, and what they say of a pair."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_evalrun.evaluation.gates import Verdict
+from pytest_evalrun.evaluation.life import Evaluation
+from pytest_evalrun.reports import outcome_of, stands, tell
+from pytest_evalrun.rundir.results import Result
+from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+
+BREACH = Verdict("top1", "min", 0.5, 0.9, 0.4)
+
+
+class Odd(float):
+    """As a library's number may be."""
+
+
+def pair(**settings):
+    layers = (Layer("suite", "evalrun.yaml", settings),)
+    return Pair("letters", "/", Task("a", None, "/"), Dataset("one", "/one"), layers)
+
+
+def evaluated(verdicts=(), value=0.5):
+    metrics = {"top1": {"value": Odd(value), "n": 4, "low": 0.1, "high": 0.9, "better": "higher", "table": {"x": 1}}}
+    samples = {"total": 4, "predicted": 4, "failed": 0, "reused": 0}
+    result = Result("letters", "a", "one", "passed", metrics, samples, {"total": 1.5}, [], {}, {})
+    return Evaluation(pair(), result, False, "new", list(verdicts))
+
+
+def inferred():
+    return Evaluation(pair(), None, False, "new", predicted=4)
+
+
+@pytest.mark.parametrize(
+    ("report", "outcome"),
+    [
+        pytest.param({"passed": True, "when": "call"}, "passed", id="passed"),
+        pytest.param({"when": "call"}, "failed", id="quality"),
+        pytest.param({"when": "setup"}, "error", id="infrastructure"),
+        pytest.param({"when": "teardown"}, "error", id="at the end"),
+        pytest.param({"skipped": True, "when": "setup"}, "skipped", id="skipped"),
+    ],
+)
+def test_failed_always_means_quality(report, outcome):
+    """Trouble in a fixture is an error."""
+    report = {"passed": False, "skipped": False} | report
+    assert outcome_of(SimpleNamespace(**report)) == outcome
+
+
+def test_a_report_tells_the_essentials():
+    """Names, metrics with their intervals, samples and seconds; of tables and other large things nothing."""
+    assert tell(pair(limit=3), evaluated([BREACH]), worker="gw1", suite_item=True, evaluates=True) == {
+        "pair": "letters/a/one",
+        "worker": "gw1",
+        "suite_item": True,
+        "evaluates": True,
+        "limit": 3,
+        "reused": False,
+        "reason": "new",
+        "scored": True,
+        "breached": True,
+        "predicted": 0,
+        "metrics": {"top1": [0.5, 0.1, 0.9]},
+        "samples": {"total": 4, "predicted": 4, "failed": 0, "reused": 0},
+        "seconds": 1.5,
+    }
+
+
+def test_only_builtins_travel():
+    """A subclass of float would end the session of a distributed run."""
+    told = tell(pair(), evaluated(), worker="main", suite_item=True, evaluates=True)
+    assert type(told["metrics"]["top1"][0]) is float
+
+
+def test_without_an_evaluation_there_is_little_to_tell():
+    """An error before it, or inference alone."""
+    told = tell(pair(), None, worker="main", suite_item=True, evaluates=True)
+    assert "scored" not in told
+    told = tell(pair(), inferred(), worker="main", suite_item=True, evaluates=True)
+    assert (told["scored"], told["predicted"], "metrics" in told) == (False, 4, False)
+
+
+STANDS = {
+    "passed": ("passed", evaluated(), {}, Status.COMPLETED),
+    "a gate is breached": ("failed", evaluated([BREACH]), {}, Status.FAILED),
+    "error": ("error", None, {}, Status.FAILED),
+    "inferred": ("passed", inferred(), {}, Status.PENDING),
+    "skipped": ("skipped", None, {}, None),
+    "limited": ("passed", evaluated(), {"pair": pair(limit=3)}, None),
+    "a user's function passes": ("passed", evaluated(), {"suite_item": False}, Status.COMPLETED),
+    "a user's own assert": ("failed", evaluated(), {"suite_item": False}, Status.COMPLETED),
+    "a user's function on a breach": ("passed", evaluated([BREACH]), {"suite_item": False}, Status.FAILED),
+    "an error before a user's function": ("error", None, {"suite_item": False}, Status.FAILED),
+    "a function of the pair alone": ("failed", None, {"suite_item": False, "evaluates": False}, None),
+}
+
+
+@pytest.mark.parametrize(("outcome", "evaluation", "how", "status"), STANDS.values(), ids=STANDS)
+def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
+    """As its evaluation says; what a user's function finds besides is that function's own affair."""
+    how = {"pair": pair(), "suite_item": True, "evaluates": True} | how
+    told = tell(how.pop("pair"), evaluation, worker="main", **how)
+    assert stands(outcome, told) == status
