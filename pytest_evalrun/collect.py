@@ -193,8 +193,9 @@ def _import_plainly(config: pytest.Config) -> None:
 
 
 def escaped(text: str) -> str:
-    """An id as pytest writes it: what is not ASCII, or not printable, is escaped."""
-    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    return text if plain else text.encode("unicode_escape").decode("ascii")
 
 
 def _published_name(file: str) -> str:

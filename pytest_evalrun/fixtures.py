@@ -143,7 +143,8 @@ class Items:
 
 def _own_name(item: Any, pair: Pair) -> str:
     """The function's name, and its other parameters where it has any: each variant keeps its own values."""
-    before, _, after = f"-{item.callspec.id}-".partition(f"-{escaped(pair.id)}-")
+    own = pair.id if pair.id in item.callspec.id else escaped(pair.id)
+    before, _, after = f"-{item.callspec.id}-".partition(f"-{own}-")
     others = f"{before}-{after}".strip("-")
     return f"{item.originalname}[{others}]" if others else str(item.originalname)
 

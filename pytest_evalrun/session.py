@@ -222,7 +222,8 @@ def _pairs_by_id(ids: Sequence[str], suites: Suites, config: pytest.Config) -> d
 
 def _table(path: Any, suites: Suites) -> dict[str, Pair]:
     suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
-    return {escaped(pair.id): pair for pair in suite.pairs} if suite else {}
+    # Under both names, because pytest can be told not to escape ids.
+    return {name: pair for pair in suite.pairs for name in (pair.id, escaped(pair.id))} if suite else {}
 
 
 def _named(text: str, table: dict[str, Pair]) -> Pair | None:

@@ -153,6 +153,7 @@ class Worker:
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)
+        report.sections = [(title, blank(text, self.secrets)) for title, text in report.sections]
 
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
         path = self.context.paths.pair(key_of(pair)).infer_log
