@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # The task list is right within half a second; written more often it would cost what grows with the pairs.
 TICK_SECONDS = 0.25
-# Of the time, at most this share goes into rewriting the list.
+LONGEST_TICK_SECONDS = 0.5
+# Of the time, about this share goes into rewriting the list.
 MOST_SHARE = 0.02
 
 
@@ -125,16 +126,17 @@ class LiveRun:
     def _write_tasks(self) -> None:
         """A disk that is full must not end a session that still evaluates: the next tick tries again."""
         started = time.perf_counter()
+        failed = self.tasks.failed()  # before the list: it must never be behind what the other file says
         try:
             written = self.tasks.write(self.paths.task_list, self.lock)
         except ConfigError as error:
             self.log.write("ERROR", str(error))
             written = False
-        self.mirrors.failed(self.tasks.failed())
+        self.mirrors.failed(failed)
         self.mirrors.running(self._processes())
         if not written:
             self._dirty.set()
-        self._pause = max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE)
+        self._pause = min(LONGEST_TICK_SECONDS, max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE))
 
     def _processes(self) -> list[int]:
         return [entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry)]
