@@ -33,7 +33,7 @@ test: lint
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
-	$(BIN)/tox -q
+	$(BIN)/tox run-parallel -q
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -14,3 +14,9 @@ def project(tmp_path):
     from support import Project
 
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(autouse=True)
+def light_children(monkeypatch):
+    """The pytests that a test starts do without hypothesis: it takes two thirds of the start of each process."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
