@@ -33,14 +33,6 @@ class PairLog:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         os.write(self.fd, f"[{stamp}] {text}\n".encode(errors="backslashreplace"))
 
-    def tail(self, size: int) -> str:
-        """At most the last ``size`` bytes, from the start of a line."""
-        with self.path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - size))
-            text = file.read().decode(errors="replace")
-        return text if end <= size else text.partition("\n")[2]
-
     def close(self) -> None:
         os.close(self.fd)
 
@@ -65,9 +57,6 @@ class ItemLog:
     def line(self, text: str) -> None:
         if self._log:
             self._log.line(text)
-
-    def tail(self, size: int) -> str:
-        return self._log.tail(size) if self._log else ""
 
     def close(self) -> None:
         log, self._log = self._log, None

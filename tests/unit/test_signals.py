@@ -18,8 +18,8 @@ from pytest_evalrun.signals import Sigterm
 
 sigterm = Sigterm()
 sigterm.take()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt as error:
     print("interrupted by", error, flush=True)

@@ -195,8 +195,8 @@ def test_streams_that_are_closed_hurt_nobody(path, redirect, monkeypatch):
 
     broken = io.StringIO()
     broken.close()
-    monkeypatch.setattr(sys, "stdout", broken)
     log = ItemLog(redirect())
+    monkeypatch.setattr(sys, "stdout", broken)
     log.open(path)
     os.write(1, b"still here\n")
     log.close()

@@ -175,6 +175,20 @@ def test_what_is_damaged_is_made_again(shop, evaluator, paths, name, content, re
     assert evaluator(pair).reused
 
 
+def test_a_result_damaged_unnoticed_is_made_again(shop, evaluator, paths):
+    """Size and time as the marker says, and yet it cannot be read."""
+    shop.data()
+    pair = shop.pair()
+    undisturbed = evaluator(pair).result.metrics
+    path = paths(pair).result
+    stat = path.stat()
+    path.write_bytes(b"?" * stat.st_size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = evaluator(pair)
+    assert again.reason == "scored again: its result is damaged"
+    assert again.result.metrics == undisturbed
+
+
 def test_predictions_without_fingerprint_are_not_trusted(shop, evaluator, paths):
     """Nobody knows what they were made from: neither marker nor fingerprint is there."""
     shop.data()
@@ -304,6 +318,20 @@ def test_eval_needs_predictions(shop, evaluator):
     with pytest.raises(PairError, match=r"--eval-mode eval: 0 of 6 samples are predicted \(new\); run without it"):
         evaluator(shop.pair(), mode="eval")
     assert shop.notes() == []
+
+
+def test_eval_needs_all_predictions(shop, evaluator, paths):
+    """How many there are is told; they stay for the run that carries on."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair, mode="infer")
+    path = paths(pair).predictions
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    with pytest.raises(PairError, match=r"4 of 6 samples are predicted \(resumed at 4 of 6 samples\)"):
+        evaluator(pair, mode="eval")
+    shop.notes()
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert shop.asked() == ["s4", "s5"]
 
 
 def test_eval_scores_what_failed_within_bounds(shop, evaluator):

@@ -87,8 +87,7 @@ def test_a_session_from_start_to_end(start, suite):
     wait_for(lambda: states(paths)["letters/a/one"] == "RUNNING")
     live.finished(one, "passed", worker="gw0", status=Status.COMPLETED, note="new")
     live.finished(two, "failed", worker="gw0", status=Status.FAILED, note="gate breached")
-    wait_for(paths.failed_tasks.exists)
-    assert states(paths)["letters/a/two"] == "FAILED"
+    wait_for(lambda: states(paths)["letters/a/two"] == "FAILED" and paths.failed_tasks.exists())
     assert paths.failed_tasks.read_text() == "letters/a/two\n"
     live.close(clean=True)
 
