@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 
+CRASHED = "its worker died; what it had predicted is kept"
+
+
 def controller(config: pytest.Config) -> Controller:
     """The one object of the launching process; registered when first asked for."""
     plugin = config.pluginmanager.get_plugin("evalrun-controller")
@@ -146,9 +149,16 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
-        """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
-        if report.nodeid in self.pairs:
-            report.when = "setup"
+        """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup.
+
+        The worker that would have said so is dead, so its part of the report and its last event come from here.
+        """
+        pair = self.pairs.get(report.nodeid)
+        if pair is None or self.live is None:
+            return
+        report.when = "setup"
+        report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": CRASHED}
+        self.live.crashed(pair, CRASHED)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -112,6 +112,10 @@ class LiveRun:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)
         self._dirty.set()
 
+    def crashed(self, pair: Pair, reason: str) -> None:
+        """The last event of an item whose worker could not write it."""
+        self.events.write("item_finished", pair.full_id, outcome="error", reused=False, reason=reason, seconds=None)
+
     def worker_lost(self, worker: str, error: str) -> None:
         self.events.pull(worker)
         self.events.write("worker_lost", lost=worker, error=error)

@@ -60,9 +60,11 @@ def test_two_suites_of_one_name_are_refused(project):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
-            f"k{i}: &k{i} [{', '.join(['*' + (f'k{i-1}' if i else 'b')] * 9)}]\n" for i in range(9)
-        ), id="bomb"),
+        pytest.param(
+            "a: &a [x, x]\nb: &b [*a, *a]\n"
+            + "".join(f"k{i}: &k{i} [{', '.join(['*' + (f'k{i - 1}' if i else 'b')] * 9)}]\n" for i in range(9)),
+            id="bomb",
+        ),
         pytest.param("name: !!python/object/apply:os.system [echo owned]\n", id="python tag"),
         pytest.param("name: [unclosed\n", id="syntax"),
     ],
@@ -228,8 +230,12 @@ def test_three_whole_batches_in_a_row_end_the_pair(project, tmp_path):
 def test_all_skipped_is_no_result(project):
     """Exit code 5, with a line why."""
     project.make(models=("a",))
-    project.yaml((), (), models=[{"name": "a", "path": "a.bin", "skip": "not today"}],
-                 datasets=[{"name": "one", "path": "one.jsonl"}])
+    project.yaml(
+        (),
+        (),
+        models=[{"name": "a", "path": "a.bin", "skip": "not today"}],
+        datasets=[{"name": "one", "path": "one.jsonl"}],
+    )
     ran = project.run("evals")
     assert ran.code == 5, ran
     assert "not today" in ran

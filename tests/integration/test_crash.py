@@ -189,3 +189,21 @@ def test_a_restart_waits_for_the_workers_of_a_killed_controller(project):
     assert ran.code == 0, ran
     assert time.monotonic() - before < 60
     assert len(project.predictions("a", "one")) == SAMPLES
+
+
+def test_a_worker_that_dies_costs_its_pair_only(project):
+    """The pair is an ERROR that says so, the others go on, and the next run carries on with it."""
+    project.make(models=("a", "b", "c"))
+    killer = "import os\nclass Model:\n    def __init__(self, path=None): self.path = str(path)\n"
+    killer += "    def predict(self, batch):\n        if self.path.endswith('b.bin') and batch[0].id == '4':\n"
+    killer += "            os.kill(os.getpid(), 9)\n        return [s.input for s in batch]\n"
+    (project.suite / "model.py").write_text(killer)
+    ran = project.run("evals", "-n", "2")
+    assert ran.code == 1, ran
+    assert "2 passed, 1 error" in ran, ran
+    assert "echo/b/one  (its worker died" in ran, ran
+    assert "*echo/b||1\n-one|3\n" in (project.latest / ".task_list").read_text()
+    finished = {e["pair"]: e["outcome"] for e in project.events() if e["event"] == "item_finished"}
+    assert finished == {"echo/a/one": "passed", "echo/b/one": "error", "echo/c/one": "passed"}
+    assert "worker_lost" in [e["event"] for e in project.events()]
+    assert len(project.predictions("b", "one")) == 4

@@ -135,7 +135,9 @@ def test_one_byte_of_one_input_changed_means_inference(project, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        pytest.param({"metrics": [{"exact_match": {"ignore_case": True}}]}, "metrics changed (exact_match)", id="metric"),
+        pytest.param(
+            {"metrics": [{"exact_match": {"ignore_case": True}}]}, "metrics changed (exact_match)", id="metric"
+        ),
         pytest.param({"metrics": ["exact_match", "mae"]}, "metrics changed (mae)", id="another metric"),
     ],
 )
