@@ -50,7 +50,7 @@ class EvaluationResult:
     @property
     def predictions(self) -> Iterator[Line]:
         """One line a sample, in dataset order, streamed from disk."""
-        from pytest_evalrun.evaluation.life import stored_predictions
+        from pytest_evalrun.evaluation.stored import stored_predictions
 
         return stored_predictions(self.pair, self._worker.context)
 
@@ -67,7 +67,7 @@ class EvaluationResult:
 
     def record(self, name: str, value: Any) -> None:
         """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``."""
-        from pytest_evalrun.evaluation.life import record_own
+        from pytest_evalrun.evaluation.stored import record_own
 
         self._recorded[name] = value
         record_own(self.pair, self._worker.context, self._test, self._recorded)

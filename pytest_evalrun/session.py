@@ -10,6 +10,7 @@ import pytest
 
 from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.evaluation.stored import key_of, leave_error
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
@@ -159,6 +160,7 @@ class Controller:
         report.when = "setup"
         report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": CRASHED}
         self.live.crashed(pair, CRASHED)
+        leave_error(pair, self.live.paths.pair(key_of(pair)), CRASHED)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

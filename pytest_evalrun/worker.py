@@ -13,8 +13,9 @@ import pytest
 from pytest_evalrun.collect import SuiteModule, Suites
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
-from pytest_evalrun.evaluation.life import Evaluation, evaluate, key_of
+from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
+from pytest_evalrun.evaluation.stored import key_of
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.rundir.sessions import join_session

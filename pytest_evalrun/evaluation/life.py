@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from contextlib import contextmanager
@@ -18,12 +17,12 @@ from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, 
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
+from pytest_evalrun.evaluation.stored import key_of, leave_error
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
-from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.gates import Verdict
     from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Line, Progress
-    from pytest_evalrun.suite.pairs import Pair, PairKey
+    from pytest_evalrun.rundir.predictions import Progress
+    from pytest_evalrun.suite.pairs import Pair
 
 
 NEW = "new"
@@ -79,12 +78,6 @@ class Plan:
     marker: Marker | None
 
 
-def key_of(pair: Pair) -> PairKey:
-    """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
-    limit = pair.settings.limit
-    return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
-
-
 def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluation:
     """Evaluate a pair, or reuse what is there. ``shared``: other items of this launch may ask for the same pair.
 
@@ -95,11 +88,11 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
         try:
             return Life(pair, context, paths).run()
         except (PairError, ConfigError) as error:
-            _leave_error(pair, context, paths, str(error))
+            leave_error(pair, paths, context.shown(str(error)))
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            _leave_error(pair, context, paths, reason)
+            leave_error(pair, paths, context.shown(reason))
             raise PairError(reason) from error
 
 
@@ -328,39 +321,3 @@ def _locked(paths: PairPaths, shared: bool) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def _leave_error(pair: Pair, context: Context, paths: PairPaths, reason: str) -> None:
-    """So that the summary shows the pair; an old result stays the pair's result until a new one is complete."""
-    old = read_result(paths.result)
-    if old is not None and old.status != "error":
-        return
-    samples = {"total": 0, "predicted": 0, "failed": 0, "reused": 0}
-    result = Result(
-        suite=pair.suite,
-        task=pair.task.name,
-        dataset=pair.dataset.name,
-        status="error",
-        metrics={},
-        samples=samples,
-        seconds={},
-        gates=[],
-        fingerprint={},
-        environment={"error": context.shown(reason)},
-    )
-    try:
-        context.disk.write(paths.result, result.dumps())
-    except OSError as error:
-        context.say(f"the result could not be written: {error}")
-
-
-def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
-    """The predictions of an evaluated pair, one line a sample, in dataset order."""
-    return PredictionsFile(context.paths.pair(key_of(pair)).predictions).lines()
-
-
-def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:
-    """What a user's own test function found, beside the pair's result."""
-    path = context.paths.pair(key_of(pair)).test_result(safe_name(test))
-    content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
-    context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))

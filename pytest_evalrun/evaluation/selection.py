@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
-from pytest_evalrun.evaluation.life import NEW, Life, key_of
+from pytest_evalrun.evaluation.life import NEW, Life
+from pytest_evalrun.evaluation.stored import key_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run

@@ -207,3 +207,4 @@ def test_a_worker_that_dies_costs_its_pair_only(project):
     assert finished == {"echo/a/one": "passed", "echo/b/one": "error", "echo/c/one": "passed"}
     assert "worker_lost" in [e["event"] for e in project.events()]
     assert len(project.predictions("b", "one")) == 4
+    assert project.result("b", "one")["status"] == "error"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.evaluation import environment, life
 from pytest_evalrun.evaluation.context import EvalrunWarning
-from pytest_evalrun.evaluation.life import evaluate, key_of, record_own, stored_predictions
+from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
+from pytest_evalrun.evaluation.stored import key_of, record_own, stored_predictions
 from pytest_evalrun.rundir.results import read_result
 
 

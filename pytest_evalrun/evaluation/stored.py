@@ -1,0 +1,63 @@
+"""What is stored of a pair, for whoever has no life of an item at hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.suite.names import safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Line
+    from pytest_evalrun.suite.pairs import Pair, PairKey
+
+
+def key_of(pair: Pair) -> PairKey:
+    """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
+    limit = pair.settings.limit
+    return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
+
+
+def leave_error(pair: Pair, paths: PairPaths, reason: str) -> None:
+    """So that the summary shows the pair; an old result stays the pair's result until a new one is complete.
+
+    A disk that takes no result does not hide the error itself.
+    """
+    old = read_result(paths.result)
+    if old is not None and old.status != "error":
+        return
+    result = Result(
+        suite=pair.suite,
+        task=pair.task.name,
+        dataset=pair.dataset.name,
+        status="error",
+        metrics={},
+        samples={"total": 0, "predicted": 0, "failed": 0, "reused": 0},
+        seconds={},
+        gates=[],
+        fingerprint={},
+        environment={"error": reason},
+    )
+    try:
+        write_atomic(paths.result, result.dumps())
+    except OSError:
+        return
+
+
+def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
+    """The predictions of an evaluated pair, one line a sample, in dataset order."""
+    return PredictionsFile(context.paths.pair(key_of(pair)).predictions).lines()
+
+
+def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:
+    """What a user's own test function found, beside the pair's result."""
+    path = context.paths.pair(key_of(pair)).test_result(safe_name(test))
+    content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
+    context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
