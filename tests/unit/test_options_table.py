@@ -68,19 +68,28 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("where", ["command line", "ini"])
-@pytest.mark.parametrize("flag", BY_FLAG)
-def test_each_option_is_read_from_both(options, flag, where):
-    """The same value from either, shown in the header; those that are settings become a layer of their own."""
-    value, setting = GIVEN[flag]
+def test_each_option_is_read_from_both(options, where):
+    """The same value from either, shown in the header; those that are settings become a layer each."""
+    assert GIVEN.keys() == BY_FLAG.keys()
     if where == "ini":
-        found, line = options(ini=f"{BY_FLAG[flag].dest} = {value}")
+        found, line = options(ini="\n".join(f"{BY_FLAG[flag].dest} = {value}" for flag, (value, _) in GIVEN.items()))
     else:
-        found, line = options(*([flag] if flag == "--eval-fresh" else [flag, value]))
-    shown = "True" if flag == "--eval-fresh" else value
-    assert line == f"evalrun: {flag[7:]}={shown}"
-    assert [(key, wanted) for _, key, wanted in found.settings] == ([setting] if setting else [])
-    assert [layer.source for layer in found.command_line()] == ([flag] if setting else [])
-    assert found.sets == ((value,) if flag == "--eval-set" else ())
+        words = [[flag] if flag == "--eval-fresh" else [flag, value] for flag, (value, _) in GIVEN.items()]
+        found, line = options(*(word for option in words for word in option))
+    shown = {flag: "True" if flag == "--eval-fresh" else value for flag, (value, _) in GIVEN.items()}
+    assert line == "evalrun: " + ", ".join(f"{option.flag[7:]}={shown[option.flag]}" for option in OPTIONS)
+    settings = {flag: setting for flag, (_, setting) in GIVEN.items() if setting}
+    assert {flag: (key, value) for flag, key, value in found.settings} == settings
+    assert [layer.source for layer in found.command_line()] == list(settings)
+    assert [layer.kind for layer in (*found.command_line()[:1], *found.eval_set())] == ["command line", "--eval-set"]
+    assert (found.workdir.name, found.run, found.mode, found.only, found.fresh) == (
+        "out",
+        "new",
+        "infer",
+        "failed",
+        True,
+    )
+    assert found.sets == ("max_batch_size=3",)
 
 
 def test_the_command_line_wins(options):
