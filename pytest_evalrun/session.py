@@ -63,11 +63,23 @@ class Controller:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.config.option.collectonly:
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
+            self._check_run()
+
+    def _check_run(self) -> None:
+        """Told before pytest's list: there is no plan for a run that is not there."""
+        from pytest_evalrun.evaluation.selection import existing_run
+
+        try:
+            existing_run(self.suites.options.workdir, self.suites.options.run)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """At ``-n0`` this is the moment before the first item."""
-        if session.items and not self.config.option.collectonly and not session.testsfailed:
+        option = self.config.option
+        runs = not session.testsfailed or option.continue_on_collection_errors
+        if session.items and runs and not option.collectonly:
             self.collected([item.nodeid for item in session.items])
         return (yield)
 
@@ -78,7 +90,7 @@ class Controller:
         if self.config.getoption("dist", "no") == "each":
             raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
         self.suites.load_all(ids)
-        self.pairs = _pairs_by_id(ids, self.suites, self.config)
+        self.pairs = _pairs_by_id(ids, self.suites)
         if self.pairs:
             self._open()
 
@@ -95,6 +107,8 @@ class Controller:
             live.claim(output_directories(live.paths, suites))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            raise pytest.UsageError(f"{error.filename}: {error.strerror}; choose another with --eval-workdir") from None
         launch = Launch(
             run=str(live.paths.root),
             workdir=str(options.workdir),
@@ -171,6 +185,7 @@ class Controller:
                 self._summarise_only(session)
             return
         clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
+        self.live.settle()
         try:
             self.terminal.summary = self._summarise(self.live.paths)
         except (ConfigError, OSError) as error:
@@ -218,14 +233,14 @@ class Controller:
             terminalreporter.write_line(verdict.line())
 
 
-def _pairs_by_id(ids: Sequence[str], suites: Suites, config: pytest.Config) -> dict[str, Pair]:
+def _pairs_by_id(ids: Sequence[str], suites: Suites) -> dict[str, Pair]:
     """Node id → pair, from the text alone: under xdist this process has no items."""
     tables: dict[str, dict[str, Pair]] = {}
     found = {}
     for nodeid in ids:
         file, _, name = nodeid.partition("::")
         if file not in tables:
-            tables[file] = _table(config.rootpath / file, suites)
+            tables[file] = _table(suites.path_of(file), suites)
         pair = _named(name.partition("[")[2].removesuffix("]"), tables[file])
         if pair is not None:
             found[nodeid] = pair

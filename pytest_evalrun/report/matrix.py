@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.rows import Row, Summary
 
 BREACHED = "✗"
+OUTDATED = "!"
 MISSING = "-"
 MEAN = "mean"
 LEGEND = {
     BREACHED: f"{BREACHED} breaches its gate",
+    OUTDATED: f"{OUTDATED} of an earlier evaluation, the last one ended in an error",
     MISSING: f"{MISSING} not evaluated",
     " of ": "(n of N) n of N samples or pairs behind the value",
 }
@@ -120,6 +122,8 @@ def _cell(row: Row | None, metric: str) -> str:
     total = row.samples.get("total", 0)
     if found.get("n", total) < total:
         text += f" ({found['n']} of {total})"
+    if row.outdated:
+        text += f" {OUTDATED}"
     return f"{text} {BREACHED}" if metric in row.breached else text
 
 

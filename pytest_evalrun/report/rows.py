@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import iter_results
+from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.results import Result
 
 _LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
+OUTDATED = "its last evaluation ended in an error; the values are those of the one before"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Row:
     def breached(self) -> set[str]:
         """The metrics whose gates do not hold."""
         return {gate["metric"] for gate in self.gates if not gate["holds"]}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the values are those of an earlier evaluation, because the last one ended in an error."""
+        return self.status == "error" and bool(self.metrics)
 
     @property
     def expected(self) -> int:
@@ -90,13 +97,22 @@ class Summary:
 def read_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
     """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk."""
     rows: list[Row] = []
+    states = read_task_list(paths.task_list) or {}
     unreadable: list[str] = []
     for path, result in iter_results(paths.results):
         if result is None:
             unreadable.append(path.relative_to(paths.root).as_posix())
         else:
-            rows.append(_row(path, result, gone(result.suite, result.task, result.dataset)))
+            row = _row(path, result, gone(result.suite, result.task, result.dataset))
+            rows.append(_as_it_stands(row, states.get((f"{row.suite}/{row.task}", row.dataset))))
     return Summary(tuple(sorted(rows, key=_order)), tuple(sorted(unreadable)))
+
+
+def _as_it_stands(row: Row, state: Status | None) -> Row:
+    """An old result stays until a new one is complete, but a pair that ended in an error since has not passed."""
+    if state is Status.FAILED and row.status == "passed":
+        return replace(row, status="error", error=OUTDATED)
+    return row
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -149,12 +149,17 @@ class LiveRun:
         """The processes of this session that are not the launching one."""
         return [pid for pid in self._processes() if pid != os.getpid()]
 
+    def settle(self) -> None:
+        """No item ends any more: running becomes pending, and the task list says how every pair stands."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._thread.join()
+            self.tasks.stop_running()
+            self._write_tasks()
+
     def close(self, clean: bool) -> None:
-        """Running becomes pending, process files go, the locks are given back."""
-        self._ended.set()
-        self._thread.join()
-        self.tasks.stop_running()
-        self._write_tasks()
+        """Process files go, the locks are given back."""
+        self.settle()
         self.mirrors.close()
         self.events.pull_all()
         self.events.write("run_finished", clean=clean)

@@ -272,3 +272,15 @@ def test_text_has_matrices_and_pairs(run, present):
     assert "s: top1\n" in text
     assert "s      a     x        passed  top1    0.5000  10 of 10   0.4000" in text
     assert "s      b     x        error" in text
+
+
+def test_a_pair_that_ended_in_an_error_has_not_passed(run, present):
+    """Its old result stays until a new one is complete, but every table says that the values are old."""
+    run.result("s", "t", "broken", metrics={"m": 0.75})
+    run.result("s", "t", "fine", metrics={"m": 0.5})
+    run.write(run.paths.task_list, "*s/t||2\n-broken|3\n-fine|2\n+summary|1|2\n")
+    summary = write_summary(run.paths, present)
+    assert [(r["status"], r["value"]) for r in rows_of(run)] == [("error", "0.75"), ("passed", "0.5")]
+    assert "- s/t/broken: error (m 0.7500): its last evaluation ended in an error" in text_of(run, "md")
+    assert "0.7500 !" in text_of(run, "txt")
+    assert "! of an earlier evaluation" in render_matrix(summary, 80)[-1]
