@@ -167,8 +167,11 @@ class SuiteModule(pytest.Module):
         return super().collect() if suite is not None and suite.has_adapter else []
 
 
-class DataDirectory(pytest.Directory):
-    """A directory of samples or outputs: nothing in it is ever collected."""
+class DataDirectory(pytest.File):
+    """A directory of samples or outputs: nothing in it is ever collected.
+
+    A File to pytest, because of a Directory it would run the ``conftest.py``.
+    """
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         return []
@@ -196,6 +199,32 @@ def escaped(text: str) -> str:
     """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
     plain = text.isascii() and text.isprintable() and "\\" not in text
     return text if plain else text.encode("unicode_escape").decode("ascii")
+
+
+def refuse_data(config: pytest.Config) -> None:
+    """Raise UsageError for data named on the command line: of such a path pytest runs every ``conftest.py`` at once."""
+    for argument in config.known_args_namespace.file_or_dir:
+        given = config.invocation_params.dir / argument.partition("::")[0]
+        path = Path(os.path.abspath(given))  # noqa: PTH100 - links stay, as in the paths of a suite
+        directory = path if path.is_dir() else path.parent
+        file = next((found for parent in directory.parents if (found := parent / SUITE_FILE).is_file()), None)
+        if file is not None and not (directory / SUITE_FILE).is_file():
+            _refuse_inside(directory, file)
+
+
+def _refuse_inside(directory: Path, file: Path) -> None:
+    from pytest_evalrun.errors import ConfigError
+    from pytest_evalrun.suite.discovery import discover
+
+    try:
+        suite = discover(file)
+    except ConfigError:
+        return  # told when it is collected
+    for data in suite.protected:
+        if directory.is_relative_to(data):
+            raise pytest.UsageError(
+                f"{directory}: this is data of {file}, and nothing in it is a test; give that file, and choose with -k"
+            )
 
 
 def _published_name(file: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import DataDirectory, Suites, suites_key
+from pytest_evalrun.collect import DataDirectory, Suites, refuse_data, suites_key
 from pytest_evalrun.options import add_options, header
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    refuse_data(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

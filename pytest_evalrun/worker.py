@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -25,6 +26,7 @@ from pytest_evalrun.suite.secrets import blank, secret_values
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from pytest_evalrun.rundir.sessions import Member
 
@@ -95,12 +97,12 @@ class Worker:
         item.user_properties.extend(evaluation.metrics.items())
         return evaluation
 
-    def _explain(self, error: EvalrunError) -> None:
+    def _explain(self, error: EvalrunError) -> NoReturn:
         """The message; of what the user's own code raised, the traceback too. A debugger gets the real thing."""
         if self.config.getoption("usepdb"):
             raise error
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-        pytest.fail(blank(f"{error}\n\n{cause}".rstrip(), self.secrets), pytrace=False)
+        raise pytest.fail.Exception(self.context.shown(f"{error}\n\n{cause}".rstrip()), pytrace=False) from None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -125,8 +127,8 @@ class Worker:
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            self.log.open(self.context.paths.pair(key_of(pair)).infer_log)
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            self._open_log(self.context.paths.pair(key_of(pair)).infer_log)
             try:
                 return (yield)
             finally:
@@ -135,6 +137,12 @@ class Worker:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
         report: Any = yield
+    def _open_log(self, path: Path) -> None:
+        try:
+            self.log.open(path)
+        except OSError as error:
+            raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
+
         pair = pair_of(item)
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)

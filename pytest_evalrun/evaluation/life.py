@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -90,10 +91,19 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
         except (PairError, ConfigError) as error:
             leave_error(pair, paths, context.shown(str(error)))
             raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            leave_error(pair, paths, context.shown(reason))
-            raise PairError(reason) from error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - after sys.exit() in a model pytest sets up no other item
+            trouble = _trouble(error, paths)
+            leave_error(pair, paths, context.shown(str(trouble)))
+            raise trouble from trouble.__cause__
+
+
+def _trouble(error: BaseException, paths: PairPaths) -> PairError:
+    """The pair's error, with what caused it; a full disk needs room and no traceback."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PairError(f"{error.strerror}: make room for {paths.run}, then the same command carries on")
+    trouble = PairError(f"{type(error).__name__}: {error}")
+    trouble.__cause__ = error
+    return trouble
 
 
 class Life:

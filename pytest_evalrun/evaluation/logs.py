@@ -31,7 +31,7 @@ class PairLog:
 
     def line(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(self.fd, f"[{stamp}] {text}\n".encode(errors="backslashreplace"))
+        _write(self.fd, f"[{stamp}] {text}\n".encode(errors="backslashreplace"))
 
     def close(self) -> None:
         os.close(self.fd)
@@ -127,7 +127,7 @@ class _LogHandler(logging.Handler):
         self.fd = 2
 
     def emit(self, record: logging.LogRecord) -> None:
-        os.write(self.fd, f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        _write(self.fd, f"{self.format(record)}\n".encode(errors="backslashreplace"))
 
 
 class _Pump:
@@ -151,7 +151,7 @@ class _Pump:
         if self._secrets:
             data = blank(data.decode(errors="surrogateescape"), self._secrets).encode(errors="surrogateescape")
         for target in self._targets if data else ():
-            os.write(target, data)
+            _write(target, data)
 
     def close(self) -> None:
         """A child that outlives the item may still hold the pipe: wait for the rest only a moment."""
@@ -159,6 +159,14 @@ class _Pump:
         self._thread.join(timeout=1)
         if not self._thread.is_alive():
             os.close(self._read_end)
+
+
+def _write(fd: int, data: bytes) -> None:
+    """A log that cannot be written is no reason to fail, nor to stop reading what a model says."""
+    try:
+        os.write(fd, data)
+    except OSError:
+        pass
 
 
 def _flush() -> None:

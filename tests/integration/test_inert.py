@@ -15,7 +15,8 @@ HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil fil
 def test_light():
     assert not [name for name in HEAVY if name in sys.modules]
     ours = {name for name in sys.modules if name.startswith("pytest_evalrun")}
-    assert ours <= {"pytest_evalrun", *(f"pytest_evalrun.{name}" for name in ("plugin", "collect", "options", "launch"))}
+    light = ("plugin", "collect", "options", "launch")
+    assert ours <= {"pytest_evalrun", *(f"pytest_evalrun.{name}" for name in light)}
 
 def test_signals():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -65,7 +66,7 @@ def plain(project):
 def test_without_a_suite_nothing_is_there(plain, args, env):
     """Two lines of options in --help are all that the plugin is."""
     before = set(plain.root.rglob("*"))
-    ran = plain.run(*args, **env, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(plain.root))
+    ran = plain.run(".", *args, **env, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(plain.root))
     assert ran.code == 0, ran
     assert "4 passed" in ran
     said = [line for line in ran.output.splitlines() if "eval" in line and not line.startswith("plugins:")]
