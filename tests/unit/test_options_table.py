@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_evalrun.options import OPTIONS, header, read_options
+from pytest_evalrun.suite.runconfig import command_line_layer, eval_set_layer
 from pytest_evalrun.suite.settings import Settings
 
 BY_FLAG = {option.flag: option for option in OPTIONS}
@@ -80,8 +81,8 @@ def test_each_option_is_read_from_both(options, where):
     assert line == "evalrun: " + ", ".join(f"{option.flag[7:]}={shown[option.flag]}" for option in OPTIONS)
     settings = {flag: setting for flag, (_, setting) in GIVEN.items() if setting}
     assert {flag: (key, value) for flag, key, value in found.settings} == settings
-    assert [layer.source for layer in found.command_line()] == list(settings)
-    assert [layer.kind for layer in (*found.command_line()[:1], *found.eval_set())] == ["command line", "--eval-set"]
+    assert found.command_line() == [command_line_layer(flag, *setting) for flag, setting in settings.items()]
+    assert found.eval_set() == [eval_set_layer(["max_batch_size=3"])]
     assert (found.workdir.name, found.run, found.mode, found.only, found.fresh) == (
         "out",
         "new",
