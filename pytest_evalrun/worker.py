@@ -134,15 +134,15 @@ class Worker:
             finally:
                 self.log.close()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        report: Any = yield
     def _open_log(self, path: Path) -> None:
         try:
             self.log.open(path)
         except OSError as error:
             raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        report: Any = yield
         pair = pair_of(item)
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
