@@ -13,7 +13,7 @@ from pytest_evalrun.launch import LaunchDir
 from pytest_evalrun.options import Options, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_evalrun.suite.discovery import Suite
 
@@ -33,6 +33,7 @@ class Suites:
         self._workdir: str | None = None
         self._protected: set[str] = set()
         self._options: Options | None = None
+        self._places: dict[str, str] | None = None
 
     @property
     def options(self) -> Options:
@@ -49,9 +50,8 @@ class Suites:
         """Note a directory that pytest is about to collect; True where it must not, because it holds data."""
         directory = os.fspath(path)
         root = self._root_of(directory)
-        if root is None:
-            return False
-        self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
+        if root is not None:
+            self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
         return directory in self._protected or directory == self._workdir
 
     def _root_of(self, directory: str) -> str | None:
@@ -120,11 +120,34 @@ class Suites:
         """On the controller, which collects nothing: the suites that workers found, from what they published."""
         files = {nodeid.partition("::")[0] for nodeid in ids}
         for name in sorted(files):
-            path = self.config.rootpath / name
+            path = self.path_of(name)
             if path.name == SUITE_FILE:
                 self.load(str(path))
             else:
                 self.suite_above(path)
+
+    def publish_places(self, items: Iterable[pytest.Item]) -> None:
+        """Where the files of node ids lie that do not say it: with ``-c`` rootdir is elsewhere."""
+        files = {item.nodeid.partition("::")[0]: str(item.path) for item in items}
+        elsewhere = {name: path for name, path in files.items() if str(self.config.rootpath / name) != path}
+        if elsewhere:
+            self.launch.once("places.json", lambda: json.dumps(elsewhere))
+
+    def path_of(self, name: str) -> Path:
+        """The file that a node id begins with."""
+        if self._places is None:
+            self._places = json.loads(self.launch.read("places.json") or "{}")
+        return self.config.rootpath / self._places.get(name, name)
+
+    def selected(self, choose: Callable[[], list[str]]) -> set[str]:
+        """Decided once a launch: a replacement for a crashed worker must see the same items."""
+        content = json.loads(self.launch.once("selection.json", lambda: _told(choose)))
+        self._note_error("--eval-only", content)
+        return set(content.get("selected", ()))
+
+    def _note_error(self, key: str, content: dict[str, Any]) -> None:
+        if "error" in content:
+            self.errors[key] = content["error"]
 
     def read_published(self) -> None:
         """On the controller: also suites of which no item was collected, because they are broken."""
@@ -136,6 +159,7 @@ class Suites:
                 self.errors[content.get("file", path.name)] = content["error"]
             else:
                 self.load(_thaw(content).file)
+        self._note_error("--eval-only", json.loads(self.launch.read("selection.json") or "{}"))
 
     def raise_errors(self) -> None:
         """Everything that is wrong with any suite, as one usage error."""
@@ -177,30 +201,6 @@ class DataDirectory(pytest.File):
         return []
 
 
-def params(suite: Suite) -> Iterator[Any]:
-    """The pairs of a suite as pytest parameters; tags are markers."""
-    for pair in suite.pairs:
-        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
-        if pair.skip is not None:
-            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
-        yield pytest.param(pair, id=pair.id, marks=marks)
-
-
-def _import_plainly(config: pytest.Config) -> None:
-    """Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
-
-    pytest has no other way to say so for a whole package (it marks all modules of a plugin's distribution).
-    """
-    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
-    marked.discard("pytest_evalrun")
-
-
-def escaped(text: str) -> str:
-    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
-    plain = text.isascii() and text.isprintable() and "\\" not in text
-    return text if plain else text.encode("unicode_escape").decode("ascii")
-
-
 def refuse_data(config: pytest.Config) -> None:
     """Raise UsageError for data named on the command line: of such a path pytest runs every ``conftest.py`` at once."""
     for argument in config.known_args_namespace.file_or_dir:
@@ -225,6 +225,39 @@ def _refuse_inside(directory: Path, file: Path) -> None:
             raise pytest.UsageError(
                 f"{directory}: this is data of {file}, and nothing in it is a test; give that file, and choose with -k"
             )
+
+
+def params(suite: Suite) -> Iterator[Any]:
+    """The pairs of a suite as pytest parameters; tags are markers."""
+    for pair in suite.pairs:
+        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
+        if pair.skip is not None:
+            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
+        yield pytest.param(pair, id=pair.id, marks=marks)
+
+
+def _import_plainly(config: pytest.Config) -> None:
+    """Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
+
+    pytest has no other way to say so for a whole package (it marks all modules of a plugin's distribution).
+    """
+    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    marked.discard("pytest_evalrun")
+
+
+def _told(choose: Callable[[], list[str]]) -> str:
+    from pytest_evalrun.errors import ConfigError
+
+    try:
+        return json.dumps({"selected": choose()})
+    except ConfigError as error:
+        return json.dumps({"error": str(error)})
+
+
+def escaped(text: str) -> str:
+    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    return text if plain else text.encode("unicode_escape").decode("ascii")
 
 
 def _published_name(file: str) -> str:

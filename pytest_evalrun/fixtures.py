@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,13 +113,14 @@ class Items:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        if not hasattr(config, "workerinput"):
-            self.suites.raise_errors()
         options = self.suites.options
         if options.mode == "viz":
             self._keep(items, set())
         elif options.only:
             self._keep(items, self._selected(options.only))
+        if not hasattr(config, "workerinput"):
+            self.suites.raise_errors()
+        self.suites.publish_places(items)
 
     def _keep(self, items: list[pytest.Item], wanted: set[str]) -> None:
         """Ordinary tests are not ours to deselect."""
@@ -131,14 +131,13 @@ class Items:
             items[:] = [item for item in items if id(item) not in gone]
 
     def _selected(self, only: str) -> set[str]:
-        """Decided once a launch: a replacement for a crashed worker must see the same items."""
         from pytest_evalrun.evaluation.selection import select
 
-        def choose() -> str:
+        def choose() -> list[str]:
             pairs = [pair for suite in self.suites.found.values() for pair in suite.pairs]
-            return json.dumps(sorted(select(only, pairs, self.suites.options.workdir, self.suites.options.run)))
+            return sorted(select(only, pairs, self.suites.options.workdir, self.suites.options.run))
 
-        return set(json.loads(self.suites.launch.once("selection.json", choose)))
+        return self.suites.selected(choose)
 
 
 def _own_name(item: Any, pair: Pair) -> str:

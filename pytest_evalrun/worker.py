@@ -64,7 +64,9 @@ class Worker:
             text = self.suites.launch.read("launch.json")
             assert text is not None, "the launching process publishes the run before it sends an item"
             launch = Launch.from_json(json.loads(text))
-            context = Context(launch, self.name, self.secrets)
+            # At -n0 the parent is a shell, whose end is no reason to stop: nohup, a closed terminal.
+            launcher = os.getppid() if hasattr(self.config, "workerinput") else None
+            context = Context(launch, self.name, self.secrets, launcher=launcher)
             self._member = join_session(context.paths, launch.run_id)
             ProcessLog(context.paths.processes(self.name)).add(os.getpid())
             context.log = self.log
@@ -106,8 +108,9 @@ class Worker:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Pairs that user functions ask for too are shared, and need the pair's lock."""
-        self.shared = any(pair_of(item) and not isinstance(item.parent, SuiteModule) for item in session.items)
+        """Pairs that several items ask for need the pair's lock: those of user functions, and repeated ones."""
+        asked = [id(pair) for item in session.items if (pair := pair_of(item))]
+        self.shared = len(set(asked)) < len(asked)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -162,7 +165,7 @@ class Worker:
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)
-        report.sections = [(title, blank(text, self.secrets)) for title, text in report.sections]
+        report.sections = [(title, blank(text, self.context.secrets)) for title, text in report.sections]
 
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
         path = self.context.paths.pair(key_of(pair)).infer_log
@@ -193,6 +196,6 @@ def _debugging(config: pytest.Config) -> bool:
 
 def _echo(config: pytest.Config) -> int | None:
     """With ``-s`` a copy goes to the terminal; an xdist worker has only its stderr left for that."""
-    if config.getoption("capture") != "no":
+    if config.getoption("capture", "no") != "no":
         return None
     return 2 if hasattr(config, "workerinput") else 1

@@ -50,7 +50,10 @@ class Context:
 
     cache = HashCache
 
-    def __init__(self, launch: Launch, worker: str, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, launch: Launch, worker: str, secrets: tuple[str, ...] = (), *, launcher: int | None = None
+    ) -> None:
+        """``launcher`` is the process whose child this worker is; None where it launched itself."""
         self.launch = launch
         self.secrets = secrets
         self.worker = worker
@@ -61,7 +64,7 @@ class Context:
         self.models = LoadedModels(self.events)
         self.log: ItemLog | None = None
         self._hashes: dict[str, HashCache] = {}
-        self._parent = os.getppid()
+        self._launcher = launcher
         self._committed = time.monotonic()
 
     def hashes(self, mode: str) -> HashCache:
@@ -85,12 +88,16 @@ class Context:
             self.log.line(self.shown(text))
 
     def shown(self, text: str) -> str:
-        """The text as it may be written down: without the values of secrets."""
-        return blank(text, self.secrets) if self.secrets else text
+        """The text as it may travel and be written down: without the values of secrets, and encodable.
+
+        xdist ends the session at a message that holds half of a character.
+        """
+        text = blank(text, self.secrets) if self.secrets else text
+        return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
     def check_launcher(self) -> None:
         """End at once when the launching process is gone, so that the next session need not wait for this one."""
-        if os.getppid() != self._parent:
+        if self._launcher is not None and os.getppid() != self._launcher:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 
     def item_done(self) -> None:

@@ -41,7 +41,7 @@ class Verdict:
 
 def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verdict]:
     """One a pair, in order. Data is read only where something is stored, and then through the hash cache."""
-    paths = _existing(workdir, wanted)
+    paths = existing_run(workdir, wanted)
     if paths is None:
         yield from (_without_run(pair) for pair in pairs)
         return
@@ -58,7 +58,7 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
     if only == "stale":
         again = ("run", "score")
         return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
-    paths = _existing(workdir, wanted)
+    paths = existing_run(workdir, wanted)
     states = read_task_list(paths.task_list) or {} if paths else {}
     found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in pairs}
     if only == "failed":
@@ -66,7 +66,8 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
     return {name for name, state in found.items() if state != Status.COMPLETED}
 
 
-def _existing(workdir: Path, wanted: str) -> RunPaths | None:
+def existing_run(workdir: Path, wanted: str) -> RunPaths | None:
+    """The run that a launch would carry on in, or None. Raises ConfigError where it cannot be used."""
     paths = resolve_run(WorkDir(workdir), wanted)
     if paths is not None:
         check_format(paths)

@@ -23,7 +23,9 @@ class MetricValue:
     table: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        values = {"value": self.value, "n": self.n, "low": self.low, "high": self.high, "better": self.better}
+        """In builtins: numpy's numbers of a user's metric would neither be JSON nor travel to where they are shown."""
+        numbers = {"value": float(self.value), "n": int(self.n), "low": float(self.low), "high": float(self.high)}
+        values: dict[str, Any] = numbers | {"better": self.better}
         return values if self.table is None else values | {"table": self.table}
 
 
