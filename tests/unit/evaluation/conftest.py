@@ -104,9 +104,9 @@ class Evaluator:
         self.run = workdir / "run 1"
         self.contexts = []
 
-    def context(self, run_id="launch", secrets=(), **launch):
+    def context(self, run_id="launch", secrets=(), launcher=None, **launch):
         launch = Launch(str(self.run), str(self.workdir), run_id, **launch)
-        self.contexts.append(Context(launch, "main", secrets))
+        self.contexts.append(Context(launch, "main", secrets, launcher=launcher))
         return self.contexts[-1]
 
     def __call__(self, pair, *, shared=False, **launch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import version
 
 import pytest
@@ -49,18 +50,21 @@ def test_what_is_said_holds_no_secret(evaluator, tmp_path):
     assert (tmp_path / "a.log").read_text().endswith("] token ***\n")
 
 
-def test_a_worker_whose_launcher_lives_goes_on(context):
-    """Only when it is gone the worker ends."""
-    context.check_launcher()
-    context._parent = -1
-    with pytest.raises(KeyboardInterrupt):
-        context.check_launcher()
+def test_a_worker_whose_launcher_lives_goes_on(evaluator):
+    """Only when it is gone the worker ends; who was launched by nobody goes on for ever, as under nohup."""
+    for launcher in (os.getppid(), None):
+        evaluator.context(launcher=launcher).check_launcher()
+    with pytest.raises(KeyboardInterrupt, match="gone"):
+        evaluator.context(launcher=-1).check_launcher()
+
+
+def test_what_is_shown_can_be_written(context):
+    """Half of a character, as in a file name that is no UTF-8, would end a distributed session."""
+    assert context.shown("任务 \udcff") == "任务 \\udcff"
 
 
 def test_hashes_are_shared_within_a_second_or_two(shop, evaluator, monkeypatch):
     """`item_done` commits once a second, however short the pairs are."""
-    import os
-
     from pytest_evalrun.evaluation import context as module
 
     file = shop.root / "weights.bin"

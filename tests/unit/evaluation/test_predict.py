@@ -223,12 +223,12 @@ def test_the_state_file_tells_how_far(asked):
     assert (state.batch_completed, state.batch_total, state.max_batch_size, state.total_data) == (1, 1, 3, 10)
 
 
-def test_a_worker_without_its_launcher_ends(shop, context):
+def test_a_worker_without_its_launcher_ends(shop, evaluator):
     """The batch at hand is kept, then the process ends as by Ctrl-C: the next session need not wait for it."""
+    context = evaluator.context(launcher=-1)
     pair = shop.pair()
     paths = context.paths.pair(pair.key)
     progress = PredictionsFile(paths.predictions).open(context.disk, 9)
-    context._parent = -1
     with pytest.raises(KeyboardInterrupt, match="gone"):
         Predictor(pair, context, paths, Model(), progress, 9).run(Sample(i, str(i), i) for i in range(9))
     progress.close()
