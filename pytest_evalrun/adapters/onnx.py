@@ -57,8 +57,8 @@ class OnnxAdapter:
             self._session = onnxruntime.InferenceSession(path, self._options(), providers=["CPUExecutionProvider"])
         except MemoryError:
             raise
-        except Exception as error:
-            raise PairError(f"{path}: not a model that ONNX Runtime can load: {_one_line(error)}") from error
+        except Exception as error:  # noqa: BLE001 - the runtime raises types of its own for each fault of a model
+            raise PairError(f"{path}: not a model that ONNX Runtime can load: {_one_line(error)}") from None
         self.inputs = [self._input(declared) for declared in self._session.get_inputs()]
         layout = self.preprocess.layout
         self.output = Output.of(self._output_settings, self._session.get_outputs(), layout, path)

@@ -149,7 +149,8 @@ class Preprocess:
         return fixed if len(fixed) == len(dimensions) else None
 
     def _vector(self, sample_id: str, value: Any, model_input: ModelInput) -> Array:
-        if isinstance(value, dict):
+        columns = list(value) if isinstance(value, dict) else []
+        if columns:
             value = list(value.values())
         if isinstance(value, Path):
             return self._raw(value, model_input)
@@ -161,8 +162,10 @@ class Preprocess:
         except ValueError as error:  # rows of different lengths
             raise SampleError(f"sample {sample_id}: not a vector: {error}") from None
         if array.dtype.kind not in "iufb":
-            wrong = next((item for item in values if not isinstance(item, int | float)), values)
-            raise SampleError(f"sample {sample_id}: {wrong!r} is not a number")
+            wrong = next((place for place, item in enumerate(values) if not isinstance(item, int | float)), None)
+            text = repr(values) if wrong is None else repr(values[wrong])
+            column = f"{columns[wrong]}: " if columns and wrong is not None else ""
+            raise SampleError(f"sample {sample_id}: {column}{text} is not a number")
         return array
 
     def _finish(self, array: Array, model_input: ModelInput, channel_axis: int) -> Array:

@@ -38,7 +38,8 @@ def read_image(
     except BROKEN as error:
         if getattr(error, "errno", None) and not isinstance(error, FileNotFoundError | IsADirectoryError):
             raise  # the disk's fault, not the image's: may pass
-        raise SampleError(f"{path}: not a readable image: {error}") from error
+        reason = str(error).replace(f" {str(path)!r}", "")  # it is named already
+        raise SampleError(f"{path}: not a readable image: {reason}") from error
     if size and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -62,7 +62,7 @@ def _rows(path: Path, columns: tuple[str | None, str | None]) -> Iterator[tuple[
                 if cells:
                     yield table.line_num, cells[name], cells[label]
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise PairError(f"{path}: labels cannot be read: {error}") from error
+        raise PairError(f"{path}: labels cannot be read: {error}") from None
 
 
 def _column(path: Path, header: list[str], named: str | None, usual: tuple[str, ...], key: str) -> int:

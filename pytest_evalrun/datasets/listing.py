@@ -20,8 +20,10 @@ def list_files(root: Path, leave_out: frozenset[str]) -> Iterator[str]:
     """
     try:
         yield from _walk(str(root), "", leave_out, frozenset())
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise PairError(f"{error.filename}: the directory cannot be read: {error.strerror}") from error
+    except NotADirectoryError:
+        raise PairError(f"{root}: not a directory of files; set format: csv or jsonl if it is a table") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise PairError(f"{error.filename}: the directory cannot be read: {error.strerror}") from None
 
 
 def _walk(root: str, below: str, leave_out: frozenset[str], above: frozenset[tuple[int, int]]) -> Iterator[str]:

@@ -139,7 +139,7 @@ class CsvReader(TableReader):
                     if cells:
                         yield table.line_num, self._row(table.line_num, header, cells)
             except csv.Error as error:
-                raise PairError(f"{self.path}:{table.line_num}: not a row of CSV: {error}") from error
+                raise PairError(f"{self.path}:{table.line_num}: not a row of CSV: {error}") from None
 
     def _header(self, names: list[str] | None) -> list[str]:
         if names is None:
@@ -179,7 +179,7 @@ class JsonlReader(TableReader):
         try:
             row = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
         except ValueError as error:  # UnicodeDecodeError is one too
-            raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from error
+            raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from None
         if not isinstance(row, dict):
             raise PairError(f"{self.path}:{line}: a {type(row).__name__}; a jsonl dataset has one object a line")
         return row
@@ -191,6 +191,6 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise PairError(f"{path}: the dataset cannot be read: {error.strerror}") from error
+        raise PairError(f"{path}: the dataset cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise PairError(f"{path}: not UTF-8: byte {error.object[error.start]:#04x} ({error.reason})") from error
+        raise PairError(f"{path}: not UTF-8: byte {error.object[error.start]:#04x} ({error.reason})") from None

@@ -90,7 +90,7 @@ def _model(pair: Pair, hashes: HashCache) -> str | None:
     try:
         return hashes.path(Path(pair.task.path))
     except OSError as error:
-        raise PairError(f"model {pair.task.path} cannot be read: {error.strerror}") from error
+        raise PairError(f"model {pair.task.path} cannot be read: {error.strerror}") from None
 
 
 def _weight(name: str) -> tuple[bool, str]:

@@ -85,7 +85,7 @@ def _baseline(pair: Pair, name: str, gate: Gate) -> float:
     try:
         values = _read_baseline(str(path), path.stat().st_mtime_ns)
     except OSError as error:
-        raise PairError(f"gate on {name}: the baseline {path} cannot be read: {error.strerror}") from error
+        raise PairError(f"gate on {name}: the baseline {path} cannot be read: {error.strerror}") from None
     found = values.get((pair.suite, pair.task.name, pair.dataset.name, name))
     if found is None:
         raise PairError(f"{path}: no row for {pair.full_id} and metric {name}; copy a summary.csv that has one")
@@ -103,4 +103,4 @@ def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, str, str, str],
                 if row["value"]
             }
         except (KeyError, ValueError, TypeError) as error:
-            raise PairError(f"{path}: not a copy of a summary.csv: {error}") from error
+            raise PairError(f"{path}: not a copy of a summary.csv: {error}") from None

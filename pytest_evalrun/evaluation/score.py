@@ -109,16 +109,31 @@ class Scorer:
             scores.predicted += 1
         else:
             scores.failed += 1
-            scores.first_failure = scores.first_failure or f"{line.id}: {line.error}"
+            scores.first_failure = scores.first_failure or _failure(line)
 
     def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> list[str]:
         """Every metric one chunk further; the lines of the scores file."""
         predictions = [self.outputs.from_json(line.prediction) for _, line in chunk]
         references = [sample.reference for sample, _ in chunk]
-        columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
+        try:
+            columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
+        except PairError as error:
+            raise self._with_sample(error, chunk) from error.__cause__
         names = ("index", "id", *self.metrics)
         rows = zip([s.index for s, _ in chunk], [s.id for s, _ in chunk], *columns, strict=True)
         return [_encode(dict(zip(names, row, strict=True))) + "\n" for row in rows]
+
+    def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
+        """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""
+        alone = {s.name: create_metric(s, self.pair.root) for s in self.pair.settings.metrics}
+        for sample, line in chunk:
+            try:
+                prediction = self.outputs.from_json(line.prediction)
+                for name, metric in alone.items():
+                    self._update(name, metric, [prediction], [sample.reference])
+            except PairError as of_sample:
+                return PairError(f"sample {sample.id}: {of_sample}")
+        return error
 
     @staticmethod
     def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
@@ -142,6 +157,13 @@ def _blamed(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _failure(line: Line) -> str:
+    """Why a sample failed, under its name: many reasons begin with that."""
+    reason = line.error or ""
+    named = reason.partition(": ")[0].endswith((f" {line.id}", f"/{line.id}"))
+    return reason if named else f"{line.id}: {reason}"
 
 
 def _score(name: str, score: Any) -> float:

@@ -375,7 +375,7 @@ def test_words_are_no_images(identity):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [({"a": "x"}, "'x' is not a number"), ({"a": None}, "None is not a number"), ([[1], [1, 2]], "not a vector")],
+    [({"a": "x"}, "a: 'x' is not a number"), ({"a": None}, "None is not a number"), ([[1], [1, 2]], "not a vector")],
     ids=["text", "null", "ragged"],
 )
 def test_what_is_no_vector(identity, value, message):

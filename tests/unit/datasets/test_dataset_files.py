@@ -116,6 +116,11 @@ FAULTS = {
         "no reference for the sample 'a.",
     ),
     "no reference directory": ({"references": "gold"}, {"in/a.png": ""}, "the directory cannot be read: No such file"),
+    "a table": (
+        {"in_subdir": "in/t.csv"},
+        {"in/t.csv": "id,label"},
+        "t.csv: not a directory of files; set format: csv",
+    ),
     "no input directory": ({"in_subdir": "typo"}, {"in/a.png": ""}, "the directory cannot be read: No such file"),
     "reader key": ({"reader": {"ids": "x"}}, {"in/a": ""}, "unknown key ids for format files; accepted: id, label"),
 }

@@ -82,6 +82,22 @@ def test_failed_samples_are_no_wrong_answers(scored):
     assert (scores.predicted, scores.failed, scores.first_failure) == (2, 2, "s1: ValueError: no")
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [("sample s0: 'x' is no number", "sample s0: 'x' is no number"), ("/data/s0: broken", "/data/s0: broken")],
+)
+def test_a_failure_is_named_once(scored, error, shown):
+    """Many reasons begin with the sample's name or file."""
+    assert scored([failed(0, error)], metrics=["exact_match"]).first_failure == shown
+
+
+def test_the_sample_that_a_metric_refuses_is_named(scored):
+    """Of a whole chunk, the one whose reference is no number."""
+    lines = [ok(0, 1, 1), ok(1, 2, 2), ok(2, 3, "three"), ok(3, 4, "four")]
+    with pytest.raises(PairError, match=r"^sample s2: metric mae: the reference is text 'three'"):
+        scored(lines, metrics=["mae"])
+
+
 def test_each_sample_has_its_scores(scored):
     """A line a predicted sample, with every metric under the name it is reported by."""
     metrics = ["exact_match", {"./m.py:off_by": {"name": "distance"}}, "./m.py:wrong"]
