@@ -62,8 +62,8 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.config.option.collectonly:
-            self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
             self._check_run()
+            self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
 
     def _check_run(self) -> None:
         """Told before pytest's list: there is no plan for a run that is not there."""
@@ -144,7 +144,8 @@ class Controller:
         assert self.live is not None
         told = getattr(report, "evalrun", {})
         outcome = outcome_of(report)
-        self.terminal.item(pair, report, outcome, told)
+        note = _note(report, told)
+        self.terminal.item(pair, report, outcome, told, note)
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
         if pair.skip is not None:
@@ -154,7 +155,7 @@ class Controller:
             outcome,
             worker=getattr(report, "worker_id", told.get("worker", "main")),
             status=stands(outcome, told),
-            note=_note(report, told),
+            note=note,
         )
 
     @pytest.hookimpl(optionalhook=True)
@@ -265,7 +266,7 @@ def _note(report: Any, told: dict[str, Any]) -> str:
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         text = crash.message if crash else str(report.longrepr or "")
-        return text.strip().partition("\n")[0][:500]
+        return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]
     return str(told.get("reason", ""))
 
 

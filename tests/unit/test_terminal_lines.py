@@ -98,10 +98,10 @@ def test_a_line_a_pair(terminal, reporter, outcome, pair, told, line):
     assert reporter.text == f"{line}\n"
 
 
-def test_an_error_has_nothing_but_its_name(terminal, reporter):
-    """Why is told by pytest itself."""
-    terminal().item(PAIR, report("failed", "setup"), "error", {"pair": "letters/a/one"})
-    assert reporter.text == "ERROR   letters/a/one\n"
+def test_an_error_says_what_the_trouble_was(terminal, reporter):
+    """And nothing else: there are no values."""
+    terminal().item(PAIR, report("failed", "setup"), "error", {"pair": "letters/a/one"}, "m.onnx: the model is empty")
+    assert reporter.text == "ERROR   letters/a/one  m.onnx: the model is empty\n"
 
 
 @pytest.mark.parametrize("verbose", [-1, 1], ids=["-q", "-v"])
