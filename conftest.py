@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-# How long an example takes says something about the machine, and nothing about a law.
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
 
 REQUIRE_ALL = bool(os.environ.get("EVALRUN_REQUIRE_ALL"))
 
