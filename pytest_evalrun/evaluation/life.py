@@ -16,6 +16,7 @@ from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
 from pytest_evalrun.evaluation.stored import key_of, leave_error
@@ -129,7 +130,8 @@ class Life:
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
         self._make_room(plan, count)
-        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
+        outputs = Outputs(output_directory(self.pair, self.paths))
+        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count, outputs.hold)
         try:
             return self._evaluate(plan, progress, count)
         finally:

@@ -91,9 +91,27 @@ class Outputs:
 
     def from_json(self, prediction: Any) -> Any:
         """What a metric gets to see: files as absolute paths."""
-        if isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}:
-            return self.directory / prediction["file"]
-        return prediction
+        return self.directory / prediction["file"] if _names_file(prediction) else prediction
+
+    def hold(self, prediction: Any) -> bool:
+        """Whether the files that a stored prediction names are still what the model wrote."""
+        if _names_file(prediction):
+            return self._unchanged(prediction)
+        parts = prediction.values() if isinstance(prediction, dict) else prediction
+        return not isinstance(prediction, dict | list) or all(map(self.hold, parts))
+
+    def _unchanged(self, named: dict[str, Any]) -> bool:
+        path = self.directory / named["file"]
+        try:
+            if path.stat().st_size != named["size"]:
+                return False
+            return bool(hashlib.sha256(path.read_bytes()).hexdigest() == named["sha256"])
+        except OSError:
+            return False
+
+
+def _names_file(prediction: Any) -> bool:
+    return isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
 
 
 def reference_to_json(reference: Any, dataset: str) -> Any:

@@ -14,12 +14,13 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.durable import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Appender, Disk
 
 REWRITE_LINES = 256
+_NAMES_A_FILE = b'"sha256":'
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -88,18 +89,31 @@ class Tally:
         self._seen[byte] |= bit
         self._ok[byte] = self._ok[byte] | bit if ok else self._ok[byte] & ~bit
 
+    def forget(self, index: int) -> None:
+        """The next line of the file is of no use, nor are those of its sample before."""
+        byte, bit = index >> 3, 1 << (index & 7)
+        self.done_count -= bool(self._ok[byte] & bit)
+        self.seen_count -= bool(self._seen[byte] & bit)
+        self._ok[byte] &= ~bit
+        self._seen[byte] &= ~bit
+        self.in_order = False
+
 
 class _Scan(NamedTuple):
-    """What a file holds: ``end`` is where its last sound line ends, ``damaged`` counts the unsound ones before."""
+    """What a file holds: ``end`` is where its last sound line ends, ``damaged`` counts the unsound ones before.
+
+    ``lost`` counts sound lines that name files which are not what the model wrote.
+    """
 
     tally: Tally
     end: int
     size: int
     damaged: int
+    lost: int = 0
 
 
-def _scan(path: Path, count: int) -> _Scan:
-    tally, end, position, damaged, trailing = Tally(count), 0, 0, 0, 0
+def _scan(path: Path, count: int, holds: Callable[[Any], bool] | None = None) -> _Scan:
+    tally, end, position, damaged, trailing, lost = Tally(count), 0, 0, 0, 0, 0
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -112,9 +126,13 @@ def _scan(path: Path, count: int) -> _Scan:
                 trailing += 1
                 continue
             damaged, trailing, end = damaged + trailing, 0, position
-            tally.note(line.index, line.status == "ok")
+            if holds is not None and _NAMES_A_FILE in raw and not holds(line.prediction):
+                lost += 1
+                tally.forget(line.index)
+            else:
+                tally.note(line.index, line.status == "ok")
     tally.in_order = tally.in_order and not damaged
-    return _Scan(tally, end, position, damaged)
+    return _Scan(tally, end, position, damaged, lost)
 
 
 def _ordered(path: Path, tally: Tally) -> Iterator[Line]:
@@ -165,9 +183,12 @@ class PredictionsFile:
         scan.tally.in_order = scan.tally.in_order and scan.end == scan.size
         return _ordered(self.path, scan.tally)
 
-    def open(self, disk: Disk, count: int) -> Progress:
-        """Carry on with the file: what a crash tore off its end is cut, what is damaged before is ignored."""
-        scan = _scan(self.path, count)
+    def open(self, disk: Disk, count: int, holds: Callable[[Any], bool] | None = None) -> Progress:
+        """Carry on with the file: what a crash tore off its end is cut, what is damaged before is ignored.
+
+        ``holds`` is asked of each prediction that names files whether they are still what the model wrote.
+        """
+        scan = _scan(self.path, count, holds)
         if scan.end < scan.size:
             with self.path.open("r+b") as file:
                 file.truncate(scan.end)
@@ -181,6 +202,8 @@ def _repairs(name: str, scan: _Scan) -> str | None:
     if scan.damaged:
         lines = "1 damaged line is" if scan.damaged == 1 else f"{scan.damaged} damaged lines are"
         found.append(f"{lines} ignored, the samples are asked again")
+    if scan.lost:
+        found.append(f"files of {scan.lost} predictions are gone or changed, the samples are asked again")
     return f"{name}: {'; '.join(found)}" if found else None
 
 

@@ -1,0 +1,86 @@
+"""Files that a model wrote are believed by content only: what is gone or changed is asked again, never scored."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.context import EvalrunWarning
+
+MODEL = """
+import numpy as np
+from pathlib import Path
+
+class Model:
+    def __init__(self, path=None, deep=False):
+        self.deep = deep
+
+    def predict(self, batch):
+        with (Path(__file__).parent / "asked.txt").open("a") as file:
+            file.writelines(f"{sample.id}\\n" for sample in batch)
+        images = [np.full((4, 4), sample.input, np.uint8) for sample in batch]
+        return [{"parts": [image]} for image in images] if self.deep else images
+"""
+METRICS = """
+from PIL import Image
+
+def right(prediction, reference):
+    if isinstance(prediction, dict):
+        return 1.0
+    return float(Image.open(prediction).getpixel((0, 0)) == reference)
+
+again = right
+"""
+
+
+@pytest.fixture(params=[False, True], ids=["an image", "images in a structure"])
+def pairs(request, shop):
+    """The same pair before and after a metric changed, which scores it again."""
+    (shop.root / "model.py").write_text(MODEL)
+    (shop.root / "m.py").write_text(METRICS)
+    shop.data(count=4)
+    return [shop.pair(metrics=[f"./m.py:{name}"], params={"deep": request.param}) for name in ("right", "again")]
+
+
+def _image(evaluator, sample):
+    (found,) = (evaluator.run / "outputs").rglob(f"{sample}*.png")
+    return found
+
+
+def _gone(image, other):
+    image.unlink()
+
+
+def _another(image, other):
+    image.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("harm", [_gone, _another])
+def test_a_file_that_is_not_what_the_model_wrote_is_made_again(shop, evaluator, pairs, harm):
+    """Only its sample is asked, and the score is that of an undisturbed run."""
+    before, after = pairs
+    assert evaluator(before).metrics["right"] == 1
+    shop.asked()
+    harm(_image(evaluator, "s1"), _image(evaluator, "s2"))
+    with pytest.warns(EvalrunWarning, match="files of 1 predictions are gone or changed"):
+        assert evaluator(after).metrics["again"] == 1
+    assert shop.asked() == ["s1"]
+    lines = (evaluator.run / "predictions/letters/echo/clean.jsonl").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == [f'{{"index":{i}' for i in range(4)]
+
+
+def test_eval_does_not_score_what_is_gone(shop, evaluator, pairs):
+    """Without the model nobody can make it again: an ERROR that says so."""
+    before, after = pairs
+    evaluator(before)
+    _image(evaluator, "s3").unlink()
+    with pytest.warns(EvalrunWarning), pytest.raises(PairError, match="3 of 4 samples are predicted"):
+        evaluator(after, mode="eval")
+
+
+def test_a_reused_pair_looks_at_no_file(shop, evaluator, pairs):
+    """Its result stands, whatever became of the files behind it."""
+    before, _ = pairs
+    evaluator(before)
+    _image(evaluator, "s0").unlink()
+    assert evaluator(before).reused
