@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.datasets.protocol import Hashes
     from pytest_evalrun.suite.pairs import Task
     from pytest_evalrun.suite.settings import Settings
 
@@ -30,6 +31,15 @@ def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
     from pytest_evalrun.adapters.python import PythonAdapter
 
     return PythonAdapter(settings.adapter, root, task.path, params)
+
+
+def model_files(settings: Settings, model: Path, hashes: Hashes) -> list[str]:
+    """Files beside a model's own that belong to it, relative to its directory."""
+    if settings.adapter != "onnx" or not model.is_file():
+        return []
+    from pytest_evalrun.adapters.onnx_data import external_data
+
+    return external_data(model, hashes)
 
 
 def adapter_source(settings: Settings, root: str) -> Path | None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters import adapter_source
+from pytest_evalrun.adapters import adapter_source, model_files
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
 
@@ -87,10 +87,13 @@ def _same(old: Any, new: Any) -> bool:
 def _model(pair: Pair, hashes: HashCache) -> str | None:
     if pair.task.path is None:
         return None
+    path = Path(pair.task.path)
     try:
-        return hashes.path(Path(pair.task.path))
+        digest = hashes.path(path)
+        others = model_files(pair.settings, path, hashes)
+        return f"{digest} {hashes.tree(path.parent, others)}" if others else digest
     except OSError as error:
-        raise PairError(f"model {pair.task.path} cannot be read: {error.strerror}") from None
+        raise PairError(f"model {error.filename or path} cannot be read: {error.strerror}") from None
 
 
 def _weight(name: str) -> tuple[bool, str]:
