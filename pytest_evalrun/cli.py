@@ -217,7 +217,8 @@ def _places(paths: RunPaths, row: Row) -> Places | None:
     from pytest_evalrun.rundir.runs import read_run_json
     from pytest_evalrun.suite.discovery import discover
 
-    file = Path(read_run_json(paths).get("suites", {}).get(row.suite, ""))
+    # Relative to the run, as the manifest has it: a copied tree finds its own suites.
+    file = (paths.root / read_run_json(paths).get("suites", {}).get(row.suite, "")).resolve()
     try:
         pairs = discover(file).pairs if file.is_file() else ()
         names = (row.suite, row.task, row.of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 import time
 
 import pytest
@@ -97,3 +98,20 @@ def test_repeated_items_of_one_pair_do_not_write_at_once(project):
     ran = project.run("evals", "-n2", ASKED=str(asked))
     assert "2 passed" in ran
     assert len(asked.read_text().splitlines()) == 12
+
+
+def test_show_finds_the_files_of_samples_from_anywhere(project):
+    """The manifest names suites relative to the run, so that it does not matter where the command is called."""
+    project.make(datasets=())
+    files = {"format": "files", "labels": "labels.csv"}
+    project.yaml(["a"], [], datasets=[{"name": "one", "path": "one"}], **files)
+    model = "class Model:\n    def __init__(self, path): ...\n    def predict(self, batch): return [1]\n"
+    (project.suite / "model.py").write_text(model)
+    (project.suite / "one").mkdir()
+    (project.suite / "one" / "a.txt").write_text("a")
+    (project.suite / "one" / "labels.csv").write_text("id,label\na.txt,2\n")
+    ran = project.run("evals")
+    assert ran.code == 0, ran
+    command = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()", "show", "echo/a/one", "--wrong"]
+    shown = subprocess.run([*command, "--workdir", str(project.workdir)], capture_output=True, text=True, check=True)
+    assert str(project.suite / "one" / "a.txt") in shown.stdout
