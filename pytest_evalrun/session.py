@@ -89,6 +89,8 @@ class Controller:
             return
         if self.config.getoption("dist", "no") == "each":
             raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
+        if self.suites.options.fresh and self.suites.options.mode == "eval":
+            raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
         self.suites.load_all(ids)
         self.pairs = _pairs_by_id(ids, self.suites)
         if self.pairs:

@@ -18,8 +18,8 @@ LONGEST = 100  # bytes; a file's suffixes must still fit into the 255 that file 
 # Control characters, what Unicode counts as a line's end, and halves of characters, which no file can hold.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SHARD = re.compile(r"\d+-\d+")
-# A dataset of such a name would share a file with another one's marker, scores, fingerprint or old predictions.
-_FILE_ENDINGS = (".complete", ".stale", ".old", ".scores", ".fingerprint")
+# A dataset of such a name would share a file with another one's marker, scores, old predictions or first samples.
+_FILE_ENDINGS = re.compile(r"\.(complete|stale|old|scores|fingerprint|limit-\d+)\Z")
 
 
 @functools.cache
@@ -68,8 +68,8 @@ def _refusal(name: str) -> str | None:
 def _dataset_refusal(name: str) -> str | None:
     if _SHARD.fullmatch(name):
         return "shards are called so"
-    ending = next((ending for ending in _FILE_ENDINGS if name.endswith(ending)), None)
-    return f"{ending!r} at the end is for files of a run" if ending else None
+    ending = _FILE_ENDINGS.search(name)
+    return f"{ending.group()!r} at the end is for files of a run" if ending else None
 
 
 def clashes(names: Iterable[str], what: str) -> list[str]:

@@ -82,6 +82,17 @@ def test_what_a_model_raises_costs_its_pair_only(project, workers, fault):
     assert project.result("bad", "one")["status"] == "error"
 
 
+@WORKERS
+def test_fresh_predictions_without_a_model_are_a_usage_error(project, workers):
+    """--eval-mode eval makes no predictions: those that are there stay where they are."""
+    project.make()
+    project.run("evals")
+    ran = project.run("evals", workers, "--eval-fresh", "--eval-mode", "eval")
+    assert ran.code == 4, ran
+    assert "--eval-fresh puts predictions aside" in ran
+    assert len(project.predictions("a", "one")) == 8
+
+
 def test_repeated_items_of_one_pair_do_not_write_at_once(project):
     """Whatever repeats tests: the second item of a pair waits for the first one and reuses its result."""
     project.make(samples=12, params={"delay": 0.2})

@@ -40,6 +40,7 @@ REFUSED = {
     "like a shard": ("0-250", "dataset", "shards"),
     "like a marker": ("a.complete", "dataset", "'.complete'"),
     "like old predictions": ("a.stale", "dataset", "'.stale'"),
+    "like the first samples": ("a.limit-10", "dataset", "'.limit-10'"),
     "like a fresh start": ("a.old", "dataset", "'.old'"),
     "like scores": ("a.scores", "dataset", "'.scores'"),
 }
