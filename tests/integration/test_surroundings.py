@@ -126,3 +126,14 @@ def test_show_finds_the_files_of_samples_from_anywhere(project):
     command = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()", "show", "echo/a/one", "--wrong"]
     shown = subprocess.run([*command, "--workdir", str(project.workdir)], capture_output=True, text=True, check=True)
     assert str(project.suite / "one" / "a.txt") in shown.stdout
+
+
+def test_the_work_directory_is_no_place_for_tests(project):
+    """Also where pytest walks the whole project: what a model wrote there is never run."""
+    project.make()
+    project.run("evals")
+    written = project.latest / "outputs" / "test_written.py"
+    written.parent.mkdir(exist_ok=True)
+    written.write_text("def test_written():\n    assert False\n")
+    ran = project.run(".")
+    assert ran.code == 0, ran
