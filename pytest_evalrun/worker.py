@@ -93,6 +93,10 @@ class Worker:
         except EvalrunError as error:
             context.say(f"{pair.full_id}: error: {error}")
             self._explain(error)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt.__cause__, pytest.exit.Exception):
+                raise interrupt.__cause__ from None  # of Ctrl-C under --pdb pytest would ask for a post-mortem
+            raise
         finally:
             context.item_done()
         item.stash[evaluation_key] = evaluation

@@ -83,6 +83,7 @@ class Predictor:
             except PairError:
                 raise
             except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
+                _end_if_asked(error)
                 self._tell(batch, error)
                 if not may_pass(error) or attempt == self.pair.settings.retries:
                     return self._split(batch, error)
@@ -102,6 +103,7 @@ class Predictor:
         except PairError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
+            _end_if_asked(error)
             return self._split(batch, error)
 
     def _predict(self, batch: list[Sample]) -> list[Line]:
@@ -164,6 +166,13 @@ class Predictor:
                 total_data=self.count,
             )
         )
+
+
+def _end_if_asked(error: Exception) -> None:
+    """`q` at a breakpoint raises pytest's Exit: an Exception, but it ends the session as Ctrl-C does, not a sample."""
+    kind = type(error)
+    if (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Exit"):
+        raise KeyboardInterrupt(str(error)) from error
 
 
 def may_pass(error: Exception) -> bool:

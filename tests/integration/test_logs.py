@@ -31,10 +31,10 @@ def talking(project):
     return with_model(project, TALK)
 
 
-def with_model(project, text, **top):
+def with_model(project, text, size=8, **top):
     project.make()
     (project.suite / "model.py").write_text(text)
-    project.yaml((), ("one",), adapter="./model.py:predict", models=[{"name": "a"}], max_batch_size=8, **top)
+    project.yaml((), ("one",), adapter="./model.py:predict", models=[{"name": "a"}], max_batch_size=size, **top)
     return project
 
 
@@ -91,6 +91,19 @@ def test_a_breakpoint_in_an_adapter_reaches_its_prompt(project):
     assert done.returncode == 0, done.stdout
     assert "(Pdb) ('size', 8)" in done.stdout, done.stdout
     assert project.result("a", "one")["status"] == "passed"
+
+
+def test_leaving_the_debugger_leaves_the_session(project):
+    """`q` fails no sample and asks for no post-mortem; the next session carries on."""
+    text = "def predict(batch):\n    if batch[0].index: breakpoint()\n    return [sample.input for sample in batch]\n"
+    with_model(project, text, size=4)
+    done = under_debugger(project, typed="q\n")
+    assert done.returncode == 2, done.stdout
+    assert "Quitting debugger" in done.stdout
+    assert "post_mortem" not in done.stdout
+    done = under_debugger(project, typed="c\n")
+    assert done.returncode == 0, done.stdout
+    assert "resumed at 4 of 8 samples" in done.stdout
 
 
 def test_post_mortem_shows_the_error(project):

@@ -60,6 +60,15 @@ def asked(shop, context):
     return ask
 
 
+@pytest.mark.parametrize("retries", [0, 2])
+def test_leaving_the_debugger_ends_the_session(asked, retries):
+    """It is no failure of a sample, and no other batch is asked."""
+    model = Model(errors=[pytest.exit.Exception("Quitting debugger")])
+    with pytest.raises(KeyboardInterrupt, match="Quitting debugger"):
+        asked(model, 6, max_batch_size=2, retries=retries)
+    assert model.calls == [[0, 1]]
+
+
 def failed(lines):
     return {line.index: line.error for line in lines if line.status == "failed"}
 
