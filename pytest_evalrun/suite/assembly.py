@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.names import clashes, refusal
 from pytest_evalrun.suite.pairs import Pair
-from pytest_evalrun.suite.problems import MOST_SHOWN, found, some
+from pytest_evalrun.suite.problems import MOST_SHOWN, found, shown, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -45,7 +45,7 @@ def assemble(
     name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems
 ) -> tuple[tuple[Pair, ...], list[Part]]:
     """All pairs, those of one task in a row; and the overrides that match none of them."""
-    _check_names(rows, problems)
+    _check_names(rows, shown(suite.file), problems)
     assembler = _Assembler(name, suite, stack)
     pairs = tuple([assembler.pair(task, dataset) for task, datasets in rows for dataset in datasets])
     # An imported override is shared by suites that do not all have what it speaks of.
@@ -89,18 +89,18 @@ class _Assembler:
         return [override.part for place, override in enumerate(self.overrides) if place not in self._used]
 
 
-def _check_names(rows: Sequence[Row], problems: Problems) -> None:
+def _check_names(rows: Sequence[Row], file: str, problems: Problems) -> None:
     checked: set[int] = set()
-    _check("task", [task.item.name for task, _ in rows], problems)
+    _check("task", [task.item.name for task, _ in rows], file, problems)
     for _, datasets in rows:
         if id(datasets) not in checked:
             checked.add(id(datasets))
-            _check("dataset", [dataset.item.name for dataset in datasets], problems)
+            _check("dataset", [dataset.item.name for dataset in datasets], file, problems)
 
 
-def _check(what: str, names: list[str], problems: Problems) -> None:
+def _check(what: str, names: list[str], file: str, problems: Problems) -> None:
     for problem in (*filter(None, (refusal(name, what) for name in names)), *clashes(names, what)):
-        problems.add(problem)
+        problems.add(f"{file}: {problem}")
 
 
 def protected_directories(rows: Sequence[Row], layers: Collection[Layer], root: str) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from pytest_evalrun.suite.assembly import assemble, check_overrides, protected_d
 from pytest_evalrun.suite.checks import check_layer, check_scoring
 from pytest_evalrun.suite.entries import topmost
 from pytest_evalrun.suite.matrix import matrix_rows
-from pytest_evalrun.suite.names import check_name
+from pytest_evalrun.suite.names import refusal
 from pytest_evalrun.suite.pairs import Suite
-from pytest_evalrun.suite.problems import Problems
+from pytest_evalrun.suite.problems import Problems, shown
 from pytest_evalrun.suite.runconfig import environment_layers, script_layer
 from pytest_evalrun.suite.suitefile import SuiteFile
 from pytest_evalrun.suite.tree import DEPTH, Tree
@@ -50,7 +50,8 @@ def discover(
     suite = SuiteFile(os.path.abspath(file))
     problems = Problems()
     name = suite.get("name") or os.path.basename(suite.root)
-    problems.attempt(lambda: check_name(name, "suite"), None)
+    if problem := refusal(name, "suite"):
+        problems.add(f"{shown(suite.file)}: {problem}")
     nothing: tuple[Layer, ...] = ()
     environment = problems.attempt(lambda: environment_layers(environ), nothing)
     stack = Stack((*_script(suite, problems), *suite.layers()), (*environment, *command_line), tuple(eval_set))

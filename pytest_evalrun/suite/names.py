@@ -8,8 +8,6 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,14 +35,8 @@ def _shortened(safe: str, name: str) -> str:
     return f"{start}-{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:12]}"
 
 
-def check_name(name: str, what: str) -> None:
-    """Refuse what cannot be an id and a file. ``what`` is "suite", "task" or "dataset". Raises ConfigError."""
-    if problem := refusal(name, what):
-        raise ConfigError(problem)
-
-
 def refusal(name: str, what: str) -> str | None:
-    """Why a name is refused, or None for one that is not."""
+    """Why a name can be no id and no file, or None where it can. ``what`` is "suite", "task" or "dataset"."""
     reason = _refusal(name)
     if reason is None and what != "task" and "/" in name:
         reason = "it has a slash"

@@ -155,7 +155,7 @@ def test_all_problems_are_told_at_once(suite):
     assert [problem.partition(": ")[0] for problem in problems] == [
         "EVALRUN_LIMIT",
         "evals/evalrun.yaml:3",
-        "task name '-m' is refused",
+        "evals/evalrun.yaml",
         "evals/evalrun.yaml:2",
         "evals/evalrun.yaml:1",
     ]
