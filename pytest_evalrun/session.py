@@ -265,7 +265,7 @@ def _named(text: str, table: dict[str, Pair]) -> Pair | None:
 
 
 def _note(report: Any, told: dict[str, Any]) -> str:
-    if report.failed:
+    if report.failed and told.get("reason") != CRASHED:
         crash = getattr(report.longrepr, "reprcrash", None)
         text = crash.message if crash else str(report.longrepr or "")
         return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]

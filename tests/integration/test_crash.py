@@ -201,7 +201,7 @@ def test_a_worker_that_dies_costs_its_pair_only(project):
     ran = project.run("evals", "-n", "2")
     assert ran.code == 1, ran
     assert "2 passed, 1 error" in ran, ran
-    assert "echo/b/one  (its worker died" in ran, ran
+    assert "echo/b/one  its worker died" in ran, ran
     assert "*echo/b||1\n-one|3\n" in (project.latest / ".task_list").read_text()
     finished = {e["pair"]: e["outcome"] for e in project.events() if e["event"] == "item_finished"}
     assert finished == {"echo/a/one": "passed", "echo/b/one": "error", "echo/c/one": "passed"}
