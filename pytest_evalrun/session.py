@@ -10,7 +10,7 @@ import pytest
 
 from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.evaluation.stored import key_of, leave_error
+from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
@@ -151,6 +151,7 @@ class Controller:
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
         if pair.skip is not None:
+            leave_word(pair, self.live.paths.pair(key_of(pair)), "skipped", pair.skip)
             return
         self.live.finished(
             pair,
@@ -177,7 +178,7 @@ class Controller:
         report.when = "setup"
         report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": CRASHED}
         self.live.crashed(pair, CRASHED)
-        leave_error(pair, self.live.paths.pair(key_of(pair)), CRASHED)
+        leave_word(pair, self.live.paths.pair(key_of(pair)), "error", CRASHED)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -49,6 +49,7 @@ class Worker:
         self.suites = suites
         self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.shared = False
+        self._log_start = 0
         self.sigterm = Sigterm()
         if hasattr(config, "workerinput"):
             self.sigterm.take()
@@ -134,8 +135,11 @@ class Worker:
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        path = self.context.paths.pair(key_of(pair)).infer_log
+        if not only_users:
+            self._log_start = path.stat().st_size if path.exists() else 0
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            self._open_log(self.context.paths.pair(key_of(pair)).infer_log)
+            self._open_log(path)
             try:
                 return (yield)
             finally:
@@ -175,7 +179,7 @@ class Worker:
         path = self.context.paths.pair(key_of(pair)).infer_log
         if path.is_file():
             with path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                file.seek(max(self._log_start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
                 tail = file.read().decode(errors="replace")
             report.sections.append((f"end of {path}", tail))
 

@@ -19,7 +19,7 @@ from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
-from pytest_evalrun.evaluation.stored import key_of, leave_error
+from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
@@ -29,6 +29,7 @@ from pytest_evalrun.rundir.results import Result, read_result
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Identity, Reader, Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.fingerprint import Parts
@@ -90,11 +91,11 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
         try:
             return Life(pair, context, paths).run()
         except (PairError, ConfigError) as error:
-            leave_error(pair, paths, context.shown(str(error)))
+            leave_word(pair, paths, "error", context.shown(str(error)))
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - after sys.exit() in a model pytest sets up no other item
             trouble = _trouble(error, paths)
-            leave_error(pair, paths, context.shown(str(trouble)))
+            leave_word(pair, paths, "error", context.shown(str(trouble)))
             raise trouble from trouble.__cause__
 
 
@@ -144,6 +145,7 @@ class Life:
         if self.context.launch.mode == "eval":
             raise _unpredicted(0, count, plan)  # what lies there stays untouched
         if plan.reason != NEW:
+            self._load(plan)  # a model that does not even load costs no predictions
             set_aside(self.paths, ".stale")
         write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
@@ -235,8 +237,13 @@ class Life:
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
+    def _load(self, plan: Plan) -> Adapter:
+        adapter, seconds = self.context.models.get(self.pair, plan.prediction)
+        self.seconds["load"] += seconds
+        return adapter
+
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> None:
-        adapter, self.seconds["load"] = self.context.models.get(self.pair, plan.prediction)
+        adapter = self._load(plan)
         started = time.perf_counter()
         Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
         self.seconds["predict"] = time.perf_counter() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -25,25 +25,25 @@ def key_of(pair: Pair) -> PairKey:
     return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
 
 
-def leave_error(pair: Pair, paths: PairPaths, reason: str) -> None:
+def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:
     """So that the summary shows the pair; an old result stays the pair's result until a new one is complete.
 
     A disk that takes no result does not hide the error itself.
     """
     old = read_result(paths.result)
-    if old is not None and old.status != "error":
+    if old is not None and old.status not in ("error", "skipped"):
         return
     result = Result(
         suite=pair.suite,
         task=pair.task.name,
         dataset=pair.dataset.name,
-        status="error",
+        status=status,
         metrics={},
         samples={"total": 0, "predicted": 0, "failed": 0, "reused": 0},
         seconds={},
         gates=[],
         fingerprint={},
-        environment={"error": reason},
+        environment={"error" if status == "error" else "skipped": reason},
     )
     try:
         write_atomic(paths.result, result.dumps())

@@ -299,3 +299,29 @@ def test_an_upgraded_library_is_a_warning_and_no_new_work(project, tmp_path):
     assert "became 99.0; --eval-fresh makes it again" in ran, ran
     assert "reused: unchanged since" in ran
     assert asked(tmp_path / "asked") == []
+
+
+def test_a_model_that_does_not_load_costs_no_predictions(project, tmp_path):
+    """Put right again, the pair is reused."""
+    project.make()
+    project.run("evals")
+    source = (project.suite / "model.py").read_text()
+    (project.suite / "model.py").write_text(source.replace("self.delay = delay", "raise OSError('half a copy')"))
+    ran = project.run("evals")
+    assert "half a copy" in ran, ran
+    (project.suite / "model.py").write_text(source)
+    ran = project.run("evals", ASKED=str(tmp_path / "asked"))
+    assert "reused: unchanged since" in ran, ran
+    assert asked(tmp_path / "asked") == []
+
+
+def test_a_skipped_pair_is_in_the_summary_until_it_is_evaluated(project):
+    """The summary has every pair."""
+    project.make(models=("a", "b"))
+    entries = [{"name": "a", "path": "a.bin", "skip": "not today"}, {"name": "b", "path": "b.bin"}]
+    project.yaml((), ("one",), models=entries)
+    project.run("evals")
+    assert "| a | skipped |" in (project.latest / "summary/summary.md").read_text()
+    project.yaml(("a", "b"), ("one",))
+    assert project.run("evals").code == 0
+    assert "skipped" not in (project.latest / "summary/summary.md").read_text()
