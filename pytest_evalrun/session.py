@@ -192,7 +192,7 @@ class Controller:
         self.live.settle()
         try:
             self.terminal.summary = self._summarise(self.live.paths)
-        except (ConfigError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)
         if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):

@@ -61,7 +61,7 @@ class Context:
         self.workdir = WorkDir(Path(launch.workdir))
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker)
-        self.models = LoadedModels(self.events)
+        self.models = LoadedModels(self.events, self.shown)
         self.log: ItemLog | None = None
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher

@@ -10,6 +10,8 @@ from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, PairError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.rundir.events import EventWriter
@@ -22,8 +24,9 @@ OF_THE_DATA = frozenset({"inputs", "limit"})
 class LoadedModels:
     """Keeps one model: a second one is loaded only after the first was closed, so memory holds one at a time."""
 
-    def __init__(self, events: EventWriter) -> None:
+    def __init__(self, events: EventWriter, shown: Callable[[str], str] = str) -> None:
         self._events = events
+        self._shown = shown
         self._key: str | None = None
         self._adapter: Adapter | None = None
         self._name = ""
@@ -60,7 +63,7 @@ class LoadedModels:
         try:
             adapter.close()
         except Exception as fault:  # noqa: BLE001 - the model's last act must not fail the pair that follows
-            error = f"{type(fault).__name__}: {fault}"
+            error = self._shown(f"{type(fault).__name__}: {fault}")
         self._events.write("model_unloaded", model=self._name, **({"error": error} if error else {}))
 
 

@@ -143,7 +143,10 @@ class LiveRun:
         self._pause = min(LONGEST_TICK_SECONDS, max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE))
 
     def _processes(self) -> list[int]:
-        return [entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry)]
+        try:
+            return [entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry)]
+        except OSError:  # somebody tidies up: no reason to end the thread that keeps the task list
+            return []
 
     def workers(self) -> list[int]:
         """The processes of this session that are not the launching one."""
