@@ -45,12 +45,9 @@ HEAVY = (
     "yaml",
 )
 
-needs_xdist = pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="xdist is not installed")
-WAYS = [
-    pytest.param((), id="alone"),
-    pytest.param(("-p", "no:xdist"), id="no xdist"),
-    pytest.param(("-n", "2"), id="n2", marks=needs_xdist),
-]
+# Where xdist is left out on purpose there is no -n to ask for.
+WITH_XDIST = [] if importlib.util.find_spec("xdist") is None else [pytest.param(("-n", "2"), id="n2")]
+WAYS = [pytest.param((), id="alone"), pytest.param(("-p", "no:xdist"), id="no xdist"), *WITH_XDIST]
 
 
 @pytest.fixture
