@@ -119,12 +119,13 @@ def test_a_line_begins_a_line(terminal, reporter):
     assert reporter.text == "..F\nevalrun: waiting\nERROR   letters/a/one\n"
 
 
-def test_without_a_reporter_nothing_is_said(terminal):
+def test_without_a_reporter_nothing_is_said(terminal, capfd):
     """`-p no:terminal` is no error."""
     silent = terminal(reporter=None)
     silent.line("waiting")
     silent.starts(NODEID)
     silent.item(PAIR, report(), "passed", TOLD)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_pytest_repeats_no_file_name(terminal, reporter, tmp_path):

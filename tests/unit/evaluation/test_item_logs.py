@@ -156,11 +156,12 @@ def test_under_a_debugger_nothing_is_redirected(path):
     assert path.read_text().endswith("said\n")
 
 
-def test_without_a_log_nothing_is_said():
+def test_without_a_log_nothing_is_said(capfd):
     """Between items there is none."""
     log = ItemLog(None)
     log.line("lost")
     log.close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_warnings_only_loggers_stay_as_quiet_as_they_were(path, redirect):
