@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.pairs import Layer
 
-Kind = Literal["string", "int", "bool", "list"]
+Kind = Literal["string", "int", "float", "bool", "list"]
+
+
+NUMBERS: dict[str, tuple[type, str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,33 @@ OPTIONS = (
     Option("--eval-suffixes", "Suffixes of the files of one data item", metavar="A,B", setting="suffixes"),
     Option("--eval-out", "Directory for files that models write", metavar="DIR", setting="out_subdir"),
     Option("--eval-retries", "Times that a failed batch is tried again", kind="int", metavar="N", setting="retries"),
+    Option(
+        "--eval-crash-retries",
+        "Times that a pair is run again whose worker died",
+        kind="int",
+        default=1,
+        metavar="N",
+    ),
+    Option(
+        "--eval-timeout",
+        "Limit for a pair, after which it is an ERROR; waiting for a GPU does not count",
+        kind="float",
+        metavar="SECONDS",
+        setting="timeout",
+    ),
+    Option("--eval-scheduler", "Whose order holds under -n: ours, or xdist's", default="on", choices=("on", "off")),
+    Option("--eval-gpus", "GPUs to use, by index or UUID, or none; default: all that are found", metavar="LIST"),
+    Option("--eval-gpus-per-item", "GPUs that a model needs", kind="int", metavar="N", setting="gpus"),
+    Option(
+        "--eval-min-gpu-memory",
+        "Free memory that each GPU must have",
+        kind="float",
+        metavar="GB",
+        setting="min_gpu_memory",
+    ),
+    Option(
+        "--eval-workers-per-gpu", "Models that may share one GPU", kind="int", metavar="N", setting="workers_per_gpu"
+    ),
 )
 
 
@@ -74,6 +104,9 @@ class Options:
     mode: str
     only: str | None
     fresh: bool
+    crash_retries: int
+    scheduler: bool
+    gpus: str | None
     settings: tuple[tuple[str, str, Any], ...]
     sets: tuple[str, ...]
 
@@ -110,6 +143,9 @@ def read_options(config: pytest.Config) -> Options:
         mode=values["eval_mode"],
         only=values["eval_only"],
         fresh=values["eval_fresh"],
+        crash_retries=values["eval_crash_retries"],
+        scheduler=values["eval_scheduler"] == "on",
+        gpus=values["eval_gpus"],
         settings=settings,
         sets=tuple(values["eval_set"]),
     )
@@ -140,11 +176,12 @@ def _from_ini(config: pytest.Config, option: Option) -> Any:
     value = config.getini(option.dest)
     if value in (None, "", []):
         return option.default
-    if option.kind == "int":
+    if option.kind in NUMBERS:
+        convert, what = NUMBERS[option.kind]
         try:
-            return int(value)
+            return convert(value)
         except ValueError:
-            raise pytest.UsageError(f"ini key {option.dest}: expected a whole number, got {value!r}") from None
+            raise pytest.UsageError(f"ini key {option.dest}: expected {what}, got {value!r}") from None
     return value
 
 
@@ -153,7 +190,7 @@ def _argparse(option: Option) -> dict[str, Any]:
         return {"action": "store_const", "const": True}
     if option.kind == "list":
         return {"action": "append", "metavar": option.metavar}
-    typed: dict[str, Any] = {"type": int} if option.kind == "int" else {}
+    typed: dict[str, Any] = {"type": NUMBERS[option.kind][0]} if option.kind in NUMBERS else {}
     if option.choices:
         return {"choices": option.choices}
     return typed | {"metavar": option.metavar}

@@ -154,6 +154,11 @@ class SettingsModel(_Strict):
     out_subdir: Annotated[Name | None, AfterValidator(_out_subdir)] = None
     fingerprint: Literal["content", "stat"] = UNSET
     limit: Positive | None = None
+    timeout: Annotated[Number, Field(gt=0)] | None = None
+    gpus: Count = UNSET
+    min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET
+    workers_per_gpu: Positive = UNSET
+    optional: bool = UNSET
     post_process_plugin: str | None = None
     env: dict[str, EnvValue] = UNSET
 

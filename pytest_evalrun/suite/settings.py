@@ -55,6 +55,11 @@ class Settings:
     out_subdir: str | None = None
     fingerprint: str = "content"
     limit: int | None = None
+    timeout: float | None = None
+    gpus: int = 0
+    min_gpu_memory: float = 0.0
+    workers_per_gpu: int = 1
+    optional: bool = False
     post_process_plugin: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)

@@ -34,8 +34,14 @@ MAY_IMPORT = {
     "datasets": DATA,
     "metrics": DATA,
     "rundir": frozenset({"suite", "errors"}),
+    "slots": frozenset({"suite", "errors"}),
+    "planning": frozenset({"slots", "rundir", "suite", "errors"}),
+    "children": DATA | {"adapters", "rundir"},
+    "monitor": frozenset({"rundir", "report", "suite", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
-    "evaluation": frozenset({"rundir", "suite", "metrics", "adapters", "datasets", "errors"}),
+    "evaluation": frozenset(
+        {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "planning", "errors"}
+    ),
 }
 # Packages of which a room may import the names they offer, and nothing that lies in their modules.
 FRONTS = {"suite": frozenset({"adapters", "datasets", "metrics"})}
