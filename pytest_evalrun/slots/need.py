@@ -23,8 +23,9 @@ class Need:
         return self.gpus > 0
 
     def __str__(self) -> str:
-        gpus = "1 GPU" if self.gpus == 1 else f"{self.gpus} GPUs"
-        return f"{gpus} with {self.memory:g} GB free each" if self.memory else gpus
+        if self.gpus == 1:
+            return f"1 GPU with {self.memory:g} GB free" if self.memory else "1 GPU"
+        return f"{self.gpus} GPUs with {self.memory:g} GB free each" if self.memory else f"{self.gpus} GPUs"
 
 
 def need_of(settings: Settings) -> Need:
