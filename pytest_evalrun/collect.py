@@ -168,7 +168,14 @@ class Suites:
             raise pytest.UsageError("\n".join(problems))
 
     def tell(self, node: Any) -> None:
+        """What every worker must know before it has found a suite."""
         node.workerinput["evalrun_launch"] = str(self.launch.path)
+        node.workerinput["evalrun_loop"] = self._schedules()
+
+    def _schedules(self) -> bool:
+        """Whether our scheduler takes over once a pair is found: not where the user asked for another one."""
+        offered = self.config.hook.pytest_xdist_make_scheduler.get_hookimpls()
+        return self.config.getoption("dist") == "load" and len(offered) == 1 and self.options.scheduler
 
     def close(self) -> None:
         if not hasattr(self.config, "workerinput"):

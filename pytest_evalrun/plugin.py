@@ -72,4 +72,6 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
     if suites.active:
         from pytest_evalrun.session import controller
 
-        controller(node.config).collected(ids)
+        plugin = controller(node.config)
+        plugin.collected(ids)
+        plugin.schedule(ids)

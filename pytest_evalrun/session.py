@@ -11,21 +11,27 @@ import pytest
 from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.losses import Losses
 from pytest_evalrun.reports import outcome_of, stands
+from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, take_over
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
+from pytest_evalrun.units import TOLD, Told, units_of
 from pytest_evalrun.worker import pair_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
+    from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.live import LiveRun
     from pytest_evalrun.suite.pairs import Pair
 
 
-CRASHED = "its worker died; what it had predicted is kept"
+# The last report of an item; xdist's own says "???" of a test whose worker died.
+ENDS = ("teardown", "???")
+MOST_SHOWN = 20
 
 
 def controller(config: pytest.Config) -> Controller:
@@ -49,6 +55,7 @@ class Controller:
         self.planned: dict[str, Pair] = {}
         self.scored = 0
         self.skipped = 0
+        self.losses = Losses(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
         self.sigterm = Sigterm(self._workers)
         self.sigterm.take()
@@ -91,10 +98,43 @@ class Controller:
             raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
+        self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
         self.pairs = _pairs_by_id(ids, self.suites)
         if self.pairs:
             self._open()
+
+    def schedule(self, ids: Sequence[str]) -> None:
+        """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
+        told = self.suites.launch.read(TOLD)
+        if told is None:
+            return
+        from pytest_evalrun.planning.pool import Pool
+
+        def make(workers: int, tick: Callable[[], None]) -> Scheduler:
+            units = units_of(ids, self.pairs, Told.loads(told), self._estimates(), {})
+            return Scheduler(ids, units, Pool(), workers, lost=self._lost, tick=tick)
+
+        take_over(self.config, make)
+
+    def _estimates(self) -> dict[str, Estimate]:
+        from pytest_evalrun.planning.costs import estimates
+        from pytest_evalrun.rundir.layout import WorkDir
+
+        options = self.suites.options
+        paths = self.live.paths if self.live is not None else None
+        return estimates(list(self.pairs.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
+
+    def _lost(self, nodeid: str, node: Any) -> Lost:
+        """An item's worker died: told at once where the item is run again, else with its error."""
+        pair = self.pairs.get(nodeid)
+        if pair is None or self.live is None:
+            return Lost.ERROR
+        allow_restart(self.config)
+        lost = self.losses.of(nodeid, node)
+        if lost is Lost.AGAIN:
+            self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
+        return lost
 
     def _open(self) -> None:
         from pytest_evalrun.evaluation.context import Launch
@@ -136,6 +176,8 @@ class Controller:
         return self.terminal.status(report)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when in ENDS:
+            self.losses.ended(report.nodeid)
         pair = self.pairs.get(report.nodeid)
         if pair is None or self.live is None:
             return
@@ -175,10 +217,13 @@ class Controller:
         pair = self.pairs.get(report.nodeid)
         if pair is None or self.live is None:
             return
+        reason = self.losses.reason(report.nodeid)
         report.when = "setup"
-        report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": CRASHED}
-        self.live.crashed(pair, CRASHED)
-        leave_word(pair, self.live.paths.pair(key_of(pair)), "error", CRASHED)
+        report.longrepr = reason
+        report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
+        self.losses.ended(report.nodeid)
+        self.live.crashed(pair, reason)
+        leave_word(pair, self.live.paths.pair(key_of(pair)), "error", reason)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -195,9 +240,21 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)
+        self._account(session, exitstatus)
         if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):
             self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _account(self, session: pytest.Session, exitstatus: int) -> None:
+        """An item that never ran is no success: xdist ends with exit code 0 when no worker is left to run it."""
+        missing = self.losses.never_ran()
+        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not missing:
+            return
+        shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
+        more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
+        count = "1 item" if len(missing) == 1 else f"{len(missing)} items"
+        self.terminal.remarks += [f"{count} never ran; the same command runs them:", *shown, *more]
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _summarise(self, paths: RunPaths) -> Summary:
         from pytest_evalrun.report.gone import gone_from_disk
@@ -266,7 +323,7 @@ def _named(text: str, table: dict[str, Pair]) -> Pair | None:
 
 
 def _note(report: Any, told: dict[str, Any]) -> str:
-    if report.failed and told.get("reason") != CRASHED:
+    if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         text = crash.message if crash else str(report.longrepr or "")
         return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]

@@ -23,6 +23,8 @@ from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.secrets import blank, secret_values
+from pytest_evalrun.units import TOLD, told_of
+from pytest_evalrun.workerloop import take_orders
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -111,11 +113,23 @@ class Worker:
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
         raise pytest.fail.Exception(self.context.shown(f"{error}\n\n{cause}".rstrip()), pytrace=False) from None
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Pairs that several items ask for need the pair's lock: those of user functions, and repeated ones."""
+        """Pairs that several items ask for need the pair's lock: those of user functions, and repeated ones.
+
+        Before xdist tells the launching process of the items, so that it finds there what we tell of them.
+        """
         asked = [id(pair) for item in session.items if (pair := pair_of(item))]
         self.shared = len(set(asked)) < len(asked)
+        if asked and take_orders(self.config, self._unload, self._look):
+            self.suites.launch.once(TOLD, lambda: told_of(session.items, {}).dumps())
+
+    def _unload(self) -> None:
+        if self._context is not None:
+            self._context.models.close()
+
+    def _look(self) -> None:
+        """Idle for long, with a model on a GPU that somebody waits for."""
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:

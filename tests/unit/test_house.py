@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 45
 
 UPPER = frozenset(
     {"plugin", "options", "launch", "signals", "collect", "fixtures", "pair_module", "worker", "session", "scheduling"}
-    | {"reports", "terminal", "cli"}
+    | {"reports", "terminal", "cli", "units", "losses", "workerloop", "timeouts", "machine"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
 DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
     "children": DATA | {"adapters", "rundir"},
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),
+    "control": frozenset({"rundir", "report", "suite", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "planning", "errors"}

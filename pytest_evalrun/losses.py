@@ -1,0 +1,55 @@
+"""Workers that died: which item each took along, whether that is run again, and what is said of it if not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.scheduling import Lost, how_it_died
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.launch import LaunchDir
+
+
+class Losses:
+    """Counts the deaths of each item's workers; keeps which items there are, and which have ended."""
+
+    def __init__(self, launch: LaunchDir, retries: int) -> None:
+        self._launch = launch
+        self.retries = retries
+        self.expected: dict[str, None] = {}
+        self._ended: set[str] = set()
+        self._deaths: dict[str, int] = {}
+        self._reasons: dict[str, str] = {}
+
+    def ended(self, nodeid: str) -> None:
+        self._ended.add(nodeid)
+
+    def of(self, nodeid: str, node: Any) -> Lost:
+        """Decide, and remember the reason; to be asked once a death."""
+        if nodeid in self._ended:
+            return Lost.OVER
+        hung = self._hung(nodeid, node.gateway.id)
+        self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
+        self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
+        return Lost.ERROR if hung or deaths > self.retries else Lost.AGAIN
+
+    def _hung(self, nodeid: str, worker: str) -> str | None:
+        """What a worker said of itself before it gave up an item that nothing could interrupt."""
+        text = self._launch.read(f"hung-{worker}.json")
+        told = json.loads(text) if text else {}
+        return told["reason"] if told.get("nodeid") == nodeid else None
+
+    def again(self, nodeid: str) -> str:
+        return f"{self._reasons[nodeid]}; running again ({self._deaths[nodeid]} of {self.retries})"
+
+    def reason(self, nodeid: str) -> str:
+        """Why an item is an error although nothing in it failed."""
+        deaths = self._deaths.get(nodeid, 1)
+        times = f", as {deaths - 1} before it" if deaths > 1 else ""
+        return f"{self._reasons.get(nodeid, 'its worker died')}{times}; what it had predicted is kept"
+
+    def never_ran(self) -> Sequence[str]:
+        return [nodeid for nodeid in self.expected if nodeid not in self._ended]

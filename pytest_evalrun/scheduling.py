@@ -1,0 +1,242 @@
+"""The xdist scheduler: one item in flight on each worker, in the order that ``planning`` finds.
+
+xdist's own commits a worker to its next item before the last one has ended (pytest-xdist#894), so that two long items
+meet on one worker while others idle. Ours sends an item only when it is to start; ``workerloop`` runs it at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.planning.queue import Queue
+from pytest_evalrun.workerloop import UNLOAD, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_evalrun.planning.pool import Pool
+    from pytest_evalrun.planning.work import Work
+
+
+class Lost(Enum):
+    """What becomes of an item whose worker died."""
+
+    AGAIN = "it is run again"
+    OVER = "it had ended already"
+    ERROR = "it is reported as an error"
+
+
+# While a worker waits although there is work left, the queue is asked again so often: expectations may be wrong.
+TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Items that one worker runs in a row, by their places in the collection; ``work.place`` is the unit's own."""
+
+    indices: tuple[int, ...]
+    work: Work
+
+
+@dataclass
+class _Node:
+    """A worker's process: the unit that it runs, of which the first item is in flight."""
+
+    node: Any
+    collected: bool = False
+    unit: deque[int] | None = None
+
+
+class Scheduler:
+    """What xdist's session asks (xdist/scheduler/protocol.py), for units in the order of a :class:`Queue`.
+
+    ``lost`` says what becomes of an item whose worker died; ``tick`` makes xdist call
+    :meth:`remove_pending_tests_from_node` soon, the one event of its loop that nobody else uses.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        units: Sequence[Unit],
+        pool: Pool,
+        workers: int,
+        *,
+        lost: Callable[[str, Any], Lost],
+        tick: Callable[[], None],
+    ) -> None:
+        self.ids = list(ids)
+        self.numnodes = workers
+        self._units = {unit.work.place: unit for unit in units}
+        self._unit_of = {index: unit for unit in units for index in unit.indices}
+        self._queue = Queue([unit.work for unit in units], workers, pool)
+        self._lost = lost
+        self._tick = tick
+        self._nodes: dict[str, _Node] = {}
+        self._first: dict[str, list[str]] = {}
+        self._started = False
+        self._timer: Timer | None = None
+
+    @property
+    def nodes(self) -> list[Any]:
+        return [entry.node for entry in self._nodes.values()]
+
+    @property
+    def collection_is_completed(self) -> bool:
+        return self._started or len(self._first) >= self.numnodes
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._queue.pending) or any(entry.unit is not None for entry in self._nodes.values())
+
+    @property
+    def tests_finished(self) -> bool:
+        return self._started and not self.has_pending
+
+    def add_node(self, node: Any) -> None:
+        self._nodes[node.gateway.id] = _Node(node)
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        if not self._started:
+            self._first[node.gateway.id] = list(collection)
+        elif list(collection) != self.ids:
+            node.shutdown()  # a replacement that sees other items can run none of ours
+            return
+        self._nodes[node.gateway.id].collected = True
+        self._queue.join(node.gateway.id)
+
+    def schedule(self) -> None:
+        """Called when all first workers have collected, and again for every replacement."""
+        if not self._started and (difference := self._difference()):
+            raise pytest.UsageError(difference)
+        self._started = True
+        self._dispatch()
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's
+        entry = self._nodes[node.gateway.id]
+        assert entry.unit is not None
+        assert entry.unit[0] == item_index
+        entry.unit.popleft()
+        if entry.unit and not node.shutting_down:
+            self._send(entry)
+            return
+        rest, entry.unit = entry.unit, None
+        self._queue.done(node.gateway.id)
+        self._give_back(rest)
+        self._dispatch()
+
+    def mark_test_pending(self, item: str) -> None:
+        """A plugin that wants an item to be run again says so by this."""
+        self._give_back(deque([self.ids.index(item)]))
+        self._dispatch()
+
+    def remove_node(self, node: Any) -> str | None:
+        """The worker has ended; the id of the item that it took along, unless that is run again."""
+        entry = self._nodes.pop(node.gateway.id)
+        if entry.collected:
+            self._queue.leave(node.gateway.id)
+        if not entry.unit or hasattr(node, "workeroutput"):
+            return None  # it ended in good order, by pytest.exit() for one: its item did not run, and did not crash
+        index, *rest = entry.unit
+        lost = self._lost(self.ids[index], node)
+        self._give_back(deque([index, *rest] if lost is Lost.AGAIN else rest))
+        self._dispatch()
+        return self.ids[index] if lost is Lost.ERROR else None
+
+    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:  # noqa: ARG002 - xdist's
+        """xdist calls this for an answer to ``steal``, which is never sent: it is our own tick."""
+        self._timer = None
+        self._dispatch()
+
+    def _give_back(self, indices: deque[int]) -> None:
+        """What is left of a unit becomes one of its own; how long it takes, nobody knows any better."""
+        if indices:
+            old = self._unit_of[indices[0]]
+            unit = Unit(tuple(indices), old.work)
+            self._units[old.work.place] = unit
+            self._queue.add(unit.work)
+
+    def _dispatch(self) -> None:
+        waits = False
+        for name, entry in list(self._nodes.items()) if self._started else ():
+            if entry.unit is not None or not entry.collected or entry.node.shutting_down:
+                continue
+            turn = self._queue.next(name, time.monotonic())
+            if turn is not None:
+                for other in turn.unload:
+                    self._nodes[other].node.send_runtest_some([UNLOAD])
+                entry.unit = deque(self._units[turn.work.place].indices)
+                self._send(entry)
+            elif self._queue.pending:
+                waits = True
+            else:
+                entry.node.shutdown()  # its model goes now, while others still work
+        if waits and self._timer is None:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._timer = Timer(TICK_SECONDS, self._tick)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _send(self, entry: _Node) -> None:
+        assert entry.unit is not None
+        successor = entry.unit[1] if len(entry.unit) > 1 else None
+        entry.node.send_runtest_some([message(entry.unit[0], successor, len(self.ids))])
+
+    def _difference(self) -> str | None:
+        from xdist.report import report_collection_diff
+
+        for name, collection in self._first.items():
+            if text := report_collection_diff(self.ids, collection, "the launching process", name):
+                return str(text)
+        return None
+
+
+def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:
+    """Put our scheduler in the place of xdist's, once: when the first worker has told which items there are.
+
+    ``pytest_xdist_make_scheduler`` is called before anybody knows of a suite, and where there is none xdist's own must
+    stay. Workers that are ready already come along.
+    """
+    session: Any = config.pluginmanager.get_plugin("dsession")
+    before = session.sched
+    if isinstance(before, Scheduler):
+        return
+    session.sched = make(before.numnodes, lambda: session.queue.put(("unscheduled", {"node": None, "indices": []})))
+    for node in before.nodes:
+        session.sched.add_node(node)
+
+
+def allow_restart(config: pytest.Config) -> None:
+    """A crash that costs an item one of its retries costs the session none of its restarts, unless the user set them.
+
+    So the budget grows with the items, while workers that die before they run anything still end the session.
+    """
+    session: Any = config.pluginmanager.get_plugin("dsession")
+    if config.getoption("maxworkerrestart", None) is None and session._max_worker_restart is not None:  # noqa: SLF001
+        session._max_worker_restart += 1  # noqa: SLF001 - xdist counts deaths for the whole session only
+
+
+def how_it_died(node: Any) -> str:
+    """What the operating system says of a worker that is gone: its signal or exit code, where execnet keeps them."""
+    import signal
+    import subprocess
+
+    popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    try:
+        code = popen.wait(timeout=5) if popen is not None else None
+    except subprocess.TimeoutExpired:
+        code = None
+    if code is None:
+        return "its connection was lost"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    return f"it was ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")

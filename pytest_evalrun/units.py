@@ -1,0 +1,105 @@
+"""Node ids → units for the scheduler: a pair by itself, the tests of any other module together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.collect import SuiteModule
+from pytest_evalrun.planning.work import Work
+from pytest_evalrun.scheduling import Unit
+from pytest_evalrun.slots.need import Need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pytest
+
+    from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.suite.pairs import Pair
+
+# What it is published as.
+TOLD = "items.json"
+# Of an ordinary test nobody has told us anything.
+ORDINARY_SECONDS = 0.05
+# Fixtures of these scopes would be set up once for every item if items of their module ran apart.
+TOGETHER = frozenset({"class", "module", "package"})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own."""
+
+    modules: frozenset[str]
+    needs: Mapping[str, Need]
+
+    def dumps(self) -> str:
+        needs = {nodeid: [need.gpus, need.memory, need.per_gpu] for nodeid, need in self.needs.items()}
+        return json.dumps({"modules": sorted(self.modules), "needs": needs})
+
+    @classmethod
+    def loads(cls, text: str) -> Told:
+        values = json.loads(text)
+        needs = {nodeid: Need(*fields) for nodeid, fields in values["needs"].items()}
+        return cls(frozenset(values["modules"]), needs)
+
+
+def told_of(items: Iterable[pytest.Item], needs: Mapping[str, Need]) -> Told:
+    """Looks at test functions only: of a suite's own items the launching process knows everything."""
+    others = [item for item in items if not isinstance(item.parent, SuiteModule)]
+    return Told(frozenset(file_of(item.nodeid) for item in others if _stays_together(item)), needs)
+
+
+def _stays_together(item: Any) -> bool:
+    fixtures = getattr(item, "_fixtureinfo", None)  # pytest has no other place that tells of autouse fixtures too
+    named = fixtures.name2fixturedefs.values() if fixtures is not None else ()
+    return any(definition.scope in TOGETHER for definitions in named for definition in definitions)
+
+
+def units_of(
+    ids: Sequence[str],
+    pairs: Mapping[str, Pair],
+    told: Told,
+    estimates: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+) -> list[Unit]:
+    """``needs`` by the full id of a pair; what is not named there needs nothing."""
+    alone: list[Unit] = []
+    modules: dict[str, list[int]] = {}
+    for index, nodeid in enumerate(ids):
+        pair = pairs.get(nodeid)
+        if pair is None or file_of(nodeid) in told.modules:
+            modules.setdefault(file_of(nodeid), []).append(index)
+        else:
+            estimate = estimates[pair.full_id]
+            need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
+            work = Work(index, f"{pair.suite}/{pair.task.name}", estimate.seconds, estimate.load, need)
+            alone.append(Unit((index,), work))
+    return alone + [_module(ids, indices, pairs, told, estimates, needs) for indices in modules.values()]
+
+
+def _module(
+    ids: Sequence[str],
+    indices: Sequence[int],
+    pairs: Mapping[str, Pair],
+    told: Told,
+    estimates: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+) -> Unit:
+    """All of a module at once; it needs what the neediest of its tests needs."""
+    seconds, need = 0.0, Need()
+    for nodeid in (ids[index] for index in indices):
+        pair = pairs.get(nodeid)
+        seconds += estimates[pair.full_id].seconds if pair is not None else ORDINARY_SECONDS
+        need = _more(need, told.needs.get(nodeid, Need()))
+        need = _more(need, needs.get(pair.full_id, Need()) if pair is not None else Need())
+    return Unit(tuple(indices), Work(indices[0], f"module {file_of(ids[indices[0]])}", seconds, 0.0, need))
+
+
+def _more(one: Need, other: Need) -> Need:
+    return max(one, other, key=lambda need: (need.gpus, need.memory, -need.per_gpu))
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]

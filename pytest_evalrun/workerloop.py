@@ -1,0 +1,131 @@
+"""The workers' loop: each item runs as soon as it arrives; xdist's own would first wait for the one after it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What else a worker may be told. An item is never negative.
+UNLOAD = -1
+LOOK = -2
+# How often an idle worker with a model on a GPU looks whether somebody waits for that.
+LOOK_SECONDS = 5.0
+
+
+def message(index: int, successor: int | None, count: int) -> int:
+    """An item and the one after it in one number, because xdist hands over numbers, one by one."""
+    return index * (count + 1) + (count if successor is None else successor)
+
+
+def parse(number: int, count: int) -> tuple[int, int | None]:
+    index, successor = divmod(number, count + 1)
+    return index, None if successor == count else successor
+
+
+@cache
+def supported() -> bool:
+    """Whether this xdist has the parts that the loop below takes over (all of 3.8 has)."""
+    from xdist import dsession, remote
+
+    names = {*vars(remote.WorkerInteractor), *remote.WorkerInteractor.__init__.__code__.co_names}
+    parts = {"handle_command", "sendevent", "torun", "channel"}
+    return parts <= names and hasattr(remote, "Marker") and hasattr(dsession.DSession, "worker_unscheduled")
+
+
+def take_orders(config: pytest.Config, unload: Callable[[], None], look: Callable[[], None]) -> bool:
+    """On a worker: run items as our scheduler sends them, where the launching process said that it will."""
+    if not getattr(config, "workerinput", {}).get("evalrun_loop") or not supported():
+        return False
+    config.pluginmanager.register(OneAtATime(config, unload, look), "evalrun-loop")
+    return True
+
+
+class OneAtATime:
+    """Registered on a worker that found a pair, where the launching process uses our scheduler.
+
+    ``unload`` gives the model back; ``look`` does so only where somebody waits for its GPU.
+    """
+
+    def __init__(self, config: pytest.Config, unload: Callable[[], None], look: Callable[[], None]) -> None:
+        # The class lives in a module that execnet made, so it is known by its name.
+        plugins = config.pluginmanager.get_plugins()
+        self._xdist: Any = next(plugin for plugin in plugins if type(plugin).__name__ == "WorkerInteractor")
+        self._unload = unload
+        self._look = look
+        self._idle = False
+        self._last: pytest.Item | None = None
+        self._stays: dict[pytest.Collector, pytest.Item] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        ended = self._xdist.handle_command.__func__.__globals__["Marker"].SHUTDOWN
+        self._xdist.channel.setcallback(self._xdist.handle_command, endmarker=ended)
+        threading.Thread(target=self._remind, name="evalrun-idle", daemon=True).start()
+        while isinstance(number := self._wait(), int):
+            if number >= 0:
+                self._run(session, *parse(number, len(session.items)))
+            else:
+                {UNLOAD: self._unload, LOOK: self._look}[number]()
+            if session.shouldfail or session.shouldstop:
+                break
+        self._tear_down(session, None)
+        return True
+
+    def _wait(self) -> object:
+        self._idle = True
+        number = self._xdist.torun.get()
+        self._idle = False
+        return number
+
+    def _remind(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            if self._idle:
+                self._xdist.torun.put(LOOK)
+
+    def _run(self, session: pytest.Session, index: int, successor: int | None) -> None:
+        item = session.items[index]
+        self._tear_down(session, item)
+        self._xdist.item_index = index
+        following = self._stay(item) if successor is None else session.items[successor]
+        started = time.perf_counter()
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self._last = item
+        seconds = time.perf_counter() - started
+        self._xdist.sendevent("runtest_protocol_complete", item_index=index, duration=seconds)
+
+    def _tear_down(self, session: pytest.Session, item: pytest.Item | None) -> None:
+        """What the last item left standing, and the next one has no use for; trouble is the last item's."""
+        last = self._last
+        if last is None:
+            return
+        stack: Any = session._setupstate  # noqa: SLF001 - pytest offers no other
+        call = pytest.CallInfo.from_call(
+            lambda: stack.teardown_exact(item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
+        )
+        if call.excinfo is not None:
+            report = last.ihook.pytest_runtest_makereport(item=last, call=call)
+            last.ihook.pytest_runtest_logreport(report=report)
+
+    def _stay(self, item: pytest.Item) -> pytest.Item:
+        """A next item that leaves packages and the session set up, and nothing below: where the next one lies, we
+        are told only later."""
+        module = item.getparent(pytest.Module)
+        parent: Any = module.parent if module is not None else item.session
+        if parent not in self._stays:
+            self._stays[parent] = Stay.from_parent(parent, name="stay")
+        return self._stays[parent]
+
+
+class Stay(pytest.Item):
+    """Stands for the item after this one and is never run."""
+
+    def runtest(self) -> None:
+        raise AssertionError("never run")
