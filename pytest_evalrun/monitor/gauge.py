@@ -1,0 +1,88 @@
+"""How far a running pair is, and how fast: its state file over time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.monitor.follow import Signature, signature
+from pytest_evalrun.rundir.state import RunningState, parse
+from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.pairs import PairKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+
+# So many changes make the rate: about ten seconds of a pair that moves.
+POINTS = 20
+
+
+class Gauge:
+    """One running pair. ``places``: where its files may lie; what was written before ``since`` is of an older run."""
+
+    def __init__(self, places: Sequence[PairPaths], since: float) -> None:
+        self.state: RunningState | None = None
+        self.damaged = False
+        self.changed = 0.0
+        self.logs = [place.infer_log for place in places]
+        self._files = [place.state for place in places]
+        self._since = since
+        self._seen: list[Signature | None] = []
+        self._points: deque[tuple[float, int]] = deque(maxlen=POINTS)
+
+    def look(self, loaded: float) -> bool:
+        """Read the state where it was replaced; whether it was. ``loaded``: since when the model could answer."""
+        seen = [signature(file) for file in self._files]
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        found = [(each[2] / 1e9, file) for each, file in zip(seen, self._files, strict=True) if each]
+        for mtime, file in sorted(found, reverse=True)[:1]:
+            self._take(file, mtime, loaded)
+        return True
+
+    def _take(self, file: Path, mtime: float, loaded: float) -> None:
+        try:
+            state = parse(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return  # between two looks it went, or may not be read
+        self.damaged = state is None
+        if state is not None and state.timestamp >= int(self._since):
+            self.state, self.changed = state, mtime
+            if not self._points:
+                self._points.append((loaded, 0))
+            self._points.append((mtime, done(state)))
+
+    @property
+    def rate(self) -> float | None:
+        """Samples a second; None while there is nothing to tell it from."""
+        if len(self._points) < 2:
+            return None
+        (start, before), (end, after) = self._points[0], self._points[-1]
+        return (after - before) / (end - start) if end > start and after > before else None
+
+    @property
+    def share(self) -> float:
+        """How much of the pair is predicted, 0 to 1."""
+        state = self.state
+        if state is None or state.total_batches <= 0:
+            return 0.0
+        within = state.batch_completed / state.batch_total if state.batch_total > 0 else 0.0
+        return min(1.0, max(0.0, (state.current_batch - 1 + within) / state.total_batches))
+
+
+def done(state: RunningState) -> int:
+    """Samples that this session predicted."""
+    return max(0, state.current_batch - 1) * state.max_batch_size + state.batch_completed
+
+
+def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
+    """Where the files of ``suite/task/dataset`` may lie; an evaluation of the first N samples has some of its own."""
+    suite, _, rest = pair.partition("/")
+    task, _, dataset = rest.rpartition("/")
+    key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
+    keys = [key] if limit is None else [key._replace(dataset=f"{key.dataset}.limit-{limit}"), key]
+    return [paths.pair(each) for each in keys]

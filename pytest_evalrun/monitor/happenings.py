@@ -1,0 +1,169 @@
+"""What the events of a run say: which pairs run where, how long they took, which failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.monitor.follow import Directory, Follower
+from pytest_evalrun.rundir.events import CONTROLLER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_evalrun.rundir.layout import RunPaths
+
+MOST_SLOWEST = 20
+_CONTROLLERS = f',"worker":"{CONTROLLER}"'.encode()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A pair that runs: on which worker, since when, and since when with its model loaded (Unix times)."""
+
+    worker: str
+    since: float
+    loaded: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a pair ended; ``seconds`` is None where nobody measured them."""
+
+    outcome: str
+    seconds: float | None
+    reason: str
+
+
+class Happenings:
+    """What is known after each event; what is about the last launch alone begins anew with ``run_started``."""
+
+    def __init__(self) -> None:
+        self.failed: dict[str, Ended] = {}
+        self.slowest: dict[str, float] = {}
+        self._begin(None, None)
+        self._takers: dict[str, Callable[[str, str, dict[str, Any], float], None]] = {
+            "item_started": self._item_started,
+            "item_finished": self._item_finished,
+            "model_loaded": self._model_loaded,
+            "slot_taken": self._slot_taken,
+            "slot_freed": lambda _, worker, *__: self._free(worker),
+            "worker_lost": lambda _, __, event, ___: self._lost(str(event.get("lost"))),
+            "run_finished": lambda *_: self.running.clear(),
+        }
+
+    def _begin(self, since: float | None, selected: int | None) -> None:
+        self.since = since
+        self.selected = selected
+        self.first_item: float | None = None
+        self.executed = 0
+        self.ended: set[str] = set()
+        self.running: dict[str, Started] = {}
+        self.slots: dict[str, str] = {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Raises ValueError, KeyError or TypeError for what is no event."""
+        now = datetime.fromisoformat(event["time"]).timestamp()
+        kind = event["event"]
+        if kind == "run_started":
+            selected = event.get("selected")
+            self._begin(now, selected if isinstance(selected, int) else None)
+        elif taker := self._takers.get(kind):
+            taker(str(event.get("pair")), str(event.get("worker")), event, now)
+
+    def _item_started(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
+        self.running[pair] = Started(worker, now, now)
+        self.ended.discard(pair)
+        self.first_item = self.first_item or now
+
+    def _model_loaded(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
+        if started := self.running.get(pair):
+            self.running[pair] = Started(worker, started.since, now)
+
+    def _item_finished(self, pair: str, _: str, event: dict[str, Any], now: float) -> None:
+        started = self.running.pop(pair, None)
+        seconds = event.get("seconds")
+        if seconds is None and started is not None:
+            seconds = now - started.since
+        self.ended.add(pair)
+        self.failed.pop(pair, None)
+        if event.get("outcome") in ("failed", "error"):
+            self.failed[pair] = Ended(event["outcome"], seconds, str(event.get("reason") or ""))
+        if not event.get("reused"):
+            self.executed += 1
+            self._rank(pair, seconds)
+
+    def _rank(self, pair: str, seconds: float | None) -> None:
+        self.slowest.pop(pair, None)
+        if seconds is not None:
+            self.slowest[pair] = float(seconds)
+        if len(self.slowest) > MOST_SLOWEST:
+            del self.slowest[min(self.slowest, key=self.slowest.__getitem__)]
+
+    def _slot_taken(self, _: str, worker: str, event: dict[str, Any], __: float) -> None:
+        gpus = event.get("gpus")
+        named = f"GPU {','.join(map(str, gpus))}" if isinstance(gpus, list) and gpus else event.get("device")
+        self.slots[worker] = str(named or "slot")
+
+    def _free(self, worker: str) -> None:
+        self.slots.pop(worker, None)
+
+    def _lost(self, worker: str) -> None:
+        self._free(worker)
+        for pair in [pair for pair, started in self.running.items() if started.worker == worker]:
+            del self.running[pair]
+
+
+class Events:
+    """Reads what was appended: the launching process's own from the merged file, each worker's from its own one.
+
+    The merged file has a worker's events only once its item has ended.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.happenings = Happenings()
+        self.damaged: dict[str, int] = {}
+        self._merged = Follower(paths.events)
+        self._directory = Directory(paths.worker_events("any").parent, ".jsonl")
+        self._workers: dict[str, Follower] = {}
+        self._paths = paths
+
+    @property
+    def changed(self) -> float:
+        """When a file was last written (Unix time)."""
+        return max(follower.changed for follower in (self._merged, *self._workers.values()))
+
+    def look(self) -> bool:
+        """Whether anything happened."""
+        if self._directory.look():
+            for name in self._directory.names:
+                self._workers.setdefault(name, Follower(self._paths.worker_events(name.removesuffix(".jsonl"))))
+        own = (line for line in self._merged.read() if _CONTROLLERS in line or b'"worker"' not in line)
+        events = self._parsed("events.jsonl", own)
+        for name, follower in self._workers.items():
+            events += self._parsed(f"events/{name}", follower.read())
+        events.sort(key=lambda event: str(event.get("time")))
+        for event in events:
+            try:
+                self.happenings.take(event)
+            except (KeyError, TypeError, ValueError):
+                self._complain("events")
+        return bool(events)
+
+    def _parsed(self, name: str, lines: Iterable[bytes]) -> list[dict[str, Any]]:
+        events = []
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            if isinstance(event, dict):
+                events.append(event)
+            else:
+                self._complain(name)
+        return events
+
+    def _complain(self, name: str) -> None:
+        self.damaged[name] = self.damaged.get(name, 0) + 1

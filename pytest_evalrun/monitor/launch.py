@@ -1,0 +1,101 @@
+"""The last launch of a run: what it was told to do, whether it still lives, and how to carry it on."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pytest_evalrun.monitor.follow import Directory
+from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.sessions import session_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.sessions import SessionInfo
+
+Word = Literal["none", "live", "dead", "ended", "unknown"]
+_PAIRS = "\npairs: |2-\n"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the last session stands; ``unknown`` where it ran on another host and no lock tells from here."""
+
+    word: Word
+    info: SessionInfo | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.word == "ended" and self.info is not None and self.info.clean is False
+
+    @property
+    def since(self) -> float | None:
+        """When it started (Unix time)."""
+        try:
+            return datetime.fromisoformat(self.info.started).timestamp() if self.info else None
+        except ValueError:
+            return None
+
+
+def standing(paths: RunPaths) -> Standing:
+    """Ask the run's lock, and for whoever is out of its reach the run's own words."""
+    word, info = session_state(paths)
+    if word == "dead" and info is not None and info.host != socket.gethostname():
+        return Standing("unknown", info)
+    return Standing(word, info)
+
+
+def carry_on(argv: Sequence[str], run: str) -> str:
+    """The command that goes on where a session stopped: in the same run, and without beginning afresh."""
+    if not argv:
+        return "pytest"
+    program = "python -m pytest" if Path(argv[0]).name == "__main__.py" else Path(argv[0]).name
+    words = [word for word in argv[1:] if word != "--eval-fresh"]
+    for i, word in enumerate(words):
+        if word == "--eval-run=new":
+            words[i] = f"--eval-run={run}"
+        elif word == "new" and i and words[i - 1] == "--eval-run":
+            words[i] = run
+    return " ".join([program, *map(shlex.quote, words)])
+
+
+def limit_of(argv: Sequence[str]) -> int | None:
+    """The N of ``--eval-limit``: the files of such an evaluation are named after it."""
+    for i, word in enumerate(argv):
+        name, _, value = word.partition("=")
+        if name == "--eval-limit":
+            value = value or (argv[i + 1] if i + 1 < len(argv) else "")
+            return int(value) if value.isdecimal() else None
+    return None
+
+
+class LaunchFiles:
+    """The snapshots in ``configs/``: of the newest one, the pairs that its suites had."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.pairs: tuple[str, ...] = ()
+        self._place = paths.configs
+        self._directory = Directory(paths.configs, ".yaml")
+
+    def look(self) -> bool:
+        """Whether there is another launch than at the last look."""
+        if not self._directory.look():
+            return False
+        names = sorted(self._directory.names, key=lambda name: natural_key(name.removesuffix(".yaml")))
+        self.pairs = _read_pairs(self._place / names[-1]) if names else ()
+        return True
+
+
+def _read_pairs(file: Path) -> tuple[str, ...]:
+    """The ids at the end of a snapshot, a line each; none where it is written otherwise, or cannot be read."""
+    try:
+        _, found, lines = file.read_text(encoding="utf-8", errors="replace").partition(_PAIRS)
+    except OSError:
+        return ()
+    return tuple(line[2:] for line in lines.splitlines()) if found else ()

@@ -1,0 +1,177 @@
+"""From the files of a run to a snapshot, at the price of what changed since the last one."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.monitor.death import Death, find_cause
+from pytest_evalrun.monitor.gauge import Gauge, places
+from pytest_evalrun.monitor.happenings import Ended, Events, Started
+from pytest_evalrun.monitor.launch import LaunchFiles, Standing, carry_on, limit_of, standing
+from pytest_evalrun.monitor.log import Log
+from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
+from pytest_evalrun.monitor.tasks import Tasks
+from pytest_evalrun.rundir.runs import check_format
+from pytest_evalrun.rundir.tasklist import Status
+
+if TYPE_CHECKING:
+    from pytest_evalrun.rundir.layout import RunPaths
+
+MOST_FAILED = 50
+# Less than this much work done says nothing about what is left.
+LEAST_WORK = 0.02
+
+
+class Reader:
+    """Follows one run directory. Raises ConfigError where it is none, goes away, or is of a newer format."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        check_format(paths)
+        self.paths = paths
+        self.tasks = Tasks(paths.task_list)
+        self.events = Events(paths)
+        self.log = Log(paths.main_log)
+        self._launch = LaunchFiles(paths)
+        self._gauges: dict[tuple[str, float], Gauge] = {}
+        self._death: tuple[str, Death] | None = None
+
+    def look(self) -> Snapshot:
+        """Read what changed; what is damaged is told in ``problems``, and the rest is shown."""
+        if not self.paths.run_json.exists():
+            raise ConfigError(f"{self.paths.root}: the run directory is gone")
+        stands = standing(self.paths)
+        self._read()
+        running = self._running(stands)
+        return Snapshot(
+            run=self.paths.root.name,
+            standing=stands,
+            progress=self._progress(stands, running),
+            counts=self.tasks.counts(),
+            skipped=sum(len(group.skipped) for group in self.tasks.groups),
+            running=running,
+            failed=self._failed(),
+            slowest=tuple(sorted(self.events.happenings.slowest.items(), key=lambda item: -item[1])),
+            log=tuple(self.log.lines),
+            problems=tuple(self._problems(stands)),
+            death=self._cause(stands) if stands.word == "dead" else None,
+            quiet=time.time() - self._last_sign() if stands.word == "unknown" else None,
+            tasks=self.tasks,
+        )
+
+    def _read(self) -> None:
+        version = self.tasks.version
+        self.tasks.look()
+        self.events.look()
+        self.log.look()
+        if self._launch.look() or self.tasks.version != version:
+            self.tasks.set_skipped(self._launch.pairs if len(self.tasks) else ())
+            self._forget()
+
+    def _forget(self) -> None:
+        """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""
+        happenings = self.events.happenings
+        failed = set(map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]))
+        for pair in [pair for pair in happenings.failed if pair not in failed and pair not in happenings.ended]:
+            del happenings.failed[pair]
+
+    def _running(self, stands: Standing) -> tuple[Running, ...]:
+        """What runs, or ran when the session died; of each the state file is looked at."""
+        if stands.word in ("none", "ended"):
+            self._gauges.clear()
+            return ()
+        found = self._started()
+        limit = limit_of(stands.info.argv) if stands.info else None
+        gauges = {}
+        for pair, started in found.items():
+            key = pair, started.since
+            gauges[key] = self._gauges.get(key) or Gauge(places(self.paths, pair, limit), started.since)
+            gauges[key].look(started.loaded)
+        self._gauges = gauges
+        now = time.time() if stands.word == "live" else self._last_sign()
+        return tuple(self._one(pair, started, now) for pair, started in found.items())
+
+    def _started(self) -> dict[str, Started]:
+        """By the events, which name the worker; the task list knows of those whose events were lost."""
+        happenings = self.events.happenings
+        found = dict(happenings.running)
+        for row in self.tasks.rows_of[Status.RUNNING]:
+            pair = self.tasks.pair(row)
+            if pair not in found and pair not in happenings.ended:
+                since = happenings.since or 0.0
+                found[pair] = Started("", since, since)
+        return found
+
+    def _one(self, pair: str, started: Started, now: float) -> Running:
+        gauge = self._gauges[pair, started.since]
+        return Running(
+            pair=pair,
+            worker=started.worker,
+            slot=self.events.happenings.slots.get(started.worker, ""),
+            seconds=max(0.0, now - started.since) if started.since else 0.0,
+            share=gauge.share,
+            rate=gauge.rate,
+            state=gauge.state,
+        )
+
+    def _progress(self, stands: Standing, running: tuple[Running, ...]) -> Progress:
+        happenings = self.events.happenings
+        counts = self.tasks.counts()
+        if happenings.selected is None:
+            selected, done = len(self.tasks), counts[Status.COMPLETED] + counts[Status.FAILED]
+        else:
+            selected, done = happenings.selected, min(len(happenings.ended), happenings.selected)
+        part = sum(each.share for each in running)
+        share = min(1.0, (done + part) / selected) if selected else 0.0
+        since = stands.since
+        seconds = time.time() - since if since and stands.word == "live" else None
+        left = self._left(max(0.0, selected - done - part), part) if stands.word == "live" else None
+        return Progress(selected, done, share, seconds, left)
+
+    def _left(self, rest: float, part: float) -> float | None:
+        """As long a pair as until now; reused ones took no time and promise none."""
+        happenings = self.events.happenings
+        work = happenings.executed + part
+        if happenings.first_item is None or work < LEAST_WORK:
+            return None
+        return max(0.0, time.time() - happenings.first_item) * rest / work
+
+    def _failed(self) -> tuple[Failed, ...]:
+        """The last ones, newest first; of those that failed in a launch without events only the name is known."""
+        known = self.events.happenings.failed
+        pairs = [pair for pair, _ in islice(reversed(known.items()), MOST_FAILED)]
+        for row in islice(reversed(self.tasks.rows_of[Status.FAILED]), MOST_FAILED):
+            if len(pairs) < MOST_FAILED and (pair := self.tasks.pair(row)) not in known:
+                pairs.append(pair)
+        return tuple(self._fault(pair, known.get(pair) or Ended("failed", None, "")) for pair in pairs)
+
+    def _fault(self, pair: str, ended: Ended) -> Failed:
+        return Failed(pair, ended.outcome, ended.seconds, self.log.notes.get(pair) or ended.reason)
+
+    def _problems(self, stands: Standing) -> list[str]:
+        found = []
+        if self.tasks.damaged:
+            found.append(f"{self.paths.task_list.name} is damaged: shown as it was last read")
+        if stands.info is None and self.paths.session_json.exists():
+            found.append(f"{self.paths.session_json.name} is damaged: who runs here is not known")
+        for name, count in self.events.damaged.items():
+            found.append(f"{name}: {count} damaged {'line' if count == 1 else 'lines'} left out")
+        found += [f"the state of {pair} is damaged" for (pair, _), gauge in self._gauges.items() if gauge.damaged]
+        return found
+
+    def _cause(self, stands: Standing) -> Death:
+        """Found once a session: what it left does not change any more."""
+        info = stands.info
+        assert info is not None, "who died is known"
+        if self._death is None or self._death[0] != info.run_id:
+            logs = [log for gauge in self._gauges.values() for log in gauge.logs]
+            reason, evidence = find_cause(stands, self.log.last_session(), logs, self.paths.root)
+            self._death = info.run_id, Death(reason, evidence, carry_on(info.argv, self.paths.root.name))
+        return self._death[1]
+
+    def _last_sign(self) -> float:
+        """When the run last wrote anything that is read here (Unix time)."""
+        gauges = (gauge.changed for gauge in self._gauges.values())
+        return max(self.events.changed, self.log.changed, *gauges, 0.0)

@@ -1,0 +1,199 @@
+"""The parts of a frame, each as lines of any length; `frame` gives them their places."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.monitor.pen import EMPTY, Line, Pen, duration, pad, plain, widest
+from pytest_evalrun.monitor.snapshot import WORDS
+from pytest_evalrun.monitor.tree import STYLES
+from pytest_evalrun.report.text import display_width, number
+from pytest_evalrun.rundir.tasklist import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
+
+SHOWN = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.PENDING)
+NARROW = 60
+LEVELS = {"ERROR": "bad", "WARNING": "run", "TASK": "head"}
+
+
+def head(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
+    """Which run, how far, how many of which; and what is wrong."""
+    lines = [_title(snapshot, pen), _bar(snapshot.progress, pen, width), counts(snapshot, pen, width)]
+    lines += _death(snapshot, pen, width)
+    return lines + [((f"! {pen.clean(problem)}", "run"),) for problem in snapshot.problems[:3]]
+
+
+def _title(snapshot: Snapshot, pen: Pen) -> Line:
+    words, style = _standing(snapshot)
+    run, said = (pen.clean(snapshot.run), "head"), (pen.clean(words), style)
+    # In a small window the first words are all that is seen.
+    return (said, ("  ", ""), run) if snapshot.death else (run, ("  ", ""), said)
+
+
+def _standing(snapshot: Snapshot) -> tuple[str, str]:
+    stands, info = snapshot.standing, snapshot.standing.info
+    who = f"process {info.pid} on {info.host}" if info else "a process that session.json does not name"
+    if stands.word == "none":
+        return "no session has begun", "dim"
+    if stands.word == "live":
+        since = snapshot.progress.seconds
+        return f"{who}{'' if since is None else f', for {duration(since)}'}", "dim"
+    if stands.word == "dead":
+        return f"DEAD: {who} ended without a word", "bad"
+    if stands.word == "unknown":
+        quiet = duration(max(0.0, snapshot.quiet or 0.0))
+        return f"{who}, which cannot be asked from here; last sign {quiet} ago", "run"
+    return ("interrupted", "run") if stands.interrupted else ("ended", "ok")
+
+
+def _death(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
+    death = snapshot.death
+    if death is None:
+        return []
+    lines = _told("likely reason: ", pen.clean(death.reason), "", width)
+    if death.evidence:
+        lines.append((("  ", ""), (pen.clean(death.evidence), "dim")))
+    return lines + _told("carry on with: ", pen.clean(death.command), "head", width)
+
+
+def _told(label: str, text: str, style: str, width: int) -> list[Line]:
+    """Folded, not cut: it is there to be typed."""
+    first, *rest = textwrap.wrap(label + text, max(1, width), subsequent_indent="  ", break_on_hyphens=False)
+    return [((first[: len(label)], "bad"), (first[len(label) :], style)), *(((line, style),) for line in rest)]
+
+
+def _bar(progress: Progress, pen: Pen, width: int) -> Line:
+    label = f" {progress_text(progress, with_time=width >= NARROW)}"
+    room = max(0, min(width - display_width(label), 80))
+    full = int(progress.share * room)
+    return ((pen.signs.full * full, "ok"), (pen.signs.rest * (room - full), "dim"), (label, "head"))
+
+
+def progress_text(progress: Progress, *, with_time: bool) -> str:
+    """Cut, not rounded: 100 % is said of nothing that still runs."""
+    text = f"{int(progress.share * 100):3d} %  {progress.done}/{progress.selected}"
+    if with_time and progress.left is not None and progress.done < progress.selected:
+        text += f"  about {duration(progress.left)} left"
+    return text
+
+
+def counts(snapshot: Snapshot, pen: Pen, width: int) -> Line:
+    """How many pairs are of each state."""
+    pieces = [(pen.signs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
+    if snapshot.skipped:
+        pieces.append((pen.signs.skipped, "dim", snapshot.skipped, "skipped"))
+    if width < NARROW:
+        return tuple((f"{sign}{count} ", style if count else "dim") for sign, style, count, _ in pieces)
+    return tuple((f"{sign} {count} {word}   ", style if count else "dim") for sign, style, count, word in pieces)
+
+
+def running(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+    """A line a pair that runs, as much of it as fits beside its name."""
+    found = [each for each in snapshot.running if needle.casefold() in each.pair.casefold()]
+    if not found:
+        return []
+    facts = [_facts(each, width) for each in found]
+    columns = [widest(column) for column in zip(*facts, strict=True)]
+    names = [pen.clean(each.pair) for each in found]
+    room = min(widest(names), max(width // 3, 12))
+    sign = (f"  {pen.signs.status[Status.RUNNING]} ", "run")
+    lines = []
+    for name, fact in zip(names, facts, strict=True):
+        told = "  ".join(pad(text, wide) for text, wide in zip(fact, columns, strict=True) if wide)
+        lines.append((sign, (pad(pen.squeeze(name, room), room), ""), (f"  {told}", "dim")))
+    title = "Interrupted" if snapshot.standing.word == "dead" else "Running"
+    return [_rule(f"{title} ({len(found)})", pen, width), *lines]
+
+
+def _facts(running: Running, width: int) -> tuple[str, ...]:
+    """In the order of what to leave out last."""
+    state = running.state
+    if state is None:
+        batches: tuple[str, ...] = ("starting", "", "", "")
+    elif width < NARROW:
+        batches = (f"{state.current_batch}/{state.total_batches}", "", "", "")
+    else:
+        batches = (
+            f"[batch {state.current_batch}/{state.total_batches}]",
+            f"[in batch {state.batch_completed}/{state.batch_total}]",
+            f"[failed {state.failed_batches}]",
+            f"[retried {state.retry_count}]",
+        )
+    rate = f"{number(running.rate)}/s" if running.rate else ""
+    return (*batches, rate, running.worker, running.slot, duration(running.seconds) if running.seconds else "")
+
+
+def failed(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+    """The last ones first, each with the reason."""
+    found = [each for each in snapshot.failed if needle.casefold() in each.pair.casefold()]
+    if not found:
+        return []
+    count = len(found) if needle else max(len(found), snapshot.counts[Status.FAILED])
+    names = [pen.clean(each.pair) for each in found]
+    room = min(widest(names), max(width // 3, 12))
+    lines = [_failed_line(each, name, room, pen) for each, name in zip(found, names, strict=True)]
+    return [_rule(f"Failed ({count})", pen, width), *lines]
+
+
+def _failed_line(failed: Failed, name: str, room: int, pen: Pen) -> Line:
+    why = f"{'error: ' if failed.outcome == 'error' else ''}{failed.reason or 'see its log'}"
+    shown = pad(pen.squeeze(name, room), room)
+    return ((f"  {pen.signs.status[Status.FAILED]} ", "bad"), (shown, ""), (f"  {pen.clean(why)}", "dim"))
+
+
+def slowest(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+    """The pairs that took longest."""
+    found = [(pair, seconds) for pair, seconds in snapshot.slowest if needle.casefold() in pair.casefold()]
+    if not found:
+        return []
+    times = [f"{seconds:.2f} s" for _, seconds in found]
+    room = widest(times)
+    lines: list[Line] = [
+        ((f"  {time:>{room}}", "head"), (f"  {pen.squeeze(pen.clean(pair), max(8, width - room - 4))}", ""))
+        for time, (pair, _) in zip(times, found, strict=True)
+    ]
+    return [_rule("Slowest", pen, width), *lines]
+
+
+def log(snapshot: Snapshot, pen: Pen, width: int, count: int) -> list[Line]:
+    """The title and the last ``count`` lines."""
+    found = snapshot.log[-count:] if count > 0 else ()
+    return [_rule("Log", pen, width), *(_log_line(line, pen) for line in found)] if found else []
+
+
+def _log_line(line: str, pen: Pen) -> Line:
+    """The day is the same all along; the time is enough."""
+    stamp, found, text = line.partition("] [")
+    level, closed, said = text.partition("] ")
+    if not found or not closed or not stamp.startswith("["):
+        return ((f"  {pen.clean(line)}", "dim"),)
+    return ((f"  {stamp[-8:]} ", "dim"), (pen.clean(said), LEVELS.get(level, "")))
+
+
+def title(text: str, pen: Pen, width: int) -> Line:
+    return _rule(text, pen, width)
+
+
+def _rule(text: str, pen: Pen, width: int) -> Line:
+    return ((text, "head"), (" " + pen.signs.rule * max(0, width - display_width(text) - 1), "dim"))
+
+
+def join(left: Sequence[Line], right: Sequence[Line], widths: tuple[int, int], pen: Pen) -> list[Line]:
+    """Two columns side by side."""
+    count = max(len(left), len(right))
+    edge = (f" {pen.signs.edge} ", "dim")
+    return [(*pen.fit(_at(left, i), widths[0]), edge, *pen.fit(_at(right, i), widths[1])) for i in range(count)]
+
+
+def _at(lines: Sequence[Line], i: int) -> Line:
+    return lines[i] if i < len(lines) else EMPTY
+
+
+def texts(lines: Iterable[Line]) -> list[str]:
+    """The lines as plain text."""
+    return [plain(line) for line in lines]

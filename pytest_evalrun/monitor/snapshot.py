@@ -1,0 +1,110 @@
+"""What a monitor knows at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.tasklist import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.monitor.death import Death
+    from pytest_evalrun.monitor.launch import Standing
+    from pytest_evalrun.monitor.tasks import Group, Tasks
+    from pytest_evalrun.rundir.state import RunningState
+
+FORMAT = 1
+WORDS = {
+    Status.PENDING: "pending",
+    Status.RUNNING: "running",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pair that runs: how far it is, how fast (samples a second), where, and for how many seconds."""
+
+    pair: str
+    worker: str
+    slot: str
+    seconds: float
+    share: float
+    rate: float | None
+    state: RunningState | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A pair that failed, and why; ``outcome`` is ``error`` for trouble, ``failed`` for a breached gate."""
+
+    pair: str
+    outcome: str
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Over the selected pairs: how many ended, the share that is done (0 to 1), seconds gone and left."""
+
+    selected: int
+    done: int
+    share: float
+    seconds: float | None
+    left: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``tasks`` is the live list itself, for a copy of 10,000 rows a second would be its whole cost.
+
+    ``failed`` are the last ones, newest first, ``slowest`` pairs with their seconds, ``log`` the last lines.
+    """
+
+    run: str
+    standing: Standing
+    progress: Progress
+    counts: Mapping[Status, int]
+    skipped: int
+    running: tuple[Running, ...]
+    failed: tuple[Failed, ...]
+    slowest: tuple[tuple[str, float], ...]
+    log: tuple[str, ...]
+    problems: tuple[str, ...]
+    death: Death | None
+    quiet: float | None
+    tasks: Tasks
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of builtins."""
+        info = self.standing.info
+        return {
+            "format": FORMAT,
+            "run": self.run,
+            "session": self.standing.word,
+            "interrupted": self.standing.interrupted,
+            "pid": info.pid if info else None,
+            "host": info.host if info else None,
+            "started": info.started if info else None,
+            "ended": info.ended if info else None,
+            "death": asdict(self.death) if self.death else None,
+            "progress": asdict(self.progress),
+            "counts": {WORDS[status]: count for status, count in self.counts.items()} | {"skipped": self.skipped},
+            "running": [running.to_json() for running in self.running],
+            "failed": [asdict(failed) for failed in self.failed],
+            "slowest": [{"pair": pair, "seconds": seconds} for pair, seconds in self.slowest],
+            "log": list(self.log),
+            "problems": list(self.problems),
+            "tasks": [self._task(group) for group in self.tasks.groups],
+        }
+
+    def _task(self, group: Group) -> dict[str, Any]:
+        rows = {self.tasks.datasets[row]: WORDS[self.tasks.status[row]] for row in group.rows}
+        return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}

@@ -1,0 +1,94 @@
+"""The run in words that stay: a page of it, lines as they come, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.monitor import sections
+from pytest_evalrun.monitor.frame import ending, page
+from pytest_evalrun.monitor.launch import carry_on
+from pytest_evalrun.monitor.pen import plain
+from pytest_evalrun.monitor.screen import brush_for, window
+from pytest_evalrun.monitor.tree import Tree
+from pytest_evalrun.report.gone import gone_from_disk
+from pytest_evalrun.report.plain import render_matrix
+from pytest_evalrun.report.rows import read_summary
+from pytest_evalrun.rundir.tasklist import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.monitor.pen import Line, Pen
+    from pytest_evalrun.monitor.reader import Reader
+    from pytest_evalrun.monitor.snapshot import Snapshot
+    from pytest_evalrun.report.rows import Summary
+    from pytest_evalrun.rundir.layout import RunPaths
+
+PAGE_WIDTH = 100
+DIED = 1
+
+
+def width_of(stream: TextIO) -> int:
+    return window(stream)[0] if stream.isatty() else PAGE_WIDTH
+
+
+def print_page(snapshot: Snapshot, pen: Pen, stream: TextIO) -> None:
+    """One page, and that is all."""
+    _print(page(snapshot, Tree(snapshot.tasks), pen, width_of(stream)), stream)
+
+
+def tell(reader: Reader, pen: Pen, stream: TextIO, interval: float) -> int:
+    """Where nothing can be drawn: a page, then what the log says and how far the run is, until it ends or has died."""
+    snapshot = reader.look()
+    if snapshot.standing.word != "ended":
+        print_page(snapshot, pen, stream)
+    said = ""
+    while snapshot.standing.word not in ("ended", "dead"):
+        stream.flush()
+        time.sleep(interval)
+        snapshot = reader.look()
+        stream.writelines(f"{pen.clean(line)}\n" for line in reader.log.new)
+        said = _say_progress(snapshot, pen, stream, said)
+    if snapshot.standing.word == "ended":
+        print_end(reader.paths, snapshot, pen, stream)
+        return 0
+    if said:
+        print_page(snapshot, pen, stream)
+    return DIED
+
+
+def _say_progress(snapshot: Snapshot, pen: Pen, stream: TextIO, said: str) -> str:
+    """A line where something ended since the last one; the counts that it told."""
+    now = plain(sections.counts(snapshot, pen, PAGE_WIDTH))
+    if now != said:
+        stream.write(f"{sections.progress_text(snapshot.progress, with_time=True).strip()}  {now}\n")
+    return now
+
+
+def print_end(paths: RunPaths, snapshot: Snapshot, pen: Pen, stream: TextIO) -> None:
+    """How the run came out: what failed, the tables, and where they are kept."""
+    width = width_of(stream)
+    _print(ending(snapshot, pen, width), stream)
+    stream.writelines(f"{pen.clean(line)}\n" for line in render_matrix(_summary(paths), width))
+    stream.write(pen.clean(f"summary: {paths.summary / 'summary.md'}") + "\n")
+    info = snapshot.standing.info
+    if info is not None and (snapshot.standing.interrupted or snapshot.counts[Status.PENDING]):
+        stream.write(pen.clean(f"carry on with: {carry_on(info.argv, snapshot.run)}") + "\n")
+
+
+def _summary(paths: RunPaths) -> Summary:
+    """With its pairs that are gone outside the means; where none is left, the suites are what cannot be seen."""
+    try:
+        summary = read_summary(paths, gone_from_disk(paths))
+        if summary.present:
+            return summary
+    except ConfigError:
+        pass  # a suite that is being edited
+    return read_summary(paths, lambda *_: False)
+
+
+def _print(lines: Iterable[Line], stream: TextIO) -> None:
+    brush = brush_for(stream)
+    stream.writelines(f"{brush.paint(line).rstrip()}\n" for line in lines)

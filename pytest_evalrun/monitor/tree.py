@@ -1,0 +1,88 @@
+"""The tree of tasks and datasets: of which only the rows that are seen are ever made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.rundir.tasklist import Status
+
+if TYPE_CHECKING:
+    from pytest_evalrun.monitor.pen import Line, Pen
+    from pytest_evalrun.monitor.tasks import Group, Tasks
+
+STYLES = {Status.PENDING: "dim", Status.RUNNING: "run", Status.COMPLETED: "ok", Status.FAILED: "bad"}
+# A task, and the row of a dataset, the name of a skipped one, or None for the task's own line.
+Entry = tuple["Group", "int | str | None"]
+
+
+class Tree:
+    """Laid out again only for other pairs, another filter, or folded otherwise."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.entries: list[Entry] = []
+        self._tasks = tasks
+        self._laid: tuple[int, str, bool] | None = None
+        self._task_at: dict[str, int] = {}
+
+    def lay_out(self, needle: str, unfolded: bool) -> None:
+        """The entries that a filter leaves; ``unfolded``: with the datasets."""
+        wanted = self._tasks.version, needle, unfolded
+        if wanted == self._laid:
+            return
+        self._laid = wanted
+        self.entries = []
+        self._task_at = {}
+        for group in self._tasks.groups:
+            found = self._matching(group, needle.casefold())
+            if found:
+                self._task_at[group.directory] = len(self.entries)
+                self.entries.append((group, None))
+                self.entries += [(group, what) for what in found] if unfolded else []
+
+    def _matching(self, group: Group, needle: str) -> list[int | str]:
+        rows = [row for row in group.rows if self._matches(group, self._tasks.datasets[row], needle)]
+        return [*rows, *(name for name in group.skipped if self._matches(group, name, needle))]
+
+    def _matches(self, group: Group, dataset: str, needle: str) -> bool:
+        return not needle or needle in f"{group.directory}/{dataset}".casefold()
+
+    def position(self, pair: str) -> int:
+        """Where the pair's task stands; 0 where it is not shown."""
+        return self._task_at.get(pair.rpartition("/")[0], 0)
+
+    def lines(self, pen: Pen, top: int, count: int) -> list[Line]:
+        return [self._line(entry, pen) for entry in self.entries[top : top + count]]
+
+    def _line(self, entry: Entry, pen: Pen) -> Line:
+        group, what = entry
+        if what is None:
+            return self._task_line(group, pen)
+        if isinstance(what, str):
+            return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(what), "dim"))
+        status = self._tasks.status[what]
+        return (
+            (f"    {pen.signs.status[status]} ", STYLES[status]),
+            (pen.clean(self._tasks.datasets[what]), "dim" if status is Status.PENDING else ""),
+        )
+
+    def _task_line(self, group: Group, pen: Pen) -> Line:
+        name = pen.clean(group.directory)
+        if not group.rows:
+            return ((f"  {pen.signs.skipped} ", "dim"), (name, "dim"))
+        status = stands(group)
+        ended = group.counts[Status.COMPLETED] + group.counts[Status.FAILED]
+        return (
+            (f"  {pen.signs.status[status]} ", STYLES[status]),
+            (name, ""),
+            (f"  {ended}/{len(group.rows)}", "dim"),
+        )
+
+
+def stands(group: Group) -> Status:
+    """A task as a whole: running where a part of it is done, failed where all ended and one failed."""
+    counts = group.counts
+    if counts[Status.PENDING] == len(group.rows):
+        return Status.PENDING
+    if counts[Status.RUNNING] or counts[Status.PENDING]:
+        return Status.RUNNING
+    return Status.FAILED if counts[Status.FAILED] else Status.COMPLETED
