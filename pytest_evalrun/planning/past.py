@@ -1,0 +1,171 @@
+"""What ``history.jsonl`` knows of pairs and their relatives, read from its end: it may have grown for years."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+    from pathlib import Path
+
+# The newest part of a long history says enough.
+MOST_BYTES = 64 << 20
+BLOCK = 1 << 20
+# No evaluation takes longer, or has more samples.
+MOST = 1e12
+
+_PAIR = re.compile(rb'\{"pair":("(?:[^"\\]|\\.)*")')
+
+_Key = TypeVar("_Key", bound="Hashable")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One completed evaluation, as if every sample had been asked in it."""
+
+    samples: int
+    fixed: float
+    each: float
+
+    def seconds(self, limit: int | None) -> float:
+        return self.fixed + self.each * (self.samples if limit is None else min(limit, self.samples))
+
+
+class Past:
+    """The newest measurement of each pair, and the newest load of each model (``suite/task``)."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[str, Measured] = {}
+        self.loads: dict[str, float] = {}
+
+    @cached_property
+    def of_models(self) -> dict[str, Measured]:
+        """What is usual for a model, over the datasets that it was measured with."""
+        return {model: typical(found) for model, found in self._grouped(model_of).items()}
+
+    @cached_property
+    def of_datasets(self) -> dict[tuple[str, str], Measured]:
+        """What is usual for a dataset, over the models that were measured with it."""
+        return {dataset: typical(found) for dataset, found in self._grouped(dataset_of).items()}
+
+    def _grouped(self, key: Callable[[str], _Key]) -> dict[_Key, list[Measured]]:
+        groups = defaultdict(list)
+        for name, measured in self.pairs.items():
+            groups[key(name)].append(measured)
+        return groups
+
+
+def typical(found: Collection[Measured]) -> Measured:
+    """The medians, because one slow evaluation must not count for all."""
+    samples = int(median(one.samples for one in found))
+    return Measured(samples, median(one.fixed for one in found), median(one.each for one in found))
+
+
+def model_of(name: str) -> str:
+    """``suite/task`` of a pair's full id; datasets have no slash in their names."""
+    return name.rpartition("/")[0]
+
+
+def dataset_of(name: str) -> tuple[str, str]:
+    """Suite and dataset: in one suite, what has one name is taken for the same data."""
+    return name.partition("/")[0], name.rpartition("/")[2]
+
+
+def read_past(history: Path, wanted: Iterable[str]) -> Past:
+    """Newest lines first, until all that is wanted is known or MOST_BYTES were read."""
+    search = _Search(wanted)
+    for line in newest_lines(history) if search.missing else ():
+        name = _name(line)
+        if search.asks(name) and (entry := _entry(line)) is not None:
+            search.learn(name, entry)
+            if not search.missing and not search.unloaded:
+                break
+    return search.past
+
+
+class _Search:
+    """What is still to be found out. Of others only what tells something about the wanted: their models, their data."""
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self.past = Past()
+        self.missing = set(wanted)
+        self.datasets = {dataset_of(name) for name in self.missing}
+        self.models = {model_of(name) for name in self.missing}
+        self.unloaded = set(self.models)
+
+    def asks(self, name: str) -> bool:
+        model = model_of(name)
+        if name in self.past.pairs:
+            return model in self.unloaded
+        return model in self.models or dataset_of(name) in self.datasets
+
+    def learn(self, name: str, entry: dict[str, Any]) -> None:
+        if name not in self.past.pairs and (measured := _measured(entry)):
+            self.past.pairs[name] = measured
+            self.missing.discard(name)
+        model = model_of(name)
+        if model in self.unloaded and (load := _number(entry, "seconds", "load")):
+            self.past.loads[model] = load
+            self.unloaded.discard(model)
+
+
+def newest_lines(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
+    """The lines of a file from its end, read in blocks; none where it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        low = size = os.fstat(fd).st_size
+        rest = b""
+        while low > 0 and size - low < most:
+            low, high = max(0, low - BLOCK), low
+            first, *lines = (os.pread(fd, high - low, low) + rest).split(b"\n")
+            yield from reversed(lines)
+            rest = first
+        if low == 0:
+            yield rest
+    finally:
+        os.close(fd)
+
+
+def _name(line: bytes) -> str:
+    """The pair of a line without reading all of it: most lines are of no use, and long."""
+    found = _PAIR.match(line)
+    try:
+        return str(json.loads(found[1].decode())) if found else ""
+    except ValueError:
+        return ""
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:  # torn by a power cut
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _measured(entry: dict[str, Any]) -> Measured | None:
+    """What the samples that were asked took, for all of them; None where none was asked."""
+    total, predict, score, load = (_number(entry, "seconds", key) for key in ("total", "predict", "score", "load"))
+    count = int(_number(entry, "samples", "predicted") + _number(entry, "samples", "failed"))
+    asked = count - int(_number(entry, "samples", "reused"))
+    if asked <= 0 or total <= 0:
+        return None
+    samples = max(count, int(_number(entry, "samples", "total")))
+    return Measured(samples, max(0.0, total - load - predict - score), predict / asked + score / count)
+
+
+def _number(entry: dict[str, Any], part: str, key: str) -> float:
+    """0 for what is not there, or is no number that time or samples can be: others may write to the file."""
+    values = entry.get(part)
+    value = values.get(key) if isinstance(values, dict) else None
+    return float(value) if isinstance(value, int | float) and 0 < value < MOST else 0.0
