@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 4096
 FULL_BYTES = 1 << 20
+# What was said long before is about something else.
+LOG_LINES = 20
 _SIGNS = (
     ("it ran out of memory", r"out of memory|\bMemoryError\b|oom-?kill|(failed to|cannot|can't) allocate"),
     ("the disk was full", r"no space left on device|disk quota exceeded|\bENOSPC\b|disk (is|was) full"),
@@ -38,7 +40,7 @@ def find_cause(standing: Standing, log: Iterable[str], item_logs: Iterable[Path]
     """The likely reason and its evidence. ``item_logs`` are those of the pairs that ran."""
     if _started_again(standing):
         return "the machine was started again", ""
-    lines = [*(line for path in item_logs for line in _tail(path)), *log]
+    lines = [*(line for path in item_logs for line in _tail(path)), *list(log)[-LOG_LINES:]]
     for line in reversed(lines):
         for reason, sign in SIGNS:
             if sign.search(line):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.PENDING)
 NARROW = 60
+ROOMY = 100
 LEVELS = {"ERROR": "bad", "WARNING": "run", "TASK": "head"}
 
 
@@ -42,7 +43,7 @@ def _standing(snapshot: Snapshot) -> tuple[str, str]:
         return "no session has begun", "dim"
     if stands.word == "live":
         since = snapshot.progress.seconds
-        return f"{who}{'' if since is None else f', for {duration(since)}'}", "dim"
+        return f"running{'' if since is None else f' for {duration(since)}'}: {who}", "dim"
     if stands.word == "dead":
         return f"DEAD: {who} ended without a word", "bad"
     if stands.word == "unknown":
@@ -93,39 +94,51 @@ def counts(snapshot: Snapshot, pen: Pen, width: int) -> Line:
 
 
 def running(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
-    """A line a pair that runs, as much of it as fits beside its name."""
+    """A line a pair that runs: its name, and as many facts as fit beside it."""
     found = [each for each in snapshot.running if needle.casefold() in each.pair.casefold()]
     if not found:
         return []
-    facts = [_facts(each, width) for each in found]
-    columns = [widest(column) for column in zip(*facts, strict=True)]
     names = [pen.clean(each.pair) for each in found]
-    room = min(widest(names), max(width // 3, 12))
+    facts = _fitting([_facts(each, width) for each in found], width - 4 - min(widest(names), max(width // 3, 12)))
+    room = max(1, min(widest(names), width - 4 - widest(facts)))
     sign = (f"  {pen.signs.status[Status.RUNNING]} ", "run")
-    lines = []
-    for name, fact in zip(names, facts, strict=True):
-        told = "  ".join(pad(text, wide) for text, wide in zip(fact, columns, strict=True) if wide)
-        lines.append((sign, (pad(pen.squeeze(name, room), room), ""), (f"  {told}", "dim")))
+    lines = [
+        (sign, (pad(pen.squeeze(name, room), room), ""), (fact, "dim")) for name, fact in zip(names, facts, strict=True)
+    ]
     title = "Interrupted" if snapshot.standing.word == "dead" else "Running"
     return [_rule(f"{title} ({len(found)})", pen, width), *lines]
 
 
+def _fitting(facts: list[tuple[str, ...]], room: int) -> list[str]:
+    """Columns of facts, each led by its space, as many from the left as there is room for."""
+    rows = [""] * len(facts)
+    for column in zip(*facts, strict=True):
+        wide = widest(column)
+        if wide and widest(rows) + wide <= room:
+            rows = [row + pad(text, wide) for row, text in zip(rows, column, strict=True)]
+    return rows
+
+
 def _facts(running: Running, width: int) -> tuple[str, ...]:
-    """In the order of what to leave out last."""
+    """What matters most first; in a small window nothing is said of failures and retries where there are none."""
     state = running.state
+    rate = f"  {_rate(running.rate)}/s" if running.rate else ""
+    place = (f"  {running.worker}", f"  {running.slot}" if running.slot else "")
+    time = f"  {duration(running.seconds)}" if running.seconds else ""
     if state is None:
-        batches: tuple[str, ...] = ("starting", "", "", "")
-    elif width < NARROW:
-        batches = (f"{state.current_batch}/{state.total_batches}", "", "", "")
-    else:
-        batches = (
-            f"[batch {state.current_batch}/{state.total_batches}]",
-            f"[in batch {state.batch_completed}/{state.batch_total}]",
-            f"[failed {state.failed_batches}]",
-            f"[retried {state.retry_count}]",
-        )
-    rate = f"{number(running.rate)}/s" if running.rate else ""
-    return (*batches, rate, running.worker, running.slot, duration(running.seconds) if running.seconds else "")
+        return ("  starting", "", "", "", rate, *place, time)
+    if width < NARROW:
+        return (f"  {state.current_batch}/{state.total_batches}", "", "", "", rate, *place, time)
+    batches = f"  [batch {state.current_batch}/{state.total_batches}]"
+    within = f" [in batch {state.batch_completed}/{state.batch_total}]"
+    told = width >= ROOMY
+    failures = f" [failed {state.failed_batches}]" if told or state.failed_batches else ""
+    retries = f" [retried {state.retry_count}]" if told or state.retry_count else ""
+    return (batches, within, failures, retries, rate, *place, time)
+
+
+def _rate(rate: float) -> str:
+    return number(rate) if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
 
 
 def failed(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
