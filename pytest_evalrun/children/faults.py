@@ -1,0 +1,53 @@
+"""What can go wrong in a program that the run started, and which errors of a model may pass."""
+
+from __future__ import annotations
+
+from pytest_evalrun.errors import EvalrunError, PairError
+
+# These tell of a wrong path or right, not of bad luck: trying again cannot help.
+PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+
+
+class ChildError(PairError):
+    """A program could not be started, or did not keep to the protocol; the message holds the end of its output."""
+
+
+class ModelDied(ChildError):  # noqa: N818 - what happened; its base says that it is an error
+    """The program ended before it answered; ``returncode`` is negative where a signal ended it."""
+
+    def __init__(self, text: str, returncode: int | None = None) -> None:
+        super().__init__(text)
+        self.returncode = returncode
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause of an error, never caught
+    """A traceback of another process, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class ModelError(EvalrunError):
+    """An exception of a model in another process: its type and text, its traceback, and whether it may pass."""
+
+    def __init__(self, text: str, traceback: str | None = None, *, may_pass: bool = False) -> None:
+        super().__init__(text)
+        self.traceback = traceback
+        self.may_pass = may_pass
+        if traceback:
+            self.__cause__ = RemoteTraceback(traceback)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again may help: I/O, time-out, connection, out of memory."""
+    if isinstance(error, ModelError):
+        return error.may_pass
+    if isinstance(error, PERMANENT):
+        return False
+    return isinstance(error, OSError | TimeoutError | MemoryError | EOFError) or _tells_of_memory(error)
+
+
+def _tells_of_memory(error: Exception) -> bool:
+    """CUDA and ONNX Runtime raise RuntimeError of their own for memory."""
+    text = str(error).lower()
+    return "out of memory" in text or "failed to allocate" in text

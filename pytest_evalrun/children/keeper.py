@@ -1,0 +1,126 @@
+"""The supervisors of this process: started when one is needed, and kept for the next program."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.children import supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_IDLE = 2
+_idle: list[Keeper] = []
+
+
+class Keeper:
+    """The process of a supervisor, and the socket to it."""
+
+    def __init__(self) -> None:
+        """The bare interpreter: site and the environment's wishes would cost time, and could break it."""
+        self._owner = os.getpid()
+        self._rest = b""
+        self._socket, theirs = socket.socketpair()
+        words = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(theirs.fileno())]
+        nothing = subprocess.DEVNULL
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    words,
+                    stdin=nothing,
+                    stdout=nothing,
+                    stderr=nothing,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def owned(self) -> bool:
+        """This is the process that started it, not a fork of that."""
+        return self._owner == os.getpid()
+
+    @property
+    def usable(self) -> bool:
+        """It lives, and has nothing left to say."""
+        return not readable(self._socket.fileno(), 0)
+
+    def run(self, packed: bytes, fds: Sequence[int]) -> None:
+        """Start a program. A supervisor that is gone is told by :meth:`hear`."""
+        try:
+            sent = socket.send_fds(self._socket, [packed[: 1 << 12]], list(fds))
+            self._socket.sendall(packed[sent:])
+        except ConnectionError:
+            pass
+
+    def order(self, line: str) -> None:
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+        except OSError:
+            pass
+
+    def hear(self, timeout: float | None) -> list[str] | None:
+        """The lines that come within a time; None once the supervisor is gone."""
+        if not readable(self._socket.fileno(), timeout):
+            return []
+        try:
+            chunk = self._socket.recv(1 << 16)
+        except OSError:
+            chunk = b""
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [line.decode() for line in lines]
+
+    def close(self) -> None:
+        """Its program, if it has one, ends with it."""
+        self._socket.close()
+        self._process.wait()
+
+
+def take() -> Keeper:
+    """One that has nothing to do, or a new one."""
+    while _idle:
+        keeper = _idle.pop()
+        if not keeper.owned:
+            continue
+        if keeper.usable:
+            return keeper
+        keeper.close()
+    return Keeper()
+
+
+def give_back(keeper: Keeper) -> None:
+    if len(_idle) < MOST_IDLE:
+        _idle.append(keeper)
+    else:
+        keeper.close()
+
+
+@atexit.register
+def close_idle() -> None:
+    """Those of this process; a fork has only copies."""
+    while _idle:
+        keeper = _idle.pop()
+        if keeper.owned:
+            keeper.close()
+
+
+def readable(fd: int, timeout: float | None) -> bool:
+    """Whether a descriptor can be read, or is at its end, within a time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))

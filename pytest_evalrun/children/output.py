@@ -1,0 +1,86 @@
+"""What a program writes beside the protocol: handed on as it comes, and its end kept for messages."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.children.keeper import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK = 1 << 16
+TAIL_BYTES = 1 << 14
+TAIL_LINES = 20
+# A stray that outlives its supervisor (no Linux) may hold the pipe: nobody waits for it longer than this.
+PATIENCE_SECONDS = 1.0
+
+
+class Output:
+    """A thread that reads a pipe, so that no program ever waits for us to listen."""
+
+    def __init__(self, fd: int, handler: Callable[[bytes], None] | None) -> None:
+        self._fd = fd
+        self._handler = handler
+        self._tail = b""
+        self._open = True
+        self.count = 0
+        self._last = time.monotonic()
+        # Of one thread at a time, and again in it: a signal handler may want the output that it interrupts.
+        self._lock = threading.RLock()
+        self._thread = threading.Thread(target=self._run, name="evalrun-output", daemon=True)
+        self._thread.start()
+
+    @property
+    def last_lines(self) -> str:
+        lines = self._tail.decode(errors="replace").splitlines()
+        return "\n".join(lines[-TAIL_LINES:])
+
+    def flush(self) -> None:
+        """Hand on all that the pipe holds by now, so that it belongs to what was asked and not to what follows."""
+        with self._lock:
+            for _ in range(PIPE_CHUNKS):
+                if not (self._open and readable(self._fd, 0)):
+                    return
+                self._read()
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing has come for so long."""
+        return time.monotonic() - self._last >= seconds
+
+    def finish(self) -> None:
+        """Once the program has ended: the rest."""
+        self._thread.join(PATIENCE_SECONDS)
+
+    def _run(self) -> None:
+        while self._open:
+            readable(self._fd, None)
+            with self._lock:
+                if readable(self._fd, 0):
+                    self._read()
+        os.close(self._fd)  # here only: while another thread waits for it, its number must not be used again
+
+    def _read(self) -> None:
+        chunk = os.read(self._fd, CHUNK)
+        if not chunk:
+            self._open = False
+            return
+        self.count += len(chunk)
+        self._last = time.monotonic()
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:] if len(chunk) < TAIL_BYTES else chunk[-TAIL_BYTES:]
+        if self._handler is not None:
+            self._hand_on(chunk)
+
+    def _hand_on(self, chunk: bytes) -> None:
+        assert self._handler is not None
+        try:
+            self._handler(chunk)
+        except Exception:  # noqa: BLE001 - a log that cannot be written is no reason to let the program wait for ever
+            self._handler = None
+
+
+# More than any pipe holds; a program that never stops writing must not keep us.
+PIPE_CHUNKS = (1 << 20) // CHUNK + 1
