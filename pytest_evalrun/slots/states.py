@@ -78,14 +78,14 @@ def is_blocked(need: Need, states: Sequence[State]) -> bool:
 
 
 def waiting_text(need: Need, states: Sequence[State]) -> str:
-    return f"waiting for {need}: " + "; ".join(f"{state.gpu} {state}" for state in states)
+    return f"waiting for {need}: " + "; ".join(f"{state.gpu}: {state}" for state in states)
 
 
 def blocked_text(need: Need, states: Sequence[State], seconds: float) -> str:
     """Why the wait of one pair is over."""
     if is_impossible(need, states):
         return lacking_text(need, states)
-    blocked = "; ".join(f"{state.gpu} {state}" for state in states if state.is_blocked(need))
+    blocked = "; ".join(f"{state.gpu}: {state}" for state in states if state.is_blocked(need))
     return f"{need} could not be had for {seconds:g} s, and no lease explains it: {blocked}; {remedy(need, states)}"
 
 
@@ -104,6 +104,9 @@ def remedy(need: Need, states: Sequence[State]) -> str:
         return f"name the GPUs with {OTHERS} if they are only not found, or ask for none with {FEWER} 0"
     if len(states) < need.gpus:
         return f"ask for fewer with {FEWER}, or allow more with {OTHERS} and CUDA_VISIBLE_DEVICES"
+    less = " or ".join([LESS] * bool(need.memory) + [FEWER] * (need.gpus > 1))
     if is_impossible(need, states):
-        return f"ask for less with {LESS} or {FEWER}, or allow other GPUs with {OTHERS}"
-    return f"end what uses the memory, ask for less with {LESS} or {FEWER}, or name other GPUs with {OTHERS}"
+        return f"ask for less with {less}, or allow other GPUs with {OTHERS}"
+    if not less or all(state.free is None for state in states if state.is_blocked(need)):
+        return f"see to the GPUs that do not answer (nvidia-smi says more), or name others with {OTHERS}"
+    return f"end what uses the memory, ask for less with {less}, or name other GPUs with {OTHERS}"
