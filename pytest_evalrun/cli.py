@@ -1,23 +1,28 @@
-"""The ``evalrun`` command: what there is, what a run says, and whether it still holds."""
+"""The ``evalrun`` command: what there is, what a run says, whether it still holds, and how to live with it."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pytest_evalrun.errors import ConfigError, EvalrunError
-from pytest_evalrun.report.text import columns, number, one_line
+from pytest_evalrun.report.screen import print_lines, print_table, warn
+from pytest_evalrun.report.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.listing import Entry
     from pytest_evalrun.report.rows import Row
-    from pytest_evalrun.report.samples import Places, ScoredSample
+    from pytest_evalrun.report.runs import FoundRun
+    from pytest_evalrun.report.samples import Places
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
@@ -26,7 +31,12 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="task/dataset, suite/task/dataset, or a pytest id")]
 WorkDirOption = Annotated[Path, typer.Option("--workdir", help="Directory above the runs")]
-RunOption = Annotated[str, typer.Option("--run", help="latest, or a run's name")]
+RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
+RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
+ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list what would go")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON list")]
 WORKDIR = Path("outputs/default")
 
 
@@ -40,11 +50,17 @@ def main() -> None:
     except EvalrunError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - this is the program's output
         sys.exit(2)
+    except BrokenPipeError:  # of `evalrun list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains when it flushes at its end
+        sys.exit(1)
+    except OSError as error:
+        print(f"Error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
+        sys.exit(2)
 
 
 @app.callback()
 def _describe() -> None:
-    """Look at suites and runs of pytest-evalrun. To evaluate, run pytest."""
+    """Look at suites and runs of pytest-evalrun, and stop, reset or clean a run. To evaluate, run pytest."""
 
 
 @app.command()
@@ -54,30 +70,161 @@ def explain(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Show every setting of a pair, its value, and the layer it came from."""
+    from pytest_evalrun.report.listing import suites_at
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.suite.explain import explain as explain_pair
 
-    found = find_pair(pair, _pairs(_suites(_where(pair, suite), workdir)))
+    found = find_pair(pair, _pairs(suites_at(_where(pair, suite), workdir)))
     rows = ((row.setting, one_line(row.value), row.layer, row.source) for row in explain_pair(found))
-    _print_table(("setting", "value", "layer", "source"), rows)
+    print_table(("setting", "value", "layer", "source"), rows)
 
 
 @app.command("list")
 def list_pairs(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="default: here")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list")] = False,
+    places: Annotated[list[str] | None, typer.Argument(metavar="[RUN | PATH...]", help="default: here, latest")] = None,
+    as_json: JsonOption = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed")] = False,
+    expression: ExpressionOption = "",
+    ids: Annotated[bool, typer.Option("--ids", help="Node ids to paste, instead of a tree")] = False,
+    why: Annotated[bool, typer.Option(help="Say what would run again, and why; looks at data for it")] = True,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """List every pair that pytest would find, and what the latest run says of it."""
-    found = [_listed(pair, suite) for suite in _suites(paths, workdir) for pair in suite.pairs]
-    statuses = _statuses(workdir)
-    for entry in found:
-        entry["status"] = statuses.get((entry["suite"], entry["task"], entry["dataset"]))
+    """List every pair that pytest would find, and how it stands in a run."""
+    from pytest_evalrun.report import listing
+
+    asked = listing.asked_for(places or [], workdir)
+    found = asked.run
+    entries, damaged = listing.entries(asked)
+    matches = _matcher(expression)
+    entries = [e for e in entries if (e.failed or not failed) and (matches is None or matches(e.full_id))]
+    reasons = _reasons(entries, found) if found and why and not ids else {}
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        shown = [listing.to_json(entry, reasons.get(entry.full_id)) for entry in entries]
+        typer.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+    else:
+        print_lines(listing.tree(entries, reasons) if found and not ids else listing.flat(entries))
+    warn(f"{name} is damaged; the rest is shown" for name in damaged)
+
+
+@app.command()
+def runs(as_json: JsonOption = False, workdir: WorkDirOption = WORKDIR) -> None:
+    """List the runs of a work directory, newest first: how each stands, and the command that made it."""
+    from pytest_evalrun.report.runs import HEADER, overviews
+
+    found = list(overviews(workdir))
+    if as_json:
+        typer.echo(json.dumps([run.to_json() for run in found], ensure_ascii=False, indent=1))
         return
-    rows = [(f"{e['suite']}/{e['task']}/{e['dataset']}", e["nodeid"], _status(e)) for e in found]
-    _print_lines(columns([("pair", "node id", "status"), *rows]))
+    print_table(HEADER, (run.cells() for run in found))
+
+
+@app.command()
+def logs(
+    pair: PairArgument,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the pair is done or the run ends")
+    ] = False,
+    run: RunOption = "latest",
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Print what a pair has logged."""
+    from pytest_evalrun.report.known import known_pairs
+    from pytest_evalrun.report.logs import follow_logs, read_logs
+    from pytest_evalrun.report.lookup import find_pair
+
+    paths = _run(workdir, run)
+    found = find_pair(pair, known_pairs(paths).pairs)
+    for block in (follow_logs if follow else read_logs)(paths, found):
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN")],
+    after: Annotated[str, typer.Argument(metavar="RUN")],
+    most: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="So many ids of flipped samples")] = 10,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Compare two runs: their pairs, their metrics, and which samples came out the other way."""
+    from pytest_evalrun.report.diff import diff_runs
+
+    found = diff_runs(_run(workdir, before), _run(workdir, after), most)
+    print_lines(map(one_line, found.lines(before, after)))
+    warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
+
+
+@app.command()
+def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None:
+    """Print the pytest command that runs again what failed; what failed goes to stderr."""
+    from pytest_evalrun.report.retry import retry_of
+
+    found = _find(workdir, run)
+    again = retry_of(found)
+    warn(f"{pair.status}: {one_line(pair.full_id)}" for pair in again.failed)
+    warn([] if again.failed else [f"{found.name}: nothing failed"])
+    print_lines([again.command] if again.failed else [])
+
+
+@app.command()
+def stop(
+    run: RunArgument = "latest",
+    grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long it may take to end")] = 10.0,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Stop a run that works in the background; it can be carried on."""
+    from pytest_evalrun.control.stop import stop_run
+
+    found = _find(workdir, run)
+    stop_run(found.workdir, found.paths, grace, typer.echo)
+
+
+@app.command()
+def reset(
+    run: RunArgument = "latest",
+    expression: ExpressionOption = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed")] = False,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Forget that pairs are done: predictions and results become .old; logs and outputs stay."""
+    from pytest_evalrun.control import reset as control
+    from pytest_evalrun.control.ask import agreed
+    from pytest_evalrun.control.hold import holding
+    from pytest_evalrun.control.selection import selected
+
+    found, matches = _find(workdir, run), _matcher(expression)
+    with holding(found.paths, dry_run=dry_run):
+        plans = control.plan_reset(found, _some(selected(found.paths, matches, failed=failed), expression))
+        if agreed(
+            [plan.line() for plan in plans], f"reset {len(plans)} pairs of {found.name}", yes=yes, dry_run=dry_run
+        ):
+            control.reset(found, plans)
+            print_lines(control.task_lines(found.paths))
+
+
+@app.command()
+def clean(
+    run: RunArgument = "latest",
+    expression: ExpressionOption = "",
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Remove all files of a run, or of some of its pairs: those that it made, and nothing else."""
+    from pytest_evalrun.control import clean as control
+    from pytest_evalrun.control.ask import agreed
+    from pytest_evalrun.control.hold import holding
+    from pytest_evalrun.control.selection import selected
+
+    found, matches = _find(workdir, run), _matcher(expression)
+    with holding(found.paths, dry_run=dry_run):
+        pairs = _some(selected(found.paths, matches), expression) if matches else None
+        plan = control.plan_clean(found, pairs)
+        if agreed(list(plan.lines(found)), f"remove {plan.total} of {found.name}", yes=yes, dry_run=dry_run):
+            control.clean(found, plan)
+            typer.echo(f"removed {plan.total}")
 
 
 @app.command()
@@ -90,7 +237,7 @@ def show(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Show what a run says of a pair, and the samples behind it."""
-    from pytest_evalrun.report import samples
+    from pytest_evalrun.report import results, samples
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.report.rows import read_summary
 
@@ -99,11 +246,14 @@ def show(
     paths = _run(workdir, run)
     row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
     if worst is not None:
-        _print_samples(samples.worst(paths, row.key, metric, worst, _places(paths, row)))
+        found = samples.worst(paths, row.key, metric, worst, _places(paths, row))
+        print_table(results.SAMPLES, results.sample_rows(found))
     elif wrong:
-        _print_samples(samples.wrong(paths, row.key, metric, _places(paths, row)))
+        print_table(results.SAMPLES, results.sample_rows(samples.wrong(paths, row.key, metric, _places(paths, row))))
     else:
-        _print_result(row)
+        print_lines(results.result_lines(row))
+        if row.metrics:
+            print_table(results.METRICS, results.metric_rows(row))
 
 
 @app.command()
@@ -119,14 +269,12 @@ def report(
 
     paths = _run(workdir, run)
     summary = write_summary(paths, gone_from_disk(paths))
-    for name in summary.unreadable:
-        typer.echo(f"{name}: cannot be read; left out", err=True)
-    _print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
+    warn(f"{name}: cannot be read; left out" for name in summary.unreadable)
+    print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
     if merged:
         merge = merge_predictions(paths)
-        for file in merge.files:
-            _complain(file.file, file.broken)
-        _print_lines(f"{table}" for table in merge.tables)
+        warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
+        print_lines(f"{table}" for table in merge.tables)
         typer.echo(f"{merge.total_rows} rows from {len(merge.files)} files")
 
 
@@ -137,35 +285,20 @@ def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
 
     paths = _run(workdir, run)
     problems = verify_run(paths)
-    _print_lines(f"{one_line(problem.file)}: {problem.text}" for problem in problems)
+    print_lines(f"{one_line(problem.file)}: {problem.text}" for problem in problems)
     if problems:
         raise typer.Exit(1)
     typer.echo(f"{paths.root}: all that is marked as complete is as it was written")
 
 
+def _find(workdir: Path, run: str) -> FoundRun:
+    from pytest_evalrun.report.runs import find_run
+
+    return find_run(run, workdir)
+
+
 def _run(workdir: Path, name: str) -> RunPaths:
-    from pytest_evalrun.rundir.layout import WorkDir
-    from pytest_evalrun.rundir.runs import check_format, resolve_run
-
-    if name == "new":
-        raise ConfigError("--run new: a run is started by pytest; accepted: latest, or a run's name")
-    paths = resolve_run(WorkDir(workdir.absolute()), name)
-    if paths is None:
-        raise ConfigError(f"{workdir}: no run here; start one with pytest, or name its directory with --workdir")
-    check_format(paths)
-    return paths
-
-
-def _suites(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
-    from pytest_evalrun.report.walk import find_suites
-
-    found = False
-    for suite in find_suites(paths or [Path()], workdir):
-        found = True
-        yield suite
-    if not found:
-        where = ", ".join(str(path.absolute()) for path in paths or [Path()])
-        raise ConfigError(f"no evalrun.yaml found: looked in {where} and below")
+    return _find(workdir, name).paths
 
 
 def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
@@ -179,35 +312,41 @@ def _pairs(suites: Iterable[Suite]) -> Iterator[Pair]:
         yield from suite.pairs
 
 
-def _listed(pair: Pair, suite: Suite) -> dict[str, Any]:
-    file = Path(suite.file)
-    here = Path.cwd()
-    shown = file.relative_to(here) if file.is_relative_to(here) else file
-    return {
-        "suite": pair.suite,
-        "task": pair.task.name,
-        "dataset": pair.dataset.name,
-        "nodeid": f"{shown.as_posix()}::test_pair[{pair.id}]",
-        "model": pair.task.path,
-        "data": pair.dataset.path,
-        "tags": list(pair.tags),
-        "skip": pair.skip,
-    }
+def _reasons(entries: Iterable[Entry], found: FoundRun) -> dict[str, str]:
+    """What a launch would do with each pair that it would not just reuse."""
+    from pytest_evalrun.evaluation.selection import verdicts
+
+    pairs = [entry.pair for entry in entries if entry.pair is not None and entry.status != "running"]
+    told = verdicts(pairs, found.workdir.root, found.name)
+    return {v.pair.full_id: f"{v.action}: {v.reason}" for v in told if v.action not in ("reuse", "skip")}
 
 
-def _statuses(workdir: Path) -> dict[tuple[str, str, str], str]:
-    """What the latest run says; nothing where there is no run that can be read, which is no reason not to list."""
-    from pytest_evalrun.report.rows import read_summary
+def _matcher(expression: str) -> Callable[[str], bool] | None:
+    """pytest's own -k over the full id of a pair; None where nothing was asked for."""
+    if not expression.strip():
+        return None
+    from _pytest.mark.expression import Expression
 
     try:
-        paths = _run(workdir, "latest")
-    except ConfigError:
-        return {}
-    return {(r.suite, r.task, r.dataset): r.status for r in read_summary(paths, lambda *_: False).rows}
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        raise ConfigError(f"-k {expression}: {error.msg} (at column {error.offset})") from None
+
+    def matches(full_id: str) -> bool:
+        def has(name: str, /, **parameters: object) -> bool:
+            if parameters:
+                raise ConfigError(f"-k {expression}: {name}(…): names in -k have no parameters")
+            return name.lower() in full_id.lower()
+
+        return compiled.evaluate(has)
+
+    return matches
 
 
-def _status(entry: dict[str, Any]) -> str:
-    return f"skipped: {entry['skip']}" if entry["skip"] else entry["status"] or "-"
+def _some(pairs: list[Known], expression: str) -> list[Known]:
+    if not pairs and expression:
+        raise ConfigError(f"-k {expression}: no such pair in this run; `evalrun list` names them")
+    return pairs
 
 
 def _places(paths: RunPaths, row: Row) -> Places | None:
@@ -229,66 +368,3 @@ def _places(paths: RunPaths, row: Row) -> Places | None:
         return Places(output_directory(pair, paths.pair(row.key)), inputs)
     except ConfigError:
         return None
-
-
-def _print_result(row: Row) -> None:
-    counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
-    seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
-    typer.echo(f"{one_line(row.full_id)}: {row.status}; samples: {counts}{seconds}")
-    if row.error:
-        typer.echo(row.error)
-    if row.metrics:
-        _print_table(("metric", "value", "95 % interval", "n", "better", "gate"), _metric_rows(row))
-
-
-def _metric_rows(row: Row) -> Iterator[tuple[str, ...]]:
-    for name, metric in row.metrics.items():
-        interval = f"{number(metric['low'])} to {number(metric['high'])}"
-        gates = "; ".join(_gate(gate) for gate in row.gates if gate["metric"] == name)
-        yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], gates
-
-
-def _gate(gate: Mapping[str, Any]) -> str:
-    verdict = "holds" if gate["holds"] else f"breached by {number(gate['by'])}"
-    return f"{gate['kind']} {number(gate['limit'])} {verdict}"
-
-
-def _print_samples(samples: Iterable[ScoredSample]) -> None:
-    rows = [
-        (str(s.index), s.id, _shown(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or "")
-        for s in samples
-    ]
-    _print_table(("index", "id", "prediction", "reference", "score", "metric", "file"), rows)
-
-
-def _shown(prediction: Any) -> str:
-    """A file by its name: size and hash say nothing to a person."""
-    is_file = isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
-    return one_line(prediction["file"] if is_file else prediction)
-
-
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table that folds on a terminal; aligned plain text, nothing folded, into a pipe."""
-    if not sys.stdout.isatty():
-        _print_lines(columns([header, *rows]))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: names are no markup
-    Console().print(table)
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
-
-
-def _complain(file: str, problems: Iterable[str]) -> None:
-    for problem in problems:
-        typer.echo(f"{file}: {problem}; left out", err=True)

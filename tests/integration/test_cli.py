@@ -191,8 +191,8 @@ def test_show_a_pair(evaluated):
 
 
 def test_list_says_what_the_run_says(evaluated):
-    """After a run, the list shows each pair's status."""
-    assert call(evaluated, "list")[1].splitlines()[1].split()[::2] == ["letters/upper/clean", "passed"]
+    """After a run, the list of ids shows each pair's status."""
+    assert call(evaluated, "list", "--ids")[1].splitlines()[1].split()[::2] == ["letters/upper/clean", "passed"]
 
 
 def test_verify_finds_a_changed_byte(evaluated):

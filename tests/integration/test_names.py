@@ -66,7 +66,7 @@ def test_odd_names_work_everywhere(project):
     assert "echo/$(touch owned)/数据 集: 1 gate breached" in ran
     shown = evalrun(project, "show", f"{TASKS[2]}/{DATASETS[1]}", "--wrong")
     assert len(shown.splitlines()) == 9, shown
-    assert evalrun(project, "list").count("evalrun.yaml::test_pair[") == count
+    assert evalrun(project, "list", "--ids").count("evalrun.yaml::test_pair[") == count
     assert "max_batch_size" in evalrun(project, "explain", f"echo/{TASKS[1]}/{DATASETS[0]}")
     assert not list(project.root.parent.rglob("owned"))
     assert {path for path in project.suite.iterdir() if path.name != "__pycache__"} == before

@@ -1,0 +1,146 @@
+"""Remove what a run has made: the files of some pairs, or all of it, and nothing that somebody else has put there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.control.files import all_files, run_files, workdir_files
+from pytest_evalrun.control.outputs import Outside, outside_directories
+from pytest_evalrun.control.tasks import change_states
+from pytest_evalrun.control.tree import Size, Tree
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.text import number
+from pytest_evalrun.rundir.runs import read_run_json, run_names
+from pytest_evalrun.rundir.tasklist import Status, TaskListLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.runs import FoundRun
+
+GITIGNORE = b"*\n"
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What goes: ``run`` names below the run, ``work`` names below its work directory, directories outside.
+
+    ``pairs`` is None where the whole run goes; ``left`` is what lies in the run and is not ours.
+    """
+
+    pairs: Sequence[Known] | None
+    run: dict[str, Size] = field(default_factory=dict)
+    work: dict[str, Size] = field(default_factory=dict)
+    outside: dict[Outside, Size] = field(default_factory=dict)
+    left: Sequence[str] = ()
+
+    @property
+    def size(self) -> Size:
+        """All of it."""
+        outside = [size for place, size in self.outside.items() if place.kept is None]
+        return sum([*self.run.values(), *self.work.values(), *outside], Size())
+
+    @property
+    def total(self) -> str:
+        """How much, for a person."""
+        return _shown(self.size)
+
+    def lines(self, found: FoundRun) -> Iterator[str]:
+        """One line for each thing that goes, then for what stays although it was asked for."""
+        for name, size in self.run.items():
+            yield f"{found.paths.root / name}  {_shown(size)}"
+        for name, size in self.work.items():
+            yield f"{found.workdir.root / name}  {_shown(size)}"
+        for place, size in self.outside.items():
+            yield f"{place.path}  {_shown(size)}" if place.kept is None else f"{place.path}  stays: {place.kept}"
+        for name in self.left:
+            yield f"{found.paths.root / name}  stays: it is no file of a run"
+
+
+def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
+    """What would go with these pairs, or with the whole run where they are None."""
+    if "created" not in read_run_json(found.paths):
+        raise ConfigError(f"{found.paths.run_json} was not written by a launch of this plugin; nothing was changed")
+    chosen = None if pairs is None else {pair.key for pair in pairs}
+    outside = {place: _outside_size(place) for place in outside_directories(found, chosen)}
+    with Tree(found.paths.root) as tree:
+        there = tree.names()
+        if pairs is not None:
+            names = [name for pair in pairs for name in all_files(pair.key)]
+            return Cleaning(pairs, run=_sizes(tree, names), outside=outside)
+        run = _sizes(tree, run_files(there))
+    return Cleaning(None, run, _work(found), outside, [name for name in there if name not in run])
+
+
+def clean(found: FoundRun, plan: Cleaning) -> None:
+    """Do it, while the run is held."""
+    for place in plan.outside:
+        if place.kept is None:
+            with Tree(place.root, follow=True) as tree:
+                tree.remove(place.name)
+                tree.prune(place.name)
+    with Tree(found.paths.root) as tree:
+        for name in plan.run:
+            tree.remove(name)
+            tree.prune(name)
+    if plan.pairs is None:
+        _clean_workdir(found, plan)
+    else:
+        places = {pair.place for pair in plan.pairs}
+        change_states(found.workdir, found.paths, lambda at, state: Status.PENDING if at in places else state)
+
+
+def _clean_workdir(found: FoundRun, plan: Cleaning) -> None:
+    TaskListLock(found.workdir.root).cleanup()
+    with Tree(found.workdir.root, follow=True) as tree:
+        tree.prune(found.name)
+        for name in plan.work:
+            tree.remove(name)
+    if plan.work and not run_names(found.workdir):
+        try:
+            found.workdir.root.rmdir()
+        except OSError:
+            pass  # somebody keeps something there
+
+
+def _work(found: FoundRun) -> dict[str, Size]:
+    """``latest`` where it points to this run; with the last run also what outlives each of them.
+
+    A run that was copied elsewhere lies in no work directory: what is beside it is not ours.
+    """
+    names: list[str] = []
+    work = found.workdir
+    pointed = work.latest.is_symlink() and os.readlink(work.latest) == found.name  # noqa: PTH115
+    if pointed:
+        names.append(work.latest.name)
+    ours = _is_ours(found)
+    if (pointed or ours) and run_names(work) == [found.name]:
+        names += [*workdir_files(), *([work.gitignore.name] if ours else [])]
+    with Tree(work.root, follow=True) as tree:
+        return _sizes(tree, names)
+
+
+def _is_ours(found: FoundRun) -> bool:
+    try:
+        return found.workdir.gitignore.read_bytes() == GITIGNORE
+    except OSError:
+        return False
+
+
+def _sizes(tree: Tree, names: Sequence[str] | Iterator[str]) -> dict[str, Size]:
+    sizes = {name: tree.size(name) for name in names}
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _outside_size(place: Outside) -> Size:
+    if place.kept is not None:
+        return Size()
+    with Tree(place.root, follow=True) as tree:
+        return tree.size(place.name) or Size()
+
+
+def _shown(size: Size) -> str:
+    return f"{size.files} {'file' if size.files == 1 else 'files'}, {number(size.bytes / 1e6)} MB"

@@ -1,0 +1,77 @@
+"""Hold a run alone for as long as something is taken away from it; nothing is written, so a refusal costs nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError, RunBusy
+from pytest_evalrun.report.commands import command_line
+from pytest_evalrun.rundir.sessions import session_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import RunPaths
+
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def refuse_live(paths: RunPaths) -> None:
+    """Raises RunBusy while a session lives on the run, naming it."""
+    state = session_state(paths)
+    if state.word == "live":
+        who = "a session that has only just started" if state.info is None or state.info.ended else None
+        info = state.info
+        if who is None and info is not None:
+            who = f"PID {info.pid} on {info.host} since {info.started} ({command_line(info.argv)})"
+        raise RunBusy(f"{paths.root} is live: {who}; end it first: evalrun stop {paths.root.name}")
+
+
+@contextmanager
+def holding(paths: RunPaths, *, dry_run: bool) -> Iterator[None]:
+    """``held``, or only the question whether it could be: looking must change nothing, no lock's file either."""
+    refuse_live(paths)
+    with nullcontext() if dry_run else held(paths):
+        yield
+
+
+@contextmanager
+def held(paths: RunPaths) -> Iterator[None]:
+    """Both locks of the run, as a session has them: no launch begins meanwhile, and no worker of an old one writes.
+
+    Raises RunBusy where somebody has them.
+    """
+    refuse_live(paths)
+    session = _take(paths.session_lock)
+    try:
+        members = _take(paths.members_lock)
+    except BaseException:
+        os.close(session)
+        raise
+    try:
+        yield
+    finally:
+        os.close(members)
+        os.close(session)
+
+
+def _take(path: Path) -> int:
+    try:
+        fd = os.open(path, _OPEN, 0o666)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be locked: {error.strerror}; nothing was changed") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise RunBusy(
+            f"{path.parent}: processes of a session still work in it; end them first: evalrun stop {path.parent.name}"
+        ) from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,212 @@
+"""Two runs side by side: which pairs, which metrics, and which samples came out the other way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.report.text import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.rundir.layout import RunPaths
+
+MOST_NAMED = 10
+_OWN = frozenset({"index", "id"})
+
+
+@dataclass
+class Flips:
+    """The samples that a right-or-wrong metric judges differently; counted all, the first few by their ids."""
+
+    metric: str
+    lost: int = 0
+    won: int = 0
+    first_lost: list[str] = field(default_factory=list)
+    first_won: list[str] = field(default_factory=list)
+
+    def note(self, sample: str, before: float, after: float, most: int) -> None:
+        if before > after:
+            self.lost += 1
+            self.first_lost += [sample] if len(self.first_lost) < most else []
+        elif before < after:
+            self.won += 1
+            self.first_won += [sample] if len(self.first_won) < most else []
+
+    def turned(self) -> Flips:
+        """For a metric of which less is better."""
+        return Flips(self.metric, self.won, self.lost, self.first_won, self.first_lost)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one pair in both runs; ``verdict`` is better, worse or same, in the metric's own sense."""
+
+    metric: str
+    before: float | None
+    after: float | None
+    verdict: str
+
+    def line(self) -> str:
+        values = f"{_number(self.before)} → {_number(self.after)}"
+        if self.before is None or self.after is None:
+            return f"{self.metric}  {values}"
+        return f"{self.metric}  {values}  ({self.after - self.before:+.4g}, {self.verdict})"
+
+
+@dataclass(frozen=True)
+class PairDiff:
+    """What is different about a pair that both runs have."""
+
+    full_id: str
+    status: tuple[str, str]
+    changes: tuple[Change, ...]
+    flips: tuple[Flips, ...]
+    remark: str | None = None
+
+    @property
+    def same(self) -> bool:
+        moved = any(change.verdict != "same" for change in self.changes)
+        return self.status[0] == self.status[1] and not moved and not self.flips and self.remark is None
+
+    def lines(self) -> Iterator[str]:
+        """The pair, then what changed about it."""
+        before, after = self.status
+        yield f"{self.full_id}  {before if before == after else f'{before} → {after}'}"
+        yield from (f"  {change.line()}" for change in self.changes if change.verdict != "same")
+        for flips in self.flips:
+            yield from _flipped(flips)
+        if self.remark:
+            yield f"  {self.remark}"
+
+
+@dataclass(frozen=True)
+class RunDiff:
+    """Two runs: pairs of one only, pairs of both, and result files that cannot be read."""
+
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    pairs: tuple[PairDiff, ...]
+    damaged: tuple[str, ...]
+
+    @property
+    def different(self) -> list[PairDiff]:
+        return [pair for pair in self.pairs if not pair.same]
+
+    def lines(self, before: str, after: str) -> Iterator[str]:
+        """For a person; the runs are called as they were asked for."""
+        yield from (f"only in {before}: {name}" for name in self.only_before)
+        yield from (f"only in {after}: {name}" for name in self.only_after)
+        for pair in self.different:
+            yield from pair.lines()
+        same = len(self.pairs) - len(self.different)
+        yield f"{len(self.pairs)} pairs in both, {same} of them the same"
+
+
+def diff_runs(before: RunPaths, after: RunPaths, most: int = MOST_NAMED) -> RunDiff:
+    """Compare two runs; memory does not grow with their samples."""
+    old, new = known_pairs(before), known_pairs(after)
+    olds = {pair.full_id: pair for pair in old.pairs}
+    news = {pair.full_id: pair for pair in new.pairs}
+    return RunDiff(
+        tuple(name for name in olds if name not in news),
+        tuple(name for name in news if name not in olds),
+        tuple(_pair(before, pair, after, news[name], most) for name, pair in olds.items() if name in news),
+        tuple(f"{paths.root.name}/{name}" for paths, known in ((before, old), (after, new)) for name in known.damaged),
+    )
+
+
+def _pair(before: RunPaths, old: Known, after: RunPaths, new: Known, most: int) -> PairDiff:
+    files = before.pair(old.key).scores, after.pair(new.key).scores
+    flips, remark = _flips(*files, most) if all(path.is_file() for path in files) else ((), None)
+    changes = tuple(_changes(old, new))
+    lower = {name for name, metric in _metrics(new).items() if metric.get("better") == "lower"}
+    turned = tuple(flip.turned() if flip.metric in lower else flip for flip in flips)
+    return PairDiff(old.full_id, (old.status, new.status), changes, turned, remark)
+
+
+def _metrics(pair: Known) -> Mapping[str, Mapping[str, Any]]:
+    return pair.row.metrics if pair.row else {}
+
+
+def _changes(old: Known, new: Known) -> Iterator[Change]:
+    before, after = _metrics(old), _metrics(new)
+    for name in dict.fromkeys([*before, *after]):
+        one, two = before.get(name, {}), after.get(name, {})
+        better = two.get("better") or one.get("better") or "higher"
+        values: tuple[float | None, float | None] = (one.get("value"), two.get("value"))
+        yield Change(name, *values, _verdict(*values, better))
+
+
+def _verdict(before: float | None, after: float | None, better: str) -> str:
+    if before is None or after is None:
+        return "only one has it"
+    if before == after:
+        return "same"
+    return "better" if (after > before) == (better == "higher") else "worse"
+
+
+def _flips(before: Path, after: Path, most: int) -> tuple[tuple[Flips, ...], str | None]:
+    """By the score files, both in dataset order, in one pass."""
+    found: dict[str, Flips | None] = {}
+    moved = alone = 0
+    for old, new in _joined(SampleLines(before).ordered(), SampleLines(after).ordered()):
+        if old is None or new is None:
+            alone += 1
+        elif old.get("id") != new.get("id"):
+            moved += 1
+        else:
+            _note(found, old, new, most)
+    flips = tuple(flips for flips in found.values() if flips is not None and flips.lost + flips.won)
+    remarks = [f"{alone} samples were scored in one run only"] if alone else []
+    remarks += [f"{moved} samples are other ones: the dataset changed"] if moved else []
+    return flips, "; ".join(remarks) or None
+
+
+def _note(found: dict[str, Flips | None], old: dict[str, Any], new: dict[str, Any], most: int) -> None:
+    """A metric with any other score than 0 and 1 knows no right and wrong: None from then on."""
+    for metric in (old.keys() & new.keys()) - _OWN:
+        scores = old[metric], new[metric]
+        if None in scores:
+            continue
+        if any(score not in (0, 1) for score in scores):
+            found[metric] = None
+        elif (flips := found.setdefault(metric, Flips(metric))) is not None:
+            flips.note(str(old["id"]), *scores, most)
+
+
+def _joined(
+    old: Iterator[dict[str, Any]], new: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
+    """Lines of the same index; a line that stands alone with None."""
+    one, two = next(old, None), next(new, None)
+    while one is not None or two is not None:
+        first = min(line["index"] for line in (one, two) if line is not None)
+        left = one if one is not None and one["index"] == first else None
+        right = two if two is not None and two["index"] == first else None
+        yield left, right
+        one = next(old, None) if left is not None else one
+        two = next(new, None) if right is not None else two
+
+
+def _flipped(flips: Flips) -> Iterator[str]:
+    for count, names, what in (
+        (flips.lost, flips.first_lost, "right before, wrong now"),
+        (flips.won, flips.first_won, "wrong before, right now"),
+    ):
+        if count:
+            yield f"  {flips.metric}: {count} {what}: {_named(names, count)}"
+
+
+def _named(names: Sequence[str], count: int) -> str:
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return f"{', '.join(names)}{more}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number(value)

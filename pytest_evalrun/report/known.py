@@ -1,0 +1,124 @@
+"""Every pair that a run knows of: by its task list, by its results, and by what else lies there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.rows import Row, read_summary
+from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.sessions import session_state
+from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.pairs import PairKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.tasklist import Place
+
+WORDS = {
+    Status.PENDING: "pending",
+    Status.RUNNING: "running",
+    Status.COMPLETED: "passed",
+    Status.FAILED: "failed",
+}
+FAILED = frozenset({"failed", "error"})
+
+
+@dataclass(frozen=True)
+class Known:
+    """A pair as a run has it; ``row`` is its result, where it has one."""
+
+    suite: str
+    task: str
+    dataset: str
+    key: PairKey
+    status: str
+    row: Row | None = None
+
+    @property
+    def id(self) -> str:
+        """``task/dataset``."""
+        return f"{self.task}/{self.dataset}"
+
+    @property
+    def full_id(self) -> str:
+        """``suite/task/dataset``."""
+        return f"{self.suite}/{self.task}/{self.dataset}"
+
+    @property
+    def place(self) -> Place:
+        """Where the task list has it."""
+        return f"{self.suite}/{self.task}", self.row.of if self.row else self.dataset
+
+    @property
+    def failed(self) -> bool:
+        return self.status in FAILED
+
+
+@dataclass(frozen=True)
+class KnownPairs:
+    """The pairs in natural order, and what of the run is damaged."""
+
+    pairs: tuple[Known, ...]
+    damaged: tuple[str, ...]
+
+
+def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
+    """Read a run without touching it; what is damaged costs only what it says itself.
+
+    ``live`` says whether a session runs, for who knows it; only then a pair is "running".
+    """
+    states = read_task_list(paths.task_list)
+    summary = read_summary(paths, lambda *_: False)
+    live = session_state(paths).word == "live" if live is None else live
+    found = {row.key: _of_row(row, states or {}, live) for row in summary.rows}
+    for place, state in (states or {}).items():
+        pair = _of_place(place, state, live)
+        if pair is not None:
+            found.setdefault(pair.key, pair)
+    damaged = list(summary.unreadable)
+    damaged += [] if states is not None else [".task_list"]
+    for key in _of_files(paths):
+        found.setdefault(key, Known(*key, key, "damaged" if _result_of(key) in damaged else "pending"))
+    pairs = [_with_damage(pair, damaged) for pair in found.values()]
+    return KnownPairs(tuple(sorted(pairs, key=_order)), tuple(damaged))
+
+
+def _of_row(row: Row, states: dict[Place, Status], live: bool) -> Known:
+    """A result stays while its pair is evaluated again."""
+    state = states.get((f"{row.suite}/{row.task}", row.of))
+    status = "running" if live and state is Status.RUNNING else row.status
+    return Known(row.suite, row.task, row.dataset, row.key, status, row)
+
+
+def _of_place(place: Place, state: Status, live: bool) -> Known | None:
+    suite, slash, task = place[0].partition("/")
+    if not slash:
+        return None
+    status = "pending" if state is Status.RUNNING and not live else WORDS[state]
+    key = PairKey(safe_name(suite), safe_name(task), safe_name(place[1]))
+    return Known(suite, task, place[1], key, status)
+
+
+def _of_files(paths: RunPaths) -> Iterator[PairKey]:
+    """Pairs that only their files speak of, by their safe names."""
+    for directory, ending in (("state", ".state"), ("predictions", ".fingerprint.json"), ("results", ".json")):
+        for path in sorted((paths.root / directory).glob(f"*/*/*{ending}")):
+            name = path.name.removesuffix(ending).removesuffix(".complete")
+            if not name.startswith("."):
+                yield PairKey(path.parent.parent.name, path.parent.name, name)
+
+
+def _result_of(key: PairKey) -> str:
+    return f"results/{key.suite}/{key.task}/{key.dataset}.json"
+
+
+def _with_damage(pair: Known, damaged: list[str]) -> Known:
+    return replace(pair, status="damaged") if _result_of(pair.key) in damaged else pair
+
+
+def _order(pair: Known) -> tuple[Any, ...]:
+    return natural_key(pair.suite), natural_key(pair.task), natural_key(pair.dataset)

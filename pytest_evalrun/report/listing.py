@@ -1,0 +1,199 @@
+"""The pairs of some suites and of a run as a list: for programs, and as a tree for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.gone import gone_from_disk
+from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.runs import find_run, is_run
+from pytest_evalrun.report.text import columns, natural_key, number, one_line
+from pytest_evalrun.report.walk import find_suites
+from pytest_evalrun.rundir.runs import read_run_json
+from pytest_evalrun.suite.discovery import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.runs import FoundRun
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Pair, Suite
+
+SIGNS = {"pending": "○", "running": "◐", "passed": "✓", "failed": "✗", "error": "✗", "skipped": "⊘"}
+Names = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One pair: as it is on disk (``pair``), as the run has it (``known``), or both."""
+
+    names: Names
+    pair: Pair | None
+    nodeid: str | None
+    known: Known | None
+    when: str | None = None
+    gone: bool = False
+
+    @property
+    def full_id(self) -> str:
+        """``suite/task/dataset``."""
+        return "/".join(self.names)
+
+    @property
+    def status(self) -> str | None:
+        """None where no run says anything of it."""
+        if self.pair is not None and self.pair.skip is not None:
+            return "skipped"
+        return self.known.status if self.known else None
+
+    @property
+    def failed(self) -> bool:
+        return self.status in ("failed", "error")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a list is about: suites, the run that says how they stand, and whether what only the run has belongs too."""
+
+    suites: tuple[Suite, ...]
+    run: FoundRun | None
+    rest: bool
+
+
+def asked_for(places: Sequence[str], workdir: Path) -> Asked:
+    """Of a command's words one may be a run, the others are paths; without a word it is here, and the latest run.
+
+    A run alone speaks of its own suites.
+    """
+    runs = [place for place in places if is_run(place, workdir)]
+    paths = [Path(place) for place in places if place not in runs]
+    if len(runs) > 1:
+        raise ConfigError(f"{' '.join(runs)}: one run at a time; to compare two: evalrun diff")
+    if not runs:
+        return Asked(tuple(suites_at(paths, workdir)), _latest(workdir), rest=not paths)
+    found = find_run(runs[0], workdir)
+    suites = suites_at(paths, workdir) if paths else map(discover, suites_of(found.paths))
+    return Asked(tuple(suites), found, rest=not paths)
+
+
+def _latest(workdir: Path) -> FoundRun | None:
+    """No run that can be read is no reason not to list."""
+    try:
+        return find_run("latest", workdir)
+    except ConfigError:
+        return None
+
+
+def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
+    """The suites at or below the paths, here where there are none. Raises ConfigError where nothing is found."""
+    found = False
+    for suite in find_suites(paths or [Path()], workdir):
+        found = True
+        yield suite
+    if not found:
+        where = ", ".join(str(path.absolute()) for path in paths or [Path()])
+        raise ConfigError(f"no evalrun.yaml found: looked in {where} and below")
+
+
+def entries(asked: Asked) -> tuple[list[Entry], tuple[str, ...]]:
+    """The pairs of the suites with what the run says, then those that only the run has; and what is damaged."""
+    paths = asked.run.paths if asked.run else None
+    found = known_pairs(paths) if paths else None
+    known = {(pair.suite, pair.task, pair.dataset): pair for pair in found.pairs} if found else {}
+    listed = [
+        _entry(pair, suite, known.pop(_names(pair), None), paths) for suite in asked.suites for pair in suite.pairs
+    ]
+    if paths and asked.rest:
+        gone = gone_from_disk(paths, asked.suites)
+        listed += [Entry(n, None, None, pair, _when(paths, pair), gone(*n)) for n, pair in known.items()]
+    return listed, found.damaged if found else ()
+
+
+def suites_of(paths: RunPaths) -> list[Path]:
+    """The suite files that a run's manifest names and that are there; relative to the run, so a copy has its own."""
+    files = read_run_json(paths).get("suites", {}).values()
+    return [path for file in files if (path := (paths.root / file).resolve()).is_file()]
+
+
+def _entry(pair: Pair, suite: Suite, known: Known | None, paths: RunPaths | None) -> Entry:
+    file, here = Path(suite.file), Path.cwd()
+    shown = file.relative_to(here) if file.is_relative_to(here) else file
+    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{pair.id}]", known, _when(paths, known))
+
+
+def _names(pair: Pair) -> Names:
+    return pair.suite, pair.task.name, pair.dataset.name
+
+
+def _when(paths: RunPaths | None, pair: Known | None) -> str | None:
+    """When its result was written."""
+    if paths is None or pair is None:
+        return None
+    try:
+        written = paths.pair(pair.key).result.stat().st_mtime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
+    """For programs; ``why`` is what would be done with the pair, and the reason."""
+    suite, task, dataset = entry.names
+    pair, row = entry.pair, entry.known.row if entry.known else None
+    return {
+        "suite": suite,
+        "task": task,
+        "dataset": dataset,
+        "nodeid": entry.nodeid,
+        "model": pair.task.path if pair else None,
+        "data": pair.dataset.path if pair else None,
+        "tags": list(pair.tags) if pair else [],
+        "skip": pair.skip if pair else None,
+        "status": entry.known.status if entry.known else None,
+        "metrics": {name: metric["value"] for name, metric in row.metrics.items()} if row else {},
+        "samples": dict(row.samples) if row else {},
+        "seconds": row.seconds if row else None,
+        "when": entry.when,
+        "error": row.error if row else None,
+        "next": why,
+    }
+
+
+def flat(found: Iterable[Entry]) -> list[str]:
+    """Ids to paste, where no run says more."""
+    rows = [(e.full_id, e.nodeid or "", _status(e)) for e in found]
+    return columns([("pair", "node id", "status"), *rows])
+
+
+def _status(entry: Entry) -> str:
+    skip = entry.pair.skip if entry.pair else None
+    return f"skipped: {skip}" if skip else entry.status or "-"
+
+
+def tree(found: Iterable[Entry], why: Mapping[str, str]) -> Iterator[str]:
+    """Suite, task, dataset; each dataset with its status, metrics, samples, seconds, time, and what is next."""
+    ordered = sorted(found, key=lambda entry: tuple(map(natural_key, entry.names)))
+    rows = [_row(entry, why.get(entry.full_id, "")) for entry in ordered]
+    lines = iter(columns(rows)) if rows else iter(())
+    for suite, of_suite in groupby(ordered, key=lambda entry: entry.names[0]):
+        yield one_line(suite)
+        for task, of_task in groupby(of_suite, key=lambda entry: entry.names[1]):
+            yield f"  {one_line(task)}"
+            yield from (f"    {next(lines)}" for _ in of_task)
+
+
+def _row(entry: Entry, why: str) -> tuple[str, ...]:
+    row = entry.known.row if entry.known else None
+    status = _status(entry)
+    metrics = ", ".join(f"{name} {number(metric['value'])}" for name, metric in row.metrics.items()) if row else ""
+    samples = f"{row.samples.get('predicted', 0)} of {row.samples.get('total', 0)}" if row else ""
+    seconds = f"{number(row.seconds)} s" if row and row.seconds is not None else ""
+    sign = SIGNS.get(entry.status or "pending", "!")
+    why = "no longer on disk" if entry.gone else why
+    return f"{sign} {entry.names[2]}", status, metrics, samples, seconds, entry.when or "", why

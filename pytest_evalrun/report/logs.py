@@ -1,0 +1,82 @@
+"""The logs of a pair, as they are and as they grow."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.sessions import session_state
+from pytest_evalrun.rundir.tasklist import Status, read_task_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.rundir.layout import RunPaths
+
+PAUSE = 0.2
+_BLOCK = 1 << 16
+
+
+@dataclass
+class Log:
+    """One file, and how much of it was read."""
+
+    path: Path
+    offset: int = 0
+
+    def more(self) -> Iterator[bytes]:
+        """What was appended since; a file that was replaced by a shorter one is read from its start."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            if os.fstat(fd).st_size < self.offset:
+                self.offset = 0
+            while block := os.pread(fd, _BLOCK, self.offset):
+                self.offset += len(block)
+                yield block
+        finally:
+            os.close(fd)
+
+
+def logs_of(paths: RunPaths, pair: Known) -> list[Log]:
+    """What the pair said while it was predicted and while it was scored, in this order."""
+    files = paths.pair(pair.key)
+    return [Log(files.infer_log), Log(files.eval_log)]
+
+
+def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:
+    """All of it. Raises ConfigError where the pair has said nothing yet."""
+    logs = logs_of(paths, pair)
+    if not any(log.path.exists() for log in logs):
+        raise ConfigError(f"pair {pair.full_id}: no log in {paths.root}: it is {pair.status}; with -f: wait for it")
+    for log in logs:
+        yield from log.more()
+
+
+def follow_logs(paths: RunPaths, pair: Known, pause: Callable[[], None] = lambda: time.sleep(PAUSE)) -> Iterator[bytes]:
+    """All of it and what comes, until the session ends, or the pair that was not done is.
+
+    A pair that is done from the start may be evaluated again by this very session.
+    """
+    logs = logs_of(paths, pair)
+    waited = False
+    while True:
+        live, done = session_state(paths).word == "live", _is_done(paths, pair)
+        for log in logs:  # after that was asked: what is written before the end is still read
+            yield from log.more()
+        if not live or (waited and done):
+            return
+        waited = waited or not done
+        pause()
+
+
+def _is_done(paths: RunPaths, pair: Known) -> bool:
+    states = read_task_list(paths.task_list)
+    return states is not None and states.get(pair.place) in (Status.COMPLETED, Status.FAILED)

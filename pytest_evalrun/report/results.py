@@ -1,0 +1,50 @@
+"""What a run says of one pair, in lines and rows for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.text import number, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_evalrun.report.rows import Row
+    from pytest_evalrun.report.samples import ScoredSample
+
+METRICS = ("metric", "value", "95 % interval", "n", "better", "gate")
+SAMPLES = ("index", "id", "prediction", "reference", "score", "metric", "file")
+
+
+def result_lines(row: Row) -> Iterator[str]:
+    """How the pair stands, and why where it ended in an error."""
+    counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
+    seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
+    yield f"{one_line(row.full_id)}: {row.status}; samples: {counts}{seconds}"
+    if row.error:
+        yield row.error
+
+
+def metric_rows(row: Row) -> Iterator[tuple[str, ...]]:
+    """Under ``METRICS``."""
+    for name, metric in row.metrics.items():
+        interval = f"{number(metric['low'])} to {number(metric['high'])}"
+        gates = "; ".join(_gate(gate) for gate in row.gates if gate["metric"] == name)
+        yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], gates
+
+
+def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
+    """Under ``SAMPLES``."""
+    for s in samples:
+        yield str(s.index), s.id, _shown(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or ""
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    verdict = "holds" if gate["holds"] else f"breached by {number(gate['by'])}"
+    return f"{gate['kind']} {number(gate['limit'])} {verdict}"
+
+
+def _shown(prediction: Any) -> str:
+    """A file by its name: size and hash say nothing to a person."""
+    is_file = isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
+    return one_line(prediction["file"] if is_file else prediction)

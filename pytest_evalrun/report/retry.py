@@ -1,0 +1,44 @@
+"""What failed in a run, and the command that runs it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.report.commands import retry_command
+from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.listing import suites_of
+from pytest_evalrun.rundir.sessions import read_session
+
+if TYPE_CHECKING:
+    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.runs import FoundRun
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The pairs that failed, and the pytest command for them."""
+
+    failed: tuple[Known, ...]
+    command: str
+
+
+def retry_of(found: FoundRun) -> Retry:
+    """From the last launch of the run, for its options are a part of what is evaluated."""
+    failed = tuple(pair for pair in known_pairs(found.paths).pairs if pair.failed)
+    latest = found.workdir.latest
+    named = None if latest.is_symlink() and latest.readlink().name == found.name else found.name
+    info = read_session(found.paths)
+    argv = info.argv if info and _is_pytest(info.argv) else ("pytest", *map(_shown, suites_of(found.paths)))
+    return Retry(failed, retry_command(argv, named))
+
+
+def _is_pytest(argv: tuple[str, ...]) -> bool:
+    """pytest.main() in somebody's program leaves that program's own arguments."""
+    return bool(argv) and (Path(argv[0]).name in {"pytest", "py.test"} or argv[0].endswith("pytest/__main__.py"))
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,41 @@
+"""Where the command says something: lines, tables, and words beside them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.report.text import columns, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """To whoever reads the output; a terminal or a pipe."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()  # a line on stderr must not come before it
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Beside the output, so that programs can read that alone."""
+    for line in lines:
+        sys.stderr.write(f"{line}\n")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table that folds on a terminal; aligned plain text, nothing folded, into a pipe."""
+    if not sys.stdout.isatty():
+        print_lines(columns([header, *rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: names are no markup
+    Console().print(table)
