@@ -144,12 +144,14 @@ class _Judge:
     def _by_size(self, pair: Pair, limit: int | None) -> float:
         kind, bulk = self._bulk(pair)
         model = model_of(pair.full_id)
-        rate = self._rates.get((model, kind)) or self._rates.get(("", kind)) or SECONDS_PER_BYTE[kind]
-        seconds = bulk * rate if bulk else self._usual_seconds
-        if limit is None:
-            return seconds
         own = self.past.of_models.get(model)
-        return min(seconds, limit * (own.each if own else SECONDS_PER_SAMPLE))
+        if bulk and (rate := self._rates.get((model, kind))):
+            seconds = bulk * rate
+        elif own is not None:
+            seconds = own.seconds(None)  # the model's pace says more than bytes do
+        else:
+            seconds = bulk * self._rates.get(("", kind), SECONDS_PER_BYTE[kind]) if bulk else self._usual_seconds
+        return seconds if limit is None else min(seconds, limit * (own.each if own else SECONDS_PER_SAMPLE))
 
     def _bulk(self, pair: Pair) -> tuple[str, float]:
         """Bytes of data times the class of the model: one ten times as big is taken to be three times as slow."""
