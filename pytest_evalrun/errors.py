@@ -5,6 +5,7 @@ EvalrunError
 │   └── RunBusy    another session lives on the run directory
 ├── PairError      this pair cannot be evaluated: ERROR of its item, the others go on
 └── SampleError    one sample cannot be read or predicted: recorded as a failed sample
+TimedOut           raised into whatever an item is doing when its limit is reached
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class PairError(EvalrunError):
 
 class SampleError(EvalrunError):
     """One sample cannot be read or predicted; the rest of its batch can."""
+
+
+class TimedOut(BaseException):
+    """An item has reached its limit; the message says which."""

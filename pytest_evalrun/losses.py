@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.scheduling import Lost, how_it_died
+from pytest_evalrun.scheduling import Lost, exit_code, how_it_died
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,18 +21,22 @@ class Losses:
         self._launch = launch
         self.retries = retries
         self.expected: dict[str, None] = {}
+        self._started: dict[str, float] = {}
         self._ended: set[str] = set()
         self._deaths: dict[str, int] = {}
         self._reasons: dict[str, str] = {}
 
+    def started(self, nodeid: str) -> None:
+        self._started[nodeid] = time.monotonic()
+
     def ended(self, nodeid: str) -> None:
         self._ended.add(nodeid)
 
-    def of(self, nodeid: str, node: Any) -> Lost:
-        """Decide, and remember the reason; to be asked once a death."""
+    def of(self, nodeid: str, node: Any, limit: float | None) -> Lost:
+        """Decide, and remember the reason; to be asked once a death. ``limit`` is the item's own, in seconds."""
         if nodeid in self._ended:
             return Lost.OVER
-        hung = self._hung(nodeid, node.gateway.id)
+        hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
         self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
         self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
         return Lost.ERROR if hung or deaths > self.retries else Lost.AGAIN
@@ -41,6 +46,13 @@ class Losses:
         text = self._launch.read(f"hung-{worker}.json")
         told = json.loads(text) if text else {}
         return told["reason"] if told.get("nodeid") == nodeid else None
+
+    def _overdue(self, nodeid: str, node: Any, limit: float | None) -> str | None:
+        """A worker in which nothing of Python runs any more is ended by faulthandler, with exit code 1."""
+        since = self._started.get(nodeid)
+        if limit is None or since is None or time.monotonic() - since < limit or exit_code(node) != 1:
+            return None
+        return f"timed out after {limit:g} s; nothing in its worker reacted, so it was replaced"
 
     def again(self, nodeid: str) -> str:
         return f"{self._reasons[nodeid]}; running again ({self._deaths[nodeid]} of {self.retries})"

@@ -6,6 +6,8 @@ meet on one worker while others idle. Ours sends an item only when it is to star
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -225,18 +227,20 @@ def allow_restart(config: pytest.Config) -> None:
 
 
 def how_it_died(node: Any) -> str:
-    """What the operating system says of a worker that is gone: its signal or exit code, where execnet keeps them."""
-    import signal
-    import subprocess
-
-    popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
-    try:
-        code = popen.wait(timeout=5) if popen is not None else None
-    except subprocess.TimeoutExpired:
-        code = None
+    """What the operating system says of a worker that is gone: its signal or exit code."""
+    code = exit_code(node)
     if code is None:
         return "its connection was lost"
     if code >= 0:
         return f"it ended with exit code {code}"
     name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
     return f"it was ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+
+
+def exit_code(node: Any) -> int | None:
+    """Of the worker's process, where execnet keeps it; negative for a signal, as subprocess has it."""
+    popen: Any = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    try:
+        return None if popen is None else popen.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return None

@@ -131,7 +131,7 @@ class Controller:
         if pair is None or self.live is None:
             return Lost.ERROR
         allow_restart(self.config)
-        lost = self.losses.of(nodeid, node)
+        lost = self.losses.of(nodeid, node, pair.settings.timeout)
         if lost is Lost.AGAIN:
             self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
         return lost
@@ -168,6 +168,7 @@ class Controller:
         if pair is None or self.live is None:
             return
         self.terminal.starts(nodeid)
+        self.losses.started(nodeid)
         if pair.skip is None:
             self.live.started(pair)
 
@@ -220,6 +221,7 @@ class Controller:
         reason = self.losses.reason(report.nodeid)
         report.when = "setup"
         report.longrepr = reason
+        report.location = (*report.location[:2], report.nodeid.rpartition("::")[2])
         report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
         self.losses.ended(report.nodeid)
         self.live.crashed(pair, reason)

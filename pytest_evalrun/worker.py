@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_evalrun.collect import SuiteModule, Suites
-from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.errors import EvalrunError, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.deadline import STACKS, Deadline
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import key_of
+from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.reports import outcome_of, tell
-from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.pairs import Pair
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.sessions import Member
 
 TAIL_BYTES = 4096
+MOST_SEARCHED = 1 << 20
+# The exit code of a process that was given up.
+GAVE_UP = 70
 evaluation_key = pytest.StashKey[Evaluation]()
 
 
@@ -71,8 +74,7 @@ class Worker:
             launcher = os.getppid() if hasattr(self.config, "workerinput") else None
             context = Context(launch, self.name, self.secrets, launcher=launcher)
             self._member = join_session(context.paths, launch.run_id)
-            ProcessLog(context.paths.processes(self.name)).add(os.getpid())
-            context.log = self.log
+            context.processes.add(os.getpid())
             self._context = context
         return self._context
 
@@ -154,21 +156,46 @@ class Worker:
             self._log_start = path.stat().st_size if path.exists() else 0
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             self._open_log(path)
+            if not only_users:
+                self.context.deadline = self._limit(item, pair)
             try:
-                return (yield)
+                with self.context.deadline.phase() if self.context.deadline else nullcontext():
+                    return (yield)
             finally:
                 self.log.close()
 
+    def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
+        seconds = pair.settings.timeout
+        if seconds is None or _debugging(self.config):
+            return None
+        return Deadline(seconds, lambda: self.log.fd, lambda reason: self._give_up(item.nodeid, pair, reason))
+
+    def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
+        """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
+        leave_word(pair, self.context.paths.pair(key_of(pair)), "error", reason)
+        self.context.abandon()
+        if hasattr(self.config, "workerinput"):
+            told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
+            self.suites.launch.publish(f"hung-{self.name}.json", json.dumps(told))
+        else:
+            self.log.tell(f"evalrun: {nodeid} {reason}: pytest ends here; with -n 1 the other items would go on")
+        os._exit(GAVE_UP)
+
     def _open_log(self, path: Path) -> None:
+        self.context.log = self.log  # made here, where pytest's capture is off: it keeps the real descriptors
         try:
             self.log.open(path)
         except OSError as error:
             raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
         report: Any = yield
         pair = pair_of(item)
+        if pair is not None and call.excinfo is not None and call.excinfo.type is TimedOut:
+            self.context.abandon()
+            report.longrepr = f"{call.excinfo.value}; the stacks of all threads are in its log"
+            report.when = "setup" if report.when == "call" else report.when  # of a test that hangs: ERROR, not FAILED
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
             evaluates = "evaluation" in getattr(item, "fixturenames", ())
@@ -192,10 +219,7 @@ class Worker:
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
         path = self.context.paths.pair(key_of(pair)).infer_log
         if path.is_file():
-            with path.open("rb") as file:
-                file.seek(max(self._log_start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-                tail = file.read().decode(errors="replace")
-            report.sections.append((f"end of {path}", tail))
+            report.sections.append((f"end of {path}", tail_of(path, self._log_start)))
 
     def pytest_unconfigure(self) -> None:
         self.sigterm.give_back()
@@ -208,6 +232,17 @@ class Worker:
             self._member.close()
         if self._redirect is not None:
             self._redirect.close()
+
+
+def tail_of(path: Path, start: int) -> str:
+    """What a log ends with since ``start``; of a time-out, where each thread was."""
+    with path.open("rb") as file:
+        file.seek(start)
+        _, stacks, found = file.read(MOST_SEARCHED).rpartition(STACKS)
+        if stacks:
+            return found[:TAIL_BYTES].decode(errors="replace")
+        file.seek(max(start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return file.read().decode(errors="replace")
 
 
 def _debugging(config: pytest.Config) -> bool:

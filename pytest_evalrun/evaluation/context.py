@@ -9,15 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.children.strays import end_strays
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.suite.secrets import blank
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.suite.pairs import Pair
 
@@ -63,6 +66,8 @@ class Context:
         self.events = EventWriter(self.paths.worker_events(worker), worker)
         self.models = LoadedModels(self.events, self.shown)
         self.log: ItemLog | None = None
+        self.deadline: Deadline | None = None
+        self.processes = ProcessLog(self.paths.processes(worker))
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
         self._committed = time.monotonic()
@@ -100,6 +105,12 @@ class Context:
         if self._launcher is not None and os.getppid() != self._launcher:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 
+    def abandon(self) -> None:
+        """After a time-out: the model goes, and so does every process that was started for it or by it."""
+        self.models.abandon()
+        if self.models.since is not None:
+            end_strays(self.models.since, self.processes.add)
+
     def item_done(self) -> None:
         """Let others see new hashes, at most once a second."""
         if time.monotonic() - self._committed > 1:
@@ -117,5 +128,6 @@ class Context:
         for cache in self._hashes.values():
             cache.close()
         self.events.close()
+        self.processes.close()
         for error in self.disk.close():
             self.warn(f"not synced to disk: {error}")

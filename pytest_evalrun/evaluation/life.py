@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets import create_reader
-from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.errors import ConfigError, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
@@ -93,6 +93,10 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
         except (PairError, ConfigError) as error:
             leave_word(pair, paths, "error", context.shown(str(error)))
             raise
+        except TimedOut as error:
+            leave_word(pair, paths, "error", str(error))
+            context.abandon()
+            raise PairError(f"{error}; the stacks of all threads are in its log") from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - after sys.exit() in a model pytest sets up no other item
             trouble = _trouble(error, paths)
             leave_word(pair, paths, "error", context.shown(str(trouble)))

@@ -58,6 +58,15 @@ class ItemLog:
         if self._log:
             self._log.line(text)
 
+    @property
+    def fd(self) -> int:
+        """Where the log is written to; standard error while none is open."""
+        return self._log.fd if self._log else 2
+
+    def tell(self, text: str) -> None:
+        """Past the log, to whoever looks at the terminal."""
+        (self._redirect.tell if self._redirect else sys.stderr.write)(f"{text}\n")
+
     def close(self) -> None:
         log, self._log = self._log, None
         if log is None:
@@ -103,6 +112,9 @@ class Redirect:
             os.dup2(saved, fd)
         if self._pump:
             self._pump.close()
+
+    def tell(self, text: str) -> None:
+        _write(self._saved[2], text.encode(errors="backslashreplace"))
 
     def _attach(self, log: int) -> None:
         """Logging's root lets through warnings only unless told otherwise."""

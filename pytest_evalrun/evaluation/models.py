@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters import create_adapter
+from pytest_evalrun.children.strays import moment
 from pytest_evalrun.errors import EvalrunError, PairError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class LoadedModels:
         self._key: str | None = None
         self._adapter: Adapter | None = None
         self._name = ""
+        self.since: float | None = None
 
     def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
@@ -40,6 +42,7 @@ class LoadedModels:
         return self._adapter, 0.0
 
     def _load(self, pair: Pair, key: str) -> tuple[Adapter, float]:
+        self.since = moment()
         started = time.perf_counter()
         name = f"{pair.suite}/{pair.task.name}"
         try:
@@ -53,6 +56,12 @@ class LoadedModels:
         self._adapter, self._key, self._name = adapter, key, name
         self._events.write("model_loaded", pair.full_id, model=name, seconds=round(seconds, 6))
         return adapter, seconds
+
+    def abandon(self) -> None:
+        """The model was interrupted and cannot be trusted any more, not even to close itself."""
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            self._events.write("model_unloaded", model=self._name, error="abandoned: its item timed out")
 
     def close(self) -> None:
         """Give the model back; a fault in its ``close`` is told in the events and hurts nobody."""

@@ -1,0 +1,101 @@
+"""A limit for an item: SIGALRM ends what Python can interrupt, and a watch thread gives up on the rest."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_evalrun.errors import TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Code that is not Python reacts to no signal: after so long it is not waited for any more.
+GRACE_SECONDS = 5.0
+# Begins what faulthandler writes; where the item hung comes first there.
+STACKS = b"; the stacks of all threads:\n"
+
+
+class Deadline:
+    """The limit of one item, counted only inside :meth:`phase` and not inside :meth:`paused`.
+
+    ``stacks`` is the descriptor to which the stacks of all threads go. ``give_up`` is called with the reason, from a
+    thread, when the main thread does not react: it does not come back. Must be used in the main thread.
+    """
+
+    def __init__(self, seconds: float, stacks: Callable[[], int], give_up: Callable[[str], NoReturn]) -> None:
+        self.seconds = seconds
+        self.passed = False
+        self._left = seconds
+        self._stacks = stacks
+        self._give_up = give_up
+        self._watch: threading.Timer | None = None
+        self._since: float | None = None
+        self._before: Any = None
+
+    @property
+    def reason(self) -> str:
+        return f"timed out after {self.seconds:g} s (--eval-timeout, or timeout: in the suite)"
+
+    @contextmanager
+    def phase(self) -> Iterator[None]:
+        """A stretch of the item's life that counts."""
+        self._start()
+        try:
+            yield
+        finally:
+            self._stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside a phase: waiting for others is not the item's fault."""
+        running = self._since is not None
+        self._stop()
+        try:
+            yield
+        finally:
+            if running:
+                self._start()
+
+    def _start(self) -> None:
+        if self.passed:
+            return
+        self._before = signal.signal(signal.SIGALRM, self._alarm)
+        self._since = time.monotonic()
+        left = max(self._left, 0.001)
+        self._watch = threading.Timer(left + GRACE_SECONDS, self._unheard)
+        self._watch.daemon = True
+        self._watch.start()
+        # Code that keeps the interpreter's lock keeps the watch thread from running, too.
+        faulthandler.dump_traceback_later(left + 2 * GRACE_SECONDS, exit=True, file=self._stacks())
+        signal.setitimer(signal.ITIMER_REAL, left)
+
+    def _stop(self) -> None:
+        if self._since is None:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        self._left -= time.monotonic() - self._since
+        self._since = None
+        signal.signal(signal.SIGALRM, self._before)
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _alarm(self, _number: int, _frame: object) -> NoReturn:
+        self.passed = True
+        self._dump()
+        raise TimedOut(self.reason)
+
+    def _unheard(self) -> None:
+        self._dump()
+        self._give_up(f"{self.reason}; it reacted to no signal")
+
+    def _dump(self) -> None:
+        fd = self._stacks()
+        os.write(fd, self.reason.encode() + STACKS)
+        faulthandler.dump_traceback(fd, all_threads=True)
