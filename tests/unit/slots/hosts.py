@@ -143,11 +143,17 @@ class Process:
 
     def kill(self) -> None:
         self._process.kill()
-        self.reap()
+        self.end()
 
-    def reap(self) -> None:
-        self._process.wait()
-        self._process.stdin.close()
+    def end(self) -> None:
+        """Of its own accord, so that what it ran through is counted; by force where that takes too long."""
+        if not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
 
 
@@ -164,7 +170,7 @@ class Host:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.kill()
+            process.end()
 
     def start(self, **env: str) -> Process:
         path = str(Path(pytest_evalrun.__file__).parents[1])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.slots.directory import DEFAULT, Holder, LeaseDirectory
+from pytest_evalrun.slots.directory import DEFAULT, Holder, LeaseDirectory, _make
 
 NAME = "GPU-x.lock"
 
@@ -78,6 +78,21 @@ def test_directory_made_by_many_at_once(place):
         thread.join()
     assert errors == []
     assert [path.name for path in place.parent.iterdir()] == ["slots"]
+
+
+def test_directory_that_was_made_meanwhile_is_used(directory):
+    """Who comes second, when the first has locks there already, leaves them as they are and no trace of its own."""
+    os.close(*directory.take("GPU-x", 1, 0))
+    _make(directory.path)
+    assert (directory.path / NAME).exists()
+    assert [path.name for path in directory.path.parent.iterdir()] == ["slots"]
+
+
+def test_directory_closed_to_us_is_told(directory, monkeypatch):
+    """Where we may not make lock files, mode and other place are named."""
+    monkeypatch.setattr(os, "access", lambda path, how: False)
+    with pytest.raises(ConfigError, match="you may not make lock files in it; have it made 1777, or choose another"):
+        LeaseDirectory(directory.path)
 
 
 def test_planted_link_is_no_directory(place, tmp_path):
@@ -287,7 +302,36 @@ def test_file_that_may_not_be_opened_is_told(directory, monkeypatch):
         directory.lock(NAME, fcntl.LOCK_EX)
 
 
-def test_file_replaced_between_open_and_lock_is_not_ours(directory, monkeypatch):
+def test_file_that_another_process_makes_first_is_used(directory, monkeypatch):
+    """Of two that make one lock file at once, the second opens what the first made."""
+    plain = os.open
+    made = []
+
+    def second(path, flags, *rest):
+        if flags & os.O_CREAT and not made:
+            made.append(path)
+            path.touch()
+        return plain(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", second)
+    os.close(*directory.take("GPU-x", 1, 0))
+    assert made == [directory.path / NAME]
+
+
+def test_user_without_a_name_is_a_number(directory, monkeypatch):
+    """In a container a user may have no entry in the password file."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    fds = directory.take("GPU-x", 1, 0)
+    assert [holder.user for holder in directory.holders("GPU-x")] == [str(os.geteuid())]
+    os.close(*fds)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_file_removed_between_open_and_lock_is_not_ours(directory, monkeypatch, replaced):
     """Who locked a file that was removed meanwhile tries again with the new one."""
     flock = fcntl.flock
     opened = []
@@ -295,7 +339,8 @@ def test_file_replaced_between_open_and_lock_is_not_ours(directory, monkeypatch)
     def replaced_first(fd, how):
         if not opened:
             (directory.path / NAME).unlink()
-            (directory.path / NAME).touch()
+            if replaced:
+                (directory.path / NAME).touch()
         opened.append(os.fstat(fd).st_ino)
         flock(fd, how)
 
@@ -342,6 +387,7 @@ def test_two_users_share_a_host(host):
         second = host.start(AS_USER=str(other)) if other != os.geteuid() else host.start()
         assert second.do("os.geteuid()") == other
         respects_each_other(first, second)
+        second.kill()  # another user has nowhere to write what it ran through
     finally:
         shutil.rmtree(place)
 
