@@ -1,0 +1,92 @@
+"""The run in words that stay."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.monitor import monitor, telling
+
+
+def told(run, **how):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    code = monitor(run.paths.root, 0.1, **({"once": False, "as_json": False} | how), stream=stream)
+    stream.seek(0)
+    return code, stream.read()
+
+
+def test_once_is_one_page(run):
+    """Of a run that lives, and there is no waiting for its end."""
+    run.start()
+    run.item("echo/a/one")
+    code, text = told(run, once=True)
+    assert code == 0
+    assert "Running (1)" in text
+    assert "\x1b" not in text
+
+
+def test_json_is_one_object(run):
+    """On one line, for programs."""
+    run.start()
+    code, text = told(run, as_json=True)
+    assert (code, json.loads(text)["session"]) == (0, "live")
+    assert text.count("\n") == 1
+
+
+def test_a_run_that_ended_shows_its_summary(run):
+    """What failed, the tables, where they are, and how to go on with what is left."""
+    run.start()
+    run.ended("echo/a/one")
+    run.ended("echo/a/two", "failed", note="1 gate breached")
+    run.result("echo/a/one", 0.75)
+    run.result("echo/a/two", 0.25, "failed")
+    run.end(clean=False)
+    code, text = told(run)
+    assert code == 0
+    assert "interrupted" in text
+    assert "✗ echo/a/two  1 gate breached" in text
+    assert "echo: top1" in text
+    assert "0.7500" in text
+    assert f"summary: {run.paths.summary}/summary.md" in text
+    assert text.endswith("carry on with: pytest evals -n 2\n")
+
+
+def test_suites_that_cannot_be_seen_from_here_do_not_empty_the_tables(run):
+    """A run on a shared file system: its pairs are not gone because this machine lacks their suite."""
+    run.paths.run_json.write_text('{"format": 1, "suites": {"echo": "../../no/evalrun.yaml"}}')
+    run.start()
+    run.ended("echo/a/one")
+    run.result("echo/a/one", 0.75)
+    run.end()
+    assert "0.7500" in told(run)[1]
+
+
+def test_a_dead_run_is_told_once(run):
+    """Nobody can press a key into a pipe: exit code 1."""
+    run.start()
+    run.die()
+    code, text = told(run)
+    assert code == telling.DIED
+    assert text.count("carry on with:") == 1
+
+
+def test_lines_come_as_they_are_written(run, monkeypatch):
+    """The log's new ones, and how far it is when something ended; then the summary, or that it died."""
+    steps = iter([lambda: run.ended("echo/a/one", note="new"), lambda: None, run.die])
+    monkeypatch.setattr(telling.time, "sleep", lambda _: next(steps)())
+    run.start()
+    code, text = told(run)
+    assert code == telling.DIED
+    assert text.count("✓ passed: echo/a/one: new") == 2  # as it came, and on the last page
+    assert "16 %  1/6  about" not in text
+    assert text.count("16 %  1/6  ✓ 1 completed") == 1
+    assert "DEAD" in text
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    """By name."""
+    with pytest.raises(ConfigError, match="is not a run directory"):
+        monitor(tmp_path, 0.5, once=True, as_json=False, stream=io.StringIO())

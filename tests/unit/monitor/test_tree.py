@@ -1,0 +1,90 @@
+"""The tree of tasks and datasets."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_evalrun.monitor.pen import ASCII, UNICODE, Pen, plain
+from pytest_evalrun.monitor.tasks import Group
+from pytest_evalrun.monitor.tree import Tree, stands
+from pytest_evalrun.rundir.tasklist import Status
+
+PEN = Pen(UNICODE, "utf-8")
+
+
+def shown(reader, needle="", unfolded=True, top=0, count=100, pen=PEN):
+    tree = Tree(reader.tasks)
+    tree.lay_out(needle, unfolded)
+    return [plain(line) for line in tree.lines(pen, top, count)]
+
+
+def test_every_pair_has_its_sign(run, reader):
+    """Not begun, running, completed, failed, skipped."""
+    run.item("echo/a/one")
+    run.ended("echo/a/two", "failed")
+    run.ended("echo/dir/b/one")
+    reader.look()
+    reader.tasks.set_skipped(["echo/a/slow", "echo/off/one"])
+    assert shown(reader) == [
+        "  ◐ echo/a  1/3",
+        "    ◐ one",
+        "    ✗ two",
+        "    ○ three",
+        "    ⊘ slow",
+        "  ◐ echo/dir/b  1/3",
+        "    ✓ one",
+        "    ○ two",
+        "    ○ three",
+        "  ⊘ echo/off",
+        "    ⊘ one",
+    ]
+    assert shown(reader, pen=Pen(ASCII, "ascii"))[:4] == ["  > echo/a  1/3", "    > one", "    x two", "    o three"]
+
+
+def test_folded_it_shows_the_tasks(reader):
+    """A line a task."""
+    reader.look()
+    assert shown(reader, unfolded=False) == ["  ○ echo/a  0/3", "  ○ echo/dir/b  0/3"]
+
+
+def test_a_filter_leaves_pairs_whose_name_has_it(reader):
+    """In any case of letters; a task without any goes."""
+    reader.look()
+    assert shown(reader, "B/T") == ["  ○ echo/dir/b  0/3", "    ○ two", "    ○ three"]
+    assert shown(reader, "nothing") == []
+
+
+def test_only_rows_that_are_seen_are_made(reader):
+    """From the first that is asked for, as many as there is room."""
+    reader.look()
+    assert shown(reader, top=5, count=2) == ["    ○ one", "    ○ two"]
+
+
+def test_it_is_laid_out_when_something_else_is_to_be_seen(run, reader):
+    """Not for a state that changed: 10,000 rows a second would be its whole cost."""
+    reader.look()
+    tree = Tree(reader.tasks)
+    tree.lay_out("", True)
+    entries = tree.entries
+    run.item("echo/a/one")
+    reader.look()
+    tree.lay_out("", True)
+    assert tree.entries is entries
+    assert tree.position("echo/dir/b/one") == 4
+    tree.lay_out("", False)
+    assert tree.position("echo/dir/b/one") == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [
+        ({Status.PENDING: 3}, Status.PENDING),
+        ({Status.PENDING: 1, Status.COMPLETED: 2}, Status.RUNNING),
+        ({Status.RUNNING: 1, Status.FAILED: 2}, Status.RUNNING),
+        ({Status.COMPLETED: 2, Status.FAILED: 1}, Status.FAILED),
+        ({Status.COMPLETED: 3}, Status.COMPLETED),
+    ],
+)
+def test_a_task_stands_as_its_datasets_do(counts, status):
+    """It has failed only when nothing of it is to come."""
+    assert stands(Group("echo/a", range(3), [], dict.fromkeys(Status, 0) | counts)) is status
