@@ -175,7 +175,8 @@ class Host:
     def start(self, **env: str) -> Process:
         path = str(Path(pytest_evalrun.__file__).parents[1])
         base = {**os.environ, **self.nvml.env, "EVALRUN_SLOTS_DIR": str(self.slots), "PYTHONPATH": path}
-        base.pop("CUDA_VISIBLE_DEVICES", None)
+        for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+            base.pop(name, None)
         self._processes.append(Process({**base, **env}))
         return self._processes[-1]
 
