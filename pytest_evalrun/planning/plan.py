@@ -1,0 +1,166 @@
+"""The plan of a dry run as text: one line a pair, in the order in which the pairs would start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_evalrun.planning.forecast import Forecast, Start, forecast
+from pytest_evalrun.planning.pool import Pool
+from pytest_evalrun.planning.work import Work
+from pytest_evalrun.slots.need import Need
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.suite.pairs import Pair
+
+# What has something to do, and what it is called.
+RUNS = {"run": "run", "resume": "run", "score": "score"}
+SOURCES = {"history": "from history for", "samples": "from samples for", "size": "guessed by size for"}
+WIDEST = 40
+
+
+class Verdict(Protocol):
+    """What would be done with a pair, why, and how many samples it had when last evaluated."""
+
+    @property
+    def pair(self) -> Pair: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+
+
+def plan_lines(
+    verdicts: Sequence[Verdict],
+    expected: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+    workers: int,
+    memories: Sequence[float],
+) -> list[str]:
+    """What starts when and where, then what has nothing to do, then what it all comes to.
+
+    ``expected`` and ``needs`` by full id; 0 workers are pytest's own process, which keeps pytest's order. ``memories``
+    are those of the GPUs.
+    """
+    works = _works(verdicts, expected, needs)
+    played = forecast(works, workers, Pool(memories)) if workers else _in_order(works)
+    starts = sorted(played.starts, key=lambda start: (start.moment, start.worker))
+    waiting = {start.work.place for start in starts}
+    rest = [verdict for place, verdict in enumerate(verdicts) if place not in waiting]
+    table = _Table(verdicts, process="gw{}" if workers else "main", gpus=any(work.need for work in works))
+    lines = [table.row(verdicts[start.work.place], start, expected) for start in starts]
+    total = _total(played, verdicts, expected)
+    never = len(works) - len(starts)
+    lost = f"; {never} can never start: too few GPUs of that size" if never else ""
+    return [*table.head(lines), *lines, *map(table.idle, rest), f"{_hosts(workers, memories, works)}: {total}{lost}"]
+
+
+def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs: Mapping[str, Need]) -> list[Work]:
+    """As the scheduler would make them, of the pairs that are not reused; to be scored again needs no model."""
+    works = []
+    for place, (pair, action) in enumerate((verdict.pair, verdict.action) for verdict in verdicts):
+        estimate, model = expected[pair.full_id], f"{pair.suite}/{pair.task.name}"
+        if action == "score":
+            works.append(Work(place, f"{model} (scores)", estimate.seconds))
+        elif action in RUNS:
+            works.append(Work(place, model, estimate.seconds, estimate.load, needs.get(pair.full_id, Need())))
+    return works
+
+
+def _in_order(works: Sequence[Work]) -> Forecast:
+    """One process that does one after the other."""
+    starts, now, model = [], 0.0, ""
+    for work in works:
+        starts.append(Start(work, 0, now, work.model != model))
+        now += (work.model != model) * work.load + work.seconds
+        model = work.model
+    return Forecast(tuple(starts), now)
+
+
+class _Table:
+    """Columns as wide as they must be; the reason stands last, because nobody knows how long it is."""
+
+    def __init__(self, verdicts: Sequence[Verdict], *, process: str, gpus: bool) -> None:
+        self.process = process
+        self.gpus = gpus
+        self.width = min(WIDEST, max((len(verdict.pair.full_id) for verdict in verdicts), default=0))
+
+    def head(self, lines: Sequence[str]) -> list[str]:
+        return [self._columns("what", "pair", "starts", "on", "takes", "load", "GPUs") + "  why"] if lines else []
+
+    def row(self, verdict: Verdict, start: Start, expected: Mapping[str, Estimate]) -> str:
+        guessed = "" if expected[verdict.pair.full_id].source == "history" else "~"
+        load = duration(start.work.load) if _loads(start, verdict) else "-"
+        columns = (clock(start.moment), self.process.format(start.worker), guessed + duration(start.work.seconds), load)
+        gpus = str(start.work.need.gpus or "-")
+        return f"{self._columns(RUNS[verdict.action], verdict.pair.full_id, *columns, gpus)}  {_why(verdict)}"
+
+    def idle(self, verdict: Verdict) -> str:
+        action = RUNS.get(verdict.action, verdict.action)
+        return f"{action:5}  {verdict.pair.full_id:{self.width}}  {_why(verdict)}"
+
+    def _columns(self, action: str, name: str, starts: str, worker: str, takes: str, load: str, gpus: str) -> str:
+        slots = f"  {gpus:>4}" if self.gpus else ""
+        return f"{action:5}  {name:{self.width}}  {starts:>7}  {worker:4}  {takes:>8}  {load:>7}{slots}"
+
+
+def _why(verdict: Verdict) -> str:
+    size = f"{verdict.size} samples  " if verdict.size is not None else ""
+    return f"{size}({verdict.reason})"
+
+
+def _loads(start: Start, verdict: Verdict) -> bool:
+    return start.loads and verdict.action != "score"
+
+
+# ------------------------------------------------------------------ what it comes to
+
+
+def _total(played: Forecast, verdicts: Sequence[Verdict], expected: Mapping[str, Estimate]) -> str:
+    starts = [(start, verdicts[start.work.place]) for start in played.starts]
+    if not starts:
+        return "no pair would be run"
+    loads = sum(_loads(start, verdict) for start, verdict in starts)
+    longest = max(start.work.seconds for start, _ in starts)
+    counts = Counter(expected[verdict.pair.full_id].source for _, verdict in starts)
+    told = ", ".join(f"{words} {counts[source]}" for source, words in SOURCES.items() if counts[source])
+    return (
+        f"{_many(len(starts), 'pair')}, {_many(loads, 'model load')}, about {duration(played.makespan)}"
+        f" (longest pair {duration(longest)})" + (f"; seconds {told}" if told else "")
+    )
+
+
+def _hosts(workers: int, memories: Sequence[float], works: Sequence[Work]) -> str:
+    who = _many(workers, "worker") if workers else "one process, in pytest's order"
+    needs = [work.need for work in works if work.need]
+    if not needs:
+        return who
+    slots = len(memories) * max(need.per_gpu for need in needs)
+    return f"{who}, {_many(len(memories), 'GPU')} ({_many(slots, 'slot')})"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def clock(seconds: float) -> str:
+    """A moment of the run: ``0:45``, ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def duration(seconds: float) -> str:
+    """As exactly as an expectation deserves: ``0.4 s``, ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else "0 s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
