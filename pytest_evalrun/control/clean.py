@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.files import all_files, run_files, workdir_files
@@ -11,7 +12,6 @@ from pytest_evalrun.control.outputs import Outside, outside_directories
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.tree import Size, Tree
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.text import number
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.rundir.tasklist import Status, TaskListLock
 
@@ -51,13 +51,17 @@ class Cleaning:
     def lines(self, found: FoundRun) -> Iterator[str]:
         """One line for each thing that goes, then for what stays although it was asked for."""
         for name, size in self.run.items():
-            yield f"{found.paths.root / name}  {_shown(size)}"
+            yield f"{_here(found.paths.root / name)}  {_shown(size)}"
         for name, size in self.work.items():
-            yield f"{found.workdir.root / name}  {_shown(size)}"
+            yield f"{_here(found.workdir.root / name)}  {_shown(size)}"
         for place, size in self.outside.items():
-            yield f"{place.path}  {_shown(size)}" if place.kept is None else f"{place.path}  stays: {place.kept}"
+            yield (
+                f"{_here(place.path)}  {_shown(size)}"
+                if place.kept is None
+                else f"{_here(place.path)}  stays: {place.kept}"
+            )
         for name in self.left:
-            yield f"{found.paths.root / name}  stays: it is no file of a run"
+            yield f"{_here(found.paths.root / name)}  stays: it is no file of a run"
 
 
 def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
@@ -143,4 +147,16 @@ def _outside_size(place: Outside) -> Size:
 
 
 def _shown(size: Size) -> str:
-    return f"{size.files} {'file' if size.files == 1 else 'files'}, {number(size.bytes / 1e6)} MB"
+    return f"{size.files} {'file' if size.files == 1 else 'files'}, {_amount(size.bytes)}"
+
+
+def _amount(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} GB"
+
+
+def _here(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
