@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.discovery import Suite
 
 SUITE_FILE = "evalrun.yaml"
+GPUS_MARKER = "gpus(count=1, memory=0, per_gpu=1): what the fixture `gpus` leases for a test; memory in GB for each"
 
 
 class Suites:
@@ -110,6 +112,7 @@ class Suites:
         from pytest_evalrun.fixtures import register
 
         self._workdir = str(self.options.workdir)
+        self.config.addinivalue_line("markers", GPUS_MARKER)
         register(self.config, self)
 
     def _register_tags(self, suite: Suite) -> None:
@@ -232,6 +235,19 @@ def _refuse_inside(directory: Path, file: Path) -> None:
             raise pytest.UsageError(
                 f"{directory}: this is data of {file}, and nothing in it is a test; give that file, and choose with -k"
             )
+
+
+def suite_files(config: pytest.Config) -> Iterator[Path]:
+    """For ``-n auto``, which must be answered before anything is collected: suites above and below what was named."""
+    skipped = config.getini("norecursedirs")
+    for argument in config.args:
+        path = config.invocation_params.dir / argument.partition("::")[0]
+        yield from ((parent / SUITE_FILE) for parent in path.parents if (parent / SUITE_FILE).is_file())
+        for directory, names, files in os.walk(path if path.is_dir() else path.parent):
+            if SUITE_FILE in files:
+                yield Path(directory, SUITE_FILE)
+                names.clear()  # what is below may be data
+            names[:] = [name for name in names if not any(fnmatch.fnmatch(name, word) for word in skipped)]
 
 
 def params(suite: Suite) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, escaped, params
+from pytest_evalrun.units import asked
 from pytest_evalrun.worker import Worker, pair_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.rundir.results import Result
+    from pytest_evalrun.slots.gpus import Gpu
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -96,6 +98,15 @@ class Items:
         """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
         evaluation = self.worker.evaluate(request.node, pair)
         return EvaluationResult(evaluation, self.worker, _own_name(request.node, pair))
+
+    @pytest.fixture
+    def gpus(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, ...]]:
+        """GPUs of the test's own, as many as its marker or its pair asks for; CUDA_VISIBLE_DEVICES names them."""
+        pair = pair_of(request.node)
+        with self.worker.lease(asked(request.node, pair), pair) as lease:
+            for name, value in lease.environment().items():
+                monkeypatch.setenv(name, value)
+            yield lease.gpus
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every function that asks for a pair gets those of the nearest suite above it."""

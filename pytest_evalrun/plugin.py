@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import DataDirectory, Suites, refuse_data, suites_key
-from pytest_evalrun.options import add_options, header
+from pytest_evalrun.collect import DataDirectory, Suites, refuse_data, suite_files, suites_key
+from pytest_evalrun.options import add_options, header, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -56,6 +56,16 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     except pytest.UsageError:
         suites.raise_errors()
         raise
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """``-n auto`` is the number of GPU slots where suites need GPUs; xdist's own number otherwise."""
+    if not (files := list(suite_files(config))):
+        return None
+    from pytest_evalrun.machine import slots_of
+
+    return slots_of(files, read_options(config)) or None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,11 +12,12 @@ from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.losses import Losses
+from pytest_evalrun.machine import Machine
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, take_over
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
-from pytest_evalrun.units import TOLD, Told, units_of
+from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import pair_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Controller:
         self.skipped = 0
         self.losses = Losses(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
+        self.machine = Machine((), {}, None)
         self.sigterm = Sigterm(self._workers)
         self.sigterm.take()
 
@@ -101,19 +103,33 @@ class Controller:
         self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
         self.pairs = _pairs_by_id(ids, self.suites)
+        self.machine = self._machine()
         if self.pairs:
             self._open()
 
+    def _machine(self) -> Machine:
+        """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
+        options = self.suites.options
+        pairs = self.pairs.values() if options.mode != "eval" else ()
+        try:
+            machine = Machine(pairs, self._told().needs, options.gpus)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        if machine.gpus:
+            self.terminal.line(machine.line())
+        return machine
+
+    def _told(self) -> Told:
+        return Told.loads(self.suites.launch.read(TOLD) or NOTHING_TOLD)
+
     def schedule(self, ids: Sequence[str]) -> None:
         """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
-        told = self.suites.launch.read(TOLD)
-        if told is None:
+        if self.suites.launch.read(TOLD) is None:
             return
-        from pytest_evalrun.planning.pool import Pool
 
         def make(workers: int, tick: Callable[[], None]) -> Scheduler:
-            units = units_of(ids, self.pairs, Told.loads(told), self._estimates(), {})
-            return Scheduler(ids, units, Pool(), workers, lost=self._lost, tick=tick)
+            units = units_of(ids, self.pairs, self._told(), self._estimates(), self.machine.needs)
+            return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
 
         take_over(self.config, make)
 
@@ -145,7 +161,8 @@ class Controller:
         options = self.suites.options
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
-            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line)
+            gpus = [gpu.token for gpu in self.machine.gpus]
+            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, gpus=gpus)
             live.claim(output_directories(live.paths, suites))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
@@ -158,6 +175,9 @@ class Controller:
             mode=options.mode,
             fresh=options.fresh,
             distrust=live.session.distrust,
+            gpus=options.gpus,
+            crash_retries=options.crash_retries,
+            lacking=self.machine.lacking,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.collect import SuiteModule
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.scheduling import Unit
-from pytest_evalrun.slots.need import Need
+from pytest_evalrun.slots.need import Need, need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pytest
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What it is published as.
 TOLD = "items.json"
+NOTHING_TOLD = '{"modules": [], "needs": {}}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
 # Fixtures of these scopes would be set up once for every item if items of their module ran apart.
@@ -45,10 +46,23 @@ class Told:
         return cls(frozenset(values["modules"]), needs)
 
 
-def told_of(items: Iterable[pytest.Item], needs: Mapping[str, Need]) -> Told:
+def told_of(items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Told:
     """Looks at test functions only: of a suite's own items the launching process knows everything."""
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
+    needs = {item.nodeid: asked(item, pair_of(item)) for item in others if "gpus" in getattr(item, "fixturenames", ())}
     return Told(frozenset(file_of(item.nodeid) for item in others if _stays_together(item)), needs)
+
+
+def asked(item: pytest.Item, pair: Pair | None) -> Need:
+    """What the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU."""
+    marker = item.get_closest_marker("gpus")
+    if marker is not None:
+        return Need(*marker.args, **({"gpus": 1} if not marker.args else {}) | _as_need(marker.kwargs))
+    return (need_of(pair.settings) if pair is not None else Need()) or Need(1)
+
+
+def _as_need(words: Mapping[str, Any]) -> dict[str, Any]:
+    return {"gpus" if name == "count" else name: value for name, value in words.items()}
 
 
 def _stays_together(item: Any) -> bool:

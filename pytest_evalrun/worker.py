@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -15,22 +15,26 @@ from pytest_evalrun.collect import SuiteModule, Suites
 from pytest_evalrun.errors import EvalrunError, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.deadline import STACKS, Deadline
+from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
+from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.secrets import blank, secret_values
 from pytest_evalrun.units import TOLD, told_of
 from pytest_evalrun.workerloop import take_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from pytest_evalrun.rundir.sessions import Member
+    from pytest_evalrun.slots.leases import Lease
+    from pytest_evalrun.slots.need import Need
 
 TAIL_BYTES = 4096
 MOST_SEARCHED = 1 << 20
@@ -93,6 +97,9 @@ class Worker:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
         context = self.context
         context.events.write("item_started", pair.full_id)
+        if lacking := context.launch.lacking.get(str(need_of(pair.settings))):
+            leave_word(pair, context.paths.pair(key_of(pair)), "skipped", lacking)
+            pytest.skip(lacking)
         try:
             evaluation = evaluate(pair, context, shared=self.shared)
         except EvalrunError as error:
@@ -107,6 +114,22 @@ class Worker:
         item.stash[evaluation_key] = evaluation
         item.user_properties.extend(evaluation.metrics.items())
         return evaluation
+
+    @contextmanager
+    def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
+        """GPUs for a test's own use; the model at hand goes first, for it may be on them."""
+        live = self.suites.launch.read("launch.json") is not None
+        around = self.context.surroundings if live else Surroundings()
+        slots = self.context.slots if live else Slots(self.suites.options.gpus)
+        self._unload()
+        try:
+            held = slots.take(need, pair.full_id if pair is not None else None, around)
+        except EvalrunError as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        try:
+            yield held.lease
+        finally:
+            held.free()
 
     def _explain(self, error: EvalrunError) -> NoReturn:
         """The message; of what the user's own code raised, the traceback too. A debugger gets the real thing."""
@@ -124,14 +147,15 @@ class Worker:
         asked = [id(pair) for item in session.items if (pair := pair_of(item))]
         self.shared = len(set(asked)) < len(asked)
         if asked and take_orders(self.config, self._unload, self._look):
-            self.suites.launch.once(TOLD, lambda: told_of(session.items, {}).dumps())
+            self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of).dumps())
 
     def _unload(self) -> None:
         if self._context is not None:
             self._context.models.close()
 
     def _look(self) -> None:
-        """Idle for long, with a model on a GPU that somebody waits for."""
+        if self._context is not None:
+            self._context.models.make_room()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -173,7 +197,7 @@ class Worker:
     def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
         """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
         leave_word(pair, self.context.paths.pair(key_of(pair)), "error", reason)
-        self.context.abandon()
+        self.context.end_strays()
         if hasattr(self.config, "workerinput"):
             told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
             self.suites.launch.publish(f"hung-{self.name}.json", json.dumps(told))

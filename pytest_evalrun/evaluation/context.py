@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.strays import end_strays
+from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
@@ -19,6 +21,9 @@ from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.suite.secrets import blank
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
@@ -31,7 +36,10 @@ class EvalrunWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Launch:
-    """What the launching process tells its workers: where the run is, and what is wanted of it."""
+    """What the launching process tells its workers: where the run is, and what is wanted of it.
+
+    ``gpus`` is the option of that name; ``lacking`` says of needs that this machine cannot meet why that is so.
+    """
 
     run: str
     workdir: str
@@ -39,6 +47,9 @@ class Launch:
     mode: str = "all"
     fresh: bool = False
     distrust: str | None = None
+    gpus: str | None = None
+    crash_retries: int = 1
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,10 +75,11 @@ class Context:
         self.workdir = WorkDir(Path(launch.workdir))
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker)
-        self.models = LoadedModels(self.events, self.shown)
         self.log: ItemLog | None = None
         self.deadline: Deadline | None = None
         self.processes = ProcessLog(self.paths.processes(worker))
+        self.slots = Slots(launch.gpus)
+        self.models = LoadedModels(self.events, self.shown, self.slots, self.surroundings)
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
         self._committed = time.monotonic()
@@ -105,14 +117,31 @@ class Context:
         if self._launcher is not None and os.getppid() != self._launcher:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
+            self.events.write, self.say, self.check_launcher, self._paused, self._output, self.processes.add
+        )
+
+    def _paused(self) -> AbstractContextManager[None]:
+        return self.deadline.paused() if self.deadline is not None else nullcontext()
+
+    def _output(self, data: bytes) -> None:
+        if self.log is not None:
+            self.log.write(data)
+
     def abandon(self) -> None:
         """After a time-out: the model goes, and so does every process that was started for it or by it."""
         self.models.abandon()
+        self.end_strays()
+
+    def end_strays(self) -> None:
         if self.models.since is not None:
             end_strays(self.models.since, self.processes.add)
 
     def item_done(self) -> None:
-        """Let others see new hashes, at most once a second."""
+        """The model is idle; others may see new hashes, at most once a second."""
+        self.models.used()
         if time.monotonic() - self._committed > 1:
             self._commit()
 

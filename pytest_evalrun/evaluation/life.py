@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
@@ -247,10 +248,19 @@ class Life:
         return adapter
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> None:
-        adapter = self._load(plan)
-        started = time.perf_counter()
-        Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
-        self.seconds["predict"] = time.perf_counter() - started
+        """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
+        for again in range(self.context.launch.crash_retries + 1):
+            adapter = self._load(plan)
+            started = time.perf_counter()
+            try:
+                return Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
+            except ModelDied as error:
+                if again == self.context.launch.crash_retries:
+                    raise
+                self.context.say(f"{self.pair.full_id}: {error}; loading it again")
+            finally:
+                self.seconds["predict"] += time.perf_counter() - started
+        raise AssertionError("unreachable")
 
     def _inferred(self, progress: Progress, count: int, plan: Plan) -> Evaluation:
         self._check_failures(progress.failed_count, count, "see the predictions")

@@ -58,6 +58,11 @@ class ItemLog:
         if self._log:
             self._log.line(text)
 
+    def write(self, data: bytes) -> None:
+        """What another process says, for as long as this log is open; by the way that our own output takes."""
+        if self._log:
+            _write(1 if self._redirect else self._log.fd, data)
+
     @property
     def fd(self) -> int:
         """Where the log is written to; standard error while none is open."""

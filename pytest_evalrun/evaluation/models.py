@@ -9,44 +9,52 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.children.strays import moment
 from pytest_evalrun.errors import EvalrunError, PairError
+from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.fingerprint import Parts
+    from pytest_evalrun.evaluation.leased import LeasedModel, Slots, Surroundings
     from pytest_evalrun.rundir.events import EventWriter
     from pytest_evalrun.suite.pairs import Pair
 
 # What makes two pairs share one loaded model: everything of the prediction's fingerprint that is not the data.
 OF_THE_DATA = frozenset({"inputs", "limit"})
+# A model that nobody used for so long makes room, where somebody waits for its GPU.
+UNUSED_SECONDS = 60.0
 
 
 class LoadedModels:
     """Keeps one model: a second one is loaded only after the first was closed, so memory holds one at a time."""
 
-    def __init__(self, events: EventWriter, shown: Callable[[str], str] = str) -> None:
+    def __init__(self, events: EventWriter, shown: Callable[[str], str], slots: Slots, around: Surroundings) -> None:
         self._events = events
         self._shown = shown
+        self._slots = slots
+        self._around = around
         self._key: str | None = None
         self._adapter: Adapter | None = None
+        self._leased: LeasedModel | None = None
         self._name = ""
+        self._used = 0.0
         self.since: float | None = None
 
     def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
         key = _key(pair, parts)
-        if self._adapter is None or key != self._key:
+        if self._adapter is None or key != self._key or (self._leased is not None and self._leased.broken):
             self.close()
             return self._load(pair, key)
         return self._adapter, 0.0
 
     def _load(self, pair: Pair, key: str) -> tuple[Adapter, float]:
         self.since = moment()
-        started = time.perf_counter()
         name = f"{pair.suite}/{pair.task.name}"
+        adapter = self._create(pair)
+        started = time.perf_counter()
         try:
-            adapter = create_adapter(pair.task, pair.settings, pair.root)
             adapter.load()
         except EvalrunError:
             raise
@@ -57,15 +65,37 @@ class LoadedModels:
         self._events.write("model_loaded", pair.full_id, model=name, seconds=round(seconds, 6))
         return adapter, seconds
 
+    def _create(self, pair: Pair) -> Adapter:
+        """In this process, or on GPUs of its own in another one."""
+        if not (need := need_of(pair.settings)):
+            return create_adapter(pair.task, pair.settings, pair.root)
+        from pytest_evalrun.evaluation.leased import LeasedModel
+
+        self._leased = LeasedModel(pair, self._slots.take(need, pair.full_id, self._around), self._around)
+        return self._leased
+
+    def used(self) -> None:
+        """An item has ended: from now on nobody uses the model."""
+        self._used = time.monotonic()
+
+    def make_room(self) -> None:
+        """For whoever waits for the GPUs of a model that has long been idle."""
+        idle = time.monotonic() - self._used
+        if self._leased is not None and idle >= UNUSED_SECONDS and self._leased.held.leases.someone_waits():
+            self.close()
+
     def abandon(self) -> None:
         """The model was interrupted and cannot be trusted any more, not even to close itself."""
-        adapter, self._adapter = self._adapter, None
-        if adapter is not None:
+        loaded, leased = self._adapter is not None, self._leased
+        self._adapter = self._leased = None
+        if leased is not None:
+            leased.kill()
+        if loaded:
             self._events.write("model_unloaded", model=self._name, error="abandoned: its item timed out")
 
     def close(self) -> None:
         """Give the model back; a fault in its ``close`` is told in the events and hurts nobody."""
-        adapter, self._adapter = self._adapter, None
+        adapter, self._adapter, self._leased = self._adapter, None, None
         if adapter is None:
             return
         error = None
@@ -78,4 +108,5 @@ class LoadedModels:
 
 def _key(pair: Pair, parts: Parts) -> str:
     of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
-    return json.dumps([pair.suite, pair.task.path, of_the_model], sort_keys=True, default=str)
+    need = str(need_of(pair.settings))
+    return json.dumps([pair.suite, pair.task.path, need, of_the_model], sort_keys=True, default=str)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 HOPELESS = 3
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
-# These tell of a wrong path or right, not of bad luck: trying again cannot help.
-PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 
 @dataclass
@@ -173,19 +172,6 @@ def _end_if_asked(error: Exception) -> None:
     kind = type(error)
     if (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Exit"):
         raise KeyboardInterrupt(str(error)) from error
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether trying again may help: I/O, time-out, connection, out of memory."""
-    if isinstance(error, PERMANENT):
-        return False
-    return isinstance(error, OSError | TimeoutError | MemoryError | EOFError) or _tells_of_memory(error)
-
-
-def _tells_of_memory(error: Exception) -> bool:
-    """CUDA and ONNX Runtime raise RuntimeError of their own for memory."""
-    text = str(error).lower()
-    return "out of memory" in text or "failed to allocate" in text
 
 
 def _summary(error: Exception) -> str:

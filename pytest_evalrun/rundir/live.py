@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.configs import write_snapshot
@@ -41,7 +41,13 @@ class LiveRun:
     """
 
     def __init__(
-        self, workdir: WorkDir, wanted: str, suites: Sequence[Suite], argv: Sequence[str], say: Callable[[str], None]
+        self,
+        workdir: WorkDir,
+        wanted: str,
+        suites: Sequence[Suite],
+        argv: Sequence[str],
+        say: Callable[[str], None],
+        gpus: Sequence[str] = (),
     ) -> None:
         self.secrets = secret_values(suites)
         argv = [blank(word, self.secrets) for word in argv]
@@ -58,14 +64,15 @@ class LiveRun:
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
         self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
-        self._start(suites, argv)
+        self._start(suites, argv, gpus)
 
-    def _start(self, suites: Sequence[Suite], argv: Sequence[str]) -> None:
+    def _start(self, suites: Sequence[Suite], argv: Sequence[str], gpus: Sequence[str]) -> None:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
         add_manifest(self.paths, places, [])
         self.mirrors.main(os.getpid())
-        self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid())
+        facts: dict[str, Any] = {"gpus": list(gpus)} if gpus else {}
+        self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
         self._write_tasks()
         self._thread.start()

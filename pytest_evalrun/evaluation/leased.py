@@ -1,0 +1,134 @@
+"""Models on GPUs: each in a process of its own that sees the GPUs it was leased and no others."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.children.adapter import ChildAdapter
+from pytest_evalrun.children.faults import ChildError
+from pytest_evalrun.slots.gpus import Nvml, find_gpus
+from pytest_evalrun.slots.leases import LeaseDirectory, Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.slots.leases import Lease
+    from pytest_evalrun.slots.need import Need
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a model outside this process needs of the worker that starts it; alone, it needs nothing."""
+
+    event: Callable[..., object] = _nothing
+    say: Callable[[str], None] = _nothing
+    check: Callable[[], None] = _nothing
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    output: Callable[[bytes], None] = _nothing
+    started: Callable[[int, str | None], object] = _nothing
+
+
+class Slots:
+    """The GPUs of this host, as one worker sees them; NVML is opened when the first model needs one."""
+
+    def __init__(self, only: str | None) -> None:
+        self._only = only
+        self._leases: Leases | None = None
+
+    @property
+    def leases(self) -> Leases:
+        if self._leases is None:
+            nvml = Nvml()
+            found = find_gpus(self._only, os.environ, nvml)
+            self._leases = Leases(LeaseDirectory(), found.gpus, nvml, found.reason)
+        return self._leases
+
+    def take(self, need: Need, pair: str | None, around: Surroundings) -> Held:
+        """Wait for GPUs; the limit of the item does not count meanwhile. Raises PairError where waiting is in vain."""
+        with around.paused():
+            lease = self.leases.acquire(need, say=around.say, check=around.check)
+        return Held(lease, self.leases, around.event, pair)
+
+
+class Held:
+    """GPUs that are ours, as the events of the run tell it."""
+
+    def __init__(self, lease: Lease, leases: Leases, event: Callable[..., object], pair: str | None) -> None:
+        self.lease = lease
+        self.leases = leases
+        self._event = event
+        self._told: dict[str, Any] = {
+            "gpus": [gpu.token for gpu in lease.gpus],
+            "uuids": [gpu.uuid for gpu in lease.gpus],
+        }
+        event("slot_taken", pair, **self._told)
+
+    def free(self, pids: Sequence[int] = ()) -> None:
+        """``pids`` have ended: their memory must be free before anybody else comes."""
+        self.leases.wait_until_free(self.lease, pids)
+        self.lease.release()
+        self._event("slot_freed", **self._told)
+
+
+class LeasedModel:
+    """A model in a child process, on GPUs that are its own for as long as anything of that process lives.
+
+    ``broken`` when that process died or can no longer be understood: it must be loaded anew.
+    """
+
+    def __init__(self, pair: Pair, held: Held, around: Surroundings) -> None:
+        self.held = held
+        self._child = ChildAdapter(
+            pair.task,
+            pair.settings,
+            pair.root,
+            env=held.lease.environment(),
+            hold=held.lease.fds,
+            output=around.output,
+            started=self._started,
+        )
+        self._around = around
+        self._pair = pair.full_id
+        self.broken = False
+
+    def _started(self, pid: int) -> None:
+        self._around.started(pid, self._pair)
+
+    def load(self) -> None:
+        """Where that fails, the GPUs are free again."""
+        try:
+            self._child.load()
+        except BaseException:
+            self.kill()
+            raise
+
+    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        try:
+            return self._child.predict(batch)
+        except ChildError:
+            self.broken = True
+            raise
+
+    def close(self) -> None:
+        pids = self._child.pids
+        try:
+            self._child.close()
+        finally:
+            self.held.free(pids)
+
+    def kill(self) -> None:
+        """At once, with its stacks in the log."""
+        pids = self._child.pids
+        self._child.dump_stacks()
+        self._child.kill()
+        self.held.free(pids)
