@@ -1,0 +1,108 @@
+"""Two runs side by side."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_evalrun.report.diff import _flips, diff_runs
+
+
+@pytest.fixture
+def two(run, tmp_path):
+    """Two runs of the same pairs."""
+    return run, type(run)(tmp_path / "outputs" / "run 2")
+
+
+def scores(values, metric="top1"):
+    return [{"index": i, metric: value} for i, value in enumerate(values)]
+
+
+def lines(two, **options):
+    return list(diff_runs(two[0].paths, two[1].paths, **options).lines("old", "new"))
+
+
+def test_metrics_and_the_samples_that_flipped(two):
+    """In the metric's own sense of better, with the ids of the samples."""
+    for run, value, right in ((two[0], 0.5, [1, 1, 0, 0]), (two[1], 0.25, [0, 0, 1, 0])):
+        run.result("s", "a", "one", metrics={"top1": value, "mae": {"value": value, "better": "lower"}})
+        run.scores("s", "a", "one", scores(right))
+    assert lines(two, most=1) == [
+        "s/a/one  passed",
+        "  top1  0.5000 → 0.2500  (-0.25, worse)",
+        "  mae  0.5000 → 0.2500  (-0.25, better)",
+        "  top1: 2 right before, wrong now: s0 and 1 more",
+        "  top1: 1 wrong before, right now: s2",
+        "1 pairs in both, 0 of them the same",
+    ]
+
+
+def test_of_a_metric_of_which_less_is_better_the_ones_are_wrong(two):
+    """An error that was 0 and is 1 is a sample lost."""
+    for run, wrong in ((two[0], [0, 1]), (two[1], [1, 1])):
+        run.result("s", "a", "one", metrics={"miss": {"value": sum(wrong) / 2, "better": "lower"}})
+        run.scores("s", "a", "one", scores(wrong, "miss"))
+    assert "  miss: 1 right before, wrong now: s0" in lines(two)
+
+
+def test_equal_runs_have_nothing_to_tell(two):
+    """One line says how much was compared."""
+    for run in two:
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+        run.scores("s", "a", "one", scores([1, 0]))
+    assert lines(two) == ["1 pairs in both, 1 of them the same"]
+
+
+def test_pairs_and_metrics_of_one_only(two):
+    """They are named, on which side."""
+    two[0].result("s", "a", "gone", metrics={"top1": 0.5})
+    two[1].result("s", "a", "new", metrics={"top1": 0.5})
+    two[0].result("s", "b", "one", status="error")
+    two[1].result("s", "b", "one", metrics={"top1": 0.5})
+    assert lines(two) == [
+        "only in old: s/a/gone",
+        "only in new: s/a/new",
+        "s/b/one  error → passed",
+        "  top1  - → 0.5000",
+        "1 pairs in both, 0 of them the same",
+    ]
+
+
+def test_other_samples_are_no_flips(two):
+    """A changed dataset or a failed sample is said to be that."""
+    for run in two:
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+    two[0].scores("s", "a", "one", scores([1, 1, 0]))
+    two[1].scores("s", "a", "one", [{"index": 0, "id": "other", "top1": 0}, {"index": 1, "top1": 1}])
+    assert lines(two)[1:-1] == [
+        "  1 samples were scored in one run only; 1 samples are other ones: the dataset changed"
+    ]
+
+
+def test_damage_is_named(two):
+    """And the rest is compared."""
+    two[0].write(two[0].paths.root / "results/s/a/one.json", "{torn")
+    two[1].result("s", "a", "one")
+    found = diff_runs(two[0].paths, two[1].paths)
+    assert found.damaged == ("run 1/results/s/a/one.json",)
+    assert [pair.status for pair in found.different] == [("damaged", "passed")]
+
+
+BITS = st.lists(st.sampled_from([0, 1, None, 0.5]), max_size=30)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(BITS, BITS)
+def test_the_law_of_flips(two, before, after):
+    """What was lost one way is won the other way; a metric that knows more than right and wrong has no flips."""
+    paths = [run.scores("s", "a", "one", scores(values)) for run, values in zip(two, (before, after), strict=True)]
+    there, _ = _flips(*paths, 100)
+    back, _ = _flips(*reversed(paths), 100)
+    both = [(b, a) for b, a in zip(before, after, strict=False) if None not in (b, a)]
+    expected = (sum(b > a for b, a in both), sum(b < a for b, a in both))
+    if any(0.5 in pair for pair in both):
+        assert there == back == ()
+    else:
+        assert [(f.lost, f.won) for f in there] == ([expected] if any(expected) else [])
+        assert [(f.won, f.lost) for f in back] == [(f.lost, f.won) for f in there]

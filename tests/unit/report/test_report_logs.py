@@ -1,0 +1,63 @@
+"""The log of a pair, as it is and as it grows."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.logs import follow_logs, read_logs
+from pytest_evalrun.rundir.sessions import open_session
+
+
+@pytest.fixture
+def pair(run):
+    """One that is running."""
+    run.paths.task_list.write_text("*s/a||1\n-one|1\n+summary|1|1\n")
+    return known_pairs(run.paths).pairs[0]
+
+
+def append(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_both_logs_in_the_order_of_the_stages(run, pair):
+    """Byte for byte: what a model prints need not be text."""
+    files = run.paths.pair(pair.key)
+    run.write(files.eval_log, "scored\n")
+    run.write(files.infer_log, "")
+    files.infer_log.write_bytes(b"\xff\x00 loaded\n")
+    assert b"".join(read_logs(run.paths, pair)) == b"\xff\x00 loaded\nscored\n"
+
+
+def test_no_log_yet(run, pair):
+    """It says how the pair stands, and how to wait for it."""
+    with pytest.raises(ConfigError, match="it is pending; with -f: wait"):
+        list(read_logs(run.paths, pair))
+
+
+def test_following_ends_with_the_session(run, pair):
+    """What is written before the end is read; a log that does not exist yet is waited for."""
+    session = open_session(run.paths, ["pytest"])
+    log = run.paths.pair(pair.key).infer_log
+    steps = [
+        lambda: run.write(log, "one\n"),
+        lambda: append(log, "two\n"),
+        lambda: run.write(log, "2\n"),  # replaced by a shorter one
+        lambda: (append(log, "end\n"), session.close(clean=True)),
+    ]
+    got = b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)()))
+    assert got == b"one\ntwo\n2\nend\n"
+
+
+def test_following_ends_when_the_pair_is_done(run, pair):
+    """Though the session goes on; one that was done before may be evaluated again, and is followed."""
+    session = open_session(run.paths, ["pytest"])
+    log = run.paths.pair(pair.key).infer_log
+    done = run.paths.task_list.read_text().replace("one|1", "one|2")
+    steps = [lambda: run.write(log, "one\n"), lambda: run.paths.task_list.write_text(done)]
+    assert b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)())) == b"one\n"
+    steps = [lambda: None, lambda: run.paths.task_list.write_text("torn"), lambda: session.close(clean=True)]
+    assert b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)())) == b"one\n"
+    assert steps == []
