@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from pytest_evalrun.monitor.frame import View, frame, tree_top
+from pytest_evalrun.monitor.frame import View, frame
 from pytest_evalrun.monitor.keys import Keys, press
 from pytest_evalrun.monitor.pen import Pen
 from pytest_evalrun.monitor.reader import Reader
@@ -117,14 +117,15 @@ class Watch:
             keys = self.keys.wait(min(left, WAKE))
             if not all(map(self._press, keys)):
                 return False
-            if keys or self.screen.size != size:
+            if self.screen.size != size:
                 self._draw()
         return True
 
     def _press(self, key: str) -> bool:
-        rows = max(1, self.screen.size[1] // 2)
-        view = press(self.view, key, tree_top(self.snapshot, self.tree, self.view, rows), rows)
-        self.view = view or self.view
+        view = press(self.view, key, *self.tree.seen)
+        if view is not None and view != self.view:
+            self.view = view
+            self._draw()  # the next key starts from what is seen then
         return view is not None
 
     def _draw(self) -> None:

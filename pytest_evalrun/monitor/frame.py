@@ -68,9 +68,14 @@ def page(snapshot: Snapshot, tree: Tree, pen: Pen, width: int) -> list[Line]:
         _short(sections.failed(snapshot, pen, width, ""), PAGE_FAILED, snapshot.failed),
         sections.slowest(snapshot, pen, width, "")[: PAGE_SLOWEST + 1],
         [sections.title("Tasks", pen, width), *_short(rows, PAGE_ROWS, tree.entries)] if rows else [],
-        sections.log(snapshot, pen, width, PAGE_LOG),
+        _ends(sections.log(snapshot, pen, width, ""), PAGE_LOG + 1),
     ]
     return [*sections.head(snapshot, pen, width), *(line for part in parts for line in part)]
+
+
+def _ends(lines: list[Line], count: int) -> list[Line]:
+    """The title, and of the rest the end."""
+    return [*lines[:1], *lines[max(1, len(lines) - count + 1) :]]
 
 
 def ending(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
@@ -113,11 +118,11 @@ def _parts(snapshot: Snapshot, view: View, pen: Pen, width: int) -> list[Part]:
     running = sections.running(snapshot, pen, width, view.needle)
     failed = sections.failed(snapshot, pen, width, view.needle)
     slowest = sections.slowest(snapshot, pen, width, view.needle)
-    lines = len(snapshot.log)
+    log = sections.log(snapshot, pen, width, view.needle)
     return [
         Part(lambda count: running[:count], len(running), 5),
         Part(lambda count: failed[:count], len(failed), 3),
-        Part(lambda count: sections.log(snapshot, pen, width, count - 1), lines + 1 if lines else 0, 3),
+        Part(lambda count: _ends(log, count), len(log), 3),
         Part(lambda count: slowest[:count], min(len(slowest), PAGE_SLOWEST + 1), 2),
     ]
 

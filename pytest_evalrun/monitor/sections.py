@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.monitor.pen import EMPTY, Line, Pen, duration, pad, plain, widest
+from pytest_evalrun.monitor.pen import EMPTY, Line, Pen, duration, pad, widest
 from pytest_evalrun.monitor.snapshot import WORDS
 from pytest_evalrun.monitor.tree import STYLES
 from pytest_evalrun.report.text import display_width, number
 from pytest_evalrun.rundir.tasklist import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
 
@@ -173,9 +173,9 @@ def slowest(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]
     return [_rule("Slowest", pen, width), *lines]
 
 
-def log(snapshot: Snapshot, pen: Pen, width: int, count: int) -> list[Line]:
-    """The title and the last ``count`` lines."""
-    found = snapshot.log[-count:] if count > 0 else ()
+def log(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+    """The last lines of those that are known, oldest first."""
+    found = [line for line in snapshot.log if needle.casefold() in line.casefold()]
     return [_rule("Log", pen, width), *(_log_line(line, pen) for line in found)] if found else []
 
 
@@ -205,8 +205,3 @@ def join(left: Sequence[Line], right: Sequence[Line], widths: tuple[int, int], p
 
 def _at(lines: Sequence[Line], i: int) -> Line:
     return lines[i] if i < len(lines) else EMPTY
-
-
-def texts(lines: Iterable[Line]) -> list[str]:
-    """The lines as plain text."""
-    return [plain(line) for line in lines]

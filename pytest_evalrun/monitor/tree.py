@@ -16,10 +16,14 @@ Entry = tuple["Group", "int | str | None"]
 
 
 class Tree:
-    """Laid out again only for other pairs, another filter, or folded otherwise."""
+    """Laid out again only for other pairs, another filter, or folded otherwise.
+
+    ``seen``: the first row that was drawn last, and how many there was room for.
+    """
 
     def __init__(self, tasks: Tasks) -> None:
         self.entries: list[Entry] = []
+        self.seen = (0, 1)
         self._tasks = tasks
         self._laid: tuple[int, str, bool] | None = None
         self._task_at: dict[str, int] = {}
@@ -51,6 +55,7 @@ class Tree:
         return self._task_at.get(pair.rpartition("/")[0], 0)
 
     def lines(self, pen: Pen, top: int, count: int) -> list[Line]:
+        self.seen = top, max(1, count)
         return [self._line(entry, pen) for entry in self.entries[top : top + count]]
 
     def _line(self, entry: Entry, pen: Pen) -> Line:

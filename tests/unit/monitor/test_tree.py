@@ -60,6 +60,15 @@ def test_only_rows_that_are_seen_are_made(reader):
     assert shown(reader, top=5, count=2) == ["    ○ one", "    ○ two"]
 
 
+def test_it_knows_what_was_seen(reader):
+    """Keys scroll from there, wherever the list ended."""
+    reader.look()
+    tree = Tree(reader.tasks)
+    tree.lay_out("", True)
+    tree.lines(PEN, 3, 2)
+    assert tree.seen == (3, 2)
+
+
 def test_it_is_laid_out_when_something_else_is_to_be_seen(run, reader):
     """Not for a state that changed: 10,000 rows a second would be its whole cost."""
     reader.look()
