@@ -88,7 +88,7 @@ class Channel:
         chunk = os.read(self._in, CHUNK)
         if not chunk:
             self._ended = True
-            self._take([b"".join(self._parts), b""])  # a last line needs no newline
+            self._take([b"", b""])  # a last line needs no newline
             return
         self._take(chunk.split(b"\n"))
 

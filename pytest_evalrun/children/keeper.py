@@ -16,19 +16,21 @@ from pytest_evalrun.children import supervisor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Neither site nor the wishes of the environment: they would cost time, and could break it.
+BARE = ("-I", "-S")
 MOST_IDLE = 2
 _idle: list[Keeper] = []
+_alive: set[int] = set()
 
 
 class Keeper:
     """The process of a supervisor, and the socket to it."""
 
     def __init__(self) -> None:
-        """The bare interpreter: site and the environment's wishes would cost time, and could break it."""
         self._owner = os.getpid()
         self._rest = b""
         self._socket, theirs = socket.socketpair()
-        words = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(theirs.fileno())]
+        words = [sys.executable, *BARE, str(Path(supervisor.__file__)), str(theirs.fileno()), str(self._owner)]
         nothing = subprocess.DEVNULL
         try:
             with theirs:
@@ -43,6 +45,7 @@ class Keeper:
         except BaseException:
             self._socket.close()
             raise
+        _alive.add(self.pid)
 
     @property
     def pid(self) -> int:
@@ -89,6 +92,12 @@ class Keeper:
         """Its program, if it has one, ends with it."""
         self._socket.close()
         self._process.wait()
+        _alive.discard(self.pid)
+
+
+def supervisors() -> frozenset[int]:
+    """The PIDs of all supervisors, idle ones too: they belong to this process and not to any model."""
+    return frozenset(_alive)
 
 
 def take() -> Keeper:

@@ -43,7 +43,7 @@ class Supervised:
         self._ooms = oom_kills()
         directory = cwd or os.getcwd()  # noqa: PTH109 - as text
         try:
-            packed = supervisor.pack(argv, env, directory, ignore=ignore, grace=grace, parent=os.getpid())
+            packed = supervisor.pack(argv, env, directory, ignore=ignore, grace=grace)
         except ValueError as error:
             raise ChildError(f"{argv[0]!r} cannot be started: {error}") from None
         self._keeper: keeper.Keeper | None = keeper.take()

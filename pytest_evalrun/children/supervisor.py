@@ -1,10 +1,10 @@
 """The program between a worker and what it starts: whatever becomes of the worker, nothing is left behind.
 
-Run as ``python -I -S supervisor.py FD``, so it imports as little as it can. FD is a socket to the worker. From there
-come ``run LENGTH`` with a packed program and its descriptors (0, 1 and 2 of the program, then locks that stay open
-here, and only here, until everything has ended), ``stop SECONDS`` and ``signal NUMBER``; back go ``started PID`` or
-``failed WHERE ERRNO``, ``ended CODE`` and ``gone``. Then it waits for the next program: one that takes a millisecond
-is not worth a new interpreter.
+Run as ``python -I -S supervisor.py FD PID``, so it imports as little as it can. FD is a socket to the worker, PID.
+From there come ``run LENGTH`` with a packed program and its descriptors (0, 1 and 2 of the program, then locks that
+stay open here, and only here, until everything has ended), ``stop SECONDS`` and ``signal NUMBER``; back go ``started
+PID`` or ``failed WHERE ERRNO``, ``ended CODE`` and ``gone``. Then it waits for the next program: one that takes a
+millisecond is not worth a new interpreter.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ SHORTEST_PAUSE = 0.005
 LONGEST_PAUSE = 0.5
 
 
-def pack(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, *, ignore: Iterable[int], grace: float, parent: int
-) -> bytes:
+def pack(argv: Sequence[str], env: Mapping[str, str], cwd: str, *, ignore: Iterable[int], grace: float) -> bytes:
     """A program as bytes. Raises ValueError for NUL, which no system can hand to a program."""
-    head = [cwd, ",".join(map(str, ignore)), str(grace), str(parent), str(len(argv))]
+    head = [cwd, ",".join(map(str, ignore)), str(grace), str(len(argv))]
     fields = [*head, *argv, *(f"{name}={value}" for name, value in env.items())]
     data = b"\0".join(map(os.fsencode, fields))
     if data.count(b"\0") != len(fields) - 1:
@@ -48,10 +46,9 @@ class Program:
     """What :func:`pack` packed."""
 
     def __init__(self, data: bytes) -> None:
-        self.cwd, ignore, grace, parent, count, *fields = os.fsdecode(data).split("\0")
+        self.cwd, ignore, grace, count, *fields = os.fsdecode(data).split("\0")
         self.ignore = [int(number) for number in ignore.split(",") if number]
         self.grace = float(grace)
-        self.parent = int(parent)
         self.argv = fields[: int(count)]
         pairs = (field.partition("=") for field in fields[int(count) :])
         self.env = {name: value for name, _, value in pairs}
@@ -64,11 +61,17 @@ class Failed(Exception):  # noqa: N818 - the program's failure to start, not one
 class Control:
     """The socket to the worker. A worker that is gone hears nothing, and that is no fault."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, worker: int) -> None:
         self._socket = _socket.socket(fileno=fd)
         self._rest = b""
         self._fds: list[int] = []
         self.fd = fd
+        self._worker = worker
+
+    @property
+    def orphaned(self) -> bool:
+        """A fork of the worker may hold its end of the socket, and outlive it."""
+        return os.getppid() != self._worker
 
     def program(self) -> tuple[Program, list[int]] | None:
         """The next program and its descriptors; None once the worker is gone."""
@@ -126,7 +129,6 @@ class Supervisor:
     def __init__(self, control: Control, program: Program, stdio: list[int], *, wakes: int, adopts: bool) -> None:
         self.control = control
         self.grace = program.grace
-        self.worker = program.parent
         self.adopts = adopts
         self.wakes = wakes
         self.deadline: float | None = None  # of the grace; None as long as nothing has to end
@@ -137,11 +139,9 @@ class Supervisor:
 
     def run(self) -> None:
         """Until nothing lives that was started."""
-        poll = select.poll()
-        poll.register(self.control.fd, select.POLLIN)
-        poll.register(self.wakes, select.POLLIN)
+        poll = poll_of(self.control.fd, self.wakes)
         while self._reap():
-            if os.getppid() != self.worker:  # a fork of the worker may hold its end of the socket, and outlive it
+            if self.control.orphaned:
                 self.end(0)
             for fd, _ in poll.poll(self._patience()):
                 if fd == self.wakes:
@@ -237,6 +237,24 @@ def wake_on_signals() -> int:
     return wakes
 
 
+def poll_of(*fds: int) -> select.poll:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return poll
+
+
+def asked(control: Control, wakes: int) -> bool:
+    """Waits until the worker has something to say; False where it is gone."""
+    poll = poll_of(control.fd, wakes)
+    while not control.orphaned:
+        ready = [fd for fd, _ in poll.poll()]
+        if control.fd in ready:
+            return True
+        os.read(wakes, 1 << 16)
+    return False
+
+
 def prctl(option: int, value: int) -> bool:
     """Whether this system could do it."""
     if not LINUX:
@@ -312,13 +330,13 @@ def main() -> None:
     """The worker has made us the leader of a session already, out of reach of the terminal's signals."""
     for number in IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
-    control = Control(int(sys.argv[1]))
+    control = Control(int(sys.argv[1]), int(sys.argv[2]))
     os.set_inheritable(control.fd, False)
     os.chdir("/")
     wakes = wake_on_signals()
     adopts = prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, _signal.SIGUSR1)
-    while found := control.program():
+    while asked(control, wakes) and (found := control.program()):
         supervise(control, *found, wakes=wakes, adopts=adopts)
     os._exit(0)  # there is nothing to tidy
 
