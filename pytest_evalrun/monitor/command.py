@@ -49,7 +49,7 @@ def monitor(run: Path, interval: float, *, once: bool, as_json: bool, stream: Te
 def _show(reader: Reader, interval: float, *, once: bool, as_json: bool, stream: TextIO) -> int:
     pen = Pen.of(stream.encoding, os.environ)
     if as_json:
-        stream.write(json.dumps(reader.look().to_json(), ensure_ascii=pen.encoding == "ascii") + "\n")
+        stream.write(json.dumps(reader.look().to_json()) + "\n")  # ASCII, for any program behind any pipe
     elif once:
         print_page(reader.look(), pen, stream)
     elif draws(stream, os.environ):

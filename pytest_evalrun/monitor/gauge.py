@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.rundir.state import RunningState, parse
-from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.names import refusal, safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
@@ -80,9 +80,14 @@ def done(state: RunningState) -> int:
 
 
 def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
-    """Where the files of ``suite/task/dataset`` may lie; an evaluation of the first N samples has some of its own."""
+    """Where the files of ``suite/task/dataset`` may lie; an evaluation of the first N samples has some of its own.
+
+    Nowhere for a name that no pair can have: a damaged file must not lead out of the run.
+    """
     suite, _, rest = pair.partition("/")
     task, _, dataset = rest.rpartition("/")
+    if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
+        return []
     key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
     keys = [key] if limit is None else [key._replace(dataset=f"{key.dataset}.limit-{limit}"), key]
     return [paths.pair(each) for each in keys]

@@ -46,6 +46,8 @@ class Standing:
 def standing(paths: RunPaths) -> Standing:
     """Ask the run's lock, and for whoever is out of its reach the run's own words."""
     word, info = session_state(paths)
+    if word == "dead":
+        word, info = session_state(paths)  # it may have ended between its file and its lock
     if word == "dead" and info is not None and info.host != socket.gethostname():
         return Standing("unknown", info)
     return Standing(word, info)

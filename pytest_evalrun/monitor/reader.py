@@ -50,7 +50,7 @@ class Reader:
             standing=stands,
             progress=self._progress(stands, running),
             counts=self.tasks.counts(),
-            skipped=sum(len(group.skipped) for group in self.tasks.groups),
+            skipped=self.tasks.skipped,
             running=running,
             failed=self._failed(),
             slowest=tuple(sorted(self.events.happenings.slowest.items(), key=lambda item: -item[1])),

@@ -36,6 +36,7 @@ class Tasks:
     def __init__(self, path: Path) -> None:
         self.version = 0
         self.damaged = False
+        self.skipped = 0
         self.groups: list[Group] = []
         self.datasets: list[str] = []
         self.status: list[Status] = []
@@ -114,6 +115,7 @@ class Tasks:
     def set_skipped(self, pairs: Iterable[str]) -> None:
         """Pairs of the launch that the list leaves out; those that it has are none of them."""
         self.version += 1
+        self.skipped = 0
         self.groups = [group for group in self.groups if group.rows]
         groups = {group.directory: group for group in self.groups}
         for group in self.groups:
@@ -123,6 +125,7 @@ class Tasks:
             if pair not in listed:
                 directory, _, dataset = pair.rpartition("/")
                 groups.setdefault(directory, Group(directory, range(0))).skipped.append(dataset)
+                self.skipped += 1
         self.groups = list(groups.values())
 
 

@@ -80,6 +80,15 @@ def test_a_limited_evaluation_has_a_state_of_its_own(run):
     assert found.logs[0].name == "one.limit-5.log"
 
 
+@pytest.mark.parametrize("pair", ["../a/one", "echo/../one", "echo/a/..", "one", "echo/a/\udc80", ""])
+def test_a_name_that_no_pair_has_leads_nowhere(run, pair):
+    """A damaged file must not make anybody read outside the run."""
+    assert places(run.paths, pair, None) == []
+    found = Gauge(places(run.paths, pair, None), 0.0)
+    found.look(0.0)
+    assert found.state is None
+
+
 def test_odd_numbers_are_no_share_above_one(run):
     """A state of nothing at all, and one that says more than all."""
     found = gauge(run)

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_evalrun.monitor import launch
 from pytest_evalrun.monitor.launch import LaunchFiles, carry_on, limit_of, standing
 from pytest_evalrun.rundir.configs import write_snapshot
+from pytest_evalrun.rundir.sessions import SessionState
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 
@@ -54,6 +56,16 @@ def test_a_session_stands_as_its_lock_says(run):
     run.end(clean=False)
     assert standing(run.paths).word == "ended"
     assert standing(run.paths).interrupted
+
+
+def test_a_session_that_ends_just_now_is_not_called_dead(run, monkeypatch):
+    """Its file is read before its lock is asked for: in between it may have ended."""
+    run.start()
+    real = launch.session_state
+    answers = iter([lambda _: SessionState("dead", None), real])
+    monkeypatch.setattr(launch, "session_state", lambda paths: next(answers)(paths))
+    run.end()
+    assert standing(run.paths).word == "ended"
 
 
 def test_a_session_on_another_host_is_not_called_dead(run):
