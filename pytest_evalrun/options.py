@@ -79,6 +79,10 @@ OPTIONS = (
         metavar="SECONDS",
         setting="timeout",
     ),
+    Option("--eval-shards", "Cut each pair into N equal ranges", kind="int", metavar="N", setting="shards"),
+    Option(
+        "--eval-shard-size", "Cut each pair into ranges of N samples", kind="int", metavar="N", setting="shard_size"
+    ),
     Option("--eval-scheduler", "Whose order holds under -n: ours, or xdist's", default="on", choices=("on", "off")),
     Option("--eval-gpus", "GPUs to use, by index or UUID, or none; default: all that are found", metavar="LIST"),
     Option("--eval-gpus-per-item", "GPUs that a model needs", kind="int", metavar="N", setting="gpus"),

@@ -113,6 +113,9 @@ class RunPaths:
     def pair(self, key: PairKey) -> PairPaths:
         return PairPaths(self.root, key)
 
+    def shard(self, key: PairKey, label: str) -> ShardPaths:
+        return ShardPaths(self.root, key, label)
+
 
 @dataclass(frozen=True)
 class PairPaths:
@@ -168,3 +171,31 @@ class PairPaths:
     def test_result(self, test: str) -> Path:
         """Where a user's own test function leaves what it recorded."""
         return self.run / f"results/{self._place}/{test}.json"
+
+    @property
+    def shard_predictions(self) -> Path:
+        """The directory of the predictions that shards make; gathered by their pair."""
+        return self.run / f"predictions/{self._place}"
+
+    @property
+    def shard_states(self) -> Path:
+        return self.run / f"state/{self._place}"
+
+
+@dataclass(frozen=True)
+class ShardPaths(PairPaths):
+    """The files of one shard: what it writes while it runs is its own, everything else its pair's."""
+
+    label: str
+
+    @cached_property
+    def state(self) -> Path:
+        return self.shard_states / f"{self.label}.state"
+
+    @cached_property
+    def infer_log(self) -> Path:
+        return self.run / f"logs/infer/{self._place}/{self.label}.log"
+
+    @cached_property
+    def predictions(self) -> Path:
+        return self.shard_predictions / f"{self.label}.jsonl"

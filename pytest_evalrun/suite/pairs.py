@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,9 +52,20 @@ class Dataset:
     path: str
 
 
+class Cut(NamedTuple):
+    """The positions ``[low, high)`` of a dataset, and what that range is called."""
+
+    low: int
+    high: int
+    label: str
+
+
 @dataclass(frozen=True)
 class Pair:
-    """One model x one dataset: one pytest item. Layers are ordered lowest first and shared between pairs."""
+    """One model x one dataset: one pytest item. Layers are ordered lowest first and shared between pairs.
+
+    ``cuts`` are the shards of a pair that has them; ``cut`` is set in a shard, which otherwise is like its pair.
+    """
 
     suite: str
     root: str
@@ -63,11 +74,23 @@ class Pair:
     layers: tuple[Layer, ...]
     tags: tuple[str, ...] = ()
     skip: str | None = None
+    cuts: tuple[Cut, ...] = ()
+    cut: Cut | None = None
 
     @property
     def id(self) -> str:
-        """``task/dataset``, in the names that the user gave."""
-        return f"{self.task.name}/{self.dataset.name}"
+        """``task/dataset``, in the names that the user gave; of a shard ``task/dataset/0-250``."""
+        whole = f"{self.task.name}/{self.dataset.name}"
+        return whole if self.cut is None else f"{whole}/{self.cut.label}"
+
+    @property
+    def whole(self) -> Pair:
+        """The pair that this is a shard of; itself where it is none."""
+        return self if self.cut is None else replace(self, cut=None)
+
+    def shards(self) -> list[Pair]:
+        """One a cut, in the order of the dataset."""
+        return [replace(self, cut=cut) for cut in self.cuts]
 
     @property
     def full_id(self) -> str:

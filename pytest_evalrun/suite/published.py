@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
+from pytest_evalrun.suite.pairs import Cut, Dataset, Layer, Pair, Suite, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ def _to_json(suite: Suite) -> dict[str, Any]:
             [all_layers.place(layer) for layer in pair.layers],
             tags.setdefault(pair.tags, len(tags)),
             pair.skip,
+            pair.cuts,
         ]
         for pair in suite.pairs
     ]
@@ -70,8 +71,17 @@ def _from_json(values: dict[str, Any]) -> Suite:
     tags = [tuple(words) for words in values["tags"]]
     pairs = tuple(
         [
-            Pair(name, root, tasks[task], datasets[dataset], tuple([layers[i] for i in stack]), tags[words], skip)
-            for task, dataset, stack, words, skip in values["pairs"]
+            Pair(
+                name,
+                root,
+                tasks[task],
+                datasets[dataset],
+                tuple([layers[i] for i in stack]),
+                tags[words],
+                skip,
+                tuple([Cut(*cut) for cut in cuts]) if cuts else (),
+            )
+            for task, dataset, stack, words, skip, cuts in values["pairs"]
         ]
     )
     return Suite(name, values["file"], root, pairs, tuple(values["protected"]), values["has_adapter"])

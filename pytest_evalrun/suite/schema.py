@@ -154,6 +154,8 @@ class SettingsModel(_Strict):
     out_subdir: Annotated[Name | None, AfterValidator(_out_subdir)] = None
     fingerprint: Literal["content", "stat"] = UNSET
     limit: Positive | None = None
+    shards: Positive | None = None
+    shard_size: Positive | None = None
     timeout: Annotated[Number, Field(gt=0)] | None = None
     gpus: Count = UNSET
     min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET

@@ -56,6 +56,8 @@ class Settings:
     fingerprint: str = "content"
     limit: int | None = None
     timeout: float | None = None
+    shards: int | None = None
+    shard_size: int | None = None
     gpus: int = 0
     min_gpu_memory: float = 0.0
     workers_per_gpu: int = 1
