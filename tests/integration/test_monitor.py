@@ -8,11 +8,14 @@ import pty
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from itertools import count
+from pathlib import Path
 
+import psutil
 import pytest
 from support import kill_group, wait_for
 
@@ -35,7 +38,6 @@ except EvalrunError as error:
     sys.exit(f"Error: {error}")
 sys.exit(code)
 """
-_numbers = count()
 
 
 def command(run, *flags):
@@ -48,15 +50,18 @@ class Terminal:
     def __init__(self, directory, size=(80, 24), **env):
         assert shutil.which("tmux"), "these tests need tmux: apt-get install tmux, or brew install tmux"
         self.directory = directory
-        self.name = f"evalrun-{os.getpid()}-{next(_numbers)}"
-        shell = ["env", "PS1=$ ", *(f"{name}={value}" for name, value in env.items()), "sh", "-i"]
+        # A socket's path must be short, which a test's own directory need not be.
+        self.place = Path(tempfile.mkdtemp(prefix="tmux-"))
+        shell = ["env", "-u", "LC_ALL", "PS1=$ ", *(f"{name}={value}" for name, value in env.items()), "sh", "-i"]
         size = ("-x", str(size[0]), "-y", str(size[1]))
         self.tmux("-f", "/dev/null", "-u", "new-session", "-d", "-s", "x", *size, "-c", str(directory), *shell)
         self.say("echo before; echo $((6 * 7))")
         self.shows("42")
 
     def tmux(self, *args):
-        done = subprocess.run(["tmux", "-L", self.name, *args], capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(
+            ["tmux", "-S", str(self.place / "s"), *args], capture_output=True, text=True, check=True, timeout=30
+        )
         return done.stdout
 
     def watch(self, run):
@@ -92,6 +97,7 @@ class Terminal:
 
     def close(self):
         self.tmux("kill-server")
+        shutil.rmtree(self.place)
 
 
 @pytest.fixture
@@ -157,16 +163,17 @@ def test_keys_fold_filter_and_leave(slow, terminal):
     assert " -echo " not in window.shows("icanon")
 
 
-@pytest.mark.parametrize("signal", ["TERM", "HUP", "INT"])
-def test_a_signal_gives_the_terminal_back(slow, terminal, signal):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_gives_the_terminal_back(slow, terminal, number):
     """Whatever ends the monitor, the shell goes on where it was."""
     project, _ = slow
     window = terminal()
     window.watch(project.latest)
     window.shows("Running (2)", without=["before"])
-    pid = window.tmux("display-message", "-p", "-t", "x", "#{pane_pid}").strip()
-    window.tmux("run-shell", f"pkill -{signal} -P {pid}")
-    window.shows("before", {"TERM": "code 143", "HUP": "code 129", "INT": "code 130"}[signal], without=["Running"])
+    shell = psutil.Process(int(window.tmux("display-message", "-p", "-t", "x", "#{pane_pid}")))
+    for child in shell.children():
+        child.send_signal(number)
+    window.shows("before", f"code {128 + number}", without=["Running"])
 
 
 def test_stopped_and_brought_back(slow, terminal):
