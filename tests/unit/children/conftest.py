@@ -16,12 +16,14 @@ from pytest_evalrun.rundir.processes import start_time
 LINUX = sys.platform == "linux"
 
 
-@pytest.fixture(autouse=True)
-def measured(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def measured():
     """Where coverage is measured the supervisor is too, which the bare interpreter would not allow."""
-    if os.environ.get("COVERAGE_PROCESS_CONFIG") or os.environ.get("COVERAGE_PROCESS_START"):
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("COVERAGE_PROCESS_CONFIG") or os.environ.get("COVERAGE_PROCESS_START"):
+            patch.setattr(keeper, "BARE", ())
+        yield
         keeper.close_idle()
-        monkeypatch.setattr(keeper, "BARE", ())
 
 
 @pytest.fixture

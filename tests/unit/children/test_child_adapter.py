@@ -148,7 +148,7 @@ def make(tmp_path):
     made = Made(tmp_path)
     yield made
     for one in made.adapters:
-        one.kill()
+        one.close()
 
 
 def samples(*inputs):
