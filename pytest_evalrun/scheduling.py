@@ -10,13 +10,16 @@ import signal
 import subprocess
 import time
 from collections import deque
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import count
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.planning.later import Later
 from pytest_evalrun.planning.queue import Queue
 from pytest_evalrun.workerloop import UNLOAD, message
 
@@ -41,10 +44,14 @@ TICK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Unit:
-    """Items that one worker runs in a row, by their places in the collection; ``work.place`` is the unit's own."""
+    """Items that one worker runs in a row, by their places in the collection; ``work.place`` is the unit's own.
+
+    It starts once the items of ``after`` have ended, whatever became of them.
+    """
 
     indices: tuple[int, ...]
     work: Work
+    after: tuple[int, ...] = ()
 
 
 @dataclass
@@ -60,7 +67,7 @@ class Scheduler:
     """What xdist's session asks (xdist/scheduler/protocol.py), for units in the order of a :class:`Queue`.
 
     ``lost`` says what becomes of an item whose worker died; ``tick`` makes xdist call
-    :meth:`remove_pending_tests_from_node` soon, the one event of its loop that nobody else uses.
+    :meth:`remove_pending_tests_from_node` in a moment, the one event of its loop that nobody else uses.
     """
 
     def __init__(
@@ -72,18 +79,22 @@ class Scheduler:
         *,
         lost: Callable[[str, Any], Lost],
         tick: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ids = list(ids)
         self.numnodes = workers
         self._units = {unit.work.place: unit for unit in units}
         self._unit_of = {index: unit for unit in units for index in unit.indices}
-        self._queue = Queue([unit.work for unit in units], workers, pool)
+        self._places = count(1 + max(self._units, default=0))
+        self._later = Later({unit.work.place: self._awaited(unit) for unit in units})
+        self._queue = Queue([unit.work for unit in units if unit.work.place not in self._later], workers, pool)
         self._lost = lost
         self._tick = tick
+        self._clock = clock
         self._nodes: dict[str, _Node] = {}
         self._first: dict[str, list[str]] = {}
         self._started = False
-        self._timer: Timer | None = None
+        self._waking = False
 
     @property
     def nodes(self) -> list[Any]:
@@ -95,7 +106,11 @@ class Scheduler:
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._queue.pending) or any(entry.unit is not None for entry in self._nodes.values())
+        return bool(self._queue.pending or self._later) or self._running
+
+    @property
+    def _running(self) -> bool:
+        return any(entry.unit is not None for entry in self._nodes.values())
 
     @property
     def tests_finished(self) -> bool:
@@ -125,6 +140,7 @@ class Scheduler:
         assert entry.unit is not None
         assert entry.unit[0] == item_index
         entry.unit.popleft()
+        self._over(item_index)
         if entry.unit and not node.shutting_down:
             self._send(entry)
             return
@@ -144,53 +160,63 @@ class Scheduler:
         if entry.collected:
             self._queue.leave(node.gateway.id)
         if not entry.unit or hasattr(node, "workeroutput"):
+            self._over(*entry.unit or ())
             return None  # it ended in good order, by pytest.exit() for one: its item did not run, and did not crash
         index, *rest = entry.unit
         lost = self._lost(self.ids[index], node)
         self._give_back(deque([index, *rest] if lost is Lost.AGAIN else rest))
+        if lost is not Lost.AGAIN:
+            self._over(index)
         self._dispatch()
         return self.ids[index] if lost is Lost.ERROR else None
 
     def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:  # noqa: ARG002 - xdist's
         """xdist calls this for an answer to ``steal``, which is never sent: it is our own tick."""
-        self._timer = None
+        self._waking = False
         self._dispatch()
 
     def _give_back(self, indices: deque[int]) -> None:
         """What is left of a unit becomes one of its own; how long it takes, nobody knows any better."""
         if indices:
-            old = self._unit_of[indices[0]]
-            unit = Unit(tuple(indices), old.work)
-            self._units[old.work.place] = unit
-            self._queue.add(unit.work)
+            work = replace(self._unit_of[indices[0]].work, place=next(self._places))
+            self._units[work.place] = Unit(tuple(indices), work)
+            self._queue.add(work)
+
+    def _awaited(self, unit: Unit) -> list[int]:
+        """What is not there, or the unit's own, cannot be waited for."""
+        return [index for index in unit.after if index in self._unit_of and index not in unit.indices]
+
+    def _over(self, *indices: int) -> None:
+        """Items that will not be run any more; what waited for the last of them may start."""
+        for place in self._later.over(indices):
+            self._queue.add(self._units[place].work)
 
     def _dispatch(self) -> None:
+        if self._later and not self._queue.pending and not self._running:
+            for place in self._later.rest():  # they wait for each other
+                self._queue.add(self._units[place].work)
         waits = False
         for name, entry in list(self._nodes.items()) if self._started else ():
             if entry.unit is not None or not entry.collected or entry.node.shutting_down:
                 continue
-            turn = self._queue.next(name, time.monotonic())
+            turn = self._queue.next(name, self._clock())
             if turn is not None:
                 for other in turn.unload:
-                    self._nodes[other].node.send_runtest_some([UNLOAD])
+                    _tell(self._nodes[other].node, UNLOAD)
                 entry.unit = deque(self._units[turn.work.place].indices)
                 self._send(entry)
             elif self._queue.pending:
                 waits = True
-            else:
+            elif not self._later:
                 entry.node.shutdown()  # its model goes now, while others still work
-        if waits and self._timer is None:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._timer = Timer(TICK_SECONDS, self._tick)
-        self._timer.daemon = True
-        self._timer.start()
+        if waits and not self._waking:
+            self._waking = True
+            self._tick()
 
     def _send(self, entry: _Node) -> None:
         assert entry.unit is not None
         successor = entry.unit[1] if len(entry.unit) > 1 else None
-        entry.node.send_runtest_some([message(entry.unit[0], successor, len(self.ids))])
+        _tell(entry.node, message(entry.unit[0], successor, len(self.ids)))
 
     def _difference(self) -> str | None:
         from xdist.report import report_collection_diff
@@ -199,6 +225,12 @@ class Scheduler:
             if text := report_collection_diff(self.ids, collection, "the launching process", name):
                 return str(text)
         return None
+
+
+def _tell(node: Any, number: int) -> None:
+    """A worker that has just died takes nothing; that it died is the next that we hear of it."""
+    with suppress(OSError):
+        node.send_runtest_some([number])
 
 
 def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:
@@ -211,7 +243,13 @@ def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], S
     before = session.sched
     if isinstance(before, Scheduler):
         return
-    session.sched = make(before.numnodes, lambda: session.queue.put(("unscheduled", {"node": None, "indices": []})))
+
+    def tick() -> None:
+        timer = Timer(TICK_SECONDS, session.queue.put, [("unscheduled", {"node": None, "indices": []})])
+        timer.daemon = True
+        timer.start()
+
+    session.sched = make(before.numnodes, tick)
     for node in before.nodes:
         session.sched.add_node(node)
 

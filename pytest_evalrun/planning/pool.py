@@ -64,7 +64,8 @@ class Pool:
 
     def capacity(self, need: Need) -> int:
         """How many such models the whole machine has room for at once."""
-        return sum(1 for _ in self.suitable(need)) * need.per_gpu // need.gpus if need else 0
+        big = sum(1 for _ in self.suitable(need))
+        return big * need.per_gpu // need.gpus if need and big >= need.gpus else 0
 
     def _free_shares(self, without: Collection[str]) -> list[Fraction]:
         free = [WHOLE] * len(self.memories)
