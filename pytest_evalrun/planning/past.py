@@ -21,7 +21,7 @@ BLOCK = 1 << 20
 # No evaluation takes longer, or has more samples.
 MOST = 1e12
 
-_PAIR = re.compile(rb'\{"pair":("(?:[^"\\]|\\.)*")')
+_PAIR = re.compile(rb'\{"pair": ?("(?:[^"\\]|\\.)*")')
 
 _Key = TypeVar("_Key", bound="Hashable")
 
@@ -137,10 +137,12 @@ def newest_lines(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
 
 
 def _name(line: bytes) -> str:
-    """The pair of a line without reading all of it: most lines are of no use, and long."""
+    """The pair of a line, mostly without reading all of it: few lines are of use, and they are long."""
     found = _PAIR.match(line)
+    if found is None:
+        return str((_entry(line) or {}).get("pair", ""))
     try:
-        return str(json.loads(found[1].decode())) if found else ""
+        return str(json.loads(found[1].decode()))
     except ValueError:
         return ""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
 
@@ -49,7 +50,10 @@ class Bench:
             "samples": {"total": total or count, "predicted": count, "failed": 0, "reused": reused},
             "seconds": {"load": load, "predict": predict, "score": score, "total": load + predict + score + fixed},
         }
-        self.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n")
+        disk = Disk(interval=3600)
+        append_history(disk, self.work.history, entry)
+        disk._dirty.clear()  # no test here outlives a power cut
+        disk.close()
 
     def write(self, text):
         with self.work.history.open("a", encoding="utf-8") as file:
