@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="task/dataset, suite/task/dataset, or a pytest id")]
-WorkDirOption = Annotated[Path, typer.Option("--workdir", help="Directory above the runs")]
+WorkDirOption = Annotated[Path, typer.Option("--workdir", readable=False, help="Directory above the runs")]
 RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
 RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
 ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]

@@ -32,7 +32,9 @@ def _says_yes(what: str) -> bool:
     sys.stdout.write(f"{what}? [y/N] ")
     sys.stdout.flush()
     answer = sys.stdin.readline()
+    if not (answer and sys.stdin.isatty()):  # no Enter key has ended the line
+        print_lines([""])
     if answer.strip().lower() in ("y", "yes"):
         return True
-    print_lines(["" if answer else "\nnobody answered; --yes does not ask", "nothing was changed"])
+    print_lines(["nothing was changed" if answer else "nobody answered, nothing was changed; --yes does not ask"])
     return False

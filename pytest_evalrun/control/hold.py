@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.rundir.layout import RunPaths
 
+POLL = 0.05
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -40,23 +42,33 @@ def holding(paths: RunPaths, *, dry_run: bool) -> Iterator[None]:
 
 
 @contextmanager
-def held(paths: RunPaths) -> Iterator[None]:
+def held(paths: RunPaths, wait: float = 0.0) -> Iterator[None]:
     """Both locks of the run, as a session has them: no launch begins meanwhile, and no worker of an old one writes.
 
-    Raises RunBusy where somebody has them.
+    Raises RunBusy where somebody has them, and still has after so many seconds.
     """
-    refuse_live(paths)
-    session = _take(paths.session_lock)
-    try:
-        members = _take(paths.members_lock)
-    except BaseException:
-        os.close(session)
-        raise
+    session, members = _locks(paths, time.monotonic() + wait)
     try:
         yield
     finally:
         os.close(members)
         os.close(session)
+
+
+def _locks(paths: RunPaths, until: float) -> tuple[int, int]:
+    while True:
+        try:
+            refuse_live(paths)
+            session = _take(paths.session_lock)
+            try:
+                return session, _take(paths.members_lock)
+            except BaseException:
+                os.close(session)
+                raise
+        except RunBusy:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(POLL)
 
 
 def _take(path: Path) -> int:

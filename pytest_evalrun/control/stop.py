@@ -31,6 +31,8 @@ GRACE = 10.0
 LINGER = 2.0
 # Nobody survives SIGKILL for long, but for a process that waits for a dead disk.
 KILLED = 5.0
+# The locks of a process are free a moment after its death, where the system does not say when it is really gone.
+RELEASE = 1.0
 POLL = 0.05
 
 
@@ -187,7 +189,7 @@ def _are_members_left(paths: RunPaths) -> bool:
 def _tidy(workdir: WorkDir, paths: RunPaths, say: Callable[[str], None]) -> bool:
     """What the session would have tidied at its end; another launch that is already there does it itself."""
     try:
-        with held(paths):
+        with held(paths, wait=RELEASE):
             changed = to_pending(workdir, paths)
             gone = [path.name for path in (paths.main_pid, paths.running_pids) if _unlink(path)]
             if changed or gone:

@@ -37,8 +37,11 @@ class Target:
 
     @property
     def alive(self) -> bool:
-        """Whether the very process still lives; a zombie does not."""
-        self._same = self._same and alive(self.entry)
+        """Whether the very process still lives; a zombie does not, but for its other threads: they hold its locks."""
+        if self._fd is None:
+            self._same = self._same and alive(self.entry)
+        elif self._same:
+            self._same = not self._ended_within(0)
         return self._same
 
     def send(self, number: signal.Signals) -> bool:
@@ -95,9 +98,13 @@ class Target:
         if self._fd is None:
             time.sleep(seconds)
         else:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)  # readable once the process has ended
-            poll.poll(seconds * 1000)
+            self._ended_within(seconds)
+
+    def _ended_within(self, seconds: float) -> bool:
+        assert self._fd is not None
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)  # readable once the process has ended, with all its threads
+        return bool(poll.poll(seconds * 1000))
 
 
 def _pidfd(pid: int) -> int | None:

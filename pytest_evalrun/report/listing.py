@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -14,7 +15,8 @@ from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.runs import find_run, is_run
 from pytest_evalrun.report.text import columns, natural_key, number, one_line
 from pytest_evalrun.report.walk import find_suites
-from pytest_evalrun.rundir.runs import read_run_json
+from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ def asked_for(places: Sequence[str], workdir: Path) -> Asked:
     """
     runs = [place for place in places if is_run(place, workdir)]
     paths = [Path(place) for place in places if place not in runs]
+    if missing := [place for place in places if place not in runs and not Path(place).exists()]:
+        raise ConfigError(f"{missing[0]}: not found; accepted: {_accepted(missing[0], workdir)}")
     if len(runs) > 1:
         raise ConfigError(f"{' '.join(runs)}: one run at a time; to compare two: evalrun diff")
     if not runs:
@@ -80,6 +84,11 @@ def asked_for(places: Sequence[str], workdir: Path) -> Asked:
     found = find_run(runs[0], workdir)
     suites = suites_at(paths, workdir) if paths else map(discover, suites_of(found.paths))
     return Asked(tuple(suites), found, rest=not paths)
+
+
+def _accepted(word: str, workdir: Path) -> str:
+    names = difflib.get_close_matches(word, run_names(WorkDir(workdir)), n=5, cutoff=0.4)
+    return "a directory, an evalrun.yaml, or a run" + (f"; nearest: {', '.join(names)}" if names else "")
 
 
 def _latest(workdir: Path) -> FoundRun | None:
