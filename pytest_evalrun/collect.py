@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.discovery import Suite
 
 SUITE_FILE = "evalrun.yaml"
+CUTTING = ("shards", "shard_size")
 GPUS_MARKER = "gpus(count=1, memory=0, per_gpu=1): what the fixture `gpus` leases for a test; memory in GB for each"
 
 
@@ -99,10 +100,20 @@ class Suites:
 
         try:
             suite = discover(Path(file), self.options.command_line(), self.options.eval_set())
+            suite = self._cut(suite)
         except ConfigError as error:
             return json.dumps({"error": str(error)})
         discovered.append(suite)
         return json.dumps({"suite": dump([suite])})
+
+    def _cut(self, suite: Suite) -> Suite:
+        """Only where something is cut is data looked at before the run."""
+        if not any(layer.values.get(word) for pair in suite.pairs for layer in pair.layers for word in CUTTING):
+            return suite
+        from pytest_evalrun.evaluation.cuts import cut_suite
+        from pytest_evalrun.rundir.layout import WorkDir
+
+        return cut_suite(suite, WorkDir(self.options.workdir).hashes)
 
     def _activate(self) -> None:
         """The first suite switches everything else on."""
@@ -250,9 +261,9 @@ def suite_files(config: pytest.Config) -> Iterator[Path]:
             names[:] = [name for name in names if not any(fnmatch.fnmatch(name, word) for word in skipped)]
 
 
-def params(suite: Suite) -> Iterator[Any]:
-    """The pairs of a suite as pytest parameters; tags are markers."""
-    for pair in suite.pairs:
+def params(suite: Suite, *, shards: bool) -> Iterator[Any]:
+    """The pairs of a suite as pytest parameters, each after its shards where these are wanted; tags are markers."""
+    for pair in (item for whole in suite.pairs for item in (*(whole.shards() if shards else ()), whole)):
         marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
         if pair.skip is not None:
             marks = [*marks, pytest.mark.skip(reason=pair.skip)]

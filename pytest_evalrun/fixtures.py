@@ -113,8 +113,9 @@ class Items:
         if "pair" not in metafunc.fixturenames:
             return
         path = metafunc.definition.path
-        suite = self.suites.load(str(path)) if path.name == SUITE_FILE else self.suites.suite_above(path)
-        metafunc.parametrize("pair", list(params(suite)) if suite else [], indirect=True)
+        own = path.name == SUITE_FILE
+        suite = self.suites.load(str(path)) if own else self.suites.suite_above(path)
+        metafunc.parametrize("pair", list(params(suite, shards=own)) if suite else [], indirect=True)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """pytest escapes ids that are not ASCII; ``-k`` finds them by their raw names too."""
@@ -135,7 +136,7 @@ class Items:
 
     def _keep(self, items: list[pytest.Item], wanted: set[str]) -> None:
         """Ordinary tests are not ours to deselect."""
-        out = [item for item in items if (pair := pair_of(item)) and pair.full_id not in wanted]
+        out = [item for item in items if (pair := pair_of(item)) and pair.whole.full_id not in wanted]
         if out:
             self.config.hook.pytest_deselected(items=out)
             gone = set(map(id, out))

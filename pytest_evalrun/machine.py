@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """GPUs for this launch. NVML is not touched where nothing needs one.
+    """GPUs for this launch. NVML is not touched where nothing needs one; a pair that is cut needs none, its shards do.
 
     ``needs`` by full id of a pair; ``lacking`` says of what cannot be met why, where all that ask for it are optional.
     """
 
     def __init__(self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None) -> None:
-        asking = [pair for pair in pairs if pair.skip is None and asks_for_gpus(pair)]
+        asking = [pair for pair in pairs if pair.skip is None and asks_for_gpus(pair) and (pair.cut or not pair.cuts)]
         self.needs = {pair.full_id: need_of(pair.settings) for pair in asking if need_of(pair.settings)}
         self.gpus: Sequence[Gpu] = ()
         self.lacking: dict[str, str] = {}

@@ -26,6 +26,8 @@ def stands(outcome: str, told: dict[str, Any]) -> Status | None:
 
     A user's own function may fail for reasons of its own: of it, only the evaluation that it asked for counts.
     """
+    if told.get("shard"):
+        return Status.RUNNING  # until the item of its pair has ended, which comes after all of them
     if outcome == "skipped" or not told.get("evaluates", True) or told.get("limit") is not None:
         return None
     of_its_own = "scored" in told and not told["suite_item"]
@@ -42,7 +44,7 @@ def tell(
     ``suite_item`` is False for a user's own test function, ``evaluates`` where that takes the pair alone.
     """
     told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": suite_item}
-    told |= {"evaluates": evaluates, "limit": pair.settings.limit}
+    told |= {"evaluates": evaluates, "limit": pair.settings.limit, "shard": pair.cut is not None}
     if evaluation is None:
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}

@@ -139,7 +139,8 @@ class Controller:
 
         options = self.suites.options
         paths = self.live.paths if self.live is not None else None
-        return estimates(list(self.pairs.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
+        wholes = {pair.whole.full_id: pair.whole for pair in self.pairs.values()}
+        return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
     def _lost(self, nodeid: str, node: Any) -> Lost:
         """An item's worker died: told at once where the item is run again, else with its error."""
@@ -333,7 +334,8 @@ def _pairs_by_id(ids: Sequence[str], suites: Suites) -> dict[str, Pair]:
 def _table(path: Any, suites: Suites) -> dict[str, Pair]:
     suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
     # Under both names, because pytest can be told not to escape ids.
-    return {name: pair for pair in suite.pairs for name in (pair.id, escaped(pair.id))} if suite else {}
+    pairs = [item for pair in suite.pairs for item in (*pair.shards(), pair)] if suite else []
+    return {name: pair for pair in pairs for name in (pair.id, escaped(pair.id))}
 
 
 def _named(text: str, table: dict[str, Pair]) -> Pair | None:

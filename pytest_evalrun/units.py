@@ -24,6 +24,8 @@ TOLD = "items.json"
 NOTHING_TOLD = '{"modules": [], "needs": {}}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
+# Of the seconds of a pair, about so many go into scoring it.
+SCORING = 0.05
 # Fixtures of these scopes would be set up once for every item if items of their module ran apart.
 TOGETHER = frozenset({"class", "module", "package"})
 
@@ -81,16 +83,36 @@ def units_of(
     """``needs`` by the full id of a pair; what is not named there needs nothing."""
     alone: list[Unit] = []
     modules: dict[str, list[int]] = {}
+    shards = _shards(ids, pairs)
     for index, nodeid in enumerate(ids):
         pair = pairs.get(nodeid)
         if pair is None or file_of(nodeid) in told.modules:
             modules.setdefault(file_of(nodeid), []).append(index)
         else:
-            estimate = estimates[pair.full_id]
             need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
-            work = Work(index, f"{pair.suite}/{pair.task.name}", estimate.seconds, estimate.load, need)
-            alone.append(Unit((index,), work))
-    return alone + [_module(ids, indices, pairs, told, estimates, needs) for indices in modules.values()]
+            work = _work(index, pair, estimates[pair.whole.full_id], need)
+            alone.append(Unit((index,), work, () if pair.cut else tuple(shards.get(pair.full_id, ()))))
+    return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
+
+
+def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int]]:
+    """Of each pair that is cut, the items that must end before its own."""
+    found: dict[str, list[int]] = {}
+    for index, nodeid in enumerate(ids):
+        pair = pairs.get(nodeid)
+        if pair is not None and pair.cut is not None:
+            found.setdefault(pair.whole.full_id, []).append(index)
+    return found
+
+
+def _work(index: int, pair: Pair, estimate: Estimate, need: Need) -> Work:
+    """A shard takes its share of the pair; a pair that is cut only scores, for which any worker will do."""
+    if pair.cut is not None:
+        seconds = estimate.seconds * pair.cut.size / pair.cuts[-1].high
+        return Work(index, f"{pair.suite}/{pair.task.name}", seconds, estimate.load, need)
+    if pair.cuts:
+        return Work(index, f"score {pair.full_id}", estimate.seconds * SCORING)
+    return Work(index, f"{pair.suite}/{pair.task.name}", estimate.seconds, estimate.load, need)
 
 
 def _module(
@@ -100,15 +122,19 @@ def _module(
     told: Told,
     estimates: Mapping[str, Estimate],
     needs: Mapping[str, Need],
+    shards: Mapping[str, Sequence[int]],
 ) -> Unit:
     """All of a module at once; it needs what the neediest of its tests needs."""
-    seconds, need = 0.0, Need()
+    seconds, need, after = 0.0, Need(), list[int]()
     for nodeid in (ids[index] for index in indices):
         pair = pairs.get(nodeid)
-        seconds += estimates[pair.full_id].seconds if pair is not None else ORDINARY_SECONDS
+        after += shards.get(pair.full_id, ()) if pair is not None else ()
+        seconds += estimates[pair.whole.full_id].seconds if pair is not None else ORDINARY_SECONDS
         need = _more(need, told.needs.get(nodeid, Need()))
         need = _more(need, needs.get(pair.full_id, Need()) if pair is not None else Need())
-    return Unit(tuple(indices), Work(indices[0], f"module {file_of(ids[indices[0]])}", seconds, 0.0, need))
+    return Unit(
+        tuple(indices), Work(indices[0], f"module {file_of(ids[indices[0]])}", seconds, 0.0, need), tuple(after)
+    )
 
 
 def _more(one: Need, other: Need) -> Need:

@@ -18,7 +18,7 @@ from pytest_evalrun.evaluation.deadline import STACKS, Deadline
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
@@ -98,7 +98,7 @@ class Worker:
         context = self.context
         context.events.write("item_started", pair.full_id)
         if lacking := context.launch.lacking.get(str(need_of(pair.settings))):
-            leave_word(pair, context.paths.pair(key_of(pair)), "skipped", lacking)
+            leave_word(pair, paths_of(context.paths, pair), "skipped", lacking)
             pytest.skip(lacking)
         try:
             evaluation = evaluate(pair, context, shared=self.shared)
@@ -175,7 +175,7 @@ class Worker:
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        path = self.context.paths.pair(key_of(pair)).infer_log
+        path = paths_of(self.context.paths, pair).infer_log
         if not only_users:
             self._log_start = path.stat().st_size if path.exists() else 0
         with capture.global_and_fixture_disabled() if capture else nullcontext():
@@ -196,7 +196,7 @@ class Worker:
 
     def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
         """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
-        leave_word(pair, self.context.paths.pair(key_of(pair)), "error", reason)
+        leave_word(pair, paths_of(self.context.paths, pair), "error", reason)
         self.context.end_strays()
         if hasattr(self.config, "workerinput"):
             told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
@@ -241,7 +241,7 @@ class Worker:
         report.sections = [(title, blank(text, self.context.secrets)) for title, text in report.sections]
 
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
-        path = self.context.paths.pair(key_of(pair)).infer_log
+        path = paths_of(self.context.paths, pair).infer_log
         if path.is_file():
             report.sections.append((f"end of {path}", tail_of(path, self._log_start)))
 

@@ -20,7 +20,8 @@ from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
-from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.evaluation.shards import forget, gather, uncovered
+from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -87,10 +89,10 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
 
     Raises PairError (and leaves a result with status ``error`` where there is none) when it cannot be done.
     """
-    paths = context.paths.pair(key_of(pair))
-    with _locked(paths, shared):
+    paths = paths_of(context.paths, pair)
+    with locked(paths, shared):
         try:
-            return Life(pair, context, paths).run()
+            return _life(pair, context, paths).run()
         except (PairError, ConfigError) as error:
             leave_word(pair, paths, "error", context.shown(str(error)))
             raise
@@ -102,6 +104,14 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
             trouble = _trouble(error, paths)
             leave_word(pair, paths, "error", context.shown(str(trouble)))
             raise trouble from trouble.__cause__
+
+
+def _life(pair: Pair, context: Context, paths: PairPaths) -> Life:
+    if pair.cut is None:
+        return Life(pair, context, paths)
+    from pytest_evalrun.evaluation.shardlife import ShardLife
+
+    return ShardLife(pair, context, paths)
 
 
 def _trouble(error: BaseException, paths: PairPaths) -> PairError:
@@ -135,7 +145,10 @@ class Life:
             plan = replace(plan, action="score", reason="scored again: its result is damaged")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
-        self._make_room(plan, count)
+        if self.pair.cuts:
+            plan = self._gathered(plan, count)
+        else:
+            self._make_room(plan, count)
         outputs = Outputs(output_directory(self.pair, self.paths))
         progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count, outputs.hold)
         try:
@@ -143,12 +156,24 @@ class Life:
         finally:
             progress.close()
 
+    def _gathered(self, plan: Plan, count: int) -> Plan:
+        """A pair that is cut predicts nothing itself: it takes over what its shards did, and scores that."""
+        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
+        try:
+            if plan.action != "run":
+                gather(self.paths, progress, count)
+            if plan.action == "run" or progress.done_count + progress.failed_count < count:
+                raise uncovered(self.pair, progress, count)
+        finally:
+            progress.close()
+        return plan if plan.marker else replace(plan, reason=f"{len(self.pair.cuts)} shards")
+
     def _make_room(self, plan: Plan, count: int) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
         if plan.action != "run":
             return
         if self.context.launch.mode == "eval":
-            raise _unpredicted(0, count, plan)  # what lies there stays untouched
+            raise unpredicted(0, count, plan)  # what lies there stays untouched
         if plan.reason != NEW:
             self._load(plan)  # a model that does not even load costs no predictions
             set_aside(self.paths, ".stale")
@@ -161,8 +186,8 @@ class Life:
         samples = self._samples(plan.reader, count)
         if self.context.launch.mode == "eval":
             if self.already + progress.failed_count < count:
-                raise _unpredicted(self.already, count, plan)
-        elif self.already < count:
+                raise unpredicted(self.already, count, plan)
+        elif self.already < count and not self.pair.cuts:
             self._predict(plan, samples, progress, count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, count, plan)
@@ -247,7 +272,7 @@ class Life:
         self.seconds["load"] += seconds
         return adapter
 
-    def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> None:
+    def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress, count: int) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         for again in range(self.context.launch.crash_retries + 1):
             adapter = self._load(plan)
@@ -276,10 +301,14 @@ class Life:
             lines = with_references(samples, progress, count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
         self.seconds["score"] = time.perf_counter() - started
+        if self.pair.cuts and not plan.marker:
+            self.seconds["predict"] = scores.latencies.mean() * scores.predicted
         result = self._result(plan, scores)
         verdicts = judge(self.pair, result.metrics)
         result = self._judged(result, verdicts)
         self._keep(plan, result)
+        if self.paths.shard_predictions.is_dir():
+            forget(self.paths)
         self._remember(result)
         return Evaluation(self.pair, result, False, plan.reason, verdicts)
 
@@ -334,7 +363,7 @@ class Life:
         append_history(self.context.disk, self.context.workdir.history, entry)
 
 
-def _unpredicted(done: int, count: int, plan: Plan) -> PairError:
+def unpredicted(done: int, count: int, plan: Plan) -> PairError:
     return PairError(
         f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
         "run without it, or with --eval-mode infer, first"
@@ -342,7 +371,7 @@ def _unpredicted(done: int, count: int, plan: Plan) -> PairError:
 
 
 @contextmanager
-def _locked(paths: PairPaths, shared: bool) -> Iterator[None]:
+def locked(paths: PairPaths, shared: bool) -> Iterator[None]:
     """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
     if not shared:
         yield

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.faults import may_pass
+from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -44,7 +45,13 @@ class Predictor:
     """Asks one adapter for what is missing of one pair."""
 
     def __init__(
-        self, pair: Pair, context: Context, paths: PairPaths, adapter: Adapter, progress: Progress, count: int
+        self,
+        pair: Pair,
+        context: Context,
+        paths: PairPaths,
+        adapter: Adapter,
+        progress: Progress | ShardProgress,
+        count: int,
     ) -> None:
         self.pair = pair
         self.context = context
@@ -129,7 +136,7 @@ class Predictor:
 
     def _tell(self, batch: list[Sample], error: Exception) -> None:
         self.context.say(f"batch of {len(batch)} from sample {batch[0].id} failed: {_summary(error)}")
-        if not isinstance(error, EvalrunError):
+        if not isinstance(error, EvalrunError) or isinstance(error, ModelError):
             self.context.say("".join(traceback.format_exception(error)).rstrip())
 
     def _back_off(self, attempt: int, error: Exception) -> None:

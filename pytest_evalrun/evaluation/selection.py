@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.life import NEW, Life
-from pytest_evalrun.evaluation.stored import key_of
+from pytest_evalrun.evaluation.stored import paths_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
@@ -81,7 +81,7 @@ def _without_run(pair: Pair) -> Verdict:
 def _verdict(pair: Pair, context: Context) -> Verdict:
     if pair.skip is not None:
         return Verdict(pair, "skip", pair.skip)
-    paths = context.paths.pair(key_of(pair))
+    paths = paths_of(context.paths, pair)
     if not paths.marker.exists() and not paths.fingerprint.exists() and not paths.predictions.exists():
         return Verdict(pair, "run", NEW)
     try:

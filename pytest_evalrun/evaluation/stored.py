@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.suite.pairs import Pair, PairKey
 
@@ -25,11 +25,18 @@ def key_of(pair: Pair) -> PairKey:
     return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
 
 
+def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
+    """The files of a pair, or of a shard."""
+    return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut.label)
+
+
 def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:
     """So that the summary shows the pair; an old result stays the pair's result until a new one is complete.
 
-    A disk that takes no result does not hide the error itself.
+    A disk that takes no result does not hide the error itself. Of a shard its pair will tell.
     """
+    if pair.cut is not None:
+        return
     old = read_result(paths.result)
     if old is not None and old.status not in ("error", "skipped"):
         return
@@ -53,11 +60,11 @@ def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"]
 
 def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
     """The predictions of an evaluated pair, one line a sample, in dataset order."""
-    return PredictionsFile(context.paths.pair(key_of(pair)).predictions).lines()
+    return PredictionsFile(paths_of(context.paths, pair).predictions).lines()
 
 
 def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:
     """What a user's own test function found, beside the pair's result."""
-    path = context.paths.pair(key_of(pair)).test_result(safe_name(test))
+    path = paths_of(context.paths, pair).test_result(safe_name(test))
     content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
     context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))

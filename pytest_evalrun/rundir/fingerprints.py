@@ -40,9 +40,11 @@ def set_aside(paths: PairPaths, suffix: str, *, with_result: bool = False) -> No
 
     The marker goes first and the fingerprint last: killed in between, the next session sees the same difference.
     """
+    paths = paths.whole
     paths.marker.unlink(missing_ok=True)
     moved = [
         paths.predictions,
+        paths.shard_predictions,
         paths.scores,
         paths.outputs,
         *([paths.result] if with_result else []),

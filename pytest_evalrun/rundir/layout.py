@@ -173,6 +173,11 @@ class PairPaths:
         return self.run / f"results/{self._place}/{test}.json"
 
     @property
+    def whole(self) -> PairPaths:
+        """The files of the pair: of a shard those that it shares with the others."""
+        return PairPaths(self.run, self.key)
+
+    @property
     def shard_predictions(self) -> Path:
         """The directory of the predictions that shards make; gathered by their pair."""
         return self.run / f"predictions/{self._place}"

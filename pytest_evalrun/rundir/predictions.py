@@ -79,6 +79,10 @@ class Tally:
             raise IndexError(f"sample {index} of {self.count}")
         return bool(self._ok[index >> 3] & 1 << (index & 7))
 
+    def is_seen(self, index: int) -> bool:
+        """Whether there is any line of this sample, one that failed included."""
+        return bool(self._seen[index >> 3] & 1 << (index & 7))
+
     def note(self, index: int, ok: bool) -> None:
         """Take the next line of the file into account."""
         self.in_order = self.in_order and index > self._last
@@ -233,6 +237,9 @@ class Progress:
 
     def is_done(self, index: int) -> bool:
         return self._tally.is_done(index)
+
+    def is_seen(self, index: int) -> bool:
+        return self._tally.is_seen(index)
 
     def append(self, lines: Sequence[Line]) -> None:
         """A batch, in one write; lines of samples that are there already take their place."""

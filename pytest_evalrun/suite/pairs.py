@@ -59,6 +59,10 @@ class Cut(NamedTuple):
     high: int
     label: str
 
+    @property
+    def size(self) -> int:
+        return self.high - self.low
+
 
 @dataclass(frozen=True)
 class Pair:
