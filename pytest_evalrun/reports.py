@@ -49,6 +49,9 @@ def tell(
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}
     told |= {"breached": bool(evaluation.breached), "predicted": evaluation.predicted}
+    if pair.cut is not None:
+        told["samples"] = {"total": pair.cut.size, "predicted": evaluation.predicted}
+        told["seconds"] = round(evaluation.seconds, 6)
     if evaluation.result is not None:
         brief = {name: [m["value"], m["low"], m["high"]] for name, m in evaluation.result.metrics.items()}
         # Through JSON: a subclass of float that a user's metric answered would not travel.

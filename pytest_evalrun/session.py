@@ -18,7 +18,7 @@ from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, take_over
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
-from pytest_evalrun.worker import pair_of
+from pytest_evalrun.worker import pair_of, shard_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -245,6 +245,8 @@ class Controller:
         report.location = (*report.location[:2], report.nodeid.rpartition("::")[2])
         report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
         self.losses.ended(report.nodeid)
+        if pair.cut is not None:
+            self.suites.launch.publish(shard_ended(pair), "")
         self.live.crashed(pair, reason)
         leave_word(pair, self.live.paths.pair(key_of(pair)), "error", reason)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
+import time
 import traceback
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 4096
 MOST_SEARCHED = 1 << 20
+SHARD_POLL_SECONDS = 0.1
 # The exit code of a process that was given up.
 GAVE_UP = 70
 evaluation_key = pytest.StashKey[Evaluation]()
@@ -58,6 +61,7 @@ class Worker:
         self.suites = suites
         self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.shared = False
+        self._shards: set[str] = set()
         self._log_start = 0
         self.sigterm = Sigterm()
         if hasattr(config, "workerinput"):
@@ -100,6 +104,7 @@ class Worker:
         if lacking := context.launch.lacking.get(str(need_of(pair.settings))):
             leave_word(pair, paths_of(context.paths, pair), "skipped", lacking)
             pytest.skip(lacking)
+        self._await_shards(pair)
         try:
             evaluation = evaluate(pair, context, shared=self.shared)
         except EvalrunError as error:
@@ -114,6 +119,14 @@ class Worker:
         item.stash[evaluation_key] = evaluation
         item.user_properties.extend(evaluation.metrics.items())
         return evaluation
+
+    def _await_shards(self, pair: Pair) -> None:
+        """Where xdist's own scheduler hands out the items, other workers may still be at the shards of this pair."""
+        waiting = [shard_ended(shard) for shard in pair.shards() if shard.full_id in self._shards and not pair.cut]
+        with self.context.deadline.paused() if self.context.deadline else nullcontext():
+            while waiting := [name for name in waiting if self.suites.launch.read(name) is None]:
+                self.context.check_launcher()
+                time.sleep(SHARD_POLL_SECONDS)
 
     @contextmanager
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
@@ -148,6 +161,8 @@ class Worker:
         self.shared = len(set(asked)) < len(asked)
         if asked and take_orders(self.config, self._unload, self._look):
             self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of).dumps())
+        elif hasattr(self.config, "workerinput"):
+            self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
 
     def _unload(self) -> None:
         if self._context is not None:
@@ -234,6 +249,8 @@ class Worker:
 
         Trouble is explained by the end of the log; a breached gate explains itself.
         """
+        if self._shards and pair.cut is not None:
+            self.suites.launch.publish(shard_ended(pair), "")
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
@@ -256,6 +273,11 @@ class Worker:
             self._member.close()
         if self._redirect is not None:
             self._redirect.close()
+
+
+def shard_ended(pair: Pair) -> str:
+    """What the end of a shard is published as, to the items that wait for it."""
+    return f"ended-{hashlib.sha256(pair.full_id.encode()).hexdigest()[:24]}"
 
 
 def tail_of(path: Path, start: int) -> str:

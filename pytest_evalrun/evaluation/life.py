@@ -60,6 +60,7 @@ class Evaluation:
     reason: str
     verdicts: list[Verdict] = field(default_factory=list)
     predicted: int = 0
+    seconds: float = 0.0
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -12,8 +12,9 @@ from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.evaluation.stored import state_writer
 from pytest_evalrun.rundir.predictions import Line
-from pytest_evalrun.rundir.state import RunningState, StateWriter
+from pytest_evalrun.rundir.state import RunningState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ class Predictor:
         self.count = count
         self.size = max(1, pair.settings.max_batch_size)
         self.outputs = Outputs(output_directory(pair, paths))
-        self.state = StateWriter(context.disk, paths.state)
+        self.state = state_writer(context.disk, pair, paths)
         self.counts = Counts()
         self.batches = -(-(count - progress.done_count) // self.size)
         self.completed = progress.done_count

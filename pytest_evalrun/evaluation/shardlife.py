@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ class ShardLife(Life):
             raise unpredicted(already, cut.size, plan)
         self.context.say(f"{self.pair.full_id}: {reason}")
         self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
-        return Evaluation(self.pair, None, False, reason, predicted=progress.done_count)
+        seconds = time.perf_counter() - self.started
+        return Evaluation(self.pair, None, False, reason, predicted=progress.done_count, seconds=seconds)
 
     def _unmarked(self, identity: Identity) -> tuple[str, str]:  # noqa: ARG002 - how far it came is told of the range
         return "resume", NEW

@@ -84,6 +84,8 @@ def forget(whole: PairPaths) -> None:
     """The pair is complete: what its shards predicted is in its own file now."""
     for file in shard_files(whole):
         file.unlink(missing_ok=True)
+    for state in whole.shard_states.glob("*.state"):
+        state.unlink(missing_ok=True)
     if whole.shard_predictions.is_dir() and not any(whole.shard_predictions.iterdir()):
         whole.shard_predictions.rmdir()
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.rundir.state import ShardStateWriter, StateWriter
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.suite.pairs import Pair, PairKey
@@ -28,6 +30,14 @@ def key_of(pair: Pair) -> PairKey:
 def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
     """The files of a pair, or of a shard."""
     return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut.label)
+
+
+def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
+    """Of a shard one that keeps its pair's state too."""
+    if pair.cut is None:
+        return StateWriter(disk, paths.state)
+    shards = [paths.shard_states / f"{cut.label}.state" for cut in pair.cuts]
+    return ShardStateWriter(disk, paths.state, paths.whole.state, shards, pair.cuts[-1].high)
 
 
 def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
@@ -59,6 +60,16 @@ def parse(text: str) -> RunningState | None:
         return None
 
 
+def together(states: Iterable[RunningState], total: int) -> RunningState:
+    """The state of a pair whose shards have these: batches of all of them, counted as one row; ``total`` samples."""
+    found = list(states)
+    sums = {field.name: sum(getattr(state, field.name) for state in found) for field in fields(RunningState)}
+    latest = max(found, key=lambda state: state.timestamp)
+    return RunningState(
+        **sums | {"timestamp": latest.timestamp, "max_batch_size": latest.max_batch_size, "total_data": total}
+    )
+
+
 def _key(name: str) -> str:
     return name.upper() if name in {"max_batch_size", "total_data"} else f"RUNNING_{name.upper()}"
 
@@ -95,3 +106,19 @@ class StateWriter:
             state, self._waiting = self._waiting, None
             if state is not None:
                 self._disk.write(self._path, state.render())
+
+
+class ShardStateWriter(StateWriter):
+    """Keeps a shard's state file, and with it that of the pair, in which all of today's shards are counted together."""
+
+    def __init__(self, disk: Disk, path: Path, pair: Path, shards: Sequence[Path], total: int) -> None:
+        super().__init__(disk, path)
+        self._pair = pair
+        self._shards = shards
+        self._total = total
+
+    def finish(self) -> None:
+        super().finish()
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in self._shards if path.is_file()]
+        if states := [state for text in texts if (state := parse(text)) is not None]:
+            self._disk.write(self._pair, together(states, self._total).render())
