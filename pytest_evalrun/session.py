@@ -162,8 +162,7 @@ class Controller:
         options = self.suites.options
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
-            gpus = [gpu.token for gpu in self.machine.gpus]
-            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, gpus=gpus)
+            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts())
             live.claim(output_directories(live.paths, suites))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
@@ -182,6 +181,12 @@ class Controller:
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live
+
+    def _facts(self) -> dict[str, Any]:
+        """What whoever looks at the run from outside cannot know otherwise."""
+        selected = {pair.whole.full_id for pair in self.pairs.values() if pair.skip is None}
+        gpus = [gpu.token for gpu in self.machine.gpus]
+        return {"selected": len(selected)} | ({"gpus": gpus} if gpus else {})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
@@ -21,7 +22,7 @@ from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, read_
 from pytest_evalrun.suite.secrets import blank, secret_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
     from pytest_evalrun.suite.discovery import Suite
@@ -47,8 +48,9 @@ class LiveRun:
         suites: Sequence[Suite],
         argv: Sequence[str],
         say: Callable[[str], None],
-        gpus: Sequence[str] = (),
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are."""
         self.secrets = secret_values(suites)
         argv = [blank(word, self.secrets) for word in argv]
         self.paths = open_run(workdir, wanted)
@@ -64,14 +66,13 @@ class LiveRun:
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
         self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
-        self._start(suites, argv, gpus)
+        self._start(suites, argv, facts)
 
-    def _start(self, suites: Sequence[Suite], argv: Sequence[str], gpus: Sequence[str]) -> None:
+    def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any]) -> None:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
         add_manifest(self.paths, places, [])
         self.mirrors.main(os.getpid())
-        facts: dict[str, Any] = {"gpus": list(gpus)} if gpus else {}
         self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
         self._write_tasks()
