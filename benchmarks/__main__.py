@@ -8,7 +8,7 @@ import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from benchmarks import collection, cost_per_pair, inert, matrix, noop_pairs
+from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "cost_per_pair": cost_per_pair.measure,
     "inert": inert.measure,
     "matrix": matrix.measure,
+    "monitor": monitor.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
 
