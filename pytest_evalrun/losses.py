@@ -32,14 +32,20 @@ class Losses:
     def ended(self, nodeid: str) -> None:
         self._ended.add(nodeid)
 
-    def of(self, nodeid: str, node: Any, limit: float | None) -> Lost:
-        """Decide, and remember the reason; to be asked once a death. ``limit`` is the item's own, in seconds."""
+    def of(self, nodeid: str, node: Any, limit: float | None, *, again: bool = True) -> Lost:
+        """Decide, and remember the reason; to be asked once a death. ``limit`` is the item's own, in seconds.
+
+        ``again`` is False for what may not be run again, whatever was asked for.
+        """
         if nodeid in self._ended:
             return Lost.OVER
+        if nodeid not in self._started:
+            return Lost.UNTOUCHED
         hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
         self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
         self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
-        return Lost.ERROR if hung or deaths > self.retries else Lost.AGAIN
+        del self._started[nodeid]
+        return Lost.AGAIN if again and not hung and deaths <= self.retries else Lost.ERROR
 
     def _hung(self, nodeid: str, worker: str) -> str | None:
         """What a worker said of itself before it gave up an item that nothing could interrupt."""
@@ -49,8 +55,7 @@ class Losses:
 
     def _overdue(self, nodeid: str, node: Any, limit: float | None) -> str | None:
         """A worker in which nothing of Python runs any more is ended by faulthandler, with exit code 1."""
-        since = self._started.get(nodeid)
-        if limit is None or since is None or time.monotonic() - since < limit or exit_code(node) != 1:
+        if limit is None or time.monotonic() - self._started[nodeid] < limit or exit_code(node) != 1:
             return None
         return f"timed out after {limit:g} s; nothing in its worker reacted, so it was replaced"
 

@@ -21,6 +21,7 @@ import pytest
 
 from pytest_evalrun.planning.later import Later
 from pytest_evalrun.planning.queue import Queue
+from pytest_evalrun.slots.need import Need
 from pytest_evalrun.workerloop import UNLOAD, message
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Lost(Enum):
 
     AGAIN = "it is run again"
     OVER = "it had ended already"
+    UNTOUCHED = "it had not started yet"
     ERROR = "it is reported as an error"
 
 
@@ -83,17 +85,19 @@ class Scheduler:
     ) -> None:
         self.ids = list(ids)
         self.numnodes = workers
-        self._units = {unit.work.place: unit for unit in units}
-        self._unit_of = {index: unit for unit in units for index in unit.indices}
+        self._units = {unit.work.place: _possible(unit, pool) for unit in units}
+        self._unit_of = {index: unit for unit in self._units.values() for index in unit.indices}
         self._places = count(1 + max(self._units, default=0))
-        self._later = Later({unit.work.place: self._awaited(unit) for unit in units})
-        self._queue = Queue([unit.work for unit in units if unit.work.place not in self._later], workers, pool)
+        self._later = Later({place: self._awaited(unit) for place, unit in self._units.items()})
+        first = [unit.work for place, unit in self._units.items() if place not in self._later]
+        self._queue = Queue(first, workers, pool)
         self._lost = lost
         self._tick = tick
         self._clock = clock
         self._nodes: dict[str, _Node] = {}
         self._first: dict[str, list[str]] = {}
         self._started = False
+        self._replaced = 0
         self._waking = False
 
     @property
@@ -114,10 +118,11 @@ class Scheduler:
 
     @property
     def tests_finished(self) -> bool:
-        return self._started and not self.has_pending
+        return self._started and (not self.has_pending or not (self._nodes or self._replaced))
 
     def add_node(self, node: Any) -> None:
         self._nodes[node.gateway.id] = _Node(node)
+        self._replaced = max(0, self._replaced - 1)
 
     def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
         if not self._started:
@@ -156,6 +161,7 @@ class Scheduler:
 
     def remove_node(self, node: Any) -> str | None:
         """The worker has ended; the id of the item that it took along, unless that is run again."""
+        self._replaced += not hasattr(node, "workeroutput")
         entry = self._nodes.pop(node.gateway.id)
         if entry.collected:
             self._queue.leave(node.gateway.id)
@@ -164,9 +170,9 @@ class Scheduler:
             return None  # it ended in good order, by pytest.exit() for one: its item did not run, and did not crash
         index, *rest = entry.unit
         lost = self._lost(self.ids[index], node)
-        self._give_back(deque([index, *rest] if lost is Lost.AGAIN else rest))
-        if lost is not Lost.AGAIN:
-            self._over(index)
+        again = lost in (Lost.AGAIN, Lost.UNTOUCHED)
+        self._give_back(deque([index, *rest] if again else rest))
+        self._over(*() if again else [index])
         self._dispatch()
         return self.ids[index] if lost is Lost.ERROR else None
 
@@ -227,6 +233,13 @@ class Scheduler:
         return None
 
 
+def _possible(unit: Unit, pool: Pool) -> Unit:
+    """What these GPUs could never hold is not planned for: its worker says what is missing, and nobody waits for it."""
+    if not unit.work.need or pool.capacity(unit.work.need):
+        return unit
+    return replace(unit, work=replace(unit.work, need=Need()))
+
+
 def _tell(node: Any, number: int) -> None:
     """A worker that has just died takes nothing; that it died is the next that we hear of it."""
     with suppress(OSError):
@@ -252,6 +265,40 @@ def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], S
     session.sched = make(before.numnodes, tick)
     for node in before.nodes:
         session.sched.add_node(node)
+
+
+class _Requeue:
+    """In the place of ``remove_node`` of a scheduler of xdist: what ``lost`` says is run again is no crashed item.
+
+    ``pytest_handlecrashitem`` comes too late for that: its report goes to every plugin, whatever it says.
+    """
+
+    def __init__(self, scheduler: Any, lost: Callable[..., Lost]) -> None:
+        from xdist.scheduler import LoadScopeScheduling
+
+        self._remove = scheduler.remove_node
+        self._scheduler = scheduler
+        self._lost = lost
+        self._able = not isinstance(scheduler, LoadScopeScheduling)  # loadfile and loadgroup are such ones too
+
+    def __call__(self, node: Any) -> str | None:
+        crashed: str | None = self._remove(node)
+        if crashed is None:
+            return None
+        lost = self._lost(crashed, node, again=self._able)
+        if lost in (Lost.AGAIN, Lost.UNTOUCHED):
+            try:
+                self._scheduler.mark_test_pending(crashed)
+            except NotImplementedError:
+                return crashed
+        return crashed if lost is Lost.ERROR else None
+
+
+def requeue(config: pytest.Config, lost: Callable[..., Lost]) -> None:
+    """Where another scheduler than ours is at work, an item whose worker died is run again all the same."""
+    session: Any = config.pluginmanager.get_plugin("dsession")
+    if not isinstance(session.sched.remove_node, _Requeue):
+        session.sched.remove_node = _Requeue(session.sched, lost)
 
 
 def allow_restart(config: pytest.Config) -> None:

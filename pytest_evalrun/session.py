@@ -14,7 +14,7 @@ from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
 from pytest_evalrun.reports import outcome_of, stands
-from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, take_over
+from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
@@ -125,6 +125,7 @@ class Controller:
     def schedule(self, ids: Sequence[str]) -> None:
         """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
         if self.suites.launch.read(TOLD) is None:
+            requeue(self.config, self._lost)
             return
 
         def make(workers: int, tick: Callable[[], None]) -> Scheduler:
@@ -142,14 +143,14 @@ class Controller:
         wholes = {pair.whole.full_id: pair.whole for pair in self.pairs.values()}
         return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
-    def _lost(self, nodeid: str, node: Any) -> Lost:
+    def _lost(self, nodeid: str, node: Any, *, again: bool = True) -> Lost:
         """An item's worker died: told at once where the item is run again, else with its error."""
         pair = self.pairs.get(nodeid)
-        if pair is None or self.live is None:
-            return Lost.ERROR
-        allow_restart(self.config)
-        lost = self.losses.of(nodeid, node, pair.settings.timeout)
-        if lost is Lost.AGAIN:
+        limit = pair.settings.timeout if pair is not None else None
+        lost = self.losses.of(nodeid, node, limit, again=again and pair is not None)
+        if pair is not None and lost is not Lost.UNTOUCHED:
+            allow_restart(self.config)
+        if pair is not None and lost is Lost.AGAIN:
             self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
         return lost
 
@@ -190,11 +191,11 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.losses.started(nodeid)
         pair = self.pairs.get(nodeid)
         if pair is None or self.live is None:
             return
         self.terminal.starts(nodeid)
-        self.losses.started(nodeid)
         if pair.skip is None:
             self.live.started(pair)
 

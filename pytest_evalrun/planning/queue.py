@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.planning.pool import Pool
     from pytest_evalrun.planning.work import Work
+    from pytest_evalrun.slots.need import Need
 
 # Whoever ends within so much of the last one counts as last.
 CRITICAL = 0.9
@@ -63,6 +64,7 @@ class Queue:
         self.workers: dict[str, Worker] = {}
         self._free_lanes: deque[Lane] = deque(deal(works, max(1, workers), pool))
         self._reserved: _Reservation | None = None
+        self._helped = 0
         self.pending = sum(len(group.works) for lane in self._free_lanes for group in lane)
 
     def join(self, name: str) -> None:
@@ -90,8 +92,9 @@ class Queue:
     def next(self, name: str, now: float) -> Turn | None:
         """What an idle worker does now; None where it has to wait, or nothing is left."""
         worker = self.workers[name]
+        full: set[Need] = set()
         for lane, group in self._candidates(worker, now):
-            unload = self._room(worker, group, now)
+            unload = self._room(worker, group, now, full) if group.need else ()
             if unload is not None:
                 return self._start(worker, lane, group, unload, now)
         return None
@@ -107,6 +110,7 @@ class Queue:
         for name in unload:
             self.workers[name].model = ""
         load = 0.0 if worker.model == group.model else group.load
+        self._helped += bool(load) and any(lane is other.lane for other in self.workers.values() if other is not worker)
         worker.model, worker.work = group.model, work
         worker.started, worker.ends = now, now + load + work.seconds
         self.pending -= 1
@@ -117,11 +121,15 @@ class Queue:
     def _candidates(self, worker: Worker, now: float) -> Iterator[tuple[Lane, Group]]:
         if self._reserved is not None:
             yield from ((lane, group) for lane in self._lanes() for group in lane if group is self._reserved.group)
+        yield from self._of_its_model([worker.lane, *self._free_lanes], worker)
         yield from ((worker.lane, group) for group in worker.lane)
-        others = [lane for lane in self._lanes() if lane is not worker.lane]
-        yield from ((lane, group) for lane in others for group in lane if group.model == worker.model)
+        yield from self._of_its_model((lane for lane in self._lanes() if lane is not worker.lane), worker)
         yield from self._of_nobody()
         yield from self._of_others(worker, now)
+
+    @staticmethod
+    def _of_its_model(lanes: Iterable[Lane], worker: Worker) -> Iterator[tuple[Lane, Group]]:
+        yield from ((lane, group) for lane in lanes for group in lane if group.model == worker.model)
 
     def _lanes(self) -> Iterable[Lane]:
         return chain([worker.lane for worker in self.workers.values()], list(self._free_lanes))
@@ -135,13 +143,16 @@ class Queue:
     def _of_others(self, worker: Worker, now: float) -> Iterator[tuple[Lane, Group]]:
         """From whoever ends last, what it would come to last; only where we end before it does.
 
-        To help anybody else would cost loads, and the run would not end earlier.
+        To help where the run would not end earlier costs loads, so that is done as often as there are other workers.
         """
         ends = {other.name: self._left(other, now) for other in self.workers.values()}
-        last = max(ends.values())
-        for victim in [other for other in self.workers.values() if other.lane and other is not worker]:
-            for group in reversed(victim.lane) if ends[victim.name] >= last * CRITICAL else ():
-                if self._helps(worker, group, ends[victim.name]):
+        last = max(ends.values()) * CRITICAL
+        generous = self._helped < len(self.workers) - 1
+        victims = [other for other in self.workers.values() if other.lane and other is not worker]
+        for victim in sorted(victims, key=lambda other: -ends[other.name]):
+            for group in reversed(victim.lane):
+                wanted = generous or not group.load or ends[victim.name] >= last
+                if wanted and self._helps(worker, group, ends[victim.name]):
                     yield victim.lane, group
 
     def _left(self, worker: Worker, now: float) -> float:
@@ -160,45 +171,52 @@ class Queue:
 
     # ------------------------------------------------------------------ whether there are GPUs for it
 
-    def _room(self, worker: Worker, group: Group, now: float) -> tuple[str, ...] | None:
-        """Whose idle models must go so that the group can start; None where it cannot start now."""
-        if not group.need:
-            return ()
+    def _room(self, worker: Worker, group: Group, now: float, full: set[Need]) -> tuple[str, ...] | None:
+        """Whose idle models must go so that the group can start; None where it cannot start now.
+
+        ``full`` remembers for this decision what there is no room for: there may be many groups, but few needs.
+        """
         mine = self._reserved is not None and self._reserved.group is group
-        if not mine and not self._leaves_reserved(worker, group, now):
+        passes = not mine and self._in_the_way(worker, group, now)
+        if group.need in full or (passes and not self._may_pass(worker, group, now)):
             return None
-        unload = self._unloads(worker, group)
-        if unload is None and self._reserved is None and self.pool.capacity(group.need):
-            self._reserved = _Reservation(group)
+        unload = self._unloads(worker, group.need)
+        if unload is None:
+            full.add(group.need)
+            if self._reserved is None and self.pool.capacity(group.need):
+                self._reserved = _Reservation(group)
+        elif passes and self._reserved:
+            self._reserved.passed += 1
         return unload
 
-    def _unloads(self, worker: Worker, group: Group) -> tuple[str, ...] | None:
+    def _unloads(self, worker: Worker, need: Need) -> tuple[str, ...] | None:
         idle = [w.name for w in self.workers.values() if w.work is None and w is not worker and self.pool.holds(w.name)]
         for count in range(len(idle) + 1):
-            if self.pool.place(group.need, {worker.name, *idle[:count]}) is not None:
+            if self.pool.place(need, {worker.name, *idle[:count]}) is not None:
                 return tuple(idle[:count])
         return None
 
-    def _leaves_reserved(self, worker: Worker, group: Group, now: float) -> bool:
-        """Whether a start now keeps nobody's GPUs from what they are reserved for."""
+    def _in_the_way(self, worker: Worker, group: Group, now: float) -> bool:
+        """Whether a start now takes GPUs that are kept for others."""
         if self._reserved is None:
-            return True
-        wanted = self._reserved.group.need
-        gone, moment = self._when(wanted, worker, now)
-        if self.pool.both(wanted, group.need, gone):
-            return True
-        load = 0.0 if group.model == worker.model else group.load
-        if now + load + group.works[0].seconds > moment or self._reserved.passed >= len(self.workers):
             return False
-        self._reserved.passed += 1
-        return True
+        wanted = self._reserved.group.need
+        gone, _ = self._when(wanted, worker, now)
+        return not self.pool.both(wanted, group.need, gone)
 
-    def _when(self, need: object, worker: Worker, now: float) -> tuple[Collection[str], float]:
+    def _may_pass(self, worker: Worker, group: Group, now: float) -> bool:
+        """What is expected to give them back in time may, but not for ever: expectations are wrong."""
+        assert self._reserved is not None
+        load = 0.0 if group.model == worker.model else group.load
+        _, moment = self._when(self._reserved.group.need, worker, now)
+        return now + load + group.works[0].seconds <= moment and self._reserved.passed < len(self.workers)
+
+    def _when(self, need: Need, worker: Worker, now: float) -> tuple[Collection[str], float]:
         """Whose models will have gone when a need can first be met, and when that is expected."""
         gone = {worker.name, *(w.name for w in self.workers.values() if w.work is None)}
         moment = now
         for other in sorted(self.workers.values(), key=lambda w: w.rest(now)):
-            if self.pool.place(need, gone) is not None:  # type: ignore[arg-type]
+            if self.pool.place(need, gone) is not None:
                 break
             gone.add(other.name)
             moment = now + other.rest(now)
