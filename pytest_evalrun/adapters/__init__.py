@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Task
     from pytest_evalrun.suite.settings import Settings
 
-NAMES = frozenset({"onnx"})
+NAMES = frozenset({"onnx", "command"})
 
 
 def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
@@ -23,6 +23,8 @@ def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
 
     if settings.adapter is None:
         raise PairError(f"task {task.name}: no adapter; accepted: {', '.join(sorted(NAMES))}, ./file.py:Name")
+    if settings.adapter == "command":
+        raise PairError(f"task {task.name}: a program is no Python object; it is started where its pair is evaluated")
     params = expand(dict(settings.params))
     if settings.adapter == "onnx":
         from pytest_evalrun.adapters.onnx import OnnxAdapter

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import adapters, datasets, metrics
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite import commands
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, place_in, some
 from pytest_evalrun.suite.settings import metric_spec, resolve
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 REFERENCES = ("./file.py:Name", "package.module:Name")
 # What the metrics and gates of a pair depend on.
-SCORING = frozenset({"metrics", "gates", "post_process_plugin"})
+SCORING = frozenset({"metrics", "gates", "post_process_plugin", "results"})
+# What a program is started with, and what its placeholders may be.
+OF_PROGRAMS = frozenset(
+    {"adapter", "command", "shell", "ask", "results", "rows", "range", "params", "format", "shards", "shard_size"}
+)
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
@@ -76,17 +81,36 @@ def _check_baseline(baseline: Any, where: str, root: str, problems: Problems) ->
 
 
 def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
-    """Metrics and gates of every distinct stack of layers that speak of them."""
+    """Metrics, gates and programs of every distinct stack of layers that speak of them."""
+    listed = list(pairs)
+    _check_stacks(listed, SCORING, _check_stack, problems)
+    if any(layer.values.get("adapter") == commands.NAME for pair in listed for layer in pair.layers):
+        _check_stacks(listed, OF_PROGRAMS, _check_program, problems)
+
+
+def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
+    if settings.adapter != commands.NAME:
+        return
+    for key, text in commands.mistakes(settings):
+        layer = settings.origins.get(key.partition(".")[0]) or settings.origins["adapter"]
+        problems.add(f"{place_in(layer, key)}: {text}")
+    if settings.range == "id" and settings.format in datasets.NAMES - {"csv", "jsonl"}:
+        problems.add(f"{place_in(settings.origins['range'], 'range')}: found 'id' for {pair.id}; accepted: with tables")
+
+
+def _check_stacks(
+    pairs: Iterable[Pair], words: frozenset[str], check: Callable[[Settings, Pair, Problems], None], problems: Problems
+) -> None:
     seen: set[tuple[int, ...]] = set()
     speaking: dict[int, bool] = {}
     for pair in pairs:
         for layer in pair.layers:
             if id(layer) not in speaking:
-                speaking[id(layer)] = not SCORING.isdisjoint(layer.values)
+                speaking[id(layer)] = not words.isdisjoint(layer.values)
         stack = tuple([id(layer) for layer in pair.layers if speaking[id(layer)]])
         if stack not in seen:
             seen.add(stack)
-            _check_stack(resolve([layer for layer in pair.layers if speaking[id(layer)]]), pair, problems)
+            check(resolve([layer for layer in pair.layers if speaking[id(layer)]]), pair, problems)
 
 
 def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
@@ -98,7 +122,7 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
         )
     for metric, gate in settings.gates.items():
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
-        if metric not in names:
+        if metric not in names and not settings.results.get("metrics"):
             words = accepted(metric, names) if names else "it has no metrics"
             problems.add(f"{where}: the pair {pair.id} does not compute this metric; {words}")
         elif reason := _unfit(gate):

@@ -15,16 +15,20 @@ from pytest_evalrun.suite.pairs import Layer
 from pytest_evalrun.suite.problems import Problems, accepted, found, place
 from pytest_evalrun.suite.schema import SETTINGS, LayerModel, SettingsModel
 from pytest_evalrun.suite.settings import MAPPINGS
+from pytest_evalrun.suite.template import escaped
 from pytest_evalrun.suite.validation import validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Settings that fit into one line of text.
-FLAT = SETTINGS - MAPPINGS
+FLAT = SETTINGS - MAPPINGS - {"results"}
+# Words that scripts and .run_config files have long used for something else.
+OTHERS_WORDS = frozenset({"ask", "command", "range", "rows", "shell"})
 PREFIX = "EVALRUN_"
 SEED_SETTINGS = ("MODEL_FILE_EXT", "IN_SUBDIR", "OUT_SUBDIR", "POST_PROCESS_PLUGIN", "MAX_BATCH_SIZE")
-SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS")
+# RUN_STATE_NAME: by which name a program that has one of its own writes its state.
+SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
 
 _ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^$`{}]*)\}")
@@ -39,16 +43,18 @@ def run_config_layer(path: str, kind: str) -> Layer | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{place(path, None)}: cannot be read: {error}") from None
-    return _layer(kind, path, _bindings(text, path), FLAT, keep_others=True)
+    return _layer(kind, path, _bindings(text, path), FLAT - OTHERS_WORDS, keep_others=True)
 
 
 def script_layer(path: str) -> Layer:
-    """The leading ``NAME=value`` and ``NAME=${NAME:-value}`` lines of a script that are settings."""
+    """The leading ``NAME=value`` and ``NAME=${NAME:-value}`` lines of a script that are settings; it is run by bash."""
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise ConfigError(f"{place(path, None)}: the script cannot be read: {error.strerror}") from None
-    return _layer("script", path, _assignments(lines), FLAT | {"model_file_ext"}, keep_others=False)
+    layer = _layer("script", path, _assignments(lines), FLAT - OTHERS_WORDS | {"model_file_ext"}, keep_others=False)
+    command = ["bash", escaped(path), "{dataset_dir}"]
+    return Layer(layer.kind, path, {"command": command} | dict(layer.values), layer.lines)
 
 
 def environment_layers(environ: Mapping[str, str] = os.environ) -> tuple[Layer, ...]:

@@ -93,6 +93,7 @@ Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Command = Annotated[list[Annotated[str, BeforeValidator(_text)]], Field(min_length=1)]
 EnvValue = Annotated[str, BeforeValidator(_text)]
 Metrics = Annotated[list[Annotated[Any, AfterValidator(_metric)]], BeforeValidator(_words)]
 
@@ -130,11 +131,26 @@ class OutputModel(_Strict):
     layout: Layout = UNSET
 
 
+class ResultsModel(_Strict):
+    csv: Name = UNSET
+    jsonl: Name = UNSET
+    files: Name = UNSET
+    metrics: Name = UNSET
+    id_column: Name = UNSET
+    prediction: Name = UNSET
+
+
 class SettingsModel(_Strict):
     """Every setting of a pair; all may be left out, and None is only what unsets one."""
 
     adapter: Name | None = None
     params: dict[str, Any] = UNSET
+    command: Annotated[str | Command, Field(union_mode="left_to_right")] | None = None
+    shell: bool = UNSET
+    ask: Literal["pair", "batch", "server"] = UNSET
+    results: ResultsModel | None = None
+    rows: Literal["one", "any"] = UNSET
+    range: Literal["position", "id"] = UNSET
     preprocess: PreprocessModel = UNSET
     output: OutputModel = UNSET
     format: Name = UNSET

@@ -36,6 +36,12 @@ class Settings:
 
     adapter: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    command: str | tuple[str, ...] | None = None
+    shell: bool = False
+    ask: str = "pair"
+    results: Mapping[str, str] = field(default_factory=dict)
+    rows: str = "one"
+    range: str = "position"
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
     format: str = "files"
@@ -103,6 +109,10 @@ def _convert(values: dict[str, Any]) -> None:
     for name in _TUPLES:
         if name in values:
             values[name] = tuple(values[name])
+    if isinstance(values.get("command"), list):
+        values["command"] = tuple(values["command"])
+    if "results" in values:
+        values["results"] = values["results"] or {}
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
     specs = [metric_spec(item) for item in values.get("metrics", ())]

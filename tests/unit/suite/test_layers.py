@@ -94,15 +94,16 @@ def test_run_config_that_is_a_directory_is_told(tmp_path):
 
 
 def test_script_gives_its_leading_assignments(tmp_path):
-    """Lines before the first command are read as far as they need no shell; nothing is executed."""
+    """Lines before the first command are read as far as they need no shell; the script itself is the program."""
     layer = script_layer(written(tmp_path, SCRIPT, "eval.sh"))
     assert layer.kind == "script"
     assert layer.values == {
+        "command": ["bash", str(tmp_path / "eval.sh"), "{dataset_dir}"],
         "model_file_ext": ".bin",
         "in_subdir": "yuv",
         "max_batch_size": 16,
         "out_subdir": ".results",
-        "env": {"REMOTE_TASK_HOME": "/mnt/nvme"},
+        "env": {"REMOTE_TASK_HOME": "/mnt/nvme", "RUN_STATE_NAME": ".state"},
     }
     assert layer.lines["in_subdir"] == 6
 

@@ -11,7 +11,7 @@ from pytest_evalrun.suite.validation import validated
 WRONG = {
     "unknown key": (
         {"metricss": ["top1"]},
-        "metricss: unknown key; did you mean 'metrics'? accepted: adapter, datasets,",
+        "metricss: unknown key; did you mean 'metrics'? accepted: adapter, ask, command, datasets,",
     ),
     "unknown key of a model": (
         {"models": [{"nam": "a"}]},

@@ -1,0 +1,98 @@
+"""What may stand in ``command`` and ``results``, by the way in which a program is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.problems import accepted, found, some
+from pytest_evalrun.suite.template import names_in, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.suite.settings import Settings
+
+NAME = "command"
+KINDS = ("csv", "jsonl", "files", "metrics")
+TABLES = ("csv", "jsonl")
+
+_ALWAYS = frozenset({"model", "model_dir", "gpus", "batch_size"})
+_OF_A_DATASET = _ALWAYS | {"dataset", "dataset_dir", "output"}
+PLACEHOLDERS = {
+    "pair": _OF_A_DATASET | {"low", "high"},
+    "batch": _OF_A_DATASET | {"batch", "inputs"},
+    "server": _ALWAYS,
+}
+_OF_A_SAMPLE = frozenset({"id", "stem"})
+
+
+def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with a program's settings: key and text."""
+    if settings.command is None:
+        yield "adapter", "adapter command needs a command; accepted: `command: …`, `script: eval.sh`"
+        return
+    yield from _mistakes_of_command(settings)
+    yield from _mistakes_of_results(settings)
+
+
+def _mistakes_of_command(settings: Settings) -> Iterator[tuple[str, str]]:
+    command = settings.command
+    assert command is not None
+    if settings.shell and not isinstance(command, str):
+        yield "command", "found a list with shell: true; accepted: one text, or shell: false"
+        return
+    try:
+        words = [str(command)] if settings.shell else words_of(command)
+        if not words or not words[0].strip():
+            yield "command", f"{found(command)}; accepted: a program and its arguments"
+        known = PLACEHOLDERS[settings.ask] | settings.params.keys()
+        for word in words:
+            yield from (("command", text) for text in _unknown(word, known, settings))
+            if "inputs" in names_in(word) and word != "{inputs}" and not settings.shell:
+                yield "command", f"{found(word)}; accepted: {{inputs}} as a word of its own"
+    except ConfigError as error:
+        yield "command", str(error)
+
+
+def _mistakes_of_results(settings: Settings) -> Iterator[tuple[str, str]]:
+    results = settings.results
+    kinds = [kind for kind in KINDS if results.get(kind)]
+    if settings.ask == "server":
+        if results:
+            yield "results", "a server answers in the child protocol; accepted: no results, or ask: pair or batch"
+        return
+    if len(kinds) != 1:
+        yield "results", f"found {some(kinds) if kinds else 'no result'}; accepted: one of {some(KINDS)}"
+        return
+    (kind,) = kinds
+    known = (PLACEHOLDERS[settings.ask] - {"inputs"}) | settings.params.keys()
+    try:
+        template = results[kind]
+        known |= _OF_A_SAMPLE if kind == "files" else frozenset()
+        yield from ((f"results.{kind}", text) for text in _unknown(template, known, settings))
+        if kind == "files" and not _OF_A_SAMPLE & {*names_in(template)}:
+            yield "results.files", f"{found(template)}; accepted: a name with {{id}} or {{stem}} of the sample"
+    except ConfigError as error:
+        yield f"results.{kind}", str(error)
+    yield from _mistakes_of_kind(kind, settings)
+
+
+def _mistakes_of_kind(kind: str, settings: Settings) -> Iterator[tuple[str, str]]:
+    if kind not in TABLES and (others := [key for key in ("id_column", "prediction") if settings.results.get(key)]):
+        yield f"results.{others[0]}", f"found with {kind}; accepted: with {some(TABLES)}"
+    if settings.rows == "any" and (kind not in TABLES or settings.ask != "pair"):
+        yield "rows", f"found 'any'; accepted: any for results in {some(TABLES)} and ask: pair, else one"
+    if kind == "metrics" and settings.ask != "pair":
+        yield "results.metrics", "metrics are of a whole dataset; accepted: ask: pair"
+    if kind == "metrics" and (settings.shards or settings.shard_size):
+        yield "results.metrics", "metrics of parts cannot be put together; accepted: no shards"
+
+
+def _unknown(text: str, known: frozenset[str], settings: Settings) -> list[str]:
+    """A problem for each placeholder that is not known."""
+    return [
+        f"unknown placeholder {{{name}}} with ask: {settings.ask}; {accepted(name, known)}; {{{{ is a brace"
+        for name in names_in(text)
+        if name not in known
+    ]
