@@ -52,8 +52,8 @@ print(statistics.median(spent))
 def measure(scale: Scale, place: Path) -> list[Figure]:
     few, many = scale.pairs, 10 * scale.pairs
     return [
-        _growth("a run played through on paper", _played, few, many, scale.rounds),
-        _growth("the scheduler with workers that do nothing", _scheduled, few, many, scale.rounds),
+        _growth("a run on paper", _played, few, many, scale.rounds),
+        _growth("the scheduler", _scheduled, few, many, scale.rounds),
         _lease(place),
     ]
 
@@ -65,7 +65,7 @@ def _growth(what: str, spend: Callable[[list[Work]], float], few: int, many: int
         small += [spend(_works(few)) for _ in range(many // few)]
         large.append(spend(_works(many)))
     found = (min(large) / many) / (min(small) / few)
-    what = f"{what}: cost per item at {many:,} ({min(large) / many * 1e6:.0f} us) against {few:,}"
+    what = f"{what}: an item of {many:,} ({min(large) / many * 1e6:.0f} us) against one of {few:,}"
     shown = (f"{found:.2f} x", "", f"<= {MOST_GROWTH:g} x")
     return Figure(what, min(large), min(small), *shown, found <= MOST_GROWTH)
 
