@@ -8,6 +8,7 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.events import EventWriter
 
@@ -39,7 +40,7 @@ PARTS = {"model": "m", "inputs": "a", "params": {}}
 @pytest.fixture
 def models(evaluator):
     events = EventWriter(evaluator.run / "events" / "main.jsonl", "main")
-    models = LoadedModels(events)
+    models = LoadedModels(events, str, Slots("none"), Surroundings())
     yield models
     models.close()
     events.close()
