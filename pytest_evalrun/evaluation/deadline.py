@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_evalrun.errors import TimedOut
@@ -44,12 +44,19 @@ class Deadline:
 
     @contextmanager
     def phase(self) -> Iterator[None]:
-        """A stretch of the item's life that counts."""
-        self._start()
+        """A stretch of the item's life that counts; one that went past the limit ends so, whoever caught it."""
+        passed_before = self.passed
         try:
+            self._start()
             yield
         finally:
-            self._stop()
+            try:
+                self._stop()
+            except TimedOut:  # at the very end; it comes once only
+                self._stop()
+                raise
+        if self.passed and not passed_before:
+            raise TimedOut(self.reason)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -80,11 +87,11 @@ class Deadline:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
-        self._left -= time.monotonic() - self._since
-        self._since = None
-        signal.signal(signal.SIGALRM, self._before)
         if self._watch is not None:
             self._watch.cancel()
+        signal.signal(signal.SIGALRM, self._before)
+        self._left -= time.monotonic() - self._since
+        self._since = None
 
     def _alarm(self, _number: int, _frame: object) -> NoReturn:
         self.passed = True
@@ -97,5 +104,6 @@ class Deadline:
 
     def _dump(self) -> None:
         fd = self._stacks()
-        os.write(fd, self.reason.encode() + STACKS)
-        faulthandler.dump_traceback(fd, all_threads=True)
+        with suppress(OSError):  # a full disk does not lift the limit
+            os.write(fd, self.reason.encode() + STACKS)
+            faulthandler.dump_traceback(fd, all_threads=True)

@@ -55,9 +55,15 @@ class Slots:
 
     def take(self, need: Need, pair: str | None, around: Surroundings) -> Held:
         """Wait for GPUs; the limit of the item does not count meanwhile. Raises PairError where waiting is in vain."""
-        with around.paused():
-            lease = self.leases.acquire(need, say=around.say, check=around.check)
-        return Held(lease, self.leases, around.event, pair)
+        lease = None
+        try:
+            with around.paused():
+                lease = self.leases.acquire(need, say=around.say, check=around.check)
+            return Held(lease, self.leases, around.event, pair)
+        except BaseException:  # the limit may be reached at the very moment when the wait is over
+            if lease is not None:
+                lease.release()
+            raise
 
 
 class Held:
@@ -74,10 +80,21 @@ class Held:
         event("slot_taken", pair, **self._told)
 
     def free(self, pids: Sequence[int] = ()) -> None:
-        """``pids`` have ended: their memory must be free before anybody else comes."""
+        """``pids`` have ended: their memory must be free before anybody else comes. A second time does nothing."""
+        if not self.lease.fds:
+            return
         self.leases.wait_until_free(self.lease, pids)
         self.lease.release()
         self._event("slot_freed", **self._told)
+
+
+class _Model(ChildAdapter):
+    """Tells where it was when it is ended in the middle of something."""
+
+    def kill(self, grace: float = 0.0) -> None:
+        if self._in_doubt:
+            self.dump_stacks()
+        super().kill(grace)
 
 
 class LeasedModel:
@@ -88,7 +105,7 @@ class LeasedModel:
 
     def __init__(self, pair: Pair, held: Held, around: Surroundings) -> None:
         self.held = held
-        self._child = ChildAdapter(
+        self._child = _Model(
             pair.task,
             pair.settings,
             pair.root,
@@ -99,9 +116,11 @@ class LeasedModel:
         )
         self._around = around
         self._pair = pair.full_id
+        self._pids: list[int] = []
         self.broken = False
 
     def _started(self, pid: int) -> None:
+        self._pids.append(pid)
         self._around.started(pid, self._pair)
 
     def load(self) -> None:
@@ -120,15 +139,14 @@ class LeasedModel:
             raise
 
     def close(self) -> None:
-        pids = self._child.pids
         try:
             self._child.close()
         finally:
-            self.held.free(pids)
+            self.held.free(self._pids)
 
     def kill(self) -> None:
-        """At once, with its stacks in the log."""
-        pids = self._child.pids
-        self._child.dump_stacks()
-        self._child.kill()
-        self.held.free(pids)
+        """At once, with its stacks in the log where it was interrupted."""
+        try:
+            self._child.kill()
+        finally:
+            self.held.free(self._pids)
