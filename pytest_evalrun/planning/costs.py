@@ -18,12 +18,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.planning.past import dataset_of, model_of, read_past
+from pytest_evalrun.planning.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_evalrun.planning.past import Past
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+    from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
 
 # A plan of zeros would put everything into one lane.
@@ -33,6 +35,8 @@ SECONDS_PER_BYTE = {"file": 1e-6, "directory": 2.5e-4}  # a directory's own size
 SECONDS_PER_SAMPLE = 0.01
 LOAD_BYTES_PER_SECOND = 200e6
 UNKNOWN_SECONDS = 1.0
+# Of the seconds of a pair, about so many go into scoring it.
+SCORING = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,20 @@ def estimates(pairs: Sequence[Pair], workdir: WorkDir, paths: RunPaths | None, *
             rest.append(pair)
     judge = _Judge(rest, read_past(workdir.history, [pair.full_id for pair in rest]), files)
     return found | {pair.full_id: judge.estimate(pair) for pair in rest}
+
+
+def work_of(place: int, pair: Pair, estimate: Estimate, need: Need) -> Work:
+    """A pair as work, by the estimate of the whole pair: a shard takes its share.
+
+    A pair that is cut only gathers and scores, for which any worker will do.
+    """
+    model = model_of(pair.whole.full_id)
+    if pair.cut is not None:
+        share = pair.cut.size / pair.cuts[-1].high
+        return Work(place, model, max(LEAST, estimate.seconds * share), estimate.load, need)
+    if pair.cuts:
+        return Work(place, f"score {pair.full_id}", max(LEAST, estimate.seconds * SCORING))
+    return Work(place, model, estimate.seconds, estimate.load, need)
 
 
 class _Files:

@@ -28,14 +28,16 @@ _Key = TypeVar("_Key", bound="Hashable")
 
 @dataclass(frozen=True)
 class Measured:
-    """One completed evaluation, as if every sample had been asked in it."""
+    """Samples of the whole dataset, and what one of them took, asked and scored.
+
+    Everything else is paid once: imports, hashing data that is hashed no more, waiting for a GPU.
+    """
 
     samples: int
-    fixed: float
     each: float
 
     def seconds(self, limit: int | None) -> float:
-        return self.fixed + self.each * (self.samples if limit is None else min(limit, self.samples))
+        return self.each * (self.samples if limit is None else min(limit, self.samples))
 
 
 class Past:
@@ -65,7 +67,7 @@ class Past:
 def typical(found: Collection[Measured]) -> Measured:
     """The medians, because one slow evaluation must not count for all."""
     samples = int(median(one.samples for one in found))
-    return Measured(samples, median(one.fixed for one in found), median(one.each for one in found))
+    return Measured(samples, median(one.each for one in found))
 
 
 def model_of(name: str) -> str:
@@ -156,14 +158,14 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 
 
 def _measured(entry: dict[str, Any]) -> Measured | None:
-    """What the samples that were asked took, for all of them; None where none was asked."""
-    total, predict, score, load = (_number(entry, "seconds", key) for key in ("total", "predict", "score", "load"))
+    """What the samples that were asked took holds for all; where none was, the median of when they were."""
+    predict, score, usual = (_number(entry, "seconds", key) for key in ("predict", "score", "p50"))
     count = int(_number(entry, "samples", "predicted") + _number(entry, "samples", "failed"))
     asked = count - int(_number(entry, "samples", "reused"))
-    if asked <= 0 or total <= 0:
+    each = predict / asked if asked > 0 else usual
+    if count <= 0 or each <= 0:
         return None
-    samples = max(count, int(_number(entry, "samples", "total")))
-    return Measured(samples, max(0.0, total - load - predict - score), predict / asked + score / count)
+    return Measured(max(count, int(_number(entry, "samples", "total"))), each + score / count)
 
 
 def _number(entry: dict[str, Any], part: str, key: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_evalrun.planning.costs import LEAST, SCORING, work_of
 from pytest_evalrun.planning.forecast import Forecast, Start, forecast
 from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.planning.work import Work
@@ -44,8 +45,8 @@ def plan_lines(
 ) -> list[str]:
     """What starts when and where, then what has nothing to do, then what it all comes to.
 
-    ``expected`` and ``needs`` by full id; 0 workers are pytest's own process, which keeps pytest's order. ``memories``
-    are those of the GPUs.
+    ``expected`` by the full id of whole pairs, ``needs`` by that of what needs it; ``memories`` are those of the GPUs.
+    0 workers are pytest's own process, which keeps pytest's order.
     """
     works = _works(verdicts, expected, needs)
     played = forecast(works, workers, Pool(memories)) if workers else _in_order(works)
@@ -64,11 +65,11 @@ def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs:
     """As the scheduler would make them, of the pairs that are not reused; to be scored again needs no model."""
     works = []
     for place, (pair, action) in enumerate((verdict.pair, verdict.action) for verdict in verdicts):
-        estimate, model = expected[pair.full_id], f"{pair.suite}/{pair.task.name}"
+        estimate = expected[pair.whole.full_id]
         if action == "score":
-            works.append(Work(place, f"{model} (scores)", estimate.seconds))
+            works.append(Work(place, f"score {pair.full_id}", max(LEAST, estimate.seconds * SCORING)))
         elif action in RUNS:
-            works.append(Work(place, model, estimate.seconds, estimate.load, needs.get(pair.full_id, Need())))
+            works.append(work_of(place, pair, estimate, needs.get(pair.full_id, Need())))
     return works
 
 
@@ -94,7 +95,7 @@ class _Table:
         return [self._columns("what", "pair", "starts", "on", "takes", "load", "GPUs") + "  why"] if lines else []
 
     def row(self, verdict: Verdict, start: Start, expected: Mapping[str, Estimate]) -> str:
-        guessed = "" if expected[verdict.pair.full_id].source == "history" else "~"
+        guessed = "" if expected[verdict.pair.whole.full_id].source == "history" else "~"
         load = duration(start.work.load) if _loads(start, verdict) else "-"
         columns = (clock(start.moment), self.process.format(start.worker), guessed + duration(start.work.seconds), load)
         gpus = str(start.work.need.gpus or "-")
@@ -115,7 +116,8 @@ def _why(verdict: Verdict) -> str:
 
 
 def _loads(start: Start, verdict: Verdict) -> bool:
-    return start.loads and verdict.action != "score"
+    """Scoring needs no model; a pair that is cut does nothing else."""
+    return start.loads and verdict.action != "score" and (verdict.pair.cut is not None or not verdict.pair.cuts)
 
 
 # ------------------------------------------------------------------ what it comes to
@@ -127,7 +129,7 @@ def _total(played: Forecast, verdicts: Sequence[Verdict], expected: Mapping[str,
         return "no pair would be run"
     loads = sum(_loads(start, verdict) for start, verdict in starts)
     longest = max(start.work.seconds for start, _ in starts)
-    counts = Counter(expected[verdict.pair.full_id].source for _, verdict in starts)
+    counts = Counter(expected[verdict.pair.whole.full_id].source for _, verdict in starts)
     told = ", ".join(f"{words} {counts[source]}" for source, words in SOURCES.items() if counts[source])
     return (
         f"{_many(len(starts), 'pair')}, {_many(loads, 'model load')}, about {duration(played.makespan)}"

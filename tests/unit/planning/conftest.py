@@ -41,14 +41,21 @@ class Bench:
             path.write_bytes(b"x" * size)
         return str(path)
 
-    def remember(self, name, *, load=0.0, predict=8.0, score=1.0, fixed=1.0, count=100, reused=0, total=None):
-        """One completed evaluation of ``count`` samples, as the last line of the history."""
+    def remember(self, name, *, load=0.0, predict=9.0, score=1.0, once=7.0, count=100, reused=0, total=None, p50=0.01):
+        """One completed evaluation of ``count`` samples, as the last line of the history; ``once`` is what will not be
+        paid again."""
         entry = {
             "pair": f"s/{name}",
             "fingerprint": {},
             "metrics": {"top1": 0.5},
             "samples": {"total": total or count, "predicted": count, "failed": 0, "reused": reused},
-            "seconds": {"load": load, "predict": predict, "score": score, "total": load + predict + score + fixed},
+            "seconds": {
+                "load": load,
+                "predict": predict,
+                "score": score,
+                "total": load + predict + score + once,
+                "p50": p50,
+            },
         }
         disk = Disk(interval=3600)
         append_history(disk, self.work.history, entry)

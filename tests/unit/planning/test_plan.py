@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.planning.plan import clock, duration, plan_lines
 from pytest_evalrun.slots.need import Need
-from pytest_evalrun.suite.pairs import Dataset, Pair, Task
+from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
 
 def verdict(name, action="run", reason="new", size=None):
@@ -79,11 +80,27 @@ def test_what_has_nothing_to_do_follows_without_a_time():
 
 
 def test_what_is_only_scored_again_loads_no_model():
-    """Predictions are there: the metrics look at them once more."""
-    lines = plan([verdict("a/x", "score", "scored again: references changed"), verdict("a/y")], [50, 20])
-    assert words(lines, 1) == ["s/a/x", "s/a/y"]
-    assert lines[1].split()[:7] == ["score", "s/a/x", "0:00", "gw0", "50", "s", "-"]
+    """Predictions are there: the metrics look at them once more, which is a small part of it."""
+    lines = plan([verdict("a/x", "score", "scored again: references changed"), verdict("a/y")], [100, 20], workers=2)
+    assert words(lines, 1) == ["s/a/y", "s/a/x"]
+    assert lines[2].split()[:7] == ["score", "s/a/x", "0:00", "gw1", "5.0", "s", "-"]
     assert "1 model load," in lines[-1]
+
+
+def test_shards_share_what_their_pair_takes():
+    """Each in proportion to its samples; the pair itself, which only scores, is expected to load nothing."""
+    cuts = (Cut(0, 30, "0-30"), Cut(30, 40, "30-40"))
+    whole = replace(verdict("a/x").pair, cuts=cuts)
+    verdicts = [SimpleNamespace(pair=pair, action="run", reason="new", size=None) for pair in [*whole.shards(), whole]]
+    expected = {"s/a/x": Estimate(100, 10, "history")}
+    lines = plan_lines(verdicts, expected, {"s/a/x/0-30": Need(1)}, 3, [40])
+    taken = {line.split()[1]: line.split()[4:] for line in lines[1:-1]}
+    assert taken == {
+        "s/a/x/0-30": ["1", "min", "15", "s", "10", "s", "1", "(new)"],
+        "s/a/x/30-40": ["25", "s", "10", "s", "-", "(new)"],
+        "s/a/x": ["5.0", "s", "-", "-", "(new)"],
+    }
+    assert "3 pairs, 2 model loads" in lines[-1]
 
 
 def test_one_process_keeps_pytests_order():
