@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -50,9 +49,6 @@ def main() -> None:
     except EvalrunError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - this is the program's output
         sys.exit(2)
-    except BrokenPipeError:  # of `evalrun list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains when it flushes at its end
-        sys.exit(1)
     except OSError as error:
         print(f"Error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2)
