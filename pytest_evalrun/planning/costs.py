@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # A plan of zeros would put everything into one lane.
 LEAST = 0.001
 # Where nothing was ever measured: only the order that they give matters.
+LEAST_GUESS = 0.1
 SECONDS_PER_BYTE = {"file": 1e-6, "directory": 2.5e-4}  # a directory's own size: some 40 bytes a name in it
 SECONDS_PER_SAMPLE = 0.01
 LOAD_BYTES_PER_SECOND = 200e6
@@ -168,8 +169,12 @@ class _Judge:
         elif own is not None:
             seconds = own.seconds(None)  # the model's pace says more than bytes do
         else:
-            seconds = bulk * self._rates.get(("", kind), SECONDS_PER_BYTE[kind]) if bulk else self._usual_seconds
+            seconds = self._by_bytes(kind, bulk) if bulk else self._usual_seconds
         return seconds if limit is None else min(seconds, limit * (own.each if own else SECONDS_PER_SAMPLE))
+
+    def _by_bytes(self, kind: str, bulk: float) -> float:
+        rate = self._rates.get(("", kind))
+        return bulk * rate if rate is not None else LEAST_GUESS + bulk * SECONDS_PER_BYTE[kind]
 
     def _bulk(self, pair: Pair) -> tuple[str, float]:
         """Bytes of data times the class of the model: one ten times as big is taken to be three times as slow."""

@@ -113,7 +113,7 @@ class _Search:
             self.past.pairs[name] = measured
             self.missing.discard(name)
         model = model_of(name)
-        if model in self.unloaded and (load := _number(entry, "seconds", "load")):
+        if model not in self.past.loads and (load := _number(entry, "seconds", "load")):
             self.past.loads[model] = load
             self.unloaded.discard(model)
 
