@@ -32,6 +32,7 @@ from pytest_evalrun.workerloop import take_orders
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_evalrun.rundir.sessions import Member
@@ -106,7 +107,8 @@ class Worker:
             pytest.skip(lacking)
         self._await_shards(pair)
         try:
-            evaluation = evaluate(pair, context, shared=self.shared)
+            with context.models.working():
+                evaluation = evaluate(pair, context, shared=self.shared)
         except EvalrunError as error:
             context.say(f"{pair.full_id}: error: {error}")
             self._explain(error)
@@ -198,10 +200,17 @@ class Worker:
             if not only_users:
                 self.context.deadline = self._limit(item, pair)
             try:
-                with self.context.deadline.phase() if self.context.deadline else nullcontext():
+                with self._working(is_users=only_users), self._phase():
                     return (yield)
             finally:
                 self.log.close()
+
+    def _phase(self) -> AbstractContextManager[None]:
+        return self.context.deadline.phase() if self.context.deadline else nullcontext()
+
+    def _working(self, *, is_users: bool) -> AbstractContextManager[None]:
+        """In the setup only the evaluation is at work: what a fixture of the session starts there is to stay."""
+        return self.context.models.working() if is_users else nullcontext()
 
     def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
         seconds = pair.settings.timeout

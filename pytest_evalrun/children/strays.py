@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.processes import start_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 GRACE_SECONDS = 1.0
 
 
-def moment() -> float:
-    """Now, in the unit in which the system keeps when a process started; a tick earlier, for it counts in ticks."""
-    if not Path("/proc/self/stat").exists():
-        return time.time() - 1
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") - 1
+@dataclass
+class Stretch:
+    """A time in which a model or a test was at work, in the unit in which the system keeps when a process started."""
+
+    begin: float
+    end: float = float("inf")
+
+    @classmethod
+    def begins(cls) -> Stretch:
+        return cls(_now() - 1)  # the system counts in ticks
+
+    def ends(self) -> None:
+        self.end = _now() + 1
 
 
-def end_strays(since: float, record: Callable[[int], object]) -> None:
-    """End every descendant of this process that was started at ``since`` (see :func:`moment`) or later.
+def _now() -> float:
+    if sys.platform != "linux":
+        return time.time()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
 
-    Older ones are not ours to end: a server that a fixture of the session started, for one. ``record`` is called
-    with each before anything happens to it.
+
+def end_strays(stretches: Sequence[Stretch], record: Callable[[int], object]) -> None:
+    """End every descendant of this process that was started in one of these times.
+
+    Others are not ours to end: a server that a fixture of the session started, for one. ``record`` is called with
+    each before anything happens to it.
     """
     import psutil
 
     family = psutil.Process().children(recursive=True)
-    strays = [process for process in family if (start_time(process.pid) or 0) >= since]
+    strays = [process for process in family if _is_of(process.pid, stretches)]
     for process in strays:
         record(process.pid)
         _quietly(process.terminate)
@@ -39,6 +54,11 @@ def end_strays(since: float, record: Callable[[int], object]) -> None:
     for process in alive:
         _quietly(process.kill)
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+
+
+def _is_of(pid: int, stretches: Sequence[Stretch]) -> bool:
+    started = start_time(pid)
+    return started is not None and any(stretch.begin <= started <= stretch.end for stretch in stretches)
 
 
 def _quietly(act: Callable[[], None]) -> None:

@@ -132,16 +132,15 @@ class Context:
 
     def abandon(self) -> None:
         """After a time-out: the model goes, and so does every process that was started for it or by it."""
-        self.models.abandon()
-        self.end_strays()
+        with self._paused():
+            self.models.abandon()
+            self.end_strays()
 
     def end_strays(self) -> None:
-        if self.models.since is not None:
-            end_strays(self.models.since, self.processes.add)
+        end_strays(self.models.at_work, self.processes.add)
 
     def item_done(self) -> None:
-        """The model is idle; others may see new hashes, at most once a second."""
-        self.models.used()
+        """Others may see new hashes, at most once a second."""
         if time.monotonic() - self._committed > 1:
             self._commit()
 

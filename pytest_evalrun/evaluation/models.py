@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters import create_adapter
-from pytest_evalrun.children.strays import moment
+from pytest_evalrun.children.strays import Stretch
 from pytest_evalrun.errors import EvalrunError, PairError
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.fingerprint import Parts
@@ -39,7 +40,7 @@ class LoadedModels:
         self._leased: LeasedModel | None = None
         self._name = ""
         self._used = 0.0
-        self.since: float | None = None
+        self.at_work: list[Stretch] = []
 
     def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
@@ -50,7 +51,6 @@ class LoadedModels:
         return self._adapter, 0.0
 
     def _load(self, pair: Pair, key: str) -> tuple[Adapter, float]:
-        self.since = moment()
         name = f"{pair.suite}/{pair.task.name}"
         adapter = self._create(pair)
         started = time.perf_counter()
@@ -74,9 +74,15 @@ class LoadedModels:
         self._leased = LeasedModel(pair, self._slots.take(need, pair.full_id, self._around), self._around)
         return self._leased
 
-    def used(self) -> None:
-        """An item has ended: from now on nobody uses the model."""
-        self._used = time.monotonic()
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What is started meanwhile belongs to the model, or to the test that uses it, and ends with them."""
+        self.at_work.append(stretch := Stretch.begins())
+        try:
+            yield
+        finally:
+            stretch.ends()
+            self._used = time.monotonic()
 
     def make_room(self) -> None:
         """For whoever waits for the GPUs of a model that has long been idle."""
@@ -95,6 +101,7 @@ class LoadedModels:
 
     def close(self) -> None:
         """Give the model back; a fault in its ``close`` is told in the events and hurts nobody."""
+        del self.at_work[:-1]  # the last one may not be over
         adapter, self._adapter, self._leased = self._adapter, None, None
         if adapter is None:
             return
