@@ -22,12 +22,17 @@ class Losses:
         self.retries = retries
         self.expected: dict[str, None] = {}
         self._started: dict[str, float] = {}
+        self._called: set[str] = set()
         self._ended: set[str] = set()
         self._deaths: dict[str, int] = {}
         self._reasons: dict[str, str] = {}
 
     def started(self, nodeid: str) -> None:
         self._started[nodeid] = time.monotonic()
+
+    def called(self, nodeid: str) -> None:
+        """It has an outcome, but not all of its reports: to run it again would count it twice."""
+        self._called.add(nodeid)
 
     def ended(self, nodeid: str) -> None:
         self._ended.add(nodeid)
@@ -45,7 +50,8 @@ class Losses:
         self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
         self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
         del self._started[nodeid]
-        return Lost.AGAIN if again and not hung and deaths <= self.retries else Lost.ERROR
+        again = again and not hung and nodeid not in self._called
+        return Lost.AGAIN if again and deaths <= self.retries else Lost.ERROR
 
     def _hung(self, nodeid: str, worker: str) -> str | None:
         """What a worker said of itself before it gave up an item that nothing could interrupt."""

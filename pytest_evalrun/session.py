@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import SUITE_FILE, Suites, escaped, suites_key
+from pytest_evalrun.collect import Suites, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
+from pytest_evalrun.nodeids import pairs_by_id
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.signals import Sigterm
@@ -102,7 +103,7 @@ class Controller:
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
         self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
-        self.pairs = _pairs_by_id(ids, self.suites)
+        self.pairs = pairs_by_id(ids, self.suites)
         self.machine = self._machine()
         if self.pairs:
             self._open()
@@ -204,13 +205,20 @@ class Controller:
         return self.terminal.status(report)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when in ENDS:
-            self.losses.ended(report.nodeid)
+        self._account_for(report)
         pair = self.pairs.get(report.nodeid)
         if pair is None or self.live is None:
             return
         if report.when == "call" or not report.passed:
             self._ended(pair, report)
+
+    def _account_for(self, report: Any) -> None:
+        """An item of a suite has nothing to tear down: with the report that counts it is over."""
+        counts = report.when == "call" or not report.passed
+        if report.when in ENDS or (counts and getattr(report, "evalrun", {}).get("suite_item")):
+            self.losses.ended(report.nodeid)
+        elif counts:
+            self.losses.called(report.nodeid)
 
     def _ended(self, pair: Pair, report: Any) -> None:
         assert self.live is not None
@@ -323,35 +331,6 @@ class Controller:
         terminalreporter.section("evalrun plan")
         for verdict in verdicts(list(self.planned.values()), options.workdir, options.run):
             terminalreporter.write_line(verdict.line())
-
-
-def _pairs_by_id(ids: Sequence[str], suites: Suites) -> dict[str, Pair]:
-    """Node id → pair, from the text alone: under xdist this process has no items."""
-    tables: dict[str, dict[str, Pair]] = {}
-    found = {}
-    for nodeid in ids:
-        file, _, name = nodeid.partition("::")
-        if file not in tables:
-            tables[file] = _table(suites.path_of(file), suites)
-        pair = _named(name.partition("[")[2].removesuffix("]"), tables[file])
-        if pair is not None:
-            found[nodeid] = pair
-    return found
-
-
-def _table(path: Any, suites: Suites) -> dict[str, Pair]:
-    suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
-    # Under both names, because pytest can be told not to escape ids.
-    pairs = [item for pair in suite.pairs for item in (*pair.shards(), pair)] if suite else []
-    return {name: pair for pair in pairs for name in (pair.id, escaped(pair.id))}
-
-
-def _named(text: str, table: dict[str, Pair]) -> Pair | None:
-    """The pair of an id that may name other parameters too, all joined by ``-``: the longest part that is one."""
-    words = text.split("-")
-    sizes = range(len(words), 0, -1)
-    parts = ("-".join(words[start : start + size]) for size in sizes for start in range(len(words) - size + 1))
-    return next((table[part] for part in parts if part in table), None)
 
 
 def _note(report: Any, told: dict[str, Any]) -> str:
