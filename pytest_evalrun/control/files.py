@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OLD = ".old"
 STALE = ".stale"
 # Below these a pair has a directory of its own too: shards, and what a user's tests recorded.
-_WITH_DIRECTORIES = ("predictions", "results", "state", "shards")
+_WITH_DIRECTORIES = ("predictions", "results", "state", "shards", "logs/infer", "logs/eval")
 # What SQLite leaves beside a database.
 _DATABASE = ("", "-wal", "-shm", "-journal")
 

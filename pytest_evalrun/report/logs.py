@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 
@@ -45,15 +46,9 @@ class Log:
             os.close(fd)
 
 
-def logs_of(paths: RunPaths, pair: Known) -> list[Log]:
-    """What the pair said while it was predicted and while it was scored, in this order."""
-    files = paths.pair(pair.key)
-    return [Log(files.infer_log), Log(files.eval_log)]
-
-
 def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:
     """All of it. Raises ConfigError where the pair has said nothing yet."""
-    logs = logs_of(paths, pair)
+    logs = _logs(paths, pair, {})
     if not any(log.path.exists() for log in logs):
         raise ConfigError(f"pair {pair.full_id}: no log in {paths.root}: it is {pair.status}; with -f: wait for it")
     for log in logs:
@@ -65,16 +60,24 @@ def follow_logs(paths: RunPaths, pair: Known, pause: Callable[[], None] = lambda
 
     A pair that is done from the start may be evaluated again by this very session.
     """
-    logs = logs_of(paths, pair)
+    known: dict[Path, Log] = {}
     waited = False
     while True:
         live, done = session_state(paths).word == "live", _is_done(paths, pair)
-        for log in logs:  # after that was asked: what is written before the end is still read
+        for log in _logs(paths, pair, known):  # after that was asked: what is written before the end is still read
             yield from log.more()
         if not live or (waited and done):
             return
         waited = waited or not done
         pause()
+
+
+def _logs(paths: RunPaths, pair: Known, known: dict[Path, Log]) -> list[Log]:
+    """What its shards said, then the pair while it was predicted and while it was scored."""
+    files = paths.pair(pair.key)
+    shards = files.infer_log.with_suffix("")  # a name may have dots: only the last suffix goes
+    of_shards = sorted(shards.glob("*.log"), key=lambda path: natural_key(path.name))
+    return [known.setdefault(path, Log(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
 
 
 def _is_done(paths: RunPaths, pair: Known) -> bool:

@@ -85,6 +85,8 @@ def test_one_pair_takes_all_of_its_own_and_no_more(wrote, place, put, tree_of):
         "predictions/s/a/one.jsonl.old",
         "predictions/s/a/one.fingerprint.json.stale",
         "outputs/s/a/one.old/x",
+        "logs/infer/s/a/one/0-250.log",
+        "predictions/s/a/one/0-250.jsonl",
     ):
         put(found.paths.root / name, "x")
     before = tree_of(place.root)

@@ -31,6 +31,18 @@ def test_both_logs_in_the_order_of_the_stages(run, pair):
     assert b"".join(read_logs(run.paths, pair)) == b"\xff\x00 loaded\nscored\n"
 
 
+def test_shards_speak_first(run, pair):
+    """In the order of the dataset; one that begins later is followed too."""
+    files = run.paths.pair(pair.key)
+    for name in ("one/1000-1250", "one/250-500"):
+        run.write(files.infer_log.parent / f"{name}.log", f"{name}\n")
+    run.write(files.infer_log, "gathered\n")
+    assert b"".join(read_logs(run.paths, pair)) == b"one/250-500\none/1000-1250\ngathered\n"
+    session = open_session(run.paths, ["pytest"])
+    steps = [lambda: run.write(files.infer_log.parent / "one/0-250.log", "late\n"), lambda: session.close(clean=True)]
+    assert b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)())).endswith(b"gathered\nlate\n")
+
+
 def test_no_log_yet(run, pair):
     """It says how the pair stands, and how to wait for it."""
     with pytest.raises(ConfigError, match="it is pending; with -f: wait"):
