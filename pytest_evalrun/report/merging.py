@@ -1,0 +1,393 @@
+"""The CSV files that the programs of one pair wrote, as one file in the order of their ids."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.report.csvfiles import CsvFile, Notes, as_line, columns_of, large_fields, with_newline
+from pytest_evalrun.report.expected import ExpectedIds, as_bytes, scratch
+from pytest_evalrun.rundir.durable import Replacement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.report.csvfiles import Column
+
+    Key = int | bytes
+
+# How many ids are named of those that are missing or doubled.
+NAMED = 20
+WRITE_AT_ONCE = 2000
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that a program wrote, and the range ``[low, high)`` for which it counts; rows of others are left out."""
+
+    file: Path
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the suite says of the files: which column has the id, and what ranges and rows mean."""
+
+    id_column: str | None = None
+    rows: str = "one"  # or any: 0..k an id
+    by: str = "position"  # or id: low and high are values of id_column
+
+
+@dataclass(frozen=True)
+class MergedPart:
+    """How many rows of a file were merged, and what is wrong with it."""
+
+    file: str
+    rows: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of it. ``table`` is None where no file has a header, ``missing`` and ``doubled`` where nobody knows.
+
+    ``order`` is number, position (of the dataset), text, or range where rows have no id.
+    """
+
+    table: Path | None
+    files: tuple[MergedPart, ...]
+    columns: tuple[str, ...] = ()
+    order: str = ""
+    missing: int | None = None
+    first_missing: tuple[str, ...] = ()
+    doubled: int | None = None
+    first_doubled: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{file.file}: {problem}" for file in self.files for problem in file.problems]
+
+    def to_json(self) -> dict[str, Any]:
+        doubled = [{"id": name, "rows": rows} for name, rows in self.first_doubled]
+        return {
+            "files": [{"file": f.file, "rows": f.rows, "problems": list(f.problems)} for f in self.files],
+            "total": self.total,
+            "columns": list(self.columns),
+            "order": self.order,
+            "missing": None if self.missing is None else {"count": self.missing, "first": list(self.first_missing)},
+            "doubled": None if self.doubled is None else {"count": self.doubled, "first": doubled},
+        }
+
+
+def merge_parts(
+    parts: Iterable[Part], table: Path, kind: Kind, expected: Iterable[str] | None = None, base: Path | None = None
+) -> Merged:
+    """Stream ``parts`` into ``table``: by number where all ids are integers, else in dataset order, else as text.
+
+    ``expected`` are the ids in dataset order, where they are known. Files are named relative to ``base``. A file is
+    sorted, on disk, only where its rows or ranges are out of order.
+    """
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with large_fields(), _ids(table.parent, expected) as ids:
+        return _Merge(parts, kind, ids, base).into(table)
+
+
+@contextmanager
+def _ids(directory: Path, expected: Iterable[str] | None) -> Iterator[ExpectedIds | None]:
+    if expected is None:
+        yield None
+        return
+    with closing(ExpectedIds(directory, expected)) as ids:
+        yield ids
+
+
+class _Row(NamedTuple):
+    """``position`` is the sample's, and ``place`` that of its neighbour where the dataset does not have it."""
+
+    id: str
+    number: int | None
+    position: int | None
+    place: int
+    cells: list[str]
+    text: str
+
+
+@dataclass
+class _Span:
+    """The lowest and the highest key of a file, and whether they came in order."""
+
+    low: Any = None
+    high: Any = None
+    in_order: bool = True
+
+    def add(self, key: Any) -> None:
+        if self.low is None:
+            self.low = self.high = key
+        elif key >= self.high:
+            self.high = key
+        else:
+            self.in_order = False
+            self.low = min(self.low, key)
+
+
+@dataclass
+class _Source:
+    """A file with all ranges for which it counts, and what the first reading of it found."""
+
+    file: Path
+    ranges: list[tuple[int, int]]
+    notes: Notes = field(default_factory=Notes)
+    header: list[str] = field(default_factory=list)
+    rows: int = 0
+    spans: dict[str, _Span] = field(
+        default_factory=lambda: {order: _Span() for order in ("number", "position", "text")}
+    )
+
+    def covers(self, value: int) -> bool:
+        return any(low <= value < high for low, high in self.ranges)
+
+
+class _Merge:
+    """Every file is read twice: to learn columns, order and what is there, then to be written."""
+
+    def __init__(self, parts: Iterable[Part], kind: Kind, ids: ExpectedIds | None, base: Path | None) -> None:
+        self.kind = kind
+        self.ids = ids
+        self.base = base
+        self.sources = _sources(parts)
+        self._seen = bytearray(ids.count // 8 + 1) if ids is not None else None
+        self._doubled = 0
+        self._first_doubled: list[tuple[str, int]] = []
+
+    def into(self, table: Path) -> Merged:
+        for source in self.sources:
+            self._look(source)
+        columns = list(dict.fromkeys(each for source in self.sources for each in columns_of(source.header)))
+        order = self._order()
+        self._compare()
+        if columns:
+            self._write(table, columns, order)
+        return self._merged(table if columns else None, columns, order)
+
+    # ------------------------------------------------------------------ the first reading
+
+    def _look(self, source: _Source) -> None:
+        spans = source.spans
+        for row in self._rows(source, source.notes):
+            source.rows += 1
+            if row.number is not None:
+                spans["number"].add(row.number)
+            else:
+                spans.pop("number", None)
+            if row.position is not None:
+                self._mark(row.position)
+            spans["position"].add(row.place)
+            if self.ids is None:  # else nobody asks for it
+                spans["text"].add(as_bytes(row.id))
+
+    def _rows(self, source: _Source, notes: Notes) -> Iterator[_Row]:
+        """The rows that count: those of the source's ranges."""
+        table = CsvFile(source.file).rows(notes)
+        source.header, _ = next(table, ([], ""))
+        column = self._id_index(source, notes)
+        if column is None:
+            return
+        place = source.ranges[0][0]
+        if self.ids is not None and (self.kind.by == "position" or source is self.sources[0]):
+            self.ids.seek(place if self.kind.by == "position" else 0)
+        for cells, text in table:
+            row = self._row(cells, text, column, place)
+            place = row.place
+            if self._counts(source, row, notes):
+                yield row
+
+    def _id_index(self, source: _Source, notes: Notes) -> int | None:
+        name = self.kind.id_column
+        if name is None:
+            return -1
+        if name in source.header:
+            return source.header.index(name)
+        if source.header:
+            notes.add(f"left out: it has no column {name!r}; columns: {', '.join(source.header)}")
+        return None
+
+    def _row(self, cells: list[str], text: str, column: int, place: int) -> _Row:
+        if column < 0:
+            return _Row("", None, None, place, cells, text)
+        name = cells[column]
+        number = int(name) if _NUMBER.fullmatch(name) else None
+        position = self.ids.position(name) if self.ids is not None else None
+        return _Row(name, number, position, place if position is None else position, cells, text)
+
+    def _counts(self, source: _Source, row: _Row, notes: Notes) -> bool:
+        if self.kind.id_column is None:
+            return True
+        if self.kind.by == "id" and row.number is None:
+            notes.add("{n} left out: the id is no integer", row.id)
+            return False
+        if self.ids is not None and row.position is None:
+            notes.add("{n} with an id that the dataset does not have", row.id)
+        place = row.number if self.kind.by == "id" else row.position
+        if place is None or source.covers(place):
+            return True
+        notes.add("{n} of other ranges left out", row.id)
+        return False
+
+    def _mark(self, position: int) -> None:
+        assert self._seen is not None
+        self._seen[position >> 3] |= 1 << (position & 7)
+
+    def _order(self) -> str:
+        if self.kind.id_column is None:
+            return "range"
+        if all("number" in source.spans for source in self.sources):
+            return "number"
+        return "position" if self.ids is not None else "text"
+
+    def _compare(self) -> None:
+        """Columns that are not those of the first file that has any."""
+        first = next((source for source in self.sources if source.header), None)
+        for source in self.sources:
+            if first is None or not source.header or source.header == first.header:
+                continue
+            more = [name for name in source.header if name not in first.header]
+            less = [name for name in first.header if name not in source.header]
+            words = [f"it lacks {', '.join(less)}"] if less else []
+            words += [f"it has {', '.join(more)} besides"] if more else []
+            difference = "; ".join(words) or "they stand in another order, or another number of times"
+            source.notes.add(f"its columns are not those of {first.file.name}: {difference}")
+
+    # ------------------------------------------------------------------ the second reading
+
+    def _write(self, table: Path, columns: list[Column], order: str) -> None:
+        replacement = Replacement(str(table))
+        try:
+            replacement.write(as_bytes(as_line([name for name, _ in columns])))
+            lines = self._doubles(self._sorted(columns, order, table.parent))
+            while chunk := b"".join(islice(lines, WRITE_AT_ONCE)):
+                replacement.write(chunk)
+            replacement.put()
+        except BaseException:
+            replacement.drop()
+            raise
+
+    def _sorted(self, columns: list[Column], order: str, directory: Path) -> Iterator[tuple[str, bytes]]:
+        """Ids and lines of all files. Groups of files come one after the other; only within one there is to sort."""
+        for group, in_order in _groups(self.sources, order):
+            lines = ((key, name, line) for source in group for key, name, line in self._lines(source, columns, order))
+            if in_order:
+                yield from ((name, line) for _, name, line in lines)
+            else:
+                yield from _sorted_on_disk(lines, directory)
+
+    def _lines(self, source: _Source, columns: list[Column], order: str) -> Iterator[tuple[Key, str, bytes]]:
+        shape = None if columns_of(source.header) == columns else _shape(source.header, columns)
+        for row in self._rows(source, Notes()):
+            text = with_newline(row.text) if shape is None else as_line(row.cells[i] if i >= 0 else "" for i in shape)
+            key = row.number if order == "number" else as_bytes(row.id) if order == "text" else row.place
+            assert key is not None
+            yield key, row.id, as_bytes(text)
+
+    def _doubles(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+        """The lines, while ids that come again are counted: they lie beside each other."""
+        previous, rows = None, 0
+        for name, line in lines:
+            if name == previous:
+                rows += 1
+            else:
+                self._doubled_id(previous, rows)
+                previous, rows = name, 1
+            yield line
+        self._doubled_id(previous, rows)
+
+    def _doubled_id(self, name: str | None, rows: int) -> None:
+        if name is not None and rows > 1:
+            self._doubled += 1
+            if len(self._first_doubled) < NAMED:
+                self._first_doubled.append((name, rows))
+
+    # ------------------------------------------------------------------ what is told
+
+    def _merged(self, table: Path | None, columns: list[Column], order: str) -> Merged:
+        files = tuple(MergedPart(self._shown(s.file), s.rows, tuple(s.notes.lines())) for s in self.sources)
+        found = Merged(table, files, tuple(name for name, _ in columns), order)
+        if self.kind.rows != "one":
+            return found
+        missing, first = self._missing(found.total)
+        named = self.kind.id_column is not None
+        doubled = (self._doubled, tuple(self._first_doubled)) if named else (None, ())
+        return Merged(table, files, found.columns, order, missing, first, *doubled)
+
+    def _missing(self, total: int) -> tuple[int | None, tuple[str, ...]]:
+        """By the dataset's ids where they are known; by ranges of positions there is at least a number."""
+        if self.ids is not None and self._seen is not None and self.kind.id_column is not None:
+            seen = self._seen
+            count = self.ids.count - sum(byte.bit_count() for byte in seen)
+            gaps = (i for i in range(self.ids.count) if not seen[i >> 3] >> (i & 7) & 1)
+            return count, tuple(self.ids.at(i) for i in islice(gaps, min(NAMED, count)))
+        if self.kind.by == "position":
+            wanted = sum(high - low for source in self.sources for low, high in source.ranges)
+            return max(0, (self.ids.count if self.ids is not None else wanted) - total), ()
+        return None, ()
+
+    def _shown(self, file: Path) -> str:
+        """With forward slashes, relative where it lies below the base."""
+        if self.base is not None and file.is_relative_to(self.base):
+            return file.relative_to(self.base).as_posix()
+        return file.as_posix()
+
+
+def _sources(parts: Iterable[Part]) -> list[_Source]:
+    """One for each file, in the order of their first ranges."""
+    found: dict[Path, _Source] = {}
+    for part in sorted(parts, key=lambda part: (part.low, part.high)):
+        found.setdefault(part.file, _Source(part.file, [])).ranges.append((part.low, part.high))
+    return list(found.values())
+
+
+def _groups(sources: Sequence[_Source], order: str) -> Iterator[tuple[list[_Source], bool]]:
+    """Files whose ids lie between each other's, together; and whether there is nothing to sort in them."""
+    if order == "range":
+        yield list(sources), True
+        return
+    filled = sorted(((s.spans[order], s) for s in sources if s.rows), key=lambda each: each[0].low)
+    group: list[_Source] = []
+    high, in_order = None, True
+    for span, source in filled:
+        if group and span.low > high:
+            yield group, in_order
+            group, high, in_order = [], None, True
+        in_order = in_order and span.in_order and not group
+        group.append(source)
+        high = span.high if high is None else max(high, span.high)
+    if group:
+        yield group, in_order
+
+
+def _shape(header: list[str], columns: list[Column]) -> list[int]:
+    """For each column of the table where the file has it; -1 for what it has not."""
+    places = {column: place for place, column in enumerate(columns_of(header))}
+    return [places.get(column, -1) for column in columns]
+
+
+def _sorted_on_disk(lines: Iterable[tuple[Key, str, bytes]], directory: Path) -> Iterator[tuple[str, bytes]]:
+    """By key, and among equals as they came. Only keys are sorted; the lines stay where they were written."""
+    with closing(scratch(directory)) as database:
+        database.execute("CREATE TABLE rows (place INTEGER PRIMARY KEY, key, id BLOB, line BLOB)")
+        database.execute("BEGIN")
+        numbered = ((key, as_bytes(name), line) for key, name, line in lines)
+        database.executemany("INSERT INTO rows (key, id, line) VALUES (?, ?, ?)", numbered)
+        database.execute("COMMIT")
+        database.execute("CREATE INDEX by_key ON rows (key)")
+        for name, line in database.execute("SELECT id, line FROM rows INDEXED BY by_key ORDER BY key, place"):
+            yield name.decode("utf-8", "surrogateescape"), line
