@@ -35,13 +35,15 @@ class Lost(Enum):
     """What becomes of an item whose worker died."""
 
     AGAIN = "it is run again"
-    OVER = "it had ended already"
+    OVER = "it had its outcome already"
     UNTOUCHED = "it had not started yet"
     ERROR = "it is reported as an error"
 
 
 # While a worker waits although there is work left, the queue is asked again so often: expectations may be wrong.
 TICK_SECONDS = 0.5
+# So often a worker is started that dies at once.
+STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,20 @@ def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], S
     session.sched = make(before.numnodes, tick)
     for node in before.nodes:
         session.sched.add_node(node)
+    _start_anew(session)
+
+
+def _start_anew(session: Any) -> None:
+    """A replacement that dies before its first word would be an internal error that ends the session; try again."""
+    clone = session._clone_node  # noqa: SLF001 - xdist offers no other place
+
+    def again(node: Any) -> Any:
+        for _ in range(STARTS - 1):
+            with suppress(EOFError, OSError):
+                return clone(node)
+        return clone(node)
+
+    session._clone_node = again  # noqa: SLF001 - as above
 
 
 class _Requeue:
