@@ -154,7 +154,7 @@ class Scheduler:
         rest, entry.unit = entry.unit, None
         self._queue.done(node.gateway.id)
         self._give_back(rest)
-        self._dispatch()
+        self._dispatch(node.gateway.id)
 
     def mark_test_pending(self, item: str) -> None:
         """A plugin that wants an item to be run again says so by this."""
@@ -199,12 +199,13 @@ class Scheduler:
         for place in self._later.over(indices):
             self._queue.add(self._units[place].work)
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, first: str | None = None) -> None:
+        """``first`` has just ended something: it is asked before others take its GPUs."""
         if self._later and not self._queue.pending and not self._running:
             for place in self._later.rest():  # they wait for each other
                 self._queue.add(self._units[place].work)
         waits = False
-        for name, entry in list(self._nodes.items()) if self._started else ():
+        for name, entry in self._idle_first(first) if self._started else ():
             if entry.unit is not None or not entry.collected or entry.node.shutting_down:
                 continue
             turn = self._queue.next(name, self._clock())
@@ -220,6 +221,9 @@ class Scheduler:
         if waits and not self._waking:
             self._waking = True
             self._tick()
+
+    def _idle_first(self, first: str | None) -> list[tuple[str, _Node]]:
+        return sorted(self._nodes.items(), key=lambda node: node[0] != first)
 
     def _send(self, entry: _Node) -> None:
         assert entry.unit is not None

@@ -22,7 +22,7 @@ from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import pair_of, shard_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.report.rows import Summary
@@ -74,6 +74,7 @@ class Controller:
         if self.config.option.collectonly:
             self._check_run()
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
+            self.machine = self._machine(self.planned.values())
 
     def _check_run(self) -> None:
         """Told before pytest's list: there is no plan for a run that is not there."""
@@ -104,14 +105,14 @@ class Controller:
         self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
         self.pairs = pairs_by_id(ids, self.suites)
-        self.machine = self._machine()
+        self.machine = self._machine(self.pairs.values())
         if self.pairs:
             self._open()
 
-    def _machine(self) -> Machine:
+    def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
         options = self.suites.options
-        pairs = self.pairs.values() if options.mode != "eval" else ()
+        pairs = selected if options.mode != "eval" else ()
         try:
             machine = Machine(pairs, self._told().needs, options.gpus)
         except ConfigError as error:
@@ -130,18 +131,19 @@ class Controller:
             return
 
         def make(workers: int, tick: Callable[[], None]) -> Scheduler:
-            units = units_of(ids, self.pairs, self._told(), self._estimates(), self.machine.needs)
+            units = units_of(ids, self.pairs, self._told(), self._estimates(self.pairs.values()), self.machine.needs)
             return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
 
         take_over(self.config, make)
 
-    def _estimates(self) -> dict[str, Estimate]:
+    def _estimates(self, pairs: Iterable[Pair]) -> dict[str, Estimate]:
+        from pytest_evalrun.evaluation.selection import existing_run
         from pytest_evalrun.planning.costs import estimates
         from pytest_evalrun.rundir.layout import WorkDir
 
         options = self.suites.options
-        paths = self.live.paths if self.live is not None else None
-        wholes = {pair.whole.full_id: pair.whole for pair in self.pairs.values()}
+        paths = self.live.paths if self.live is not None else existing_run(options.workdir, options.run)
+        wholes = {pair.whole.full_id: pair.whole for pair in pairs}
         return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
     def _lost(self, nodeid: str, node: Any, *, again: bool = True) -> Lost:
@@ -324,13 +326,17 @@ class Controller:
     def _show_plan(self, terminalreporter: Any) -> None:
         """For every collected pair: would it run, be reused or skipped, and why."""
         from pytest_evalrun.evaluation.selection import verdicts
+        from pytest_evalrun.planning.plan import plan_lines
 
         if not self.planned:
             return
         options = self.suites.options
+        found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
+        workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
+        memories = self.machine.pool().memories
         terminalreporter.section("evalrun plan")
-        for verdict in verdicts(list(self.planned.values()), options.workdir, options.run):
-            terminalreporter.write_line(verdict.line())
+        for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, memories):
+            terminalreporter.write_line(line)
 
 
 def _note(report: Any, told: dict[str, Any]) -> str:

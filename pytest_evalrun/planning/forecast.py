@@ -60,4 +60,4 @@ def forecast(
             return Forecast(tuple(starts), now)
         now, worker = heapq.heappop(busy)
         queue.done(str(worker))
-        idle.append(worker)
+        idle.insert(0, worker)  # before others take its GPUs

@@ -183,11 +183,16 @@ class Queue:
         unload = self._unloads(worker, group.need)
         if unload is None:
             full.add(group.need)
-            if self._reserved is None and self.pool.capacity(group.need):
+            if self._reserved is None and self.pool.capacity(group.need) and self._starves(group.need):
                 self._reserved = _Reservation(group)
         elif passes and self._reserved:
             self._reserved.passed += 1
         return unload
+
+    def _starves(self, need: Need) -> bool:
+        """Whether no model that is held would leave enough when it goes: only for such a need GPUs are kept free."""
+        holders = [worker.name for worker in self.workers.values() if self.pool.holds(worker.name)]
+        return not any(self.pool.place(need, {name}) for name in holders)
 
     def _unloads(self, worker: Worker, need: Need) -> tuple[str, ...] | None:
         idle = [w.name for w in self.workers.values() if w.work is None and w is not worker and self.pool.holds(w.name)]
