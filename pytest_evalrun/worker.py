@@ -107,7 +107,7 @@ class Worker:
             pytest.skip(lacking)
         self._await_shards(pair)
         try:
-            with context.models.working():
+            with context.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
         except EvalrunError as error:
             context.say(f"{pair.full_id}: error: {error}")
@@ -210,7 +210,7 @@ class Worker:
 
     def _working(self, *, is_users: bool) -> AbstractContextManager[None]:
         """In the setup only the evaluation is at work: what a fixture of the session starts there is to stay."""
-        return self.context.models.working() if is_users else nullcontext()
+        return self.context.working() if is_users else nullcontext()
 
     def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
         seconds = pair.settings.timeout

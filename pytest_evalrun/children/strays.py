@@ -1,64 +1,99 @@
-"""Processes that a model started by itself, found by their parents: ended when the model is given up."""
+"""Processes that a model or a test started by itself, told from those of others: ended when it is given up."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.processes import start_time
+from pytest_evalrun.children.keeper import supervisors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 GRACE_SECONDS = 1.0
+_THREADS = Path("/proc/self/task")
 
 
-@dataclass
-class Stretch:
-    """A time in which a model or a test was at work, in the unit in which the system keeps when a process started."""
+class Strays:
+    """Knows which children of this process came while a model or a test was at work.
 
-    begin: float
-    end: float = float("inf")
-
-    @classmethod
-    def begins(cls) -> Stretch:
-        return cls(_now() - 1)  # the system counts in ticks
-
-    def ends(self) -> None:
-        self.end = _now() + 1
-
-
-def _now() -> float:
-    if sys.platform != "linux":
-        return time.time()
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
-
-
-def end_strays(stretches: Sequence[Stretch], record: Callable[[int], object]) -> None:
-    """End every descendant of this process that was started in one of these times.
-
-    Others are not ours to end: a server that a fixture of the session started, for one. ``record`` is called with
-    each before anything happens to it.
+    Others are not ours to end: a server that a fixture of the session started, for one; nor are supervisors, which
+    see to their programs themselves.
     """
+
+    def __init__(self) -> None:
+        self._spared: set[int] = set()
+        self._known: set[int] = set()
+        self._at_work = False
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What is started meanwhile, and still lives, is a stray."""
+        self._spare(children())
+        self._at_work = True
+        try:
+            yield
+        finally:
+            self._at_work = False
+            self._known = children()
+
+    def _spare(self, now: set[int]) -> None:
+        self._spared = (self._spared & now) | (now - self._known)
+
+    def end(self, record: Callable[[int], object]) -> None:
+        """End them all, and what they started; ``record`` is called with each before anything happens to it."""
+        import psutil
+
+        if not self._at_work:
+            self._spare(children())
+        strays = list(_families(self._spared | supervisors()))
+        for process in strays:
+            record(process.pid)
+            _quietly(process.terminate)
+        _, alive = psutil.wait_procs(strays, timeout=GRACE_SECONDS)
+        for process in alive:
+            _quietly(process.kill)
+        psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+
+
+def children() -> set[int]:
+    """The PIDs of this process's own children."""
+    try:
+        return {int(pid) for thread in os.listdir(_THREADS) for pid in _children_of(thread)}  # noqa: PTH208 - once an item
+    except OSError:  # no Linux, or one whose kernel was built without them
+        import psutil
+
+        return {process.pid for process in psutil.Process().children()}
+
+
+def _children_of(thread: str) -> list[bytes]:
+    try:
+        return (_THREADS / thread / "children").read_bytes().split()
+    except (FileNotFoundError, ProcessLookupError):
+        if (_THREADS / thread).exists():
+            raise
+        return []  # it has just ended
+
+
+def _families(but: Iterable[int]) -> Iterator[Any]:
+    """Children with all that they started."""
     import psutil
 
-    family = psutil.Process().children(recursive=True)
-    strays = [process for process in family if _is_of(process.pid, stretches)]
-    for process in strays:
-        record(process.pid)
-        _quietly(process.terminate)
-    _, alive = psutil.wait_procs(strays, timeout=GRACE_SECONDS)
-    for process in alive:
-        _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+    for child in psutil.Process().children():
+        if child.pid not in but:
+            yield child
+            yield from _below(child)
 
 
-def _is_of(pid: int, stretches: Sequence[Stretch]) -> bool:
-    started = start_time(pid)
-    return started is not None and any(stretch.begin <= started <= stretch.end for stretch in stretches)
+def _below(process: Any) -> list[Any]:
+    import psutil
+
+    try:
+        return list(process.children(recursive=True))
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def _quietly(act: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.strays import end_strays
+from pytest_evalrun.children.strays import Strays
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.durable import Disk
@@ -80,6 +80,7 @@ class Context:
         self.processes = ProcessLog(self.paths.processes(worker))
         self.slots = Slots(launch.gpus)
         self.models = LoadedModels(self.events, self.shown, self.slots, self.surroundings)
+        self._strays = Strays()
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
         self._committed = time.monotonic()
@@ -123,6 +124,10 @@ class Context:
             self.events.write, self.say, self.check_launcher, self._paused, self._output, self.processes.add
         )
 
+    def working(self) -> AbstractContextManager[None]:
+        """A model or a test is at work; what it starts matters only where it may be given up."""
+        return self._strays.working() if self.deadline is not None else nullcontext()
+
     def _paused(self) -> AbstractContextManager[None]:
         return self.deadline.paused() if self.deadline is not None else nullcontext()
 
@@ -137,10 +142,12 @@ class Context:
             self.end_strays()
 
     def end_strays(self) -> None:
-        end_strays(self.models.at_work, self.processes.add)
+        """Processes that the model or the test at hand started, and did not end."""
+        self._strays.end(self.processes.add)
 
     def item_done(self) -> None:
-        """Others may see new hashes, at most once a second."""
+        """The model is idle; others may see new hashes, at most once a second."""
+        self.models.used()
         if time.monotonic() - self._committed > 1:
             self._commit()
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters import create_adapter
-from pytest_evalrun.children.strays import Stretch
 from pytest_evalrun.errors import EvalrunError, PairError
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.fingerprint import Parts
@@ -40,7 +38,6 @@ class LoadedModels:
         self._leased: LeasedModel | None = None
         self._name = ""
         self._used = 0.0
-        self.at_work: list[Stretch] = []
 
     def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
@@ -66,28 +63,29 @@ class LoadedModels:
         return adapter, seconds
 
     def _create(self, pair: Pair) -> Adapter:
-        """In this process, or on GPUs of its own in another one."""
-        if not (need := need_of(pair.settings)):
+        """In this process, or in another one, which may have GPUs of its own."""
+        program, need = pair.settings.adapter == "command", need_of(pair.settings)
+        if program and pair.settings.ask != "server":
+            from pytest_evalrun.programs.whole import StartedLater
+
+            return StartedLater()
+        if not (program or need):
             return create_adapter(pair.task, pair.settings, pair.root)
         from pytest_evalrun.evaluation.leased import LeasedModel
 
-        self._leased = LeasedModel(pair, self._slots.take(need, pair.full_id, self._around), self._around)
+        held = self._slots.take(need, pair.full_id, self._around) if need else None
+        self._leased = LeasedModel(pair, held, self._around)
         return self._leased
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """What is started meanwhile belongs to the model, or to the test that uses it, and ends with them."""
-        self.at_work.append(stretch := Stretch.begins())
-        try:
-            yield
-        finally:
-            stretch.ends()
-            self._used = time.monotonic()
+    def used(self) -> None:
+        """An item has ended: from now on nobody uses the model."""
+        self._used = time.monotonic()
 
     def make_room(self) -> None:
         """For whoever waits for the GPUs of a model that has long been idle."""
         idle = time.monotonic() - self._used
-        if self._leased is not None and idle >= UNUSED_SECONDS and self._leased.held.leases.someone_waits():
+        held = self._leased.held if self._leased is not None else None
+        if held is not None and idle >= UNUSED_SECONDS and held.leases.someone_waits():
             self.close()
 
     def abandon(self) -> None:
@@ -101,7 +99,6 @@ class LoadedModels:
 
     def close(self) -> None:
         """Give the model back; a fault in its ``close`` is told in the events and hurts nobody."""
-        del self.at_work[:-1]  # the last one may not be over
         adapter, self._adapter, self._leased = self._adapter, None, None
         if adapter is None:
             return
