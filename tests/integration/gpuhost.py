@@ -66,13 +66,16 @@ class GpuHost:
 
     def processes(self) -> dict[int, str]:
         """What lives of all that was started here: PID → command."""
-        return {process.pid: " ".join(process.cmdline()) for process in psutil.process_iter() if self._is_ours(process)}
+        commands = {process.pid: self._command(process) for process in psutil.process_iter()}
+        return {pid: command for pid, command in commands.items() if command is not None}
 
-    def _is_ours(self, process: psutil.Process) -> bool:
+    def _command(self, process: psutil.Process) -> str | None:
+        """None for what is not ours, or has just ended."""
         try:
-            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark
+            ours = process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE
+            return " ".join(process.cmdline()) if ours else None
         except psutil.Error:
-            return False
+            return None
 
     def held(self) -> list[str]:
         """The lock files of GPUs that somebody has."""
