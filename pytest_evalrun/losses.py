@@ -42,12 +42,12 @@ class Losses:
 
         ``again`` is False for what may not be run again, whatever was asked for.
         """
+        if nodeid not in self._started and nodeid not in self._ended:
+            return Lost.UNTOUCHED
+        self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
         if nodeid in self._ended:
             return Lost.OVER
-        if nodeid not in self._started:
-            return Lost.UNTOUCHED
         hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
-        self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
         self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
         del self._started[nodeid]
         again = again and not hung and nodeid not in self._called
@@ -64,6 +64,10 @@ class Losses:
         if limit is None or time.monotonic() - self._started[nodeid] < limit or exit_code(node) != 1:
             return None
         return f"timed out after {limit:g} s; nothing in its worker reacted, so it was replaced"
+
+    def charged(self, nodeid: str) -> bool:
+        """Whether its tries paid for its last worker; what is run again all the same is paid for by the session."""
+        return 0 < self._deaths.get(nodeid, 0) <= self.retries + 1
 
     def again(self, nodeid: str) -> str:
         return f"{self._reasons[nodeid]}; running again ({self._deaths[nodeid]} of {self.retries})"

@@ -40,6 +40,8 @@ class Lost(Enum):
     ERROR = "it is reported as an error"
 
 
+AGAIN = frozenset({Lost.AGAIN, Lost.UNTOUCHED})
+
 # While a worker waits although there is work left, the queue is asked again so often: expectations may be wrong.
 TICK_SECONDS = 0.5
 # So often a worker is started that dies at once.
@@ -172,9 +174,8 @@ class Scheduler:
             return None  # it ended in good order, by pytest.exit() for one: its item did not run, and did not crash
         index, *rest = entry.unit
         lost = self._lost(self.ids[index], node)
-        again = lost in (Lost.AGAIN, Lost.UNTOUCHED)
-        self._give_back(deque([index, *rest] if again else rest))
-        self._over(*() if again else [index])
+        self._give_back(deque([index, *rest] if lost in AGAIN else rest))
+        self._over(*() if lost in AGAIN else [index])
         self._dispatch()
         return self.ids[index] if lost is Lost.ERROR else None
 
@@ -293,28 +294,39 @@ class _Requeue:
     ``pytest_handlecrashitem`` comes too late for that: its report goes to every plugin, whatever it says.
     """
 
-    def __init__(self, scheduler: Any, lost: Callable[..., Lost]) -> None:
+    def __init__(self, scheduler: Any, lost: Callable[[str, Any], Lost]) -> None:
         from xdist.scheduler import LoadScopeScheduling
 
         self._remove = scheduler.remove_node
         self._scheduler = scheduler
         self._lost = lost
-        self._able = not isinstance(scheduler, LoadScopeScheduling)  # loadfile and loadgroup are such ones too
+        self._scopes = isinstance(scheduler, LoadScopeScheduling)  # loadfile and loadgroup are such ones too
 
     def __call__(self, node: Any) -> str | None:
+        if self._scopes:
+            return self._of_scopes(node)
         crashed: str | None = self._remove(node)
-        if crashed is None:
-            return None
-        lost = self._lost(crashed, node, again=self._able)
-        if lost in (Lost.AGAIN, Lost.UNTOUCHED):
+        lost = self._lost(crashed, node) if crashed is not None else Lost.OVER
+        if lost in AGAIN:
             try:
                 self._scheduler.mark_test_pending(crashed)
             except NotImplementedError:
                 return crashed
         return crashed if lost is Lost.ERROR else None
 
+    def _of_scopes(self, node: Any) -> str | None:
+        """These run what crashed again by themselves, for ever, and report it each time: unless it counts as done."""
+        scopes = self._scheduler.assigned_work.get(node, {}).values()
+        crashed = next(((scope, item) for scope in scopes for item, done in scope.items() if not done), None)
+        lost = self._lost(crashed[1], node) if crashed is not None else Lost.OVER
+        if crashed is not None and lost not in AGAIN:
+            scope, item = crashed
+            scope[item] = True
+        self._remove(node)
+        return crashed[1] if crashed is not None and lost is Lost.ERROR else None
 
-def requeue(config: pytest.Config, lost: Callable[..., Lost]) -> None:
+
+def requeue(config: pytest.Config, lost: Callable[[str, Any], Lost]) -> None:
     """Where another scheduler than ours is at work, an item whose worker died is run again all the same."""
     session: Any = config.pluginmanager.get_plugin("dsession")
     if not isinstance(session.sched.remove_node, _Requeue):

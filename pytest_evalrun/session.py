@@ -146,12 +146,12 @@ class Controller:
         wholes = {pair.whole.full_id: pair.whole for pair in pairs}
         return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
-    def _lost(self, nodeid: str, node: Any, *, again: bool = True) -> Lost:
+    def _lost(self, nodeid: str, node: Any) -> Lost:
         """An item's worker died: told at once where the item is run again, else with its error."""
         pair = self.pairs.get(nodeid)
         limit = pair.settings.timeout if pair is not None else None
-        lost = self.losses.of(nodeid, node, limit, again=again and pair is not None)
-        if pair is not None and lost is not Lost.UNTOUCHED:
+        lost = self.losses.of(nodeid, node, limit, again=pair is not None)
+        if pair is not None and lost is not Lost.UNTOUCHED and self.losses.charged(nodeid):
             allow_restart(self.config)
         if pair is not None and lost is Lost.AGAIN:
             self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")

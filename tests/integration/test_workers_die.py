@@ -6,6 +6,7 @@ import os
 import random
 import re
 import time
+from xml.etree import ElementTree as ET
 
 import pytest
 from support import kill_group, wait_for
@@ -15,21 +16,20 @@ DATASETS = ("one", "two", "three", "four")
 PAIRS = [f"echo/{model}/{dataset}" for model in MODELS for dataset in DATASETS]
 ROUNDS = 50
 
-# Answers slowly; KILL names a file: "model dataset-size times", each time one worker less.
+# The model whose name ends in ``dies`` takes its worker along, so many times, after its first batch of a pair.
 DEADLY = """
-import os, signal, time
+import os, time
 from pathlib import Path
 
 class Model:
     def __init__(self, path=None, delay=0.0, dies=None, times=1):
-        self.delay = delay
-        self.dies, self.times = dies and path.endswith(dies), times
+        self.delay, self.dies, self.times = delay, dies and str(path).endswith(dies), times
 
     def predict(self, batch):
         time.sleep(self.delay)
-        if self.dies and batch[0].index >= 4 and len(list(Path().glob("death-*"))) < self.times:
+        if self.dies and int(batch[0].id) >= 4 and len(list(Path().glob("death-*"))) < self.times:
             Path(f"death-{time.monotonic_ns()}").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), 9)
         return [sample.input for sample in batch]
 """
 
@@ -41,8 +41,9 @@ def kill(pid):
         pass
 
 
-def deadly(project, models=MODELS, **params):
-    project.make(models=models, datasets=("one",), samples=8, params=params)
+def deadly(project, models=("a", "b", "c", "d"), **params):
+    """One dataset; of the models, that of b kills."""
+    project.make(models=models, params={"dies": "b.bin"} | params)
     (project.suite / "model.py").write_text(DEADLY)
     return project
 
@@ -105,3 +106,104 @@ def test_killed_workers_change_neither_results_nor_exit_code(project, undisturbe
         assert (code, lines_of(output)) == (0, undisturbed), f"seed {seed}, round {turn}:\n{output}"
     print(f"{kills} workers killed")
     assert kills > ROUNDS
+
+
+# ------------------------------------------------------------------ one item that kills
+
+ALL = [("PASSED", f"echo/{model}/one") for model in "abcd"]
+ONE_LOST = [("ERROR", "echo/b/one"), *[line for line in ALL if "/b/" not in line[1]]]
+
+
+def test_a_worker_that_dies_once_costs_nothing_but_a_second_try(project, tmp_path):
+    """Told at once; the results, the exit code and the JUnit file are those of a run without a death."""
+    ran = deadly(project).run("evals", "-n2", f"--junitxml={tmp_path}/junit.xml")
+    assert (ran.code, lines_of(ran.output)) == (0, ALL), ran
+    assert "echo/b/one: its worker gw" in ran
+    assert "was ended by SIGKILL, as the system does when memory runs out; running again (1 of 1)" in ran
+    assert "4 passed" in ran
+    assert cases(tmp_path / "junit.xml") == [f"test_pair[{model}/one]" for model in "abcd"]
+    assert len(project.predictions("b", "one")) == 8
+
+
+def cases(path):
+    """The names of the test cases in a JUnit file."""
+    return sorted(case.get("name", "") for case in ET.parse(path).iter("testcase"))
+
+
+@pytest.mark.parametrize(("retries", "deaths"), [("0", 1), ("1", 2), ("3", 4)])
+def test_an_item_that_always_kills_is_an_error_that_names_the_signal(project, retries, deaths):
+    """It is run so many times again, and no more; nothing else suffers, whatever xdist allows of restarts."""
+    ran = deadly(project, times=99).run("evals", "-n2", "--eval-crash-retries", retries)
+    assert (ran.code, lines_of(ran.output)) == (1, sorted(ONE_LOST)), ran
+    assert "was ended by SIGKILL" in ran
+    assert "3 passed, 1 error" in ran
+    assert len([*project.root.glob("death-*")]) == deaths
+
+
+def test_many_crashes_do_not_end_the_session(project):
+    """Each item that kills uses up its own tries, not those of the session: 4 a worker are xdist's."""
+    names = [f"m{index}-b" for index in range(4)]
+    ran = deadly(project, models=(*names, "z"), times=99).run("evals", "-n1", "--eval-crash-retries=2")
+    assert ran.code == 1, ran
+    assert "1 passed, 4 errors" in ran, ran
+
+
+def test_the_last_item_is_run_again_when_the_others_have_gone_home(project):
+    """A replacement is the only worker left, and finds its way."""
+    deadly(project, delay=0.5)
+    (project.suite / "model.py").write_text(DEADLY.replace("time.sleep(self.delay)", "time.sleep(self.dies and 1)"))
+    ran = project.run("evals", "-n4")
+    assert (ran.code, lines_of(ran.output)) == (0, ALL), ran
+
+
+def test_without_restarts_what_never_ran_is_listed(project):
+    """xdist would end with exit code 0."""
+    ran = deadly(project).run("evals", "-n1", "--max-worker-restart=0")
+    assert ran.code == 1, ran
+    ended = {pair for _, pair in lines_of(ran.output)}
+    missing = [pair for _, pair in ALL if pair not in ended]
+    assert missing
+    assert f"{len(missing)} item" in ran
+    assert all(f"evals/echo/evalrun.yaml::test_pair[{pair.removeprefix('echo/')}]" in ran for pair in missing), ran
+
+
+GOES = """
+import os, pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    if hasattr(session.config, "workerinput"):
+        os._exit(3)
+"""
+
+
+def test_workers_that_die_before_they_run_anything_end_the_run_some_time(project):
+    """They use up xdist's restarts: the run ends, and says what never ran."""
+    deadly(project)
+    (project.root / "conftest.py").write_text(GOES)
+    ran = project.run("evals", "-n2", "--max-worker-restart=3")
+    assert ran.code == 1, ran
+    assert "4 items never ran" in ran, ran
+
+
+# ------------------------------------------------------------------ with xdist's own schedulers
+
+OTHERS = [["--eval-scheduler=off"], ["--dist=worksteal"], ["--dist=loadfile"], ["--dist=loadscope"]]
+
+
+@pytest.mark.parametrize("args", OTHERS)
+def test_an_item_is_run_again_by_another_scheduler_too(project, tmp_path, args):
+    """No count and no report knows of the death."""
+    ran = deadly(project).run("evals", "-n2", *args, f"--junitxml={tmp_path}/junit.xml")
+    assert (ran.code, lines_of(ran.output)) == (0, ALL), ran
+    assert "running again (1 of 1)" in ran
+    assert "4 passed in" in ran
+    assert len(cases(tmp_path / "junit.xml")) == 4
+
+
+@pytest.mark.parametrize("args", OTHERS)
+def test_with_another_scheduler_an_item_that_always_kills_is_an_error(project, args):
+    """After as many tries."""
+    ran = deadly(project, times=99).run("evals", "-n2", *args)
+    assert (ran.code, lines_of(ran.output)) == (1, sorted(ONE_LOST)), ran
+    assert len([*project.root.glob("death-*")]) == 2
