@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.report.csvfiles import CsvFile, Notes, as_line, columns_of, large_fields, with_newline
 from pytest_evalrun.report.expected import ExpectedIds, as_bytes, scratch
+from pytest_evalrun.report.sources import Part, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pytest_evalrun.report.csvfiles import Column
 
     Key = int | bytes
 
+__all__ = ["Kind", "Merged", "MergedPart", "Part", "merge_parts"]
+
 # How many ids are named of those that are missing or doubled.
 NAMED = 20
 WRITE_AT_ONCE = 2000
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file that a program wrote, and the range ``[low, high)`` for which it counts; rows of others are left out."""
-
-    file: Path
-    low: int
-    high: int
 
 
 @dataclass(frozen=True)
@@ -57,13 +51,15 @@ class MergedPart:
 class Merged:
     """What came of it. ``table`` is None where no file has a header, ``missing`` and ``doubled`` where nobody knows.
 
-    ``order`` is number, position (of the dataset), text, or range where rows have no id.
+    ``order`` is number, position (of the dataset), text, or range where rows have no id; ``expected`` counts the ids
+    of the dataset.
     """
 
     table: Path | None
     files: tuple[MergedPart, ...]
     columns: tuple[str, ...] = ()
     order: str = ""
+    expected: int | None = None
     missing: int | None = None
     first_missing: tuple[str, ...] = ()
     doubled: int | None = None
@@ -84,6 +80,7 @@ class Merged:
             "total": self.total,
             "columns": list(self.columns),
             "order": self.order,
+            "expected": self.expected,
             "missing": None if self.missing is None else {"count": self.missing, "first": list(self.first_missing)},
             "doubled": None if self.doubled is None else {"count": self.doubled, "first": doubled},
         }
@@ -122,41 +119,6 @@ class _Row(NamedTuple):
     text: str
 
 
-@dataclass
-class _Span:
-    """The lowest and the highest key of a file, and whether they came in order."""
-
-    low: Any = None
-    high: Any = None
-    in_order: bool = True
-
-    def add(self, key: Any) -> None:
-        if self.low is None:
-            self.low = self.high = key
-        elif key >= self.high:
-            self.high = key
-        else:
-            self.in_order = False
-            self.low = min(self.low, key)
-
-
-@dataclass
-class _Source:
-    """A file with all ranges for which it counts, and what the first reading of it found."""
-
-    file: Path
-    ranges: list[tuple[int, int]]
-    notes: Notes = field(default_factory=Notes)
-    header: list[str] = field(default_factory=list)
-    rows: int = 0
-    spans: dict[str, _Span] = field(
-        default_factory=lambda: {order: _Span() for order in ("number", "position", "text")}
-    )
-
-    def covers(self, value: int) -> bool:
-        return any(low <= value < high for low, high in self.ranges)
-
-
 class _Merge:
     """Every file is read twice: to learn columns, order and what is there, then to be written."""
 
@@ -164,7 +126,7 @@ class _Merge:
         self.kind = kind
         self.ids = ids
         self.base = base
-        self.sources = _sources(parts)
+        self.sources = sources_of(parts)
         self._seen = bytearray(ids.count // 8 + 1) if ids is not None else None
         self._doubled = 0
         self._first_doubled: list[tuple[str, int]] = []
@@ -181,7 +143,7 @@ class _Merge:
 
     # ------------------------------------------------------------------ the first reading
 
-    def _look(self, source: _Source) -> None:
+    def _look(self, source: Source) -> None:
         spans = source.spans
         for row in self._rows(source, source.notes):
             source.rows += 1
@@ -195,7 +157,7 @@ class _Merge:
             if self.ids is None:  # else nobody asks for it
                 spans["text"].add(as_bytes(row.id))
 
-    def _rows(self, source: _Source, notes: Notes) -> Iterator[_Row]:
+    def _rows(self, source: Source, notes: Notes) -> Iterator[_Row]:
         """The rows that count: those of the source's ranges."""
         table = CsvFile(source.file).rows(notes)
         source.header, _ = next(table, ([], ""))
@@ -211,7 +173,7 @@ class _Merge:
             if self._counts(source, row, notes):
                 yield row
 
-    def _id_index(self, source: _Source, notes: Notes) -> int | None:
+    def _id_index(self, source: Source, notes: Notes) -> int | None:
         name = self.kind.id_column
         if name is None:
             return -1
@@ -229,7 +191,7 @@ class _Merge:
         position = self.ids.position(name) if self.ids is not None else None
         return _Row(name, number, position, place if position is None else position, cells, text)
 
-    def _counts(self, source: _Source, row: _Row, notes: Notes) -> bool:
+    def _counts(self, source: Source, row: _Row, notes: Notes) -> bool:
         if self.kind.id_column is None:
             return True
         if self.kind.by == "id" and row.number is None:
@@ -283,14 +245,14 @@ class _Merge:
 
     def _sorted(self, columns: list[Column], order: str, directory: Path) -> Iterator[tuple[str, bytes]]:
         """Ids and lines of all files. Groups of files come one after the other; only within one there is to sort."""
-        for group, in_order in _groups(self.sources, order):
+        for group, in_order in groups(self.sources, order):
             lines = ((key, name, line) for source in group for key, name, line in self._lines(source, columns, order))
             if in_order:
                 yield from ((name, line) for _, name, line in lines)
             else:
                 yield from _sorted_on_disk(lines, directory)
 
-    def _lines(self, source: _Source, columns: list[Column], order: str) -> Iterator[tuple[Key, str, bytes]]:
+    def _lines(self, source: Source, columns: list[Column], order: str) -> Iterator[tuple[Key, str, bytes]]:
         shape = None if columns_of(source.header) == columns else _shape(source.header, columns)
         for row in self._rows(source, Notes()):
             text = with_newline(row.text) if shape is None else as_line(row.cells[i] if i >= 0 else "" for i in shape)
@@ -320,13 +282,14 @@ class _Merge:
 
     def _merged(self, table: Path | None, columns: list[Column], order: str) -> Merged:
         files = tuple(MergedPart(self._shown(s.file), s.rows, tuple(s.notes.lines())) for s in self.sources)
-        found = Merged(table, files, tuple(name for name, _ in columns), order)
+        expected = self.ids.count if self.ids is not None else None
+        found = Merged(table, files, tuple(name for name, _ in columns), order, expected)
         if self.kind.rows != "one":
             return found
         missing, first = self._missing(found.total)
         named = self.kind.id_column is not None
         doubled = (self._doubled, tuple(self._first_doubled)) if named else (None, ())
-        return Merged(table, files, found.columns, order, missing, first, *doubled)
+        return Merged(table, files, found.columns, order, expected, missing, first, *doubled)
 
     def _missing(self, total: int) -> tuple[int | None, tuple[str, ...]]:
         """By the dataset's ids where they are known; by ranges of positions there is at least a number."""
@@ -345,33 +308,6 @@ class _Merge:
         if self.base is not None and file.is_relative_to(self.base):
             return file.relative_to(self.base).as_posix()
         return file.as_posix()
-
-
-def _sources(parts: Iterable[Part]) -> list[_Source]:
-    """One for each file, in the order of their first ranges."""
-    found: dict[Path, _Source] = {}
-    for part in sorted(parts, key=lambda part: (part.low, part.high)):
-        found.setdefault(part.file, _Source(part.file, [])).ranges.append((part.low, part.high))
-    return list(found.values())
-
-
-def _groups(sources: Sequence[_Source], order: str) -> Iterator[tuple[list[_Source], bool]]:
-    """Files whose ids lie between each other's, together; and whether there is nothing to sort in them."""
-    if order == "range":
-        yield list(sources), True
-        return
-    filled = sorted(((s.spans[order], s) for s in sources if s.rows), key=lambda each: each[0].low)
-    group: list[_Source] = []
-    high, in_order = None, True
-    for span, source in filled:
-        if group and span.low > high:
-            yield group, in_order
-            group, high, in_order = [], None, True
-        in_order = in_order and span.in_order and not group
-        group.append(source)
-        high = span.high if high is None else max(high, span.high)
-    if group:
-        yield group, in_order
 
 
 def _shape(header: list[str], columns: list[Column]) -> list[int]:
