@@ -27,13 +27,20 @@ def stands(outcome: str, told: dict[str, Any]) -> Status | None:
     A user's own function may fail for reasons of its own: of it, only the evaluation that it asked for counts.
     """
     if told.get("shard"):
-        return Status.RUNNING  # until the item of its pair has ended, which comes after all of them
+        return _stands_cut(outcome, told)
     if outcome == "skipped" or not told.get("evaluates", True) or told.get("limit") is not None:
         return None
     of_its_own = "scored" in told and not told["suite_item"]
     if told["breached"] if of_its_own else outcome != "passed":
         return Status.FAILED
     return Status.COMPLETED if told.get("scored") else Status.PENDING
+
+
+def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
+    """How the pair stands after a shard, unless its own item, which comes after all of them, says otherwise."""
+    if outcome == "skipped" or told.get("limit") is not None or told.get("reused"):
+        return None
+    return Status.PENDING if outcome == "passed" else Status.FAILED
 
 
 def tell(

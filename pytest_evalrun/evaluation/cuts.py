@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
+from functools import cache
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.datasets import create_reader
-from pytest_evalrun.errors import ConfigError, EvalrunError
+from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.suite.pairs import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Hashable, Iterator
 
     from pytest_evalrun.suite.pairs import Pair, Suite
 
@@ -23,71 +26,112 @@ WORDS = ("shards", "shard_size")
 def cut_suite(suite: Suite, hashes: Path) -> Suite:
     """The suite with its pairs cut where their settings say so; only then is data looked at, through the hash cache.
 
-    A dataset that cannot be read is left whole: its pair says what is wrong with it.
+    A dataset that cannot be read is left whole: its pair says what is wrong with it. Raises ConfigError for ids that
+    ranges of ids cannot be made of.
     """
     if not any(wanted(pair) for pair in suite.pairs):
         return suite
-    cache = HashCache(hashes, mode="content", warn=lambda _: None)
-    try:
-        return replace(suite, pairs=tuple(_cut(pair, cache) for pair in suite.pairs))
-    finally:
-        cache.commit()
-        cache.close()
+    with ExitStack() as caches:
+
+        def opened(mode: str) -> HashCache:
+            cache = HashCache(hashes, mode=mode, warn=lambda _: None)  # type: ignore[arg-type]
+            caches.callback(cache.close)
+            caches.callback(cache.commit)
+            return cache
+
+        known = Known(opened)
+        return replace(suite, pairs=tuple(_cut(pair, known) for pair in suite.pairs))
 
 
 def wanted(pair: Pair) -> tuple[str, int] | None:
     """The word that counts and its value: of two layers the higher one, without resolving every setting."""
+    unset: set[str] = set()
     for layer in reversed(pair.layers):
         for word in WORDS:
-            if layer.values.get(word):
-                return word, layer.values[word]
+            value = layer.values.get(word)
+            if value and word not in unset:
+                return word, value
+            unset.update([word] if word in layer.values else [])
     return None
 
 
 def ranges(count: int, word: str, value: int) -> Iterator[tuple[int, int]]:
     """Equal ranges that cover ``[0, count)``; never an empty one."""
-    number = min(value, count) if word == "shards" else -(-count // value)
-    edges = [place * count // number for place in range(number)] if word == "shards" else range(0, count, value)
-    yield from zip(edges, [*list(edges)[1:], count], strict=True)
+    number = min(value, count)
+    edges = [place * count // number for place in range(number)] if word == "shards" else [*range(0, count, value)]
+    yield from pairwise([*edges, count])
 
 
-def _cut(pair: Pair, cache: HashCache) -> Pair:
+class Known:
+    """What was found out about datasets, each once: many pairs of a suite share one."""
+
+    def __init__(self, opened: Callable[[str], HashCache]) -> None:
+        self.hashes = cache(opened)
+        self._counts: dict[object, int | None] = {}
+
+    def count(self, pair: Pair) -> int:
+        """How many samples the pair has; 0 where nobody can tell."""
+        key = (data_of(pair), pair.settings.limit)
+        if key not in self._counts:
+            self._counts[key] = _count(pair, self.hashes(pair.settings.fingerprint))
+        return self._counts[key] or 0
+
+
+def data_of(pair: Pair) -> tuple[Hashable, ...]:
+    """What makes the data of two pairs the same: found out once, it holds for both."""
+    settings = pair.settings
+    what = (settings.format, settings.in_subdir, settings.suffixes, settings.labels, settings.references)
+    columns = (settings.id_column, settings.inputs, settings.reference, repr(settings.reader))
+    return (pair.dataset.path, settings.fingerprint, what, columns)
+
+
+def _cut(pair: Pair, known: Known) -> Pair:
     asked = wanted(pair)
     if asked is None or pair.skip is not None:
         return pair
+    cuts = list(ranges(known.count(pair), *asked))
+    return replace(pair, cuts=_labelled(pair, cuts, known)) if cuts else pair
+
+
+def _count(pair: Pair, hashes: HashCache) -> int | None:
     try:
-        cuts = list(ranges(_count(pair, cache), *asked))
-        return replace(pair, cuts=_labelled(pair, cuts))
-    except ConfigError:
-        raise
-    except EvalrunError:
-        return pair
-
-
-def _count(pair: Pair, cache: HashCache) -> int:
-    count = create_reader(pair.dataset, pair.settings, pair.root).identity(cache).count
+        count = create_reader(pair.dataset, pair.settings, pair.root).identity(hashes).count
+    except Exception:  # noqa: BLE001 - a user's reader may raise anything: its pair does so again, and tells it
+        return None
     limit = pair.settings.limit
     return count if limit is None else min(limit, count)
 
 
-def _labelled(pair: Pair, cuts: list[tuple[int, int]]) -> tuple[Cut, ...]:
-    if getattr(pair.settings, "range", "position") == "position":
+def _labelled(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> tuple[Cut, ...]:
+    if pair.settings.range == "position":
         return tuple(Cut(low, high, f"{low}-{high}") for low, high in cuts)
-    values = _ids(pair, cuts)
-    ends = [*values[1:-1], values[-1] + 1]
-    return tuple(Cut(*cut, f"{low}-{high}") for cut, low, high in zip(cuts, values[:-1], ends, strict=True))
+    values = _ids(pair, cuts, known)
+    return tuple(Cut(*cut, f"{low}-{high}") for cut, (low, high) in zip(cuts, pairwise(values), strict=True))
 
 
-def _ids(pair: Pair, cuts: list[tuple[int, int]]) -> list[int]:
-    """The id at the low end of each range, and the last one; ranges of ids need ids that ascend."""
-    edges, found, before = {low for low, _ in cuts}, [], None
+def _ids(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> list[int]:
+    """The ids at the edges; of a file they are remembered until it changes."""
+    path, settings = Path(pair.dataset.path), pair.settings
+    if not path.is_file():
+        return _edges(pair, cuts)
+    columns = [settings.format, settings.id_column, settings.inputs, settings.reference, settings.reader, cuts]
+    kind = f"ids at {json.dumps(columns, default=str)}"
+    try:
+        found = known.hashes(settings.fingerprint).derived(path, kind, lambda: {"ids": _edges(pair, cuts)})
+    except OSError:  # it went away since it was counted
+        return _edges(pair, cuts)
+    return list(found["ids"])
+
+
+def _edges(pair: Pair, cuts: list[tuple[int, int]]) -> list[int]:
+    """The id at the low end of each range, and where the last one ends; ranges of ids need ids that ascend."""
+    edges, found, before = {low for low, _ in cuts}, list[int](), -1
     for sample in islice(create_reader(pair.dataset, pair.settings, pair.root), cuts[-1][1]):
-        number = _number(pair, sample.id, before)
+        number = _number(pair, sample.id, before if sample.index else None)
         if sample.index in edges:
             found.append(number)
         before = number
-    assert before is not None, "an empty dataset has no identity"
-    return [*found, before]
+    return [*found, before + 1]
 
 
 def _number(pair: Pair, name: str, before: int | None) -> int:

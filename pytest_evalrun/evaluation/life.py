@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,10 +15,10 @@ from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
-from pytest_evalrun.evaluation.predict import Predictor
+from pytest_evalrun.evaluation.ranges import predictor_of
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
-from pytest_evalrun.evaluation.shards import forget, gather, uncovered
-from pytest_evalrun.evaluation.stored import leave_word, paths_of
+from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
+from pytest_evalrun.evaluation.stored import leave_word, locked, paths_of
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
@@ -29,7 +26,7 @@ from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Identity, Reader, Sample
@@ -137,8 +134,11 @@ class Life:
         self.already = 0
 
     def run(self) -> Evaluation:
-        self._start_afresh()
+        if not self.pair.cuts:
+            self._start_afresh()
         plan = self.plan()
+        if self.pair.cuts and (plan.action == "run" or self._is_old()):
+            raise self._nothing(plan)
         if plan.action == "reuse":
             result = read_result(self.paths.result)
             if result is not None:
@@ -146,28 +146,25 @@ class Life:
             plan = replace(plan, action="score", reason="scored again: its result is damaged")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
-        if self.pair.cuts:
-            plan = self._gathered(plan, count)
-        else:
+        if not self.pair.cuts:
             self._make_room(plan, count)
         outputs = Outputs(output_directory(self.pair, self.paths))
         progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count, outputs.hold)
         try:
+            self.already = take_over(self.pair, self.paths, progress, outputs.hold)
+            if self.pair.cuts and not plan.marker:
+                plan = replace(plan, reason=f"{len(self.pair.cuts)} shards")
             return self._evaluate(plan, progress, count)
         finally:
             progress.close()
 
-    def _gathered(self, plan: Plan, count: int) -> Plan:
-        """A pair that is cut predicts nothing itself: it takes over what its shards did, and scores that."""
-        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
-        try:
-            if plan.action != "run":
-                gather(self.paths, progress, count)
-            if plan.action == "run" or progress.done_count + progress.failed_count < count:
-                raise uncovered(self.pair, progress, count)
-        finally:
-            progress.close()
-        return plan if plan.marker else replace(plan, reason=f"{len(self.pair.cuts)} shards")
+    def _nothing(self, plan: Plan) -> PairError:
+        """What lies there is not what is wanted now: a pair that is cut has nothing to take over from its shards."""
+        count = self._count(plan.identity)
+        if self.context.launch.mode == "eval":
+            return unpredicted(0, count, plan)
+        reason = plan.reason if plan.action == "run" else "--eval-fresh"
+        return uncovered(self.pair, self.pair.cuts, f"0 of {count} samples are predicted ({reason})")
 
     def _make_room(self, plan: Plan, count: int) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
@@ -183,12 +180,11 @@ class Life:
     def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
         if progress.repaired:
             self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
-        self.already = progress.done_count
         samples = self._samples(plan.reader, count)
         if self.context.launch.mode == "eval":
-            if self.already + progress.failed_count < count:
-                raise unpredicted(self.already, count, plan)
-        elif self.already < count and not self.pair.cuts:
+            if progress.done_count + progress.failed_count < count:
+                raise unpredicted(progress.done_count, count, plan)
+        elif progress.done_count < count and not self.pair.cuts:
             self._predict(plan, samples, progress, count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, count, plan)
@@ -213,7 +209,7 @@ class Life:
     def _decide(self, identity: Identity, prediction: Parts, score: Parts, marker: Marker | None) -> tuple[str, str]:
         stored = marker.fingerprint["prediction"] if marker else self._stored_parts()
         if stored is None:
-            return "run", "re-run: its fingerprint is missing" if self.paths.predictions.exists() else NEW
+            return "run", "re-run: its fingerprint is missing" if anything(self.paths) else NEW
         if changed := difference(stored, prediction, self.hashes):
             return "run", f"re-run: {changed}"
         if marker is None:
@@ -236,10 +232,10 @@ class Life:
     def _unmarked(self, identity: Identity) -> tuple[str, str]:
         """Predictions of this very fingerprint, but no marker: how far did they come?"""
         count = self._count(identity)
-        progress = PredictionsFile(self.paths.predictions).peek(count)
-        if progress.done_count == count:
+        found = peek(self.paths, count)
+        if found.done_count == count:
             return "score", f"scored: all {count} samples were predicted before"
-        return "resume", f"resumed at {progress.done_count} of {count} samples" if progress.done_count else NEW
+        return "resume", f"resumed at {found.done_count} of {count} samples" if found.done_count else NEW
 
     def _samples(self, reader: Reader, count: int) -> Iterable[Sample]:
         """The samples that count; a few are read once and kept, many are streamed each time."""
@@ -250,12 +246,13 @@ class Life:
         return identity.count if limit is None else min(limit, identity.count)
 
     def _start_afresh(self) -> None:
-        """--eval-fresh, once a launch: what this very launch made is fresh already."""
-        if not self.context.launch.fresh:
-            return
-        stored = read_fingerprint(self.paths.fingerprint)
-        if stored is None or stored.launch != self.context.launch.run_id:
+        if self._is_old():
             set_aside(self.paths, ".old", with_result=True)
+
+    def _is_old(self) -> bool:
+        """--eval-fresh, once a launch: what this very launch made is fresh already."""
+        stored = read_fingerprint(self.paths.fingerprint) if self.context.launch.fresh else None
+        return self.context.launch.fresh and (stored is None or stored.launch != self.context.launch.run_id)
 
     def _reuse(self, plan: Plan, result: Result) -> Evaluation:
         assert plan.marker is not None
@@ -279,7 +276,7 @@ class Life:
             adapter = self._load(plan)
             started = time.perf_counter()
             try:
-                return Predictor(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
+                return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
             except ModelDied as error:
                 if again == self.context.launch.crash_retries:
                     raise
@@ -302,14 +299,15 @@ class Life:
             lines = with_references(samples, progress, count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
         self.seconds["score"] = time.perf_counter() - started
-        if self.pair.cuts and not plan.marker:
-            self.seconds["predict"] = scores.latencies.mean() * scores.predicted
+        if self.pair.cuts:
+            self.seconds["predict"] = scores.latencies.mean() * (scores.predicted - self.already)
         result = self._result(plan, scores)
         verdicts = judge(self.pair, result.metrics)
         result = self._judged(result, verdicts)
         self._keep(plan, result)
         if self.paths.shard_predictions.is_dir():
-            forget(self.paths)
+            for error in forget(self.paths, self.context.disk):
+                self.context.warn(f"not synced to disk: {error}")
         self._remember(result)
         return Evaluation(self.pair, result, False, plan.reason, verdicts)
 
@@ -321,7 +319,8 @@ class Life:
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
         seconds: dict[str, Any] = {name: round(value, 6) for name, value in self.seconds.items()}
-        seconds["total"] = round(time.perf_counter() - self.started, 6)
+        by_shards = self.seconds["predict"] if self.pair.cuts else 0.0
+        seconds["total"] = round(time.perf_counter() - self.started + by_shards, 6)
         seconds |= {"p50": scores.latencies.quantile(0.5), "p95": scores.latencies.quantile(0.95)}
         return Result(
             suite=self.pair.suite,
@@ -369,18 +368,3 @@ def unpredicted(done: int, count: int, plan: Plan) -> PairError:
         f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
         "run without it, or with --eval-mode infer, first"
     )
-
-
-@contextmanager
-def locked(paths: PairPaths, shared: bool) -> Iterator[None]:
-    """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
-    if not shared:
-        yield
-        return
-    paths.lock.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

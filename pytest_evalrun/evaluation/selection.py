@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.cuts import data_of
 from pytest_evalrun.evaluation.life import NEW, Life
+from pytest_evalrun.evaluation.shards import anything, survey
 from pytest_evalrun.evaluation.stored import paths_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.evaluation.life import Plan
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.rundir.predictions import Tally
+    from pytest_evalrun.suite.pairs import Cut, Pair
 
 ACTIONS = {"reuse": "reuse", "score": "score", "resume": "run", "run": "run", "skip": "skip", "error": "error"}
 
@@ -75,23 +79,36 @@ def existing_run(workdir: Path, wanted: str) -> RunPaths | None:
 
 
 def _without_run(pair: Pair) -> Verdict:
-    return Verdict(pair, "skip", pair.skip) if pair.skip is not None else Verdict(pair, "run", NEW)
-
-
-def _verdict(pair: Pair, context: Context) -> Verdict:
     if pair.skip is not None:
         return Verdict(pair, "skip", pair.skip)
+    return Verdict(pair, "run", NEW, pair.cut.size if pair.cut else None)
+
+
+def _verdict(pair: Pair, context: Survey) -> Verdict:
     paths = paths_of(context.paths, pair)
-    if not paths.marker.exists() and not paths.fingerprint.exists() and not paths.predictions.exists():
-        return Verdict(pair, "run", NEW)
+    if pair.skip is not None or not (paths.marker.exists() or paths.fingerprint.exists() or anything(paths)):
+        return _without_run(pair)
     try:
-        plan = Life(pair, context, paths).plan()
+        plan = context.plan(pair.whole)
+        if pair.cut is not None:
+            return _of_shard(pair, pair.cut, plan, context)
     except EvalrunError as error:
         return Verdict(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
         return Verdict(pair, "error", f"{type(error).__name__}: {error}")
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     return Verdict(pair, plan.action, plan.reason, size)
+
+
+def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:
+    if plan.action == "run":
+        return Verdict(pair, "run", plan.reason, cut.size)
+    if plan.action == "reuse":
+        return Verdict(pair, "reuse", "reused: its pair is complete", cut.size)
+    already = sum(map(context.found(pair.whole, plan).is_done, range(cut.low, min(cut.high, plan.identity.count))))
+    if already == cut.size:
+        return Verdict(pair, "reuse", "reused: all its samples were predicted before", cut.size)
+    return Verdict(pair, "resume", f"resumed at {already} of {cut.size} samples" if already else NEW, cut.size)
 
 
 class _RememberingCache(HashCache):
@@ -121,12 +138,23 @@ class Survey(Context):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch, "plan")
         self._identities: dict[tuple[Any, ...], Identity] = {}
+        # Of the pair at hand only: its shards are asked for just before it.
+        self._plan: tuple[str, Plan] | None = None
+        self._found: tuple[str, Tally] | None = None
+
+    def plan(self, pair: Pair) -> Plan:
+        if self._plan is None or self._plan[0] != pair.full_id:
+            self._plan = pair.full_id, Life(pair, self, paths_of(self.paths, pair)).plan()
+        return self._plan[1]
+
+    def found(self, pair: Pair, plan: Plan) -> Tally:
+        """Which samples of a pair were predicted, by itself or its shards."""
+        if self._found is None or self._found[0] != pair.full_id:
+            self._found = pair.full_id, survey(paths_of(self.paths, pair), plan.identity.count)
+        return self._found[1]
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
-        settings = pair.settings
-        what = (settings.format, settings.in_subdir, settings.suffixes, settings.labels, settings.references)
-        columns = (settings.id_column, settings.inputs, settings.reference, repr(settings.reader))
-        key = (pair.dataset.path, settings.fingerprint, what, columns)
+        key = data_of(pair)
         if key not in self._identities:
             self._identities[key] = super().identity(pair, reader)
         return self._identities[key]

@@ -6,13 +6,21 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.evaluation.life import NEW, Evaluation, Life, locked, unpredicted
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.life import NEW, Evaluation, Life, unpredicted
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.shards import shard_progress
+from pytest_evalrun.evaluation.stored import locked, state_writer
+from pytest_evalrun.rundir.fingerprints import read_fingerprint
+from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.state import RunningState
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity
+    from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.life import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Cut
 
 
@@ -20,19 +28,55 @@ class ShardLife(Life):
     """The steps of a shard: its samples are predicted, wherever they were not yet; its pair does the rest."""
 
     def run(self) -> Evaluation:
-        with locked(self.paths, shared=True):  # the first shard of a launch makes room for all of them
-            self._start_afresh()
-            plan = self.plan()
-            count = self._count(plan.identity)
-            self._make_room(plan, count)
         assert self.pair.cut is not None
-        if plan.marker is not None:
-            return Evaluation(self.pair, None, True, "reused: its pair is complete", predicted=self.pair.cut.size)
-        progress = shard_progress(self.pair, self.paths, self.context.disk, count)
+        plan, own = self._begin()
+        if own is None:
+            return self._reused(self.pair.cut, "its pair is complete")
+        outputs = Outputs(output_directory(self.pair, self.paths))
+        progress = shard_progress(own, self.paths, self.pair.cut, outputs.hold)
         try:
             return self._range(plan, progress, self.pair.cut)
         finally:
             progress.close()
+
+    def _begin(self) -> tuple[Plan, Progress | None]:
+        """The first shard of a launch makes room for all of them; the others see that it is done.
+
+        A model is loaded while nobody waits for the lock: whoever waits may hold the GPU that it needs.
+        """
+        loaded: Parts | None = None
+        while True:
+            with locked(self.paths, shared=True):
+                self._start_afresh()
+                plan = self.plan()
+                self.hashes.commit()  # the others need not read the same files once more
+                if plan.action != "run" or plan.reason == NEW or loaded == plan.prediction or self._only_scores:
+                    return plan, self._open(plan)
+            self._load(plan)
+            loaded = plan.prediction
+
+    @property
+    def _only_scores(self) -> bool:
+        return self.context.launch.mode == "eval"
+
+    def _open(self, plan: Plan) -> Progress | None:
+        """None where the pair is complete. Under the lock, so that no line ever goes to predictions of another plan."""
+        if plan.action == "reuse":
+            return None
+        count = self._count(plan.identity)
+        self._make_room(plan, count)
+        own = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
+        if not self._only_scores:
+            own.begin()
+            self._forget_states()
+        return own
+
+    def _forget_states(self) -> None:
+        """States of shards are of one launch: what they say together must not count what others left behind."""
+        if self.paths.lock.read_text() != self.context.launch.run_id:
+            for state in self.paths.shard_states.glob("*.state"):
+                state.unlink(missing_ok=True)
+            self.paths.lock.write_text(self.context.launch.run_id)
 
     def _range(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
         if progress.repaired:
@@ -40,13 +84,33 @@ class ShardLife(Life):
         already = progress.done_count
         reason = f"resumed at {already} of {cut.size} samples" if already else plan.reason
         if already == cut.size:
-            return Evaluation(self.pair, None, True, "reused: all its samples were predicted before", predicted=already)
-        if self.context.launch.mode == "eval":
-            raise unpredicted(already, cut.size, plan)
+            return self._reused(cut, "all its samples were predicted before")
+        if self._only_scores:
+            return self._scored_later(plan, progress, cut)
         self.context.say(f"{self.pair.full_id}: {reason}")
         self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
+        self._check_plan(plan)
+        self._check_failures(progress.failed_count, self._count(plan.identity), "see its log")
         seconds = time.perf_counter() - self.started
         return Evaluation(self.pair, None, False, reason, predicted=progress.done_count, seconds=seconds)
+
+    def _scored_later(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
+        if progress.done_count + progress.failed_count < cut.size:
+            raise unpredicted(progress.done_count, cut.size, plan)
+        return Evaluation(self.pair, None, True, "reused", predicted=progress.done_count)
+
+    def _reused(self, cut: Cut, why: str) -> Evaluation:
+        """Its state says that nothing is left to do: that of its pair counts it in."""
+        state = RunningState(0, 0, 0, 0, 0, 0, int(time.time()), self.pair.settings.max_batch_size, cut.size)
+        if not self._only_scores and self.paths.whole.shard_predictions.is_dir():
+            state_writer(self.context.disk, self.pair, self.paths).update(state, force=True)
+        return Evaluation(self.pair, None, True, f"reused: {why}", predicted=cut.size)
+
+    def _check_plan(self, plan: Plan) -> None:
+        """Another shard that found a new model or dataset has set aside what this one was still working on."""
+        stored = read_fingerprint(self.paths.fingerprint)
+        if stored is None or stored.parts != plan.prediction:
+            raise PairError("its model or dataset changed while it ran; the same command makes it again")
 
     def _unmarked(self, identity: Identity) -> tuple[str, str]:  # noqa: ARG002 - how far it came is told of the range
         return "resume", NEW

@@ -1,4 +1,4 @@
-"""The life of a shard, and how its pair takes over what all of them predicted."""
+"""What is predicted of a pair that is cut, wherever it lies, and how the pair takes it over."""
 
 from __future__ import annotations
 
@@ -9,93 +9,172 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.predictions import PredictionsFile, Tally, parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import Any
 
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Cut, Pair
 
+    Holds = Callable[[Any], bool]
+
 _FILE = re.compile(r"(-?\d+)-(-?\d+)\.jsonl")
+# How our own lines begin. Most lines are of other ranges, and need no more than this look.
+_INDEX = re.compile(rb'\{"index":(\d+),')
 LINES = 256
 
 
 class ShardProgress:
     """What is done of one range, wherever it was done: by this shard, by others of other cuts, by the whole pair."""
 
-    def __init__(self, own: Progress, others: Sequence[Tally], cut: Cut) -> None:
+    def __init__(self, own: Progress, found: Tally) -> None:
         self.repaired = own.repaired
         self._own = own
-        self._others = others
-        self._range = range(cut.low, cut.high)
+        self._found = found
 
     @property
     def done_count(self) -> int:
-        return sum(self.is_done(index) for index in self._range)
+        return self._found.done_count
+
+    @property
+    def failed_count(self) -> int:
+        return self._found.failed_count
 
     def is_done(self, index: int) -> bool:
-        return self._own.is_done(index) or any(other.is_done(index) for other in self._others)
+        return self._found.is_done(index)
 
     def append(self, lines: Sequence[Line]) -> None:
         self._own.append(lines)
+        for line in lines:
+            self._found.note(line.index, line.status == "ok")
 
     def close(self) -> None:
         self._own.close()
 
 
-def shard_progress(pair: Pair, paths: PairPaths, disk: Disk, count: int) -> ShardProgress:
-    """``count`` is that of the whole dataset: positions are its own, however it is cut."""
-    assert pair.cut is not None
-    own = PredictionsFile(paths.predictions).open(disk, count)
-    whole = paths.whole
-    others = [whole.predictions, *(file for file in shard_files(whole) if file != paths.predictions)]
-    return ShardProgress(own, [PredictionsFile(file).peek(count) for file in others], pair.cut)
+def shard_progress(own: Progress, paths: PairPaths, cut: Cut, holds: Holds) -> ShardProgress:
+    """``own`` is what the shard appends to; positions are those of the whole dataset, however it is cut.
+
+    ``holds`` is asked whether files that a prediction names are still what the model wrote.
+    """
+    return ShardProgress(own, survey(paths.whole, own.count, range(cut.low, cut.high), holds))
+
+
+def survey(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
+    """Which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
+    tally = Tally(count)
+    for file in (whole.predictions, *shard_files(whole)):
+        for line in _lines(file, count, wanted or range(count)):
+            _note(tally, line, holds)
+    return tally
+
+
+def _note(tally: Tally, line: Line, holds: Holds | None) -> None:
+    """A sample that was predicted once is never asked again, so that of lines in several files a good one counts."""
+    done = line.status == "ok" and (holds is None or holds(line.prediction))
+    if done or not tally.is_done(line.index):
+        tally.note(line.index, done)
+
+
+def anything(paths: PairPaths) -> bool:
+    """Whether there are predictions of the pair, its own or of shards."""
+    return paths.whole.predictions.exists() or bool(shard_files(paths.whole))
+
+
+def peek(paths: PairPaths, count: int) -> Tally:
+    """How far the predictions of a pair came, those of shards included; changes nothing."""
+    return survey(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
 
 
 def shard_files(whole: PairPaths) -> list[Path]:
-    """Predictions of all cuts that there ever were of the pair as it is now."""
+    """Predictions of all cuts that there ever were of the pair as it is now, in the order of the dataset."""
     directory = whole.shard_predictions
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    return [directory / name for name in sorted(names) if _FILE.fullmatch(name)]
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [match for name in names if (match := _FILE.fullmatch(name))]
+    return [directory / match[0] for match in sorted(found, key=lambda match: (int(match[1]), int(match[2])))]
 
 
-def gather(whole: PairPaths, progress: Progress, count: int) -> None:
+def take_over(pair: Pair, paths: PairPaths, progress: Progress, holds: Holds) -> int:
+    """What shards predicted comes in, those of earlier cuts too; how much of the pair had been done before.
+
+    Raises PairError where the pair is cut and a shard has not done its part: the pair predicts nothing itself.
+    """
+    before = progress.done_count
+    gather(paths, progress, holds)
+    if not pair.cuts:
+        return progress.done_count
+    check_covered(pair, progress)
+    return before
+
+
+def gather(whole: PairPaths, progress: Progress, holds: Holds | None = None) -> None:
     """Add to the pair's predictions what its shards have and it has not; they stay until the pair is complete."""
     for file in shard_files(whole):
         waiting: list[Line] = []
-        for line in _lines(file, count):
-            if not progress.is_done(line.index):
-                waiting.append(line)
+        for line in _missing(_lines(file, progress.count, range(progress.count)), progress, holds):
+            waiting.append(line)
             if len(waiting) == LINES:
                 progress.append(waiting)
                 waiting.clear()
         progress.append(waiting)
 
 
-def _lines(file: Path, count: int) -> Iterator[Line]:
-    with file.open("rb") as lines:
+def _missing(lines: Iterable[Line], progress: Progress, holds: Holds | None) -> Iterator[Line]:
+    for line in lines:
+        if line.status != "ok":
+            if not progress.is_seen(line.index):
+                yield line
+        elif not progress.is_done(line.index) and (holds is None or holds(line.prediction)):
+            yield line
+
+
+def _lines(file: Path, count: int, wanted: range) -> Iterator[Line]:
+    """The sound lines of a file that are of a range; of a file that is not there, none."""
+    try:
+        lines = file.open("rb")
+    except FileNotFoundError:
+        return
+    with lines:
         for raw in lines:
-            if (line := parse_line(raw, count)) is not None:
+            known = _INDEX.match(raw)
+            if known and int(known[1]) not in wanted:
+                continue
+            line = parse_line(raw, count)
+            if line is not None and line.index in wanted:
                 yield line
 
 
-def forget(whole: PairPaths) -> None:
-    """The pair is complete: what its shards predicted is in its own file now."""
+def forget(whole: PairPaths, disk: Disk) -> list[OSError]:
+    """The pair is complete: what its shards predicted is in its own file now. Their files go once that is synced."""
+    if errors := disk.flush():
+        return errors
     for file in shard_files(whole):
         file.unlink(missing_ok=True)
     for state in whole.shard_states.glob("*.state"):
         state.unlink(missing_ok=True)
-    if whole.shard_predictions.is_dir() and not any(whole.shard_predictions.iterdir()):
-        whole.shard_predictions.rmdir()
+    for directory in (whole.shard_predictions, whole.shard_states):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    return []
 
 
-def uncovered(pair: Pair, progress: Progress, count: int) -> PairError:
-    """Which shards have not done their part, and how much there is."""
-    missing = [cut for cut in pair.cuts if not all(progress.is_seen(i) for i in range(cut.low, min(cut.high, count)))]
+def check_covered(pair: Pair, progress: Progress) -> None:
+    """Raise PairError where shards have not done their part: which, and how much there is."""
+    count = progress.count
+    if progress.done_count + progress.failed_count == count:
+        return
+    missing = [cut for cut in pair.cuts if not all(map(progress.is_seen, range(cut.low, min(cut.high, count))))]
+    raise uncovered(pair, missing, f"{progress.done_count} of {count} samples are predicted")
+
+
+def uncovered(pair: Pair, missing: Sequence[Cut], covered: str) -> PairError:
+    if not missing:
+        return PairError(f"{covered}: the dataset grew after it was cut; the same command cuts it again")
     names = ", ".join(cut.label for cut in missing[:10]) + (", …" if len(missing) > 10 else "")
     complete = len(pair.cuts) - len(missing)
-    return PairError(
-        f"{complete} of {len(pair.cuts)} shards are complete, {progress.done_count} of {count} samples are predicted; "
-        f"missing: {names}"
-    )
+    return PairError(f"{complete} of {len(pair.cuts)} shards are complete, {covered}; missing: {names}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.rundir.durable import write_atomic
@@ -36,8 +39,8 @@ def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
     """Of a shard one that keeps its pair's state too."""
     if pair.cut is None:
         return StateWriter(disk, paths.state)
-    shards = [paths.shard_states / f"{cut.label}.state" for cut in pair.cuts]
-    return ShardStateWriter(disk, paths.state, paths.whole.state, shards, pair.cuts[-1].high)
+    shards = {paths.shard_states / f"{cut.label}.state": cut.size for cut in pair.cuts}
+    return ShardStateWriter(disk, paths.state, paths.whole.state, shards)
 
 
 def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:
@@ -78,3 +81,18 @@ def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) 
     path = paths_of(context.paths, pair).test_result(safe_name(test))
     content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
     context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
+
+
+@contextmanager
+def locked(paths: PairPaths, shared: bool) -> Iterator[None]:
+    """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
+    if not shared:
+        yield
+        return
+    paths.lock.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

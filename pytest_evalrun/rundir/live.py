@@ -62,6 +62,7 @@ class LiveRun:
         self.lock = TaskListLock(workdir.root)
         self.tasks = self._task_list(suites, say)
         self._before: dict[str, Status] = {}
+        self._cut: dict[str, Pair] = {}
         self._dirty = threading.Event()
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
@@ -100,16 +101,20 @@ class LiveRun:
     def started(self, pair: Pair) -> None:
         status = self.tasks.get(_task_dir(pair), pair.dataset.name)
         if status is not Status.RUNNING:
-            self._before[pair.full_id] = status
+            self._before[pair.whole.full_id] = status
+        self._cut |= {pair.whole.full_id: pair} if pair.cut is not None else {}
         self._set(pair, Status.RUNNING)
         self.log.write("TASK", f"start: {pair.full_id}")
 
     def finished(self, pair: Pair, outcome: str, *, worker: str, status: Status | None, note: str) -> None:
         """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
         self.events.pull(worker)
-        if status is not None:
-            self._before[pair.full_id] = status
-        self._set(pair, self._before.get(pair.full_id, Status.PENDING))
+        name = pair.whole.full_id
+        if status is not None and (pair.cut is None or self._before.get(name) is not Status.FAILED):
+            self._before[name] = status
+        if pair.cut is None:
+            self._cut.pop(name, None)
+            self._set(pair, self._before.get(name, Status.PENDING))
         note = blank(note, self.secrets)
         if outcome in ("failed", "error"):
             self.log.write("ERROR", f"✗ {outcome}: {pair.full_id}: {note}")
@@ -165,8 +170,16 @@ class LiveRun:
         if not self._ended.is_set():
             self._ended.set()
             self._thread.join()
+            self._settle_cut()
             self.tasks.stop_running()
             self._write_tasks()
+
+    def _settle_cut(self) -> None:
+        """Pairs of which shards were run, and not they themselves: they stand as before, unless that is over."""
+        for name, pair in self._cut.items():
+            status = self._before.get(name, Status.PENDING)
+            over = status is Status.COMPLETED and not self.paths.pair(pair.key).marker.exists()
+            self._set(pair, Status.PENDING if over else status)
 
     def close(self, clean: bool) -> None:
         """Process files go, the locks are given back."""

@@ -222,6 +222,11 @@ class Progress:
         self._appender: Appender | None = None
 
     @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return self._tally.count
+
+    @property
     def done_count(self) -> int:
         return self._tally.done_count
 
@@ -241,6 +246,11 @@ class Progress:
     def is_seen(self, index: int) -> bool:
         return self._tally.is_seen(index)
 
+    def begin(self) -> None:
+        """Open the file now: if it is set aside later, lines still go to where they belong."""
+        if self._appender is None:
+            self._appender = self._disk.appender(self.path)
+
     def append(self, lines: Sequence[Line]) -> None:
         """A batch, in one write; lines of samples that are there already take their place."""
         if not lines:
@@ -248,8 +258,8 @@ class Progress:
         for line in lines:
             self._tally.is_done(line.index)  # raises IndexError before anything is written
         data = b"".join([line.dumps() for line in lines])
-        if self._appender is None:
-            self._appender = self._disk.appender(self.path)
+        self.begin()
+        assert self._appender is not None
         try:
             self._appender.write(data)
         except OSError:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
@@ -60,11 +60,15 @@ def parse(text: str) -> RunningState | None:
         return None
 
 
-def together(states: Iterable[RunningState], total: int) -> RunningState:
-    """The state of a pair whose shards have these: batches of all of them, counted as one row; ``total`` samples."""
+def together(states: Iterable[RunningState], ahead: Iterable[int], total: int) -> RunningState:
+    """The state of a pair whose shards have these: batches of all of them, counted as one row.
+
+    ``ahead`` are the sizes of shards that have not begun, ``total`` is that of the pair.
+    """
     found = list(states)
     sums = {field.name: sum(getattr(state, field.name) for state in found) for field in fields(RunningState)}
     latest = max(found, key=lambda state: state.timestamp)
+    sums["total_batches"] += sum(-(-size // latest.max_batch_size) for size in ahead)
     return RunningState(
         **sums | {"timestamp": latest.timestamp, "max_batch_size": latest.max_batch_size, "total_data": total}
     )
@@ -111,14 +115,22 @@ class StateWriter:
 class ShardStateWriter(StateWriter):
     """Keeps a shard's state file, and with it that of the pair, in which all of today's shards are counted together."""
 
-    def __init__(self, disk: Disk, path: Path, pair: Path, shards: Sequence[Path], total: int) -> None:
+    def __init__(self, disk: Disk, path: Path, pair: Path, shards: Mapping[Path, int]) -> None:
+        """``shards`` are the state files of all of them, and how many samples each has."""
         super().__init__(disk, path)
         self._pair = pair
         self._shards = shards
-        self._total = total
 
     def finish(self) -> None:
         super().finish()
-        texts = [path.read_text(encoding="utf-8", errors="replace") for path in self._shards if path.is_file()]
-        if states := [state for text in texts if (state := parse(text)) is not None]:
-            self._disk.write(self._pair, together(states, self._total).render())
+        found = {path: _read(path) for path in self._shards}
+        if states := [state for state in found.values() if state is not None]:
+            ahead = [size for path, size in self._shards.items() if found[path] is None]
+            self._disk.write(self._pair, together(states, ahead, sum(self._shards.values())).render())
+
+
+def _read(path: Path) -> RunningState | None:
+    try:
+        return parse(path.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None

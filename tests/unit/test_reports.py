@@ -60,6 +60,7 @@ def test_a_report_tells_the_essentials():
         "suite_item": True,
         "evaluates": True,
         "limit": 3,
+        "shard": False,
         "reused": False,
         "reason": "new",
         "scored": True,
