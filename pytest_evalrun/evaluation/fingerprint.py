@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.adapters import adapter_source, model_files
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
+from pytest_evalrun.suite.template import fill, names_in, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_evalrun.datasets.protocol import Identity
     from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.suite.pairs import Pair
@@ -22,9 +25,13 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 # Raised when the meaning of a part changes, so that results of an older version are made again.
 IDENTITY_VERSION = 1
 
+# The adapter of programs, among the names that a suite may give.
+PROGRAM = "command"
+
 LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
+    "command": "command changed",
     "env": "environment of the program changed",
     "identity": "identity version changed",
     "inputs": "dataset changed",
@@ -32,6 +39,7 @@ LABELS = {
     "model": "model changed",
     "output": "output settings changed",
     "preprocess": "preprocessing changed",
+    "program": "program changed",
     "references": "references changed",
 }
 
@@ -53,6 +61,8 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
         "output": dict(settings.output),
         "params": dict(settings.params),
     }
+    if settings.adapter == PROGRAM:
+        parts |= _program(pair, hashes)
     if settings.env:
         parts["env"] = dict(settings.env)
     if settings.limit is not None:
@@ -96,6 +106,32 @@ def _model(pair: Pair, hashes: HashCache) -> str | None:
         raise PairError(f"model {error.filename or path} cannot be read: {error.strerror}") from None
 
 
+def _program(pair: Pair, hashes: HashCache) -> Parts:
+    """What is called and how, and the content of every file that the command names; paths as they were written."""
+    settings = pair.settings
+    words = words_of(settings.command or "")
+    # A script's place is no part of what it does: clones and other hosts reuse.
+    told = [_portable(word, pair.root) for word in words]
+    how: Parts = {"words": told, "ask": settings.ask, "results": dict(settings.results)}
+    how |= {"shell": settings.shell, "rows": settings.rows, "range": settings.range}
+    return {"command": how, "program": dict(_named_files(words, pair, hashes))}
+
+
+def _portable(word: str, root: str) -> str:
+    plain = fill(word, {}) if not names_in(word) else word
+    return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
+
+
+def _named_files(words: list[str], pair: Pair, hashes: HashCache) -> Iterator[tuple[str, str]]:
+    """Only what is named by a path is a file of the user's: `python` is found elsewhere on every machine."""
+    for word in words:
+        if names_in(word):
+            continue
+        path = Path(pair.root, fill(word, {}))
+        if path.is_file():
+            yield _portable(word, pair.root), hashes.file(path)
+
+
 def _weight(name: str) -> tuple[bool, str]:
     """The identity version explains everything else, so it is named first."""
     return name != "identity", name
@@ -104,6 +140,8 @@ def _weight(name: str) -> tuple[bool, str]:
 def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
     if name == "inputs":
         return LABELS[name] + _file_count(old, new, hashes)
+    if name == "program" and (changed := _changed_keys(old, new)):
+        return f"{LABELS[name]} ({changed})"
     if name == "params":
         return f"parameters changed ({_changed_keys(old, new)})"
     if name == "metrics":

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.adapter import ChildAdapter
+from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.slots.gpus import Nvml, find_gpus
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_evalrun.datasets.protocol import Sample
@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 
+# The adapter of programs, among the names that a suite may give.
+PROGRAM = "command"
+
+
 def _nothing(*_: object) -> None:
     return None
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a model outside this process needs of the worker that starts it; alone, it needs nothing."""
+    """What a model outside this process needs of the worker that starts it; alone, it needs nothing.
+
+    ``tell`` shows a line on the terminal; None where nobody asked to see what programs write.
+    """
 
     event: Callable[..., object] = _nothing
     say: Callable[[str], None] = _nothing
@@ -36,6 +43,7 @@ class Surroundings:
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
     output: Callable[[bytes], None] = _nothing
     started: Callable[[int, str | None], object] = _nothing
+    tell: Callable[[str], None] | None = None
 
 
 class Slots:
@@ -97,27 +105,50 @@ class _Model(ChildAdapter):
         super().kill(grace)
 
 
+@contextmanager
+def lent(need: Need | None, pair: Pair, slots: Slots, around: Surroundings) -> Iterator[tuple[Lease | None, list[int]]]:
+    """GPUs for as long as the block lasts; into the list goes every PID that may use them."""
+    pids: list[int] = []
+    if not need:
+        yield None, pids
+        return
+    held = slots.take(need, pair.full_id, around)
+    try:
+        yield held.lease, pids
+    finally:
+        held.free(pids)
+
+
 class LeasedModel:
-    """A model in a child process, on GPUs that are its own for as long as anything of that process lives.
+    """A model in a child process, on GPUs (where it needs any) that are its own for as long as that process lives.
 
     ``broken`` when that process died or can no longer be understood: it must be loaded anew.
     """
 
-    def __init__(self, pair: Pair, held: Held, around: Surroundings) -> None:
+    def __init__(self, pair: Pair, held: Held | None, around: Surroundings) -> None:
         self.held = held
-        self._child = _Model(
-            pair.task,
-            pair.settings,
-            pair.root,
-            env=held.lease.environment(),
-            hold=held.lease.fds,
-            output=around.output,
-            started=self._started,
-        )
         self._around = around
         self._pair = pair.full_id
         self._pids: list[int] = []
+        self._child = self._make(pair, held)
         self.broken = False
+
+    def _make(self, pair: Pair, held: Held | None) -> ServerAdapter:
+        gpus = held.lease.environment() if held is not None else {}
+        hold = held.lease.fds if held is not None else ()
+        if pair.settings.adapter == PROGRAM:
+            from pytest_evalrun.programs.server import server
+
+            return server(pair, gpus=gpus, hold=hold, output=self._around.output, started=self._started)
+        return _Model(
+            pair.task,
+            pair.settings,
+            pair.root,
+            env=gpus,
+            hold=hold,
+            output=self._around.output,
+            started=self._started,
+        )
 
     def _started(self, pid: int) -> None:
         self._pids.append(pid)
@@ -142,11 +173,15 @@ class LeasedModel:
         try:
             self._child.close()
         finally:
-            self.held.free(self._pids)
+            self._free()
 
     def kill(self) -> None:
         """At once, with its stacks in the log where it was interrupted."""
         try:
             self._child.kill()
         finally:
+            self._free()
+
+    def _free(self) -> None:
+        if self.held is not None:
             self.held.free(self._pids)

@@ -13,9 +13,11 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.programs.results import read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
@@ -81,7 +83,11 @@ class Scorer:
         self.count = count
         self.paths = paths
         self.outputs = Outputs(output_directory(pair, paths))
-        self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in pair.settings.metrics}
+        # A program that left metrics has scored by itself: of single samples there is nothing to score.
+        self.by_program = "metrics" in pair.settings.results
+        specs = () if self.by_program else pair.settings.metrics
+        self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in specs}
+        self._reported: dict[str, dict[str, Any]] = {}
         self.scores = Scores({})
 
     def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
@@ -91,6 +97,7 @@ class Scorer:
                 file.write("".join(self._feed(chunk)).encode())
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
+            self.scores.metrics |= self._reported
         return self.scores
 
     def _together(self, samples: Iterable[Sample], progress: Progress) -> Iterator[tuple[Sample, Line]]:
@@ -117,6 +124,8 @@ class Scorer:
     def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> list[str]:
         """Every metric one chunk further; the lines of the scores file."""
         predictions = [self.outputs.from_json(line.prediction) for _, line in chunk]
+        if self.by_program and chunk[0][1].index == 0:
+            self._reported = self._of_program(predictions[0])
         references = [sample.reference for sample, _ in chunk]
         try:
             columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
@@ -125,6 +134,15 @@ class Scorer:
         names = ("index", "id", *self.metrics)
         rows = zip([s.index for s, _ in chunk], [s.id for s, _ in chunk], *columns, strict=True)
         return [_encode(dict(zip(names, row, strict=True))) + "\n" for row in rows]
+
+    def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:
+        """What the program says of all samples; of the metrics that the suite names, where it names any."""
+        said = read_metrics(file)
+        wanted = [spec.name for spec in self.pair.settings.metrics] or [*said]
+        if missing := [name for name in wanted if name not in said]:
+            raise PairError(f"{file}: no metric {missing[0]}; it has: {', '.join(said)}")
+        full = {"n": self.count, "low": None, "high": None}
+        return {name: {**full, **said[name]} for name in wanted}
 
     def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
         """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""

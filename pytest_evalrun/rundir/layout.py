@@ -168,6 +168,32 @@ class PairPaths:
     def result(self) -> Path:
         return self.run / f"results/{self._place}.json"
 
+    @cached_property
+    def programs(self) -> Path:
+        """The directory of what programs were asked for this pair; its shards share it."""
+        return self.run / f"shards/{self._place}"
+
+    def worker_args(self, low: int, high: int) -> Path:
+        """What the program of a range was started with, and what became of it."""
+        return self.programs / f"worker_args_{low}_{high}.json"
+
+    @property
+    def args(self) -> Path:
+        return self.programs / "args.json"
+
+    @property
+    def scheduler_config(self) -> Path:
+        return self.programs / "scheduler_config.json"
+
+    @property
+    def programs_lock(self) -> Path:
+        return self.programs / ".lock"
+
+    @property
+    def program_files(self) -> Path:
+        """Files of ours that programs are given, and rows of theirs that were kept."""
+        return self.programs / "files"
+
     def test_result(self, test: str) -> Path:
         """Where a user's own test function leaves what it recorded."""
         return self.run / f"results/{self._place}/{test}.json"

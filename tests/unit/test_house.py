@@ -36,12 +36,13 @@ MAY_IMPORT = {
     "rundir": frozenset({"suite", "errors"}),
     "slots": frozenset({"suite", "errors"}),
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
+    "programs": DATA | {"children", "rundir", "adapters", "errors", "datasets.values"},
     "children": DATA | {"adapters", "rundir"},
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "evaluation": frozenset(
-        {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "planning", "errors"}
+        {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
     ),
 }
 # Packages of which a room may import the names they offer, and nothing that lies in their modules.

@@ -1,0 +1,208 @@
+"""One program started for one range: told what to do, watched, and its results taken."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import EvalrunError, PairError, TimedOut
+from pytest_evalrun.programs.results import FileResults, TableResults, is_older, matching
+from pytest_evalrun.programs.running import Surroundings, name_of, run
+from pytest_evalrun.programs.teller import Teller
+from pytest_evalrun.programs.told import arguments, command_line, environment, whole_environment
+from pytest_evalrun.programs.watching import COMPLETE, Files, Lines, Nothing, OwnState, Pace
+from pytest_evalrun.rundir.lines import utc_time
+from pytest_evalrun.rundir.shards import WorkerArgs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.ranges import RangePredictor
+    from pytest_evalrun.programs.running import Ending
+    from pytest_evalrun.suite.pairs import Pair
+
+STATE_NAME = "RUN_STATE_NAME"
+
+
+class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
+    """The program ended with an exit code, or by a signal."""
+
+
+class Asking:
+    """The programs of one predictor. ``values`` are its placeholders, ``gpus`` the environment of its lease.
+
+    ``hold`` are the lease's descriptors; into ``pids`` goes every process that was started.
+    """
+
+    def __init__(
+        self,
+        predictor: RangePredictor,
+        values: Mapping[str, str],
+        gpus: Mapping[str, str],
+        hold: Sequence[int],
+        pids: list[int],
+    ) -> None:
+        self.predictor = predictor
+        self.pair = predictor.pair
+        self.context = predictor.context
+        self.results = predictor.results
+        self.records = predictor.records
+        self.values = values
+        self.gpus = gpus
+        self.hold = hold
+        self.pids = pids
+
+    def ask(self, first: int, last: int) -> None:
+        """Start the program for these positions and take its results; all of them are done or failed afterwards."""
+        low, high = self.predictor.told(first, last)
+        values = {**self.values, "low": str(low), "high": str(high)}
+        argv = arguments(self.pair.settings, values)
+        prefix = self.predictor.paths.program_files / f"state_{low}_{high}"
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        prefix.with_name(prefix.name + COMPLETE).unlink(missing_ok=True)
+        added = environment(self.pair, self.predictor.output, prefix)
+        record = self._begin(argv, added, (first, last), self.results.pattern(values), (low, high))
+        ending, record = self._run(argv, added, record, prefix)
+        if ending.returncode:
+            self._fail(record, ending.told(name_of(record.command)), ending.returncode)
+            raise ProgramFailed(ending.told(name_of(record.command)))
+        self._take(record, ending)
+
+    def _begin(
+        self,
+        argv: Sequence[str],
+        added: Mapping[str, str],
+        positions: tuple[int, int],
+        pattern: str,
+        told: tuple[int, int],
+    ) -> WorkerArgs:
+        shown = self.context.shown
+        record = WorkerArgs(
+            *told,
+            command=tuple(map(shown, argv)),
+            env={name: shown(value) for name, value in {**added, **self.gpus}.items()},
+            status="running",
+            started=utc_time(),
+            positions=positions,
+            pattern=pattern,
+            began=time.time(),
+            generation=self.records.generation,
+        )
+        with self.records.files.locked():
+            self.records.make_room(pattern, *positions)
+            self.records.files.write(record)
+        return record
+
+    def _run(
+        self, argv: Sequence[str], added: Mapping[str, str], record: WorkerArgs, prefix: Path
+    ) -> tuple[Ending, WorkerArgs]:
+        teller = teller_of(self.pair, self.context, f"{record.low}-{record.high}")
+        announce(self.context, teller, command_line(record.command, self.gpus))
+
+        def started(pid: int) -> None:
+            nonlocal record
+            record = replace(record, pid=pid)
+            self.records.files.write(record)
+
+        around = Surroundings(teller, self._noted, self.hold)
+        look = Looker(self.predictor, record, self._own_state(prefix))
+        try:
+            return run(argv, whole_environment(added, self.gpus), self.pair.root, around, look, started), record
+        except BaseException as error:
+            # Ctrl-C is nobody's failure: the range waits for the next run.
+            status = "failed" if isinstance(error, Exception | TimedOut) else "pending"
+            self._fail(record, str(error) or type(error).__name__, None, status)
+            raise
+        finally:
+            teller.finish()
+
+    def _noted(self, pid: int) -> None:
+        self.pids.append(pid)
+        self.context.processes.add(pid, self.pair.full_id)
+
+    def _own_state(self, prefix: Path) -> OwnState:
+        directories = [self.predictor.output, Path(self.values["dataset_dir"])]
+        return OwnState(prefix, directories, self.pair.settings.env.get(STATE_NAME))
+
+    def _fail(self, record: WorkerArgs, error: str, returncode: int | None, status: str = "failed") -> None:
+        self.records.files.write(record.ended_as(status, error=self.context.shown(error), returncode=returncode))
+
+    def _take(self, record: WorkerArgs, ending: Ending) -> None:
+        """Exit code 0: now there must be results."""
+        first, last = record.positions
+        files = [path for path in matching(record.pattern) if not is_older(path, self.records.began)]
+        try:
+            if record.pattern and not files:
+                raise PairError(_without_results(record, ending))
+            answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=True)
+            # With the first answer the files were read through: what is wrong with all of them has been told.
+            answers = chain(list(islice(answers, 1)), answers)
+        except EvalrunError as error:
+            self._fail(replace(record, pattern=""), str(error), 0)
+            raise
+        done = record.ended_as("completed", returncode=0, files=tuple(map(str, files)))
+        self.records.files.write(done)
+        taken = self.predictor.append(answers, round((time.time() - record.began) / (last - first), 6))
+        self.context.say(f"range {record.low}-{record.high}: {taken.good} of {last - first} samples done")
+        if taken.failed and self.results.keeps:
+            # A copy of what was accepted is what belongs to the range; the others will be asked again.
+            kept = self.records.keep(done, files, whole=True)
+            done = replace(done, files=kept.files if kept else ())
+        self.records.files.write(replace(done, rows=taken.rows))
+
+
+def _without_results(record: WorkerArgs, ending: Ending) -> str:
+    end = f"; the end of its output:\n{ending.last_lines}" if ending.last_lines else "; it wrote no output"
+    return f"{name_of(record.command)} ended with exit code 0 and left no results: there is no {record.pattern}{end}"
+
+
+class Looker:
+    """Called while the program runs: keeps the state file right, and ends with the process that launched this one."""
+
+    def __init__(self, predictor: RangePredictor, record: WorkerArgs, own: OwnState) -> None:
+        self._predictor = predictor
+        self._counter = _counter(predictor, record)
+        self._own = own
+        self._pace = Pace()
+
+    def __call__(self) -> None:
+        self._predictor.context.check_launcher()
+        if self._pace.due():
+            self._predictor.report(self._counter.count(), self._own.read())
+            self._pace.done()
+
+
+def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | Nothing:
+    results = predictor.results
+    if isinstance(results, TableResults):
+        return Lines(record.pattern, header=results.kind == "csv")
+    if isinstance(results, FileResults):
+        example = results.template.rpartition("}")[2]
+        return Files(Path(predictor.output, results.template).parent, example)
+    return Nothing()
+
+
+def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
+    """Where a program's output goes; ``part`` is the range, where the pair's own id does not say it."""
+    whole = pair.whole.id
+    name = pair.id if pair.cut is not None and pair.cut.label == part else f"{whole} {part}".rstrip()
+
+    def to_log(data: bytes) -> None:
+        if context.log is not None:
+            try:
+                os.write(context.log.fd, data)
+            except OSError:  # a log that cannot be written is no reason to let the program wait
+                pass
+
+    return Teller(to_log, context.surroundings.tell, name, context.secrets)
+
+
+def announce(context: Context, teller: Teller, line: str) -> None:
+    """The full command, before it starts."""
+    context.say(f"$ {line}")
+    teller.tell(context.shown(f"$ {line}"))

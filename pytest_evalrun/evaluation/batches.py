@@ -1,0 +1,78 @@
+"""Programs that are started once a batch, on GPUs that are theirs for the whole pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.evaluation.asking import announce, teller_of
+from pytest_evalrun.evaluation.leased import lent
+from pytest_evalrun.evaluation.outputs import output_directory
+from pytest_evalrun.evaluation.predict import Predictor
+from pytest_evalrun.programs.batch import BatchProgram
+from pytest_evalrun.programs.results import results_of
+from pytest_evalrun.programs.running import Surroundings
+from pytest_evalrun.programs.told import GPUS, command_line, environment, placeholders, whole_environment
+from pytest_evalrun.slots.need import need_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Progress
+    from pytest_evalrun.slots.leases import Lease
+    from pytest_evalrun.suite.pairs import Pair
+
+
+class BatchPredictor:
+    """A :class:`Predictor` whose adapter knows the files of the pair at hand."""
+
+    def __init__(
+        self, pair: Pair, context: Context, paths: PairPaths, progress: Progress | ShardProgress, count: int
+    ) -> None:
+        self.pair = pair
+        self.context = context
+        self.paths = paths
+        self.progress = progress
+        self.count = count
+
+    def run(self, samples: Iterable[Sample]) -> None:
+        context = self.context
+        with lent(need_of(self.pair.settings), self.pair, context.slots, context.surroundings) as (lease, pids):
+            program = self._program(lease, pids)
+            program.load()
+            try:
+                Predictor(self.pair, context, self.paths, program, self.progress, self.count).run(samples)
+            finally:
+                program.close()
+
+    def _program(self, lease: Lease | None, pids: list[int]) -> BatchProgram:
+        output = output_directory(self.pair, self.paths)
+        output.mkdir(parents=True, exist_ok=True)
+        gpus = lease.environment() if lease is not None else {}
+        files = self.paths.program_files
+        label = f"_{self.pair.cut.label}" if self.pair.cut is not None else ""
+        values = placeholders(self.pair, output, gpus.get(GPUS, ""))
+        env = whole_environment(environment(self.pair, output, files / f"state{label}"), gpus)
+        teller = teller_of(self.pair, self.context)
+
+        def started(pid: int) -> None:
+            pids.append(pid)
+            self.context.processes.add(pid, self.pair.full_id)
+
+        def told(argv: Sequence[str]) -> None:
+            announce(self.context, teller, command_line(argv, gpus))
+
+        return BatchProgram(
+            self.pair.settings,
+            values,
+            env,
+            self.pair.root,
+            files / f"batch{label}.txt",
+            results_of(self.pair.settings, values),
+            Surroundings(teller, started, tuple(lease.fds) if lease is not None else ()),
+            self.context.check_launcher,
+            told,
+        )

@@ -1,0 +1,296 @@
+"""Programs that do a whole pair or a range of it: asked for what is missing, and for nothing that is there."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.datasets import create_reader
+from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.evaluation.asking import Asking, ProgramFailed
+from pytest_evalrun.evaluation.batches import BatchPredictor
+from pytest_evalrun.evaluation.leased import PROGRAM, lent
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, Predictor
+from pytest_evalrun.evaluation.stored import state_writer
+from pytest_evalrun.programs.records import Records
+from pytest_evalrun.programs.results import FileResults, results_of
+from pytest_evalrun.programs.told import GPUS, placeholders
+from pytest_evalrun.rundir.predictions import Line
+from pytest_evalrun.rundir.shards import RangeFiles
+from pytest_evalrun.rundir.state import RunningState
+from pytest_evalrun.slots.need import need_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.programs.results import Answer
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Progress
+    from pytest_evalrun.rundir.shards import WorkerArgs
+    from pytest_evalrun.suite.pairs import Pair
+
+LINES = 256
+
+
+class Taken(NamedTuple):
+    """How many samples were added, and the rows that they were made of."""
+
+    good: int
+    failed: int
+    rows: int
+
+
+class RangePredictor:
+    """Has a program predict the positions ``[low, high)`` of a pair; ``count`` is how many these are."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        context: Context,
+        paths: PairPaths,
+        progress: Progress | ShardProgress,
+        count: int,
+        low: int,
+        high: int,
+    ) -> None:
+        self.pair = pair
+        self.context = context
+        self.progress = progress
+        self.count = count
+        self.low = low
+        self.high = high
+        self.paths = paths
+        self.output = output_directory(pair, paths)
+        self.outputs = Outputs(self.output)
+        self.state = state_writer(context.disk, pair, paths)
+        self._samples: Iterable[Sample] = ()
+        self._total = 0
+        self._finished = 0
+        self._failures = 0
+
+    def run(self, samples: Iterable[Sample]) -> None:
+        """Predict every sample that is not done. Raises PairError where the program fails, or leaves no results."""
+        # What a shard is given can be walked through once only.
+        whole = self.pair.cut is None
+        self._samples = samples if whole else create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
+        self.output.mkdir(parents=True, exist_ok=True)
+        files = RangeFiles(self.paths, self.context.disk)
+        values = placeholders(self.pair, self.output, "")
+        self.results = results_of(self.pair.settings, values)
+        self.records = Records(files, self.pair.settings, self.results, self.span, self.told)
+        with files.locked():
+            self.records.begin(*self._facts())
+            self.records.settle(self.low, self.high)
+        if isinstance(self.results, FileResults):
+            self.results.began = self.records.began
+        self._adopt()
+        self._total = self.count - self.progress.done_count
+        if self._total:
+            self._ask_for_all()
+        self.state.finish()
+
+    def span(self, low: int, high: int) -> Iterable[Sample]:
+        """The samples of a range, each time anew."""
+        return self._samples[low:high] if isinstance(self._samples, list) else islice(self._samples, low, high)
+
+    def told(self, low: int, high: int) -> tuple[int, int]:
+        """What the program is told of a range: positions, or the ids that these have."""
+        if self.pair.settings.range == "position":
+            return low, high
+        end = self.pair.cuts[-1].high if self.pair.cut is not None else self.count
+        first: int | None = None
+        before: int | None = None
+        for sample in self.span(low, min(high + 1, end)):
+            number = self._number(sample, before)
+            first, before = number if first is None else first, number
+        assert first is not None, "a range has a sample"
+        assert before is not None, "and that one comes last"
+        return first, before if high < end else before + 1
+
+    def _number(self, sample: Sample, before: int | None) -> int:
+        where = self.pair.dataset.path
+        try:
+            number = int(sample.id)
+        except ValueError:
+            raise PairError(f"{where}: range: id needs ids that are whole numbers; found {sample.id!r}") from None
+        if before is not None and number <= before:
+            raise PairError(f"{where}: range: id needs ids in ascending order; found {number} after {before}")
+        return number
+
+    def _ask_for_all(self) -> None:
+        need = need_of(self.pair.settings)
+        with lent(need, self.pair, self.context.slots, self.context.surroundings) as (lease, pids):
+            gpus = lease.environment() if lease is not None else {}
+            values = placeholders(self.pair, self.output, gpus.get(GPUS, ""))
+            asking = Asking(self, values, gpus, tuple(lease.fds) if lease is not None else (), pids)
+            self._ask(asking)
+
+    def _ask(self, asking: Asking) -> None:
+        """Range by range. A program that failed is started again where it had come further, for the rest."""
+        position, attempt = self.low, 0
+        while missing := self._missing(position):
+            before = self.progress.done_count
+            try:
+                asking.ask(*missing)
+                position = missing[1]
+            except ProgramFailed as error:
+                self._failures += 1
+                with self.records.files.locked():
+                    self.records.settle(*missing)
+                self._adopt()
+                advanced = self.progress.done_count > before
+                if not advanced or attempt == self.pair.settings.retries:
+                    self.state.finish()
+                    raise
+                attempt += 1
+                self._back_off(attempt, error)
+
+    def _back_off(self, attempt: int, error: PairError) -> None:
+        pause = min(BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
+        self.context.say(f"{error}")
+        self.context.say(f"starting it for the rest in {pause:g} s ({attempt} of {self.pair.settings.retries})")
+        told = {"attempt": attempt, "error": self.context.shown(str(error))}
+        self.context.events.write("batch_retried", self.pair.full_id, batch=attempt, **told)
+        time.sleep(pause)
+
+    def _missing(self, position: int) -> tuple[int, int] | None:
+        """The next range from there of which nothing is done."""
+        while position < self.high and self.progress.is_done(position):
+            position += 1
+        end = position
+        while end < self.high and not self.progress.is_done(end):
+            end += 1
+        return (position, end) if end > position else None
+
+    def _adopt(self) -> None:
+        """Take over what completed ranges hold and the predictions do not."""
+        for record in self.records.completed(self.low, self.high):
+            files = _present(record)
+            if self.results.keeps and not files:
+                continue
+            whole = self.pair.settings.rows == "any"
+            low, high = record.positions
+
+            def samples(low: int = low, high: int = high) -> Iterable[Sample]:
+                return self.span(low, high)
+
+            try:
+                taken = self.append(self.results.answers(files, samples, whole=whole, strict=False), None)
+            except PairError as error:
+                self.context.say(f"what range {record.low}-{record.high} left cannot be used: {error}")
+                continue
+            if taken.good:
+                self.context.say(f"{taken.good} samples were already done by the range {record.low}-{record.high}")
+
+    def append(self, answers: Iterable[Answer], seconds: float | None) -> Taken:
+        """The lines of answers that are not there yet."""
+        good = failed = rows = 0
+        waiting: list[Line] = []
+        for answer in answers:
+            index = answer.sample.index
+            if not self.low <= index < self.high or self.progress.is_done(index):
+                continue
+            line = self._line(answer, seconds)
+            good, failed = good + (line.status == "ok"), failed + (line.status != "ok")
+            rows += max(len(answer.rows), line.status == "ok" and not self.results.keeps)
+            waiting.append(line)
+            if len(waiting) == LINES:
+                self.progress.append(waiting)
+                waiting.clear()
+        self.progress.append(waiting)
+        self._finished += good + failed
+        return Taken(good, failed, rows)
+
+    def _line(self, answer: Answer, seconds: float | None) -> Line:
+        sample = answer.sample
+        reference = reference_to_json(sample.reference, self.pair.dataset.path)
+        error = answer.error
+        try:
+            value = self.outputs.to_json(answer.prediction, sample) if error is None else None
+        except (SampleError, OSError) as trouble:
+            value, error = None, str(trouble)
+        if error is not None:
+            return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(error), seconds)
+        return Line(sample.index, sample.id, "ok", value, reference, None, seconds)
+
+    def report(self, running: int, own: RunningState | None) -> None:
+        """``running`` samples of the program at hand; what it says itself is believed."""
+        if own is not None:
+            self.state.update(own)
+            return
+        size = max(1, self.pair.settings.max_batch_size)
+        done = min(self._finished + running, self._total)
+        batches = -(-self._total // size)
+        batch = min(done // size + 1, batches)
+        self.state.update(
+            RunningState(
+                current_batch=batch,
+                total_batches=batches,
+                batch_completed=done - (batch - 1) * size,
+                batch_total=min(size, self._total - (batch - 1) * size),
+                failed_batches=self._failures,
+                retry_count=self._failures,
+                timestamp=int(time.time()),
+                max_batch_size=size,
+                total_data=self.count,
+            )
+        )
+
+    def _facts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What holds for every range, as args.json and scheduler_config.json say it; secrets by name only."""
+        pair, settings = self.pair.whole, self.pair.settings
+        cuts = [(cut.low, cut.high) for cut in pair.cuts] or [(0, self.count)]
+        args = {
+            "suite": pair.suite,
+            "task": pair.task.name,
+            "dataset": pair.dataset.name,
+            "model": pair.task.path,
+            "input": pair.dataset.path,
+            "output": self.output,
+            "command": settings.command,
+            "params": settings.params,
+            "results": settings.results,
+            "id_column": settings.results.get("id_column") or settings.id_column,
+            "rows": settings.rows,
+            "range": settings.range,
+            "batch_size": settings.max_batch_size,
+        }
+        config = {
+            "ranges": cuts,
+            "gpus": settings.gpus,
+            "min_gpu_memory": settings.min_gpu_memory,
+            "workers_per_gpu": settings.workers_per_gpu,
+            "retries": settings.retries,
+            "timeout": settings.timeout,
+        }
+        return args, config
+
+
+def _present(record: WorkerArgs) -> list[Path]:
+    """The accepted files of a range that are still there."""
+    return [path for path in map(Path, record.files) if path.is_file()]
+
+
+def predictor_of(
+    pair: Pair,
+    context: Context,
+    paths: PairPaths,
+    adapter: Adapter,
+    progress: Progress | ShardProgress,
+    count: int,
+) -> Predictor | RangePredictor | BatchPredictor:
+    """Whoever asks a model of this kind; ``count`` is how many samples the pair, or the shard, has."""
+    settings = pair.settings
+    if settings.adapter != PROGRAM or settings.ask == "server":
+        return Predictor(pair, context, paths, adapter, progress, count)
+    if settings.ask == "batch":
+        return BatchPredictor(pair, context, paths, progress, count)
+    low, high = (pair.cut.low, pair.cut.high) if pair.cut is not None else (0, count)
+    return RangePredictor(pair, context, paths, progress, count, low, high)

@@ -1,0 +1,94 @@
+"""A program that is started once a batch: the samples in a file or as arguments, the answers as it leaves them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.children.faults import ModelError
+from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.programs.results import FileResults, matching
+from pytest_evalrun.programs.running import name_of, run
+from pytest_evalrun.programs.told import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.programs.results import Results
+    from pytest_evalrun.programs.running import Surroundings
+    from pytest_evalrun.suite.settings import Settings
+
+
+class BatchProgram:
+    """An adapter. ``file`` is where a batch is listed; ``announce`` is told the words before each start."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        values: Mapping[str, str],
+        env: Mapping[str, str],
+        root: str,
+        file: Path,
+        results: Results,
+        around: Surroundings,
+        look: Callable[[], None],
+        announce: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._settings = settings
+        self._values = {**values, "batch": str(file)}
+        self._env = env
+        self._root = root
+        self._file = file
+        self._results = results
+        self._around = around
+        self._look = look
+        self._announce = announce
+
+    def load(self) -> None:
+        """The place of the list."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+
+    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        """Raises ModelError where the program failed, SampleError for a sample without an answer."""
+        inputs = [_listed(sample) for sample in batch]
+        self._file.write_text("".join(f"{line}\n" for line in inputs), encoding="utf-8", errors="surrogateescape")
+        pattern = self._results.pattern(self._values)
+        for left in matching(pattern):
+            left.unlink()
+        argv = arguments(self._settings, self._values, inputs)
+        self._announce(argv)
+        if isinstance(self._results, FileResults):
+            self._results.began = time.time()
+        ending = run(argv, self._env, self._root, self._around, self._look)
+        if ending.returncode:
+            raise ModelError(ending.told(name_of(argv)))
+        return self._answers(batch, pattern, argv)
+
+    def _answers(self, batch: Sequence[Sample], pattern: str, argv: Sequence[str]) -> list[Any]:
+        files = matching(pattern)
+        if pattern and not files:
+            raise PairError(f"{name_of(argv)} ended with exit code 0 and left no results: there is no {pattern}")
+        predictions = []
+        for answer in self._results.answers(files, lambda: batch, whole=True, strict=True):
+            if answer.error is not None:
+                raise SampleError(answer.error)
+            predictions.append(answer.prediction)
+        return predictions
+
+    def close(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def _listed(sample: Sample) -> str:
+    """A path as it is, several with tabs between them, everything else as a line of JSON."""
+    given = sample.input
+    paths = list(given.values()) if isinstance(given, dict) else [given]
+    if not all(isinstance(path, PurePath) for path in paths):
+        return json.dumps({"index": sample.index, "id": sample.id, "input": given}, ensure_ascii=False, default=str)
+    text = "\t".join(map(str, paths))
+    if "\n" in text:
+        raise SampleError(f"sample {sample.id!r}: a name with a newline cannot stand in a list of files")
+    return text

@@ -1,0 +1,146 @@
+"""What is known of the ranges of a pair: begun, kept from an interrupted program, completed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.results import KeptRows, is_older, matching
+from pytest_evalrun.rundir.shards import read_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.programs.results import Results
+    from pytest_evalrun.rundir.shards import RangeFiles, WorkerArgs
+    from pytest_evalrun.suite.settings import Settings
+
+STALE = ".stale"
+
+
+class Records:
+    """``samples`` gives those of a range of positions, ``told`` what a program is told of it."""
+
+    def __init__(
+        self,
+        files: RangeFiles,
+        settings: Settings,
+        results: Results,
+        samples: Callable[[int, int], Iterable[Sample]],
+        told: Callable[[int, int], tuple[int, int]],
+    ) -> None:
+        self.files = files
+        self.began = 0.0
+        self.generation = files.generation()
+        self._settings = settings
+        self._results = results
+        self._samples = samples
+        self._told = told
+
+    def begin(self, args: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """What other predictions were made with is forgotten; what these were begun with stays."""
+        known = self._known()
+        if known is not None:
+            self.began = known
+            return
+        self.began = time.time()
+        for record in self._all():
+            self.files.remove(record)
+        shutil.rmtree(self.files.paths.program_files, ignore_errors=True)
+        self.files.write_scheduler_config(config)
+        self.files.write_args({"generation": self.generation, "began": self.began, **args})
+
+    def settle(self, low: int, high: int) -> None:
+        """Programs that were interrupted: their complete rows become a range of their own, the rest goes."""
+        for record in self._all():
+            if record.status != "completed" and record.pattern and record.overlaps(low, high):
+                self._settle(record)
+
+    def completed(self, low: int, high: int) -> list[WorkerArgs]:
+        return [record for record in self._all() if record.status == "completed" and record.overlaps(low, high)]
+
+    def make_room(self, pattern: str, low: int, high: int) -> None:
+        """Before a program writes there: what others wrote is out of its way, and old failures are history."""
+        for record in self._all():
+            if record.status != "completed" and record.overlaps(low, high):
+                self.files.remove(record)
+            elif record.pattern == pattern:
+                self.files.write(replace(record, files=tuple(map(self._moved, record.files))))
+        for path in matching(pattern):
+            if is_older(path, self.began):
+                path.replace(path.with_name(path.name + STALE))
+
+    def keep(self, record: WorkerArgs, files: list[Path], *, whole: bool) -> WorkerArgs | None:
+        """The range of a copy of all sound rows; None where there are none."""
+        first, last = record.positions
+        kept = KeptRows(self._free(f"{record.low}_{record.high}", files), self._settings_kind)
+        positions: list[int] = []
+        rows = 0
+        try:
+            answers = self._results.answers(files, lambda: self._samples(first, last), whole=whole, strict=False)
+            for answer in answers:
+                if answer.error is None and answer.rows:
+                    kept.add(answer.rows)
+                    rows += len(answer.rows)
+                    positions = [positions[0] if positions else answer.sample.index, answer.sample.index + 1]
+        except PairError:  # not even a header: there is nothing to keep
+            kept.drop()
+            return None
+        except BaseException:
+            kept.drop()
+            raise
+        if not positions:
+            kept.drop()
+            return None
+        return replace(record, rows=rows, files=(str(kept.close()),), positions=(positions[0], positions[1]))
+
+    @property
+    def _settings_kind(self) -> str:
+        return "csv" if self._settings.results.get("csv") else "jsonl"
+
+    def _all(self) -> list[WorkerArgs]:
+        return list(read_ranges(self.files.paths.programs))
+
+    def _known(self) -> float | None:
+        try:
+            args = json.loads(self.files.paths.args.read_bytes())
+            return float(args["began"]) if args["generation"] == self.generation else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _settle(self, record: WorkerArgs) -> None:
+        written = [path for path in matching(record.pattern) if not is_older(path, self.began)]
+        kept = None
+        if self._results.keeps and self._settings.rows == "one" and written:
+            kept = self.keep(record, written, whole=False)
+        self.files.write(replace(record, status="failed", pattern=""))
+        if kept is not None:
+            low, high = self._told(*kept.positions)
+            self.files.write(replace(kept, low=low, high=high, status="completed", pattern="", error=None))
+        if self._results.keeps:
+            for path in written:
+                path.unlink(missing_ok=True)
+
+    def _moved(self, name: str) -> str:
+        """Where a result lies whose place is needed: among ours."""
+        path = Path(name)
+        if path.parent == self.files.paths.program_files or not path.exists():
+            return name
+        target = self._free(path.stem, [path])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+        return str(target)
+
+    def _free(self, stem: str, files: list[Path]) -> Path:
+        """A name that no kept file has."""
+        suffix = files[0].suffix
+        number = 0
+        while (path := self.files.paths.program_files / f"{stem}{f'.{number}' if number else ''}{suffix}").exists():
+            number += 1
+        return path

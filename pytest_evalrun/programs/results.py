@@ -1,0 +1,248 @@
+"""What a program left behind, as one answer a sample: rows of a table, files by name, or metrics of the whole."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pytest_evalrun.datasets.values import parse_cell
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.placing import place
+from pytest_evalrun.programs.tables import TABLES, Row
+from pytest_evalrun.suite.template import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.suite.settings import Settings
+
+    Samples = Callable[[], Iterable[Sample]]
+
+# File times come from a clock that ticks a few hundred times a second.
+TICK_SECONDS = 0.05
+_NOT_FINITE = frozenset({"nan", "-nan", "NaN", "inf", "-inf", "Infinity", "-Infinity"})
+
+
+class Answer(NamedTuple):
+    """What a sample got: a prediction, or the reason why it has none. ``rows`` are those that it was made of."""
+
+    sample: Sample
+    prediction: Any
+    error: str | None = None
+    rows: Sequence[Row] = ()
+
+
+class Results(Protocol):
+    """Where a program writes, and how that is read."""
+
+    keeps: bool
+
+    def pattern(self, values: Mapping[str, str]) -> str:
+        """The glob of the files; empty where they are known by the samples' names only."""
+
+    def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:
+        """In the order of the samples. ``whole``: the program ended well, so that every sample gets an answer.
+
+        ``strict``: rows of other samples are an error. Raises PairError where nothing can be made of the files.
+        """
+
+
+def results_of(settings: Settings, values: Mapping[str, str]) -> Results:
+    """As the suite says; ``values`` fill the templates."""
+    declared = settings.results
+    if declared.get("metrics"):
+        return MetricsResults(declared["metrics"])
+    if declared.get("files"):
+        return FileResults(declared["files"], values)
+    return TableResults(settings)
+
+
+def matching(pattern: str) -> list[Path]:
+    return [Path(path) for path in sorted(glob.glob(pattern))] if pattern else []  # noqa: PTH207 - absolute
+
+
+def is_older(path: Path, began: float) -> bool:
+    """Whether a file was left by somebody before: its content may be changed back in time, its inode not."""
+    try:
+        return path.stat().st_ctime < began - TICK_SECONDS
+    except OSError:
+        return False
+
+
+def located(template: str, values: Mapping[str, str]) -> str:
+    """A template as a glob: relative to the output directory, and only what the user wrote is magic."""
+    safe = {name: glob.escape(value) for name, value in values.items()} if glob.has_magic(template) else dict(values)
+    text = fill(template, safe)
+    if glob.has_magic(template):
+        return os.path.join(glob.escape(values["output"]), text)  # noqa: PTH118 - a pattern
+    return glob.escape(os.path.join(values["output"], text))  # noqa: PTH118 - as above
+
+
+class TableResults:
+    """CSV or JSON lines: one row a sample, or any number."""
+
+    keeps = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.kind = "csv" if settings.results.get("csv") else "jsonl"
+        self.template = settings.results[self.kind]
+        self.id_column = settings.results.get("id_column") or settings.id_column or "id"
+        self.column = settings.results.get("prediction")
+        self.any = settings.rows == "any"
+
+    def pattern(self, values: Mapping[str, str]) -> str:
+        return located(self.template, values)
+
+    def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:
+        tables = [TABLES[self.kind](file, self.id_column, whole) for file in files]
+        placed = place(tables, lambda: (sample.id for sample in samples()), strict=strict)
+        following = next(placed, None)
+        where = ", ".join(str(file) for file in files)
+        torn = "".join(f"; {table.torn}" for table in tables if table.torn)
+        for position, sample in enumerate(samples()):
+            rows: list[Row] = []
+            if following is not None and following.position == position:
+                rows, following = following.rows, next(placed, None)
+            if rows or whole:
+                yield self._answer(sample, rows, where, torn)
+
+    def _answer(self, sample: Sample, rows: list[Row], where: str, torn: str) -> Answer:
+        wrong = next((row for row in rows if row.id != sample.id), None)
+        if wrong is not None:  # of two ids with one hash
+            return Answer(sample, None, f"{where}: the row of {wrong.id!r} cannot be told from that of {sample.id!r}")
+        if not self.any and len(rows) != 1:
+            count = f"{len(rows)} rows" if rows else "no row"
+            return Answer(sample, None, f"{where}: {count} of sample {sample.id}{torn if not rows else ''}")
+        try:
+            predictions = [self._prediction(row) for row in rows]
+        except ValueError as error:
+            return Answer(sample, None, f"{where}:{rows[0].line}: sample {sample.id}: {error}")
+        return Answer(sample, predictions if self.any else predictions[0], rows=rows)
+
+    def _prediction(self, row: Row) -> Any:
+        """Raises ValueError for a number that is none."""
+        if self.column is None:
+            return {name: self._value(value) for name, value in row.values.items() if name != self.id_column}
+        if self.column not in row.values:
+            columns = ", ".join(row.values)
+            raise PairError(f"results.prediction: no column {self.column!r}; columns: {columns}")
+        value = row.values[self.column]
+        if (self.kind == "csv" and value in _NOT_FINITE) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"the program answered {value}")
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
+        return parse_cell(value) if self.kind == "csv" else value
+
+
+class FileResults:
+    """A file a sample, in the output directory, found by the sample's name."""
+
+    keeps = False
+
+    def __init__(self, template: str, values: Mapping[str, str]) -> None:
+        self.template = template
+        self.values = dict(values)
+        self.directory = Path(values["output"])
+        self.began = 0.0
+
+    def pattern(self, values: Mapping[str, str]) -> str:  # noqa: ARG002 - known by the samples
+        return ""
+
+    def path(self, sample: Sample) -> Path:
+        """Where the sample's file must lie. Raises PairError where its name leads out of the output directory."""
+        names = {"id": sample.id, "stem": os.path.splitext(sample.id)[0]}  # noqa: PTH122 - an id
+        path = Path(os.path.normpath(self.directory / fill(self.template, self.values | names)))
+        if not path.is_relative_to(self.directory):
+            raise PairError(f"results.files: {path} lies outside the output directory {self.directory}")
+        return path
+
+    def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:  # noqa: ARG002
+        for sample in samples():
+            path = self.path(sample)
+            if path.is_file() and not is_older(path, self.began):
+                yield Answer(sample, path)
+            elif whole:
+                yield Answer(sample, None, f"sample {sample.id}: the program wrote no file {path}")
+
+
+class MetricsResults:
+    """A JSON object of numbers: the program has scored by itself, and says nothing of single samples."""
+
+    keeps = False
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def pattern(self, values: Mapping[str, str]) -> str:
+        return located(self.template, values)
+
+    def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:  # noqa: ARG002
+        """The first sample names the file, so that it is as safe as a prediction."""
+        if len(files) != 1:
+            raise PairError(f"results.metrics: {self.template!r} fits {len(files)} files; it must be one")
+        read_metrics(files[0])
+        for place_, sample in enumerate(samples()):
+            yield Answer(sample, files[0] if place_ == 0 else None)
+
+
+def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
+    """Name → value, better, and what else the file says. Raises PairError where it holds no numbers."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PairError(f"{path}: no metrics: {error}") from None
+    if not isinstance(values, dict) or not values:
+        raise PairError(f'{path}: found no metric; accepted: an object such as {{"psnr": 31.5}}')
+    return {str(name): _metric(path, name, value) for name, value in values.items()}
+
+
+def _metric(path: Path, name: str, value: Any) -> dict[str, Any]:
+    given = value if isinstance(value, dict) else {"value": value}
+    number, better = given.get("value"), given.get("better", "higher")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise PairError(f"{path}: metric {name}: found {number!r}; accepted: a finite number, or one under `value`")
+    if better not in ("higher", "lower"):
+        raise PairError(f"{path}: metric {name}: better is {better!r}; accepted: higher, lower")
+    return {"value": float(number), "better": better} | {
+        key: given[key] for key in ("n", "low", "high") if key in given
+    }
+
+
+class KeptRows:
+    """A copy of rows that were accepted, for whoever puts the files of all ranges together."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        self._kind = kind
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._aside.open("w", encoding="utf-8", newline="")
+        self._writer: Any = None
+
+    def add(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if self._kind == "jsonl":
+                self._file.write(json.dumps(row.values, ensure_ascii=False) + "\n")
+                continue
+            if self._writer is None:
+                self._writer = csv.DictWriter(
+                    self._file, list(row.values), restval="", extrasaction="ignore", lineterminator="\n"
+                )
+                self._writer.writeheader()
+            self._writer.writerow(row.values)
+
+    def close(self) -> Path:
+        self._file.close()
+        self._aside.replace(self.path)
+        return self.path
+
+    def drop(self) -> None:
+        self._file.close()
+        self._aside.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""One program from its start to its end, and its end in words."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.children.process import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+# How often a running program is looked after.
+LOOK_SECONDS = 0.2
+SHOWN_OF_A_COMMAND = 300
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a program ended; ``returncode`` is negative where a signal ended it."""
+
+    returncode: int
+    fate: str
+    last_lines: str
+
+    def told(self, name: str) -> str:
+        """A sentence, and the last lines of the program's output."""
+        hint = ""
+        if self.returncode == -signal.SIGKILL and "out of memory" not in self.fate:
+            hint = " (nobody here sent it: usually that is the kernel's OOM killer, for want of memory)"
+        end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
+        return f"{name} {self.fate}{hint}{end}"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds."""
+
+    output: Callable[[bytes], None]
+    started: Callable[[int], None]
+    hold: Sequence[int] = ()
+
+
+def run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    around: Surroundings,
+    look: Callable[[], None],
+    started: Callable[[int], None] | None = None,
+) -> Ending:
+    """Start a program and wait; ``look`` is called every now and then. However this ends, nothing of it is left.
+
+    ``started`` is told the program's own PID. Raises ChildError where it cannot be started.
+    """
+    child = Child(
+        argv,
+        env=env,
+        cwd=cwd,
+        output=around.output,
+        started=around.started,
+        stdin=False,
+        stdout="output",
+        hold=around.hold,
+        name=name_of(argv),
+    )
+    with child:
+        if started is not None:
+            started(child.pid)
+        code = _wait(child, look)
+    return Ending(code, child.fate(), child.last_lines)
+
+
+def _wait(child: Child, look: Callable[[], None]) -> int:
+    while True:
+        try:
+            return child.wait(LOOK_SECONDS)
+        except TimeoutError:
+            look()
+
+
+def name_of(argv: Sequence[str]) -> str:
+    """The program as messages call it."""
+    text = shlex.join(argv)
+    return f"the program `{text if len(text) <= SHOWN_OF_A_COMMAND else text[:SHOWN_OF_A_COMMAND] + '…'}`"

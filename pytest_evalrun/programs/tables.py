@@ -1,0 +1,186 @@
+"""Rows that a program wrote, from CSV or JSON lines: each with its id and its place, whatever state the file is in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+BOM = b"\xef\xbb\xbf"
+
+
+class Row(NamedTuple):
+    """``values`` has every column, the id's too; ``offset`` is where the row begins in its file."""
+
+    id: str
+    values: dict[str, Any]
+    line: int
+    offset: int
+
+
+class Table(Protocol):
+    """One file. ``torn`` says where its end is torn off, once all rows were read."""
+
+    path: Path
+    torn: str | None
+
+    def rows(self) -> Iterator[Row]:
+        """All rows; without ``whole`` those before the first that is not sound. Raises PairError."""
+
+    def at(self, offset: int) -> Row:
+        """The row that begins there."""
+
+
+class _File:
+    """``whole``: the program has ended well, so what is not sound is its fault; else it was interrupted."""
+
+    kind = ""
+
+    def __init__(self, path: Path, id_column: str, whole: bool) -> None:
+        self.path = path
+        self.id_column = id_column
+        self.whole = whole
+        self.torn: str | None = None
+
+    def rows(self) -> Iterator[Row]:
+        try:
+            with self.path.open("rb") as file:
+                yield from self._rows(_Lines(file, self.whole))
+        except UnicodeDecodeError as error:
+            if self.whole:
+                byte = error.object[error.start]
+                raise PairError(f"{self.path}: not UTF-8: byte {byte:#04x} ({error.reason})") from None
+        except OSError as error:
+            raise PairError(f"{self.path}: the results cannot be read: {error.strerror}") from None
+
+    def _rows(self, lines: _Lines) -> Iterator[Row]:
+        raise NotImplementedError
+
+    def _lacks(self, columns: list[str]) -> PairError:
+        return PairError(f"{self.path}: no column {self.id_column!r} for the ids; columns: {', '.join(columns)}")
+
+
+class CsvTable(_File):
+    """With a header row; cells are text."""
+
+    kind = "csv"
+    _header: list[str] | None = None
+
+    def at(self, offset: int) -> Row:
+        assert self._header is not None, "offsets come from rows"
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            cells = next(csv.reader(_Lines(file, True), strict=True))
+        return self._row(cells, 0, offset)
+
+    def _rows(self, lines: _Lines) -> Iterator[Row]:
+        reader = csv.reader(lines, strict=True)
+        self._header = self._checked(next(reader, []))
+        while self._header:
+            offset = lines.position
+            cells = self._next(reader, lines)
+            if cells is None:
+                return
+            if cells:  # else an empty line
+                yield self._row(cells, reader.line_num, offset)
+
+    def _checked(self, names: list[str]) -> list[str]:
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PairError(f"{self.path}:1: two columns are called {twice!r}")
+        if names and self.id_column not in names:
+            if self.whole:
+                raise self._lacks(names)
+            return []
+        return names
+
+    def _next(self, reader: Any, lines: _Lines) -> list[str] | None:
+        """The cells of the next row; None at the end of the file, and of what is sound in it."""
+        assert self._header is not None
+        try:
+            cells: list[str] | None = next(reader, None)
+        except csv.Error as error:
+            self._unsound(lines, reader.line_num, f"not a row of CSV: {error}")
+            return None
+        if cells and len(cells) != len(self._header):
+            wanted = len(self._header)
+            self._unsound(lines, reader.line_num, f"the row has {len(cells)} columns, the header {wanted}")
+            return None
+        return cells
+
+    def _unsound(self, lines: _Lines, number: int, what: str) -> None:
+        if lines.torn:
+            self.torn = f"{self.path}:{number}: the last line is torn"
+        elif self.whole:
+            raise PairError(f"{self.path}:{number}: {what}")
+
+    def _row(self, cells: list[str], line: int, offset: int) -> Row:
+        assert self._header is not None
+        values = dict(zip(self._header, cells, strict=True))
+        return Row(values[self.id_column], values, line, offset)
+
+
+class JsonlTable(_File):
+    """An object a line."""
+
+    kind = "jsonl"
+
+    def at(self, offset: int) -> Row:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return self._row(file.readline().decode(), 0, offset)
+
+    def _rows(self, lines: _Lines) -> Iterator[Row]:
+        offset = lines.position
+        for number, text in enumerate(lines, 1):
+            if not text.isspace():
+                try:
+                    row = self._row(text, number, offset)
+                except ValueError as error:
+                    if lines.torn:
+                        self.torn = f"{self.path}:{number}: the last line is torn"
+                    elif self.whole:
+                        raise PairError(f"{self.path}:{number}: not a line of JSON: {error}") from None
+                    return
+                yield row
+            offset = lines.position
+
+    def _row(self, text: str, line: int, offset: int) -> Row:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a {type(values).__name__}, not an object")  # noqa: TRY004 - as bad as no JSON
+        if self.id_column not in values:
+            raise self._lacks(list(values))
+        return Row(str(values[self.id_column]), values, line, offset)
+
+
+class _Lines:
+    """Lines as text; of a file that is not whole only those that were ended, for the last value may be cut."""
+
+    def __init__(self, file: BinaryIO, whole: bool) -> None:
+        self._file = file
+        self._whole = whole
+        self.position = file.tell()
+        self.torn = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        raw = self._file.readline()
+        self.torn = bool(raw) and not raw.endswith(b"\n")
+        if not raw or (self.torn and not self._whole):
+            raise StopIteration
+        text = (raw.removeprefix(BOM) if self.position == 0 else raw).decode()
+        self.position += len(raw)
+        return text
+
+
+TABLES: dict[str, type[CsvTable] | type[JsonlTable]] = {"csv": CsvTable, "jsonl": JsonlTable}

@@ -1,0 +1,123 @@
+"""How far a running program is: what appears of its results, and what it says itself in a state file of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.programs.results import matching
+from pytest_evalrun.rundir.state import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.rundir.state import RunningState
+
+BLOCK = 1 << 20
+STATE, COMPLETE = ".state", ".complete.state"
+# Looking may cost this share of the time at most: a directory can hold a hundred thousand files.
+SHARE = 0.05
+
+
+class Lines:
+    """Rows of the files of a pattern, counted as they are appended; a header is none."""
+
+    def __init__(self, pattern: str, header: bool) -> None:
+        self._pattern = pattern
+        self._header = header
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def count(self) -> int:
+        return sum(max(0, self._lines(path) - self._header) for path in matching(self._pattern))
+
+    def _lines(self, path: Path) -> int:
+        position, lines = self._seen.get(path, (0, 0))
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < position:  # begun anew
+                    position = lines = 0
+                file.seek(position)
+                while block := file.read(BLOCK):
+                    position += len(block)
+                    lines += block.count(b"\n")
+        except OSError:
+            return lines
+        self._seen[path] = (position, lines)
+        return lines
+
+
+class Files:
+    """Files of a directory that end as the results do and were not there before."""
+
+    def __init__(self, directory: Path, ending: str) -> None:
+        self._directory = directory
+        self._ending = ending
+        self._before = self._all()
+
+    def count(self) -> int:
+        return max(0, self._all() - self._before)
+
+    def _all(self) -> int:
+        try:
+            with os.scandir(self._directory) as entries:
+                return sum(entry.name.endswith(self._ending) for entry in entries)
+        except OSError:
+            return 0
+
+
+class Nothing:
+    """Of results that come all at once."""
+
+    def count(self) -> int:
+        return 0
+
+
+class OwnState:
+    """The state file that the program writes: by the name that it was told, or any other that is new."""
+
+    def __init__(self, prefix: Path, directories: Sequence[Path], name: str | None) -> None:
+        self._told = prefix.with_name(prefix.name + STATE)
+        self._directories = directories
+        self._name = f"{Path(name).name}{STATE}" if name else None
+        self._since = time.time()
+
+    def read(self) -> RunningState | None:
+        """What it says; None where it says nothing that can be understood."""
+        for path in self._candidates():
+            try:
+                fresh = path.stat().st_mtime >= self._since - 1
+                state = parse(path.read_text(encoding="utf-8", errors="replace")) if fresh else None
+            except OSError:
+                continue
+            if state is not None:
+                return state
+        return None
+
+    def _candidates(self) -> list[Path]:
+        found = [self._told] if self._told.exists() else []
+        for directory in self._directories:
+            try:
+                with os.scandir(directory) as entries:
+                    names = [e.name for e in entries if e.name.endswith(STATE) and not e.name.endswith(COMPLETE)]
+            except OSError:
+                continue
+            found += [directory / name for name in sorted(names, key=lambda name: (name != self._name, name))]
+        return found
+
+
+class Pace:
+    """Lets something be done as often as its cost allows."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._began = 0.0
+
+    def due(self) -> bool:
+        self._began = time.monotonic()
+        return self._began >= self._next
+
+    def done(self) -> None:
+        now = time.monotonic()
+        self._next = now + (now - self._began) / SHARE
