@@ -44,6 +44,7 @@ class Stage:
     def __init__(self, units, workers=2, *, memories=(), dies=None, retries=1, seconds=None):
         self.ids = [f"item{index}" for index in sorted(index for unit in units for index in unit.indices)]
         self.units = {index: unit for unit in units for index in unit.indices}
+        self.needs = {unit.work.model: unit.work.need for unit in units}
         self.now = 0.0
         self.pool = Pool(memories)
         self.scheduler = Scheduler(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from nodes import Stage, unit
+import sys
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nodes import FakeNode, Stage, unit
+
+from pytest_evalrun.scheduling import Lost
+from pytest_evalrun.slots.need import Need
 
 
 def test_a_pair_starts_when_the_last_of_its_shards_has_ended():
@@ -29,3 +38,213 @@ def test_workers_stay_for_what_is_still_to_come():
     ]
     stage = Stage(units, 4).play()
     assert {stage.moment(index) for index in range(4, 8)} == {9.0}
+
+
+# ------------------------------------------------------------------ whatever comes
+
+NEEDS = [Need(), Need(), Need(1), Need(1, 0, 2), Need(1, 40.0), Need(1, 0, 3), Need(2), Need(4)]
+MEMORIES = (24.0, 24.0, 80.0, 80.0)
+
+
+@st.composite
+def runs(draw):
+    """Units of one to three items of a few models, and how often each item kills its worker."""
+    models = draw(st.lists(st.tuples(st.sampled_from(NEEDS), st.floats(0, 5)), min_size=1, max_size=5))
+    units, index = [], 0
+    for size in draw(st.lists(st.integers(1, 3), min_size=1, max_size=25)):
+        model = draw(st.integers(0, len(models) - 1))
+        need, load = models[model]
+        after = tuple(draw(st.sets(st.integers(0, index - 1), max_size=3))) if index else ()
+        seconds = draw(st.floats(0.01, 20))
+        name = f"m{model}" if size == 1 else f"module {index}"
+        units.append(unit(*range(index, index + size), model=name, seconds=seconds, load=load, need=need, after=after))
+        index += size
+    dies = draw(st.dictionaries(st.integers(0, index - 1), st.sampled_from([1, 2, 99]), max_size=6))
+    real = draw(st.dictionaries(st.integers(0, index - 1), st.floats(0.01, 30), max_size=index))
+    return units, dies, real
+
+
+@given(runs(), st.integers(1, 8), st.integers(0, 2), st.lists(st.integers(0, 30), max_size=3))
+@settings(max_examples=300)
+def test_every_item_ends_exactly_once_whoever_dies(run, workers, retries, idle_deaths):
+    """Done or reported, never both, never twice; in order within a unit; GPUs never hold more than they can."""
+    units, dies, real = run
+    stage = Stage(units, workers, memories=MEMORIES, dies=dies, retries=retries, seconds=real)
+    for pause in idle_deaths:
+        for _ in range(pause):
+            stage.step()
+            within_the_pool(stage)
+        kill_an_idle_one(stage)
+    while not stage.scheduler.tests_finished:
+        assert stage.step()
+        within_the_pool(stage)
+    assert sorted(stage.over + stage.lost) == list(range(len(stage.ids)))
+    assert set(stage.lost) == {index for index, times in dies.items() if times > retries}
+    for begun in units:
+        together = [index for index in stage.over if index in begun.indices]
+        assert together == sorted(together)
+
+
+def within_the_pool(stage):
+    """By the needs of what the workers hold, not by the pool's own sums."""
+    shares = [Fraction(0)] * len(MEMORIES)
+    for share, places in stage.pool._taken.values():
+        for place in places:
+            shares[place] += share
+    assert max(shares) <= 1
+    for name, node in stage.nodes.items():
+        need = stage.needs.get(node.model, Need())
+        share, places = stage.pool._taken.get(name, (None, ()))
+        assert len(places) >= need.gpus
+        assert all(MEMORIES[place] >= need.memory for place in places)
+
+
+def kill_an_idle_one(stage):
+    idle = [node for name, node in stage.nodes.items() if stage.scheduler._nodes[name].unit is None]
+    if idle and not stage.scheduler.tests_finished:
+        stage.kill(idle[0])
+
+
+@given(runs())
+@settings(max_examples=100)
+def test_what_follows_in_the_unit_is_told(run):
+    """So that fixtures of a module are set up once; after its last item nobody knows what comes."""
+    units, _, _ = run
+    stage = Stage(units, 3, memories=MEMORIES).play()
+    for _, _, index, successor in stage.started:
+        indices = stage.units[index].indices
+        following = indices.index(index) + 1
+        assert successor == (indices[following] if following < len(indices) else None)
+
+
+# ------------------------------------------------------------------ what may go wrong
+
+
+def test_a_worker_that_died_takes_no_orders():
+    """Its death is in the queue behind the event that we answer: no internal error, and its item is not lost."""
+    stage = Stage([unit(0), unit(1), unit(2, seconds=5)], 2)
+    for node in stage.nodes.values():
+        node.dead = node.gateway.id == "gw0"
+    stage.scheduler.mark_test_complete(stage.nodes["gw0"], stage.started[0][2])
+    stage.over.append(stage.started[0][2])
+    stage.kill(stage.nodes["gw0"])
+    assert sorted(stage.play().over) == [0, 1, 2]
+
+
+def test_a_worker_that_ends_in_good_order_did_not_crash():
+    """pytest.exit() in an item: it is neither run again nor blamed on the worker."""
+    stage = Stage([unit(0), unit(1)], 2)
+    node = stage.nodes["gw0"]
+    node.workeroutput = {}
+    assert stage.scheduler.remove_node(node) is None
+    assert stage.deaths == {}
+
+
+def test_an_item_that_had_its_outcome_is_not_run_again():
+    """The worker died between its report and the word that it is done."""
+    stage = Stage([unit(0), unit(1), unit(2, after=(0,))], 1)
+    stage.scheduler._lost = lambda *_: Lost.OVER
+    index = stage.started[-1][2]
+    stage.kill(stage.nodes["gw0"])
+    stage.play()
+    assert [which for _, _, which, _ in stage.started].count(index) == 1
+
+
+def test_a_module_whose_worker_dies_goes_on_where_it_was():
+    """What had ended is not run again; the rest keeps its order."""
+    stage = Stage([unit(0, 1, 2, 3)], 2, dies={1: 1}).play()
+    assert [index for _, _, index, _ in stage.started] == [0, 1, 1, 2, 3]
+    stage = Stage([unit(0, 1, 2, 3)], 2, dies={1: 9}).play()
+    assert (stage.over, stage.lost) == ([0, 2, 3], [1])
+
+
+def test_a_plugin_may_have_an_item_run_again():
+    """What is still to do of its module is not lost over it."""
+    stage = Stage([unit(0, 1, 2), unit(3)], 1, dies={0: 9}, retries=0)
+    stage.step()
+    stage.step()
+    assert stage.lost == [0]
+    stage.dies = {}
+    stage.scheduler.mark_test_pending("item0")
+    stage._look()
+    assert sorted(stage.play().over) == [0, 1, 2, 3]
+
+
+def test_a_need_that_no_gpu_here_can_meet_holds_up_nothing():
+    """Its worker says what is missing; a reservation for it would never end."""
+    needs = [Need(5), Need(1, 999.0), Need(3, 40.0), Need(3, 40.0, 2)]
+    units = [unit(index, need=need) for index, need in enumerate(needs)] + [unit(9 - 5, need=Need(4))]
+    assert sorted(Stage(units, 2, memories=MEMORIES).play().over) == [0, 1, 2, 3, 4]
+
+
+def test_a_replacement_that_sees_other_items_is_sent_home():
+    """And where it is the only one left the session ends, instead of waiting for nobody."""
+    stage = Stage([unit(0), unit(1)], 1)
+    node = stage.nodes.pop("gw0")
+    stage.scheduler.remove_node(node)
+    assert not stage.scheduler.tests_finished
+    stranger = stage.join(["something else"])
+    assert stranger.shutting_down
+    stranger.workeroutput = {}
+    assert stage.scheduler.remove_node(stranger) is None
+    assert stage.scheduler.tests_finished
+    assert stage.scheduler.has_pending
+
+
+def test_workers_that_see_different_items_are_a_usage_error():
+    """Told with the difference, before anything runs."""
+    stage = Stage([unit(0), unit(1)], 0)
+    stage.scheduler.numnodes = 2
+    stage.join()
+    with pytest.raises(pytest.UsageError, match=r"(?s)Different tests were collected.*-item1"):
+        stage.join(["item0"])
+    assert stage.started == []
+
+
+def test_a_worker_that_dies_while_the_others_collect_is_replaced():
+    """Nothing starts before as many have collected as there are to be."""
+    stage = Stage([unit(0), unit(1)], 0)
+    stage.scheduler.numnodes = 2
+    early, late = FakeNode("early", stage.ids), FakeNode("late", stage.ids)
+    for node in (early, late):
+        stage.scheduler.add_node(node)
+    assert stage.scheduler.remove_node(early) is None
+    assert not stage.scheduler.tests_finished
+    stage.nodes["late"] = late
+    stage.scheduler.add_node_collection(late, stage.ids)
+    assert not stage.scheduler.collection_is_completed
+    stage.join()
+    assert sorted(stage.play().over) == [0, 1]
+
+
+def test_after_the_last_item_workers_go_home_at_once():
+    """Their models need not stay until the slowest is done."""
+    stage = Stage([unit(0, seconds=9), unit(1)], 3)
+    stage.step()
+    assert [node.shutting_down for node in stage.nodes.values()] == [False, True, True]
+
+
+# ------------------------------------------------------------------ what it costs
+
+
+def decisions(count):
+    """Python's own calls in a whole run of so many items, for each item."""
+    units = [unit(index, model=f"m{index % 50}", load=1.0, seconds=1 + index % 7) for index in range(count)]
+    stage = Stage(units, 8)
+    calls = [0]
+
+    def seen(frame, event, _):
+        calls[0] += event == "call" and "pytest_evalrun" in frame.f_code.co_filename
+
+    sys.setprofile(seen)
+    try:
+        stage.play()
+    finally:
+        sys.setprofile(None)
+    assert len(stage.over) == count
+    return calls[0] / count
+
+
+def test_a_decision_costs_the_same_however_many_items_there_are():
+    """Counted in calls, because time is no law."""
+    assert decisions(4000) <= decisions(400) * 1.1
