@@ -15,6 +15,7 @@ from pytest_evalrun.control.targets import Target
 from pytest_evalrun.control.tasks import to_pending
 from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.report.commands import carry_on_command, command_line
+from pytest_evalrun.report.runs import called
 from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes
 from pytest_evalrun.rundir.sessions import session_state
@@ -52,7 +53,7 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
     if not (stopped or ended or tidied):
         say(f"{paths.root.name} is not running: {_how_it_ended(state)}")
     elif state.info is not None:
-        say(f"carry on with: {carry_on_command(state.info.argv)}")
+        say(f"carry on with: {carry_on_command(state.info.argv, called(workdir, paths))}")
 
 
 @contextmanager

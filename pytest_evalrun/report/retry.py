@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.commands import retry_command
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.listing import suites_of
+from pytest_evalrun.report.runs import called
 from pytest_evalrun.rundir.sessions import read_session
 
 if TYPE_CHECKING:
@@ -27,11 +28,9 @@ class Retry:
 def retry_of(found: FoundRun) -> Retry:
     """From the last launch of the run, for its options are a part of what is evaluated."""
     failed = tuple(pair for pair in known_pairs(found.paths).pairs if pair.failed)
-    latest = found.workdir.latest
-    named = None if latest.is_symlink() and latest.readlink().name == found.name else found.name
     info = read_session(found.paths)
     argv = info.argv if info and _is_pytest(info.argv) else ("pytest", *map(_shown, suites_of(found.paths)))
-    return Retry(failed, retry_command(argv, named))
+    return Retry(failed, retry_command(argv, called(found.workdir, found.paths)))
 
 
 def _is_pytest(argv: tuple[str, ...]) -> bool:

@@ -52,6 +52,12 @@ def find_run(wanted: str, workdir: Path) -> FoundRun:
     return found
 
 
+def called(workdir: WorkDir, paths: RunPaths) -> str | None:
+    """What ``--eval-run`` must say for this run: nothing where it is the latest."""
+    latest = workdir.latest
+    return None if latest.is_symlink() and latest.readlink().name == paths.root.name else paths.root.name
+
+
 def is_run(word: str, workdir: Path) -> bool:
     """Whether a word can only mean a run: its name, or a directory that is one."""
     return word == "latest" or word in run_names(WorkDir(workdir)) or RunPaths(Path(word)).run_json.is_file()

@@ -96,6 +96,13 @@ def test_a_session_is_ended_and_tidied_up_after(run):
     assert "stopped by" in run.paths.main_log.read_text()
 
 
+def test_a_run_that_is_not_the_latest_is_carried_on_by_its_name(run, place):
+    """Else the command would go on with another one."""
+    run.holder()
+    (place.workdir / "latest").unlink()
+    assert run.stop().endswith("carry on with: pytest evals -n 2 --eval-run 20261121_103015")
+
+
 def test_who_ignores_sigterm_is_killed_after_the_grace(run):
     """And not before."""
     process = run.holder(then="pass")
