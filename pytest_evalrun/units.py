@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pytest_evalrun.scheduling import Unit
 from pytest_evalrun.slots.need import Need, need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
@@ -93,6 +94,23 @@ def units_of(
             work = _work(index, pair, estimates[pair.whole.full_id], need)
             alone.append(Unit((index,), work, () if pair.cut else tuple(shards.get(pair.full_id, ()))))
     return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
+
+
+def shards_first(items: Sequence[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Iterator[pytest.Item]:
+    """The items in their order, which ``--ff`` and others change, but that no pair comes before its shards."""
+    pairs = [pair_of(item) for item in items]
+    left = Counter(pair.whole.full_id for pair in pairs if pair is not None and pair.cut is not None)
+    held: dict[str, list[pytest.Item]] = {}
+    for item, pair in zip(items, pairs, strict=True):
+        name = pair.whole.full_id if pair is not None else ""
+        if not left[name]:
+            yield item
+        elif pair is not None and pair.cut is None:
+            held.setdefault(name, []).append(item)
+        else:
+            yield item
+            left[name] -= 1
+            yield from held.pop(name, ()) if not left[name] else ()
 
 
 def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -20,14 +20,14 @@ from pytest_evalrun.evaluation.deadline import STACKS, Deadline
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import leave_word, paths_of
+from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.secrets import blank, secret_values
-from pytest_evalrun.units import TOLD, told_of
+from pytest_evalrun.units import TOLD, shards_first, told_of
 from pytest_evalrun.workerloop import take_orders
 
 if TYPE_CHECKING:
@@ -123,12 +123,26 @@ class Worker:
         return evaluation
 
     def _await_shards(self, pair: Pair) -> None:
-        """Where xdist's own scheduler hands out the items, other workers may still be at the shards of this pair."""
-        waiting = [shard_ended(shard) for shard in pair.shards() if shard.full_id in self._shards and not pair.cut]
+        """Where xdist's own scheduler hands out the items, shards of this pair may be at work on other workers.
+
+        What nobody is at is done here and now: it may be due after this very item.
+        """
+        waiting = [shard for shard in pair.shards() if shard.full_id in self._shards and not pair.cut]
+        while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
+            idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard))]
+            if not idle:
+                self._pause()
+                continue
+            waiting.remove(idle[0])
+            with suppress(EvalrunError):  # its own item will tell
+                evaluate(idle[0], self.context)
+
+    def _pause(self) -> None:
+        """Others may wait for the GPU of the model that idles here."""
+        self._look()
         with self.context.deadline.paused() if self.context.deadline else nullcontext():
-            while waiting := [name for name in waiting if self.suites.launch.read(name) is None]:
-                self.context.check_launcher()
-                time.sleep(SHARD_POLL_SECONDS)
+            self.context.check_launcher()
+            time.sleep(SHARD_POLL_SECONDS)
 
     @contextmanager
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
@@ -165,6 +179,8 @@ class Worker:
             self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of).dumps())
         elif hasattr(self.config, "workerinput"):
             self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
+        else:
+            session.items[:] = shards_first(session.items, pair_of)
 
     def _unload(self) -> None:
         if self._context is not None:

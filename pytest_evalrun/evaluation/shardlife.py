@@ -46,7 +46,7 @@ class ShardLife(Life):
         """
         loaded: Parts | None = None
         while True:
-            with locked(self.paths, shared=True):
+            with locked(self.paths.whole, shared=True):
                 self._start_afresh()
                 plan = self.plan()
                 self.hashes.commit()  # the others need not read the same files once more
@@ -73,10 +73,11 @@ class ShardLife(Life):
 
     def _forget_states(self) -> None:
         """States of shards are of one launch: what they say together must not count what others left behind."""
-        if self.paths.lock.read_text() != self.context.launch.run_id:
+        lock = self.paths.whole.lock
+        if lock.read_text() != self.context.launch.run_id:
             for state in self.paths.shard_states.glob("*.state"):
                 state.unlink(missing_ok=True)
-            self.paths.lock.write_text(self.context.launch.run_id)
+            lock.write_text(self.context.launch.run_id)
 
     def _range(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
         if progress.repaired:

@@ -155,8 +155,8 @@ def forget(whole: PairPaths, disk: Disk) -> list[OSError]:
         return errors
     for file in shard_files(whole):
         file.unlink(missing_ok=True)
-    for state in whole.shard_states.glob("*.state"):
-        state.unlink(missing_ok=True)
+    for file in (*whole.shard_states.glob("*.state"), *whole.shard_states.glob(".*.lock")):
+        file.unlink(missing_ok=True)
     for directory in (whole.shard_predictions, whole.shard_states):
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()

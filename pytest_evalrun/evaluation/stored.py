@@ -83,6 +83,21 @@ def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) 
     context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
 
 
+def is_locked(paths: PairPaths) -> bool:
+    """Whether anybody is at work on a shard."""
+    try:
+        fd = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextmanager
 def locked(paths: PairPaths, shared: bool) -> Iterator[None]:
     """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""

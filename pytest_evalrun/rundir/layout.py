@@ -228,5 +228,9 @@ class ShardPaths(PairPaths):
         return self.run / f"logs/infer/{self._place}/{self.label}.log"
 
     @cached_property
+    def lock(self) -> Path:
+        return self.shard_states / f".{self.label}.lock"
+
+    @cached_property
     def predictions(self) -> Path:
         return self.shard_predictions / f"{self.label}.jsonl"
