@@ -1,0 +1,105 @@
+"""Whose a child of this process is, is told by when it came."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from pytest_evalrun.children import strays
+from pytest_evalrun.children.strays import Strays, children
+
+FAMILY = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+
+
+@contextmanager
+def sleeper(*argv, **options):
+    process = subprocess.Popen(argv or ("sleep", "600"), **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_was_started_at_work_ends_with_its_children():
+    """In the stretch at hand and in those before it; each is told before it is ended."""
+    mine, told = Strays(), []
+    with mine.working():
+        first = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
+        grandchild = int(first.stdout.readline())
+        first.stdout.close()
+    with mine.working():
+        second = subprocess.Popen(["sleep", "600"])
+        mine.end(lambda pid: told.append((pid, psutil.pid_exists(pid))))
+    assert {pid for pid, lived in told if lived} == {first.pid, grandchild, second.pid}
+    assert first.poll() is not None
+    assert second.poll() is not None
+    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_others_started_stays():
+    """Before, between and after, however close in time."""
+    mine = Strays()
+    with sleeper() as before:
+        with mine.working():
+            pass
+        with sleeper() as between:
+            with mine.working():
+                mine.end(lambda pid: None)
+            with sleeper() as after:
+                mine.end(lambda pid: None)
+                assert [process.poll() for process in (before, between, after)] == [None] * 3
+
+
+def test_supervisors_are_left_alone(monkeypatch):
+    """They end their programs themselves, and are kept for the next one."""
+    mine = Strays()
+    with mine.working(), sleeper() as supervisor:
+        monkeypatch.setattr(strays, "supervisors", lambda: {supervisor.pid})
+        mine.end(lambda pid: None)
+        assert supervisor.poll() is None
+
+
+def test_who_ignores_the_request_is_killed(monkeypatch):
+    """After the grace."""
+    monkeypatch.setattr(strays, "GRACE_SECONDS", 0.2)
+    mine = Strays()
+    words = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    with mine.working(), sleeper(sys.executable, "-c", words, stdout=subprocess.PIPE) as stubborn:
+        stubborn.stdout.readline()
+        stubborn.stdout.close()
+        mine.end(lambda pid: None)
+        assert stubborn.poll() is not None
+
+
+@pytest.mark.parametrize("linux", [True, False])
+def test_children_of_every_thread_are_seen(monkeypatch, tmp_path, linux):
+    """Where the system does not list them by thread, psutil does."""
+    import threading
+
+    if not linux:
+        monkeypatch.setattr(strays, "_THREADS", tmp_path / "none")
+    started, done = [], threading.Event()
+
+    def start():
+        started.append(subprocess.Popen(["sleep", "600"]))
+        done.wait(20)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not started:
+        assert time.monotonic() < deadline
+    with sleeper() as own:
+        assert {own.pid, started[0].pid} <= children()
+    done.set()
+    thread.join()
+    assert started[0].pid in children()
+    started[0].kill()
+    started[0].wait()
+    assert started[0].pid not in children()

@@ -1,0 +1,162 @@
+"""The limit of an item counts where it should, ends what Python can interrupt, and leaves nothing armed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pytest_evalrun.errors import TimedOut
+from pytest_evalrun.evaluation import deadline as module
+from pytest_evalrun.evaluation.deadline import STACKS, Deadline
+
+
+@pytest.fixture
+def stacks(tmp_path):
+    with (tmp_path / "log").open("w+b") as file:
+        yield file
+
+
+def limit(seconds, stacks):
+    def give_up(reason):
+        raise AssertionError("given up")
+
+    return Deadline(seconds, stacks.fileno, give_up)
+
+
+def said(stacks):
+    stacks.seek(0)
+    return stacks.read()
+
+
+def assert_disarmed():
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_what_takes_too_long_is_interrupted(stacks):
+    """With the reason, and the stacks of all threads."""
+    deadline = limit(0.05, stacks)
+    words = r"^timed out after 0.05 s \(--eval-timeout, or timeout: in the suite\)$"
+    with pytest.raises(TimedOut, match=words), deadline.phase():
+        time.sleep(20)
+    assert deadline.passed
+    assert b"timed out after 0.05 s" in said(stacks)
+    assert STACKS in said(stacks)
+    assert b"test_what_takes_too_long_is_interrupted" in said(stacks)
+    settle()
+
+
+def settle():
+    """A cancelled timer's thread ends a moment later."""
+    end = time.monotonic() + 20
+    while [t for t in threading.enumerate() if isinstance(t, threading.Timer)] and time.monotonic() < end:
+        time.sleep(0.001)
+    assert_disarmed()
+
+
+def test_what_ends_in_time_is_left_alone(stacks):
+    """Nothing is said, and nothing stays armed."""
+    deadline = limit(20, stacks)
+    with deadline.phase():
+        pass
+    assert not deadline.passed
+    assert said(stacks) == b""
+    settle()
+
+
+def test_pauses_do_not_count(stacks):
+    """Waiting for others, and what lies between two phases."""
+    deadline = limit(0.2, stacks)
+    with deadline.phase(), deadline.paused():
+        time.sleep(0.3)
+    time.sleep(0.3)
+    with deadline.phase():
+        pass
+    with deadline.paused():
+        assert_no_alarm()
+    assert not deadline.passed
+
+
+def assert_no_alarm():
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+
+
+def test_phases_add_up(stacks):
+    """The second has what the first left."""
+    deadline = limit(0.3, stacks)
+    with deadline.phase():
+        time.sleep(0.2)
+    with pytest.raises(TimedOut), deadline.phase():
+        time.sleep(0.2)
+
+
+def test_who_swallows_it_is_an_error_all_the_same(stacks):
+    """Once; the phases that follow have no limit, for they only tidy up."""
+    deadline = limit(0.05, stacks)
+    with pytest.raises(TimedOut), deadline.phase():
+        try:
+            time.sleep(20)
+        except BaseException:  # noqa: BLE001 - the rule
+            pass
+    with deadline.phase():
+        time.sleep(0.1)
+    settle()
+
+
+@pytest.mark.parametrize("moment", range(40))
+def test_a_limit_at_the_very_end_leaves_nothing_armed(stacks, moment):
+    """Whenever the signal comes, before, while or after the phase ends."""
+    deadline = limit(0.001, stacks)
+    try:
+        with deadline.phase():
+            end = time.perf_counter() + 0.0009 + moment * 0.00001
+            while time.perf_counter() < end:
+                pass
+    except TimedOut:
+        pass
+    settle()
+
+
+def test_a_log_that_cannot_be_written_lifts_no_limit(tmp_path):
+    """As on a full disk."""
+    (tmp_path / "log").touch()
+    with (tmp_path / "log").open("rb") as unwritable, pytest.raises(TimedOut), limit(0.05, unwritable).phase():
+        time.sleep(20)
+
+
+UNHEARD = """
+import ctypes, os, sys
+from pytest_evalrun.evaluation import deadline
+deadline.GRACE_SECONDS = 0.2
+
+def give_up(reason):
+    print("gave up:", reason, flush=True)
+    os._exit(70)
+
+library = getattr(ctypes, sys.argv[1])(None)
+mutex = ctypes.create_string_buffer(64)
+with deadline.Deadline(0.1, lambda: 2, give_up).phase():
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.parametrize(("library", "code", "words"), [("CDLL", 70, "it reacted to no signal"), ("PyDLL", 1, "")])
+def test_who_reacts_to_nothing_is_given_up(library, code, words):
+    """By the watch thread; where even that cannot run, by faulthandler."""
+    argv = [sys.executable, "-c", UNHEARD, library]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert words in done.stdout
+    assert "most recent call first" in done.stderr
+
+
+def test_the_grace_is_longer_than_any_tidying():
+    """Half a second for the stacks of a child, two for strays that ignore a request."""
+    assert module.GRACE_SECONDS >= 5
