@@ -109,7 +109,8 @@ def _model(pair: Pair, hashes: HashCache) -> str | None:
 def _program(pair: Pair, hashes: HashCache) -> Parts:
     """What is called and how, and the content of every file that the command names; paths as they were written."""
     settings = pair.settings
-    words = words_of(settings.command or "")
+    command = settings.command or ""
+    words = str(command).split() if settings.shell else words_of(command)
     # A script's place is no part of what it does: clones and other hosts reuse.
     told = [_portable(word, pair.root) for word in words]
     how: Parts = {"words": told, "ask": settings.ask, "results": dict(settings.results)}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Samples = Callable[[], Iterable[Sample]]
 
-# File times come from a clock that ticks a few hundred times a second.
-TICK_SECONDS = 0.05
+# File times come from a clock that ticks a hundred times a second or more.
+TICK_SECONDS = 0.01
 _NOT_FINITE = frozenset({"nan", "-nan", "NaN", "inf", "-inf", "Infinity", "-Infinity"})
 
 
