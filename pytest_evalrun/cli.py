@@ -275,6 +275,24 @@ def report(
 
 
 @app.command()
+def monitor(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="latest, or a run's name")] = "latest",
+    interval: Annotated[
+        float, typer.Option("-i", "--interval", min=0.1, metavar="SECONDS", help="How often it looks")
+    ] = 0.5,
+    once: Annotated[bool, typer.Option("--once", help="One page, and no more")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Watch a run from any terminal: how far it is, what runs where, what failed and why."""
+    from pytest_evalrun.monitor import monitor as watch
+
+    if once and as_json:
+        raise ConfigError("--once and --json: give one of them")
+    raise typer.Exit(watch(_run(workdir, run).root, interval, once=once, as_json=as_json, stream=sys.stdout))
+
+
+@app.command()
 def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
     """Check by hash every file that a run vouches for; exit code 1 when something does not hold."""
     from pytest_evalrun.report.verify import verify_run

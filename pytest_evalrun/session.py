@@ -16,7 +16,7 @@ from pytest_evalrun.machine import Machine
 from pytest_evalrun.nodeids import pairs_by_id
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
-from pytest_evalrun.signals import Sigterm
+from pytest_evalrun.signals import Lasting, Sigterm
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import pair_of, shard_ended
@@ -62,6 +62,9 @@ class Controller:
         self.machine = Machine((), {}, None)
         self.sigterm = Sigterm(self._workers)
         self.sigterm.take()
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and reporter._tw._file.isatty():  # noqa: SLF001 - there is no public way to it
+            reporter._tw._file = Lasting(reporter._tw._file)  # noqa: SLF001
 
     def _workers(self) -> list[int]:
         return self.live.workers() if self.live is not None else []
@@ -107,7 +110,8 @@ class Controller:
         self.pairs = pairs_by_id(ids, self.suites)
         self.machine = self._machine(self.pairs.values())
         if self.pairs:
-            self._open()
+            with self.sigterm.held_back():
+                self._open()
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
+from pytest_evalrun.evaluation.stored import paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
     """All output directories outside the run, for its manifest."""
     pairs = [pair for suite in suites for pair in suite.pairs]
     elsewhere = [pair for pair in pairs if any(layer.values.get("out_subdir") for layer in pair.layers)]
-    return sorted({str(output_directory(pair, run.pair(pair.key))) for pair in elsewhere})
+    return sorted({str(output_directory(pair, paths_of(run, pair))) for pair in elsewhere})
 
 
 class Outputs:

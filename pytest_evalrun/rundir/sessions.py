@@ -281,15 +281,18 @@ _held: set[int] = set()
 
 
 class _Lock:
-    """A kernel lock on a file that nobody ever removes."""
+    """A kernel lock on a file that is removed with its run only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._open()
+
+    def _open(self) -> None:
         try:
             # Python's descriptors are closed by exec; what fork copies is closed in the child, see below.
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
+            raise ConfigError(f"{self._path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
         _held.add(self._fd)
 
     @property
@@ -312,7 +315,17 @@ class _Lock:
             return False
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
+        if not self._is_there():  # `evalrun clean` took the file away before we had it
+            self.release()
+            self._open()
+            return False
         return True
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         if self._fd in _held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -125,6 +126,40 @@ def test_in_the_background_sigterm_still_ends_it(background, workers):
         kill_group(shell)
     assert background.session()["clean"] is False
     assert "-one|0" in (background.project.latest / ".task_list").read_text()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(
+    ("line", "goes_on"),
+    [
+        pytest.param("{pytest}", False, id="in the foreground"),
+        pytest.param("{pytest} &", False, id="in the background"),
+        pytest.param("{pytest} & disown", True, id="disowned"),
+        pytest.param("nohup {pytest} >log 2>&1 &", True, id="nohup"),
+        pytest.param("trap '' HUP; {pytest}", True, id="SIGHUP ignored"),
+    ],
+)
+def test_its_terminal_is_closed(background, line, goes_on, workers):
+    """It ends like after Ctrl-C, or goes on to its end where the user said so; it never just dies."""
+    command = shlex.join(background.project.command("evals", "-n", workers))
+    shell, terminal = pty.fork()
+    if not shell:
+        os.chdir(background.project.root)
+        os.execvpe("bash", ["bash", "--norc", "-i"], {**os.environ, "GATE": str(background.gate)})
+    try:
+        os.write(terminal, f"{line.format(pytest=command)}\n".encode())
+        wait_for(background.runs)
+        os.close(terminal)
+        if goes_on:
+            background.gate.touch()
+        wait_for(background.ended)
+        wait_for(lambda: not lives(background.session()["pid"]), seconds=60)
+    finally:
+        os.kill(shell, signal.SIGKILL)
+        os.waitpid(shell, 0)
+    assert background.session()["clean"] is goes_on
+    state = 2 if goes_on else 0
+    assert (background.project.latest / ".task_list").read_text() == f"*echo/a||1\n-one|{state}\n+summary|1|1\n"
 
 
 def test_the_list_is_right_while_nothing_else_happens(background):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.signals import Sigterm
+from pytest_evalrun.signals import Lasting, Sigterm
 
 WORKER = """
 import sys, time
-from pytest_evalrun.signals import Sigterm
+from pytest_evalrun.signals import Lasting, Sigterm
 
 sigterm = Sigterm()
 sigterm.take()
@@ -41,11 +43,58 @@ def taken():
         sigterm.give_back()
 
 
-def test_it_interrupts(taken):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_it_interrupts(taken, name):
     """The main thread meets KeyboardInterrupt, which pytest ends cleanly on."""
     taken()
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    with pytest.raises(KeyboardInterrupt, match=name):
+        os.kill(os.getpid(), signal.Signals[name])
+
+
+def test_a_terminal_is_closed_once(taken):
+    """The kernel and the shell both tell: the second must not cut short the end that the first began."""
+    taken()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_what_is_ignored_stays_ignored(taken, monkeypatch):
+    """nohup means it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        taken()
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_it_waits_for_what_is_half_open(taken):
+    """The interrupt comes when the block has ended, and only then."""
+    sigterm, done = taken(), []
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), sigterm.held_back():
         os.kill(os.getpid(), signal.SIGTERM)
+        done.append("opened")
+    assert done == ["opened"]
+    with taken().held_back():
+        pass
+
+
+def test_a_terminal_that_is_gone_fails_nobody():
+    """What is written to it goes nowhere; any other trouble is told."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as file:
+        lasting = Lasting(file)
+        lasting.write("seen\n")
+        lasting.flush()
+        assert os.read(ours, 100) == b"seen\r\n"
+        os.close(ours)
+        for _ in range(2):
+            lasting.write("unseen\n")
+            lasting.flush()
+        assert lasting.name == theirs
+    with Path("/dev/full").open("w") as full, pytest.raises(OSError, match="No space"):
+        Lasting(full).write("x" * 100_000)
 
 
 def test_it_is_given_back(taken):
