@@ -181,6 +181,7 @@ class _Merge:
             return source.header.index(name)
         if source.header:
             notes.add(f"left out: it has no column {name!r}; columns: {', '.join(source.header)}")
+            source.header = []
         return None
 
     def _row(self, cells: list[str], text: str, column: int, place: int) -> _Row:

@@ -63,19 +63,23 @@ def sources_of(parts: Iterable[Part]) -> list[Source]:
 
 
 def groups(sources: Sequence[Source], order: str) -> Iterator[tuple[list[Source], bool]]:
-    """Files whose ids lie between each other's, together; and whether there is nothing to sort in them."""
+    """Files whose ids lie between each other's, together; and whether there is nothing to sort in them.
+
+    In a group they stand in the order of their ranges, which is that of rows with the same id.
+    """
     if order == "range":
         yield list(sources), True
         return
+    place = {id(source): number for number, source in enumerate(sources)}
     filled = sorted(((s.spans[order], s) for s in sources if s.rows), key=lambda each: each[0].low)
     group: list[Source] = []
     high, in_order = None, True
     for span, source in filled:
         if group and span.low > high:
-            yield group, in_order
+            yield sorted(group, key=lambda source: place[id(source)]), in_order
             group, high, in_order = [], None, True
         in_order = in_order and span.in_order and not group
         group.append(source)
         high = span.high if high is None else max(high, span.high)
     if group:
-        yield group, in_order
+        yield sorted(group, key=lambda source: place[id(source)]), in_order

@@ -1,0 +1,199 @@
+"""At the end of a session: the CSV files of programs, merged pair by pair into ``summary/``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
+from pytest_evalrun.report.summary import write_merge_summary
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.pairs import PairKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.settings import Settings
+
+    Range = tuple[int, int]
+
+# Beside the ranges of a pair, as the programs' users know it; that of the run has all of them.
+SUMMARY = "merge_summary.json"
+SHOWN = 3
+
+
+class Record(Protocol):
+    """What is kept of a range: see ``rundir.shards.WorkerArgs``."""
+
+    @property
+    def positions(self) -> Range: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def ended(self) -> str | None: ...
+    @property
+    def files(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Mergeable:
+    """A pair of this launch whose programs write CSV. ``ids`` gives those of its samples; ``key`` names its files."""
+
+    key: PairKey
+    full_id: str
+    kind: Kind
+    ids: Callable[[], Iterable[str]]
+
+    @classmethod
+    def of(cls, key: PairKey, full_id: str, settings: Settings, ids: Callable[[], Iterable[str]]) -> Mergeable | None:
+        """None where there is no CSV to merge."""
+        if not settings.results.get("csv"):
+            return None
+        column = settings.results.get("id_column") or settings.id_column or "id"
+        return cls(key, full_id, Kind(column, settings.rows), ids)
+
+
+def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
+    """Merge what changed, and list all in merge_summary.json; what went wrong is returned and never raised.
+
+    Pairs that were merged by earlier launches stay as they are.
+    """
+    remarks: list[str] = []
+    names = _table_names(paths)
+    for pair in pairs if names else ():  # 10,000 pairs without programs are not looked at
+        if pair.key in names:
+            remarks += _told(pair, lambda pair=pair: _merge_pair(paths, pair, names[pair.key]))  # type: ignore[misc]
+    entries = [entry for key in names if (entry := _stored(paths, key)) is not None]
+    if entries:
+        remarks += _told(None, lambda: _list(paths, entries))
+    return remarks
+
+
+def _told(pair: Mergeable | None, step: Callable[[], list[str]]) -> list[str]:
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - a dataset's reader and a full disk must not cost the session its end
+        name = f"{pair.full_id}: " if pair else ""
+        return [f"{name}the results of its programs could not be merged: {str(error) or type(error).__name__}"]
+
+
+def _table_names(paths: RunPaths) -> dict[PairKey, str]:
+    """For every pair that has ranges. Two that would be the same on some file system carry a hash."""
+    found = (path.relative_to(paths.root).parts[1:4] for path in (paths.root / "shards").glob("*/*/*/worker_args_*"))
+    joined = {PairKey(*parts): safe_name("_".join(parts)) for parts in sorted(set(found))}
+    # The predictions of a whole suite are merged into a file of its name.
+    used = Counter(path.name.casefold() for path in paths.predictions.glob("*") if path.is_dir())
+    used.update(name.casefold() for name in joined.values())
+    return {key: f"{_told_apart(name, key, used)}_merged.csv" for key, name in joined.items()}
+
+
+def _told_apart(name: str, key: PairKey, used: Counter[str]) -> str:
+    if used[name.casefold()] == 1:
+        return name
+    return f"{name}-{hashlib.sha256('/'.join(key).encode()).hexdigest()[:8]}"
+
+
+def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
+    directory = paths.pair(pair.key).programs
+    records = list(read_ranges(directory))
+    parts = list(parts_of(records))
+    table = paths.summary / name
+    signature = _signature(pair, parts, records)
+    stored = _stored(paths, pair.key)
+    if stored is not None and stored["signature"] == signature and _size(table) == stored["bytes"]:
+        return list(stored["remarks"])
+    if not parts:
+        return []
+    merged = merge_parts(parts, table, pair.kind, pair.ids(), base=paths.root)
+    remarks = list(_remarks(pair, merged, records))
+    entry = {"pair": pair.full_id, "merged": _place(paths, merged), **merged.to_json(), "remarks": remarks}
+    text = json.dumps(entry | {"signature": signature, "bytes": _size(table)}, ensure_ascii=False, indent=1)
+    write_atomic(directory / SUMMARY, text + "\n")
+    return remarks
+
+
+def parts_of(records: Iterable[Record]) -> Iterator[Part]:
+    """What completed ranges have, each position from the newest that has it."""
+    taken: list[Range] = []
+    completed = [record for record in records if record.status == "completed"]
+    for record in sorted(completed, key=lambda record: record.ended or "", reverse=True):
+        free = _without(record.positions, taken)
+        taken.append(record.positions)
+        yield from (Part(Path(file), low, high) for file in record.files for low, high in free)
+
+
+def _without(wanted: Range, taken: Iterable[Range]) -> list[Range]:
+    free = [wanted]
+    for low, high in taken:
+        pieces = [piece for a, b in free for piece in ((a, min(b, low)), (max(a, high), b))]
+        free = [(a, b) for a, b in pieces if a < b]
+    return free
+
+
+def _signature(pair: Mergeable, parts: Sequence[Part], records: Sequence[Record]) -> str:
+    """Changes when anything does that the merge depends on; content is told by size and time."""
+    seen = [[str(part.file), part.low, part.high, _size(part.file), _time(part.file)] for part in parts]
+    states = [[*record.positions, record.status] for record in records]
+    return hashlib.sha256(json.dumps([asdict(pair.kind), seen, states]).encode()).hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _time(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+def _remarks(pair: Mergeable, merged: Merged, records: Sequence[Record]) -> Iterator[str]:
+    covered = sum(high - low for low, high in _joined(records))
+    if merged.expected is not None and covered < merged.expected:
+        yield (
+            f"{pair.full_id}: programs completed {covered} of {merged.expected} samples; "
+            "their results are merged as far as they go"
+        )
+    problems = merged.problems
+    yield from (f"{pair.full_id}: {problem}" for problem in problems[:SHOWN])
+    if len(problems) > SHOWN:
+        yield f"{pair.full_id}: and {len(problems) - SHOWN} more of its programs' files; see summary/{SUMMARY}"
+
+
+def _joined(records: Iterable[Record]) -> Iterator[Range]:
+    """The positions of completed ranges, none of them twice."""
+    taken: list[Range] = []
+    for record in records:
+        if record.status == "completed":
+            yield from _without(record.positions, taken)
+            taken.append(record.positions)
+
+
+def _place(paths: RunPaths, merged: Merged) -> str | None:
+    return merged.table.relative_to(paths.root).as_posix() if merged.table is not None else None
+
+
+def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any] | None:
+    """What an earlier merge left; anything else is merged anew."""
+    try:
+        entry = json.loads((paths.pair(key).programs / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        return None
+    wanted = {"pair", "signature", "bytes", "remarks"}
+    return entry if isinstance(entry, dict) and wanted <= entry.keys() else None
+
+
+def _list(paths: RunPaths, entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Among what merge_summary.json already says of predictions."""
+    try:
+        values = json.loads((paths.summary / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        values = {}
+    shown = [{name: value for name, value in entry.items() if name not in ("signature", "bytes")} for entry in entries]
+    write_merge_summary(paths, (values if isinstance(values, dict) else {}) | {"programs": shown})
+    return []
