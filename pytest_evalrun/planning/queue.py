@@ -119,8 +119,10 @@ class Queue:
     # ------------------------------------------------------------------ what comes into question, best first
 
     def _candidates(self, worker: Worker, now: float) -> Iterator[tuple[Lane, Group]]:
+        """What needs several GPUs and is nobody's would otherwise wait for the end of all that is somebody's."""
         if self._reserved is not None:
             yield from ((lane, group) for lane in self._lanes() for group in lane if group is self._reserved.group)
+        yield from ((lane, group) for lane in self._free_lanes for group in lane if group.need.gpus > 1)
         yield from self._of_its_model([worker.lane, *self._free_lanes], worker)
         yield from ((worker.lane, group) for group in worker.lane)
         yield from self._of_its_model((lane for lane in self._lanes() if lane is not worker.lane), worker)
