@@ -102,6 +102,9 @@ class Items:
     @pytest.fixture
     def gpus(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, ...]]:
         """GPUs of the test's own, as many as its marker or its pair asks for; CUDA_VISIBLE_DEVICES names them."""
+        if "evaluation" in request.fixturenames:
+            # First: its model needs GPUs for itself, which it would never get while this test has them.
+            request.getfixturevalue("evaluation")
         pair = pair_of(request.node)
         with self.worker.lease(asked(request.node, pair), pair) as lease:
             for name, value in lease.environment().items():

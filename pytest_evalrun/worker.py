@@ -175,12 +175,14 @@ class Worker:
         """
         asked = [id(pair) for item in session.items if (pair := pair_of(item))]
         self.shared = len(set(asked)) < len(asked)
-        if asked and take_orders(self.config, self._unload, self._look):
+        alone = not hasattr(self.config, "workerinput")
+        ordered = bool(asked) and take_orders(self.config, self._unload, self._look)
+        if asked and (ordered or alone):
             self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of).dumps())
-        elif hasattr(self.config, "workerinput"):
-            self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
-        else:
+        if alone:
             session.items[:] = shards_first(session.items, pair_of)
+        elif not ordered:
+            self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
 
     def _unload(self) -> None:
         if self._context is not None:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 
+# How often a worker that waits for another looks again.
+POLL_SECONDS = 0.05
+
+
 class EvalrunWarning(UserWarning):
     """Something was repaired or looks odd; the evaluation goes on."""
 
@@ -123,6 +127,13 @@ class Context:
         return Surroundings(
             self.events.write, self.say, self.check_launcher, self._paused, self._output, self.processes.add
         )
+
+    def wait_a_moment(self) -> None:
+        """For another worker, which may itself wait for the GPUs of the model that idles here."""
+        self.models.make_room(unused=0.0)
+        with self._paused():
+            self.check_launcher()
+            time.sleep(POLL_SECONDS)
 
     def working(self) -> AbstractContextManager[None]:
         """A model or a test is at work; what it starts matters only where it may be given up."""

@@ -88,7 +88,7 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
     Raises PairError (and leaves a result with status ``error`` where there is none) when it cannot be done.
     """
     paths = paths_of(context.paths, pair)
-    with locked(paths, shared or pair.cut is not None):
+    with locked(paths, shared or pair.cut is not None, context.wait_a_moment):
         try:
             return _life(pair, context, paths).run()
         except (PairError, ConfigError) as error:

@@ -81,11 +81,11 @@ class LoadedModels:
         """An item has ended: from now on nobody uses the model."""
         self._used = time.monotonic()
 
-    def make_room(self) -> None:
-        """For whoever waits for the GPUs of a model that has long been idle."""
+    def make_room(self, unused: float = UNUSED_SECONDS) -> None:
+        """For whoever waits for the GPUs of a model that has been idle for so long."""
         idle = time.monotonic() - self._used
         held = self._leased.held if self._leased is not None else None
-        if held is not None and idle >= UNUSED_SECONDS and held.leases.someone_waits():
+        if held is not None and idle >= unused and held.leases.someone_waits():
             self.close()
 
     def abandon(self) -> None:

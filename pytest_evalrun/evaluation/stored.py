@@ -15,7 +15,7 @@ from pytest_evalrun.rundir.state import ShardStateWriter, StateWriter
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.rundir.durable import Disk
@@ -99,15 +99,28 @@ def is_locked(paths: PairPaths) -> bool:
 
 
 @contextmanager
-def locked(paths: PairPaths, shared: bool) -> Iterator[None]:
-    """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result."""
+def locked(paths: PairPaths, shared: bool, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result.
+
+    ``wait`` is called as long as another has it.
+    """
     if not shared:
         yield
         return
     paths.lock.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
+        while wait is not None and not _try(fd):
+            wait()
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -273,3 +273,83 @@ def test_models_on_the_cpu_never_touch_the_driver(host, workers):
     assert ran.code == 0, ran
     assert "1 passed" in ran, ran
     assert not host.slots.exists()
+
+
+OWN = """
+import fcntl, os, pytest
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+@pytest.fixture
+def alone(gpus):
+    "Fails where any other test or model has one of these GPUs."
+    files = [open(HERE / f"gpu{gpu.token}", "w") for gpu in gpus]
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield gpus
+    for file in files:
+        file.close()
+
+def test_plain(alone, gpus):
+    assert [gpu.token for gpu in gpus] == os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    assert len(gpus) == 1
+
+@pytest.mark.gpus(2)
+def test_two(alone):
+    assert len(alone) == 2
+
+@pytest.mark.gpus(count=2, memory=40)
+def test_two_with_memory(alone):
+    assert all(gpu.total >> 30 == 80 for gpu in alone)
+
+def test_of_the_pair(pair, alone):
+    assert len(alone) == 2
+
+def test_after_an_evaluation(evaluation, alone):
+    assert evaluation.metrics["exact_match"] == 1
+
+def test_before_an_evaluation(alone, evaluation):
+    assert evaluation.metrics["exact_match"] == 1
+    assert len(os.environ["CUDA_VISIBLE_DEVICES"].split(",")) == 2
+"""
+
+
+@pytest.mark.parametrize("args", [("-n0",), ("-n3",), ("-n3", "--eval-scheduler", "off"), ("-n3", "-k", "before")])
+def test_tests_of_the_users_have_gpus_of_their_own(host, args):
+    """As many as their marker or their pair asks for, beside models and whatever the order of their fixtures."""
+    host.nvml.gpus(80, 80)
+    project = host.make(("a", "b"), gpus=2)
+    (project.suite / "test_own.py").write_text(OWN)
+    ran = project.run("evals", *args, timeout=60)
+    assert ran.code == 0, ran
+    assert ("2 passed" if "-k" in args else "11 passed") in ran, ran
+    taken, freed = leases(project.latest)
+    assert taken == freed
+    assert host.is_quiet()
+
+
+def test_a_gpu_that_a_test_cannot_have_is_told_before_anything_starts(host):
+    """By the test's own name."""
+    host.nvml.gpus(80)
+    project = host.make()
+    (project.suite / "test_own.py").write_text("import pytest\n@pytest.mark.gpus(3)\ndef test_own(gpus): pass\n")
+    for workers in ("0", "2"):
+        ran = project.run("evals", "-n", workers)
+        assert ran.code == 4, ran
+        assert "test_own.py::test_own: needed: 3 GPUs" in ran, ran
+
+
+SAME = "def test_own(evaluation): assert evaluation.metrics['exact_match'] == 1\n"
+
+
+@pytest.mark.parametrize("scheduler", ["on", "off"])
+def test_who_waits_for_a_pair_holds_no_gpu_up(host, scheduler):
+    """Several tests ask for one pair and there is one GPU: whoever has the pair gets it."""
+    host.nvml.gpus(80)
+    names = [f"m{number}" for number in range(6)]
+    project = host.make(names, params={"delay": 0.05})
+    (project.suite / "test_own.py").write_text(SAME)
+    ran = project.run("evals", "-n", "3", "--eval-scheduler", scheduler, timeout=60)
+    assert ran.code == 0, ran
+    assert "12 passed" in ran, ran
