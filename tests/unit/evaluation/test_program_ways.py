@@ -86,7 +86,7 @@ def test_once_a_batch(bench, evaluator, words):
 
 def test_a_batch_that_fails_is_split(bench, evaluator):
     """A program that fails costs the samples only with which it fails; the reason is what it wrote."""
-    with pytest.raises(PairError, match="(?s)1 of 6 samples failed.*exit code 1.*no s3 please"):
+    with pytest.raises(PairError, match=r"(?s)1 of 6 samples failed.*exit code 1.*no s3 please"):
         evaluator(batch(bench, "{output}/bad.jsonl", max_batch_size=4))
     assert [line["status"] for line in predictions(evaluator)].count("ok") == 5
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +18,7 @@ from pytest_evalrun.suite.pairs import Cut
 
 # A range worker as people write them: doubles x; every range that it is asked is written down. What it shall do wrong
 # is told by --do.
-WORKER = '''
+WORKER = """
 import argparse, csv, json, os, signal, sys, time
 
 parser = argparse.ArgumentParser()
@@ -69,7 +69,7 @@ if asked.do == "latin":
         file.write("id,answer\\ns0,caf\\u00e9\\n".encode("latin-1"))
 if asked.do == "nothing":
     os.remove(f"{asked.out}/part_{asked.low}_to_{asked.high}.csv")
-'''
+"""
 COMMAND = [sys.executable, "worker.py", "--low", "{low}", "--high", "{high}", "--input", "{dataset}"]
 COMMAND += ["--out", "{output}", "--do", "{do}"]
 RESULTS = {"csv": "part_{low}_to_{high}.csv", "prediction": "answer"}
@@ -111,7 +111,7 @@ def test_a_pair_is_one_call(bench, evaluator):
     assert ranges(bench) == ["0-6"]
     (record,) = records(evaluator)
     assert (record.status, record.low, record.high, record.rows, record.returncode) == ("completed", 0, 6, 6, 0)
-    assert [os.path.basename(file) for file in record.files] == ["part_0_to_6.csv"]
+    assert [Path(file).name for file in record.files] == ["part_0_to_6.csv"]
     assert evaluator(program(bench)).reused
     assert ranges(bench) == []
 
@@ -147,7 +147,7 @@ def test_only_the_rest_after_a_death(bench, evaluator):
 
 
 def test_only_the_rest_in_the_next_run(bench, evaluator):
-    """Without retries the next run carries on where the program died; the reason names the signal and the usual cause."""
+    """Without retries the next run carries on where it died; the reason names the signal and the usual cause."""
     with pytest.raises(PairError, match=r"(?s)was ended by SIGKILL.*OOM killer.*out of ideas"):
         evaluator(program(bench, "die"))
     assert [(r.low, r.high, r.status) for r in records(evaluator)] == [(0, 3, "completed"), (0, 6, "failed")]
@@ -224,7 +224,7 @@ def test_shards_after_the_whole(bench, evaluator):
 
 def test_names_are_handed_over_as_they_are(bench, evaluator):
     """Quotes, spaces and what a shell would run are arguments, with a shell and without."""
-    odd = "it's $(touch pwned) \"x\" {braces}"
+    odd = 'it\'s $(touch pwned) "x" {braces}'
     pair = program(bench, params={"do": odd})
     evaluator(pair)
     text = shlex.join(COMMAND[:-1]).replace("'{low}'", "{low}").replace("'{high}'", "{high}")
