@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
     "programs": DATA | {"children", "rundir", "adapters", "errors", "datasets.values"},
     "children": DATA | {"adapters", "rundir"},
+    "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),

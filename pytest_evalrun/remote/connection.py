@@ -1,0 +1,275 @@
+"""A board as one worker has it: one connection that is kept, and made again when it was lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_evalrun.remote.faults import BoardError, LinkLost
+from pytest_evalrun.remote.hosts import route
+from pytest_evalrun.remote.link import Limits, Link
+from pytest_evalrun.remote.shell import BOOT, PLAIN, told
+from pytest_evalrun.remote.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.remote.hosts import Host
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+# What the board has; a tool is believed when it works.
+_FACTS = (
+    PLAIN
+    + """
+h=$(cd -P -- "${1:-$HOME}" && pwd -P) || exit 1
+command -v tar >/dev/null && tar -cf - /dev/null 2>/dev/null | tar -tf - >/dev/null 2>&1 && echo tar
+command -v tee >/dev/null && echo tee
+for s in sha256sum 'shasum -a 256'; do
+    case $(printf '' | $s 2>/dev/null) in $2*) echo "sha256 $s"; break ;; esac
+done
+echo "home $h"
+"""
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: its exit code (negative: the signal), and all that it wrote."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode(errors="surrogateescape")
+
+    @property
+    def complaint(self) -> str:
+        """The end of what it complained of, in one line."""
+        lines = (self.err or self.out).decode(errors="replace").split("\n")
+        return "; ".join(line.strip() for line in lines if line.strip())[-500:] or f"exit code {self.code}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a board has: its home without links, a working tar, tee, and the command for SHA-256 (empty: none)."""
+
+    home: str
+    tar: bool
+    tee: bool
+    sha256: str
+
+
+class Connection:
+    """Connects at first use. ``home`` is REMOTE_TASK_HOME; empty, the user's home on the board.
+
+    Any thread may use it. After a loss each waiting call raises LinkLost, and the next call connects again.
+    """
+
+    def __init__(
+        self, host: Host, *, home: str = "", limits: Limits | None = None, say: Callable[[str], None] | None = None
+    ) -> None:
+        self.host = host
+        self.limits = limits or Limits()
+        self.connects = 0
+        self._home = home
+        self._say = say or _nothing
+        self._lock = threading.RLock()
+        self._link: Link | None = None
+        self._watchdog: Watchdog | None = None
+        self._facts: Facts | None = None
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def connect(self) -> None:
+        """Now, and in one attempt: whether a board can be reached is asked like this. Raises LinkLost, ConfigError."""
+        with self._lock:
+            if self._link is None or self._link.lost:
+                self._connect()
+
+    def link(self) -> Link:
+        """The link that stands, made again where it was lost: with back-off, for ``limits.reconnect`` seconds."""
+        with self._lock:
+            if self._link is not None and not self._link.lost:
+                return self._link
+            again = self._link is not None
+            for last in _attempts(self.limits.reconnect if again else 0.0):
+                try:
+                    self._connect()
+                    break
+                except LinkLost as error:
+                    if last:
+                        raise
+                    self._say(f"{error}; trying again")
+            assert self._link is not None
+            return self._link
+
+    @property
+    def watchdog(self) -> Watchdog:
+        self.link()
+        assert self._watchdog is not None
+        return self._watchdog
+
+    @property
+    def lost(self) -> bool:
+        """There was a connection, and it is gone."""
+        return self._link is not None and self._link.lost
+
+    @property
+    def facts(self) -> Facts:
+        if self._facts is None:
+            self._facts = self._find_facts()
+        return self._facts
+
+    def close(self) -> None:
+        """What still runs on the board is ended by its watchdog."""
+        with self._lock:
+            if self._watchdog is not None:
+                self._watchdog.stop()
+            if self._link is not None:
+                self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, script: str, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Command:
+        """A script that has begun; the caller talks to it. Raises LinkLost."""
+        return Command(self.link(), told(script, args, env))
+
+    def run(self, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
+        """A short script, from beginning to end. Raises LinkLost, TimeoutError."""
+        with self.start(PLAIN + script, args) as command:
+            if data:
+                command.send(data)
+            command.end_input()
+            out = b"".join(command.output(timeout))
+            return Done(command.code(timeout), out, command.complaint())
+
+    def must(self, what: str, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
+        """Likewise; raises BoardError with its complaint where it fails."""
+        done = self.run(script, *args, data=data, timeout=timeout)
+        if done.code:
+            raise BoardError(f"board {self.name}: {what} failed: {done.complaint}")
+        return done
+
+    def _connect(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        link = Link(route(self.host), self.limits)
+        try:
+            self._watchdog = Watchdog(link)
+        except BaseException:
+            link.close()
+            raise
+        self._link = link
+        self.connects += 1
+
+    def _find_facts(self) -> Facts:
+        where = self._home or "the home directory"
+        lines = self.must(f"entering {where}", _FACTS, self._home, _EMPTY).text.splitlines()
+        found = dict(line.partition(" ")[::2] for line in lines)
+        return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""))
+
+
+class Command:
+    """A command that runs on a board: raw, without the watchdog. To be used as a context, or closed."""
+
+    def __init__(self, link: Link, told: bytes, *, combined: bool = False) -> None:
+        self._link = link
+        with link.telling():
+            self.channel: Any = link.channel()
+            self.channel.set_combine_stderr(combined)
+            self.channel.exec_command(BOOT)
+            self.channel.sendall(told)
+
+    def send(self, data: bytes) -> bool:
+        """False where it does not read any more; :meth:`code` and :meth:`complaint` then tell why."""
+        try:
+            self.channel.sendall(data)
+        except OSError as error:
+            if self._link.lost:
+                raise self._link.gone() from error
+            return False
+        return True
+
+    def end_input(self) -> None:
+        with self._link.telling():
+            self.channel.shutdown_write()
+
+    def receive(self, size: int, timeout: float | None = None) -> bytes:
+        """Something that it wrote; empty at the end. Raises LinkLost, TimeoutError."""
+        self.channel.settimeout(timeout)
+        data: bytes = self.channel.recv(size)
+        if not data and self._link.lost:
+            raise self._link.gone()
+        return data
+
+    def output(self, timeout: float | None = None) -> Iterator[bytes]:
+        while data := self.receive(1 << 16, timeout):
+            yield data
+
+    def complaint(self) -> bytes:
+        """What it wrote to standard error; called when it has ended."""
+        return b"".join(iter(lambda: self.channel.recv_stderr(1 << 16), b""))
+
+    def code(self, timeout: float | None = None) -> int:
+        """Its exit code; negative, the number of a signal. Raises LinkLost, TimeoutError."""
+        if not self.channel.status_event.wait(timeout):
+            raise TimeoutError(f"board {self._link.name}: a command did not end in {timeout:g} s")
+        if (name := getattr(self.channel, "exit_signal", None)) is not None:
+            return -signal_number(name)
+        code: int = self.channel.exit_status
+        # A server that dies closes the channel as one does that has done its work.
+        if code == -1:
+            raise self._link.gone("the connection ended before the command did")
+        return code
+
+    def close_output(self) -> None:
+        """Nothing of it is wanted any more: it ends by SIGPIPE, or by itself."""
+        while self.channel.recv_ready():
+            self.channel.recv(1 << 16)
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def signal_number(name: str) -> int:
+    """By its name in SSH, which has no SIG in front and may have a domain behind; 0 for one that nobody knows."""
+    import signal
+
+    try:
+        return signal.Signals[f"SIG{name.partition('@')[0]}"].value
+    except KeyError:
+        return 0
+
+
+def _attempts(seconds: float) -> Iterator[bool]:
+    """With growing pauses; true when this is the last one."""
+    deadline = time.monotonic() + seconds
+    pause = FIRST_PAUSE
+    while (left := deadline - time.monotonic()) > 0:
+        yield False
+        time.sleep(min(pause, max(0.0, left)))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    yield True
+
+
+def _nothing(_: str) -> None:
+    return None

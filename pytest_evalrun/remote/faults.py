@@ -1,0 +1,17 @@
+"""What can go wrong between this host and a board, beside what errors.py knows."""
+
+from __future__ import annotations
+
+from pytest_evalrun.errors import PairError
+
+
+class LinkLost(ConnectionError):  # noqa: N818 - what happened; its base says that it is an error, and one that may pass
+    """The connection to a board is gone, or could not be made; trying again may help."""
+
+
+class BoardError(PairError):
+    """A board did not do what it was asked: no space, no right, no such program; the message holds its own words."""
+
+
+class ArrivedWrong(ConnectionError):  # noqa: N818 - as above
+    """What arrived is not what was sent; it was thrown away, and trying again may help."""

@@ -1,0 +1,261 @@
+"""One SSH connection, through as many servers as it takes, and what paramiko must be told to be fast and sound."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.remote.faults import LinkLost
+from pytest_evalrun.remote.hostkeys import KnownKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_evalrun.remote.hosts import Hop
+
+# paramiko prefers slow ones and puts the fastest last; the unsafe ones (CBC, 3DES) are not offered at all.
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr", "aes192-ctr")
+# macOS: seconds after which unanswered data ends a connection (netinet/tcp.h).
+_TCP_RXT_CONNDROPTIME = 0x80
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: to connect, between two signs of life, of silence that mean death, and what the board itself allows."""
+
+    connect: float = 10.0
+    beat: float = 2.0
+    quiet: float = 10.0
+    # The board's watchdog looks this often for signs of ours: what runs there ends after one to two of these.
+    watch: int = 12
+    grace: int = 2
+    reconnect: float = 30.0
+
+
+class Pulse:
+    """A socket that knows when something was last heard from the other side."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.last = time.monotonic()
+
+    def recv(self, size: int) -> bytes:
+        data: bytes = self._sock.recv(size)
+        self.last = time.monotonic()
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class Link:
+    """A connection that stands; once ``lost`` it stays so, and ``reason`` says why."""
+
+    def __init__(self, hops: Sequence[Hop], limits: Limits) -> None:
+        self.hops = hops
+        self.limits = limits
+        self.reason = ""
+        self._clients: list[Any] = []
+        try:
+            for hop in hops:
+                self._pulse = Pulse(self._socket(hop))
+                self._clients.append(_client(hop, self._pulse, limits))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        return str(self.hops[-1])
+
+    @property
+    def transport(self) -> Any:
+        return self._clients[-1].get_transport()
+
+    @property
+    def lost(self) -> bool:
+        transport = self.transport
+        return bool(self.reason) or transport is None or not transport.is_active()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anything was heard."""
+        return time.monotonic() - self._pulse.last
+
+    def channel(self) -> Any:
+        """A new channel. Raises LinkLost."""
+        with self.telling():
+            return self.transport.open_session(timeout=self.limits.connect)
+
+    @contextlib.contextmanager
+    def telling(self) -> Any:
+        """What paramiko raises of a dead connection, as the error that tells why; all else is left as it is."""
+        import paramiko
+
+        try:
+            yield
+        except TimeoutError as error:
+            raise self.gone(f"it did not answer within {self.limits.connect:g} s") from error
+        except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
+            if isinstance(error, LinkLost) or (isinstance(error, AttributeError) and self._clients[-1].get_transport()):
+                raise
+            raise self.gone(str(error) or type(error).__name__) from error
+
+    def gone(self, why: str = "the connection ended") -> LinkLost:
+        """The error to raise where the connection turned out to be lost."""
+        return LinkLost(f"board {self.name}: {self.reason or why}")
+
+    def lose(self, reason: str) -> None:
+        """Everybody who waits for the board is woken."""
+        self.reason = self.reason or reason
+        self.close()
+
+    def close(self) -> None:
+        for client in reversed(self._clients):
+            client.close()
+
+    def _socket(self, hop: Hop) -> Any:
+        if self._clients:
+            try:
+                return (
+                    self._clients[-1]
+                    .get_transport()
+                    .open_channel(
+                        "direct-tcpip", (hop.address, hop.port), ("127.0.0.1", 0), timeout=self.limits.connect
+                    )
+                )
+            except Exception as error:
+                raise LinkLost(f"board {hop}: cannot be reached through {self.hops[0]}: {error}") from error
+        return _tcp(hop, self.limits)
+
+
+def _tcp(hop: Hop, limits: Limits) -> socket.socket:
+    try:
+        sock = socket.create_connection((hop.address, hop.port), limits.connect)
+    except OSError as error:
+        raise LinkLost(f"board {hop}: cannot be reached: {error.strerror or error}") from error
+    # Without it each command waits some 40 ms for an acknowledgement.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    quiet = max(1, int(limits.quiet))
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, quiet * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, quiet // 2))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, quiet // 6))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    elif sys.platform == "darwin":
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_RXT_CONNDROPTIME, quiet)
+    return sock
+
+
+def _client(hop: Hop, sock: Any, limits: Limits) -> Any:
+    """Logged in, by a server that is known."""
+    import paramiko
+
+    keys = KnownKeys(hop)
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(_Policy(keys))
+    try:
+        client.connect(
+            hop.address,
+            hop.port,
+            username=hop.user,
+            password=_password(hop),
+            key_filename=list(hop.identity_files),
+            allow_agent=hop.agent,
+            look_for_keys=hop.search_keys,
+            sock=sock,
+            timeout=limits.connect,
+            banner_timeout=limits.connect,
+            auth_timeout=limits.connect,
+            transport_factory=_transport_for(keys),
+        )
+    except BaseException as error:
+        client.close()
+        sock.close()
+        if isinstance(error, ConfigError) or not isinstance(error, Exception):
+            raise
+        raise _refused(hop, error) from error
+    return client
+
+
+class _Policy:
+    """No key is ever given to paramiko's own check, so that each comes here."""
+
+    def __init__(self, keys: KnownKeys) -> None:
+        self._keys = keys
+
+    def missing_host_key(self, _client: Any, _name: str, key: Any) -> None:
+        self._keys.check(key)
+
+
+def _password(hop: Hop) -> str | None:
+    if hop.password_env is None:
+        return None
+    if (value := os.environ.get(hop.password_env)) is None:
+        raise ConfigError(
+            f"board {hop}: its password is in {hop.password_env}, which is not set; set it before the run"
+        )
+    return value
+
+
+def _refused(hop: Hop, error: Exception) -> Exception:
+    import paramiko
+
+    if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
+        tried = [f"the keys {', '.join(hop.identity_files)}"] * bool(hop.identity_files)
+        tried += ["the keys of ~/.ssh"] * hop.search_keys + ["the agent's keys"] * hop.agent
+        tried += [f"the password in {hop.password_env}"] * bool(hop.password_env)
+        return ConfigError(
+            f"board {hop}: does not let {hop.user} in ({error}); tried: {', '.join(tried) or 'nothing'}; "
+            f"add the right key to the agent or name it, and try `ssh -p {hop.port} {hop.user}@{hop.address}`"
+        )
+    return LinkLost(f"board {hop}: cannot be reached: {str(error) or type(error).__name__}")
+
+
+def _transport_for(keys: KnownKeys) -> Callable[..., Any]:
+    def make(sock: Any, **options: Any) -> Any:
+        import paramiko
+
+        transport = paramiko.Transport(sock, **options)
+        # A rekey that meets the end of a channel stalls both for 30 s, then the connection is dead (paramiko #822).
+        # It comes every 512 MiB; the server asks for its own in time, as OpenSSH does after 64 GB.
+        transport.packetizer.REKEY_BYTES = 1 << 40
+        transport.packetizer.REKEY_PACKETS = 1 << 31
+        wanted = transport.get_security_options()
+        wanted.ciphers = [name for name in CIPHERS if name in wanted.ciphers]
+        wanted.key_types = _first(_key_types(keys.types), wanted.key_types)
+        table = transport._channel_handler_table  # noqa: SLF001 - the only way to hear of signals
+        number = next(number for number, handler in table.items() if handler is paramiko.Channel._handle_request)  # noqa: SLF001
+        transport._channel_handler_table = {**table, number: _take_request}  # noqa: SLF001
+        return transport
+
+    return make
+
+
+def _key_types(known: Sequence[str]) -> list[str]:
+    """An RSA key is asked for by the signature that it shall make."""
+    rsa = ["rsa-sha2-512", "rsa-sha2-256"]
+    return [name for kind in known for name in (rsa if kind == "ssh-rsa" else [kind])]
+
+
+def _first(wanted: Sequence[str], possible: Sequence[str]) -> list[str]:
+    return [*(name for name in wanted if name in possible), *(name for name in possible if name not in wanted)]
+
+
+def _take_request(channel: Any, message: Any) -> None:
+    """paramiko throws away by which signal a program ended."""
+    if message.get_text() == "exit-signal":
+        message.get_boolean()
+        channel.exit_signal = message.get_text()
+        channel.status_event.set()
+        return
+    message.rewind()
+    message.get_int()
+    type(channel)._handle_request(channel, message)  # noqa: SLF001 - the handler that stood here

@@ -1,0 +1,138 @@
+"""What is ours on a board: work directories and the model cache below its home, and how they are taken away.
+
+Removal is checked twice. Here: the name is one of the few that we make. There: the home is resolved, nothing on the
+way to what goes is a link, and a link itself goes without what it leads to.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.remote.faults import BoardError
+from pytest_evalrun.remote.watchdog import PREFIX
+
+if TYPE_CHECKING:
+    from pytest_evalrun.remote.connection import Connection
+
+WORK = "task_"
+CACHE = ".model_cache"
+_OWN = re.compile(rf"{WORK}[^/\0\n]+|{re.escape(CACHE)}(/[^/\0\n]+)?")
+_REFUSED = 73
+
+# Whether an owner, the token of a watch and the PID of its shell, still lives.
+LIVES = f"""
+lives_owner() {{
+    t=${{1%.*}} p=${{1##*.}}
+    [ -d "{PREFIX}$t" ] && {{ kill -0 "$p" 2>/dev/null || [ -d "/proc/$p" ]; }}
+}}
+"""
+
+# $1: home, $2: name of the directory, $3: owner. Another session of another host may have the same pair.
+_CLAIM = (
+    LIVES
+    + """
+cd -P -- "$1" || exit 1
+n=$2 i=1
+until mkdir -- "$n" 2>/dev/null; do
+    o=
+    { [ -L "$n" ] || read -r o < "$n/.evalrun-owner"; } 2>/dev/null || o=
+    if [ "$o" ] && [ "$o" != "$3" ] && lives_owner "$o"; then
+        i=$((i + 1))
+        n=$2_$i
+    elif [ -L "$n" ]; then
+        rm -f -- "$n"
+    else
+        rm -rf -- "$n" && ! [ -e "$n" ] || exit 1
+    fi
+    [ -w . ] && [ "$i" -lt 100 ] || { echo "$PWD: no directory can be made here" >&2; exit 1; }
+done
+echo "$3" > "$n/.evalrun-owner" || exit 1
+echo "$n"
+"""
+)
+
+# $1: home, $2: name below it, checked here once more.
+_REMOVE = f"""
+home=$(cd -P -- "$1" && pwd -P) || exit 1
+case $2 in
+    {WORK}*/* | {CACHE}/*/* | */..* | */. | */) exit {_REFUSED} ;;
+    {WORK}?* | {CACHE}) place=$home ;;
+    {CACHE}/?*) place=$home/{CACHE} ;;
+    *) exit {_REFUSED} ;;
+esac
+[ -e "$place" ] || exit 0
+cd -P -- "$place" || exit 1
+[ "$(pwd -P)" = "${{place%/}}" ] || [ "$place" = / ] || exit {_REFUSED}
+n=${{2##*/}}
+[ -L "./$n" ] || [ -e "./$n" ] || exit 0
+if [ -L "./$n" ]; then rm -f -- "./$n"; else rm -rf -- "./$n"; fi
+"""
+
+# $1: home.
+_LIST = (
+    LIVES
+    + f"""
+cd -P -- "$1" || exit 1
+for n in {WORK}*; do
+    [ -e "$n" ] || [ -L "$n" ] || continue
+    {{ read -r o < "$n/.evalrun-owner"; }} 2>/dev/null || o=
+    if [ "$o" ] && lives_owner "$o"; then echo "used $n"; else echo "left $n"; fi
+done
+"""
+)
+
+
+@dataclass(frozen=True)
+class WorkDir:
+    """A directory of one pair on a board, empty when it is claimed; ``path`` is absolute and without links."""
+
+    board: Connection
+    name: str
+
+    @property
+    def path(self) -> str:
+        return below(self.board, self.name)
+
+    def remove(self) -> None:
+        remove(self.board, self.name)
+
+
+def below(board: Connection, name: str) -> str:
+    """The absolute path of what lies below the resolved home."""
+    return f"{board.facts.home.rstrip('/')}/{name}"
+
+
+def work_name(task: str, dataset: str) -> str:
+    """``task_<task>_<dataset>`` as in task_run.sh, of names that are safe for files."""
+    return checked(f"{WORK}{task.replace('/', '_')}_{dataset.replace('/', '_')}")
+
+
+def claim(board: Connection, name: str) -> WorkDir:
+    """The directory of that name, emptied of what a dead run left; ``name_2`` and so on where a live one has it."""
+    done = board.must(f"making {checked(name)}", _CLAIM, board.facts.home, name, board.watchdog.owner)
+    return WorkDir(board, done.text.rstrip("\n"))
+
+
+def left_behind(board: Connection) -> list[str]:
+    """The work directories that no live session uses: what was killed before it could tidy up."""
+    lines = board.must("listing work directories", _LIST, board.facts.home).text.splitlines()
+    return [line.removeprefix("left ") for line in lines if line.startswith("left ")]
+
+
+def remove(board: Connection, name: str) -> None:
+    """A work directory, the model cache, or a model in it; nothing else below the home can be named."""
+    done = board.run(_REMOVE, board.facts.home, checked(name))
+    if done.code == _REFUSED:
+        raise BoardError(f"board {board.name}: {name} is not removed: a link leads out of {board.facts.home}")
+    if done.code:
+        raise BoardError(f"board {board.name}: {name} cannot be removed: {done.complaint}")
+
+
+def checked(name: str) -> str:
+    """Raises ConfigError for what is not ours to touch."""
+    if not _OWN.fullmatch(name) or name.rpartition("/")[2] in (".", ".."):
+        raise ConfigError(f"{name!r}: only {WORK}… and {CACHE}/… below a board's home are made and removed by evalrun")
+    return name

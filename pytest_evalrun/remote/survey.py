@@ -1,0 +1,114 @@
+"""How the boards stand: reachable or why not, load, free disk, models, what was left behind; of all at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.remote.connection import Connection
+from pytest_evalrun.remote.faults import LinkLost
+from pytest_evalrun.remote.hosts import route
+from pytest_evalrun.remote.link import Limits
+from pytest_evalrun.remote.places import CACHE, left_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.remote.hosts import Host
+
+# Somebody waits at a terminal.
+PATIENCE = Limits(connect=5.0, quiet=5.0, reconnect=0.0)
+_AT_ONCE = 16
+
+# $1: home. One fact a line; what a board cannot tell is left out.
+_STAND = f"""
+cd -P -- "$1" || exit 1
+{{ read -r load rest < /proc/loadavg; }} 2>/dev/null && echo "load $load"
+df -Pk . 2>/dev/null | {{ read -r head; read -r name size used free rest && echo "disk $free $size"; }}
+for f in {CACHE}/*; do [ -f "$f" ] && echo "model $(($(wc -c < "$f"))) ${{f#*/}}"; done
+exit 0
+"""
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A model in the cache of a board, with its size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a board stands. ``trouble`` says why it cannot be used; then the rest is unknown. Sizes are bytes."""
+
+    name: str
+    address: str = ""
+    trouble: str = ""
+    home: str = ""
+    load: float | None = None
+    disk_free: int | None = None
+    disk_size: int | None = None
+    models: tuple[CachedModel, ...] = ()
+    left_behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A board to look at, and its REMOTE_TASK_HOME."""
+
+    host: Host
+    home: str = ""
+
+
+def survey(wanted: Sequence[Wanted], limits: Limits = PATIENCE) -> list[Standing]:
+    """One standing each, in their order; a board that cannot be reached is one of them."""
+    if not wanted:
+        return []
+    with ThreadPoolExecutor(min(len(wanted), _AT_ONCE), thread_name_prefix="evalrun-survey") as pool:
+        return list(pool.map(lambda one: standing(one, limits), wanted))
+
+
+def standing(wanted: Wanted, limits: Limits = PATIENCE) -> Standing:
+    """Of one board."""
+    name, address = wanted.host.name, ""
+    try:
+        address = str(route(wanted.host)[-1])
+        with Connection(wanted.host, home=wanted.home, limits=limits) as board:
+            return _ask(board, address, limits)
+    except (EvalrunError, LinkLost, TimeoutError) as error:
+        return Standing(name, address, trouble=str(error).removeprefix(f"board {address}: "))
+
+
+def health(board: Connection) -> str | None:
+    """Why a board cannot be used; None where it can. Asked before a pair is given to it."""
+    try:
+        board.connect()
+        board.must("a first command", ":", timeout=board.limits.connect)
+    except (EvalrunError, LinkLost, TimeoutError) as error:
+        return str(error)
+    return None
+
+
+def _ask(board: Connection, address: str, limits: Limits) -> Standing:
+    text = board.must("looking around", _STAND, board.facts.home, timeout=limits.connect).text
+    found = [line.partition(" ")[::2] for line in text.splitlines()]
+    facts = dict(found)
+    free, _, size = facts.get("disk", "").partition(" ")
+    return Standing(
+        board.name,
+        address,
+        home=board.facts.home,
+        load=float(facts["load"]) if "load" in facts else None,
+        disk_free=int(free) * 1024 if free.isdecimal() else None,
+        disk_size=int(size) * 1024 if size.isdecimal() else None,
+        models=tuple(_model(rest) for word, rest in found if word == "model"),
+        left_behind=tuple(left_behind(board)),
+    )
+
+
+def _model(rest: str) -> CachedModel:
+    size, _, name = rest.partition(" ")
+    return CachedModel(name, int(size))
