@@ -139,7 +139,8 @@ class Asking:
         try:
             if record.pattern and not files:
                 raise PairError(_without_results(record, ending))
-            answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=True)
+            strict = self.predictor.ranged  # others do the whole dataset each time
+            answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=strict)
             # With the first answer the files were read through: what is wrong with all of them has been told.
             answers = chain(list(islice(answers, 1)), answers)
         except EvalrunError as error:

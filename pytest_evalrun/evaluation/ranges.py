@@ -22,6 +22,7 @@ from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.shards import RangeFiles
 from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.slots.need import need_of
+from pytest_evalrun.suite.commands import knows_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +71,7 @@ class RangePredictor:
         self.output = output_directory(pair, paths)
         self.outputs = Outputs(self.output)
         self.state = state_writer(context.disk, pair, paths)
+        self.ranged = knows_ranges(pair.settings)
         self._samples: Iterable[Sample] = ()
         self._total = 0
         self._finished = 0
@@ -146,7 +148,9 @@ class RangePredictor:
                     self.records.settle(*missing)
                 self._adopt()
                 advanced = self.progress.done_count > before
-                if not advanced or attempt == self.pair.settings.retries:
+                if self._missing(self.low) is None:
+                    self.context.warn(f"{self.pair.full_id}: all samples are done, though {error}")
+                elif not advanced or attempt == self.pair.settings.retries:
                     self.state.finish()
                     raise
                 attempt += 1
@@ -161,13 +165,14 @@ class RangePredictor:
         time.sleep(pause)
 
     def _missing(self, position: int) -> tuple[int, int] | None:
-        """The next range from there of which nothing is done."""
-        while position < self.high and self.progress.is_done(position):
-            position += 1
-        end = position
-        while end < self.high and not self.progress.is_done(end):
-            end += 1
-        return (position, end) if end > position else None
+        """The next range from there of which nothing is done; of a program that knows no ranges, all that is not."""
+        position = next((index for index in range(position, self.high) if not self.progress.is_done(index)), self.high)
+        if position == self.high:
+            return None
+        if not self.ranged:
+            return position, self.high
+        end = next((index for index in range(position, self.high) if self.progress.is_done(index)), self.high)
+        return position, end
 
     def _adopt(self) -> None:
         """Take over what completed ranges hold and the predictions do not."""

@@ -27,6 +27,13 @@ PLACEHOLDERS = {
 _OF_A_SAMPLE = frozenset({"id", "stem"})
 
 
+def knows_ranges(settings: Settings) -> bool:
+    """Whether a program is told which samples are wanted; others do the whole dataset each time."""
+    command = settings.command or ""
+    words = [command] if isinstance(command, str) else command
+    return bool({"low", "high"} & {name for word in words for name in names_in(word)})
+
+
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with a program's settings: key and text."""
     if settings.command is None:
@@ -51,6 +58,8 @@ def _mistakes_of_command(settings: Settings) -> Iterator[tuple[str, str]]:
             yield from (("command", text) for text in _unknown(word, known, settings))
             if "inputs" in names_in(word) and word != "{inputs}" and not settings.shell:
                 yield "command", f"{found(word)}; accepted: {{inputs}} as a word of its own"
+        if settings.ask == "pair" and (settings.shards or settings.shard_size) and not knows_ranges(settings):
+            yield "command", "it is not told which range a shard is; accepted: {low} and {high} in it, or no shards"
     except ConfigError as error:
         yield "command", str(error)
 

@@ -243,3 +243,68 @@ def test_secrets_are_blanked(bench, evaluator, monkeypatch):
     (record,) = records(evaluator)
     assert "***" in record.command
     assert record.env["KEY"] == "***"
+
+
+WHOLE = """
+import os, sys
+new = not os.path.exists("twice")
+open("twice", "a").write("x")
+with open(sys.argv[1] + "/all.csv", "w") as file:
+    print("id,answer", file=file)
+    for i in range(6):
+        if not (new and i in (1, 4)):
+            print(f"s{i},{i}", file=file)
+"""
+OF_IDS = """
+import sys
+out, low, high = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with open(f"{out}/{low}_{high}.csv", "w") as file:
+    print("id,answer", file=file)
+    for i in (3, 7, 8, 20):
+        if low <= i < high:
+            print(f"{i},{i}", file=file)
+"""
+LATE = """
+import sys
+with open(sys.argv[1] + "/all.csv", "w") as file:
+    print("id,answer", *(f"s{i},{i}" for i in range(6)), sep="\\n", file=file)
+sys.exit(4)
+"""
+
+
+def script(shop, code, *words, csv="all.csv", **settings):
+    """A pair whose program is this code."""
+    (shop.root / "script.py").write_text(code)
+    command = [sys.executable, "script.py", "{output}", *words]
+    return program(shop, command=command, results={"csv": csv, "prediction": "answer"}, **settings)
+
+
+def test_a_program_without_ranges_is_asked_once(bench, evaluator):
+    """Who is not told of ranges does the whole dataset again; rows that are there already are passed over."""
+    pair = script(bench, WHOLE)
+    with pytest.raises(PairError, match="2 of 6 samples failed"):
+        evaluator(pair)
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert (bench.root / "twice").read_text() == "xx"
+
+
+def test_ids_as_ranges(bench, evaluator):
+    """With ``range: id`` the program is told ids, up to the one that follows; these must be ascending numbers."""
+    rows = [{"id": number, "x": number, "y": number} for number in (3, 7, 8, 20)]
+    (bench.root / "data" / "clean.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = script(bench, OF_IDS, "{low}", "{high}", csv="{low}_{high}.csv", range="id")
+    whole = replace(pair, cuts=(Cut(0, 2, "3-8"), Cut(2, 4, "8-21")))
+    context = evaluator.context()
+    for shard in whole.shards():
+        evaluate(shard, context)
+    assert [(r.low, r.high, r.positions) for r in records(evaluator)] == [(3, 8, (0, 2)), (8, 21, (2, 4))]
+    assert evaluate(whole, context).metrics == {"exact_match": 1.0}
+    bench.data()
+    with pytest.raises(PairError, match="range: id needs ids that are whole numbers; found 's0'"):
+        evaluator(pair)
+
+
+def test_all_rows_before_a_failure(bench, evaluator):
+    """A program that fails after its last row costs a warning: nothing is missing."""
+    with pytest.warns(match=r"(?s)all samples are done, though .* ended with exit code 4"):
+        assert evaluator(script(bench, LATE)).metrics == {"exact_match": 1.0}
