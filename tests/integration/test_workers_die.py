@@ -186,6 +186,41 @@ def test_workers_that_die_before_they_run_anything_end_the_run_some_time(project
     assert "4 items never ran" in ran, ran
 
 
+TEARDOWN = """
+import os, pytest
+
+@pytest.fixture
+def deadly(pair):
+    yield
+    if pair.id == "b/one":
+        os._exit(7)
+
+def test_own(pair, deadly):
+    pass
+"""
+
+
+def test_a_test_whose_worker_dies_while_it_is_torn_down_passed_and_is_an_error(project):
+    """As with any error of a teardown; it is not run again, or it would pass twice."""
+    project.make(models=("a", "b"))
+    (project.suite / "test_own.py").write_text(TEARDOWN)
+    ran = project.run("evals", "-n2")
+    assert ran.code == 1, ran
+    assert "4 passed, 1 error" in ran, ran
+    assert "it ended with exit code 7" in ran
+
+
+def test_an_ordinary_test_that_kills_is_not_run_again(project):
+    """As without the plugin; what comes after it in its module runs."""
+    project.make(models=("a",))
+    plain = "import os\ndef test_kills(): os.kill(os.getpid(), 9)\ndef test_after(): pass\n"
+    (project.root / "evals/test_plain.py").write_text(plain)
+    ran = project.run("evals", "-n2")
+    assert ran.code == 1, ran
+    assert "2 passed" in ran, ran
+    assert "crashed while running 'evals/test_plain.py::test_kills'" in ran
+
+
 # ------------------------------------------------------------------ with xdist's own schedulers
 
 OTHERS = [["--eval-scheduler=off"], ["--dist=worksteal"], ["--dist=loadfile"], ["--dist=loadscope"]]
