@@ -141,8 +141,8 @@ class Scorer:
         wanted = [spec.name for spec in self.pair.settings.metrics] or [*said]
         if missing := [name for name in wanted if name not in said]:
             raise PairError(f"{file}: no metric {missing[0]}; it has: {', '.join(said)}")
-        full = {"n": self.count, "low": None, "high": None}
-        return {name: {**full, **said[name]} for name in wanted}
+        # Where the program gives no interval there is none.
+        return {name: _complete(said[name], self.count) for name in wanted}
 
     def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
         """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""
@@ -167,6 +167,10 @@ class Scorer:
         if len(scores) != len(predictions):
             raise PairError(f"metric {name}: update answered {len(scores)} scores to {len(predictions)} predictions")
         return [None if score is None else _score(name, score) for score in scores]
+
+
+def _complete(metric: dict[str, Any], count: int) -> dict[str, Any]:
+    return {"n": count, "low": metric["value"], "high": metric["value"], **metric}
 
 
 @contextmanager
