@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair, Suite
 
 WORDS = ("shards", "shard_size")
+TABLES = ("csv", "jsonl")
 
 
 def cut_suite(suite: Suite, hashes: Path) -> Suite:
@@ -110,9 +111,9 @@ def _labelled(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> tuple[Cu
 
 
 def _ids(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> list[int]:
-    """The ids at the edges; of a file they are remembered until it changes."""
+    """The ids at the edges; of a table they are remembered until it changes."""
     path, settings = Path(pair.dataset.path), pair.settings
-    if not path.is_file():
+    if settings.format not in TABLES:
         return _edges(pair, cuts)
     columns = [settings.format, settings.id_column, settings.inputs, settings.reference, settings.reader, cuts]
     kind = f"ids at {json.dumps(columns, default=str)}"
