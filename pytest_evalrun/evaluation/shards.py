@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Holds = Callable[[Any], bool]
 
-_FILE = re.compile(r"(-?\d+)-(-?\d+)\.jsonl")
+_FILE = re.compile(r"(\d+)-(\d+)\.jsonl")
 # How our own lines begin. Most lines are of other ranges, and need no more than this look.
 _INDEX = re.compile(rb'\{"index":(\d+),')
 LINES = 256
@@ -64,9 +64,9 @@ def shard_progress(own: Progress, paths: PairPaths, cut: Cut, holds: Holds) -> S
 
 def survey(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
     """Which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
-    tally = Tally(count)
-    for file in (whole.predictions, *shard_files(whole)):
-        for line in _lines(file, count, wanted or range(count)):
+    tally, wanted = Tally(count), wanted or range(count)
+    for file in (whole.predictions, *shard_files(whole, wanted)):
+        for line in _lines(file, count, wanted):
             _note(tally, line, holds)
     return tally
 
@@ -88,15 +88,18 @@ def peek(paths: PairPaths, count: int) -> Tally:
     return survey(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
 
 
-def shard_files(whole: PairPaths) -> list[Path]:
-    """Predictions of all cuts that there ever were of the pair as it is now, in the order of the dataset."""
+def shard_files(whole: PairPaths, wanted: range | None = None) -> list[Path]:
+    """Predictions of all cuts that there ever were of the pair as it is now, in the order of the dataset.
+
+    With ``wanted`` only those that can have samples of a range.
+    """
     directory = whole.shard_predictions
     try:
         names = [path.name for path in directory.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [match for name in names if (match := _FILE.fullmatch(name))]
-    return [directory / match[0] for match in sorted(found, key=lambda match: (int(match[1]), int(match[2])))]
+    found = sorted((int(match[1]), int(match[2]), name) for name in names if (match := _FILE.fullmatch(name)))
+    return [directory / name for low, high, name in found if not wanted or (low < wanted.stop and wanted.start < high)]
 
 
 def take_over(pair: Pair, paths: PairPaths, progress: Progress, holds: Holds) -> int:

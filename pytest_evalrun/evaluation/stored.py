@@ -32,7 +32,7 @@ def key_of(pair: Pair) -> PairKey:
 
 def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
     """The files of a pair, or of a shard."""
-    return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut.label)
+    return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut)
 
 
 def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:

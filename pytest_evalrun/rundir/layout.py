@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_evalrun.suite.pairs import PairKey
+    from pytest_evalrun.suite.pairs import Cut, PairKey
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class RunPaths:
     def pair(self, key: PairKey) -> PairPaths:
         return PairPaths(self.root, key)
 
-    def shard(self, key: PairKey, label: str) -> ShardPaths:
-        return ShardPaths(self.root, key, label)
+    def shard(self, key: PairKey, cut: Cut) -> ShardPaths:
+        return ShardPaths(self.root, key, cut)
 
 
 @dataclass(frozen=True)
@@ -215,22 +215,25 @@ class PairPaths:
 
 @dataclass(frozen=True)
 class ShardPaths(PairPaths):
-    """The files of one shard: what it writes while it runs is its own, everything else its pair's."""
+    """The files of one shard: what it writes while it runs is its own, everything else its pair's.
 
-    label: str
+    What people look at is called by the label, predictions by positions: so others know whose samples they are.
+    """
+
+    cut: Cut
 
     @cached_property
     def state(self) -> Path:
-        return self.shard_states / f"{self.label}.state"
+        return self.shard_states / f"{self.cut.label}.state"
 
     @cached_property
     def infer_log(self) -> Path:
-        return self.run / f"logs/infer/{self._place}/{self.label}.log"
+        return self.run / f"logs/infer/{self._place}/{self.cut.label}.log"
 
     @cached_property
     def lock(self) -> Path:
-        return self.shard_states / f".{self.label}.lock"
+        return self.shard_states / f".{self.cut.label}.lock"
 
     @cached_property
     def predictions(self) -> Path:
-        return self.shard_predictions / f"{self.label}.jsonl"
+        return self.shard_predictions / f"{self.cut.low}-{self.cut.high}.jsonl"
