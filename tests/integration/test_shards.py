@@ -11,6 +11,7 @@ import sys
 from itertools import pairwise
 
 import pytest
+from gpuhost import GpuHost, leases
 from support import Project, kill_group, wait_for
 
 from pytest_evalrun.rundir.state import parse
@@ -530,3 +531,24 @@ def _ranges(file):
 def _completed(project, low, high):
     file = project.latest / "shards" / "echo" / "a" / "one" / f"worker_args_{low}_{high}.json"
     return json.loads(file.read_text())["status"] == "completed"
+
+
+# ------------------------------------------------------------------ GPUs
+
+
+@pytest.mark.parametrize("scheduler", ["on", "off"])
+def test_shards_lease_gpus_and_their_pair_needs_none(tmp_path, monkeypatch, scheduler):
+    """Each shard runs on a GPU of its own; a new model never leaves shards waiting for each other's GPUs."""
+    host = GpuHost(tmp_path, monkeypatch)
+    host.nvml.gpus(80, 80)
+    project = host.make(samples=12, shards=4, params={"delay": 0.02})
+    for weights in ("first", "second"):
+        (project.suite / "a.bin").write_text(weights)
+        ran = project.run("evals", "-n3", "--eval-scheduler", scheduler)
+        assert ran.code == 0, ran
+        assert project.result("a", "one")["samples"]["predicted"] == 12
+    assert {gpu for _, _, gpu in host.seen()} <= {"0", "1"}
+    assert project.run("evals", "-n2", "--eval-mode", "eval", "--eval-gpus", "none").code == 0
+    wait_for(host.is_quiet)
+    taken, freed = leases(project.latest)
+    assert taken == freed != []
