@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +9,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.slots.need import Need
 
-WHOLE = Fraction(1)
+# A GPU in parts that can be shared out evenly among any number of models that one may think of.
+WHOLE = 720_720
 
 
 class Pool:
@@ -18,7 +18,7 @@ class Pool:
 
     def __init__(self, memories: Sequence[float] = ()) -> None:
         self.memories = tuple(memories)
-        self._taken: dict[str, tuple[Fraction, tuple[int, ...]]] = {}
+        self._taken: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def holds(self, owner: str) -> bool:
         return owner in self._taken
@@ -32,7 +32,7 @@ class Pool:
         for name in gone:
             self.free(name)
         if need:
-            self._taken[owner] = (Fraction(1, need.per_gpu), places)
+            self._taken[owner] = (WHOLE // need.per_gpu, places)
         return True
 
     def free(self, owner: str) -> None:
@@ -47,13 +47,13 @@ class Pool:
         free = self._free_shares(without)
         places = self._place(first, free)
         for place in places or ():
-            free[place] -= Fraction(1, first.per_gpu)
+            free[place] -= WHOLE // first.per_gpu
         return places is not None and self._place(second, free) is not None
 
-    def _place(self, need: Need, free: Sequence[Fraction]) -> tuple[int, ...] | None:
+    def _place(self, need: Need, free: Sequence[int]) -> tuple[int, ...] | None:
         if not need:
             return ()
-        share = Fraction(1, need.per_gpu)
+        share = WHOLE // need.per_gpu
         fits = [place for place in self.suitable(need) if free[place] >= share]
         fits.sort(key=lambda place: (free[place], self.memories[place], place))
         return tuple(fits[: need.gpus]) if len(fits) >= need.gpus else None
@@ -67,7 +67,7 @@ class Pool:
         big = sum(1 for _ in self.suitable(need))
         return big * need.per_gpu // need.gpus if need and big >= need.gpus else 0
 
-    def _free_shares(self, without: Collection[str]) -> list[Fraction]:
+    def _free_shares(self, without: Collection[str]) -> list[int]:
         free = [WHOLE] * len(self.memories)
         for owner, (share, places) in self._taken.items():
             for place in places if owner not in without else ():

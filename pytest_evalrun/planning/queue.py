@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -65,7 +65,11 @@ class Queue:
         self._free_lanes: deque[Lane] = deque(deal(works, max(1, workers), pool))
         self._reserved: _Reservation | None = None
         self._helped = 0
-        self.pending = sum(len(group.works) for lane in self._free_lanes for group in lane)
+        self._needs = Counter(group.need for lane in self._free_lanes for group in lane for _ in group.works)
+
+    @property
+    def pending(self) -> int:
+        return self._needs.total()
 
     def join(self, name: str) -> None:
         """A worker that is ready; it takes over what a dead one was to do."""
@@ -84,7 +88,7 @@ class Queue:
         group = Group(work.model, work.need, work.load)
         group.add(work)
         self._free_lanes.appendleft(deque([group]))
-        self.pending += 1
+        self._needs[work.need] += 1
 
     def done(self, name: str) -> None:
         self.workers[name].work = None
@@ -92,11 +96,12 @@ class Queue:
     def next(self, name: str, now: float) -> Turn | None:
         """What an idle worker does now; None where it has to wait, or nothing is left."""
         worker = self.workers[name]
-        full: set[Need] = set()
+        rooms = {need: self._unloads(worker, need) for need in self._needs}
+        if not any(room is not None for room in rooms.values()) and not self._may_reserve(rooms):
+            return None  # there may be many groups, but few needs
         for lane, group in self._candidates(worker, now):
-            unload = self._room(worker, group, now, full) if group.need else ()
-            if unload is not None:
-                return self._start(worker, lane, group, unload, now)
+            if self._may_start(worker, group, now, rooms[group.need]):
+                return self._start(worker, lane, group, rooms[group.need] or (), now)
         return None
 
     def _start(self, worker: Worker, lane: Lane, group: Group, unload: tuple[str, ...], now: float) -> Turn:
@@ -113,7 +118,9 @@ class Queue:
         self._helped += bool(load) and any(lane is other.lane for other in self.workers.values() if other is not worker)
         worker.model, worker.work = group.model, work
         worker.started, worker.ends = now, now + load + work.seconds
-        self.pending -= 1
+        self._needs[work.need] -= 1
+        if not self._needs[work.need]:
+            del self._needs[work.need]
         return Turn(work, unload)
 
     # ------------------------------------------------------------------ what comes into question, best first
@@ -173,23 +180,23 @@ class Queue:
 
     # ------------------------------------------------------------------ whether there are GPUs for it
 
-    def _room(self, worker: Worker, group: Group, now: float, full: set[Need]) -> tuple[str, ...] | None:
-        """Whose idle models must go so that the group can start; None where it cannot start now.
-
-        ``full`` remembers for this decision what there is no room for: there may be many groups, but few needs.
-        """
-        mine = self._reserved is not None and self._reserved.group is group
-        passes = not mine and self._in_the_way(worker, group, now)
-        if group.need in full or (passes and not self._may_pass(worker, group, now)):
-            return None
-        unload = self._unloads(worker, group.need)
-        if unload is None:
-            full.add(group.need)
-            if self._reserved is None and self.pool.capacity(group.need) and self._starves(group.need):
+    def _may_start(self, worker: Worker, group: Group, now: float, room: tuple[str, ...] | None) -> bool:
+        """Where there is ``room``, unless that is kept for others; where there is none it is kept from now on."""
+        if not group.need or (self._reserved is not None and self._reserved.group is group):
+            return room is not None
+        if room is None:
+            if self._may_reserve([group.need]):
                 self._reserved = _Reservation(group)
-        elif passes and self._reserved:
+            return False
+        passes = self._in_the_way(worker, group, now)
+        if passes and not self._may_pass(worker, group, now):
+            return False
+        if passes and self._reserved is not None:
             self._reserved.passed += 1
-        return unload
+        return True
+
+    def _may_reserve(self, needs: Iterable[Need]) -> bool:
+        return self._reserved is None and any(self.pool.capacity(need) and self._starves(need) for need in needs)
 
     def _starves(self, need: Need) -> bool:
         """Whether no model that is held would leave enough when it goes: only for such a need GPUs are kept free."""
@@ -197,6 +204,9 @@ class Queue:
         return not any(self.pool.place(need, {name}) for name in holders)
 
     def _unloads(self, worker: Worker, need: Need) -> tuple[str, ...] | None:
+        """Whose idle models must go so that a need can be met; None where it cannot be met now."""
+        if not need:
+            return ()
         idle = [w.name for w in self.workers.values() if w.work is None and w is not worker and self.pool.holds(w.name)]
         for count in range(len(idle) + 1):
             if self.pool.place(need, {worker.name, *idle[:count]}) is not None:

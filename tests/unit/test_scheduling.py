@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import FakeNode, Stage, unit
 
+from pytest_evalrun.planning.pool import WHOLE
 from pytest_evalrun.scheduling import Lost
 from pytest_evalrun.slots.need import Need
 
@@ -87,11 +87,11 @@ def test_every_item_ends_exactly_once_whoever_dies(run, workers, retries, idle_d
 
 def within_the_pool(stage):
     """By the needs of what the workers hold, not by the pool's own sums."""
-    shares = [Fraction(0)] * len(MEMORIES)
+    shares = [0] * len(MEMORIES)
     for share, places in stage.pool._taken.values():
         for place in places:
             shares[place] += share
-    assert max(shares) <= 1
+    assert max(shares) <= WHOLE
     for name, node in stage.nodes.items():
         need = stage.needs.get(node.model, Need())
         share, places = stage.pool._taken.get(name, (None, ()))
@@ -227,10 +227,10 @@ def test_after_the_last_item_workers_go_home_at_once():
 # ------------------------------------------------------------------ what it costs
 
 
-def decisions(count):
+def calls_for_each(count, models, **top):
     """Python's own calls in a whole run of so many items, for each item."""
-    units = [unit(index, model=f"m{index % 50}", load=1.0, seconds=1 + index % 7) for index in range(count)]
-    stage = Stage(units, 8)
+    units = [unit(index, model=f"m{index % models}", load=1.0, seconds=1 + index % 7, **top) for index in range(count)]
+    stage = Stage(units, 8, memories=(0, 0, 0, 0))
     calls = [0]
 
     def seen(frame, event, _):
@@ -245,6 +245,9 @@ def decisions(count):
     return calls[0] / count
 
 
-def test_a_decision_costs_the_same_however_many_items_there_are():
-    """Counted in calls, because time is no law."""
-    assert decisions(4000) <= decisions(400) * 1.1
+@pytest.mark.parametrize("need", [Need(), Need(1)])
+@pytest.mark.parametrize("per_model", [None, 10])
+def test_a_decision_costs_the_same_however_many_items_there_are(need, per_model):
+    """Of few models or of many, for GPUs with fewer places than workers or without; counted, for time is no law."""
+    few, many = (calls_for_each(count, count // per_model if per_model else 50, need=need) for count in (400, 4000))
+    assert many <= few * 1.1

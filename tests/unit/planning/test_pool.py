@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.planning.pool import Pool
+from pytest_evalrun.planning.pool import WHOLE, Pool
 from pytest_evalrun.slots.need import Need
 
 MEMORIES = st.lists(st.sampled_from([0.0, 16.0, 24.0, 80.0]), max_size=5)
@@ -34,13 +32,13 @@ def test_no_gpu_is_ever_promised_more_than_once(memories, steps):
 
 
 def within(pool, memories, has):
-    shares = [Fraction(0)] * len(memories)
+    shares = [0] * len(memories)
     for name, (share, places) in pool._taken.items():
         assert len({*places}) == has[name].gpus
         assert all(not memories[place] or memories[place] >= has[name].memory for place in places)
         for place in places:
             shares[place] += share
-    assert all(share <= 1 for share in shares)
+    assert all(share <= WHOLE for share in shares)
 
 
 @given(MEMORIES, NEEDS)
