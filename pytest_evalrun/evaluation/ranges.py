@@ -178,10 +178,11 @@ class RangePredictor:
         """Take over what completed ranges hold and the predictions do not."""
         for record in self.records.completed(self.low, self.high):
             files = _present(record)
-            if self.results.keeps and not files:
+            low, high = record.positions
+            missing = any(not self.progress.is_done(i) for i in range(max(low, self.low), min(high, self.high)))
+            if not missing or (self.results.keeps and not files):
                 continue
             whole = self.pair.settings.rows == "any"
-            low, high = record.positions
 
             def samples(low: int = low, high: int = high) -> Iterable[Sample]:
                 return self.span(low, high)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.process import Child
+from pytest_evalrun.children.supervised import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # How often a running program is looked after.
 LOOK_SECONDS = 0.2
 SHOWN_OF_A_COMMAND = 300
+# What a shell adds to the number of the signal that ended its last program.
+OF_A_SIGNAL = 128
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,18 @@ class Ending:
 
     def told(self, name: str) -> str:
         """A sentence, and the last lines of the program's output."""
-        hint = ""
-        if self.returncode == -signal.SIGKILL and "out of memory" not in self.fate:
-            hint = " (nobody here sent it: usually that is the kernel's OOM killer, for want of memory)"
         end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
-        return f"{name} {self.fate}{hint}{end}"
+        return f"{name} {self.fate}{self._hint()}{end}"
+
+    def _hint(self) -> str:
+        """What a signal means that nobody here sent; of a shell's child it comes as an exit code."""
+        number = -self.returncode if self.returncode < 0 else self.returncode - OF_A_SIGNAL
+        through_shell = f"a shell says so where {signal_name(number)} ended its program" if self.returncode > 0 else ""
+        if number == signal.SIGKILL and "out of memory" not in self.fate:
+            cause = "nobody here sent it: usually that is the kernel's OOM killer, for want of memory"
+            return f" ({through_shell}, and {cause})" if through_shell else f" ({cause})"
+        known = through_shell and number in set(signal.Signals)
+        return f" ({through_shell})" if known else ""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.suite.secrets import blank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # A line that is longer is shown in parts: a program that never ends its line must not cost memory.
 LONGEST_LINE = 1 << 16
+# Other workers write to the same terminal: PIPE_BUF, less what letters that are not ASCII take.
+LONGEST_PART = 1 << 11
 
 
 class Teller:
@@ -56,4 +58,17 @@ class Teller:
             lines = blank(lines.decode(errors="surrogateescape"), self._secrets).encode(errors="surrogateescape")
             self._log(lines)
         if self._terminal is not None:
-            self._terminal("\n".join(self._prefix + line for line in lines.decode(errors="replace").splitlines()))
+            for part in self._parts(lines.decode(errors="replace")):
+                self._terminal(part)
+
+    def _parts(self, text: str) -> Iterator[str]:
+        """Prefixed lines, as many at once as the system writes without another process's in between."""
+        part: list[str] = []
+        size = 0
+        for line in text.splitlines():
+            if part and size + len(line) + len(self._prefix) > LONGEST_PART:
+                yield "\n".join(part)
+                part, size = [], 0
+            part.append(self._prefix + line)
+            size += len(self._prefix) + len(line) + 1
+        yield "\n".join(part)

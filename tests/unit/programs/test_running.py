@@ -1,0 +1,79 @@
+"""One program from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from pytest_evalrun.children.faults import ChildError
+from pytest_evalrun.programs.running import Ending, Surroundings, name_of, run
+
+
+def started(code, *, look=lambda: None, around=None):
+    around = around or Surroundings(lambda _: None, lambda _: None)
+    return run([sys.executable, "-c", code], dict(os.environ), ".", around, look)
+
+
+def test_end_and_output():
+    """Exit code and the last lines are kept; output and PIDs are told while it runs."""
+    chunks, pids, own = [], [], []
+    around = Surroundings(chunks.append, pids.append)
+    ending = run([sys.executable, "-c", "print('hello')"], dict(os.environ), ".", around, lambda: None, own.append)
+    assert (ending.returncode, ending.last_lines, b"".join(chunks)) == (0, "hello", b"hello\n")
+    assert own[0] in pids
+
+
+FATES = {
+    "exit code": ("import sys; sys.exit(3)", 3, "p ended with exit code 3; it wrote no output"),
+    "signal": ("import os; os.kill(os.getpid(), 15)", -15, "p was ended by SIGTERM; it wrote no output"),
+    "kill": ("import os; os.kill(os.getpid(), 9)", -9, "OOM killer"),
+    "kill in a shell": (
+        "import sys; sys.exit(137)",
+        137,
+        "a shell says so where SIGKILL ended its program, and nobody",
+    ),
+    "segfault in a shell": ("import sys; sys.exit(139)", 139, "(a shell says so where SIGSEGV ended its program)"),
+    "no signal": ("import sys; sys.exit(255)", 255, "p ended with exit code 255; it wrote no output"),
+}
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_fates_are_told_apart(fate):
+    """An exit code, a signal, and a shell's way to tell of one are different ends."""
+    code, returncode, told = FATES[fate]
+    ending = started(code)
+    assert ending.returncode == returncode
+    assert told in ending.told("p")
+
+
+def test_known_want_of_memory_is_not_guessed():
+    """Where the kernel said that it was short of memory, nothing is added."""
+    ending = Ending(-signal.SIGKILL, "was ended by SIGKILL (… was out of memory)", "")
+    assert ending.told("p").count("memory") == 1
+
+
+def test_what_looks_may_end_it():
+    """Whatever is raised while the program runs ends the program."""
+    pids = []
+
+    def look():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        started("import time; time.sleep(600)", look=look, around=Surroundings(lambda _: None, pids.append))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[-1], 0)
+
+
+def test_not_found():
+    """A program that is not there is named."""
+    with pytest.raises(ChildError, match="no-such-program: the program cannot be used"):
+        run(["no-such-program"], dict(os.environ), ".", Surroundings(lambda _: None, lambda _: None), lambda: None)
+
+
+def test_long_commands_are_cut():
+    """A message shows the start of a long command."""
+    assert len(name_of(["x" * 10_000])) < 400

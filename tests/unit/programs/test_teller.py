@@ -1,0 +1,59 @@
+"""Where a program's output goes."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_evalrun.programs.teller import LONGEST_LINE, Teller
+
+CHUNKS = st.lists(st.text("ab\n", max_size=9).map(str.encode))
+
+
+def told(chunks, *, secrets=(), shown=True):
+    log, terminal = [], []
+    teller = Teller(log.append, terminal.append if shown else None, "d/m 0-5", secrets)
+    for chunk in chunks:
+        teller(chunk)
+    teller.finish()
+    return b"".join(log), terminal
+
+
+@given(CHUNKS)
+def test_everything_arrives(chunks):
+    """The log gets every byte as it is; the terminal every line once, whole, under the prefix."""
+    log, terminal = told(chunks)
+    assert log == b"".join(chunks)
+    assert "\n".join(terminal).splitlines() == [f"[d/m 0-5] {line}" for line in log.decode().splitlines()]
+
+
+@given(CHUNKS)
+def test_secrets_are_blanked_everywhere(chunks):
+    """A secret that came in two chunks reaches neither log nor terminal."""
+    log, terminal = told([b"x", *chunks, b"hush", b"-hush\n"], secrets=("hush-hush",))
+    assert b"hush" not in log
+    assert log.endswith(b"***\n")
+    assert "hush" not in "".join(terminal)
+
+
+def test_nobody_looks():
+    """Without a terminal nothing is kept back."""
+    log = []
+    Teller(log.append, None, "p")(b"half a line")
+    assert log == [b"half a line"]
+
+
+def test_a_line_that_never_ends_costs_no_memory():
+    """What is longer than a line should be is shown in parts."""
+    log, terminal = told([b"x" * LONGEST_LINE, b"y" * LONGEST_LINE, b"z\n"])
+    assert len(log) == 2 * LONGEST_LINE + 2
+    assert len(re.sub(r"\[d/m 0-5\] ", "", "".join(terminal))) == 2 * LONGEST_LINE + 1
+
+
+def test_bytes_that_are_no_text():
+    """What is not UTF-8 is kept in the log, and shown as well as it can be."""
+    log, terminal = told([b"caf\xe9\n"])
+    assert log == b"caf\xe9\n"
+    assert terminal == ["[d/m 0-5] caf\ufffd"]
