@@ -6,10 +6,11 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.planning.later import Later
 from pytest_evalrun.planning.queue import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_evalrun.planning.pool import Pool
     from pytest_evalrun.planning.work import Work
@@ -36,28 +37,59 @@ class Forecast:
 
 
 def forecast(
-    works: Sequence[Work], workers: int, pool: Pool, real: Callable[[Work], float] = lambda work: work.seconds
+    works: Sequence[Work],
+    workers: int,
+    pool: Pool,
+    real: Callable[[Work], float] = lambda work: work.seconds,
+    after: Mapping[int, Collection[int]] | None = None,
 ) -> Forecast:
-    """Play the queue with a clock of its own; ``real`` is what a work takes in truth, where that is known."""
-    queue = Queue(works, workers, pool)
-    starts: list[Start] = []
-    idle, busy = list(range(workers)), list[tuple[float, int]]()
-    models = [""] * workers
-    now = 0.0
-    for worker in idle:
-        queue.join(str(worker))
-    while True:
-        for worker in list(idle):
-            if (turn := queue.next(str(worker), now)) is not None:
+    """Play the queue with a clock of its own; ``real`` is what a work takes in truth, where that is known.
+
+    ``after`` names by their places what must have ended before a work starts.
+    """
+    run = _Run(works, workers, pool, Later(after or {}))
+    while run.busy or run.later:
+        if run.busy:
+            run.end()
+        else:
+            run.add(run.later.rest())
+        run.start(real)
+    return Forecast(tuple(run.starts), run.now)
+
+
+class _Run:
+    """The state of a run on paper, before its first start."""
+
+    def __init__(self, works: Sequence[Work], workers: int, pool: Pool, later: Later) -> None:
+        self.later = later
+        self.now = 0.0
+        self.starts: list[Start] = []
+        self.busy: list[tuple[float, int, int]] = [(0.0, -1, -1)]  # a first moment, in which nothing ends
+        self._works = {work.place: work for work in works}
+        self._queue = Queue([work for work in works if work.place not in later], workers, pool)
+        self._idle = list(range(workers))
+        self._models = [""] * workers
+        for worker in self._idle:
+            self._queue.join(str(worker))
+
+    def add(self, places: Sequence[int]) -> None:
+        for place in places:
+            self._queue.add(self._works[place])
+
+    def end(self) -> None:
+        self.now, worker, place = heapq.heappop(self.busy)
+        self.add(self.later.over([place]))
+        if worker >= 0:
+            self._queue.done(str(worker))
+            self._idle.insert(0, worker)  # before others take its GPUs
+
+    def start(self, real: Callable[[Work], float]) -> None:
+        for worker in list(self._idle):
+            if (turn := self._queue.next(str(worker), self.now)) is not None:
                 for name in turn.unload:
-                    models[int(name)] = ""
-                loads = models[worker] != turn.work.model
-                models[worker] = turn.work.model
-                starts.append(Start(turn.work, worker, now, loads))
-                idle.remove(worker)
-                heapq.heappush(busy, (now + loads * turn.work.load + real(turn.work), worker))
-        if not busy:
-            return Forecast(tuple(starts), now)
-        now, worker = heapq.heappop(busy)
-        queue.done(str(worker))
-        idle.insert(0, worker)  # before others take its GPUs
+                    self._models[int(name)] = ""
+                work, loads = turn.work, self._models[worker] != turn.work.model
+                self._models[worker] = work.model
+                self._idle.remove(worker)
+                self.starts.append(Start(work, worker, self.now, loads))
+                heapq.heappush(self.busy, (self.now + loads * work.load + real(work), worker, work.place))

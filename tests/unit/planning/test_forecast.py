@@ -87,3 +87,22 @@ def share(start):
 
 def at_work(start, moment):
     return start.moment <= moment < start.moment + start.work.seconds + start.loads * start.work.load
+
+
+@given(st.lists(st.sets(st.integers(0, 12), max_size=4), min_size=1, max_size=12), st.integers(1, 4))
+def test_what_waits_for_others_starts_when_they_have_ended(waits, workers):
+    """At the very moment when a worker is free then; those that wait for each other come last."""
+    works = [Work(place, f"m{place % 3}", 1.0 + place, 0.5) for place in range(len(waits))]
+    after = {place: [key for key in keys if key < place] for place, keys in enumerate(waits)}
+    played = forecast(works, workers, Pool(), after=after)
+    assert sorted(start.work.place for start in played.starts) == list(range(len(waits)))
+    ends = {s.work.place: s.moment + s.loads * s.work.load + s.work.seconds for s in played.starts}
+    for start in played.starts:
+        assert start.moment >= max((ends[place] for place in after[start.work.place]), default=0.0)
+
+
+def test_what_waits_for_itself_or_for_nothing_known_is_played_all_the_same():
+    """A plan is never endless."""
+    works = [Work(0, "m", 1.0), Work(1, "m", 1.0), Work(2, "m", 1.0)]
+    played = forecast(works, 2, Pool(), after={0: [1], 1: [0], 2: [9]})
+    assert len(played.starts) == 3
