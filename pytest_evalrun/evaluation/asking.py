@@ -189,9 +189,7 @@ def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | N
 
 
 def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
-    """Where a program's output goes; ``part`` is the range, where the pair's own id does not say it."""
-    whole = pair.whole.id
-    name = pair.id if pair.cut is not None and pair.cut.label == part else f"{whole} {part}".rstrip()
+    """Where a program's output goes; ``part`` is the range that it does."""
 
     def to_log(data: bytes) -> None:
         if context.log is not None:
@@ -200,6 +198,7 @@ def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
             except OSError:  # a log that cannot be written is no reason to let the program wait
                 pass
 
+    name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
     return Teller(to_log, context.surroundings.tell, name, context.secrets)
 
 
