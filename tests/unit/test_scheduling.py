@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import FakeNode, Stage, unit
 
-from pytest_evalrun.planning.pool import WHOLE
-from pytest_evalrun.scheduling import Lost
+from pytest_evalrun.planning.pool import WHOLE, Pool
+from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.slots.need import Need
 
 
@@ -251,3 +253,125 @@ def test_a_decision_costs_the_same_however_many_items_there_are(need, per_model)
     """Of few models or of many, for GPUs with fewer places than workers or without; counted, for time is no law."""
     few, many = (calls_for_each(count, count // per_model if per_model else 50, need=need) for count in (400, 4000))
     assert many <= few * 1.1
+
+
+# ------------------------------------------------------------------ the parts of xdist that are taken over
+
+
+def session_of(scheduler, **options):
+    """xdist's session as far as it is touched, and the configuration that leads to it."""
+    session = SimpleNamespace(sched=scheduler, queue=queue.Queue(), _max_worker_restart=4, **options)
+    manager = SimpleNamespace(get_plugin=lambda name: session if name == "dsession" else None)
+    return session, SimpleNamespace(pluginmanager=manager, getoption=lambda name, default=None: default)
+
+
+def test_ours_takes_the_place_of_xdists_own_once():
+    """With the workers that are ready; the tick comes back as an event of xdist's own loop."""
+    node = FakeNode("gw0", ["item0"])
+    session, config = session_of(SimpleNamespace(numnodes=2, nodes=[node]))
+    session._clone_node = lambda node: node
+    ticks = []
+
+    def make(workers, tick):
+        ticks.append(tick)
+        return Scheduler(["item0"], [unit(0)], Pool(), workers, lost=lambda *_: Lost.ERROR, tick=tick)
+
+    take_over(config, make)
+    assert (session.sched.nodes, session.sched.numnodes) == ([node], 2)
+    take_over(config, make)
+    assert len(ticks) == 1
+    ticks[0]()
+    name, fields = session.queue.get(timeout=30)
+    assert name == "unscheduled"
+    session.sched.remove_pending_tests_from_node(**fields)
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(0, True), (2, True), (3, False)])
+def test_a_replacement_that_dies_at_once_is_started_again(failures, starts):
+    """But not for ever: then it is xdist's trouble."""
+    session, config = session_of(SimpleNamespace(numnodes=1, nodes=[]))
+    left = [EOFError("expected 1 bytes, got 0")] * failures
+
+    def clone(node):
+        if left:
+            raise left.pop()
+        return f"clone of {node}"
+
+    session._clone_node = clone
+    take_over(config, lambda workers, tick: Scheduler([], [], Pool(), workers, lost=None, tick=tick))
+    if starts:
+        assert session._clone_node("gw0") == "clone of gw0"
+    else:
+        with pytest.raises(EOFError):
+            session._clone_node("gw0")
+
+
+def test_restarts_grow_only_where_the_user_set_no_limit():
+    """A limit of the user's own is a limit."""
+    session, config = session_of(None)
+    allow_restart(config)
+    assert session._max_worker_restart == 5
+    config.getoption = lambda name, default=None: "4"
+    allow_restart(config)
+    assert session._max_worker_restart == 5
+
+
+class OneItemAtATime:
+    """A scheduler of xdist's family as ``requeue`` meets it."""
+
+    def __init__(self, crashed, able=True):
+        self.crashed, self.able, self.pending = crashed, able, []
+
+    def remove_node(self, node):
+        del node
+        return self.crashed
+
+    def mark_test_pending(self, item):
+        if not self.able:
+            raise NotImplementedError
+        self.pending.append(item)
+
+
+@pytest.mark.parametrize(
+    ("lost", "able", "crashed", "pending"),
+    [
+        (Lost.AGAIN, True, None, ["a"]),
+        (Lost.UNTOUCHED, True, None, ["a"]),
+        (Lost.OVER, True, None, []),
+        (Lost.ERROR, True, "a", []),
+        (Lost.AGAIN, False, "a", []),
+    ],
+)
+def test_another_scheduler_hears_of_a_crash_only_where_it_is_one(lost, able, crashed, pending):
+    """What is run again is given back to it; what cannot be given back is an error as ever."""
+    scheduler = OneItemAtATime("a", able)
+    session, config = session_of(scheduler)
+    requeue(config, lambda item, node: lost)
+    requeue(config, lambda item, node: lost)
+    assert session.sched.remove_node("gw0") == crashed
+    assert scheduler.pending == pending
+    scheduler.crashed = None
+    assert session.sched.remove_node("gw0") is None
+
+
+@pytest.mark.parametrize(("lost", "crashed"), [(Lost.AGAIN, None), (Lost.OVER, None), (Lost.ERROR, "f.py::a")])
+def test_schedulers_that_keep_files_together_run_a_crashed_item_again_only_if_asked(pytester, lost, crashed):
+    """By themselves they would for ever, with an error each time (pytest-xdist#1323 is of that family)."""
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduler = LoadFileScheduling(pytester.parseconfig("-p", "xdist", "--tx", "2*popen"))
+    ids = ["f.py::a", "f.py::b", "g.py::c", "h.py::d"]
+    first, second = FakeNode("gw0", ids), FakeNode("gw1", ids)
+    for node in (first, second):
+        scheduler.add_node(node)
+        node.send_runtest_some = node.sent.extend
+        scheduler.add_node_collection(node, ids)
+    scheduler.schedule()
+    assert first.sent[:2] == [0, 1]
+    _, config = session_of(scheduler)
+    requeue(config, lambda item, node: lost)
+    assert scheduler.remove_node(first) == crashed
+    held = [*scheduler.workqueue.values(), *scheduler.assigned_work[second].values()]
+    left = [item for scope in held for item, done in scope.items() if not done]
+    assert ("f.py::a" in left) == (lost is Lost.AGAIN)
+    assert "f.py::b" in left
