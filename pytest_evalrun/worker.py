@@ -127,7 +127,8 @@ class Worker:
 
         What nobody is at is done here and now: it may be due after this very item.
         """
-        waiting = [shard for shard in pair.shards() if shard.full_id in self._shards and not pair.cut]
+        shards = pair.shards() if self._shards and pair.cut is None else ()
+        waiting = [shard for shard in shards if shard.full_id in self._shards]
         while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
             idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard))]
             if not idle:

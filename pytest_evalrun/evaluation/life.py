@@ -18,7 +18,7 @@ from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.ranges import predictor_of
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
 from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
-from pytest_evalrun.evaluation.stored import leave_word, locked, paths_of
+from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
@@ -148,6 +148,8 @@ class Life:
         count = self._count(plan.identity)
         if not self.pair.cuts:
             self._make_room(plan, count)
+        else:
+            count_shards(self.context.disk, self.pair, self.paths)
         outputs = Outputs(output_directory(self.pair, self.paths))
         progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count, outputs.hold)
         try:

@@ -16,6 +16,7 @@ from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.rundir.durable import Disk
@@ -37,10 +38,16 @@ def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
 
 def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
     """Of a shard one that keeps its pair's state too."""
-    if pair.cut is None:
-        return StateWriter(disk, paths.state)
-    shards = {paths.shard_states / f"{cut.label}.state": cut.size for cut in pair.cuts}
-    return ShardStateWriter(disk, paths.state, paths.whole.state, shards)
+    return StateWriter(disk, paths.state) if pair.cut is None else _together(disk, pair, paths, paths.state)
+
+
+def count_shards(disk: Disk, pair: Pair, paths: PairPaths) -> None:
+    """The state of a pair as its shards left it: two that end at one moment need not have seen each other."""
+    _together(disk, pair, paths, paths.shard_states / "none.state").count()
+
+
+def _together(disk: Disk, pair: Pair, paths: PairPaths, own: Path) -> ShardStateWriter:
+    return ShardStateWriter(disk, own, paths.whole.state, {f"{cut.label}.state": cut.size for cut in pair.cuts})
 
 
 def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 COMMENT = "# pytest-evalrun: state of a running pair; lines 2-8 change, the rest does not"
 # A monitor looks a few times a second; a pair of a thousand small batches must not pay for more.
 SHORTEST_PAUSE = 0.1
+# Counting shards together may take so long without a thought, and else about this share of the time.
+SHORT_COUNT = 0.005
+MOST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -115,22 +120,35 @@ class StateWriter:
 class ShardStateWriter(StateWriter):
     """Keeps a shard's state file, and with it that of the pair, in which all of today's shards are counted together."""
 
-    def __init__(self, disk: Disk, path: Path, pair: Path, shards: Mapping[Path, int]) -> None:
-        """``shards`` are the state files of all of them, and how many samples each has."""
+    # When the state of a pair may be written again, of which counting took its time: pairs can have many shards.
+    _next_time: ClassVar[dict[Path, float]] = {}
+
+    def __init__(self, disk: Disk, path: Path, pair: Path, shards: Mapping[str, int]) -> None:
+        """``shards`` are the names of all their state files, and how many samples each has."""
         super().__init__(disk, path)
         self._pair = pair
         self._shards = shards
 
     def finish(self) -> None:
         super().finish()
-        found = {path: _read(path) for path in self._shards}
+        if time.monotonic() >= self._next_time.get(self._pair, 0.0):
+            self.count()
+
+    def count(self) -> None:
+        """Write the state of the pair, if any of its shards has one."""
+        started = time.monotonic()
+        found = {name: parse(text) for name, text in _texts(self._path.parent) if name in self._shards}
         if states := [state for state in found.values() if state is not None]:
-            ahead = [size for path, size in self._shards.items() if found[path] is None]
+            ahead = [size for name, size in self._shards.items() if found.get(name) is None]
             self._disk.write(self._pair, together(states, ahead, sum(self._shards.values())).render())
+        seconds = time.monotonic() - started
+        if seconds > SHORT_COUNT:
+            self._next_time[self._pair] = time.monotonic() + seconds / MOST_SHARE
 
 
-def _read(path: Path) -> RunningState | None:
-    try:
-        return parse(path.read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        return None
+def _texts(directory: Path) -> Iterator[tuple[str, str]]:
+    """The state files of a directory, by name; another process may make room for new ones meanwhile."""
+    for name in os.listdir(directory) if directory.is_dir() else ():  # noqa: PTH208 - of thousands, a few at a time
+        if name.endswith(".state"):
+            with suppress(FileNotFoundError):
+                yield name, (directory / name).read_text(encoding="utf-8", errors="replace")

@@ -15,6 +15,7 @@ from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.selection import verdicts
 from pytest_evalrun.evaluation.shardlife import ShardLife
 from pytest_evalrun.evaluation.stored import is_locked, locked, paths_of
+from pytest_evalrun.rundir import state
 from pytest_evalrun.rundir.state import parse
 from pytest_evalrun.suite.pairs import Cut
 
@@ -161,8 +162,8 @@ def state_of(paths, pair):
     return parse(paths(pair).state.read_text())
 
 
-def progress(state):
-    return state.current_batch, state.total_batches, state.batch_completed, state.batch_total, state.total_data
+def progress(now):
+    return now.current_batch, now.total_batches, now.batch_completed, now.batch_total, now.total_data
 
 
 def test_the_state_of_a_pair_counts_its_shards_together(evaluator, pair, paths):
@@ -187,6 +188,18 @@ def test_what_an_earlier_launch_left_is_not_counted(evaluator, pair, paths):
     assert progress(state_of(paths, pair)) == (2, 8, 1, 1, 12)
     evaluator(pair.shards()[0], run_id="second")
     assert progress(state_of(paths, pair)) == (2, 6, 1, 1, 12)
+
+
+def test_many_shards_are_not_counted_all_the_time(evaluator, pair, paths, monkeypatch):
+    """Where counting takes its time it is put off, and the pair's own item makes it right."""
+    evaluator(pair.shards()[0])
+    monkeypatch.setattr(state, "SHORT_COUNT", 0.0)
+    monkeypatch.setattr(state, "MOST_SHARE", 1e-9)
+    for shard in pair.shards()[1:]:
+        evaluator(shard)
+    assert progress(state_of(paths, pair)) == (4, 8, 2, 2, 12)
+    evaluator(pair)
+    assert progress(state_of(paths, pair)) == (8, 8, 4, 4, 12)
 
 
 def test_a_damaged_state_of_a_shard_counts_as_not_begun(evaluator, pair, paths):
