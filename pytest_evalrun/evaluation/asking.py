@@ -30,7 +30,11 @@ STATE_NAME = "RUN_STATE_NAME"
 
 
 class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
-    """The program ended with an exit code, or by a signal."""
+    """The program ended with an exit code, or by a signal; ``may_pass`` where trying again may help by itself."""
+
+    def __init__(self, text: str, *, may_pass: bool) -> None:
+        super().__init__(text)
+        self.may_pass = may_pass
 
 
 class Asking:
@@ -70,7 +74,7 @@ class Asking:
         ending, record = self._run(argv, added, record, prefix)
         if ending.returncode:
             self._fail(record, ending.told(name_of(record.command)), ending.returncode)
-            raise ProgramFailed(ending.told(name_of(record.command)))
+            raise ProgramFailed(ending.told(name_of(record.command)), may_pass=ending.may_pass)
         self._take(record, ending)
 
     def _begin(
@@ -109,7 +113,7 @@ class Asking:
             record = replace(record, pid=pid)
             self.records.files.write(record)
 
-        around = Surroundings(teller, self._noted, self.hold)
+        around = Surroundings(teller, self._noted, self.hold, teller.finish)
         look = Looker(self.predictor, record, self._own_state(prefix))
         try:
             return run(argv, whole_environment(added, self.gpus), self.pair.root, around, look, started), record
@@ -118,8 +122,6 @@ class Asking:
             status = "failed" if isinstance(error, Exception | TimedOut) else "pending"
             self._fail(record, str(error) or type(error).__name__, None, status)
             raise
-        finally:
-            teller.finish()
 
     def _noted(self, pid: int) -> None:
         self.pids.append(pid)

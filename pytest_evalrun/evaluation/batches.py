@@ -72,7 +72,7 @@ class BatchPredictor:
             self.pair.root,
             files / f"batch{label}.txt",
             results_of(self.pair.settings, values),
-            Surroundings(teller, started, tuple(lease.fds) if lease is not None else ()),
+            Surroundings(teller, started, tuple(lease.fds) if lease is not None else (), teller.finish),
             self.context.check_launcher,
             told,
         )

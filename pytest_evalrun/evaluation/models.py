@@ -68,7 +68,7 @@ class LoadedModels:
         if program and pair.settings.ask != "server":
             from pytest_evalrun.programs.whole import StartedLater
 
-            return StartedLater()
+            return StartedLater(pair)
         if not (program or need):
             return create_adapter(pair.task, pair.settings, pair.root)
         from pytest_evalrun.evaluation.leased import LeasedModel

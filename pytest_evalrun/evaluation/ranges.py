@@ -135,7 +135,7 @@ class RangePredictor:
             self._ask(asking)
 
     def _ask(self, asking: Asking) -> None:
-        """Range by range. A program that failed is started again where it had come further, for the rest."""
+        """Range by range. A program that failed is started again for the rest, where it came further or had bad luck."""
         position, attempt = self.low, 0
         while missing := self._missing(position):
             before = self.progress.done_count
@@ -150,7 +150,7 @@ class RangePredictor:
                 advanced = self.progress.done_count > before
                 if self._missing(self.low) is None:
                     self.context.warn(f"{self.pair.full_id}: all samples are done, though {error}")
-                elif not advanced or attempt == self.pair.settings.retries:
+                elif not (advanced or error.may_pass) or attempt == self.pair.settings.retries:
                     self.state.finish()
                     raise
                 attempt += 1

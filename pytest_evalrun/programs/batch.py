@@ -64,7 +64,7 @@ class BatchProgram:
             self._results.began = time.time()
         ending = run(argv, self._env, self._root, self._around, self._look)
         if ending.returncode:
-            raise ModelError(ending.told(name_of(argv)))
+            raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
         return self._answers(batch, pattern, argv)
 
     def _answers(self, batch: Sequence[Sample], pattern: str, argv: Sequence[str]) -> list[Any]:

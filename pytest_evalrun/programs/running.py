@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Ending:
         end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
         return f"{name} {self.fate}{self._hint()}{end}"
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether trying again may help: it was killed, for want of memory most likely, or says so itself."""
+        return self.returncode in (-signal.SIGKILL, OF_A_SIGNAL + signal.SIGKILL, os.EX_TEMPFAIL)
+
     def _hint(self) -> str:
         """What a signal means that nobody here sent; of a shell's child it comes as an exit code."""
         number = -self.returncode if self.returncode < 0 else self.returncode - OF_A_SIGNAL
@@ -46,11 +52,15 @@ class Ending:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds."""
+    """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds.
+
+    ``ended`` is called when all of its output has come.
+    """
 
     output: Callable[[bytes], None]
     started: Callable[[int], None]
     hold: Sequence[int] = ()
+    ended: Callable[[], None] = lambda: None
 
 
 def run(
@@ -76,10 +86,13 @@ def run(
         hold=around.hold,
         name=name_of(argv),
     )
-    with child:
-        if started is not None:
-            started(child.pid)
-        code = _wait(child, look)
+    try:
+        with child:
+            if started is not None:
+                started(child.pid)
+            code = _wait(child, look)
+    finally:
+        around.ended()
     return Ending(code, child.fate(), child.last_lines)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BOM = b"\xef\xbb\xbf"
+# What a model generates can be longer than the 128 KB that the module csv allows by itself.
+LONGEST_CELL = 1 << 30
 
 
 class Row(NamedTuple):
@@ -81,6 +83,7 @@ class CsvTable(_File):
         return self._row(cells, 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[Row]:
+        csv.field_size_limit(LONGEST_CELL)
         reader = csv.reader(lines, strict=True)
         self._header = self._checked(next(reader, []))
         while self._header:

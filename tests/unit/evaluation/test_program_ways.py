@@ -220,3 +220,103 @@ def test_ranges_are_pending_after_ctrl_c(bench, evaluator):
         evaluator(pair)
     kept, again = read_ranges(directory)
     assert (kept.positions, kept.status, again.positions) == ((0, 2), "completed", (2, 6))
+
+
+class FakeLease:
+    """What a lease gives to whoever starts programs: an environment, and locks to hold."""
+
+    def __init__(self, path):
+        self.fds = (os.open(path, os.O_RDWR | os.O_CREAT),)
+
+    def environment(self):
+        return {"CUDA_VISIBLE_DEVICES": "GPU-7"}
+
+
+class FakeSlots:
+    """One GPU; keeps what was taken and given back."""
+
+    def __init__(self, path):
+        self.told = []
+        self.lease = FakeLease(path)
+
+    def take(self, need, pair, around):
+        self.told.append(("taken", pair, need.gpus))
+        return self
+
+    def free(self, pids=()):
+        self.told.append(("freed", len(pids) > 0))
+        os.close(self.lease.fds[0])
+
+
+SEES = (
+    "import os,sys; open(sys.argv[1], 'w').write('id,answer\\ns0,' + os.environ['CUDA_VISIBLE_DEVICES'] + sys.argv[2])"
+)
+
+
+@pytest.mark.parametrize("ask", ["pair", "batch"])
+def test_gpus_for_the_life_of_a_program(bench, evaluator, ask, tmp_path):
+    """GPUs are leased before the program starts and given back after it has ended; it sees them and no others."""
+    bench.data(count=1)
+    context = evaluator.context()
+    context.slots = FakeSlots(tmp_path / "lock")
+    pair = bench.pair(
+        adapter="command",
+        command=[sys.executable, "-c", SEES, "{output}/a.csv", "{gpus}"],
+        ask=ask,
+        results={"csv": "a.csv", "prediction": "answer"},
+        metrics=[],
+        gpus=1,
+    )
+    evaluate(pair, context)
+    assert predictions(evaluator)[0]["prediction"] == "GPU-7GPU-7"
+    assert context.slots.told == [("taken", "letters/echo/clean", 1), ("freed", True)]
+
+
+UNLUCKY = """
+import os, sys
+with open("tries", "a") as file:
+    file.write("x")
+tries = os.stat("tries").st_size
+if tries == 1:
+    sys.exit(75)
+if tries == 2:
+    os.kill(os.getpid(), 9)
+with open(sys.argv[1] + "/a.csv", "w") as file:
+    print("id,answer", *(f"s{i},{i}" for i in range(6)), sep="\\n", file=file)
+"""
+
+
+def test_bad_luck_is_tried_again(bench, evaluator):
+    """A program that was killed, or asks for another try by its exit code, gets one."""
+    (bench.root / "unlucky.py").write_text(UNLUCKY)
+    settings = {"results": {"csv": "a.csv", "prediction": "answer"}, "retries": 2}
+    pair = program(bench, "unlucky", "{output}", **settings)
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert [event["attempt"] for event in evaluator.events() if event["event"] == "batch_retried"] == [1, 2]
+
+
+def test_a_program_that_is_gone_costs_no_predictions(bench, evaluator):
+    """Before old predictions go aside for a changed command, its program must be there."""
+    evaluator(batch(bench))
+    changed = bench.pair(adapter="command", command="./gone {batch}", ask="batch", results={"csv": "a.csv"})
+    with pytest.raises(PairError, match=r"\./gone: the program cannot be used: No such file"):
+        evaluator(changed)
+    assert len(predictions(evaluator)) == 6
+
+
+def test_very_long_answers(bench, evaluator):
+    """A cell may be longer than what the module csv allows by itself."""
+    code = "import sys; open(sys.argv[1] + '/a.csv', 'w').write('id,answer\\ns0,' + 'x' * 500000 + '\\n')"
+    bench.data(count=1)
+    settings = {"results": {"csv": "a.csv", "prediction": "answer"}, "metrics": []}
+    evaluator(bench.pair(adapter="command", command=[sys.executable, "-c", code, "{output}"], **settings))
+    assert len(predictions(evaluator)[0]["prediction"]) == 500_000
+
+
+def test_changes_are_told(bench, evaluator):
+    """A changed script is a changed program, and another word in the command a changed command; batch size is none."""
+    evaluator(batch(bench))
+    assert evaluator(batch(bench, max_batch_size=3)).reused
+    (bench.root / "batch.py").write_text(BATCH + "\n")
+    assert evaluator(batch(bench)).reason == "re-run: program changed (batch.py)"
+    assert evaluator(batch(bench, "{output}/other.jsonl")).reason == "re-run: command changed"
