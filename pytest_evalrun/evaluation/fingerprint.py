@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.adapters import adapter_source, model_files
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
+from pytest_evalrun.suite.settings import PROGRAM
 from pytest_evalrun.suite.template import fill, names_in, words_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 
 # Raised when the meaning of a part changes, so that results of an older version are made again.
 IDENTITY_VERSION = 1
-
-# The adapter of programs, among the names that a suite may give.
-PROGRAM = "command"
 
 LABELS = {
     "adapter": "adapter changed",

@@ -11,6 +11,7 @@ from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.slots.gpus import Nvml, find_gpus
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
+from pytest_evalrun.suite.settings import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
-
-
-# The adapter of programs, among the names that a suite may give.
-PROGRAM = "command"
 
 
 def _nothing(*_: object) -> None:

@@ -12,10 +12,10 @@ from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
+from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
-from pytest_evalrun.evaluation.ranges import predictor_of
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
 from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
 from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, PairError
 from pytest_evalrun.slots.need import need_of
+from pytest_evalrun.suite.settings import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class LoadedModels:
 
     def _create(self, pair: Pair) -> Adapter:
         """In this process, or in another one, which may have GPUs of its own."""
-        program, need = pair.settings.adapter == "command", need_of(pair.settings)
+        program, need = pair.settings.adapter == PROGRAM, need_of(pair.settings)
         if program and pair.settings.ask != "server":
             from pytest_evalrun.programs.whole import StartedLater
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation.asking import Asking, ProgramFailed
-from pytest_evalrun.evaluation.batches import BatchPredictor
-from pytest_evalrun.evaluation.leased import PROGRAM, lent
+from pytest_evalrun.evaluation.leased import lent
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
-from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, Predictor
+from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
 from pytest_evalrun.evaluation.stored import state_writer
 from pytest_evalrun.programs.records import Records
 from pytest_evalrun.programs.results import FileResults, results_of
@@ -27,7 +26,6 @@ from pytest_evalrun.suite.commands import knows_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
@@ -135,7 +133,7 @@ class RangePredictor:
             self._ask(asking)
 
     def _ask(self, asking: Asking) -> None:
-        """Range by range. A program that failed is started again for the rest, where it came further or had bad luck."""
+        """Range by range. One that failed is started again for the rest, where it came further or had bad luck."""
         position, attempt = self.low, 0
         while missing := self._missing(position):
             before = self.progress.done_count
@@ -282,21 +280,3 @@ class RangePredictor:
 def _present(record: WorkerArgs) -> list[Path]:
     """The accepted files of a range that are still there."""
     return [path for path in map(Path, record.files) if path.is_file()]
-
-
-def predictor_of(
-    pair: Pair,
-    context: Context,
-    paths: PairPaths,
-    adapter: Adapter,
-    progress: Progress | ShardProgress,
-    count: int,
-) -> Predictor | RangePredictor | BatchPredictor:
-    """Whoever asks a model of this kind; ``count`` is how many samples the pair, or the shard, has."""
-    settings = pair.settings
-    if settings.adapter != PROGRAM or settings.ask == "server":
-        return Predictor(pair, context, paths, adapter, progress, count)
-    if settings.ask == "batch":
-        return BatchPredictor(pair, context, paths, progress, count)
-    low, high = (pair.cut.low, pair.cut.high) if pair.cut is not None else (0, count)
-    return RangePredictor(pair, context, paths, progress, count, low, high)

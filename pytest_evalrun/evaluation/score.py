@@ -13,7 +13,6 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.protocol import MetricValue
-from pytest_evalrun.programs.results import read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -137,6 +136,8 @@ class Scorer:
 
     def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:
         """What the program says of all samples; of the metrics that the suite names, where it names any."""
+        from pytest_evalrun.programs.results import read_metrics
+
         said = read_metrics(file)
         wanted = [spec.name for spec in self.pair.settings.metrics] or [*said]
         if missing := [name for name in wanted if name not in said]:

@@ -13,7 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite import commands
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, place_in, some
-from pytest_evalrun.suite.settings import metric_spec, resolve
+from pytest_evalrun.suite.settings import PROGRAM, metric_spec, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,12 +84,12 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
     """Metrics, gates and programs of every distinct stack of layers that speak of them."""
     listed = list(pairs)
     _check_stacks(listed, SCORING, _check_stack, problems)
-    if any(layer.values.get("adapter") == commands.NAME for pair in listed for layer in pair.layers):
+    if any(layer.values.get("adapter") == PROGRAM for pair in listed for layer in pair.layers):
         _check_stacks(listed, OF_PROGRAMS, _check_program, problems)
 
 
 def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
-    if settings.adapter != commands.NAME:
+    if settings.adapter != PROGRAM:
         return
     for key, text in commands.mistakes(settings):
         layer = settings.origins.get(key.partition(".")[0]) or settings.origins["adapter"]

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.settings import Settings
 
-NAME = "command"
 KINDS = ("csv", "jsonl", "files", "metrics")
 TABLES = ("csv", "jsonl")
 

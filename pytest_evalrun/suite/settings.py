@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Layer
 
 
+# The adapter of programs, among the names that a suite may give.
+PROGRAM = "command"
+
+
 @dataclass(frozen=True)
 class Gate:
     """A condition on a metric. ``max_drop`` is measured from ``baseline``: a value, or the CSV file of a summary."""
