@@ -524,6 +524,18 @@ def test_programs_are_asked_for_missing_ranges_only(project):
     assert len(_ranges(ranges)) == len(first) + len(second)
 
 
+def test_programs_are_asked_for_ids_where_ranges_are_of_ids(project):
+    """Low and high are values of the id column, as the shards are called."""
+    ranges = program(project, range="id", id_column="n")
+    rows = [{"n": i, "x": i, "y": str(i)} for i in range(100, 140)]
+    (project.suite / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = project.run("evals", "-n2")
+    assert ran.code == 0, ran
+    assert sorted(_ranges(ranges)) == [(100, 110), (110, 120), (120, 130), (130, 140)]
+    assert {f"a/one/{low}-{high}" for low, high in _ranges(ranges)} < project.items(ran).keys()
+    assert project.result("a", "one")["metrics"]["exact_match"]["value"] == 1
+
+
 def _ranges(file):
     return [tuple(map(int, line.split())) for line in file.read_text().splitlines()]
 
