@@ -37,7 +37,6 @@ LABELS = {
     "model": "model changed",
     "output": "output settings changed",
     "preprocess": "preprocessing changed",
-    "program": "program changed",
     "references": "references changed",
 }
 
@@ -139,8 +138,8 @@ def _weight(name: str) -> tuple[bool, str]:
 def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
     if name == "inputs":
         return LABELS[name] + _file_count(old, new, hashes)
-    if name == "program" and (changed := _changed_keys(old, new)):
-        return f"{LABELS[name]} ({changed})"
+    if name == "program" and isinstance(old, dict) and isinstance(new, dict):
+        return f"program changed ({_changed_keys(old, new)})"
     if name == "params":
         return f"parameters changed ({_changed_keys(old, new)})"
     if name == "metrics":
