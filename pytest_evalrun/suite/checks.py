@@ -49,6 +49,9 @@ def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> No
             f"{place_in(layer, 'out_subdir')}: {found(out)}, a directory of each dataset, which only the tree layout "
             "has; accepted: .NAME for a directory of the suite, an absolute path"
         )
+    if layer.values.get("shards") and layer.values.get("shard_size"):
+        where = place_in(layer, "shard_size")
+        problems.add(f"{where}: found next to shards; accepted: shards for their number, or shard_size for their size")
 
 
 def _check_word(value: str, where: str, names: frozenset[str], root: str, problems: Problems) -> None:
