@@ -90,11 +90,14 @@ class RangePredictor:
             self.records.settle(self.low, self.high)
         if isinstance(self.results, FileResults):
             self.results.began = self.records.began
-        self._adopt()
         self._total = self.count - self.progress.done_count
-        if self._total:
-            self._ask_for_all()
-        self.state.finish()
+        self._adopt()
+        try:
+            if self._missing(self.low) is not None:
+                self._ask_for_all()
+        finally:
+            self.report(0, None)
+            self.state.finish()
 
     def span(self, low: int, high: int) -> Iterable[Sample]:
         """The samples of a range, each time anew."""
@@ -149,7 +152,6 @@ class RangePredictor:
                 if self._missing(self.low) is None:
                     self.context.warn(f"{self.pair.full_id}: all samples are done, though {error}")
                 elif not (advanced or error.may_pass) or attempt == self.pair.settings.retries:
-                    self.state.finish()
                     raise
                 attempt += 1
                 self._back_off(attempt, error)
@@ -228,6 +230,8 @@ class RangePredictor:
         """``running`` samples of the program at hand; what it says itself is believed."""
         if own is not None:
             self.state.update(own)
+            return
+        if not self._total:
             return
         size = max(1, self.pair.settings.max_batch_size)
         done = min(self._finished + running, self._total)

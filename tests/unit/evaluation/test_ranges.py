@@ -14,6 +14,7 @@ import pytest
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.rundir.state import parse
 from pytest_evalrun.suite.pairs import Cut
 
 # A range worker as people write them: doubles x; every range that it is asked is written down. What it shall do wrong
@@ -112,6 +113,8 @@ def test_a_pair_is_one_call(bench, evaluator):
     (record,) = records(evaluator)
     assert (record.status, record.low, record.high, record.rows, record.returncode) == ("completed", 0, 6, 6, 0)
     assert [Path(file).name for file in record.files] == ["part_0_to_6.csv"]
+    state = parse((evaluator.run / "state" / "letters" / "echo" / "clean.state").read_text())
+    assert (state.current_batch, state.total_batches, state.batch_completed, state.total_data) == (3, 3, 2, 6)
     assert evaluator(program(bench)).reused
     assert ranges(bench) == []
 
@@ -308,3 +311,23 @@ def test_all_rows_before_a_failure(bench, evaluator):
     """A program that fails after its last row costs a warning: nothing is missing."""
     with pytest.warns(match=r"(?s)all samples are done, though .* ended with exit code 4"):
         assert evaluator(script(bench, LATE)).metrics == {"exact_match": 1.0}
+
+
+SLOW = """
+import os, sys, time
+out, state = sys.argv[1:]
+with open(out + "/all.csv", "w") as file:
+    print("id,answer", file=file)
+    for i in range(6):
+        print(f"s{i},{i}", file=file, flush=True)
+        while i == 3 and not (os.path.exists(state) and "RUNNING_BATCH_COMPLETED=0" in open(state).read()):
+            time.sleep(0.01)
+"""
+
+
+def test_state_while_it_runs(bench, evaluator):
+    """Rows are counted as they appear: the program waits until the state says that four of its rows were seen."""
+    state = evaluator.run / "state" / "letters" / "echo" / "clean.state"
+    pair = script(bench, SLOW, "{state}", params={"state": str(state)})
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert parse(state.read_text()).current_batch == 3
