@@ -175,9 +175,21 @@ class Sshd:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
+        watches = [Path(connection._watchdog.directory) for connection in self._connections if connection.connects]
         for connection in self._connections:
             connection.close()
+        until(lambda: not any(watch.exists() for watch in watches))
         self.stop()
+
+
+def until(condition, seconds: float = 20.0):
+    """Poll until it is true; fails loudly when it never is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
 
 
 def free_port(address: str = "127.0.0.1") -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.hosts import route
-from pytest_evalrun.remote.link import Limits, Link
+from pytest_evalrun.remote.link import Limits, Link, broken
 from pytest_evalrun.remote.shell import BOOT, PLAIN, told
 from pytest_evalrun.remote.watchdog import Watchdog
 
@@ -29,9 +30,11 @@ _FACTS = (
 h=$(cd -P -- "${1:-$HOME}" && pwd -P) || exit 1
 command -v tar >/dev/null && tar -cf - /dev/null 2>/dev/null | tar -tf - >/dev/null 2>&1 && echo tar
 command -v tee >/dev/null && echo tee
-for s in sha256sum 'shasum -a 256'; do
-    case $(printf '' | $s 2>/dev/null) in $2*) echo "sha256 $s"; break ;; esac
-done
+makes() { case $(printf '' | $1 2>/dev/null) in $empty*) return 0 ;; *) return 1 ;; esac; }
+empty=$2
+for s in sha256sum 'shasum -a 256'; do makes "$s" && echo "sha256 $s" && break; done
+# Several times as fast, where it is.
+for s in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256'; do makes "$s" && echo "hash $s" && break; done
 echo "home $h"
 """
 )
@@ -58,12 +61,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a board has: its home without links, a working tar, tee, and the command for SHA-256 (empty: none)."""
+    """What a board has: its home without links, a working tar, tee; and for SHA-256 (empty: nothing can make it)
+
+    ``sha256``, which takes names of files, and ``hash``, the fastest that reads its standard input.
+    """
 
     home: str
     tar: bool
     tee: bool
     sha256: str
+    hash: str
 
 
 class Connection:
@@ -179,7 +186,7 @@ class Connection:
         where = self._home or "the home directory"
         lines = self.must(f"entering {where}", _FACTS, self._home, _EMPTY).text.splitlines()
         found = dict(line.partition(" ")[::2] for line in lines)
-        return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""))
+        return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""), found.get("hash", ""))
 
 
 class Command:
@@ -197,7 +204,7 @@ class Command:
         """False where it does not read any more; :meth:`code` and :meth:`complaint` then tell why."""
         try:
             self.channel.sendall(data)
-        except OSError as error:
+        except broken() as error:
             if self._link.lost:
                 raise self._link.gone() from error
             return False
@@ -241,7 +248,8 @@ class Command:
             self.channel.recv(1 << 16)
 
     def close(self) -> None:
-        self.channel.close()
+        with contextlib.suppress(*broken()):
+            self.channel.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.remote.faults import ArrivedWrong, BoardError
 from pytest_evalrun.remote.hashes import CAT, hashes_below, succeed
+from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import PLAIN
 from pytest_evalrun.remote.tarstream import check_name, differing
 
@@ -67,28 +68,25 @@ def settle(board: Connection, sent: Mapping[str, str], arrived: Mapping[str, str
 
 @contextmanager
 def _files(board: Connection) -> Iterator[_Sftp | _Cat]:
-    import paramiko
-
     link = board.link()
     try:
-        with link.telling():
-            client = link.transport.open_sftp_client()
-    except ConnectionError:
-        if link.lost:
-            raise
+        client = link.transport.open_sftp_client()
+    except broken():  # no such subsystem; where the link is lost, the next command tells
         yield _Cat(board)
         return
     try:
-        with link.telling():
-            yield _Sftp(client)
-    except paramiko.SFTPError as error:
+        yield _Sftp(client)
+    except broken() as error:
+        if link.lost:
+            raise link.gone() from error
         raise BoardError(f"board {board.name}: SFTP failed: {error}") from error
     finally:
-        client.close()
+        with suppress(*broken()):
+            client.close()
 
 
 class _Sftp:
-    """Writes that nobody waits for one by one; an error of one comes at the close of its file."""
+    """Writes that nobody waits for one by one; the last one waits for all, or errors of them would be lost."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -97,10 +95,14 @@ class _Sftp:
         digest, size = hashlib.sha256(), 0
         with path.open("rb") as file, self._client.open(target, "wb") as there:
             there.set_pipelined(True)
-            while data := file.read(WRITE):
+            data = file.read(WRITE)
+            while data:
                 digest.update(data)
                 size += len(data)
+                after = file.read(WRITE)
+                there.set_pipelined(bool(after))
                 there.write(data)
+                data = after
         return digest.hexdigest(), size
 
     def get(self, source: str, path: Path) -> str:

@@ -21,8 +21,8 @@ SUM_ALL = 'cd -- "$1" && { [ "$2" ] || exit 0; } && exec find . -type f -exec $2
 
 def hash_on(board: Connection, path: str) -> str:
     """Of one file."""
-    if sha := board.facts.sha256:
-        return board.must(f"reading {path}", 'exec $2 < "$1"', path, sha).text.partition(" ")[0]
+    if tool := board.facts.hash:
+        return board.must(f"reading {path}", 'exec $2 < "$1"', path, tool).text.partition(" ")[0]
     digest = hashlib.sha256()
     with board.start(PLAIN + CAT, [path]) as command:
         command.end_input()

@@ -64,8 +64,9 @@ class Link:
         self._clients: list[Any] = []
         try:
             for hop in hops:
+                keys, password = KnownKeys(hop), _password(hop)
                 self._pulse = Pulse(self._socket(hop))
-                self._clients.append(_client(hop, self._pulse, limits))
+                self._clients.append(_client(hop, self._pulse, limits, keys, password))
         except BaseException:
             self.close()
             raise
@@ -76,6 +77,7 @@ class Link:
 
     @property
     def transport(self) -> Any:
+        """None once it was closed."""
         return self._clients[-1].get_transport()
 
     @property
@@ -100,16 +102,19 @@ class Link:
 
         try:
             yield
+        except LinkLost:
+            raise
+        except paramiko.ChannelException as error:  # refused by a server that lives: it has too many already
+            raise LinkLost(f"board {self.name}: it opens no further channel: {error}") from error
         except TimeoutError as error:
             raise self.gone(f"it did not answer within {self.limits.connect:g} s") from error
-        except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
-            if isinstance(error, LinkLost) or (isinstance(error, AttributeError) and self._clients[-1].get_transport()):
-                raise
+        except broken() as error:
             raise self.gone(str(error) or type(error).__name__) from error
 
     def gone(self, why: str = "the connection ended") -> LinkLost:
-        """The error to raise where the connection turned out to be lost."""
-        return LinkLost(f"board {self.name}: {self.reason or why}")
+        """The error to raise where the connection turned out to be lost; from now on it is for everybody."""
+        self.lose(why)
+        return LinkLost(f"board {self.name}: {self.reason}")
 
     def lose(self, reason: str) -> None:
         """Everybody who waits for the board is woken."""
@@ -118,7 +123,8 @@ class Link:
 
     def close(self) -> None:
         for client in reversed(self._clients):
-            client.close()
+            with contextlib.suppress(*broken()):  # to say goodbye over a dead connection is an error, too
+                client.close()
 
     def _socket(self, hop: Hop) -> Any:
         if self._clients:
@@ -133,6 +139,13 @@ class Link:
             except Exception as error:
                 raise LinkLost(f"board {hop}: cannot be reached through {self.hops[0]}: {error}") from error
         return _tcp(hop, self.limits)
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """All that paramiko raises of a connection that has ended; the last is a slip of its own then."""
+    import paramiko
+
+    return paramiko.SSHException, EOFError, OSError, AttributeError
 
 
 def _tcp(hop: Hop, limits: Limits) -> socket.socket:
@@ -154,11 +167,10 @@ def _tcp(hop: Hop, limits: Limits) -> socket.socket:
     return sock
 
 
-def _client(hop: Hop, sock: Any, limits: Limits) -> Any:
+def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str | None) -> Any:
     """Logged in, by a server that is known."""
     import paramiko
 
-    keys = KnownKeys(hop)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_Policy(keys))
     try:
@@ -166,7 +178,7 @@ def _client(hop: Hop, sock: Any, limits: Limits) -> Any:
             hop.address,
             hop.port,
             username=hop.user,
-            password=_password(hop),
+            password=password,
             key_filename=list(hop.identity_files),
             allow_agent=hop.agent,
             look_for_keys=hop.search_keys,
@@ -208,7 +220,8 @@ def _password(hop: Hop) -> str | None:
 def _refused(hop: Hop, error: Exception) -> Exception:
     import paramiko
 
-    if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
+    refused = isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException)
+    if refused or "No authentication methods" in str(error):  # of the general type, where there is nothing to try
         tried = [f"the keys {', '.join(hop.identity_files)}"] * bool(hop.identity_files)
         tried += ["the keys of ~/.ssh"] * hop.search_keys + ["the agent's keys"] * hop.agent
         tried += [f"the password in {hop.password_env}"] * bool(hop.password_env)

@@ -175,7 +175,7 @@ class ModelCache:
 
     def _ask(self, name: str, digest: str) -> str:
         facts, owner = self._board.facts, self._board.watchdog.owner
-        done = self._board.must(f"looking for model {name}", _ENSURE, facts.home, name, owner, digest, facts.sha256)
+        done = self._board.must(f"looking for model {name}", _ENSURE, facts.home, name, owner, digest, facts.hash)
         return done.text.strip()
 
     def _upload(self, path: Path, name: str, target: str, digest: str) -> int:

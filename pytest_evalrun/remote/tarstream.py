@@ -159,7 +159,7 @@ def write_down(content: Any, size: int, path: Path) -> str:
     digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        while data := content.read(PIECE):
+        for data in _pieces(content):
             digest.update(data)
             size -= len(data)
             file.write(data)
@@ -170,9 +170,17 @@ def write_down(content: Any, size: int, path: Path) -> str:
 
 def hash_of(content: Any) -> str:
     digest = hashlib.sha256()
-    while data := content.read(PIECE):
+    for data in _pieces(content):
         digest.update(data)
     return digest.hexdigest()
+
+
+def _pieces(content: Any) -> Iterator[bytes]:
+    try:
+        while data := content.read(PIECE):
+            yield data
+    except tarfile.TarError as error:
+        raise ArrivedWrong(f"the files of the board arrived incomplete: {error}") from error
 
 
 def differing(sent: Mapping[str, str], arrived: Mapping[str, str]) -> list[str]:

@@ -43,13 +43,16 @@ tar -xof - || exit 1
 cat > /dev/null
 """
 )
-# $3: how to make SHA-256.
+# $3: what takes a list of SHA-256, $4: a faster tool without lists, whose words are made to look like the list's.
 _VERIFY = f"""
-$3 -c {SUMS} > .evalrun-checked 2>/dev/null || {{
-    grep -v ': OK$' .evalrun-checked | head -n 5
-    exit {_WRONG}
-}}
-rm -f .evalrun-checked
+sums() {{ find . -type f ! -name {SUMS} -exec $1 {{}} + | sed 's/ [*]/  /' | sort; }}
+if [ -s {SUMS} ] && {{ [ -z "$4" ] || [ "$(sums "$4")" != "$(sort {SUMS})" ]; }}; then
+    $3 -c {SUMS} > .evalrun-checked 2>/dev/null || {{
+        grep -v ': OK$' .evalrun-checked | head -n 5
+        exit {_WRONG}
+    }}
+    rm -f .evalrun-checked
+fi
 """
 _SHOW = f"""
 rm -f {SUMS}
@@ -146,7 +149,8 @@ def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: 
     sha = board.facts.sha256
     script = _UNPACK + _VERIFY + _SHOW if sha else _UNPACK
     writer = TarWriter(entries)
-    with board.start(script, [target, aside, sha]) as command:
+    fast = board.facts.hash if board.facts.hash != sha else ""
+    with board.start(script, [target, aside, sha, fast]) as command:
         for piece in writer:
             if not command.send(piece):
                 break
@@ -208,7 +212,7 @@ def _unpack(board: Connection, packing: Command, aside: Path) -> dict[str, str]:
 
 def _stream_one(board: Connection, path: Path, target: str, aside: str) -> str:
     """The hash of what the board has now."""
-    sha = board.facts.sha256 if board.facts.tee else ""
+    sha = board.facts.hash if board.facts.tee else ""
     with board.start(_UNPACK_ONE, [target, aside, str(PurePosixPath(target).parent), sha]) as command:
         with path.open("rb", buffering=0) as file:
             while (data := file.read(PACKET)) and command.send(data):

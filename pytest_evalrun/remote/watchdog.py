@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.remote.faults import BoardError
+from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import BOOT, WATCH, told
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Watchdog:
     def _say(self, line: str) -> bool:
         try:
             self._channel.sendall(f"{line}\n".encode())
-        except (OSError, EOFError, AttributeError):  # the last is paramiko's, of a transport that has just ended
+        except broken():
             return False
         return True
 
@@ -89,5 +90,5 @@ class Watchdog:
             return self._channel.recv(1 << 12)
         except TimeoutError:
             return None
-        except (OSError, EOFError):
+        except broken():
             return b""

@@ -1,0 +1,220 @@
+"""What transfers over SSH take, against the system's own clients, to a real sshd on this host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import Figure, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.sshd import Sshd
+
+LARGE = 512 << 20
+FILES = 5_000
+LEAST = 0.8
+CALLS = 50
+MOST_PER_BATCH = 0.015
+OVERLAP = 1.15
+GCM = ("-c", "aes128-gcm@openssh.com")
+
+
+def measure(scale: Scale, place: Path) -> list[Figure]:
+    """A large file, many small ones, a model that is there already, a batch of nothing, and three things at once."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from sshd import Sshd
+
+    with Sshd(place / "board") as board, Clients(board) as clients:
+        return [
+            _large(board, clients, place, scale.rounds),
+            _small(board, clients, place, scale.rounds),
+            _second_run(board, place),
+            _batch(board),
+            _overlap(board, place),
+        ]
+
+
+class Clients:
+    """The system's own, over one connection that is kept, as ours is."""
+
+    def __init__(self, board: Sshd) -> None:
+        control = board.place / "control"
+        self._words = [
+            *("-p", str(board.port), "-i", str(board.key), *GCM),
+            *("-o", f"UserKnownHostsFile={board.known_hosts}", "-o", "IdentitiesOnly=yes"),
+            *("-o", f"ControlPath={control}", "-o", "LogLevel=ERROR"),
+        ]
+        self.target = f"{board.host().user}@{board.address}"
+
+    def __enter__(self) -> Clients:
+        subprocess.run([*self.ssh("-fNM")], check=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run([*self.ssh("-q", "-O", "exit")], check=False, capture_output=True)
+
+    def ssh(self, *more: str) -> list[str]:
+        return ["ssh", *self._words, *more, self.target]
+
+    def scp(self, path: Path, target: str) -> list[str]:
+        return [
+            "scp",
+            "-q",
+            *(["-P" if word == "-p" else word for word in self._words]),
+            str(path),
+            f"{self.target}:{target}",
+        ]
+
+    def rsync(self, path: str, target: str) -> list[str]:
+        return ["rsync", "-aW", "-e", " ".join(["ssh", *self._words]), path, f"{self.target}:{target}"]
+
+    def cat(self, path: Path, command: str) -> None:
+        with path.open("rb") as file:
+            subprocess.run([*self.ssh(), command], stdin=file, check=True)
+
+    def tar(self, place: Path, command: str) -> None:
+        with subprocess.Popen(["tar", "-cf", "-", "-C", str(place), "."], stdout=subprocess.PIPE) as tar:
+            subprocess.run([*self.ssh(), command], stdin=tar.stdout, check=True)
+
+
+def _large(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
+    from pytest_evalrun.remote.transfer import upload_file
+
+    path = place / "large"
+    path.write_bytes(os.urandom(1 << 20) * (LARGE >> 20))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    connection = board.connection()
+    home = connection.facts.home
+    theirs = {
+        "scp": lambda: _run(clients.scp(path, f"{home}/scp")),
+        "rsync": lambda: _run(clients.rsync(str(path), f"{home}/rsync")),
+        "cat | ssh": lambda: clients.cat(path, f"cat > {home}/cat"),
+    }
+    ours = {"evalrun": lambda: upload_file(connection, path, f"{home}/ours", digest)}
+    return _against(f"SSH: a file of {LARGE >> 20} MB", ours | theirs, rounds, lambda: _empty(board.home))
+
+
+def _small(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
+    from pytest_evalrun.remote.tarstream import Entry
+    from pytest_evalrun.remote.transfer import upload
+
+    files = place / "files"
+    files.mkdir()
+    for number in range(FILES):
+        (files / f"{number:05}.bin").write_bytes(os.urandom(4_000 + number * 16 % 16_000))
+    entries = [Entry(file, file.name) for file in sorted(files.iterdir())]
+    connection = board.connection()
+    home = connection.facts.home
+    theirs = {
+        "rsync": lambda: _run(clients.rsync(f"{files}/", f"{home}/rsync/")),
+        "tar | ssh": lambda: clients.tar(files, f"mkdir {home}/tar && tar -xf - -C {home}/tar"),
+    }
+    ours = {"evalrun": lambda: upload(connection, entries, f"{home}/task_ours")}
+    return _against(f"SSH: {FILES:,} files of 4 to 20 KB", ours | theirs, rounds, lambda: _empty(board.home))
+
+
+def _second_run(board: Sshd, place: Path) -> Figure:
+    from pytest_evalrun.remote.models import ModelCache
+
+    path = place / "model"
+    path.write_bytes(os.urandom(32 << 20))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    first, first_seconds = _timed(lambda: ModelCache(board.connection()).ensure(path, "m_model.bin", digest).uploaded)
+    second, seconds = _timed(lambda: ModelCache(board.connection()).ensure(path, "m_model.bin", digest).uploaded)
+    shown = (f"{second} bytes", "", "0 bytes")
+    return Figure(f"SSH: a model of {first >> 20} MB, second run", seconds, first_seconds, *shown, second == 0 < first)
+
+
+def _batch(board: Sshd) -> Figure:
+    """What a batch costs that has nothing to do: a program started, heard and ended."""
+    from pytest_evalrun.remote.program import RemoteProgram
+
+    connection = board.connection()
+    connection.connect()
+
+    def once() -> None:
+        with RemoteProgram(connection, ["true"], cwd="/") as program:
+            program.wait(30)
+
+    used = time.process_time()
+    seconds = statistics.median(_timed(once)[1] for _ in range(CALLS))
+    processor = (time.process_time() - used) / CALLS
+    shown = (f"{seconds * 1000:.1f} ms", f"{processor * 1000:.1f} ms", f"<= {MOST_PER_BATCH * 1000:.0f} ms")
+    return Figure("SSH: a program that does nothing, connection kept", seconds, 0.0, *shown, seconds <= MOST_PER_BATCH)
+
+
+def _overlap(board: Sshd, place: Path) -> Figure:
+    """Programs as long as the transfers: the longer of the two is the bound."""
+    from pytest_evalrun.remote.overlap import overlapped
+    from pytest_evalrun.remote.program import RemoteProgram
+    from pytest_evalrun.remote.tarstream import Entry
+    from pytest_evalrun.remote.transfer import upload
+
+    path = place / "batch"
+    path.write_bytes(os.urandom(32 << 20))
+    connection = board.connection()
+    home = connection.facts.home
+    count = 10
+
+    def send(number: int) -> str:
+        upload(connection, [Entry(path, "input")], target := f"{home}/task_overlap_{number}")
+        return target
+
+    def run(target: str) -> str:
+        with RemoteProgram(connection, ["sleep", f"{seconds:.3f}"], cwd=target) as program:
+            program.wait(60)
+        return target
+
+    def fetch(target: str) -> None:
+        connection.must("tidying", 'rm -rf -- "$1"', target)
+
+    seconds = 0.0
+    for number in range(3):
+        _, seconds = _timed(lambda number=number: send(number))
+    _, alone = _timed(lambda: [send(number) for number in range(count)])
+    seconds = alone / count
+    _, spent = _timed(lambda: list(overlapped(range(count), send, run, fetch)))
+    bound = alone + seconds  # the first batch has nothing to run beside
+    found = spent / bound
+    shown = (f"{found:.2f} x", "", f"<= {OVERLAP:g} x")
+    return Figure("SSH: uploads beside programs as long as they, bound", spent, bound, *shown, found <= OVERLAP)
+
+
+def _against(what: str, commands: dict[str, Callable[[], object]], rounds: int, tidy: Callable[[], None]) -> Figure:
+    """Ours, which comes first, against the best of theirs: the ratio of speeds in the same round."""
+    spent: dict[str, list[float]] = {name: [] for name in commands}
+    for round_ in range(rounds + 1):
+        for name, command in commands.items():
+            tidy()
+            seconds = _timed(command)[1]
+            if round_:  # the first fills caches
+                spent[name].append(seconds)
+    middle = {name: statistics.median(times) for name, times in spent.items()}
+    ours, *others = middle
+    best = min(others, key=middle.__getitem__)
+    found = statistics.median(theirs / mine for mine, theirs in zip(spent[ours], spent[best], strict=True))
+    print("   ", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in middle.items()))
+    shown = (f"{found:.2f} x", best, f">= {LEAST:g} x")
+    return Figure(what, middle[ours], middle[best], *shown, found >= LEAST)
+
+
+def _timed(call: Callable[[], object]) -> tuple[object, float]:
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start
+
+
+def _run(words: Sequence[str]) -> None:
+    subprocess.run(words, check=True)
+
+
+def _empty(home: Path) -> None:
+    subprocess.run(["sh", "-c", 'rm -rf -- "$1"/* && sync -f "$1"', "sh", str(home)], check=True)
