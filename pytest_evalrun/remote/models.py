@@ -1,7 +1,7 @@
 """Models on a board: uploaded once, whoever asks at the same time, and believed only while their content is the same.
 
 ``.model_cache/<task>_model<ext>`` is the model, ``.model_cache/.index/<sha256>/<name>`` how it stood when it was
-checked (size, times, inode): where it still stands so it is not read again. Beside them, a directory for each name
+checked (size, times, inode; nothing where the board has no stat): where it still stands so it is not read again. Beside them, a directory for each name
 holds the owners who wait for it or use it. An owner is a connection, and is known to be dead when its watchdog is.
 """
 
@@ -65,7 +65,7 @@ right() {
 }
 note() {
     mkdir -p ".index/$digest" || return 1
-    stamp "$1" > ".index/$digest/$1" || rm -f ".index/$digest/$1"
+    stamp "$1" > ".index/$digest/$1" || :
 }
 free() { rmdir ".locks/$n/$me"; }
 if right "$n"; then note "$n"; free; echo have; exit 0; fi
@@ -85,7 +85,7 @@ _SETTLE = (
     _OTHERS
     + """
 cd -P -- "$1" && cache || exit 1
-if [ "$4" ] && mkdir -p ".index/$4"; then stamp "$2" > ".index/$4/$2" || rm -f ".index/$4/$2"; fi
+if [ "$4" ] && mkdir -p ".index/$4"; then stamp "$2" > ".index/$4/$2"; fi
 rmdir ".locks/$2/$3" 2>/dev/null
 exit 0
 """
