@@ -1,8 +1,9 @@
 """Models on a board: uploaded once, whoever asks at the same time, and believed only while their content is the same.
 
 ``.model_cache/<task>_model<ext>`` is the model, ``.model_cache/.index/<sha256>/<name>`` how it stood when it was
-checked (size, times, inode; nothing where the board has no stat): where it still stands so it is not read again. Beside them, a directory for each name
-holds the owners who wait for it or use it. An owner is a connection, and is known to be dead when its watchdog is.
+checked (size, times, inode; nothing where the board has no stat): where it still stands so it is not read again.
+Beside them, a directory for each name holds the owners who wait for it or use it. An owner is a connection, and is
+known to be dead when its watchdog is.
 """
 
 from __future__ import annotations

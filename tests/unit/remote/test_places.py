@@ -131,10 +131,10 @@ def test_what_is_gone_is_no_error(board):
 
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         *("", "/", ".", "..", "task_", "x", "/task_a", "task_a/..", "task_a/b", "../task_a", ".model_cache/..", ".ssh"),
         *(".model_cache/", ".model_cache/a/b", ".model_cache/.", "task_a\nb", "~", "task_a\0", ".model_cachex", "*"),
-    ),
+    ],
 )
 def test_other_names_are_refused_here(board, name):
     """Nothing but work directories and the cache can even be named."""
