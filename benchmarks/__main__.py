@@ -8,7 +8,7 @@ import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs, scheduling
+from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs, programs, scheduling
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "inert": inert.measure,
     "matrix": matrix.measure,
     "monitor": monitor.measure,
+    "programs": programs.measure,
     "scheduling": scheduling.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"

@@ -80,6 +80,8 @@ class Context:
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker)
         self.log: ItemLog | None = None
+        # Whether what programs write is shown on the terminal, too.
+        self.shows_programs = False
         self.deadline: Deadline | None = None
         self.processes = ProcessLog(self.paths.processes(worker))
         self.slots = Slots(launch.gpus)
@@ -125,7 +127,13 @@ class Context:
     @property
     def surroundings(self) -> Surroundings:
         return Surroundings(
-            self.events.write, self.say, self.check_launcher, self._paused, self._output, self.processes.add
+            self.events.write,
+            self.say,
+            self.check_launcher,
+            self._paused,
+            self._output,
+            self.processes.add,
+            self.log.tell if self.shows_programs and self.log is not None else None,
         )
 
     def wait_a_moment(self) -> None:
