@@ -11,13 +11,17 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_evalrun.progress import Progress
 from pytest_evalrun.report.text import display_width
+from pytest_evalrun.units import SCORING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pytest
+    from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.suite.pairs import Pair
 
 TICK_SECONDS = 0.2
 # With these, what items and programs write reaches the terminal by itself: a line drawn over would garble it.
@@ -25,11 +29,26 @@ WRITTEN_BY_OTHERS = ("no", "tee-sys")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def last_line(config: pytest.Config, total: int, expected: Mapping[str, float] | None = None) -> LastLine | None:
-    """The progress of ``total`` items, shown until it is closed; None at ``-q`` and where there is nothing to write to.
+def show_progress(config: pytest.Config, pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> None:
+    """From now on, until the session ends. ``pairs`` by node id, ``estimates`` by the full id of a whole pair.
 
     To be called where pytest captures nothing: then its stream is the terminal.
     """
+    expected = {nodeid: _seconds(pair, estimates[pair.whole.full_id]) for nodeid, pair in pairs.items()}
+    line = last_line(config, expected)
+    if line is not None:
+        config.pluginmanager.register(line, "evalrun-progress")
+
+
+def _seconds(pair: Pair, estimate: Estimate) -> float:
+    """Of a shard its share; a pair that is cut only scores."""
+    if pair.cut is not None:
+        return estimate.seconds * pair.cut.size / pair.cuts[-1].high
+    return estimate.seconds * (SCORING if pair.cuts else 1)
+
+
+def last_line(config: pytest.Config, expected: Mapping[str, float]) -> LastLine | None:
+    """A line that counts the items in ``expected``; None at ``-q`` and where there is nothing to write to."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     stream: Any = getattr(getattr(reporter, "_tw", None), "_file", None)
     try:
@@ -41,17 +60,16 @@ def last_line(config: pytest.Config, total: int, expected: Mapping[str, float] |
         return None
     drawn = os.isatty(fd) and os.environ.get("TERM", "dumb") != "dumb"
     drawn = drawn and config.getoption("capture", "no") not in WRITTEN_BY_OTHERS
-    return LastLine(Screen(reporter, fd), total, expected, drawn=drawn)
+    return LastLine(Screen(reporter, fd), expected, drawn=drawn)
 
 
 class LastLine:
-    """Progress, the screen, and the thread that brings one to the other."""
+    """A plugin that hears of items, and the thread that brings what it knows to the screen."""
 
-    def __init__(self, screen: Screen, total: int, expected: Mapping[str, float] | None, *, drawn: bool) -> None:
+    def __init__(self, screen: Screen, expected: Mapping[str, float], *, drawn: bool) -> None:
         self._screen = screen
-        self._progress = Progress(total, screen.draw if drawn else screen.say, drawn, expected=expected)
-        self.started = self._progress.started
-        self.finished = self._progress.finished
+        self._items = expected.keys()
+        self._progress = Progress(len(expected), screen.draw if drawn else screen.say, drawn, expected=expected)
         self._stop = threading.Event()
         self._paused = False
         self._thread = threading.Thread(target=self._run, name="evalrun-progress", daemon=True)
@@ -59,16 +77,31 @@ class LastLine:
 
     def _run(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
-            if not self._paused and self._screen.is_ready:
+            if not self._paused and self._screen.is_ready():
                 self._progress.tick()
 
-    def pause(self) -> None:
-        """While a debugger has the terminal."""
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if nodeid in self._items:
+            self._progress.started(nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """With the report that counts the item is over; that of its teardown comes at once."""
+        if report.nodeid in self._items and (report.when == "call" or not report.passed):
+            self._progress.finished(report.nodeid)
+
+    def pytest_enter_pdb(self) -> None:
         self._paused = True
         self._screen.clear()
 
-    def resume(self) -> None:
+    def pytest_leave_pdb(self) -> None:
         self._paused = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        self.close()
+
+    def pytest_unconfigure(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """The line is gone, and pytest has its own stream again. May be called twice."""
@@ -90,16 +123,31 @@ class Screen:
         self._standing = reporter._tw._current_line.rpartition("\r")[2]  # noqa: SLF001 - as above
         reporter._tw._file = _Watched(self._stream, self)  # noqa: SLF001 - as above
         self._shown = False
+        self._left = False
 
-    @property
     def is_ready(self) -> bool:
-        """Whether pytest is not in the middle of something; what it has not flushed would come out after ours."""
-        return self._flushed
+        """Whether pytest is not in the middle of something; what it has not flushed would come out after ours.
+
+        xdist leaves its last status unflushed. What is left for two looks is flushed here, if it goes to the terminal
+        and not, at -n0, to where pytest captures the output of a test.
+        """
+        with self._lock:
+            if not self._flushed and self._left and self._is_terminal():
+                self.flush()
+            self._left = not self._flushed
+            return self._flushed
+
+    def _is_terminal(self) -> bool:
+        try:
+            return os.path.sameopenfile(self._stream.fileno(), self._fd)
+        except (OSError, ValueError):
+            return False
 
     def write(self, text: str) -> Any:
         """pytest's own."""
         with self._lock:
             self.clear()
+            self._left = False
             _, newline, rest = text.rpartition("\n")
             self._standing = (rest if newline else self._standing + rest).rpartition("\r")[2]
             self._flushed = bool(newline) and not rest and bool(getattr(self._stream, "line_buffering", False))

@@ -32,27 +32,14 @@ progress.SECONDS_ELSEWHERE = float(os.environ.get("EVERY", "60"))
 
 class Driver:
     def __init__(self, config):
-        self.config, self.line = config, None
+        self.config = config
 
-    def pytest_runtest_logstart(self, nodeid):
-        if self.line is None and "NO_LINE" not in os.environ:
-            self.line = lastline.last_line(self.config, 4)
-        if self.line:
-            self.line.started(nodeid)
-
-    def pytest_runtest_logreport(self, report):
-        if report.when == "call" and self.line:
-            self.line.finished(report.nodeid)
-
-    def pytest_enter_pdb(self):
-        self.line.pause()
-
-    def pytest_leave_pdb(self):
-        self.line.resume()
-
-    def pytest_sessionfinish(self):
-        if self.line:
-            self.line.close()
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self):
+        if "NO_LINE" not in os.environ:
+            line = lastline.last_line(self.config, {f"test_waits.py::test_waits[{name}]": 0.01 for name in "abcd"})
+            if line:
+                self.config.pluginmanager.register(line, "line")
 
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):

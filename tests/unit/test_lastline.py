@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun import progress
-from pytest_evalrun.lastline import Screen, last_line
+from pytest_evalrun.lastline import Screen, last_line, show_progress
+from pytest_evalrun.planning.costs import Estimate
+from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paper import Paper
@@ -141,11 +144,34 @@ def test_a_line_longer_than_the_terminal_is_cut(console, screen):
 def test_what_pytest_has_not_flushed_is_waited_for(console, screen):
     """It would come out after our line, in the middle of it."""
     console.reporter._tw._file.write("half")
-    assert not screen.is_ready
+    assert not screen.is_ready()
     screen.draw("Progress: 1/4")
     assert console.text == ""
     console.reporter._tw._file.flush()
-    assert screen.is_ready
+    assert screen.is_ready()
+
+
+def test_what_nobody_flushes_is_flushed(console, screen):
+    """xdist never flushes its last status: left for two looks it comes out, and our line below it."""
+    console.reporter._tw._file.write("2 workers")
+    assert not screen.is_ready()
+    assert screen.is_ready()
+    screen.draw("Progress: 1/4")
+    assert console.text == "2 workers\nProgress: 1/4"
+
+
+def test_what_would_be_captured_is_not_flushed(console, screen, tmp_path):
+    """At -n0 the stream's own descriptor leads into a file of pytest's while a test runs."""
+    terminal = os.dup(console.stream.fileno())
+    console.reporter._tw._file.write("half")
+    with (tmp_path / "captured").open("w") as file:
+        os.dup2(file.fileno(), console.stream.fileno())
+        assert not any(screen.is_ready() for _ in range(5))
+        os.dup2(terminal, console.stream.fileno())
+    os.close(terminal)
+    assert (tmp_path / "captured").read_text() == ""
+    assert screen.is_ready()
+    assert console.text == "half"
 
 
 def test_said_lines_stay(console, screen):
@@ -207,23 +233,24 @@ def test_pytests_lines_are_what_they_would_be_without(steps):
 
 def test_two_threads(console, screen):
     """While one thread draws, the other's lines come out whole."""
-    stop = threading.Event()
+    seen = [f"line {number} of pytest" for number in range(300)]
+    drawn = threading.Event()
+
+    def write():
+        for line in seen:
+            console.write(line[:6])
+            console.write(f"{line[6:]}\n")
+        drawn.set()
 
     def draw():
-        while not stop.is_set():
+        while not drawn.is_set():
             screen.draw("Progress: 2/4 completed")
 
-    thread = threading.Thread(target=draw)
-    thread.start()
-    seen = [f"line {number} of pytest" for number in range(300)]
-    for line in seen:
-        console.write(line[:6])
-        console.write(f"{line[6:]}\n")
-        console.read()
-    stop.set()
-    while thread.is_alive():
-        console.read()
-        thread.join(0.01)
+    threads = [threading.Thread(target=write), threading.Thread(target=draw)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        console.read()  # a terminal that nobody reads takes only so much
     screen.clear()
     assert console.text.rstrip("\n").split("\n") == seen
 
@@ -253,14 +280,17 @@ def shows(console, text):
 
 def test_it_is_shown_until_closed(console, fast):
     """The thread brings what happens to the terminal; a debugger is left alone."""
-    line = last_line(config(console.reporter), 2)
-    line.started("a")
+    line = last_line(config(console.reporter), {"a": 1.0, "b": 1.0})
+    for nodeid in ("a", "of no pair"):
+        line.pytest_runtest_logstart(nodeid)
     assert shows(console, "Progress: 0/2 completed, 1 running")
-    line.finished("a")
+    for when in ("setup", "call", "teardown"):
+        line.pytest_runtest_logreport(SimpleNamespace(nodeid="a", when=when, passed=True))
+        line.pytest_runtest_logreport(SimpleNamespace(nodeid="of no pair", when=when, passed=True))
     assert shows(console, "Progress: 1/2 completed, 0 running")
-    line.pause()
+    line.pytest_enter_pdb()
     assert console.text == ""
-    line.resume()
+    line.pytest_leave_pdb()
     assert shows(console, "Progress: 1/2")
     line.close()
     line.close()
@@ -276,18 +306,31 @@ def test_where_others_write_too_lines_stay(wide, fast, monkeypatch, how):
     elif how == "no TERM":
         monkeypatch.delenv("TERM")
     capture = {"-s": "no", "--capture=tee-sys": "tee-sys"}.get(how, "fd")
-    line = last_line(config(wide.reporter, capture=capture), 2)
-    assert shows(wide, "0 running, elapsed 0.0s\nProgress: 0/2")
+    line = last_line(config(wide.reporter, capture=capture), {"a": 1.0, "b": 1.0})
+    assert shows(wide, "left ~2s\nProgress: 0/2")
     line.close()
     assert wide.text.startswith("Progress: 0/2")
 
 
 def test_quiet(console):
     """At -q nothing is said."""
-    assert last_line(config(console.reporter, verbose=-1), 2) is None
+    assert last_line(config(console.reporter, verbose=-1), {}) is None
 
 
 @pytest.mark.parametrize("reporter", [None, SimpleNamespace(_tw=SimpleNamespace(_file=io.StringIO()))])
 def test_nothing_to_write_to(reporter):
     """Without a reporter, or where its stream is no file, there is no line, and that is no error."""
-    assert last_line(config(reporter), 2) is None
+    assert last_line(config(reporter), {}) is None
+
+
+def test_what_each_item_is_expected_to_take(console, monkeypatch):
+    """A shard takes its share of the pair; the pair that is cut only scores."""
+    seen = {}
+    monkeypatch.setattr("pytest_evalrun.lastline.last_line", lambda config, expected: seen.update(expected))
+    whole = Pair("s", "/", Task("t", None, "/"), Dataset("d", "/d"), (), cuts=(Cut(0, 25, "0-25"), Cut(25, 100, "x")))
+    plain = replace(whole, dataset=Dataset("e", "/e"), cuts=())
+    pairs = {pair.full_id: pair for pair in (*whole.shards(), whole, plain)}
+    estimate = Estimate(200.0, 0.0, "history")
+    show_progress(config(console.reporter), pairs, {"s/t/d": estimate, "s/t/e": estimate})
+    assert [seen[name] for name in ("s/t/d/0-25", "s/t/d/x", "s/t/e")] == [50, 150, 200]
+    assert 0 < seen["s/t/d"] < 50

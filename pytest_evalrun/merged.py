@@ -1,0 +1,35 @@
+"""After a session: what the programs of its pairs wrote becomes one table for each of them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_evalrun.report.mergerun import Mergeable
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def merge_programs(paths: RunPaths, pairs: Iterable[Pair]) -> list[str]:
+    """What people should know of it; of a run without programs nothing is looked at."""
+    if not (paths.root / "shards").is_dir():
+        return []
+    from pytest_evalrun.report.mergerun import merge_run
+
+    wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
+    return merge_run(paths, filter(None, map(_mergeable, wholes.values())))
+
+
+def _mergeable(pair: Pair) -> Mergeable | None:
+    from pytest_evalrun.datasets import create_reader
+    from pytest_evalrun.evaluation.stored import key_of
+    from pytest_evalrun.report.mergerun import Mergeable
+
+    def ids() -> Iterator[str]:
+        samples = create_reader(pair.dataset, pair.settings, pair.root)
+        return (sample.id for sample in islice(samples, pair.settings.limit))
+
+    return Mergeable.of(key_of(pair), pair.full_id, pair.settings, ids)
