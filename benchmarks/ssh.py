@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LARGE = 512 << 20
 FILES = 5_000
 LEAST = 0.8
+CHECKED = ", with hash"
 CALLS = 50
 MOST_PER_BATCH = 0.015
 OVERLAP = 1.15
@@ -34,8 +35,8 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
 
     with Sshd(place / "board") as board, Clients(board) as clients:
         return [
-            _large(board, clients, place, scale.rounds),
-            _small(board, clients, place, scale.rounds),
+            *_large(board, clients, place, scale.rounds),
+            *_small(board, clients, place, scale.rounds),
             _second_run(board, place),
             _batch(board),
             _overlap(board, place),
@@ -85,7 +86,7 @@ class Clients:
             subprocess.run([*self.ssh(), command], stdin=tar.stdout, check=True)
 
 
-def _large(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
+def _large(board: Sshd, clients: Clients, place: Path, rounds: int) -> list[Figure]:
     from pytest_evalrun.remote.transfer import upload_file
 
     path = place / "large"
@@ -97,12 +98,13 @@ def _large(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
         "scp": lambda: _run(clients.scp(path, f"{home}/scp")),
         "rsync": lambda: _run(clients.rsync(str(path), f"{home}/rsync")),
         "cat | ssh": lambda: clients.cat(path, f"cat > {home}/cat"),
+        f"cat | ssh{CHECKED}": lambda: clients.cat(path, f"tee {home}/cat2 | {connection.facts.hash} > {home}/sum"),
     }
     ours = {"evalrun": lambda: upload_file(connection, path, f"{home}/ours", digest)}
     return _against(f"SSH: a file of {LARGE >> 20} MB", ours | theirs, rounds, lambda: _empty(board.home))
 
 
-def _small(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
+def _small(board: Sshd, clients: Clients, place: Path, rounds: int) -> list[Figure]:
     from pytest_evalrun.remote.tarstream import Entry
     from pytest_evalrun.remote.transfer import upload
 
@@ -116,6 +118,9 @@ def _small(board: Sshd, clients: Clients, place: Path, rounds: int) -> Figure:
     theirs = {
         "rsync": lambda: _run(clients.rsync(f"{files}/", f"{home}/rsync/")),
         "tar | ssh": lambda: clients.tar(files, f"mkdir {home}/tar && tar -xf - -C {home}/tar"),
+        f"tar | ssh{CHECKED}": lambda: clients.tar(
+            files, f"mkdir {home}/tar2 && tar -xf - -C {home}/tar2 && cd {home}/tar2 && sha256sum * > {home}/sums"
+        ),
     }
     ours = {"evalrun": lambda: upload(connection, entries, f"{home}/task_ours")}
     return _against(f"SSH: {FILES:,} files of 4 to 20 KB", ours | theirs, rounds, lambda: _empty(board.home))
@@ -188,8 +193,10 @@ def _overlap(board: Sshd, place: Path) -> Figure:
     return Figure("SSH: uploads beside programs as long as they, bound", spent, bound, *shown, found <= OVERLAP)
 
 
-def _against(what: str, commands: dict[str, Callable[[], object]], rounds: int, tidy: Callable[[], None]) -> Figure:
-    """Ours, which comes first, against the best of theirs: the ratio of speeds in the same round."""
+def _against(
+    what: str, commands: dict[str, Callable[[], object]], rounds: int, tidy: Callable[[], None]
+) -> list[Figure]:
+    """Ours, which comes first, against the best of theirs, and against the best that makes a hash on arrival as we do."""
     spent: dict[str, list[float]] = {name: [] for name in commands}
     for round_ in range(rounds + 1):
         for name, command in commands.items():
@@ -197,12 +204,17 @@ def _against(what: str, commands: dict[str, Callable[[], object]], rounds: int, 
             seconds = _timed(command)[1]
             if round_:  # the first fills caches
                 spent[name].append(seconds)
+    ours, *others = spent
+    checked = [name for name in others if name.endswith(CHECKED)]
+    return [_ratio(f"{what}, {kind}", spent, ours, names) for kind, names in (("any", others), ("checked", checked))]
+
+
+def _ratio(what: str, spent: dict[str, list[float]], ours: str, others: Sequence[str]) -> Figure:
+    """The ratio of speeds in the same round."""
     middle = {name: statistics.median(times) for name, times in spent.items()}
-    ours, *others = middle
     best = min(others, key=middle.__getitem__)
     found = statistics.median(theirs / mine for mine, theirs in zip(spent[ours], spent[best], strict=True))
-    print("   ", ", ".join(f"{name} {seconds:.3f} s" for name, seconds in middle.items()))
-    shown = (f"{found:.2f} x", best, f">= {LEAST:g} x")
+    shown = (f"{found:.2f} x", best.removesuffix(CHECKED), f">= {LEAST:g} x")
     return Figure(what, middle[ours], middle[best], *shown, found >= LEAST)
 
 

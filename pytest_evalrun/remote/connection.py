@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.remote.hosts import Host
 
+# What fits into one SSH packet of OpenSSH together with its head: more would make two packets of each piece.
+PACKET = (1 << 15) - 64
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -203,7 +205,8 @@ class Command:
     def send(self, data: bytes) -> bool:
         """False where it does not read any more; :meth:`code` and :meth:`complaint` then tell why."""
         try:
-            self.channel.sendall(data)
+            for start in range(0, len(data), PACKET):  # paramiko copies what is left of the data for each packet
+                self.channel.sendall(data[start : start + PACKET])
         except broken() as error:
             if self._link.lost:
                 raise self._link.gone() from error

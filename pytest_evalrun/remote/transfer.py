@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.remote import fallback
+from pytest_evalrun.remote.connection import PACKET
 from pytest_evalrun.remote.faults import ArrivedWrong, BoardError
 from pytest_evalrun.remote.hashes import SUM_ALL, hash_on, parse
 from pytest_evalrun.remote.shell import PLAIN
@@ -25,12 +27,10 @@ from pytest_evalrun.remote.tarstream import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_evalrun.remote.connection import Command, Connection
 
-# What fits into one SSH packet of OpenSSH together with its head: more would make two packets of each piece.
-PACKET = (1 << 15) - 64
 _WRONG = 72
 _FREE = 3  # the column of df that says how much is left
 
@@ -151,7 +151,7 @@ def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: 
     writer = TarWriter(entries)
     fast = board.facts.hash if board.facts.hash != sha else ""
     with board.start(script, [target, aside, sha, fast]) as command:
-        for piece in writer:
+        for piece in _ahead(iter(writer)):
             if not command.send(piece):
                 break
         command.end_input()
@@ -165,6 +165,15 @@ def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: 
     if not sha:
         _read_back(board, writer.sums, target, aside)
     return Moved(len(entries), writer.size)
+
+
+def _ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The next piece is read and hashed while this one is encrypted and sent."""
+    with ThreadPoolExecutor(1, "evalrun-read") as pool:
+        coming = pool.submit(next, pieces, b"")
+        while piece := coming.result():
+            coming = pool.submit(next, pieces, b"")
+            yield piece
 
 
 def _read_back(board: Connection, sums: Mapping[str, str], target: str, aside: str) -> None:

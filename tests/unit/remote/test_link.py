@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from sshd import QUICK, Sshd, free_port, keygen, until
@@ -75,8 +76,9 @@ def test_password_comes_from_the_environment(board, monkeypatch):
 @pytest.mark.parametrize("hops", [1, 2])
 def test_way_through_other_servers(tmp_path, hops):
     """A board behind one or two servers works like one that is near, its life line included."""
-    servers = [Sshd(tmp_path / f"server{number}").start() for number in range(hops)]
-    with Sshd(tmp_path / "board") as board:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Sshd(tmp_path / f"server{number}")) for number in range(hops)]
+        board = stack.enter_context(Sshd(tmp_path / "board"))
         text = "".join(
             f"Host hop{number}\n HostName 127.0.0.1\n Port {server.port}\n IdentityFile {server.key}\n"
             for number, server in enumerate(servers)
@@ -92,9 +94,6 @@ def test_way_through_other_servers(tmp_path, hops):
         servers[0].kill_sessions()
         until(lambda: connection.lost)
         assert connection.run("echo again").text == "again\n"
-        connection.close()
-    for server in servers:
-        server.stop()
 
 
 def test_board_behind_a_server_that_cannot_reach_it(board):
