@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.progress import Progress
 from pytest_evalrun.report.text import display_width
-from pytest_evalrun.units import SCORING
+from pytest_evalrun.slots.need import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,17 +35,12 @@ def show_progress(config: pytest.Config, pairs: Mapping[str, Pair], estimates: M
 
     To be called where pytest captures nothing: then its stream is the terminal.
     """
-    expected = {nodeid: _seconds(pair, estimates[pair.whole.full_id]) for nodeid, pair in pairs.items()}
+    expected = {
+        nodeid: work_of(0, pair, estimates[pair.whole.full_id], Need()).seconds for nodeid, pair in pairs.items()
+    }
     line = last_line(config, expected)
     if line is not None:
         config.pluginmanager.register(line, "evalrun-progress")
-
-
-def _seconds(pair: Pair, estimate: Estimate) -> float:
-    """Of a shard its share; a pair that is cut only scores."""
-    if pair.cut is not None:
-        return estimate.seconds * pair.cut.size / pair.cuts[-1].high
-    return estimate.seconds * (SCORING if pair.cuts else 1)
 
 
 def last_line(config: pytest.Config, expected: Mapping[str, float]) -> LastLine | None:

@@ -11,8 +11,10 @@ import pytest
 from pytest_evalrun.collect import Suites, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.lastline import show_progress
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
+from pytest_evalrun.merged import merge_programs
 from pytest_evalrun.nodeids import pairs_by_id
 from pytest_evalrun.reports import outcome_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
@@ -55,6 +57,7 @@ class Controller:
         self.live: LiveRun | None = None
         self.pairs: dict[str, Pair] = {}
         self.planned: dict[str, Pair] = {}
+        self.expected: dict[str, Estimate] = {}
         self.scored = 0
         self.skipped = 0
         self.losses = Losses(suites.launch, suites.options.crash_retries)
@@ -112,6 +115,8 @@ class Controller:
         if self.pairs:
             with self.sigterm.held_back():
                 self._open()
+            self.expected = self._estimates(self.pairs.values())
+            show_progress(self.config, self.pairs, self.expected)
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
@@ -135,7 +140,7 @@ class Controller:
             return
 
         def make(workers: int, tick: Callable[[], None]) -> Scheduler:
-            units = units_of(ids, self.pairs, self._told(), self._estimates(self.pairs.values()), self.machine.needs)
+            units = units_of(ids, self.pairs, self._told(), self.expected, self.machine.needs)
             return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
 
         take_over(self.config, make)
@@ -282,6 +287,7 @@ class Controller:
         self.live.settle()
         try:
             self.terminal.summary = self._summarise(self.live.paths)
+            self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values())
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.collect import SuiteModule
+from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.scheduling import Unit
 from pytest_evalrun.slots.need import Need, need_of
@@ -25,8 +26,6 @@ TOLD = "items.json"
 NOTHING_TOLD = '{"modules": [], "needs": {}}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
-# Of the seconds of a pair, about so many go into scoring it.
-SCORING = 0.05
 # Fixtures of these scopes would be set up once for every item if items of their module ran apart.
 TOGETHER = frozenset({"class", "module", "package"})
 
@@ -91,7 +90,7 @@ def units_of(
             modules.setdefault(file_of(nodeid), []).append(index)
         else:
             need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
-            work = _work(index, pair, estimates[pair.whole.full_id], need)
+            work = work_of(index, pair, estimates[pair.whole.full_id], need)
             alone.append(Unit((index,), work, () if pair.cut else tuple(shards.get(pair.full_id, ()))))
     return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
 
@@ -121,16 +120,6 @@ def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int
         if pair is not None and pair.cut is not None:
             found.setdefault(pair.whole.full_id, []).append(index)
     return found
-
-
-def _work(index: int, pair: Pair, estimate: Estimate, need: Need) -> Work:
-    """A shard takes its share of the pair; a pair that is cut only scores, for which any worker will do."""
-    if pair.cut is not None:
-        seconds = estimate.seconds * pair.cut.size / pair.cuts[-1].high
-        return Work(index, f"{pair.suite}/{pair.task.name}", seconds, estimate.load, need)
-    if pair.cuts:
-        return Work(index, f"score {pair.full_id}", estimate.seconds * SCORING)
-    return Work(index, f"{pair.suite}/{pair.task.name}", estimate.seconds, estimate.load, need)
 
 
 def _module(
