@@ -196,7 +196,7 @@ def _overlap(board: Sshd, place: Path) -> Figure:
 def _against(
     what: str, commands: dict[str, Callable[[], object]], rounds: int, tidy: Callable[[], None]
 ) -> list[Figure]:
-    """Ours, which comes first, against the best of theirs, and against the best that makes a hash on arrival as we do."""
+    """Ours, which comes first, against the best of theirs, and the best that makes a hash on arrival as we do."""
     spent: dict[str, list[float]] = {name: [] for name in commands}
     for round_ in range(rounds + 1):
         for name, command in commands.items():

@@ -245,10 +245,9 @@ class Command:
             raise self._link.gone("the connection ended before the command did")
         return code
 
-    def close_output(self) -> None:
-        """Nothing of it is wanted any more: it ends by SIGPIPE, or by itself."""
-        while self.channel.recv_ready():
-            self.channel.recv(1 << 16)
+    def ended(self, timeout: float) -> bool:
+        """Within a time."""
+        return bool(self.channel.status_event.wait(timeout))
 
     def close(self) -> None:
         with contextlib.suppress(*broken()):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.remote.connection import Command, Connection
 
 _WRONG = 72
+_MOMENT = 1.0
 _FREE = 3  # the column of df that says how much is left
 
 # $1: where it shall be seen, $2: where it is made. Standard input is read to its end, whatever tar does with it.
@@ -207,8 +208,9 @@ def _unpack(board: Connection, packing: Command, aside: Path) -> dict[str, str]:
             arrived[name] = write_down(content, size, aside / name)
         stream.drain()
     except ArrivedWrong as error:
+        if not packing.ended(_MOMENT):  # it has more to send, which nobody wants
+            raise
         broken = error
-        packing.close_output()
     # What tar says of itself comes first: a stream cut off is only what follows from it.
     if code := packing.code(board.limits.connect):
         complaint = packing.complaint().decode(errors="replace").strip()
