@@ -29,6 +29,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
+	.ci/tools
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
 	$(BIN)/coverage combine -q

@@ -8,7 +8,7 @@ import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs, programs, scheduling
+from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs, programs, scheduling, ssh
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "monitor": monitor.measure,
     "programs": programs.measure,
     "scheduling": scheduling.measure,
+    "ssh": ssh.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
 
