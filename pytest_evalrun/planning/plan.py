@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What has something to do, and what it is called.
 RUNS = {"run": "run", "resume": "run", "score": "score"}
 SOURCES = {"history": "from history for", "samples": "from samples for", "size": "guessed by size for"}
-WIDEST = 40
+WIDEST = 60
 
 
 class Verdict(Protocol):
@@ -49,7 +49,7 @@ def plan_lines(
     0 workers are pytest's own process, which keeps pytest's order.
     """
     works = _works(verdicts, expected, needs)
-    played = forecast(works, workers, Pool(memories)) if workers else _in_order(works)
+    played = forecast(works, workers, Pool(memories), after=_after(verdicts)) if workers else _in_order(works)
     starts = sorted(played.starts, key=lambda start: (start.moment, start.worker))
     waiting = {start.work.place for start in starts}
     rest = [verdict for place, verdict in enumerate(verdicts) if place not in waiting]
@@ -71,6 +71,16 @@ def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs:
         elif action in RUNS:
             works.append(work_of(place, pair, estimate, needs.get(pair.full_id, Need())))
     return works
+
+
+def _after(verdicts: Sequence[Verdict]) -> dict[int, list[int]]:
+    """A pair that is cut starts when its shards have ended."""
+    shards: dict[str, list[int]] = {}
+    for place, verdict in enumerate(verdicts):
+        if verdict.pair.cut is not None:
+            shards.setdefault(verdict.pair.whole.full_id, []).append(place)
+    wholes = ((place, verdict.pair) for place, verdict in enumerate(verdicts) if verdict.pair.cut is None)
+    return {place: shards[pair.full_id] for place, pair in wholes if pair.cuts and pair.full_id in shards}
 
 
 def _in_order(works: Sequence[Work]) -> Forecast:

@@ -160,3 +160,13 @@ def test_durations_are_as_exact_as_expectations_are(seconds, text):
 def test_moments_are_shown_as_on_a_clock(seconds, text):
     """Of the run: it begins at 0:00."""
     assert clock(seconds) == text
+
+
+def test_a_pair_that_is_cut_starts_when_its_shards_have_ended():
+    """However many workers are free: it takes over what they predict."""
+    whole = verdict("a/x")
+    whole.pair = replace(whole.pair, cuts=(Cut(0, 20, "0-20"), Cut(20, 40, "20-40")))
+    shards = [SimpleNamespace(pair=shard, action="run", reason="new", size=20) for shard in whole.pair.shards()]
+    lines = plan_lines([*shards, whole], {"s/a/x": Estimate(40, 10, "history")}, {}, 3, [])
+    starts = dict(zip(words(lines, 1), words(lines, 2), strict=True))
+    assert starts == {"s/a/x/0-20": "0:00", "s/a/x/20-40": "0:00", "s/a/x": "0:30"}
