@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What has something to do, and what it is called.
 RUNS = {"run": "run", "resume": "run", "score": "score"}
 SOURCES = {"history": "from history for", "samples": "from samples for", "size": "guessed by size for"}
-WIDEST = 60
+WIDEST = 48
 
 
 class Verdict(Protocol):
