@@ -31,7 +31,8 @@ lint: $(READY)
 test: lint
 	.ci/tools
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	@# More workers than cores: most of the time goes into waiting for real processes.
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	$(BIN)/tox run-parallel -q
