@@ -248,3 +248,20 @@ def test_in_a_pipe_lines_come_now_and_then(terminal, tmp_path, workers, verbose)
     assert "said by" not in text.partition("= FAILURES =")[0]
     assert all(line.startswith("Progress: ") for line in text.splitlines() if "Progress" in line)
     assert "1 failed, 3 passed" in text
+
+
+@pytest.mark.parametrize("args", [("-n0",), ("-n", "2"), ("-n", "2", "-v")])
+def test_pairs_are_counted(project, args):
+    """In a run of pairs the line stands below what is told of each of them; ordinary tests are not counted."""
+    project.make(("a", "b"), ("one", "two"), samples=40, params={"delay": 0.2})
+    (project.root / "evals" / "test_other.py").write_text("def test_other(): pass\n")
+    watched = InTerminal(project.root, "evals", *args)
+    try:
+        watched.shows("Progress: 2/4 completed, ", " running, elapsed ", "left ~")
+        text = watched.end()
+    finally:
+        watched.close()
+    assert watched.process.returncode == 0
+    assert "Progress" not in text
+    assert text.count("PASSED") >= 4
+    assert all(pair in text.replace("\n", "") for pair in ("a/one", "a/two", "b/one", "b/two"))
