@@ -287,7 +287,8 @@ class Controller:
         self.live.settle()
         try:
             self.terminal.summary = self._summarise(self.live.paths)
-            self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values())
+            if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
+                self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values())
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)

@@ -17,6 +17,7 @@ from pytest_evalrun.rundir.durable import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
 
@@ -67,8 +68,20 @@ def _no_collection() -> Iterator[None]:
 
 
 def write_merge_summary(paths: RunPaths, values: dict[str, Any]) -> None:
-    """merge_summary.json: ``files`` with their rows, ``total_rows``, and what is ``missing`` or ``doubled``."""
-    write_atomic(paths.summary / "merge_summary.json", json.dumps(values, ensure_ascii=False) + "\n")
+    """merge_summary.json: ``files`` with their rows, ``total_rows``, and what is ``missing`` or ``doubled``.
+
+    What it says of ``programs`` stays until their files are merged anew.
+    """
+    file = paths.summary / "merge_summary.json"
+    write_atomic(file, json.dumps(_programs(file) | values, ensure_ascii=False) + "\n")
+
+
+def _programs(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_bytes())
+        return {"programs": values["programs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def to_csv(summary: Summary) -> str:
