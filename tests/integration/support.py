@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 ECHO = '''
 import os, time
@@ -124,10 +127,10 @@ class Ran:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    """What is left of it. A leader that was reaped and is there again is another one: PIDs come round in minutes here."""
+    if process.returncode is None or not psutil.pid_exists(process.pid):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     end(process)
 
 

@@ -65,6 +65,15 @@ GIVEN = {
     "--eval-suffixes": (".a,.b", ("suffixes", ".a,.b")),
     "--eval-out": (".out", ("out_subdir", ".out")),
     "--eval-retries": ("0", ("retries", 0)),
+    "--eval-crash-retries": ("2", None),
+    "--eval-timeout": ("1.5", ("timeout", 1.5)),
+    "--eval-shards": ("3", ("shards", 3)),
+    "--eval-shard-size": ("4", ("shard_size", 4)),
+    "--eval-scheduler": ("off", None),
+    "--eval-gpus": ("0,1", None),
+    "--eval-gpus-per-item": ("2", ("gpus", 2)),
+    "--eval-min-gpu-memory": ("40.5", ("min_gpu_memory", 40.5)),
+    "--eval-workers-per-gpu": ("2", ("workers_per_gpu", 2)),
 }
 
 
@@ -91,6 +100,7 @@ def test_each_option_is_read_from_both(options, where):
         True,
     )
     assert found.sets == ("max_batch_size=3",)
+    assert (found.crash_retries, found.scheduler, found.gpus) == (2, False, "0,1")
 
 
 def test_the_command_line_wins(options):
@@ -103,6 +113,7 @@ def test_the_command_line_wins(options):
 BAD = {
     "choice": ("eval_mode = none", "ini key eval_mode: 'none' is not accepted; accepted: all, infer, eval, viz"),
     "number": ("eval_limit = many", "ini key eval_limit: expected a whole number, got 'many'"),
+    "fraction": ("eval_timeout = soon", "ini key eval_timeout: expected a number, got 'soon'"),
 }
 
 

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_evalrun.children import keeper, supervised
@@ -73,16 +75,17 @@ def worker(tmp_path, number_in, wait_until):
     made = []
 
     def make(**how):
-        made.append(Worker(tmp_path, number_in, wait_until, **how))
-        return made[0]
+        one = Worker(tmp_path, number_in, wait_until, **how)
+        for pid in (one.process.pid, one.supervisor):
+            with suppress(psutil.NoSuchProcess):
+                made.append(psutil.Process(pid))
+        return one
 
     yield make
-    for one in made:
-        for pid in (one.process.pid, one.supervisor):
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    for process in made:
+        with suppress(ProcessLookupError):
+            if process.is_running():  # the very one: its PID may be another's by now
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @on_linux
