@@ -127,7 +127,7 @@ class Ran:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """What is left of it. A leader that was reaped and is there again is another one: PIDs come round in minutes here."""
+    """What is left of it. A leader that was reaped and is there again is another: PIDs come round in minutes here."""
     if process.returncode is None or not psutil.pid_exists(process.pid):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
