@@ -223,6 +223,8 @@ class Worker:
                 with self._working(is_users=only_users), self._phase():
                     return (yield)
             finally:
+                if self.context.deadline is not None:
+                    self.context.deadline.close()
                 self.log.close()
 
     def _phase(self) -> AbstractContextManager[None]:

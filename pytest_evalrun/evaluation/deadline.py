@@ -69,6 +69,10 @@ class Deadline:
             if running:
                 self._start()
 
+    def close(self) -> None:
+        """However the phase was left: a signal between two of Python's own steps may leave it half way."""
+        self._stop()
+
     def _start(self) -> None:
         if self.passed:
             return

@@ -123,6 +123,17 @@ def test_a_limit_at_the_very_end_leaves_nothing_armed(stacks, moment):
     settle()
 
 
+def test_a_phase_that_was_left_half_way_is_closed(stacks):
+    """A signal between the end of the block and what ends the phase leaves watch and alarms to the one who closes."""
+    deadline = limit(20, stacks)
+    left = deadline.phase()
+    left.__enter__()
+    deadline.close()
+    settle()
+    deadline.close()
+    assert not deadline.passed
+
+
 def test_a_log_that_cannot_be_written_lifts_no_limit(tmp_path):
     """As on a full disk."""
     (tmp_path / "log").touch()
