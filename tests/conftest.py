@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 
 # How long an example takes says something about the machine, and nothing about a law.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+# Under nohup, or in the background of a script, these are ignored, and every process that a test starts inherits that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,9 @@ class RootMeanSquaredError(_Numbers):
         )
 
 
+WORST = -sys.float_info.max
+
+
 class R2(_Numbers):
     """The share of the references' variance that the predictions explain; 1 or 0 where there is no variance."""
 
@@ -96,8 +100,11 @@ class R2(_Numbers):
         return None
 
     def result(self) -> MetricValue:
+        import numpy as np
+
         predictions, references = self._arrays()
-        value = float(library(self.name, "sklearn.metrics").r2_score(references, predictions))
+        with np.errstate(over="ignore"):  # a variance of next to nothing: the worst number that JSON has, not -inf
+            value = max(float(library(self.name, "sklearn.metrics").r2_score(references, predictions)), WORST)
         statistic = _R2OfDraws(predictions, references)
         interval = bootstrap(value, len(references), statistic)
         return measured(self.name, value, len(references), interval, self.better)
@@ -118,5 +125,6 @@ class _R2OfDraws:
         # A resample of one value repeated has a variance of rounding errors, not of data.
         varied = spread > 1e-12 * (drawn**2).mean(axis=1)
         errors = self._squared_errors[rows].mean(axis=1)
-        ratio = np.divide(errors, spread, out=np.full(len(rows), np.nan), where=varied)
-        return np.asarray(1.0 - ratio)
+        with np.errstate(over="ignore"):
+            ratio = np.divide(errors, spread, out=np.full(len(rows), np.nan), where=varied)
+        return np.asarray(np.maximum(1.0 - ratio, WORST))

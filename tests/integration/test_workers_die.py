@@ -66,8 +66,8 @@ UP = """
 import os
 from pathlib import Path
 
-def pytest_sessionstart():
-    if "PYTEST_XDIST_WORKER" in os.environ:
+def pytest_sessionstart(session):
+    if hasattr(session.config, "workerinput"):  # the variable of that name is our own worker's, too
         Path(f"up-{os.getpid()}").touch()
 """
 
