@@ -205,6 +205,7 @@ def test_ranges_are_pending_after_ctrl_c(bench, evaluator):
         "file.write('id,answer\\ns0,0\\ns1,1\\ns2,')\n"
         "file.flush()\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "time.sleep(0.5)\n"  # by then it is waited for
         "os.kill(int(sys.argv[2]), signal.SIGINT)\n"
         "time.sleep(600)\n"
     )
