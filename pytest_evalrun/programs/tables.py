@@ -69,6 +69,15 @@ class _File:
         return PairError(f"{self.path}: no column {self.id_column!r} for the ids; columns: {', '.join(columns)}")
 
 
+def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
+    """None at the end. The limit of a cell belongs to the whole process: it is given back between two rows."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
+
+
 class CsvTable(_File):
     """With a header row; cells are text."""
 
@@ -79,13 +88,12 @@ class CsvTable(_File):
         assert self._header is not None, "offsets come from rows"
         with self.path.open("rb") as file:
             file.seek(offset)
-            cells = next(csv.reader(_Lines(file, True), strict=True))
+            cells = _next_row(csv.reader(_Lines(file, True), strict=True)) or []
         return self._row(cells, 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[Row]:
-        csv.field_size_limit(LONGEST_CELL)
         reader = csv.reader(lines, strict=True)
-        self._header = self._checked(next(reader, []))
+        self._header = self._checked(_next_row(reader) or [])
         while self._header:
             offset = lines.position
             cells = self._next(reader, lines)
@@ -108,7 +116,7 @@ class CsvTable(_File):
         """The cells of the next row; None at the end of the file, and of what is sound in it."""
         assert self._header is not None
         try:
-            cells: list[str] | None = next(reader, None)
+            cells = _next_row(reader)
         except csv.Error as error:
             self._unsound(lines, reader.line_num, f"not a row of CSV: {error}")
             return None

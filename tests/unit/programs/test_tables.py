@@ -126,3 +126,13 @@ def test_lines_that_are_no_objects(tmp_path):
     ):
         with pytest.raises(PairError, match=reason):
             rows(tmp_path, data, kind=JsonlTable)
+
+
+def test_limit_of_a_cell_is_given_back(tmp_path):
+    """A cell may be longer than what the csv module reads by default; nobody else's reader is changed."""
+    before = csv.field_size_limit()
+    path = tmp_path / "a.csv"
+    path.write_text("id,answer\n0," + "x" * (before + 1) + "\n")
+    rows = CsvTable(path, "id", True).rows()
+    assert len(next(rows).values["answer"]) == before + 1
+    assert csv.field_size_limit() == before
