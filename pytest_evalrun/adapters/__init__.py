@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.settings import PROGRAM
+from pytest_evalrun.suite.settings import BOARD, PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Task
     from pytest_evalrun.suite.settings import Settings
 
-NAMES = frozenset({"onnx", PROGRAM})
+NAMES = frozenset({"onnx", PROGRAM, BOARD})
 
 
 def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
@@ -24,7 +24,7 @@ def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
 
     if settings.adapter is None:
         raise PairError(f"task {task.name}: no adapter; accepted: {', '.join(sorted(NAMES))}, ./file.py:Name")
-    if settings.adapter == PROGRAM:
+    if settings.is_program:
         raise PairError(f"task {task.name}: a program is no Python object; it is started where its pair is evaluated")
     params = expand(dict(settings.params))
     if settings.adapter == "onnx":

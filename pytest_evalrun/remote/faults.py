@@ -13,5 +13,9 @@ class BoardError(PairError):
     """A board did not do what it was asked: no space, no right, no such program; the message holds its own words."""
 
 
+class BoardGone(PairError):  # noqa: N818 - as above
+    """A board was given up, and set aside with the reason: who was at work there goes on with another one."""
+
+
 class ArrivedWrong(ConnectionError):  # noqa: N818 - as above
     """What arrived is not what was sent; it was thrown away, and trying again may help."""

@@ -14,6 +14,8 @@ from pytest_evalrun.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_evalrun.suite.devices import DeviceSpec
+
 CHECK = "check"
 ACCEPT_NEW = "accept-new"
 PIN = "SHA256:"
@@ -60,6 +62,20 @@ class Hop:
     def __str__(self) -> str:
         where = self.address if self.port == SSH_PORT else f"{self.address}:{self.port}"
         return self.name if self.name == where else f"{self.name} ({self.user}@{where})"
+
+
+def host_of(spec: DeviceSpec) -> Host:
+    """How to get to a board of the suite."""
+    return Host(
+        name=spec.host,
+        user=spec.user,
+        port=spec.port,
+        identity_files=spec.identity_file,
+        jump=spec.jump,
+        password_env=spec.password_env,
+        host_key=spec.host_key,
+        known_hosts=(spec.known_hosts,) if spec.known_hosts else (),
+    )
 
 
 def route(host: Host) -> tuple[Hop, ...]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import adapters, datasets, metrics
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite import commands
+from pytest_evalrun.suite import commands, devicefiles
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, place_in, some
-from pytest_evalrun.suite.settings import PROGRAM, metric_spec, resolve
+from pytest_evalrun.suite.settings import BOARD, PROGRAM, metric_spec, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,10 +29,12 @@ SCORING = frozenset({"metrics", "gates", "post_process_plugin", "results"})
 OF_PROGRAMS = frozenset(
     {"adapter", "command", "shell", "ask", "results", "rows", "range", "params", "format", "shards", "shard_size"}
 )
+OF_BOARDS = frozenset({"adapter", "ask", "devices", "device", "env", "remote", "upload", "gpus"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
     """Everything that can be said of a layer alone; each is looked at once, however many pairs share it."""
+    devicefiles.complete_devices(layer, problems)
     for key, names in (("adapter", adapters.NAMES), ("format", datasets.NAMES)):
         if value := layer.values.get(key):
             _check_word(value, place_in(layer, key), names, root, problems)
@@ -87,18 +89,29 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
     """Metrics, gates and programs of every distinct stack of layers that speak of them."""
     listed = list(pairs)
     _check_stacks(listed, SCORING, _check_stack, problems)
-    if any(layer.values.get("adapter") == PROGRAM for pair in listed for layer in pair.layers):
+    layers = {id(layer): layer for pair in listed for layer in pair.layers}.values()
+    if any(layer.values.get("adapter") in (PROGRAM, BOARD) for layer in layers):
         _check_stacks(listed, OF_PROGRAMS, _check_program, problems)
+    if any(not OF_BOARDS.isdisjoint(layer.values) for layer in layers):
+        _check_stacks(listed, OF_BOARDS, _check_board, problems)
 
 
 def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
-    if settings.adapter != PROGRAM:
+    if not settings.is_program:
         return
-    for key, text in commands.mistakes(settings):
-        layer = settings.origins.get(key.partition(".")[0]) or settings.origins["adapter"]
-        problems.add(f"{place_in(layer, key)}: {text}")
+    _tell(commands.mistakes(settings), settings, problems)
     if settings.range == "id" and settings.format in datasets.NAMES - {"csv", "jsonl"}:
         problems.add(f"{place_in(settings.origins['range'], 'range')}: found 'id' for {pair.id}; accepted: with tables")
+
+
+def _check_board(settings: Settings, _: Pair, problems: Problems) -> None:
+    _tell(devicefiles.mistakes(settings), settings, problems)
+
+
+def _tell(mistakes: Iterable[tuple[str, str]], settings: Settings, problems: Problems) -> None:
+    for key, text in mistakes:
+        layer = settings.origins.get(key.partition(".")[0]) or settings.origins["adapter"]
+        problems.add(f"{place_in(layer, key)}: {text}")
 
 
 def _check_stacks(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Settings that fit into one line of text.
 FLAT = SETTINGS - MAPPINGS - {"results"}
 # Words that scripts and .run_config files have long used for something else.
-OTHERS_WORDS = frozenset({"ask", "command", "range", "rows", "shell"})
+OTHERS_WORDS = frozenset({"ask", "command", "devices", "range", "remote", "rows", "shell", "upload"})
 PREFIX = "EVALRUN_"
 SEED_SETTINGS = ("MODEL_FILE_EXT", "IN_SUBDIR", "OUT_SUBDIR", "POST_PROCESS_PLUGIN", "MAX_BATCH_SIZE")
 # RUN_STATE_NAME: by which name a program that has one of its own writes its state.

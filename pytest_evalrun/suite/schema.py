@@ -84,6 +84,12 @@ def _metric(value: Any) -> Any:
     raise ValueError("a name, ./file.py:Name, or one of them with parameters as in `topk: {k: 3}`")
 
 
+def _host_key(value: str) -> str:
+    if value in ("check", "accept-new") or value.startswith("SHA256:"):
+        return value
+    raise ValueError("check, accept-new, or the fingerprint SHA256:… of its key")
+
+
 # Never seen in a layer: only what was given is taken over.
 UNSET: Any = None
 
@@ -131,6 +137,29 @@ class OutputModel(_Strict):
     layout: Layout = UNSET
 
 
+class DeviceEntry(_Strict):
+    """A board: where it is, how to get in, what it can do."""
+
+    name: Name
+    host: Name = UNSET
+    user: Name = UNSET
+    port: Annotated[Positive, Field(le=65535)] = UNSET
+    identity_file: Annotated[list[Name], BeforeValidator(_alone)] = UNSET
+    jump: Name = UNSET
+    password_env: Name = UNSET
+    host_key: Annotated[Name, AfterValidator(_host_key)] = UNSET
+    known_hosts: Name = UNSET
+    home: Name = UNSET
+    labels: dict[str, EnvValue] = UNSET
+    slots: Positive = UNSET
+
+
+class DevicesModel(_Strict):
+    """A file of boards."""
+
+    devices: list[DeviceEntry]
+
+
 class ResultsModel(_Strict):
     csv: Name = UNSET
     jsonl: Name = UNSET
@@ -176,6 +205,10 @@ class SettingsModel(_Strict):
     gpus: Count = UNSET
     min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET
     workers_per_gpu: Positive = UNSET
+    devices: list[DeviceEntry] | Name | None = UNSET
+    device: dict[str, EnvValue] = UNSET
+    remote: bool = UNSET
+    upload: Words = UNSET
     optional: bool = UNSET
     post_process_plugin: str | None = None
     env: dict[str, EnvValue] = UNSET

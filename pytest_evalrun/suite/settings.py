@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Layer
 
 
-# The adapter of programs, among the names that a suite may give.
+# The adapters of programs, here and on a board, among the names that a suite may give.
 PROGRAM = "command"
+BOARD = "ssh"
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,29 @@ class Settings:
     gpus: int = 0
     min_gpu_memory: float = 0.0
     workers_per_gpu: int = 1
+    devices: tuple[Mapping[str, Any], ...] = ()
+    device: Mapping[str, str] = field(default_factory=dict)
+    remote: bool = False
+    upload: tuple[str, ...] = ()
     optional: bool = False
     post_process_plugin: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)
 
+    @property
+    def is_program(self) -> bool:
+        """A program of the user's, here or on a board, and no Python object."""
+        return self.adapter in (PROGRAM, BOARD)
 
-MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env"})
+    @property
+    def uses_board(self) -> bool:
+        """A board must be had before the model can be asked: it runs there, or a script of ours talks to it."""
+        return self.adapter == BOARD or (self.remote and self.adapter == PROGRAM)
+
+
+MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
 _NAMES = frozenset(Settings.__dataclass_fields__) - {"origins"}
-_TUPLES = ("suffixes", "inputs")
+_TUPLES = ("suffixes", "inputs", "devices", "upload")
 
 
 def resolve(layers: Sequence[Layer]) -> Settings:
@@ -112,7 +127,7 @@ def _convert(values: dict[str, Any]) -> None:
     """From what JSON knows to what :class:`Settings` holds."""
     for name in _TUPLES:
         if name in values:
-            values[name] = tuple(values[name])
+            values[name] = tuple(values[name] or ())
     if isinstance(values.get("command"), list):
         values["command"] = tuple(values["command"])
     if "results" in values:

@@ -1,0 +1,72 @@
+"""The boards of a suite as data: where each is, how to get in, what it can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.suite.settings import Settings
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """One board as the suite names it; what is left open is found in the user's ssh configuration.
+
+    ``home`` is its REMOTE_TASK_HOME, empty for the one that the pair's settings name; ``slots`` models may have it at
+    the same time. All paths are absolute.
+    """
+
+    name: str
+    host: str
+    user: str | None = None
+    port: int | None = None
+    identity_file: tuple[str, ...] = ()
+    jump: str | None = None
+    password_env: str | None = None
+    host_key: str = "check"
+    known_hosts: str | None = None
+    home: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    slots: int = 1
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> DeviceSpec:
+        """An entry of ``devices``, as the schema left it."""
+        values = {"host": entry["name"], **entry, "identity_file": tuple(entry.get("identity_file", ()))}
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        """The same for two suites that write the same board down in the same way; enough to plan with."""
+        return f"{self.user or ''}@{self.host}:{self.port or ''}"
+
+    def has(self, labels: Mapping[str, str]) -> bool:
+        return all(self.labels.get(name) == value for name, value in labels.items())
+
+
+def devices_of(settings: Settings) -> list[DeviceSpec]:
+    """The boards that would do for a pair, in the order of the suite."""
+    specs = [DeviceSpec.of(entry) for entry in settings.devices]
+    return [spec for spec in specs if spec.has(settings.device)]
+
+
+# CLEANUP_SHARED_MODELS: what becomes of the models on a board.
+KEEP_MODELS, DROP_MODELS, DROP_CACHE = "0", "1", "2"
+POLICIES = (KEEP_MODELS, DROP_MODELS, DROP_CACHE)
+
+
+def home_of(spec: DeviceSpec, settings: Settings) -> str:
+    """REMOTE_TASK_HOME; empty for the user's home on the board."""
+    return spec.home or settings.env.get("REMOTE_TASK_HOME") or ""
+
+
+def model_policy(settings: Settings) -> str:
+    return settings.env.get("CLEANUP_SHARED_MODELS") or DROP_MODELS
+
+
+def keeps_work(settings: Settings) -> bool:
+    """Whether the work directories of the pair are left on the board, for somebody to look into."""
+    return settings.env.get("CLEANUP_REMOTE_WORKDIR") == "0"
