@@ -191,6 +191,7 @@ class Controller:
             gpus=options.gpus,
             crash_retries=options.crash_retries,
             lacking=self.machine.lacking,
+            devices=str(self.suites.launch.path / "devices"),
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live

@@ -42,7 +42,8 @@ class EvalrunWarning(UserWarning):
 class Launch:
     """What the launching process tells its workers: where the run is, and what is wanted of it.
 
-    ``gpus`` is the option of that name; ``lacking`` says of needs that this machine cannot meet why that is so.
+    ``gpus`` is the option of that name; ``lacking`` says of needs that this machine cannot meet why that is so;
+    ``devices`` is where the processes of the launch keep their notes of boards.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Launch:
     gpus: str | None = None
     crash_retries: int = 1
     lacking: Mapping[str, str] = field(default_factory=dict)
+    devices: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
