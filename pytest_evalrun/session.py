@@ -345,9 +345,9 @@ class Controller:
         options = self.suites.options
         found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
         workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
-        memories = self.machine.pool().memories
+        pool = self.machine.pool()
         terminalreporter.section("evalrun plan")
-        for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, memories):
+        for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, pool):
             terminalreporter.write_line(line)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.collect import SuiteModule
@@ -38,13 +38,13 @@ class Told:
     needs: Mapping[str, Need]
 
     def dumps(self) -> str:
-        needs = {nodeid: [need.gpus, need.memory, need.per_gpu] for nodeid, need in self.needs.items()}
+        needs = {nodeid: astuple(need) for nodeid, need in self.needs.items()}
         return json.dumps({"modules": sorted(self.modules), "needs": needs})
 
     @classmethod
     def loads(cls, text: str) -> Told:
         values = json.loads(text)
-        needs = {nodeid: Need(*fields) for nodeid, fields in values["needs"].items()}
+        needs = {nodeid: Need(*fields[:3], devices=tuple(fields[3])) for nodeid, fields in values["needs"].items()}
         return cls(frozenset(values["modules"]), needs)
 
 
@@ -60,7 +60,8 @@ def asked(item: pytest.Item, pair: Pair | None) -> Need:
     marker = item.get_closest_marker("gpus")
     if marker is not None:
         return Need(*marker.args, **({"gpus": 1} if not marker.args else {}) | _as_need(marker.kwargs))
-    return (need_of(pair.settings) if pair is not None else Need()) or Need(1)
+    need = need_of(pair.settings) if pair is not None else Need()
+    return need if need.gpus else Need(1)
 
 
 def _as_need(words: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +146,8 @@ def _module(
 
 
 def _more(one: Need, other: Need) -> Need:
-    return max(one, other, key=lambda need: (need.gpus, need.memory, -need.per_gpu))
+    """The harder to meet; of two that want a board, the one that fewer would do for."""
+    return max(one, other, key=lambda n: (n.gpus, n.memory, -n.per_gpu, bool(n.devices), -len(n.devices)))
 
 
 def file_of(nodeid: str) -> str:

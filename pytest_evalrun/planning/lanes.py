@@ -48,11 +48,11 @@ Lane = deque[Group]
 
 
 def deal(works: Iterable[Work], count: int, pool: Pool) -> list[Lane]:
-    """``count`` lanes; what needs most GPUs comes first in each, so that it need not wait for GPUs to become free."""
+    """``count`` lanes; what needs most comes first in each, so that it need not wait for GPUs or boards."""
     groups = _groups(works)
     lanes: list[Lane] = [deque() for _ in range(count)]
     times = [0.0] * count
-    for need in sorted({group.need for group in groups}, key=lambda need: (-need.gpus, need.per_gpu, -need.memory)):
+    for need in sorted({group.need for group in groups}, key=_pickiest_first):
         width = min(count, max(1, pool.capacity(need))) if need else count
         chosen = sorted(range(count), key=lambda place: (times[place], place))[:width]
         same = [group for group in groups if group.need == need]
@@ -60,6 +60,11 @@ def deal(works: Iterable[Work], count: int, pool: Pool) -> list[Lane]:
             lanes[place] += dealt
             times[place] += sum(group.total for group in dealt)
     return lanes
+
+
+def _pickiest_first(need: Need) -> tuple[object, ...]:
+    """Whole GPUs, then shares of them, then boards, the fewer that would do the earlier; what needs nothing is last."""
+    return -need.gpus, need.per_gpu, -need.memory, not need, len(need.devices), need.devices
 
 
 def _groups(works: Iterable[Work]) -> list[Group]:

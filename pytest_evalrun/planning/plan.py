@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.planning.costs import LEAST, SCORING, work_of
 from pytest_evalrun.planning.forecast import Forecast, Start, forecast
-from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.slots.need import Need
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.planning.pool import Pool
     from pytest_evalrun.suite.pairs import Pair
 
 # What has something to do, and what it is called.
@@ -41,24 +41,24 @@ def plan_lines(
     expected: Mapping[str, Estimate],
     needs: Mapping[str, Need],
     workers: int,
-    memories: Sequence[float],
+    pool: Pool,
 ) -> list[str]:
     """What starts when and where, then what has nothing to do, then what it all comes to.
 
-    ``expected`` by the full id of whole pairs, ``needs`` by that of what needs it; ``memories`` are those of the GPUs.
+    ``expected`` by the full id of whole pairs, ``needs`` by that of what needs it; ``pool`` is used up.
     0 workers are pytest's own process, which keeps pytest's order.
     """
     works = _works(verdicts, expected, needs)
-    played = forecast(works, workers, Pool(memories), after=_after(verdicts)) if workers else _in_order(works)
+    played = forecast(works, workers, pool, after=_after(verdicts)) if workers else _in_order(works)
     starts = sorted(played.starts, key=lambda start: (start.moment, start.worker))
     waiting = {start.work.place for start in starts}
     rest = [verdict for place, verdict in enumerate(verdicts) if place not in waiting]
-    table = _Table(verdicts, process="gw{}" if workers else "main", gpus=any(work.need for work in works))
+    table = _Table(verdicts, process="gw{}" if workers else "main", gpus=any(work.need.gpus for work in works))
     lines = [table.row(verdicts[start.work.place], start, expected) for start in starts]
     total = _total(played, verdicts, expected)
     never = len(works) - len(starts)
     lost = f"; {never} can never start: too few GPUs of that size" if never else ""
-    return [*table.head(lines), *lines, *map(table.idle, rest), f"{_hosts(workers, memories, works)}: {total}{lost}"]
+    return [*table.head(lines), *lines, *map(table.idle, rest), f"{_hosts(workers, pool, works)}: {total}{lost}"]
 
 
 def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs: Mapping[str, Need]) -> list[Work]:
@@ -147,13 +147,14 @@ def _total(played: Forecast, verdicts: Sequence[Verdict], expected: Mapping[str,
     )
 
 
-def _hosts(workers: int, memories: Sequence[float], works: Sequence[Work]) -> str:
-    who = _many(workers, "worker") if workers else "one process, in pytest's order"
-    needs = [work.need for work in works if work.need]
-    if not needs:
-        return who
-    slots = len(memories) * max(need.per_gpu for need in needs)
-    return f"{who}, {_many(len(memories), 'GPU')} ({_many(slots, 'slot')})"
+def _hosts(workers: int, pool: Pool, works: Sequence[Work]) -> str:
+    told = [_many(workers, "worker") if workers else "one process, in pytest's order"]
+    if on_gpus := [work.need for work in works if work.need.gpus]:
+        slots = len(pool.memories) * max(need.per_gpu for need in on_gpus)
+        told.append(f"{_many(len(pool.memories), 'GPU')} ({_many(slots, 'slot')})")
+    if any(work.need.devices for work in works):
+        told.append(f"{_many(len(pool.devices), 'board')} ({_many(sum(pool.devices.values()), 'slot')})")
+    return ", ".join(told)
 
 
 def _many(count: int, what: str) -> str:

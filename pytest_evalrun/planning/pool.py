@@ -1,23 +1,33 @@
-"""Whose model is on which GPU, by our own books: the locks in ``slots`` are the truth, this is what is planned with."""
+"""Whose model is on which GPU or board, by our own books: to plan with, for the locks in ``slots`` are the truth."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pytest_evalrun.slots.need import Need
 
-# A GPU in parts that can be shared out evenly among any number of models that one may think of.
+# A GPU or board in parts that can be shared out evenly among any number of models that one may think of.
 WHOLE = 720_720
 
 
 class Pool:
-    """GPUs with the memory of each in GB (0 where unknown: it fits all), and the shares of them that are taken."""
+    """GPUs with the memory of each in GB (0 where unknown: it fits all), boards by their keys with the slots of each.
 
-    def __init__(self, memories: Sequence[float] = ()) -> None:
+    Places are GPUs, then boards. ``needs`` are those that may come: what fewest of them can use is given away first.
+    """
+
+    def __init__(
+        self, memories: Sequence[float] = (), devices: Mapping[str, int] | None = None, needs: Iterable[Need] = ()
+    ) -> None:
         self.memories = tuple(memories)
+        self.devices = dict(devices or {})
+        self._slots = tuple(self.devices.values())
+        self._places = {key: len(self.memories) + number for number, key in enumerate(self.devices)}
+        self._wanted = Counter(self._places[key] for need in needs for key in need.devices if key in self._places)
         self._taken: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def holds(self, owner: str) -> bool:
@@ -31,44 +41,65 @@ class Pool:
             return False
         for name in gone:
             self.free(name)
-        if need:
-            self._taken[owner] = (WHOLE // need.per_gpu, places)
+        if places:
+            self._taken[owner] = (self._share(need, places[0]), places)
         return True
 
     def free(self, owner: str) -> None:
         self._taken.pop(owner, None)
 
     def place(self, need: Need, without: Collection[str] = ()) -> tuple[int, ...] | None:
-        """GPUs for a need once ``without`` have gone: shared ones first, then those with the least memory that do."""
+        """GPUs for a need once ``without`` have gone: shared ones first, then those with the least memory that do.
+
+        Or a board: the one that others can make least use of, of these the freest.
+        """
         return self._place(need, self._free_shares(without))
 
     def both(self, first: Need, second: Need, without: Collection[str]) -> bool:
         """Whether two needs can be met at once when ``without`` have gone."""
         free = self._free_shares(without)
+        if first.devices:  # one of several, any of which may be what the other one needs
+            return any(self._leaves(first, (place,), second, free) for place in self._fits(first, free))
         places = self._place(first, free)
-        for place in places or ():
-            free[place] -= WHOLE // first.per_gpu
-        return places is not None and self._place(second, free) is not None
+        return places is not None and self._leaves(first, places, second, free)
+
+    def _leaves(self, first: Need, places: Sequence[int], second: Need, free: Sequence[int]) -> bool:
+        left = list(free)
+        for place in places:
+            left[place] -= self._share(first, place)
+        return self._place(second, left) is not None
 
     def _place(self, need: Need, free: Sequence[int]) -> tuple[int, ...] | None:
         if not need:
             return ()
-        share = WHOLE // need.per_gpu
-        fits = [place for place in self.suitable(need) if free[place] >= share]
+        fits = self._fits(need, free)
+        if need.devices:
+            fits.sort(key=lambda place: (self._wanted[place], -free[place], place))
+            return tuple(fits[:1]) or None
         fits.sort(key=lambda place: (free[place], self.memories[place], place))
         return tuple(fits[: need.gpus]) if len(fits) >= need.gpus else None
 
+    def _fits(self, need: Need, free: Sequence[int]) -> list[int]:
+        return [place for place in self.suitable(need) if free[place] >= self._share(need, place)]
+
+    def _share(self, need: Need, place: int) -> int:
+        return WHOLE // (self._slots[place - len(self.memories)] if need.devices else need.per_gpu)
+
     def suitable(self, need: Need) -> Iterable[int]:
-        """GPUs that are big enough, free or not."""
+        """GPUs that are big enough, or boards that would do, free or not."""
+        if need.devices:
+            return (self._places[key] for key in dict.fromkeys(need.devices) if key in self._places)
         return (place for place, memory in enumerate(self.memories) if not memory or memory >= need.memory)
 
     def capacity(self, need: Need) -> int:
-        """How many such models the whole machine has room for at once."""
+        """How many such models there is room for at once."""
+        if need.devices:
+            return sum(self._slots[place - len(self.memories)] for place in self.suitable(need))
         big = sum(1 for _ in self.suitable(need))
         return big * need.per_gpu // need.gpus if need and big >= need.gpus else 0
 
     def _free_shares(self, without: Collection[str]) -> list[int]:
-        free = [WHOLE] * len(self.memories)
+        free = [WHOLE] * (len(self.memories) + len(self._slots))
         for owner, (share, places) in self._taken.items():
             for place in places if owner not in without else ():
                 free[place] -= share

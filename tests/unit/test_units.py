@@ -54,6 +54,22 @@ def test_tests_of_pairs_stay_together_where_they_share_fixtures():
     assert (unit.work.seconds, unit.work.need) == (6.0, Need(2))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "need"),
+    [
+        (Need(), Need(devices=("b1", "b2")), Need(devices=("b1", "b2"))),
+        (Need(devices=("b1", "b2")), Need(devices=("b2",)), Need(devices=("b2",))),
+        (Need(devices=("b2",)), Need(1, 40.0), Need(1, 40.0)),
+    ],
+)
+def test_a_module_waits_for_what_is_hardest_to_have(one, other, need):
+    """A board before nothing, the narrower choice of boards, GPUs before boards; in whichever order they come."""
+    ids = ["t.py::own[m/d]", "t.py::own[m/e]"]
+    for needs in ({"s/m/d": one, "s/m/e": other}, {"s/m/d": other, "s/m/e": one}):
+        (unit,) = made(ids, modules=["t.py"], needs=needs)
+        assert unit.work.need == need
+
+
 def test_every_item_is_in_one_unit():
     """And every unit has a place of its own."""
     ids = [f"{SUITE}[m/d{n}]" for n in range(5)] + [f"t{n % 2}.py::a{n}" for n in range(6)]
@@ -64,7 +80,7 @@ def test_every_item_is_in_one_unit():
 
 def test_what_workers_tell_travels():
     """As text, because it is published in a file."""
-    told = Told(frozenset({"b.py", "a.py"}), {"a.py::t": Need(2, 40.0, 3)})
+    told = Told(frozenset({"b.py", "a.py"}), {"a.py::t": Need(2, 40.0, 3), "b.py::t": Need(devices=("b1", "b2"))})
     assert Told.loads(told.dumps()) == told
     assert Told.loads(NOTHING_TOLD) == Told(frozenset(), {})
 
@@ -105,3 +121,11 @@ def test_the_fixture_gpus_asks_as_its_marker_says(pytester, marker, need):
     text = f"import pytest\n@pytest.fixture\ndef gpus(): pass\n{marker}\ndef test_a(gpus): pass\ndef test_b(): pass"
     told = told_of(pytester.getitems(text), lambda item: None)
     assert list(told.needs.values()) == [need]
+
+
+def test_the_fixture_gpus_of_a_pair_on_a_board_is_about_gpus(pytester):
+    """The board is its model's; one GPU, as where the pair says nothing."""
+    settings = {"adapter": "ssh", "devices": [{"name": "b1"}]}
+    found = Pair("s", "/", Task("m", None, "/"), Dataset("d", "/d"), (Layer("suite", "evalrun.yaml", settings),))
+    text = "import pytest\n@pytest.fixture\ndef gpus(): pass\ndef test_a(gpus): pass"
+    assert list(told_of(pytester.getitems(text), lambda _: found).needs.values()) == [Need(1)]

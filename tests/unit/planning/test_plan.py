@@ -9,6 +9,7 @@ import pytest
 
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.planning.plan import clock, duration, plan_lines
+from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
@@ -19,12 +20,12 @@ def verdict(name, action="run", reason="new", size=None):
     return SimpleNamespace(pair=pair, action=action, reason=reason, size=size)
 
 
-def plan(verdicts, seconds, workers=1, load=10.0, needs=None, memories=(), sources=None):
+def plan(verdicts, seconds, workers=1, load=10.0, needs=None, memories=(), sources=None, boards=None):
     """Lines for verdicts that take so many seconds each, in their order."""
     sources = sources or ["history"] * len(verdicts)
     told = zip(verdicts, seconds, sources, strict=True)
     expected = {one.pair.full_id: Estimate(time, load, source) for one, time, source in told}
-    return plan_lines(verdicts, expected, needs or {}, workers, memories)
+    return plan_lines(verdicts, expected, needs or {}, workers, Pool(memories, boards))
 
 
 def words(lines, column):
@@ -93,7 +94,7 @@ def test_shards_share_what_their_pair_takes():
     whole = replace(verdict("a/x").pair, cuts=cuts)
     verdicts = [SimpleNamespace(pair=pair, action="run", reason="new", size=None) for pair in [*whole.shards(), whole]]
     expected = {"s/a/x": Estimate(100, 10, "history")}
-    lines = plan_lines(verdicts, expected, {"s/a/x/0-30": Need(1)}, 3, [40])
+    lines = plan_lines(verdicts, expected, {"s/a/x/0-30": Need(1)}, 3, Pool([40]))
     taken = {line.split()[1]: line.split()[4:] for line in lines[1:-1]}
     assert taken == {
         "s/a/x/0-30": ["1", "min", "15", "s", "10", "s", "1", "(new)"],
@@ -122,6 +123,17 @@ def test_gpus_are_shown_where_pairs_need_some():
     taken = {line.split()[1]: line.split()[-2] for line in lines[1:-1]}
     assert taken == {"s/a/x": "2", "s/b/x": "1", "s/c/x": "-"}
     assert lines[-1].startswith("3 workers, 2 GPUs (4 slots): 3 pairs, 3 model loads, about")
+
+
+def test_boards_are_counted_where_pairs_need_one():
+    """In the last line, with their slots; what one board holds one model of runs one after the other."""
+    verdicts = [verdict("a/x"), verdict("b/x"), verdict("c/x")]
+    needs = {"s/a/x": Need(devices=("one",)), "s/b/x": Need(devices=("one", "two"))}
+    lines = plan(verdicts, [30, 20, 10], workers=3, needs=needs, boards={"one": 1, "two": 2})
+    assert lines[0].split()[-2:] == ["load", "why"]
+    assert lines[-1].startswith("3 workers, 2 boards (3 slots): 3 pairs, 3 model loads, about 40 s")
+    lines = plan(verdicts[:2], [30, 20], workers=3, needs=needs, boards={"one": 1})
+    assert words(lines, 2) == ["0:00", "0:40"]
 
 
 def test_what_can_never_start_is_told():
@@ -167,6 +179,6 @@ def test_a_pair_that_is_cut_starts_when_its_shards_have_ended():
     whole = verdict("a/x")
     whole.pair = replace(whole.pair, cuts=(Cut(0, 20, "0-20"), Cut(20, 40, "20-40")))
     shards = [SimpleNamespace(pair=shard, action="run", reason="new", size=20) for shard in whole.pair.shards()]
-    lines = plan_lines([*shards, whole], {"s/a/x": Estimate(40, 10, "history")}, {}, 3, [])
+    lines = plan_lines([*shards, whole], {"s/a/x": Estimate(40, 10, "history")}, {}, 3, Pool())
     starts = dict(zip(words(lines, 1), words(lines, 2), strict=True))
     assert starts == {"s/a/x/0-20": "0:00", "s/a/x/20-40": "0:00", "s/a/x": "0:30"}

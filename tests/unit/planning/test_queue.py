@@ -26,9 +26,9 @@ def works(draw, needs=NEEDS, loads=(0.0, 1.0, 7.0)):
     return found
 
 
-def play(found, workers, real, check, memories=MEMORIES):
+def play(found, workers, real, check, pool=None):
     """A run by its own clock; ``check`` is asked about every worker that is left waiting. Starts, in their order."""
-    queue, now, busy, starts = Queue(found, workers, Pool(memories)), 0.0, [], []
+    queue, now, busy, starts = Queue(found, workers, pool or Pool(MEMORIES)), 0.0, [], []
     idle = [f"w{number}" for number in range(workers)]
     for name in idle:
         queue.join(name)
@@ -96,6 +96,18 @@ def costs_a_load(queue, worker, owner, group, now):
 def test_nobody_waits_without_a_reason(found, workers, real):
     """Right expectations or wrong: no GPUs for it, or whoever has its model is done with it sooner."""
     starts = play(found, workers, real, why_idle)
+    assert sorted(work.place for _, _, work in starts) == [work.place for work in found]
+
+
+BOARDS = {"b1": 1, "b2": 2, "b3": 1}
+ON_BOARDS = [Need(), Need(1), Need(2), *(Need(devices=keys) for keys in (("b1",), ("b1", "b2"), ("b3", "b2", "b1")))]
+
+
+@given(works(needs=ON_BOARDS), st.integers(1, 8), st.dictionaries(st.integers(0, 29), st.floats(0.1, 40)))
+@settings(max_examples=200)
+def test_nobody_waits_without_a_reason_for_boards_either(found, workers, real):
+    """Pairs that any board serves, pairs that only one does, and GPUs beside them."""
+    starts = play(found, workers, real, why_idle, Pool((24.0, 80.0), BOARDS, ON_BOARDS))
     assert sorted(work.place for _, _, work in starts) == [work.place for work in found]
 
 
