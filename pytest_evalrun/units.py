@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.collect import SuiteModule
@@ -38,13 +38,15 @@ class Told:
     needs: Mapping[str, Need]
 
     def dumps(self) -> str:
-        needs = {nodeid: astuple(need) for nodeid, need in self.needs.items()}
+        needs = {nodeid: asdict(need) for nodeid, need in self.needs.items()}
         return json.dumps({"modules": sorted(self.modules), "needs": needs})
 
     @classmethod
     def loads(cls, text: str) -> Told:
         values = json.loads(text)
-        needs = {nodeid: Need(*fields[:3], devices=tuple(fields[3])) for nodeid, fields in values["needs"].items()}
+        needs = {
+            nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()
+        }
         return cls(frozenset(values["modules"]), needs)
 
 
