@@ -44,9 +44,7 @@ class Told:
     @classmethod
     def loads(cls, text: str) -> Told:
         values = json.loads(text)
-        needs = {
-            nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()
-        }
+        needs = {nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()}
         return cls(frozenset(values["modules"]), needs)
 
 
