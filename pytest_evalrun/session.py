@@ -169,6 +169,7 @@ class Controller:
     def _open(self) -> None:
         from pytest_evalrun.evaluation.context import Launch
         from pytest_evalrun.evaluation.outputs import output_directories
+        from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
         from pytest_evalrun.rundir.live import LiveRun
 
@@ -176,7 +177,7 @@ class Controller:
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
             live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts())
-            live.claim(output_directories(live.paths, suites))
+            live.claim(output_directories(live.paths, suites), boards_of(suites))
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
         except OSError as error:

@@ -24,6 +24,7 @@ from pytest_evalrun.suite.secrets import blank, secret_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_evalrun.rundir.boards import BoardRecord
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
@@ -93,10 +94,10 @@ class LiveRun:
         tasks.adopt(old or {})
         return tasks
 
-    def claim(self, directories: Sequence[str]) -> None:
-        """Directories outside the run that models write to: only what the manifest names is ever removed."""
-        if directories:
-            add_manifest(self.paths, {}, directories)
+    def claim(self, directories: Sequence[str], boards: Sequence[BoardRecord] = ()) -> None:
+        """What models write to outside the run, here and on boards: only what the manifest names is ever removed."""
+        if directories or boards:
+            add_manifest(self.paths, {}, directories, boards)
 
     def started(self, pair: Pair) -> None:
         status = self.tasks.get(_task_dir(pair), pair.dataset.name)

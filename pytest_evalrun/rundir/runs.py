@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.boards import merged, read_records
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from pytest_evalrun.rundir.boards import BoardRecord
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 
 RUN_FORMAT = 1
@@ -143,14 +145,26 @@ def check_format(paths: RunPaths) -> None:
         )
 
 
-def add_manifest(paths: RunPaths, suites: Mapping[str, str], directories: Iterable[str]) -> None:
-    """Remember the suites of a run (name → evalrun.yaml) and the directories outside that it writes to."""
+def add_manifest(
+    paths: RunPaths, suites: Mapping[str, str], directories: Iterable[str], boards: Iterable[BoardRecord] = ()
+) -> None:
+    """Remember the suites of a run (name → evalrun.yaml), and the directories outside and the boards it writes to."""
     old = read_run_json(paths)
     new = dict(old)
     new["suites"] = {**old.get("suites", {}), **{name: str(file) for name, file in suites.items()}}
     new["directories"] = sorted({*old.get("directories", []), *directories})
+    if boards := list(boards):
+        new["boards"] = [record.to_json() for record in merged(boards_in(paths, old), boards)]
     if new != old:
         _write_run_json(paths, new)
+
+
+def boards_in(paths: RunPaths, content: Mapping[str, Any]) -> list[BoardRecord]:
+    """The boards that ``run.json`` names."""
+    try:
+        return read_records(content.get("boards", []))
+    except ValueError as error:
+        raise ConfigError(f"{paths.run_json}: {error}; {_REMEDY}") from error
 
 
 def _write_run_json(paths: RunPaths, content: Mapping[str, Any]) -> None:
