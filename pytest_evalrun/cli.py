@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_evalrun.cli_common import (
+    WORKDIR,
+    ExpressionOption,
+    JsonOption,
+    PairArgument,
+    RunArgument,
+    RunOption,
+    WorkDirOption,
+    find,
+    matcher,
+)
+from pytest_evalrun.cli_control import clean, devices, reset, stop
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_lines, print_table, warn
 from pytest_evalrun.report.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_evalrun.report.known import Known
     from pytest_evalrun.report.listing import Entry
     from pytest_evalrun.report.rows import Row
     from pytest_evalrun.report.runs import FoundRun
@@ -27,16 +38,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="task/dataset, suite/task/dataset, or a pytest id")]
-WorkDirOption = Annotated[Path, typer.Option("--workdir", readable=False, help="Directory above the runs")]
-RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
-RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
-ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list what would go")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON list")]
-WORKDIR = Path("outputs/default")
 
 
 def main() -> None:
@@ -91,7 +92,7 @@ def list_pairs(
     asked = listing.asked_for(places or [], workdir)
     found = asked.run
     entries, damaged = listing.entries(asked)
-    matches = _matcher(expression)
+    matches = matcher(expression)
     entries = [e for e in entries if (e.failed or not failed) and (matches is None or matches(e.full_id))]
     reasons = _reasons(entries, found) if found and why and not ids else {}
     if as_json:
@@ -155,72 +156,15 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
     """Print the pytest command that runs again what failed; what failed goes to stderr."""
     from pytest_evalrun.report.retry import retry_of
 
-    found = _find(workdir, run)
+    found = find(workdir, run)
     again = retry_of(found)
     warn(f"{pair.status}: {one_line(pair.full_id)}" for pair in again.failed)
     warn([] if again.failed else [f"{found.name}: nothing failed"])
     print_lines([again.command] if again.failed else [])
 
 
-@app.command()
-def stop(
-    run: RunArgument = "latest",
-    grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long it may take to end")] = 10.0,
-    workdir: WorkDirOption = WORKDIR,
-) -> None:
-    """Stop a run that works in the background; it can be carried on."""
-    from pytest_evalrun.control.stop import stop_run
-
-    found = _find(workdir, run)
-    stop_run(found.workdir, found.paths, grace, typer.echo)
-
-
-@app.command()
-def reset(
-    run: RunArgument = "latest",
-    expression: ExpressionOption = "",
-    failed: Annotated[bool, typer.Option("--failed", help="Only what failed")] = False,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    workdir: WorkDirOption = WORKDIR,
-) -> None:
-    """Forget that pairs are done: predictions and results become .old; logs and outputs stay."""
-    from pytest_evalrun.control import reset as control
-    from pytest_evalrun.control.ask import agreed
-    from pytest_evalrun.control.hold import holding
-    from pytest_evalrun.control.selection import selected
-
-    found, matches = _find(workdir, run), _matcher(expression)
-    with holding(found.paths, dry_run=dry_run):
-        plans = control.plan_reset(found, _some(selected(found.paths, matches, failed=failed), expression))
-        if agreed(
-            [plan.line() for plan in plans], f"reset {len(plans)} pairs of {found.name}", yes=yes, dry_run=dry_run
-        ):
-            control.reset(found, plans)
-            print_lines(control.task_lines(found.paths))
-
-
-@app.command()
-def clean(
-    run: RunArgument = "latest",
-    expression: ExpressionOption = "",
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    workdir: WorkDirOption = WORKDIR,
-) -> None:
-    """Remove all files of a run, or of some of its pairs: those that it made, and nothing else."""
-    from pytest_evalrun.control import clean as control
-    from pytest_evalrun.control.ask import agreed
-    from pytest_evalrun.control.hold import holding
-    from pytest_evalrun.control.selection import selected
-
-    found, matches = _find(workdir, run), _matcher(expression)
-    with holding(found.paths, dry_run=dry_run):
-        pairs = _some(selected(found.paths, matches), expression) if matches else None
-        plan = control.plan_clean(found, pairs)
-        if agreed(list(plan.lines(found)), f"remove {plan.total} of {found.name}", yes=yes, dry_run=dry_run):
-            control.clean(found, plan)
-            typer.echo(f"removed {plan.total}")
+for command in (stop, reset, clean, devices):
+    app.command()(command)
 
 
 @app.command()
@@ -305,14 +249,8 @@ def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
     typer.echo(f"{paths.root}: all that is marked as complete is as it was written")
 
 
-def _find(workdir: Path, run: str) -> FoundRun:
-    from pytest_evalrun.report.runs import find_run
-
-    return find_run(run, workdir)
-
-
 def _run(workdir: Path, name: str) -> RunPaths:
-    return _find(workdir, name).paths
+    return find(workdir, name).paths
 
 
 def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
@@ -333,34 +271,6 @@ def _reasons(entries: Iterable[Entry], found: FoundRun) -> dict[str, str]:
     pairs = [entry.pair for entry in entries if entry.pair is not None and entry.status != "running"]
     told = verdicts(pairs, found.workdir.root, found.name)
     return {v.pair.full_id: f"{v.action}: {v.reason}" for v in told if v.action not in ("reuse", "skip")}
-
-
-def _matcher(expression: str) -> Callable[[str], bool] | None:
-    """pytest's own -k over the full id of a pair; None where nothing was asked for."""
-    if not expression.strip():
-        return None
-    from _pytest.mark.expression import Expression
-
-    try:
-        compiled = Expression.compile(expression)
-    except SyntaxError as error:
-        raise ConfigError(f"-k {expression}: {error.msg} (at column {error.offset})") from None
-
-    def matches(full_id: str) -> bool:
-        def has(name: str, /, **parameters: object) -> bool:
-            if parameters:
-                raise ConfigError(f"-k {expression}: {name}(…): names in -k have no parameters")
-            return name.lower() in full_id.lower()
-
-        return compiled.evaluate(has)
-
-    return matches
-
-
-def _some(pairs: list[Known], expression: str) -> list[Known]:
-    if not pairs and expression:
-        raise ConfigError(f"-k {expression}: no such pair in this run; `evalrun list` names them")
-    return pairs
 
 
 def _places(paths: RunPaths, row: Row) -> Places | None:

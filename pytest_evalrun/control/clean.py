@@ -147,10 +147,11 @@ def _outside_size(place: Outside) -> Size:
 
 
 def _shown(size: Size) -> str:
-    return f"{size.files} {'file' if size.files == 1 else 'files'}, {_amount(size.bytes)}"
+    return f"{size.files} {'file' if size.files == 1 else 'files'}, {amount(size.bytes)}"
 
 
-def _amount(count: float) -> str:
+def amount(count: float) -> str:
+    """Bytes, for a person."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr", "aes192-ctr")
 # macOS: seconds after which unanswered data ends a connection (netinet/tcp.h).
 _TCP_RXT_CONNDROPTIME = 0x80
+# What goes wrong is raised, and told by us; without a handler paramiko would write to stderr as well.
+_SILENT = logging.NullHandler()
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
     """Logged in, by a server that is known."""
     import paramiko
 
+    logging.getLogger(paramiko.__name__).addHandler(_SILENT)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_Policy(keys))
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Somebody waits at a terminal.
 PATIENCE = Limits(connect=5.0, quiet=5.0, reconnect=0.0)
-_AT_ONCE = 16
+_AT_ONCE = 64
 
 # $1: home. One fact a line; what a board cannot tell is left out.
 _STAND = f"""

@@ -21,7 +21,7 @@ LONGEST_FUNCTION = 45
 UPPER = frozenset(
     {"plugin", "options", "launch", "signals", "collect", "fixtures", "pair_module", "worker", "session", "scheduling"}
     | {"reports", "terminal", "cli", "units", "losses", "workerloop", "nodeids", "machine", "progress", "lastline"}
-    | {"merged"}
+    | {"merged", "cli_common", "cli_control"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
 DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),
-    "control": frozenset({"rundir", "report", "suite", "errors"}),
+    "control": frozenset({"rundir", "report", "suite", "remote", "slots", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from pytest_evalrun.report.runs import find_run
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
+
+# sshd.py, which the tests of boards use as well
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 SUITE = {
     "name": "s",

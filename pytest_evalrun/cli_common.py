@@ -1,0 +1,54 @@
+"""What the commands of ``evalrun`` have in common: their words, the run that they are about, and ``-k``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pytest_evalrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_evalrun.report.runs import FoundRun
+
+PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="task/dataset, suite/task/dataset, or a pytest id")]
+WorkDirOption = Annotated[Path, typer.Option("--workdir", readable=False, help="Directory above the runs")]
+RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
+RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
+ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list what would go")]
+PathsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[PATH...]", help="Where suites are; here")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON list")]
+WORKDIR = Path("outputs/default")
+
+
+def find(workdir: Path, run: str) -> FoundRun:
+    from pytest_evalrun.report.runs import find_run
+
+    return find_run(run, workdir)
+
+
+def matcher(expression: str) -> Callable[[str], bool] | None:
+    """pytest's own -k over the full id of a pair; None where nothing was asked for."""
+    if not expression.strip():
+        return None
+    from _pytest.mark.expression import Expression
+
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        raise ConfigError(f"-k {expression}: {error.msg} (at column {error.offset})") from None
+
+    def matches(full_id: str) -> bool:
+        def has(name: str, /, **parameters: object) -> bool:
+            if parameters:
+                raise ConfigError(f"-k {expression}: {name}(…): names in -k have no parameters")
+            return name.lower() in full_id.lower()
+
+        return compiled.evaluate(has)
+
+    return matches
