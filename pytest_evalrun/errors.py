@@ -27,6 +27,10 @@ class PairError(EvalrunError):
     """One pair cannot be evaluated; retrying in this session would not help."""
 
 
+class Lacking(PairError):  # noqa: N818 - what is the case
+    """This machine has not what an optional pair needs: the pair is skipped."""
+
+
 class SampleError(EvalrunError):
     """One sample cannot be read or predicted; the rest of its batch can."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_evalrun.collect import SuiteModule, Suites
-from pytest_evalrun.errors import EvalrunError, TimedOut
+from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.deadline import STACKS, Deadline
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
@@ -24,7 +24,6 @@ from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
-from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.secrets import blank, secret_values
 from pytest_evalrun.units import TOLD, shards_first, told_of
@@ -103,13 +102,12 @@ class Worker:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
         context = self.context
         context.events.write("item_started", pair.full_id)
-        if lacking := context.launch.lacking.get(str(need_of(pair.settings))):
-            leave_word(pair, paths_of(context.paths, pair), "skipped", lacking)
-            pytest.skip(lacking)
         self._await_shards(pair)
         try:
             with context.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
+        except Lacking as lacking:
+            pytest.skip(str(lacking))
         except EvalrunError as error:
             context.say(f"{pair.full_id}: error: {error}")
             self._explain(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.children.codec import to_line
 from pytest_evalrun.children.faults import ChildError, ModelDied, ModelError, RemoteTraceback
@@ -21,6 +21,28 @@ if TYPE_CHECKING:
 # What an adapter promises of its close.
 CLOSE_SECONDS = 5.0
 _OF_THE_MODEL = {"pair": PairError, "sample": SampleError}
+
+
+class Talks(Protocol):
+    """A running program that speaks the protocol, here or elsewhere."""
+
+    grace: float
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of this machine, the program's and those of who looks after it."""
+
+    def send_line(self, line: bytes) -> None:
+        """A message as it travels."""
+
+    def receive(self, timeout: float | None = None) -> dict[str, Any]:
+        """The next message. Raises ModelDied, ChildError for what is no message, TimeoutError."""
+
+    def end(self, grace: float | None = None) -> None:
+        """Returns when nothing of it lives."""
+
+    def dump_stacks(self, seconds: float = 0.5) -> None:
+        """Ask for all stacks, as output."""
 
 
 class ServerAdapter:
@@ -55,18 +77,28 @@ class ServerAdapter:
         self._started = started
         self._plain = plain
         self._stacks = stacks
-        self._child: Child | None = None
+        self._child: Talks | None = None
         self._in_doubt = False
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Supervisor and program; none while nothing runs."""
-        return (self._child.supervisor_pid, self._child.pid) if self._child is not None else ()
+        return self._child.pids if self._child is not None else ()
 
     def load(self) -> None:
         """Start the program and wait until the model is ready; where that fails, nothing is left of it."""
         self.kill()
-        self._child = Child(
+        self._child = self._start()
+        try:
+            self._ask({"type": "load", **self._load}, "ready")
+        except BaseException as error:
+            self.kill()
+            if isinstance(error, ModelError):
+                raise PairError(f"model {self.name} could not be loaded: {error}") from error
+            raise
+
+    def _start(self) -> Talks:
+        return Child(
             self.argv,
             env={**os.environ, **self.env},
             cwd=self.cwd,
@@ -78,13 +110,6 @@ class ServerAdapter:
             stacks=self._stacks,
             name=f"the process of model {self.name}",
         )
-        try:
-            self._ask({"type": "load", **self._load}, "ready")
-        except BaseException as error:
-            self.kill()
-            if isinstance(error, ModelError):
-                raise PairError(f"model {self.name} could not be loaded: {error}") from error
-            raise
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """Raises ModelError for an exception of the model, ModelDied where its process has ended."""
@@ -134,9 +159,9 @@ class ServerAdapter:
             raise ChildError(f"the process of model {self.name} answered {answer['type']!r}, not {wanted!r}")
         return answer
 
-    def _say_goodbye(self, child: Child) -> None:
+    def _say_goodbye(self, child: Talks) -> None:
         """Whatever it answers is the fault of its close; the end is what is wanted."""
-        child.send({"type": "close"})
+        child.send_line(to_line({"type": "close"}))
         try:
             answer = child.receive(CLOSE_SECONDS)
         except (ChildError, TimeoutError):

@@ -72,6 +72,11 @@ class Child:
         return self._supervised.supervisor_pid
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """Supervisor and program."""
+        return self.supervisor_pid, self.pid
+
+    @property
     def returncode(self) -> int | None:
         """As :class:`subprocess.Popen` has it: negative where a signal ended the program, None while it runs."""
         return self._supervised.returncode
@@ -107,7 +112,7 @@ class Child:
         if line is None:
             raise self._silence()
         self._output.flush()
-        return self._message(line)
+        return message_of(line, self._told)
 
     def poll(self) -> int | None:
         return self._supervised.poll()
@@ -147,15 +152,6 @@ class Child:
     def _lives(self) -> bool:
         return self.poll() is None
 
-    def _message(self, line: bytes) -> dict[str, Any]:
-        try:
-            message = from_line(line)
-        except ValueError as error:
-            raise ChildError(self._told(f"wrote a line that is not JSON ({error}): {_shown(line)}")) from None
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            raise ChildError(self._told(f"wrote a line that is no message, an object with a type: {_shown(line)}"))
-        return message
-
     def _silence(self) -> ChildError:
         try:
             code = self.wait(LAST_MOMENT_SECONDS)
@@ -169,6 +165,17 @@ class Child:
         lines = self.last_lines
         end = f"; the end of its output:\n{lines}" if lines else "; it wrote no other output"
         return f"{self.name} {what}{end}"
+
+
+def message_of(line: bytes, told: Callable[[str], str]) -> dict[str, Any]:
+    """A line as a message. Raises ChildError, in the words that ``told`` makes of what the program did."""
+    try:
+        message = from_line(line)
+    except ValueError as error:
+        raise ChildError(told(f"wrote a line that is not JSON ({error}): {_shown(line)}")) from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ChildError(told(f"wrote a line that is no message, an object with a type: {_shown(line)}"))
+    return message
 
 
 class _Pipes:

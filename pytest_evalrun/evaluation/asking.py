@@ -6,23 +6,24 @@ import os
 import time
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import EvalrunError, PairError, TimedOut
-from pytest_evalrun.programs.results import FileResults, TableResults, is_older, matching
-from pytest_evalrun.programs.running import Surroundings, name_of, run
+from pytest_evalrun.programs.results import is_older, matching
+from pytest_evalrun.programs.running import name_of
 from pytest_evalrun.programs.teller import Teller
-from pytest_evalrun.programs.told import arguments, command_line, environment, whole_environment
-from pytest_evalrun.programs.watching import COMPLETE, Files, Lines, Nothing, OwnState, Pace
+from pytest_evalrun.programs.told import arguments, command_line
+from pytest_evalrun.programs.watching import COMPLETE, Pace
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.shards import WorkerArgs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.ranges import RangePredictor
+    from pytest_evalrun.evaluation.sites import Site, Watch
     from pytest_evalrun.programs.running import Ending
     from pytest_evalrun.suite.pairs import Pair
 
@@ -38,39 +39,29 @@ class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says tha
 
 
 class Asking:
-    """The programs of one predictor. ``values`` are its placeholders, ``gpus`` the environment of its lease.
+    """The programs of one predictor, started at ``site``; ``local`` are the placeholders as this machine knows them."""
 
-    ``hold`` are the lease's descriptors; into ``pids`` goes every process that was started.
-    """
-
-    def __init__(
-        self,
-        predictor: RangePredictor,
-        values: Mapping[str, str],
-        gpus: Mapping[str, str],
-        hold: Sequence[int],
-        pids: list[int],
-    ) -> None:
+    def __init__(self, predictor: RangePredictor, site: Site, local: Mapping[str, str]) -> None:
         self.predictor = predictor
         self.pair = predictor.pair
         self.context = predictor.context
         self.results = predictor.results
         self.records = predictor.records
-        self.values = values
-        self.gpus = gpus
-        self.hold = hold
-        self.pids = pids
+        self.site = site
+        self.local = local
 
     def ask(self, first: int, last: int) -> None:
         """Start the program for these positions and take its results; all of them are done or failed afterwards."""
         low, high = self.predictor.told(first, last)
-        values = {**self.values, "low": str(low), "high": str(high)}
-        argv = arguments(self.pair.settings, values)
+        bounds = {"low": str(low), "high": str(high)}
+        self.site.bring(first, last)
+        argv = arguments(self.site.settings, {**self.site.values, **bounds})
         prefix = self.predictor.paths.program_files / f"state_{low}_{high}"
         prefix.parent.mkdir(parents=True, exist_ok=True)
         prefix.with_name(prefix.name + COMPLETE).unlink(missing_ok=True)
-        added = environment(self.pair, self.predictor.output, prefix)
-        record = self._begin(argv, added, (first, last), self.results.pattern(values), (low, high))
+        added = self.site.environment(prefix)
+        pattern = self.results.pattern({**self.local, **bounds})
+        record = self._begin(argv, added, (first, last), pattern, (low, high))
         ending, record = self._run(argv, added, record, prefix)
         if ending.returncode:
             self._fail(record, ending.told(name_of(record.command)), ending.returncode)
@@ -89,7 +80,7 @@ class Asking:
         record = WorkerArgs(
             *told,
             command=tuple(map(shown, argv)),
-            env={name: shown(value) for name, value in {**added, **self.gpus}.items()},
+            env={name: shown(value) for name, value in {**added, **self.site.gpus}.items()},
             status="running",
             started=utc_time(),
             positions=positions,
@@ -106,30 +97,21 @@ class Asking:
         self, argv: Sequence[str], added: Mapping[str, str], record: WorkerArgs, prefix: Path
     ) -> tuple[Ending, WorkerArgs]:
         teller = teller_of(self.pair, self.context, f"{record.low}-{record.high}")
-        announce(self.context, teller, command_line(record.command, self.gpus))
+        announce(self.context, teller, command_line(record.command, self.site.gpus))
 
         def started(pid: int) -> None:
             nonlocal record
             record = replace(record, pid=pid)
             self.records.files.write(record)
 
-        around = Surroundings(teller, self._noted, self.hold, teller.finish)
-        look = Looker(self.predictor, record, self._own_state(prefix))
+        look = Looker(self.predictor, self.site.watch(record, prefix))
         try:
-            return run(argv, whole_environment(added, self.gpus), self.pair.root, around, look, started), record
+            return self.site.run(argv, added, teller, look, started), record
         except BaseException as error:
             # Ctrl-C is nobody's failure: the range waits for the next run.
             status = "failed" if isinstance(error, Exception | TimedOut) else "pending"
             self._fail(record, str(error) or type(error).__name__, None, status)
             raise
-
-    def _noted(self, pid: int) -> None:
-        self.pids.append(pid)
-        self.context.processes.add(pid, self.pair.full_id)
-
-    def _own_state(self, prefix: Path) -> OwnState:
-        directories = [self.predictor.output, Path(self.values["dataset_dir"])]
-        return OwnState(prefix, directories, self.pair.settings.env.get(STATE_NAME))
 
     def _fail(self, record: WorkerArgs, error: str, returncode: int | None, status: str = "failed") -> None:
         self.records.files.write(record.ended_as(status, error=self.context.shown(error), returncode=returncode))
@@ -167,27 +149,16 @@ def _without_results(record: WorkerArgs, ending: Ending) -> str:
 class Looker:
     """Called while the program runs: keeps the state file right, and ends with the process that launched this one."""
 
-    def __init__(self, predictor: RangePredictor, record: WorkerArgs, own: OwnState) -> None:
+    def __init__(self, predictor: RangePredictor, watch: Watch) -> None:
         self._predictor = predictor
-        self._counter = _counter(predictor, record)
-        self._own = own
+        self._watch = watch
         self._pace = Pace()
 
     def __call__(self) -> None:
         self._predictor.context.check_launcher()
         if self._pace.due():
-            self._predictor.report(self._counter.count(), self._own.read())
+            self._predictor.report(self._watch.count(), self._watch.read())
             self._pace.done()
-
-
-def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | Nothing:
-    results = predictor.results
-    if isinstance(results, TableResults):
-        return Lines(record.pattern, header=results.kind == "csv")
-    if isinstance(results, FileResults):
-        example = results.template.rpartition("}")[2]
-        return Files(Path(predictor.output, results.template).parent, example)
-    return Nothing()
 
 
 def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.evaluation.asking import announce, teller_of
@@ -11,15 +12,19 @@ from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.results import results_of
 from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import GPUS, command_line, environment, placeholders, whole_environment
+from pytest_evalrun.programs.told import GPUS, command_line, environment, here, placeholders, whole_environment
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
+    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.programs.told import Where
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.slots.leases import Lease
@@ -30,32 +35,51 @@ class BatchPredictor:
     """A :class:`Predictor` whose adapter knows the files of the pair at hand."""
 
     def __init__(
-        self, pair: Pair, context: Context, paths: PairPaths, progress: Progress | ShardProgress, count: int
+        self,
+        pair: Pair,
+        context: Context,
+        paths: PairPaths,
+        progress: Progress | ShardProgress,
+        count: int,
+        adapter: Adapter,
     ) -> None:
         self.pair = pair
         self.context = context
         self.paths = paths
         self.progress = progress
         self.count = count
+        self.adapter = adapter
 
     def run(self, samples: Iterable[Sample]) -> None:
         context = self.context
-        with lent(need_of(self.pair.settings), self.pair, context.slots, context.surroundings) as (lease, pids):
-            program = self._program(lease, pids)
+        output = output_directory(self.pair, self.paths)
+        output.mkdir(parents=True, exist_ok=True)
+        need = need_of(self.pair.settings)
+        with (
+            self._where(output) as where,
+            lent(need, self.pair, context.slots, context.surroundings) as (lease, pids),
+        ):
+            program = self._program(where, lease, pids)
             program.load()
             try:
                 Predictor(self.pair, context, self.paths, program, self.progress, self.count).run(samples)
             finally:
                 program.close()
 
-    def _program(self, lease: Lease | None, pids: list[int]) -> BatchProgram:
-        output = output_directory(self.pair, self.paths)
-        output.mkdir(parents=True, exist_ok=True)
+    def _where(self, output: Path) -> AbstractContextManager[Where]:
+        """This machine; a script that does its own ssh is told of a board, too."""
+        if not self.pair.settings.remote:
+            return nullcontext(here(self.pair, output))
+        from pytest_evalrun.evaluation.boardsites import nearby
+
+        return nearby(self.pair, self.adapter, here(self.pair, output))
+
+    def _program(self, where: Where, lease: Lease | None, pids: list[int]) -> BatchProgram:
         gpus = lease.environment() if lease is not None else {}
         files = self.paths.program_files
         label = f"_{self.pair.cut.label}" if self.pair.cut is not None else ""
-        values = placeholders(self.pair, output, gpus.get(GPUS, ""))
-        env = whole_environment(environment(self.pair, output, files / f"state{label}"), gpus)
+        values = placeholders(self.pair, where, gpus.get(GPUS, ""))
+        env = whole_environment(environment(self.pair, where, files / f"state{label}"), gpus)
         teller = teller_of(self.pair, self.context)
 
         def started(pid: int) -> None:

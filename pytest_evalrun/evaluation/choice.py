@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.evaluation.predict import Predictor
-from pytest_evalrun.suite.settings import PROGRAM
+from pytest_evalrun.suite.settings import BOARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +36,17 @@ def predictor_of(
 ) -> Asks:
     """``count`` is how many samples the pair, or the shard, has."""
     settings = pair.settings
-    if settings.adapter != PROGRAM or settings.ask == "server":
+    if settings.adapter == BOARD and settings.ask != "pair":
+        from pytest_evalrun.evaluation.boardbatches import BoardPredictor
+
+        return BoardPredictor(pair, context, paths, adapter, progress, count)  # type: ignore[arg-type]
+    if not settings.is_program or settings.ask == "server":
         return Predictor(pair, context, paths, adapter, progress, count)
     if settings.ask == "batch":
         from pytest_evalrun.evaluation.batches import BatchPredictor
 
-        return BatchPredictor(pair, context, paths, progress, count)
+        return BatchPredictor(pair, context, paths, progress, count, adapter)
     from pytest_evalrun.evaluation.ranges import RangePredictor
 
     low, high = (pair.cut.low, pair.cut.high) if pair.cut is not None else (0, count)
-    return RangePredictor(pair, context, paths, progress, count, low, high)
+    return RangePredictor(pair, context, paths, progress, count, low, high, adapter)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.evaluation.boards import Boards
     from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.suite.pairs import Pair
@@ -87,7 +88,16 @@ class Context:
         self.deadline: Deadline | None = None
         self.processes = ProcessLog(self.paths.processes(worker))
         self.slots = Slots(launch.gpus)
-        self.models = LoadedModels(self.events, self.shown, self.slots, self.surroundings)
+        self.models = LoadedModels(
+            self.events,
+            self.shown,
+            self.slots,
+            self.surroundings,
+            lacking=launch.lacking,
+            boards=self._all_boards,
+            digest=lambda path: self.hashes("content").file(path),
+        )
+        self._boards: Boards | None = None
         self._strays = Strays()
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
@@ -98,6 +108,14 @@ class Context:
         if mode not in self._hashes:
             self._hashes[mode] = self.cache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
         return self._hashes[mode]
+
+    def _all_boards(self) -> Boards:
+        from pytest_evalrun.evaluation.boards import Boards
+        from pytest_evalrun.remote.notes import Notes
+
+        if self._boards is None:
+            self._boards = Boards(Notes(Path(self.launch.devices)), self.say)
+        return self._boards
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
         """What the pair's dataset is by content."""
@@ -180,6 +198,8 @@ class Context:
     def close(self) -> None:
         """Close the model first: what it still writes must be synced too."""
         self.models.close()
+        if self._boards is not None:
+            self._boards.close()
         self._commit()
         for cache in self._hashes.values():
             cache.close()

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.adapters import adapter_source, model_files
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
-from pytest_evalrun.suite.settings import PROGRAM
-from pytest_evalrun.suite.template import fill, names_in, words_of
+from pytest_evalrun.programs.sent import sent_files
+from pytest_evalrun.programs.told import NOT_HANDED_OVER, named_files, portable
+from pytest_evalrun.suite.template import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_evalrun.datasets.protocol import Identity
     from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.suite.pairs import Pair
@@ -58,10 +57,10 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
         "output": dict(settings.output),
         "params": dict(settings.params),
     }
-    if settings.adapter == PROGRAM:
+    if settings.is_program:
         parts |= _program(pair, hashes)
-    if settings.env:
-        parts["env"] = dict(settings.env)
+    if env := {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}:
+        parts["env"] = env
     if settings.limit is not None:
         parts["limit"] = settings.limit
     return parts
@@ -109,25 +108,13 @@ def _program(pair: Pair, hashes: HashCache) -> Parts:
     command = settings.command or ""
     words = str(command).split() if settings.shell else words_of(command)
     # A script's place is no part of what it does: clones and other hosts reuse.
-    told = [_portable(word, pair.root) for word in words]
+    told = [portable(word, pair.root) for word in words]
     how: Parts = {"words": told, "ask": settings.ask, "results": dict(settings.results)}
     how |= {"shell": settings.shell, "rows": settings.rows, "range": settings.range}
-    return {"command": how, "program": dict(_named_files(words, pair, hashes))}
-
-
-def _portable(word: str, root: str) -> str:
-    plain = fill(word, {}) if not names_in(word) else word
-    return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
-
-
-def _named_files(words: list[str], pair: Pair, hashes: HashCache) -> Iterator[tuple[str, str]]:
-    """Only what is named by a path is a file of the user's: `python` is found elsewhere on every machine."""
-    for word in words:
-        if names_in(word):
-            continue
-        path = Path(pair.root, fill(word, {}))
-        if path.is_file():
-            yield _portable(word, pair.root), hashes.file(path)
+    files = dict(named_files(settings, pair.root))
+    if settings.upload:
+        files |= {name: path for path, name in sent_files(pair)}
+    return {"command": how, "program": {name: hashes.file(path) for name, path in files.items()}}
 
 
 def _weight(name: str) -> tuple[bool, str]:

@@ -106,7 +106,7 @@ class _Model(ChildAdapter):
 def lent(need: Need | None, pair: Pair, slots: Slots, around: Surroundings) -> Iterator[tuple[Lease | None, list[int]]]:
     """GPUs for as long as the block lasts; into the list goes every PID that may use them."""
     pids: list[int] = []
-    if not need:
+    if not need or not need.gpus:
         yield None, pids
         return
     held = slots.take(need, pair.full_id, around)
@@ -171,6 +171,10 @@ class LeasedModel:
             self._child.close()
         finally:
             self._free()
+
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for GPUs."""
+        return self.held is not None and self.held.leases.someone_waits()
 
     def kill(self) -> None:
         """At once, with its stacks in the log where it was interrupted."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets import create_reader
-from pytest_evalrun.errors import ConfigError, PairError, TimedOut
+from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
@@ -19,6 +19,7 @@ from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
 from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
 from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of
+from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
@@ -91,6 +92,9 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
     with locked(paths, shared or pair.cut is not None, context.wait_a_moment):
         try:
             return _life(pair, context, paths).run()
+        except Lacking as error:
+            leave_word(pair, paths, "skipped", str(error))
+            raise
         except (PairError, ConfigError) as error:
             leave_word(pair, paths, "error", context.shown(str(error)))
             raise
@@ -274,18 +278,21 @@ class Life:
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress, count: int) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
-        for again in range(self.context.launch.crash_retries + 1):
+        deaths = 0
+        while True:
             adapter = self._load(plan)
             started = time.perf_counter()
             try:
                 return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
             except ModelDied as error:
-                if again == self.context.launch.crash_retries:
+                deaths += 1
+                if deaths > self.context.launch.crash_retries:
                     raise
                 self.context.say(f"{self.pair.full_id}: {error}; loading it again")
+            except BoardGone as error:  # there is one less each time, and with none left loading is an error
+                self.context.say(f"{self.pair.full_id}: {error}; going on with another board")
             finally:
                 self.seconds["predict"] += time.perf_counter() - started
-        raise AssertionError("unreachable")
 
     def _inferred(self, progress: Progress, count: int, plan: Plan) -> Evaluation:
         self._check_failures(progress.failed_count, count, "see the predictions")

@@ -7,14 +7,16 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters import create_adapter
-from pytest_evalrun.errors import EvalrunError, PairError
+from pytest_evalrun.errors import EvalrunError, Lacking, PairError
 from pytest_evalrun.slots.need import need_of
-from pytest_evalrun.suite.settings import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.evaluation.boardmodel import BoardModel
+    from pytest_evalrun.evaluation.boards import Boards
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.leased import LeasedModel, Slots, Surroundings
     from pytest_evalrun.rundir.events import EventWriter
@@ -29,14 +31,28 @@ UNUSED_SECONDS = 60.0
 class LoadedModels:
     """Keeps one model: a second one is loaded only after the first was closed, so memory holds one at a time."""
 
-    def __init__(self, events: EventWriter, shown: Callable[[str], str], slots: Slots, around: Surroundings) -> None:
+    def __init__(
+        self,
+        events: EventWriter,
+        shown: Callable[[str], str],
+        slots: Slots,
+        around: Surroundings,
+        *,
+        lacking: Mapping[str, str],
+        boards: Callable[[], Boards],
+        digest: Callable[[Path], str],
+    ) -> None:
+        """``lacking`` says of needs that this machine cannot meet why; ``digest`` gives the SHA-256 of a file."""
         self._events = events
         self._shown = shown
         self._slots = slots
         self._around = around
+        self._lacking = lacking
+        self._boards = boards
+        self._digest = digest
         self._key: str | None = None
         self._adapter: Adapter | None = None
-        self._leased: LeasedModel | None = None
+        self._leased: LeasedModel | BoardModel | None = None
         self._name = ""
         self._used = 0.0
 
@@ -65,7 +81,12 @@ class LoadedModels:
 
     def _create(self, pair: Pair) -> Adapter:
         """In this process, or in another one, which may have GPUs of its own."""
-        program, need = pair.settings.adapter == PROGRAM, need_of(pair.settings)
+        program, need = pair.settings.is_program, need_of(pair.settings)
+        if reason := self._lacking.get(str(need)):
+            raise Lacking(reason)
+        if pair.settings.uses_board:
+            self._leased = self._on_board(pair)
+            return self._leased
         if program and pair.settings.ask != "server":
             from pytest_evalrun.programs.whole import StartedLater
 
@@ -78,6 +99,11 @@ class LoadedModels:
         self._leased = LeasedModel(pair, held, self._around)
         return self._leased
 
+    def _on_board(self, pair: Pair) -> BoardModel:
+        from pytest_evalrun.evaluation.boardmodel import board_model
+
+        return board_model(pair, self._boards(), self._digest, self._around)
+
     def used(self) -> None:
         """An item has ended: from now on nobody uses the model."""
         self._used = time.monotonic()
@@ -85,8 +111,7 @@ class LoadedModels:
     def make_room(self, unused: float = UNUSED_SECONDS) -> None:
         """For whoever waits for the GPUs of a model that has been idle for so long."""
         idle = time.monotonic() - self._used
-        held = self._leased.held if self._leased is not None else None
-        if held is not None and idle >= unused and held.leases.someone_waits():
+        if self._leased is not None and idle >= unused and self._leased.is_wanted():
             self.close()
 
     def abandon(self) -> None:

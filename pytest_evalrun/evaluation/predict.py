@@ -6,7 +6,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
@@ -70,23 +70,28 @@ class Predictor:
         """Predict every sample that is not done. Raises PairError after three whole batches failed in a row."""
         for batch in self._batches(samples):
             self._report(0, len(batch))
-            lines = self._ask(batch)
-            self.progress.append(lines)
-            self._count(lines)
-            self._report(len(batch), len(batch))
-            self.context.check_launcher()
+            self._keep(batch, self._ask(batch))
         self.state.finish()
+
+    def _keep(self, batch: list[Sample], lines: list[Line]) -> None:
+        self.progress.append(lines)
+        self._count(lines)
+        self._report(len(batch), len(batch))
+        self.context.check_launcher()
 
     def _batches(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         waiting = (s for s in islice(samples, self.count) if not self.progress.is_done(s.index))
         while batch := list(islice(waiting, self.size)):
             yield batch
 
-    def _ask(self, batch: list[Sample]) -> list[Line]:
-        """The lines of a batch: whole, after retries, or split down to the samples that fail."""
+    def _ask(self, batch: list[Sample], failed: Exception | None = None) -> list[Line]:
+        """The lines of a batch: whole, after retries, or split down to the samples that fail.
+
+        ``failed`` is what a first attempt raised that was made already.
+        """
         for attempt in range(self.pair.settings.retries + 1):
             try:
-                return self._predict(batch)
+                return self._predict(batch) if failed is None or attempt else _raised(failed)
             except PairError:
                 raise
             except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
@@ -115,10 +120,13 @@ class Predictor:
 
     def _predict(self, batch: list[Sample]) -> list[Line]:
         """References stay with us: a model must not see the answers."""
-        blind = [Sample(s.index, s.id, s.input) for s in batch]
+        blind = without_references(batch)
         started = time.perf_counter()
         predictions = self.adapter.predict(blind)
         seconds = round((time.perf_counter() - started) / len(batch), 6)
+        return self._lines(batch, predictions, seconds)
+
+    def _lines(self, batch: Sequence[Sample], predictions: Sequence[Any], seconds: float) -> list[Line]:
         _check_length(predictions, batch)
         return [self._line(s, p, seconds) for s, p in zip(batch, predictions, strict=True)]
 
@@ -180,6 +188,14 @@ def _end_if_asked(error: Exception) -> None:
     kind = type(error)
     if (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Exit"):
         raise KeyboardInterrupt(str(error)) from error
+
+
+def _raised(error: Exception) -> NoReturn:
+    raise error
+
+
+def without_references(batch: Sequence[Sample]) -> list[Sample]:
+    return [Sample(s.index, s.id, s.input) for s in batch]
 
 
 def _summary(error: Exception) -> str:

@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation.asking import Asking, ProgramFailed
-from pytest_evalrun.evaluation.leased import lent
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
+from pytest_evalrun.evaluation.sites import site_of
 from pytest_evalrun.evaluation.stored import state_writer
 from pytest_evalrun.programs.records import Records
 from pytest_evalrun.programs.results import FileResults, results_of
-from pytest_evalrun.programs.told import GPUS, placeholders
+from pytest_evalrun.programs.told import here, placeholders
+from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.shards import RangeFiles
 from pytest_evalrun.rundir.state import RunningState
-from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.commands import knows_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.evaluation.sites import Site
     from pytest_evalrun.programs.results import Answer
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
@@ -58,8 +60,10 @@ class RangePredictor:
         count: int,
         low: int,
         high: int,
+        adapter: Adapter,
     ) -> None:
         self.pair = pair
+        self.adapter = adapter
         self.context = context
         self.progress = progress
         self.count = count
@@ -82,8 +86,8 @@ class RangePredictor:
         self._samples = samples if whole else create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
         self.output.mkdir(parents=True, exist_ok=True)
         files = RangeFiles(self.paths, self.context.disk)
-        values = placeholders(self.pair, self.output, "")
-        self.results = results_of(self.pair.settings, values)
+        self.local = placeholders(self.pair, here(self.pair, self.output), "")
+        self.results = results_of(self.pair.settings, self.local)
         self.records = Records(files, self.pair.settings, self.results, self.span, self.told)
         with files.locked():
             self.records.begin(*self._facts())
@@ -128,26 +132,25 @@ class RangePredictor:
         return number
 
     def _ask_for_all(self) -> None:
-        need = need_of(self.pair.settings)
-        with lent(need, self.pair, self.context.slots, self.context.surroundings) as (lease, pids):
-            gpus = lease.environment() if lease is not None else {}
-            values = placeholders(self.pair, self.output, gpus.get(GPUS, ""))
-            asking = Asking(self, values, gpus, tuple(lease.fds) if lease is not None else (), pids)
-            self._ask(asking)
+        with site_of(self, self.adapter) as site:
+            local = self.local | {"gpus": site.values["gpus"]}
+            self._ask(Asking(self, site, local), site)
 
-    def _ask(self, asking: Asking) -> None:
+    def _ask(self, asking: Asking, site: Site) -> None:
         """Range by range. One that failed is started again for the rest, where it came further or had bad luck."""
-        position, attempt = self.low, 0
+        position, attempt, losses = self.low, 0, 0
         while missing := self._missing(position):
             before = self.progress.done_count
             try:
                 asking.ask(*missing)
-                position = missing[1]
+                position, losses = missing[1], 0
+            except LOST as error:
+                losses += 1
+                site.recover(error, losses)
+                self._interrupted(missing)
+                self._tell_of_retry(losses, error)
             except ProgramFailed as error:
-                self._failures += 1
-                with self.records.files.locked():
-                    self.records.settle(*missing)
-                self._adopt()
+                self._interrupted(missing)
                 advanced = self.progress.done_count > before
                 if self._missing(self.low) is None:
                     self.context.warn(f"{self.pair.full_id}: all samples are done, though {error}")
@@ -156,12 +159,22 @@ class RangePredictor:
                 attempt += 1
                 self._back_off(attempt, error)
 
+    def _interrupted(self, missing: tuple[int, int]) -> None:
+        """What was complete by then is kept."""
+        self._failures += 1
+        with self.records.files.locked():
+            self.records.settle(*missing)
+        self._adopt()
+
+    def _tell_of_retry(self, attempt: int, error: Exception) -> None:
+        told = {"attempt": attempt, "error": self.context.shown(str(error))}
+        self.context.events.write("batch_retried", self.pair.full_id, batch=attempt, **told)
+
     def _back_off(self, attempt: int, error: PairError) -> None:
         pause = min(BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
         self.context.say(f"{error}")
         self.context.say(f"starting it for the rest in {pause:g} s ({attempt} of {self.pair.settings.retries})")
-        told = {"attempt": attempt, "error": self.context.shown(str(error))}
-        self.context.events.write("batch_retried", self.pair.full_id, batch=attempt, **told)
+        self._tell_of_retry(attempt, error)
         time.sleep(pause)
 
     def _missing(self, position: int) -> tuple[int, int] | None:

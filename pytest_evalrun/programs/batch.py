@@ -53,7 +53,7 @@ class BatchProgram:
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """Raises ModelError where the program failed, SampleError for a sample without an answer."""
-        inputs = [_listed(sample) for sample in batch]
+        inputs = [listed(sample) for sample in batch]
         self._file.write_text("".join(f"{line}\n" for line in inputs), encoding="utf-8", errors="surrogateescape")
         pattern = self._results.pattern(self._values)
         for left in matching(pattern):
@@ -65,24 +65,26 @@ class BatchProgram:
         ending = run(argv, self._env, self._root, self._around, self._look)
         if ending.returncode:
             raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
-        return self._answers(batch, pattern, argv)
-
-    def _answers(self, batch: Sequence[Sample], pattern: str, argv: Sequence[str]) -> list[Any]:
-        files = matching(pattern)
-        if pattern and not files:
-            raise PairError(f"{name_of(argv)} ended with exit code 0 and left no results: there is no {pattern}")
-        predictions = []
-        for answer in self._results.answers(files, lambda: batch, whole=True, strict=True):
-            if answer.error is not None:
-                raise SampleError(answer.error)
-            predictions.append(answer.prediction)
-        return predictions
+        return predictions(self._results, batch, pattern, argv)
 
     def close(self) -> None:
         self._file.unlink(missing_ok=True)
 
 
-def _listed(sample: Sample) -> str:
+def predictions(results: Results, batch: Sequence[Sample], pattern: str, argv: Sequence[str]) -> list[Any]:
+    """What a program that ended well left for a batch. Raises SampleError for a sample without an answer, PairError."""
+    files = matching(pattern)
+    if pattern and not files:
+        raise PairError(f"{name_of(argv)} ended with exit code 0 and left no results: there is no {pattern}")
+    found = []
+    for answer in results.answers(files, lambda: batch, whole=True, strict=True):
+        if answer.error is not None:
+            raise SampleError(answer.error)
+        found.append(answer.prediction)
+    return found
+
+
+def listed(sample: Sample) -> str:
     """A path as it is, several with tabs between them, everything else as a line of JSON."""
     given = sample.input
     paths = list(given.values()) if isinstance(given, dict) else [given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.adapter import ServerAdapter
-from pytest_evalrun.programs.told import GPUS, arguments, environment, placeholders
+from pytest_evalrun.programs.told import GPUS, arguments, environment, here, placeholders
 from pytest_evalrun.suite.secrets import expand
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def server(
     started: Callable[[int], None],
 ) -> ServerAdapter:
     """The adapter of a pair's program; it serves every dataset of its task."""
-    argv = arguments(pair.settings, placeholders(pair, None, gpus.get(GPUS, "")))
+    where = here(pair)
+    argv = arguments(pair.settings, placeholders(pair, where, gpus.get(GPUS, "")))
     load = {"model": pair.task.path, "params": expand(dict(pair.settings.params))}
-    env = {**environment(pair), **gpus}
+    env = {**environment(pair, where), **gpus}
     return ServerAdapter(pair.task.name, argv, load, env=env, hold=hold, output=output, started=started, cwd=pair.root)

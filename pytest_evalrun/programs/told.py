@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from pathlib import Path, PurePath
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.suite.secrets import expand
-from pytest_evalrun.suite.template import fill, words_of
+from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.settings import Settings
@@ -23,19 +24,67 @@ NOT_HANDED_OVER = frozenset({"REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEA
 _RUN_CONFIGS = ("task .run_config", "dataset .run_config")
 
 
-def placeholders(pair: Pair, output: Path | None, gpus: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Where:
+    """Places as the machine that runs the program knows them; a server, which serves many datasets, has no ``output``.
+
+    ``work`` is REMOTE_WORK_DIR, ``shared_model`` SHARED_MODEL_PATH; ``extra`` is what only some programs are told.
+    """
+
+    model: str
+    model_dir: str
+    dataset: str
+    dataset_dir: str
+    work: str
+    shared_model: str
+    output: str | None = None
+    out_subdir: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def here(pair: Pair, output: Path | None = None) -> Where:
+    """On this machine. What is on a board is named below its home as far as anybody said where that is."""
+    home = pair.settings.env.get("REMOTE_TASK_HOME") or ""
+    dataset = Path(pair.dataset.path)
+    return Where(
+        model=pair.task.path or "",
+        model_dir=str(model_directory(pair)),
+        dataset=pair.dataset.path,
+        dataset_dir=str(dataset if dataset.is_dir() else dataset.parent),
+        work=_below(home, f"task_{pair.key.task}_{pair.key.dataset}"),
+        shared_model=_below(home, f".model_cache/{pair.key.task}_model{PurePath(pair.task.path or '').suffix}"),
+        output=None if output is None else str(output),
+        out_subdir="" if output is None else _out_subdir(pair.settings, output),
+    )
+
+
+def there(model: str, work: str, data: str, dataset: str, output: str | None) -> Where:
+    """On a board: ``data`` is where the dataset's files are, ``dataset`` its directory or file among them."""
+    return Where(
+        model=model,
+        model_dir=str(PurePosixPath(model).parent) if model else work,
+        dataset=dataset,
+        dataset_dir=data,
+        work=work,
+        shared_model=model,
+        output=output,
+        out_subdir=output or "",
+    )
+
+
+def placeholders(pair: Pair, where: Where, gpus: str) -> dict[str, str]:
     """The values that do not change from one call to the next; ``${SECRETS}`` in parameters are read here."""
-    settings, dataset = pair.settings, Path(pair.dataset.path)
+    settings = pair.settings
     values = {name: as_text(value) for name, value in expand(dict(settings.params)).items()}
     values |= {
-        "model": pair.task.path or "",
-        "model_dir": str(model_directory(pair)),
-        "dataset": pair.dataset.path,
-        "dataset_dir": str(dataset if dataset.is_dir() else dataset.parent),
+        "model": where.model,
+        "model_dir": where.model_dir,
+        "dataset": where.dataset,
+        "dataset_dir": where.dataset_dir,
         "gpus": gpus,
         "batch_size": str(settings.max_batch_size),
     }
-    return values if output is None else values | {"output": str(output)}
+    return values if where.output is None else values | {"output": where.output}
 
 
 def model_directory(pair: Pair) -> Path:
@@ -69,25 +118,25 @@ def command_line(argv: Sequence[str], gpus: Mapping[str, str]) -> str:
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in gpus.items()), shlex.join(argv)])
 
 
-def environment(pair: Pair, output: Path | None = None, state: PurePath | None = None) -> dict[str, str]:
+def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict[str, str]:
     """What is added to the environment, by the names that task_run.sh gave its scripts.
 
-    ``state`` is the absolute prefix of the program's own state file. A server, which serves many datasets, is told
-    only what holds for all of them: it has no ``output``.
+    ``state`` is the absolute prefix of the program's own state file. A server is told only what holds for all of its
+    datasets.
     """
     settings = pair.settings
-    home = settings.env.get("REMOTE_TASK_HOME") or ""
     told = {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}
     told |= _of_run_configs(pair) | {
-        "MODEL_DIR": str(model_directory(pair)),
-        "SHARED_MODEL_PATH": _below(home, f".model_cache/{pair.key.task}_model{PurePath(pair.task.path or '').suffix}"),
+        "MODEL_DIR": where.model_dir,
+        "SHARED_MODEL_PATH": where.shared_model,
         "IN_SUBDIR": settings.in_subdir or "",
         "POST_PROCESS_PLUGIN": settings.post_process_plugin or "",
         "MAX_BATCH_SIZE": str(settings.max_batch_size),
+        **where.extra,
     }
-    if output is not None:
-        told["REMOTE_WORK_DIR"] = _below(home, f"task_{pair.key.task}_{pair.key.dataset}")
-        told["OUT_SUBDIR"] = _out_subdir(settings, output)
+    if where.output is not None:
+        told["REMOTE_WORK_DIR"] = where.work
+        told["OUT_SUBDIR"] = where.out_subdir
     if state is not None:
         told["RUN_STATE_NAME"] = str(state)
     return expand(told)  # type: ignore[no-any-return]
@@ -118,3 +167,31 @@ def _out_subdir(settings: Settings, output: Path) -> str:
 def whole_environment(added: Mapping[str, str], gpus: Mapping[str, str]) -> dict[str, str]:
     """Our own environment, what programs are told, and the GPUs that are theirs."""
     return {**os.environ, **added, **gpus}
+
+
+def portable(word: str, root: str) -> str:
+    """A word of the command without the suite's own place: clones, other hosts and boards have another."""
+    plain = fill(word, {}) if not names_in(word) else word
+    return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
+
+
+def portable_command(pair: Pair) -> Settings:
+    """The settings with a command that names files of the suite by their relative names."""
+    command = pair.settings.command
+    if pair.settings.shell or command is None:
+        return pair.settings
+    words = tuple(_relative(word, pair.root) for word in words_of(command))
+    return replace(pair.settings, command=words)
+
+
+def _relative(word: str, root: str) -> str:
+    name = portable(word, root)
+    return word if name == word else escaped(name)
+
+
+def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
+    """The user's files that the command names, by the words for them: `python` is found elsewhere on every machine."""
+    command = settings.command or ""
+    for word in str(command).split() if settings.shell else words_of(command):
+        if not names_in(word) and (path := Path(root, fill(word, {}))).is_file():
+            yield portable(word, root), path

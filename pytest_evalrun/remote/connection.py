@@ -87,7 +87,7 @@ class Connection:
         self.host = host
         self.limits = limits or Limits()
         self.connects = 0
-        self._home = home
+        self.home = home
         self._say = say or _nothing
         self._lock = threading.RLock()
         self._link: Link | None = None
@@ -185,8 +185,8 @@ class Connection:
         self.connects += 1
 
     def _find_facts(self) -> Facts:
-        where = self._home or "the home directory"
-        lines = self.must(f"entering {where}", _FACTS, self._home, _EMPTY).text.splitlines()
+        where = self.home or "the home directory"
+        lines = self.must(f"entering {where}", _FACTS, self.home, _EMPTY).text.splitlines()
         found = dict(line.partition(" ")[::2] for line in lines)
         return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""), found.get("hash", ""))
 

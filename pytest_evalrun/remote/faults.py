@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import ConfigError, PairError
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - what happened; its base says that it is an error, and one that may pass
     """The connection to a board is gone, or could not be made; trying again may help."""
+
+
+class Refused(ConfigError):  # noqa: N818 - what happened
+    """A board that answers, and does not let us in; others may."""
 
 
 class BoardError(PairError):
@@ -19,3 +23,7 @@ class BoardGone(PairError):  # noqa: N818 - as above
 
 class ArrivedWrong(ConnectionError):  # noqa: N818 - as above
     """What arrived is not what was sent; it was thrown away, and trying again may help."""
+
+
+# What trying again may help against.
+LOST = (LinkLost, ArrivedWrong)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.remote.faults import LinkLost
+from pytest_evalrun.remote.faults import LinkLost, Refused
 from pytest_evalrun.remote.hostkeys import KnownKeys
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
     """Logged in, by a server that is known."""
     import paramiko
 
+    # What it tells of every connection belongs into no pair's log; trouble comes as an exception.
+    logging.getLogger(paramiko.__name__).propagate = False
     logging.getLogger(paramiko.__name__).addHandler(_SILENT)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_Policy(keys))
@@ -229,7 +231,7 @@ def _refused(hop: Hop, error: Exception) -> Exception:
         tried = [f"the keys {', '.join(hop.identity_files)}"] * bool(hop.identity_files)
         tried += ["the keys of ~/.ssh"] * hop.search_keys + ["the agent's keys"] * hop.agent
         tried += [f"the password in {hop.password_env}"] * bool(hop.password_env)
-        return ConfigError(
+        return Refused(
             f"board {hop}: does not let {hop.user} in ({error}); tried: {', '.join(tried) or 'nothing'}; "
             f"add the right key to the agent or name it, and try `ssh -p {hop.port} {hop.user}@{hop.address}`"
         )

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "rundir": frozenset({"suite", "errors"}),
     "slots": frozenset({"suite", "errors"}),
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
-    "programs": DATA | {"children", "rundir", "adapters", "errors", "datasets.values"},
+    "programs": DATA | {"children", "rundir", "adapters", "remote", "errors", "datasets.values"},
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),
@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
+        | {"remote"}
     ),
 }
 # Packages of which a room may import the names they offer, and nothing that lies in their modules.

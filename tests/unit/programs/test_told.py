@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.told import arguments, as_text, environment, placeholders
+from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
 from pytest_evalrun.suite.settings import Settings
 
@@ -65,7 +65,7 @@ def test_placeholders(tmp_path, monkeypatch):
     """Paths are absolute; secrets in parameters are read only now."""
     monkeypatch.setenv("TOKEN", "hush")
     layer = Layer("suite", "x", {"adapter": "command", "params": {"key": "${TOKEN}"}, "max_batch_size": 9})
-    values = placeholders(pair(tmp_path, layer), tmp_path / "out", "0,1")
+    values = placeholders(one := pair(tmp_path, layer), here(one, tmp_path / "out"), "0,1")
     assert values == {
         "key": "hush",
         "model": str(tmp_path / "model.bin"),
@@ -85,7 +85,7 @@ def test_environment_of_the_seed(tmp_path):
         Layer("task .run_config", "y", {"suffixes": ["_y", "_uv"], "max_batch_size": 3, "env": {"FREE": "a b"}}),
         Layer("task .run_config", "y", {"env": {"REMOTE_TASK_HOME": "/data/", "CLEANUP_SHARED_MODELS": "2"}}),
     )
-    told = environment(pair(tmp_path, *layers), Path("/out/t/d"), Path("/run/state_0_4"))
+    told = environment(one := pair(tmp_path, *layers), here(one, Path("/out/t/d")), Path("/run/state_0_4"))
     assert told == {
         "FREE": "a b",
         "SUFFIXES": "_y,_uv",
@@ -104,10 +104,10 @@ def test_environment_of_the_seed(tmp_path):
 def test_out_subdir(tmp_path, given_, told):
     """A directory of each dataset is told by its name, everything else by its absolute path."""
     one = pair(tmp_path, Layer("suite", "x", {"out_subdir": given_}))
-    assert environment(one, Path("/out"), None)["OUT_SUBDIR"] == told
+    assert environment(one, here(one, Path("/out")))["OUT_SUBDIR"] == told
 
 
 def test_a_server_knows_no_dataset(tmp_path):
     """What differs between datasets is not told to a program that serves many."""
-    told = environment(replace(pair(tmp_path, path=None)))
+    told = environment(one := replace(pair(tmp_path, path=None)), here(one))
     assert not {"OUT_SUBDIR", "REMOTE_WORK_DIR", "RUN_STATE_NAME"} & told.keys()

@@ -1,0 +1,182 @@
+"""Batches asked on a board: while one runs, the next goes over and the last one comes back."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.asking import announce, teller_of
+from pytest_evalrun.evaluation.boardmodel import BoardServerModel
+from pytest_evalrun.evaluation.outputs import output_directory
+from pytest_evalrun.evaluation.predict import Predictor, without_references
+from pytest_evalrun.programs.board import Work
+from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
+from pytest_evalrun.programs.boardserver import ServerStages
+from pytest_evalrun.programs.results import results_of
+from pytest_evalrun.programs.running import Surroundings
+from pytest_evalrun.programs.told import command_line, environment, placeholders, there
+from pytest_evalrun.remote.faults import ArrivedWrong, LinkLost
+from pytest_evalrun.remote.overlap import overlapped
+from pytest_evalrun.remote.places import work_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.evaluation.boardmodel import BoardModel
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.programs.boardbatch import Stages
+    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Line, Progress
+    from pytest_evalrun.suite.pairs import Pair
+
+
+class _Under(NamedTuple):
+    """A batch on its way, as far as it came: what the last stage gave, or why it failed."""
+
+    batch: list[Sample]
+    came: Any
+
+
+class BoardPredictor:
+    """A :class:`Predictor` of a pair on a board."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        context: Context,
+        paths: PairPaths,
+        model: BoardModel,
+        progress: Progress | ShardProgress,
+        count: int,
+    ) -> None:
+        self.pair = pair
+        self.context = context
+        self.paths = paths
+        self.model = model
+        self.progress = progress
+        self.count = count
+
+    def run(self, samples: Iterable[Sample]) -> None:
+        work = Work(self.model, self.pair, work_of(self.pair))
+        dataset = Path(self.pair.dataset.path)
+        aside = self.paths.program_files / (self.pair.cut.label if self.pair.cut else "board")
+        uploader = Uploader(work, dataset if dataset.is_dir() else dataset.parent, aside)
+        stages = self._stages(work, uploader)
+        try:
+            _Pipeline(self, stages).run(samples)
+        finally:
+            uploader.close()
+            work.close()
+
+    def _stages(self, work: Work, uploader: Uploader) -> Stages:
+        if isinstance(self.model, BoardServerModel):
+            return ServerStages(self.model.predict, work, uploader)
+        output = output_directory(self.pair, self.paths)
+        output.mkdir(parents=True, exist_ok=True)
+        teller = teller_of(self.pair, self.context)
+
+        def where(place: str) -> Where:
+            data = f"{work.path}/in{place[-1:]}"
+            return there(self.model.path, work.path, data, data, place)
+
+        def told(argv: Sequence[str]) -> None:
+            announce(self.context, teller, f"[{self.model.board.name}] {command_line(argv, {})}")
+
+        return BatchStages(
+            self.pair,
+            work,
+            uploader,
+            where,
+            self._environment,
+            results_of(self.pair.settings, placeholders(self.pair, where(str(output)), "")),
+            output,
+            Surroundings(teller, _nobody, (), teller.finish),
+            self.context.check_launcher,
+            told,
+        )
+
+    def _environment(self, where: Where) -> Mapping[str, str]:
+        return environment(self.pair, where)
+
+
+class _Pipeline(Predictor):
+    """Asks in stages what can be asked so; a batch for which that failed is asked by itself, as everywhere."""
+
+    def __init__(self, of: BoardPredictor, stages: Stages) -> None:
+        super().__init__(of.pair, of.context, of.paths, stages, of.progress, of.count)  # type: ignore[arg-type]
+        self._stages = stages
+        self._model = of.model
+
+    def run(self, samples: Iterable[Sample]) -> None:
+        for batch, came in overlapped(self._batches(samples), self._upload, self._run, self._fetch):
+            self._keep(batch, self._again(batch, came) if isinstance(came, Exception) else came)
+        self.state.finish()
+
+    def _upload(self, batch: list[Sample]) -> _Under:
+        return _Under(batch, _attempt(lambda: self._stages.upload(without_references(batch))))
+
+    def _run(self, under: _Under) -> _Under:
+        """In the main thread, which Ctrl-C and a limit of time reach: then nobody waits for what is on its way."""
+        self._report(0, len(under.batch))
+        if not isinstance(under.came, Sent):
+            return under
+        sent = under.came
+        try:
+            return _Under(under.batch, _attempt(lambda: self._stages.run(sent)))
+        except BaseException:
+            self._model.interrupt()
+            raise
+
+    def _fetch(self, under: _Under) -> _Under:
+        if not isinstance(under.came, Ran):
+            return under
+        ran = under.came
+        seconds = round(ran.seconds / len(under.batch), 6)
+        return _Under(under.batch, _attempt(lambda: self._lines(under.batch, self._stages.fetch(ran), seconds)))
+
+    def _again(self, batch: list[Sample], failed: Exception) -> list[Line]:
+        if isinstance(failed, LinkLost | ArrivedWrong):
+            self._redo(batch, failed, 1)
+            return self._ask(batch)
+        if isinstance(failed, PairError):
+            raise failed
+        return self._ask(batch, failed)
+
+    def _predict(self, batch: list[Sample]) -> list[Line]:
+        """Once more where the link was lost: that is not the fault of the batch."""
+        for losses in count(1):
+            try:
+                return super()._predict(batch)
+            except (LinkLost, ArrivedWrong) as error:
+                self._redo(batch, error, losses)
+        raise AssertionError("unreachable")
+
+    def _redo(self, batch: list[Sample], error: Exception, losses: int) -> None:
+        """Raises BoardGone where the board does not come back."""
+        self.counts.retries += 1
+        self._report(0, len(batch))
+        told = {"attempt": losses, "error": self.context.shown(str(error))}
+        self.context.events.write("batch_retried", self.pair.full_id, batch=self.counts.batch + 1, **told)
+        self._model.recover(error, losses)
+
+
+def work_of(pair: Pair) -> str:
+    """The work directory of a pair, or of a shard."""
+    return work_name(pair.key.task, pair.key.dataset + (f"_{pair.cut.label}" if pair.cut is not None else ""))
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What it gives, or the exception that it raised: one batch must not end the others."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - whoever takes the batch over looks at it
+        return error
+
+
+def _nobody(_: int) -> None:
+    """Processes on a board are not of this machine."""

@@ -1,0 +1,157 @@
+"""Where the programs of a pair run that do a range of it: on this machine, beside a board, or on one."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_evalrun.evaluation.leased import lent
+from pytest_evalrun.programs.results import FileResults, TableResults
+from pytest_evalrun.programs.running import Surroundings, run
+from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
+from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState
+from pytest_evalrun.slots.need import need_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.evaluation.ranges import RangePredictor
+    from pytest_evalrun.programs.running import Ending
+    from pytest_evalrun.programs.teller import Teller
+    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.rundir.shards import WorkerArgs
+    from pytest_evalrun.rundir.state import RunningState
+    from pytest_evalrun.suite.settings import Settings
+
+STATE_NAME = "RUN_STATE_NAME"
+
+
+class Watch(Protocol):
+    """How far a running program is."""
+
+    def count(self) -> int:
+        """Samples of which results have appeared."""
+
+    def read(self) -> RunningState | None:
+        """What it says itself."""
+
+
+class Site(Protocol):
+    """``gpus`` is the environment of a lease; ``settings`` hold the command as it is called there."""
+
+    gpus: Mapping[str, str]
+    settings: Settings
+
+    def bring(self, first: int, last: int) -> None:
+        """What these positions need is there. Raises LinkLost."""
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """The placeholders, as they are known there."""
+
+    def environment(self, prefix: PurePath) -> dict[str, str]:
+        """What is added to the program's own; ``prefix`` is that of its state file here."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        added: Mapping[str, str],
+        teller: Teller,
+        look: Callable[[], None],
+        started: Callable[[int], None],
+    ) -> Ending:
+        """From its start to its end; what it left is here afterwards. Raises LinkLost, ChildError."""
+
+    def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
+        """For the time that the program runs."""
+
+    def recover(self, error: Exception, losses: int) -> None:
+        """After a lost link, so many times in a row. Raises BoardGone."""
+
+
+class Here:
+    """This machine; ``where`` may name places on a board for a script that does its own ssh."""
+
+    def __init__(
+        self, predictor: RangePredictor, where: Where, gpus: Mapping[str, str], hold: Sequence[int], pids: list[int]
+    ) -> None:
+        self.gpus = gpus
+        self.settings = predictor.pair.settings
+        self._predictor = predictor
+        self._where = where
+        self._hold = hold
+        self._pids = pids
+
+    def bring(self, first: int, last: int) -> None:
+        """It is here."""
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        return placeholders(self._predictor.pair, self._where, self.gpus.get(GPUS, ""))
+
+    def environment(self, prefix: PurePath) -> dict[str, str]:
+        return environment(self._predictor.pair, self._where, prefix)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        added: Mapping[str, str],
+        teller: Teller,
+        look: Callable[[], None],
+        started: Callable[[int], None],
+    ) -> Ending:
+        around = Surroundings(teller, self._noted, self._hold, teller.finish)
+        return run(argv, whole_environment(added, self.gpus), self._predictor.pair.root, around, look, started)
+
+    def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
+        predictor = self._predictor
+        directories = [predictor.output, Path(self._where.dataset_dir)]
+        own = OwnState(prefix, directories, self.settings.env.get(STATE_NAME))
+        return _Local(_counter(predictor, record), own)
+
+    def recover(self, error: Exception, losses: int) -> None:  # noqa: ARG002 - there is no link to lose
+        raise error
+
+    def _noted(self, pid: int) -> None:
+        self._pids.append(pid)
+        self._predictor.context.processes.add(pid, self._predictor.pair.full_id)
+
+
+class _Local:
+    def __init__(self, counter: Lines | Files | Nothing, own: OwnState) -> None:
+        self._counter = counter
+        self._own = own
+
+    def count(self) -> int:
+        return self._counter.count()
+
+    def read(self) -> RunningState | None:
+        return self._own.read()
+
+
+def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | Nothing:
+    results = predictor.results
+    if isinstance(results, TableResults):
+        return Lines(record.pattern, header=results.kind == "csv")
+    if isinstance(results, FileResults):
+        example = results.template.rpartition("}")[2]
+        return Files(Path(predictor.output, results.template).parent, example)
+    return Nothing()
+
+
+@contextmanager
+def site_of(predictor: RangePredictor, adapter: Adapter) -> Iterator[Site]:
+    """For as long as programs of the predictor are started."""
+    pair, context = predictor.pair, predictor.context
+    if pair.settings.uses_board:
+        from pytest_evalrun.evaluation.boardsites import board_site
+
+        with board_site(predictor, adapter) as site:
+            yield site
+        return
+    with lent(need_of(pair.settings), pair, context.slots, context.surroundings) as (lease, pids):
+        gpus = lease.environment() if lease is not None else {}
+        hold = tuple(lease.fds) if lease is not None else ()
+        yield Here(predictor, here(pair, predictor.output), gpus, hold, pids)

@@ -1,0 +1,129 @@
+"""The work directory of a pair on a board: the suite's files, what goes in, what comes out; and programs run there."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.programs.running import LOOK_SECONDS, Ending, name_of
+from pytest_evalrun.programs.sent import sent_files
+from pytest_evalrun.remote.faults import LinkLost
+from pytest_evalrun.remote.places import claim, remove
+from pytest_evalrun.remote.program import RemoteProgram
+from pytest_evalrun.remote.tarstream import Entry
+from pytest_evalrun.remote.transfer import upload
+from pytest_evalrun.suite.devices import keeps_work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_evalrun.programs.running import Surroundings
+    from pytest_evalrun.remote.connection import Connection
+    from pytest_evalrun.suite.pairs import Pair
+
+SUITE = "suite"
+_MAKE = 'for d; do rm -rf -- "$d" && mkdir -p -- "$d" || exit 1; done'
+
+
+class OnBoard(Protocol):
+    """A board with a model, as long as it is ours."""
+
+    @property
+    def connection(self) -> Connection: ...
+
+    def ready(self) -> int:
+        """The number of the connection that stands, and on which the model is there. Raises LinkLost."""
+
+
+class Work:
+    """Claimed when it is first needed, and anew after the connection was lost: nothing is believed of what was there.
+
+    Several threads may use it.
+    """
+
+    def __init__(self, board: OnBoard, pair: Pair, name: str) -> None:
+        self._board = board
+        self._pair = pair
+        self._name = name
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._path = ""
+        self._names: list[str] = []
+
+    @property
+    def connection(self) -> Connection:
+        return self._board.connection
+
+    @property
+    def suite(self) -> str:
+        """Where programs run: files of the suite have the same relative names there."""
+        return f"{self._path}/{SUITE}"
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def ready(self) -> int:
+        """The directory is there, with the suite's files; the number of the connection for which that holds."""
+        with self._lock:
+            generation = self._board.ready()
+            if generation != self._generation:
+                self._claim()
+                self._generation = generation
+            return generation
+
+    def holds(self, generation: int) -> None:
+        """Raises LinkLost where the connection is another one by now: what was made for it is not there any more."""
+        if self.ready() != generation:
+            raise LinkLost(f"board {self.connection.name}: the link was lost and made again")
+
+    def make(self, *places: str) -> None:
+        """Empty directories in it."""
+        self.connection.must(f"making {places[0]}", _MAKE, *(f"{self._path}/{place}" for place in places))
+
+    def close(self) -> None:
+        """Nothing stays, unless it shall: what cannot be removed now is found by the next session."""
+        names, self._names = self._names, []
+        if not names or keeps_work(self._pair.settings):
+            return
+        with suppress(LinkLost, EvalrunError, TimeoutError):
+            self.connection.connect()
+            for name in names:
+                remove(self.connection, name)
+
+    def _claim(self) -> None:
+        directory = claim(self.connection, self._name)
+        if directory.name not in self._names:
+            self._names.append(directory.name)
+        self._path = directory.path
+        files = [Entry(path, name) for path, name in sent_files(self._pair)]
+        if files:
+            upload(self.connection, files, self.suite)
+        else:
+            self.make(SUITE)
+
+
+def run_there(
+    work: Work, argv: Sequence[str], env: Mapping[str, str], around: Surroundings, look: Callable[[], Any]
+) -> Ending:
+    """Start a program in the suite's directory on the board, and wait; ``look`` is called every now and then.
+
+    However this ends, nothing of it is left. Raises LinkLost.
+    """
+    program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=around.output, name=name_of(argv))
+    try:
+        with program:
+            code = _wait(program, look)
+    finally:
+        around.ended()
+    return Ending(code, f"{program.fate()} on board {work.connection.name}", program.last_lines)
+
+
+def _wait(program: RemoteProgram, look: Callable[[], Any]) -> int:
+    while True:
+        try:
+            return program.wait(LOOK_SECONDS)
+        except TimeoutError:
+            look()

@@ -1,0 +1,181 @@
+"""Batches on a board, in three stages: the files go over, the program answers, what it wrote comes back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.children.faults import ModelError
+from pytest_evalrun.errors import ConfigError, SampleError
+from pytest_evalrun.programs.batch import listed, predictions
+from pytest_evalrun.programs.board import run_there
+from pytest_evalrun.programs.results import FileResults, matching
+from pytest_evalrun.programs.running import name_of
+from pytest_evalrun.programs.told import arguments, placeholders, portable_command
+from pytest_evalrun.remote.tarstream import Entry, check_name
+from pytest_evalrun.remote.transfer import download, upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.programs.board import Work
+    from pytest_evalrun.programs.results import Results
+    from pytest_evalrun.programs.running import Surroundings
+    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.suite.pairs import Pair
+
+# One batch goes over, one is at work, one comes back.
+AT_ONCE = 3
+LIST = ".evalrun-batch"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch on the board: its samples with their paths there, in which place, by which connection."""
+
+    batch: Sequence[Sample]
+    there: Sequence[Sample]
+    place: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A batch that was answered: ``answers`` at once, or as files that must still be fetched (None)."""
+
+    sent: Sent
+    seconds: float
+    answers: Sequence[Any] | None = None
+    argv: Sequence[str] = ()
+
+
+class Stages(Protocol):
+    """What a pipeline calls: ``upload`` and ``fetch`` each in a thread of its own, ``run`` in the main thread."""
+
+    def upload(self, batch: Sequence[Sample]) -> Sent:
+        """Raises LinkLost, ArrivedWrong, SampleError."""
+
+    def run(self, sent: Sent) -> Ran:
+        """Raises ModelError, LinkLost too where the batch is not there any more."""
+
+    def fetch(self, ran: Ran) -> Sequence[Any]:
+        """One prediction a sample."""
+
+
+class Uploader:
+    """Takes the files of batches to a board. ``root`` is the dataset's directory, ``aside`` one for lists of ours."""
+
+    def __init__(self, work: Work, root: Path, aside: Path) -> None:
+        self._work = work
+        self._root = root
+        self._aside = aside
+        self._count = 0
+
+    def upload(self, batch: Sequence[Sample]) -> Sent:
+        """Into the next of three places, which is emptied."""
+        self._count += 1
+        place = self._count % AT_ONCE
+        generation = self._work.ready()
+        target = f"{self._work.path}/in{place}"
+        files: dict[str, Path] = {}
+        there = [self._placed(sample, target, files) for sample in batch]
+        list_file = self._aside / f"list{place}.txt"
+        list_file.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{listed(sample)}\n" for sample in there)
+        list_file.write_text(text, encoding="utf-8", errors="surrogateescape")
+        entries = [Entry(path, name) for name, path in files.items()]
+        upload(self._work.connection, [*entries, Entry(list_file, LIST)], target)
+        return Sent(batch, there, place, generation)
+
+    def close(self) -> None:
+        for place in range(AT_ONCE):
+            (self._aside / f"list{place}.txt").unlink(missing_ok=True)
+
+    def _placed(self, sample: Sample, target: str, files: dict[str, Path]) -> Sample:
+        def place(path: PurePath) -> PurePosixPath:
+            name = self._name(sample, Path(path))
+            files[name] = Path(path)
+            return PurePosixPath(target, name)
+
+        return replace(sample, input=moved(sample.input, place))
+
+    def _name(self, sample: Sample, path: Path) -> str:
+        inside = path.is_relative_to(self._root)
+        name = path.relative_to(self._root).as_posix() if inside else f"{sample.index}/{path.name}"
+        try:
+            check_name(name)
+        except ConfigError as error:
+            raise SampleError(f"sample {sample.id!r}: {error}") from None
+        return name
+
+
+def moved(value: Any, place: Callable[[PurePath], PurePath]) -> Any:
+    """The same input with every path in it put elsewhere."""
+    if isinstance(value, PurePath):
+        return place(value)
+    if isinstance(value, dict):
+        return {key: moved(entry, place) for key, entry in value.items()}
+    return [moved(entry, place) for entry in value] if isinstance(value, list | tuple) else value
+
+
+class BatchStages:
+    """A program that is started once a batch. ``where`` gives the places on the board, with ``output`` filled in."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        work: Work,
+        uploader: Uploader,
+        where: Callable[[str], Where],
+        environment: Callable[[Where], Mapping[str, str]],
+        results: Results,
+        output: Path,
+        around: Surroundings,
+        look: Callable[[], None],
+        announce: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._pair = pair
+        self._work = work
+        self._uploader = uploader
+        self._where = where
+        self._environment = environment
+        self._results = results
+        self._output = output
+        self._around = around
+        self._look = look
+        self._announce = announce
+        # Where results are looked for once they are here.
+        self._local = {**placeholders(pair, where(str(output)), ""), "batch": ""}
+
+    def upload(self, batch: Sequence[Sample]) -> Sent:
+        sent = self._uploader.upload(batch)
+        self._work.make(f"out{sent.place}")
+        return sent
+
+    def run(self, sent: Sent) -> Ran:
+        started = time.perf_counter()
+        self._work.holds(sent.generation)
+        where = self._where(f"{self._work.path}/out{sent.place}")
+        values = {**placeholders(self._pair, where, ""), "batch": f"{self._work.path}/in{sent.place}/{LIST}"}
+        argv = arguments(portable_command(self._pair), values, [listed(sample) for sample in sent.there])
+        self._announce(argv)
+        ending = run_there(self._work, argv, self._environment(where), self._around, self._look)
+        if ending.returncode:
+            raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
+        return Ran(sent, time.perf_counter() - started, argv=argv)
+
+    def fetch(self, ran: Ran) -> Sequence[Any]:
+        pattern = self._results.pattern(self._local)
+        for left in matching(pattern):
+            left.unlink()
+        if isinstance(self._results, FileResults):
+            self._results.began = time.time()
+        download(self._work.connection, f"{self._work.path}/out{ran.sent.place}", self._output)
+        return predictions(self._results, ran.sent.batch, pattern, ran.argv)
+
+    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        """All three, one after the other."""
+        return self.fetch(self.run(self.upload(batch)))

@@ -1,0 +1,89 @@
+"""Suites on boards: real sshds, a program that any board can run, and pytest over it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sshd import ME, Sshd
+
+# Answers the number in each file of its batch times that of the model.
+ASK = """\
+#!/bin/sh
+m=$(cat "$1")
+echo id,answer > "$3/answers.csv"
+while IFS= read -r f; do
+    echo "${f##*/},$(($(cat "$f") * m))" >> "$3/answers.csv"
+done < "$2"
+"""
+
+
+class BoardSuite:
+    """A matrix of models x datasets of small files below ``root/evals``; each model multiplies by its number."""
+
+    def __init__(self, root: Path, boards: list[Sshd], models: int = 1, datasets: int = 1, samples: int = 6) -> None:
+        self.root = root
+        self.evals = root / "evals"
+        self.boards = boards
+        self.evals.mkdir()
+        (self.evals / "ask.sh").write_text(ASK)
+        for number in range(1, models + 1):
+            (self.evals / f"m{number}.txt").write_text(f"{number}\n")
+        for letter in "abcdefgh"[:datasets]:
+            place = self.evals / letter
+            place.mkdir()
+            for number in range(samples):
+                (place / f"{number}.txt").write_text(f"{number}\n")
+        self.write()
+
+    def devices(self, **fields: object) -> list[dict[str, object]]:
+        return [
+            {
+                "name": f"b{number}",
+                "host": "127.0.0.1",
+                "port": board.port,
+                "user": ME,
+                "identity_file": str(board.key),
+                "known_hosts": str(board.known_hosts),
+                **fields,
+            }
+            for number, board in enumerate(self.boards, 1)
+        ]
+
+    def write(self, text: str = "", *, command: str = "sh ask.sh {model} {batch} {output}", **more: object) -> None:
+        """JSON is YAML: what is given comes on top of what every suite here has."""
+        settings: dict[str, object] = {
+            "adapter": "ssh",
+            "ask": "batch",
+            "command": command,
+            "max_batch_size": 2,
+            "results": {"csv": "answers.csv", "prediction": "answer"},
+            "devices": self.devices(),
+            "models": [{"path": path.name} for path in sorted(self.evals.glob("m*.txt"))],
+            "datasets": [{"path": path.name} for path in sorted(self.evals.iterdir()) if path.is_dir()],
+            "format": "files",
+            **more,
+        }
+        left = {key: value for key, value in settings.items() if value is not None}
+        (self.evals / "evalrun.yaml").write_text(json.dumps(left, indent=1) + "\n" + dedent(text))
+
+    @property
+    def run(self) -> Path:
+        return self.root / "outputs" / "default" / "latest"
+
+    def predictions(self, model: str = "m1", dataset: str = "a") -> dict[str, object]:
+        lines = (self.run / "predictions" / "evals" / model / f"{dataset}.jsonl").read_text().splitlines()
+        return {line["id"]: line["prediction"] for line in map(json.loads, lines) if line["status"] == "ok"}
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        lines = (self.run / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def left(self) -> list[str]:
+        """What is on the boards below their homes, besides cached models."""
+        found = [path.name for board in self.boards for path in board.home.iterdir()]
+        return sorted(name for name in found if name != ".model_cache")
