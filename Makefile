@@ -5,16 +5,17 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help evals test lint bench
+.PHONY: help evals evals-board test lint bench
 
 BIN := .venv/bin
 READY := .venv/.ready
 
 help:
-	@echo "make evals   evaluate the sample suites; again: everything is reused"
-	@echo "make test    lint, types, tests with coverage, oldest and newest pytest"
-	@echo "make lint    ruff and mypy only"
-	@echo "make bench   the figures of the README, measured here"
+	@echo "make evals        evaluate the sample suites; again: everything is reused"
+	@echo "make evals-board  three boards over SSH on this machine, one of which dies; needs sshd"
+	@echo "make test         lint, types, tests with coverage, oldest and newest pytest"
+	@echo "make lint         ruff and mypy only"
+	@echo "make bench        the figures of the README, measured here"
 
 # The stamp is older than pyproject.toml where a dependency may have changed.
 $(READY): pyproject.toml .ci/setup
@@ -22,6 +23,9 @@ $(READY): pyproject.toml .ci/setup
 
 evals: $(READY)
 	$(BIN)/pytest evals/ -n 2
+
+evals-board: $(READY)
+	$(BIN)/python evals/board/boards.py
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -2,9 +2,9 @@
 
     python evals/board/build.py
 
-The digits are scikit-learn's, as text that awk can read: 8 lines of 8 gray values, 0 to 16. A model is text as well: for
-each layer a line `layer INPUTS OUTPUTS ACTIVATION`, then a line an output, its bias before its weights. The table it
-prints, computed without the program of the suite, is what the gates stand on.
+The digits are scikit-learn's, as text that awk can read: 8 lines of 8 gray values, 0 to 16. A model is text as well:
+for each layer a line `layer INPUTS OUTPUTS ACTIVATION`, then a line an output, its bias before its weights. The table
+it prints, computed without the program of the suite, is what the gates stand on.
 """
 
 from __future__ import annotations

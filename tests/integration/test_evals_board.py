@@ -1,0 +1,220 @@
+"""The sample suite of boards: its program, its skips, and what `make evals-board` shows and leaves."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sshd import busybox, free_port, until
+
+SAMPLE = Path(__file__).parents[2] / "evals" / "board"
+MODELS = ("centroids", "linear", "network")
+DATASETS = ("clean", "noisy", "shifted")
+
+
+class Copy:
+    """The sample elsewhere, with ports that nobody else has."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.suite = root / "evals" / "board"
+        shutil.copytree(SAMPLE, self.suite, ignore=shutil.ignore_patterns(".boards", "__pycache__"))
+        (root / "pytest.ini").write_text("[pytest]\n")
+        devices = self.suite / "devices.yaml"
+        self.ports: list[int] = []
+        devices.write_text(re.sub(r"(?<=port: )\d+", self._port, devices.read_text()))
+
+    def _port(self, _: re.Match[str]) -> str:
+        self.ports.append(free_port())
+        return str(self.ports[-1])
+
+    def start(self, *args: str) -> Driver:
+        return Driver(self, args)
+
+    def answering(self) -> list[int]:
+        return [port for port in self.ports if _answers(port)]
+
+
+class Driver:
+    """`make evals-board` without make, in a session of its own as in a terminal."""
+
+    def __init__(self, copy: Copy, args: tuple[str, ...]) -> None:
+        self.copy = copy
+        self.log = copy.root / "driver.log"
+        argv = [sys.executable, "evals/board/boards.py", *args]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(argv, cwd=copy.root, stdout=log, stderr=log, start_new_session=True)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def says(self, words: str, seconds: float = 120) -> None:
+        until(lambda: words in self.text or self.process.poll() is not None, seconds)
+        assert words in self.text, self.text
+
+    def kill(self, number: int) -> int:
+        """As the terminal does it: everything but the boards, which have sessions of their own."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(60)
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """No sshd of it stays, whatever becomes of the test."""
+    monkeypatch.syspath_prepend(SAMPLE)
+    from sshds import Board
+
+    copy = Copy(tmp_path)
+    yield copy
+    for place in (copy.suite / ".boards").glob("board*"):
+        Board(place.name, "127.0.0.1", 0, place).end_left()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
+
+
+def _asked(model: Path, files: list[Path], out: Path, path: str) -> list[list[str]]:
+    out.mkdir(parents=True)
+    (out / "list").write_text("".join(f"{file}\n" for file in files))
+    argv = [shutil.which("sh", path=path), str(SAMPLE / "classify.sh"), str(model), str(out / "list"), str(out)]
+    subprocess.run(argv, env={"PATH": path}, check=True, capture_output=True)
+    with (out / "answers.csv").open(newline="") as file:
+        return [*csv.reader(file)][1:]
+
+
+def _computed(model: Path, files: list[Path]) -> list[str]:
+    values = np.array([file.read_text().split() for file in files], dtype=float)
+    lines = iter(model.read_text().splitlines())
+    for header in lines:
+        _, _, outputs, activation = header.split()
+        rows = np.array([next(lines).split() for _ in range(int(outputs))], dtype=float)
+        values = values @ rows[:, 1:].T + rows[:, 0]
+        values = np.maximum(values, 0) if activation == "relu" else values
+    return [str(best) for best in values.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("board", ["this host", "BusyBox"])
+def test_a_board_that_has_a_shell_and_awk_can_run_the_program(tmp_path, board):
+    """With the awk of this host and with nothing but BusyBox the answers are those of the models' own numbers."""
+    path = busybox(tmp_path / "bin") if board == "BusyBox" else os.environ["PATH"]
+    for model in MODELS:
+        for dataset in DATASETS:
+            files = sorted((SAMPLE / "data" / dataset).glob("*.txt"))[:40]
+            weights = SAMPLE / "models" / f"{model}.txt"
+            rows = _asked(weights, files, tmp_path / model / dataset, path)
+            assert rows == [[file.name, digit] for file, digit in zip(files, _computed(weights, files), strict=True)]
+
+
+@pytest.mark.parametrize("broken", ["model", "digit"])
+def test_what_cannot_be_read_is_no_answer(tmp_path, broken):
+    """A model that is cut off, or a digit that is not there, ends the program with its name and without answers."""
+    model, digit = tmp_path / "m.txt", SAMPLE / "data/clean/000.txt"
+    text = (SAMPLE / "models/linear.txt").read_text()
+    model.write_text(text[: len(text) // 2] if broken == "model" else text)
+    (tmp_path / "list").write_text(f"{digit if broken == 'model' else tmp_path / 'none.txt'}\n")
+    argv = ["sh", str(SAMPLE / "classify.sh"), str(model), str(tmp_path / "list"), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert {"model": "m.txt", "digit": "none.txt"}[broken] in done.stderr
+    assert not (tmp_path / "answers.csv").exists()
+
+
+def test_without_a_board_every_pair_is_skipped(copy):
+    """Where no board answers the pairs are SKIPPED, and the reason names the boards."""
+    argv = [sys.executable, "-m", "pytest", "evals/board", "-rs"]
+    done = subprocess.run(argv, cwd=copy.root, capture_output=True, text=True)
+    assert "9 skipped" in done.stdout, done.stdout
+    (reason,) = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED [9]")]
+    assert all(word in reason for word in ("board1", "board2", "board3", "Connection refused"))
+
+
+def test_what_is_shown_holds_and_ctrl_c_ends_all(copy):
+    """What is shown of results, uploads and leftovers holds; Ctrl-C after a board was cut off ends the others."""
+    with copy.start() as driver:
+        driver.says("is cut off while it has", 240)
+        code = driver.kill(signal.SIGINT)
+    text = driver.text
+    assert code == 130, text
+    assert "interrupted: all boards are ended" in text
+    for line in (
+        "all pairs passed",
+        "no model went to a board twice",
+        "the 9 results are those of this machine",
+        "no work directory is left on any board",
+    ):
+        assert f"  yes  {line}" in text, text
+    assert "  NO " not in text
+    assert not copy.answering()
+
+
+def test_boards_outlive_a_kill_by_one_call(copy):
+    """Where SIGKILL left sshds behind, the next call ends them and has the boards again; so does SIGTERM end them."""
+    with copy.start("up") as first:
+        first.says("Ctrl-C ends the boards")
+        first.kill(signal.SIGKILL)
+    assert copy.answering() == copy.ports
+    with copy.start("up") as second:
+        second.says("Ctrl-C ends the boards")
+        assert copy.answering() == copy.ports
+        assert second.kill(signal.SIGTERM) == 130
+    assert not copy.answering()
+
+
+def test_a_port_that_is_taken_is_told(copy):
+    """Where somebody else has the port of a board, that is said, and no board stays."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", copy.ports[1]))
+        other.listen()
+        with copy.start("up") as driver:
+            assert driver.process.wait(60) == 1
+    assert f"board2: port {copy.ports[1]} of 127.0.0.1" in driver.text
+    assert not copy.answering()
+
+
+@pytest.fixture
+def boards(monkeypatch):
+    monkeypatch.syspath_prepend(SAMPLE)
+    import boards
+
+    return boards
+
+
+def test_what_does_not_hold_is_found(boards, tmp_path, capsys):
+    """A model that went twice, a result that differs, a directory that stayed: each is told, and counts."""
+    assert boards.repeated({("m", "board1"): 2, ("m", "board2"): 1}) == ["m went to board1 2 times"]
+    same = {"m/a": ("passed", "top1", "0.9")}
+    assert boards.differences(same, dict(same)) == []
+    assert len(boards.differences(same, {"m/a": ("passed", "top1", "0.8"), "m/b": ("passed", "top1", "1.0")})) == 2
+    board = boards.Board("board1", "127.0.0.1", 1, tmp_path)
+    (board.home / "task_m_a").mkdir(parents=True)
+    assert boards.left_over([board]) == ["board1: task_m_a"]
+    show = boards.Show([board])
+    show.holds("nothing is left", boards.left_over([board]))
+    assert "NO   nothing is left" in capsys.readouterr().out
+    assert show.broken
