@@ -56,7 +56,7 @@ def evalrun(project, *arguments, answer=""):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -228,6 +228,20 @@ class TestClean:
         finally:
             session.close(clean=True)
         assert "task_a_one" in names(board.home)
+
+
+def test_a_launch_notes_its_boards_first(project, board):
+    """Also those that turn out to be down: by name what its pairs would put there, and never a password."""
+    down = entry(board, port=free_port(), password_env="BOARD_PASSWORD")
+    on_boards(project, down, names=("a", "b"), env={"REMOTE_TASK_HOME": "/data"})
+    ran = project.run(BOARD_PASSWORD="hunter2222")
+    assert ran.code == 1, ran
+    text = (project.latest / "run.json").read_text()
+    (told,) = json.loads(text)["boards"]
+    assert (told["home"], told["work"]) == ("/data", ["task_a_one", "task_b_one"])
+    assert told["models"] == ["a_model.bin", "b_model.bin"]
+    assert (told["spec"]["name"], told["spec"]["password_env"]) == ("b1", "BOARD_PASSWORD")
+    assert "hunter2222" not in text
 
 
 def test_the_table_folds_on_a_terminal(project, board):
