@@ -126,7 +126,7 @@ class Wire:
         new.write_text(json.dumps(self._how))
         new.replace(self._file)
 
-    def run(self, function, timeout: float = 120.0):
+    def run(self, function, timeout: float = 300.0):
         """The function, in a thread that lives on our side of the wire; what it returns or raises."""
         outcome: list = []
 

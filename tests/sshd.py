@@ -117,7 +117,7 @@ class Sshd:
         )
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 with socket.create_connection((self.address, self.port), 1) as sock:
@@ -182,7 +182,7 @@ class Sshd:
         self.stop()
 
 
-def until(condition, seconds: float = 20.0):
+def until(condition, seconds: float = 120.0):
     """Poll until it is true; fails loudly when it never is."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -85,7 +85,7 @@ class Project:
             start_new_session=True,
         )
 
-    def run(self, *args: str, timeout: float = 120, **env: str) -> Ran:
+    def run(self, *args: str, timeout: float = 300, **env: str) -> Ran:
         process = self.start(*(args or ("evals",)), **env)
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -146,7 +146,7 @@ def end(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def wait_for(condition, seconds: float = 30.0, process: subprocess.Popen[str] | None = None):
+def wait_for(condition, seconds: float = 120.0, process: subprocess.Popen[str] | None = None):
     """Poll until the condition is true; fails loudly when it never is."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -98,7 +98,7 @@ def test_it_goes_on(background, line, number, workers):
     finally:
         kill_group(shell)
         if main is not None:
-            wait_for(lambda: not lives(main), seconds=60)
+            wait_for(lambda: not lives(main))
     assert background.session()["clean"] is True
     assert background.project.result("a", "one")["status"] == "passed"
     assert (background.project.latest / ".task_list").read_text() == "*echo/a||1\n-one|2\n+summary|1|1\n"
@@ -153,7 +153,7 @@ def test_its_terminal_is_closed(background, line, goes_on, workers):
         if goes_on:
             background.gate.touch()
         wait_for(background.ended)
-        wait_for(lambda: not lives(background.session()["pid"]), seconds=60)
+        wait_for(lambda: not lives(background.session()["pid"]))
     finally:
         os.kill(shell, signal.SIGKILL)
         os.waitpid(shell, 0)
@@ -174,7 +174,7 @@ def test_the_list_is_right_while_nothing_else_happens(background):
         texts = [f"{head}-one|{one}\n-two|{1 - one}\n{tail}" for one in (0, 1)]  # which comes first is the scheduler's
         wait_for(lambda: listed.exists() and listed.read_text() in texts, process=process)
         background.gate.touch()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     finally:
         kill_group(process)
     assert listed.read_text() == f"{head}-one|2\n-two|3\n{tail}"

@@ -145,7 +145,7 @@ def test_a_signal_ends_a_run_cleanly(project, workers, name):
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     assert (project.latest / ".task_list").read_text() == "*echo/a||1\n-one|0\n+summary|1|1\n"
     assert "ended" in json.loads((project.latest / "session.json").read_text())
@@ -161,7 +161,7 @@ def test_sigterm_to_a_worker_ends_the_run_cleanly(project):
     process = started(project, "-n", "1", at_least=20)
     pids = (project.latest / "processes/gw0.jsonl").read_text().splitlines()
     os.kill(json.loads(pids[0])["pid"], signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     assert "ended" in json.loads((project.latest / "session.json").read_text())
     assert project.run("evals").code == 0

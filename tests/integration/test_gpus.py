@@ -55,7 +55,7 @@ def test_two_sessions_never_meet_on_a_gpu(host, tmp_path):
         project.root.mkdir()
         digits(project.root, tmp_path)
     processes = [project.start("digits", "-n", "8", "--eval-gpus-per-item", "1") for project in projects]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
     for project, process, output in zip(projects, processes, outputs, strict=True):
         kill_group(process)
         assert process.returncode == 0, output
@@ -92,7 +92,7 @@ def test_a_model_sees_what_it_leased_and_nothing_else(host, args, env, expected)
 
 TOGETHER = WITNESS.replace("fcntl.LOCK_EX", "fcntl.LOCK_SH").replace(
     "time.sleep(self.delay)",
-    "deadline = time.monotonic() + 20\n"
+    "deadline = time.monotonic() + 120\n"
     "        while (HERE / 'seen.txt').read_text().count('\\n') < 2: assert time.monotonic() < deadline",
 )
 
@@ -168,7 +168,7 @@ def test_memory_of_others_is_waited_for(host):
     assert run.poll() is None
     process.kill()
     process.wait()
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=300)
     assert run.returncode == 0, output
 
 
@@ -183,7 +183,7 @@ def test_a_lease_of_another_session_is_waited_for(host):
     wait_for(lambda: log.exists() and said in log.read_text(), process=run)
     for fd in fds:
         os.close(fd)
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=300)
     assert run.returncode == 0, output
 
 
@@ -321,7 +321,7 @@ def test_tests_of_the_users_have_gpus_of_their_own(host, args):
     host.nvml.gpus(80, 80)
     project = host.make(("a", "b"), gpus=2)
     (project.suite / "test_own.py").write_text(OWN)
-    ran = project.run("evals", *args, timeout=60)
+    ran = project.run("evals", *args)
     assert ran.code == 0, ran
     assert ("2 passed" if "-k" in args else "11 passed") in ran, ran
     taken, freed = leases(project.latest)
@@ -350,6 +350,6 @@ def test_who_waits_for_a_pair_holds_no_gpu_up(host, scheduler):
     names = [f"m{number}" for number in range(6)]
     project = host.make(names, params={"delay": 0.05})
     (project.suite / "test_own.py").write_text(SAME)
-    ran = project.run("evals", "-n", "3", "--eval-scheduler", scheduler, timeout=60)
+    ran = project.run("evals", "-n", "3", "--eval-scheduler", scheduler)
     assert ran.code == 0, ran
     assert "12 passed" in ran, ran

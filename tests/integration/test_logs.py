@@ -52,7 +52,7 @@ def test_everything_goes_to_the_log_while_the_item_runs(talking, tmp_path, worke
     try:
         wait_for(lambda: all(words in log_of(talking) for words in WORDS), process=process)
         (tmp_path / "go").touch()
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     finally:
         kill_group(process)
     assert process.returncode == 0, output
@@ -79,7 +79,7 @@ def under_debugger(project, *args, typed):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -94,7 +94,7 @@ def test_interrupted_and_cut_anew(project, how):
     done = lambda: len(list(project.latest.glob("shards/echo/m/d/worker_args_*.json"))) >= 3  # noqa: E731
     wait_for(done, process=process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     (project.suite / "hold").unlink()
     ran = project.run("evals", "-n", "2", "--eval-shards", "8", **env)

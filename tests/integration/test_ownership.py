@@ -50,7 +50,7 @@ def started(host, *args, **top):
 
 
 def finished(process, code=0):
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     kill_group(process)
     assert process.returncode == code, output
     return output

@@ -96,7 +96,7 @@ class InTerminal:
 
     def shows(self, *words):
         """Waits until all of them are on the paper at once."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not all(word in self.paper.text for word in words):
             assert time.monotonic() < deadline, f"{words} never came; there is:\n{self.paper.text}"
             self.read(0.05)
@@ -240,7 +240,7 @@ def test_in_a_pipe_lines_come_now_and_then(terminal, tmp_path, workers, verbose)
             assert lines[-1], lines
         for name in "abcd":
             (tmp_path / f"{name}.go").touch()
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=300)
     finally:
         kill_group(process)
     text = "".join(lines) + rest

@@ -88,7 +88,7 @@ def disturbed(project, chance, *args):
             if process.poll() is None and (victims := sorted(up(project) - before - killed)):
                 killed.add(victim := chance.choice(victims))
                 kill(victim)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         return len(killed), process.returncode, output
     finally:
         kill_group(process)

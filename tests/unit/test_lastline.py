@@ -271,7 +271,7 @@ def fast(monkeypatch):
 
 
 def shows(console, text):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while text not in console.paper.text and time.monotonic() < deadline:
         if not console.read():
             select.select([console.master], [], [], 0.01)

@@ -281,7 +281,7 @@ def test_ours_takes_the_place_of_xdists_own_once():
     take_over(config, make)
     assert len(ticks) == 1
     ticks[0]()
-    name, fields = session.queue.get(timeout=30)
+    name, fields = session.queue.get(timeout=120)
     assert name == "unscheduled"
     session.sched.remove_pending_tests_from_node(**fields)
 

@@ -116,7 +116,7 @@ def test_workers_are_told(taken):
     taken(lambda: [gone.pid, worker.pid])
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert worker.communicate(timeout=30)[0] == "interrupted by SIGTERM\n"
+    assert worker.communicate(timeout=300)[0] == "interrupted by SIGTERM\n"
 
 
 def test_other_threads_take_nothing():

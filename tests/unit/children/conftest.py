@@ -30,7 +30,7 @@ def measured():
 def wait_until():
     """Polls until a condition is true; fails loudly when it never is."""
 
-    def wait(condition, seconds=30.0):
+    def wait(condition, seconds=120.0):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if value := condition():

@@ -35,7 +35,7 @@ def run(path: str, sent: bytes, login: str = "/bin/sh", **env):
         input=sent,
         capture_output=True,
         env=os.environ | {"PATH": path} | env,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

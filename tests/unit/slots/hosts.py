@@ -181,7 +181,7 @@ class Host:
         return self._processes[-1]
 
 
-def eventually(condition, seconds: float = 20.0):
+def eventually(condition, seconds: float = 120.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
