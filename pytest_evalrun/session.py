@@ -26,6 +26,7 @@ from pytest_evalrun.worker import pair_of, shard_ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
+    from pytest_evalrun.fleet import Fleet
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.rundir.layout import RunPaths
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 # The last report of an item; xdist's own says "???" of a test whose worker died.
 ENDS = ("teardown", "???")
 MOST_SHOWN = 20
+# Where the processes of a launch keep their notes of boards.
+BOARDS = "devices"
 
 
 def controller(config: pytest.Config) -> Controller:
@@ -63,6 +66,7 @@ class Controller:
         self.losses = Losses(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
         self.machine = Machine((), {}, None)
+        self.fleet: Fleet | None = None
         self.sigterm = Sigterm(self._workers)
         self.sigterm.take()
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -81,6 +85,7 @@ class Controller:
             self._check_run()
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
             self.machine = self._machine(self.planned.values())
+            self._tell(self.machine)
 
     def _check_run(self) -> None:
         """Told before pytest's list: there is no plan for a run that is not there."""
@@ -112,6 +117,8 @@ class Controller:
         self.suites.load_all(ids)
         self.pairs = pairs_by_id(ids, self.suites)
         self.machine = self._machine(self.pairs.values())
+        self.fleet = self._fleet() if self.machine.boards else None
+        self._tell(self.machine)
         if self.pairs:
             with self.sigterm.held_back():
                 self._open()
@@ -123,12 +130,26 @@ class Controller:
         options = self.suites.options
         pairs = selected if options.mode != "eval" else ()
         try:
-            machine = Machine(pairs, self._told().needs, options.gpus)
+            return Machine(pairs, self._told().needs, options.gpus)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
-        if machine.gpus:
-            self.terminal.line(machine.line())
-        return machine
+
+    def _fleet(self) -> Fleet:
+        """The boards that answer; usage errors for host keys that nobody knows."""
+        from pytest_evalrun.fleet import Fleet
+        from pytest_evalrun.remote.notes import Notes
+
+        notes = Notes(self.suites.launch.path / BOARDS)
+        try:
+            fleet = Fleet(self.machine, self.pairs, notes, self.terminal.line)
+            fleet.look()
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        return fleet
+
+    def _tell(self, machine: Machine) -> None:
+        for line in machine.lines():
+            self.terminal.line(line)
 
     def _told(self) -> Told:
         return Told.loads(self.suites.launch.read(TOLD) or NOTHING_TOLD)
@@ -192,7 +213,7 @@ class Controller:
             gpus=options.gpus,
             crash_retries=options.crash_retries,
             lacking=self.machine.lacking,
-            devices=str(self.suites.launch.path / "devices"),
+            devices=str(self.suites.launch.path / BOARDS),
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
         self.live = live
@@ -224,6 +245,8 @@ class Controller:
             return
         if report.when == "call" or not report.passed:
             self._ended(pair, report)
+            if self.fleet is not None:
+                self.fleet.ended(report.nodeid)
 
     def _account_for(self, report: Any) -> None:
         """An item of a suite has nothing to tear down: with the report that counts it is over."""
@@ -294,6 +317,8 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)
+        if self.fleet is not None:
+            self.terminal.remarks += self.fleet.tidy()
         self._account(session, exitstatus)
         if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):
             self.terminal.remarks.append("every selected pair was skipped: there is no result at all")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from pytest_evalrun import machine
@@ -67,6 +71,26 @@ def pair(name="one", skip=None, **settings):
     return Pair("letters", ".", Task("a", None, "."), Dataset(name, f"{name}.jsonl"), (layer,), skip=skip)
 
 
+ANY = Need(devices=("@one:", "root@two:2222"))
+ONE = Need(devices=("@one:",))
+DEVICES = [
+    {"name": "one", "labels": {"soc": "j5", "ram": "4"}},
+    {"name": "b2", "host": "two", "user": "root", "port": 2222, "slots": 3},
+]
+
+
+def on_board(name="one", **settings):
+    return pair(name, **{"adapter": "ssh", "devices": DEVICES} | settings)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def connected(*_, **__):
+        raise AssertionError("a board was spoken to")
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+
+
 def test_nobody_asks(host, tmp_path):
     """Then no driver is opened and no directory of leases made; skipped pairs ask for nothing."""
     found = Machine([pair(), pair("two", gpus=0), pair("three", gpus=4, skip="not today")], {}, None)
@@ -81,7 +105,7 @@ def test_needs_that_can_be_met(host):
     assert found.needs == {"letters/a/one": Need(2), "letters/a/two": Need(1, 40)}
     assert found.slots() == 2
     gpus = "GPU 0 Fake A100 (80.0 of 80.0 GB free), GPU 1 Fake A100 (20.0 of 80.0 GB free)"
-    assert found.line() == f"{gpus}; room for 2 models at once"
+    assert list(found.lines()) == [f"{gpus}; room for 2 models at once"]
 
 
 LACKING = {
@@ -132,6 +156,8 @@ SLOTS = {
     "two each": ([pair(gpus=2)], 2),
     "shared": ([pair(gpus=1, workers_per_gpu=3)], 12),
     "the most numerous": ([pair(gpus=4), pair("two", gpus=1)], 4),
+    "boards": ([pair(gpus=4), on_board(device={"soc": "j5"}), on_board("two")], 4),
+    "one board": ([on_board(device={"soc": "j5"})], 1),
 }
 
 
@@ -160,6 +186,11 @@ def test_slots_of_suites_on_disk(host, tmp_path):
     (tmp_path / "model.py").write_text("def predict(batch): return batch\n")
     (tmp_path / "one.jsonl").write_text("{}")
     assert slots_of([file], Options()) == 1
+    boards = "devices: [{name: b1}, {name: b2, slots: 4}]\ncommand: 'true'\nask: batch\nresults: {csv: out.csv}"
+    (tmp_path / "a.bin").write_text("weights")
+    on_boards = SUITE.replace("adapter: ./model.py:predict", f"adapter: ssh\n{boards}").replace(", gpus: 2", "")
+    file.write_text(on_boards)
+    assert slots_of([file], Options()) == 5
     file.write_text(SUITE.replace("gpus: 2", "gpus: 9"))
     assert slots_of([file], Options()) == 0
     file.write_text("nonsense: 1")
@@ -170,3 +201,70 @@ def test_to_ask_is_cheap():
     """A pair that asks for nothing is known by its layers alone."""
     assert not machine.asks_for_gpus(pair())
     assert machine.asks_for_gpus(pair(gpus=1))
+
+
+def test_boards_are_needed_by_who_speaks_of_them(host, no_network):
+    """By the keys of those that would do, without a word to any; the line at the start tells labels and room."""
+    found = Machine([on_board(), on_board("two", device={"soc": "j5"}), pair("three")], {}, None)
+    assert found.needs == {"letters/a/one": ANY, "letters/a/two": ONE}
+    assert (found.gpus, found.lacking, found.slots()) == ((), {}, 4)
+    assert list(found.lines()) == ["boards: one (soc j5, ram 4), b2; room for 4 models at once"]
+    assert found.pool().devices == {"@one:": 1, "root@two:2222": 3}
+
+
+def test_the_only_board_of_a_pair_is_left_to_it(host):
+    """Whoever can go elsewhere is planned for elsewhere."""
+    pool = Machine([on_board(), on_board("two", device={"soc": "j5"})], {}, None).pool()
+    assert pool.take("a", ANY)
+    assert pool.place(ONE) is not None
+
+
+def test_who_uses_no_board_after_all_needs_none(host):
+    """The command line may say another adapter than the suite; skipped pairs, and pairs that are cut, need none."""
+    pairs = [on_board(skip="not today"), on_board("two", adapter="command", command="true")]
+    found = Machine(pairs, {}, None)
+    assert (found.needs, found.boards, list(found.lines())) == ({}, {}, [])
+
+
+GONE = {"@one:": "board one is set aside: no answer", "root@two:2222": "board b2 is set aside:\nno\nkey"}
+
+
+def test_without_a_board_others_do(host):
+    """It is not planned with; who needs it and no other is skipped with the reason, if that is optional."""
+    found = Machine([on_board(), on_board("two", device={"soc": "j5"}, optional=True)], {}, None)
+    found.do_without({"@one:": GONE["@one:"]})
+    assert found.lacking == {str(ONE): "board one is set aside: no answer"}
+    assert found.needs == {"letters/a/one": ANY}
+    assert found.pool().devices == {"root@two:2222": 3}
+    assert found.slots() == 3
+
+
+def test_without_any_board_who_must_have_one_is_planned_as_if_nothing_was_needed(host):
+    """Its items find out at once; only where all who ask for the same are optional they are skipped."""
+    found = Machine([on_board(), on_board("two", optional=True), on_board("three", gpus=0)], {}, None)
+    found.do_without(GONE)
+    assert (found.lacking, found.needs, found.boards, found.slots()) == ({}, {}, {}, 0)
+    found = Machine([on_board(optional=True), on_board("two", optional=True)], {}, None)
+    found.do_without(GONE)
+    assert found.lacking == {str(ANY): "board one is set aside: no answer; board b2 is set aside: no key"}
+
+
+def test_to_ask_for_boards_is_cheap_too():
+    """By the layers alone, before any settings are resolved."""
+    assert not machine.asks_for_boards(pair(adapter="command", devices=DEVICES))
+    assert machine.asks_for_boards(on_board())
+    assert machine.asks_for_boards(pair(adapter="command", remote=True))
+
+
+@pytest.mark.parametrize("option", [[], ["--collect-only"], ["-n2"]])
+def test_suites_without_boards_never_import_what_speaks_to_them(tmp_path, option):
+    """Nor does the plan of a dry run: paramiko takes a quarter of a second."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "evalrun.yaml").write_text(SUITE.replace(", gpus: 2", "").replace("metrics", "reference: x\nmetrics"))
+    (tmp_path / "model.py").write_text("def predict(batch): return [sample.input for sample in batch]\n")
+    (tmp_path / "one.jsonl").write_text('{"x": 1}\n')
+    check = "assert not {'paramiko', 'pytest_evalrun.fleet'} & {*sys.modules}"
+    (tmp_path / "conftest.py").write_text(f"import sys\ndef pytest_unconfigure(config):\n    {check}")
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *option]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
