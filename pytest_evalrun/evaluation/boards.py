@@ -10,6 +10,7 @@ from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import BoardGone, LinkLost
 from pytest_evalrun.remote.hosts import host_of, identity
+from pytest_evalrun.remote.link import Limits
 from pytest_evalrun.remote.survey import health
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
@@ -57,7 +58,8 @@ class Boards:
         """Kept from one model to the next; made when it is first used."""
         key = (spec.key, home)
         if key not in self._connections:
-            self._connections[key] = Connection(host_of(spec), home=home, say=self._say)
+            limits = Limits(reconnect=spec.patience)
+            self._connections[key] = Connection(host_of(spec), home=home, limits=limits, say=self._say)
         return self._connections[key]
 
     def drop(self, connection: Connection) -> None:

@@ -16,7 +16,7 @@ class DeviceSpec:
     """One board as the suite names it; what is left open is found in the user's ssh configuration.
 
     ``home`` is its REMOTE_TASK_HOME, empty for the one that the pair's settings name; ``slots`` models may have it at
-    the same time. All paths are absolute.
+    the same time; a lost link is waited for ``patience`` seconds before it is given up. All paths are absolute.
     """
 
     name: str
@@ -31,6 +31,7 @@ class DeviceSpec:
     home: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int = 1
+    patience: float = 30.0
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> DeviceSpec:

@@ -152,6 +152,7 @@ class DeviceEntry(_Strict):
     home: Name = UNSET
     labels: dict[str, EnvValue] = UNSET
     slots: Positive = UNSET
+    patience: Annotated[Number, Field(ge=0)] = UNSET
 
 
 class DevicesModel(_Strict):
