@@ -10,6 +10,7 @@ from textwrap import dedent
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sshd import ME, Sshd
+from support import Project, Ran
 
 # Answers the number in each file of its batch times that of the model.
 ASK = """\
@@ -21,6 +22,18 @@ while IFS= read -r f; do
 done < "$2"
 """
 
+# The programs of a suite write down what they were asked, in a place of the "board" that no work directory is.
+COUNTING = ASK.replace("while IFS", 'echo start >> "$ASKED"\nwhile IFS').replace(
+    "    echo", '    echo "${f##*/}" >> "$ASKED"\n    sleep "${DELAY:-0}"\n    echo'
+)
+# A test does not wait as long for a board that has gone as a user would want to: seconds to connect, between two
+# beats, of silence, of the board's own patience (twice), to come back.
+IMPATIENT = """\
+from pytest_evalrun.remote.link import Limits
+
+Limits.__init__.__defaults__ = (5.0, 0.3, 2.0, 2, 1, {reconnect})
+"""
+
 
 class BoardSuite:
     """A matrix of models x datasets of small files below ``root/evals``; each model multiplies by its number."""
@@ -29,7 +42,9 @@ class BoardSuite:
         self.root = root
         self.evals = root / "evals"
         self.boards = boards
-        self.evals.mkdir()
+        self.evals.mkdir(parents=True)
+        self.project = Project(root)
+        (root / "pytest.ini").write_text("[pytest]\n")
         (self.evals / "ask.sh").write_text(ASK)
         for number in range(1, models + 1):
             (self.evals / f"m{number}.txt").write_text(f"{number}\n")
@@ -49,6 +64,7 @@ class BoardSuite:
                 "user": ME,
                 "identity_file": str(board.key),
                 "known_hosts": str(board.known_hosts),
+                "patience": 3,
                 **fields,
             }
             for number, board in enumerate(self.boards, 1)
@@ -70,6 +86,20 @@ class BoardSuite:
         }
         left = {key: value for key, value in settings.items() if value is not None}
         (self.evals / "evalrun.yaml").write_text(json.dumps(left, indent=1) + "\n" + dedent(text))
+
+    def counting(self, delay: float = 0, **more: object) -> Path:
+        """Asked by a program that writes down each id before it answers, which takes so many seconds; into this file."""
+        asked = self.root / "asked.txt"
+        (self.evals / "ask.sh").write_text(COUNTING)
+        self.write(env={"ASKED": str(asked), "DELAY": str(delay)}, **more)
+        return asked
+
+    def impatient(self, reconnect: float = 3.0) -> BoardSuite:
+        (self.root / "conftest.py").write_text(IMPATIENT.format(reconnect=reconnect))
+        return self
+
+    def pytest(self, *args: str, **env: str) -> Ran:
+        return self.project.run("evals", *args, **env)
 
     @property
     def run(self) -> Path:
