@@ -198,6 +198,19 @@ class TestClean:
         assert names(board.home) == ["mine", "task_other"]
         assert not project.workdir.exists()
 
+    def test_what_a_real_run_leaves_is_what_goes(self, project, board):
+        """A run that was told to keep everything on its board: devices shows it, clean leaves the board as it was."""
+        on_boards(project, entry(board), env={"CLEANUP_REMOTE_WORKDIR": "0", "CLEANUP_SHARED_MODELS": "0"})
+        (project.suite / "ask.sh").write_text("exit 0\n")
+        project.run()
+        assert names(board.home) == [CACHE, "task_a_one"]
+        (told,) = json.loads(evalrun(project, "devices", "--json")[1])
+        assert ([model["name"] for model in told["models"]], told["left_behind"]) == (["a_model.bin"], ["task_a_one"])
+        code, out, err = evalrun(project, "clean", "--remote", "--yes")
+        assert (code, err, "board b1: removed 2" in out) == (0, "", True), (out, err)
+        assert names(board.home) == []
+        assert not project.workdir.exists()
+
     def test_some_pairs(self, cleaned, board):
         """-k means the same pairs there as here."""
         project = cleaned(entry(board))
