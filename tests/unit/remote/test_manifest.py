@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pytest_evalrun.evaluation import boardmodel
 from pytest_evalrun.remote.manifest import boards_of
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
 
@@ -55,7 +56,7 @@ def test_scripts_with_their_own_ssh_are_named():
 def test_servers_have_a_directory_for_their_task():
     """A program that is kept running works beside the directories of the pairs that it is asked for."""
     (found, _) = boards_of([suite(pair(ask="server"), pair("a", "two", ask="server"))])
-    assert found.work == ("task_a_.server", "task_a_one", "task_a_two")
+    assert found.work == (f"task_a_{boardmodel.SERVER}", "task_a_one", "task_a_two")
 
 
 def test_no_settings_are_resolved_where_no_board_is_spoken_of():
