@@ -140,11 +140,18 @@ class There:
             files[path.relative_to(root).as_posix() if inside else f"outside/{path.name}"] = Path(path)
             return path
 
-        for sample in self._predictor.span(first, last):
+        for sample in self._predictor.span(*self._span(first, last)):
             moved(sample.input, found)
         entries = [Entry(path, name) for name, path in files.items()]
         upload(self._work.connection, entries, f"{self._work.path}/{DATA}")
         self._work.make(OUT)
+
+    def _span(self, first: int, last: int) -> tuple[int, int]:
+        """Who counts positions counts in the whole dataset; all others do whatever is there."""
+        pair = self._predictor.pair
+        if not self._predictor.ranged:
+            return first, last
+        return 0, pair.cuts[-1].high if pair.cut is not None else self._predictor.count
 
     def run(
         self,

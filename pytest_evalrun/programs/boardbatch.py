@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.programs.told import Where
     from pytest_evalrun.suite.pairs import Pair
 
-# One batch goes over, one is at work, one comes back.
+# One batch goes over, one is at work, one comes back; and one that failed is asked again, apart from these.
 AT_ONCE = 3
+APART = AT_ONCE
 LIST = ".evalrun-batch"
 
 
@@ -77,7 +79,10 @@ class Uploader:
     def upload(self, batch: Sequence[Sample]) -> Sent:
         """Into the next of three places, which is emptied."""
         self._count += 1
-        place = self._count % AT_ONCE
+        return self.upload_to(self._count % AT_ONCE, batch)
+
+    def upload_to(self, place: int, batch: Sequence[Sample]) -> Sent:
+        """Into this place, which is emptied; of each by one thread at a time."""
         generation = self._work.ready()
         target = f"{self._work.path}/in{place}"
         files: dict[str, Path] = {}
@@ -91,7 +96,7 @@ class Uploader:
         return Sent(batch, there, place, generation)
 
     def close(self) -> None:
-        for place in range(AT_ONCE):
+        for place in (*range(AT_ONCE), APART):
             (self._aside / f"list{place}.txt").unlink(missing_ok=True)
 
     def _placed(self, sample: Sample, target: str, files: dict[str, Path]) -> Sample:
@@ -147,11 +152,14 @@ class BatchStages:
         self._around = around
         self._look = look
         self._announce = announce
+        self._fetching = threading.Lock()
         # Where results are looked for once they are here.
         self._local = {**placeholders(pair, where(str(output)), ""), "batch": ""}
 
     def upload(self, batch: Sequence[Sample]) -> Sent:
-        sent = self._uploader.upload(batch)
+        return self._ready(self._uploader.upload(batch))
+
+    def _ready(self, sent: Sent) -> Sent:
         self._work.make(f"out{sent.place}")
         return sent
 
@@ -168,6 +176,11 @@ class BatchStages:
         return Ran(sent, time.perf_counter() - started, argv=argv)
 
     def fetch(self, ran: Ran) -> Sequence[Any]:
+        """One at a time: all batches have files of the same names."""
+        with self._fetching:
+            return self._fetch(ran)
+
+    def _fetch(self, ran: Ran) -> Sequence[Any]:
         pattern = self._results.pattern(self._local)
         for left in matching(pattern):
             left.unlink()
@@ -177,5 +190,5 @@ class BatchStages:
         return predictions(self._results, ran.sent.batch, pattern, ran.argv)
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        """All three, one after the other."""
-        return self.fetch(self.run(self.upload(batch)))
+        """All three, one after the other, while others may be on their way."""
+        return self.fetch(self.run(self._ready(self._uploader.upload_to(APART, batch))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.adapter import ServerAdapter
 from pytest_evalrun.children.process import message_of
-from pytest_evalrun.programs.boardbatch import Ran
+from pytest_evalrun.programs.boardbatch import APART, Ran
 from pytest_evalrun.remote.program import RemoteProgram
 
 if TYPE_CHECKING:
@@ -102,5 +102,5 @@ class ServerStages:
         return ran.answers
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        """All of it, one after the other."""
-        return self.fetch(self.run(self.upload(batch)))
+        """All of it, one after the other, while the next batch may be on its way."""
+        return self.fetch(self.run(self._uploader.upload_to(APART, batch)))
