@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_evalrun.evaluation.boards import HeldBoard
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.rundir.results import Result
@@ -110,6 +111,15 @@ class Items:
             for name, value in lease.environment().items():
                 monkeypatch.setenv(name, value)
             yield lease.gpus
+
+    @pytest.fixture
+    def device(self, request: pytest.FixtureRequest, pair: Pair) -> Iterator[HeldBoard]:
+        """A board for the test's own use, one with the labels of its pair: ``device.run("uname", "-a").text``."""
+        if "evaluation" in request.fixturenames:
+            # First: its model may need the only board there is, which goes back before the test gets it.
+            request.getfixturevalue("evaluation")
+        with self.worker.board(pair) as board:
+            yield board
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every function that asks for a pair gets those of the nearest suite above it."""

@@ -11,7 +11,7 @@ from pytest_evalrun.collect import SuiteModule
 from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.scheduling import Unit
-from pytest_evalrun.slots.need import Need, need_of
+from pytest_evalrun.slots.need import Need, board_of, need_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,8 +51,16 @@ class Told:
 def told_of(items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Told:
     """Looks at test functions only: of a suite's own items the launching process knows everything."""
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
-    needs = {item.nodeid: asked(item, pair_of(item)) for item in others if "gpus" in getattr(item, "fixturenames", ())}
+    needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
     return Told(frozenset(file_of(item.nodeid) for item in others if _stays_together(item)), needs)
+
+
+def _asked_by(item: Any, pair: Pair | None) -> Need:
+    """What its own fixtures lease, beside what its pair needs."""
+    names = getattr(item, "fixturenames", ())
+    if "gpus" in names:
+        return asked(item, pair)
+    return board_of(pair.settings) if pair is not None and "device" in names else Need()
 
 
 def asked(item: pytest.Item, pair: Pair | None) -> Need:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_evalrun.evaluation.boards import HeldBoard
     from pytest_evalrun.rundir.sessions import Member
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
@@ -157,6 +158,19 @@ class Worker:
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         try:
             yield held.lease
+        finally:
+            held.free()
+
+    @contextmanager
+    def board(self, pair: Pair) -> Iterator[HeldBoard]:
+        """Likewise a board."""
+        self._unload()
+        try:
+            held = self.context.boards.take(pair, self.context.surroundings)
+        except EvalrunError as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        try:
+            yield held
         finally:
             held.free()
 

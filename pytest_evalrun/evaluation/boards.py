@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_evalrun.evaluation.leased import Surroundings
+    from pytest_evalrun.remote.connection import Done
     from pytest_evalrun.remote.notes import Notes
     from pytest_evalrun.slots.devices import DeviceLease
     from pytest_evalrun.suite.pairs import Pair
@@ -109,6 +110,10 @@ class HeldBoard:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def run(self, *argv: str, timeout: float | None = None) -> Done:
+        """A short command there: its exit code, and what it wrote. Raises LinkLost, TimeoutError."""
+        return self.connection.run('exec "$@"', *argv, timeout=timeout)
 
     def reconnect(self) -> None:
         """With back-off. Raises BoardGone when it does not come back."""

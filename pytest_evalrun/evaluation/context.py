@@ -94,7 +94,7 @@ class Context:
             self.slots,
             self.surroundings,
             lacking=launch.lacking,
-            boards=self._all_boards,
+            boards=lambda: self.boards,
             digest=lambda path: self.hashes("content").file(path),
         )
         self._boards: Boards | None = None
@@ -109,7 +109,9 @@ class Context:
             self._hashes[mode] = self.cache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
         return self._hashes[mode]
 
-    def _all_boards(self) -> Boards:
+    @property
+    def boards(self) -> Boards:
+        """A connection each, and leases; made when the first pair needs one."""
         from pytest_evalrun.evaluation.boards import Boards
         from pytest_evalrun.remote.notes import Notes
 

@@ -180,6 +180,8 @@ class DevicePool:
     def _left(self, labels: Mapping[str, str]) -> list[DeviceState]:
         states = self.states(labels)
         left = [state for state in states if not state.aside]
+        if not self._devices:
+            raise PairError("there is no device; write `devices:` into the suite, a list or a file with one")
         if not states:
             raise PairError(f"no device has {_wanted(labels)}; there are: {self._known()}; see devices and its labels")
         if not left:

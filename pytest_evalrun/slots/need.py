@@ -36,8 +36,13 @@ class Need:
         return f"{self.gpus} GPUs with {self.memory:g} GB free each" if self.memory else f"{self.gpus} GPUs"
 
 
+def board_of(settings: Settings) -> Need:
+    """A board with the labels that a pair's settings name, whether its model runs on one or not."""
+    return Need(devices=tuple(spec.key for spec in devices_of(settings)))
+
+
 def need_of(settings: Settings) -> Need:
     """What the model of a pair needs, once every layer has spoken."""
     if settings.uses_board:
-        return Need(devices=tuple(spec.key for spec in devices_of(settings)))
+        return board_of(settings)
     return Need(settings.gpus, settings.min_gpu_memory, settings.workers_per_gpu) if settings.gpus else Need()

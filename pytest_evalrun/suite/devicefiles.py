@@ -68,12 +68,16 @@ def _path(value: Any, base: str) -> Any:
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with a pair's wish for a board: key and text."""
-    if not settings.uses_board:
-        for key in ("remote", "device", "upload"):
-            if getattr(settings, key):
-                yield key, f"found with adapter {settings.adapter}; accepted: with {BOARD}, or command and remote: true"
-                return
-        return
+    if settings.uses_board:
+        yield from _mistakes_of_a_pair_on_a_board(settings)
+    elif settings.adapter is None:  # for tests of the user's own, by the fixture `device`
+        yield from _mistakes_of_labels(settings)
+    elif wrong := [key for key in ("remote", "device", "upload") if getattr(settings, key)]:
+        accepted_with = f"with {BOARD}, or command and remote: true"
+        yield wrong[0], f"found with adapter {settings.adapter}; accepted: {accepted_with}"
+
+
+def _mistakes_of_a_pair_on_a_board(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.adapter == BOARD and settings.remote:
         yield "remote", f"found with adapter {BOARD}, which runs there by itself; accepted: with adapter command"
     if settings.remote and settings.ask == "server":
@@ -106,5 +110,5 @@ def _mistakes_of_labels(settings: Settings) -> Iterator[tuple[str, str]]:
         if value not in values:
             yield f"device.{name}", f"found {value!r}, which no board has; {accepted(value, values)}"
             return
-    if not any(settings.device.items() <= has.items() for has in labels):
+    if settings.device and not any(settings.device.items() <= has.items() for has in labels):
         yield "device", "no board has all of these labels; accepted: labels of one board"
