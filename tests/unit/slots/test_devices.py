@@ -72,7 +72,7 @@ def test_unknown_label_is_told_with_those_there_are(directory):
     pool = DevicePool(directory, devices("a", soc="j5"))
     with pytest.raises(PairError, match=r"no device has soc: j9; there are: a .soc: j5."):
         acquire(pool, {"soc": "j9"})
-    with pytest.raises(PairError, match="there are: none"):
+    with pytest.raises(PairError, match="there is no device; write `devices:`"):
         acquire(DevicePool(directory, []))
 
 
