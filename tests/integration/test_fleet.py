@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -11,7 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sshd import ME, Sshd, free_port
+from support import kill_group, wait_for
 
+DIGITS = Path(__file__).parents[2] / "evals" / "board"
 BOARD = {"adapter": "ssh", "ask": "batch", "command": ["cp", "{batch}", "{output}"], "results": {"csv": "out.csv"}}
 
 
@@ -114,3 +120,41 @@ def test_where_nothing_is_predicted_no_board_is_spoken_to(project, board):
         ran = project.run("evals", "--eval-mode", mode)
         assert "set aside" not in ran
         assert "boards:" not in ran
+
+
+@pytest.fixture
+def digits(project, board):
+    """The sample suite, on this board."""
+    shutil.copytree(DIGITS, project.suite, ignore=shutil.ignore_patterns(".boards"))
+    (project.root / "pytest.ini").write_text("[pytest]\n")
+    (project.suite / "devices.yaml").write_text(json.dumps({"devices": [entry(board)]}))
+    return project
+
+
+def models(board):
+    return [path.name for path in (board.home / ".model_cache").glob("*_model*")]
+
+
+def test_the_models_of_a_launch_go_at_its_end(digits, board):
+    """By default; the work directories are gone as well."""
+    ran = digits.run("evals", "-n2", "-k", "clean", "--eval-set", "limit=8", "--eval-set", "gates.top1.min=0")
+    assert ran.code == 0, ran
+    assert sum(event["event"] == "uploaded" for event in digits.events()) == 3
+    assert models(board) == []
+    assert not list(board.home.glob("task_*"))
+    assert "models may be left" not in ran
+
+
+def test_ctrl_c_leaves_no_model_either(digits, board):
+    """Nor a traceback of what talks to boards."""
+    process = digits.start("evals", "-n2", "-k", "clean", "--eval-set", "max_batch_size=1")
+    try:
+        wait_for(lambda: models(board) and list(board.home.glob("task_*")), process=process)
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        kill_group(process)
+    assert process.returncode == 2, output
+    assert models(board) == []
+    assert "Traceback" not in output
+    assert "models may be left" not in output
