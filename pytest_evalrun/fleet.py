@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.evaluation.boardmodel import SERVER
 from pytest_evalrun.machine import asks_for_boards
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import Refused
 from pytest_evalrun.remote.hosts import host_of, identity, route
+from pytest_evalrun.remote.manifest import work_names
 from pytest_evalrun.remote.models import DROP_MODEL, ModelCache
-from pytest_evalrun.remote.places import CACHE, below, left_behind, remove, work_name
+from pytest_evalrun.remote.places import CACHE, below, left_behind, remove
 from pytest_evalrun.remote.survey import PATIENCE
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
@@ -69,6 +69,8 @@ class Fleet:
         self._say = say
         on_boards = {nodeid: pair for nodeid, pair in pairs.items() if _uses_board(pair)}
         self._places = _places(on_boards.values())
+        known = {place.spec.key for place in self._places}
+        self._places += [_Place(spec, spec.home) for key, spec in machine.boards.items() if key not in known]
         self._left: dict[str, set[str]] = {}
         for nodeid, pair in on_boards.items():
             self._left.setdefault(_task(pair), set()).add(nodeid)
@@ -252,7 +254,7 @@ def _places(pairs: Iterable[Pair]) -> list[_Place]:
     found: dict[tuple[str, str], _Place] = {}
     for pair in pairs:
         kept = keeps_work(pair.settings)
-        names = [work_name(pair.key.task, pair.key.dataset), work_name(pair.key.task, SERVER)]
+        names = list(work_names(pair))
         for spec in devices_of(pair.settings):
             home = home_of(spec, pair.settings)
             place = found.setdefault((repr(spec), home), _Place(spec, home))

@@ -31,13 +31,14 @@ class Machine:
     """
 
     def __init__(self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None) -> None:
-        asking = [pair for pair in pairs if pair.skip is None and (pair.cut or not pair.cuts) and _asks(pair)]
+        due = [pair for pair in pairs if pair.skip is None]
+        asking = [pair for pair in due if (pair.cut or not pair.cuts) and _asks(pair)]
         self.needs = {pair.full_id: need for pair in asking if (need := need_of(pair.settings))}
         self.gpus: Sequence[Gpu] = ()
         self.lacking: dict[str, str] = {}
         self._all = {*self.needs.values(), *others.values()}
         self._must = {pair.full_id: self.needs.get(pair.full_id) for pair in asking if not pair.settings.optional}
-        self.boards = _boards(asking, self.needs)
+        self.boards = _boards_of_tests(due, others) | _boards(asking, self.needs)
         if any(need.gpus for need in self._all):
             self._look(only, others)
 
@@ -132,6 +133,13 @@ def _boards(pairs: Iterable[Pair], needs: Mapping[str, Need]) -> dict[str, Devic
     """By their keys; many pairs have the same choice of them."""
     choices = {need: pair for pair in pairs if (need := needs.get(pair.full_id)) is not None and need.devices}
     return {spec.key: spec for pair in choices.values() for spec in devices_of(pair.settings)}
+
+
+def _boards_of_tests(pairs: Iterable[Pair], others: Mapping[str, Need]) -> dict[str, DeviceSpec]:
+    """Those that only tests of the user's own ask for: their pairs speak of them, and need not run there."""
+    wanted = {key for need in others.values() for key in need.devices}
+    speaking = [pair for pair in pairs if any(layer.values.get("devices") for layer in pair.layers)] if wanted else []
+    return {spec.key: spec for pair in speaking for spec in devices_of(pair.settings) if spec.key in wanted}
 
 
 def _problem(need: Need, text: str, asking: Mapping[str, Need | None]) -> str:

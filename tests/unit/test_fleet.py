@@ -25,6 +25,7 @@ from pytest_evalrun.remote.notes import Notes
 from pytest_evalrun.remote.places import claim
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
+from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.devices import DeviceSpec
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
 
@@ -62,8 +63,8 @@ def pair(*devices, task="a", dataset="x", skip=None, **settings):
 def launch(tmp_path):
     """A fleet for pairs, with its machine, its notes and what it said."""
 
-    def make(*pairs):
-        machine, notes, said = Machine(pairs, {}, None), Notes(tmp_path / "notes"), []
+    def make(*pairs, others=None):
+        machine, notes, said = Machine(pairs, others or {}, None), Notes(tmp_path / "notes"), []
         ids = {f"s::{number}": one for number, one in enumerate(pairs)}
         return SimpleNamespace(
             machine=machine, notes=notes, said=said, fleet=Fleet(machine, ids, notes, said.append), ids=list(ids)
@@ -106,6 +107,18 @@ def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
     identity = f"{ME}@127.0.0.1:{down['port']}"
     pool = DevicePool(LeaseDirectory(), [Device("another name", identity)], notes=one.notes.aside)
     assert "Connection refused" in str(pool.states()[0])
+
+
+def test_boards_that_only_tests_ask_for_are_looked_at_too(board, launch):
+    """Their pair runs here, and names the board for them."""
+    down = dead(board)
+    one = launch(
+        pair(entry(board), down, adapter="command", command="true"),
+        others={"t.py::t": Need(devices=(DeviceSpec.of(down).key,))},
+    )
+    assert one.machine.slots() == 1
+    one.fleet.look()
+    assert (list(aside(one.notes)), one.machine.slots(), one.machine.needs) == (["dead"], 0, {})
 
 
 def test_a_board_that_refuses_our_key_is_set_aside(board, launch, tmp_path):
@@ -176,7 +189,8 @@ def test_what_a_dead_session_left_of_these_pairs_goes(board, launch):
     claim(board.connection(), "task_a_x_9")
     keep = pair(entry(board), dataset="keep", env={"CLEANUP_REMOTE_WORKDIR": "0"})
     skipped = pair(entry(board), dataset="y", skip="not today")
-    one = launch(pair(entry(board)), keep, skipped, pair(entry(board), dataset="keep_2"), pair(entry(board), task="b"))
+    server = pair(entry(board), task="b", ask="server")
+    one = launch(pair(entry(board)), keep, skipped, pair(entry(board), dataset="keep_2"), server)
     one.fleet.look()
     left = {path.name.removeprefix("task_a_") for path in board.home.iterdir()}
     assert left == {"y", "x_1", "x_old", "xx", "keep", "keep_3", "x_9", "elsewhere"}
