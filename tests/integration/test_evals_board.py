@@ -1,4 +1,4 @@
-"""The sample suite of boards: its program, its skips, and what `make evals-board` shows and leaves."""
+"""The sample suite of boards: its program, its skips, what `make evals-board` shows; and docs/boards.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sshd import busybox, free_port, until
 
+from pytest_evalrun.suite.devices import devices_of
+from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.schema import DeviceEntry
+
 SAMPLE = Path(__file__).parents[2] / "evals" / "board"
+PAGE = (SAMPLE.parents[1] / "docs" / "boards.md").read_text(encoding="utf-8")
 MODELS = ("centroids", "linear", "network")
 DATASETS = ("clean", "noisy", "shifted")
 
@@ -232,3 +237,27 @@ def test_what_does_not_hold_is_found(boards, tmp_path, capsys):
     show.holds("nothing is left", boards.left_over([board]))
     assert "NO   nothing is left" in capsys.readouterr().out
     assert show.broken
+
+
+def test_examples_of_the_page_are_suites(tmp_path):
+    """Each suite on the page is accepted as it stands, with the boards of the page."""
+    boards, *suites = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    for number, suite in enumerate(suites):
+        root = tmp_path / str(number)
+        for name in ("models/a.hbm", "data/city/a.png", "data/night/a.png", "lib/a.so", "t/m.hbm", "t/d/images/a.png"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        (root / "eval.sh").write_text("MODEL_FILE_EXT=.hbm\nIN_SUBDIR=images\n")
+        (root / "devices.yaml").write_text(boards)
+        (root / "evalrun.yaml").write_text(suite)
+        pairs = discover(root / "evalrun.yaml", environ={}).pairs
+        assert pairs
+        assert all(pair.settings.uses_board and devices_of(pair.settings) for pair in pairs)
+    assert len(suites) == 2
+
+
+def test_keys_of_the_page_are_those_of_a_board():
+    """The table of a board's keys has all of them, and no other."""
+    section = PAGE.partition("## Boards")[2].partition("## Asking")[0]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == DeviceEntry.model_fields.keys()
