@@ -35,10 +35,14 @@ class Relay:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self.sent = 0
+        self.received = 0
         self.connections = 0
+        self.cuts = 0
         self._frozen = threading.Event()
         self._refusing = False
         self._cut_at: int | None = None
+        self._cut_back_at: int | None = None
+        self._then_refuse = False
         self._pairs: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -52,14 +56,23 @@ class Relay:
     def cut(self, *, refuse: bool = False) -> None:
         """All connections end at once; new ones are refused on demand."""
         self._refusing = refuse
+        self.cuts += 1
         for sock in self._pairs:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self._pairs.clear()
 
-    def cut_after(self, size: int) -> None:
+    def cut_after(self, size: int, *, refuse: bool = False) -> None:
         """Once, when so many more bytes have gone to the board."""
-        self._cut_at = self.sent + size
+        self._cut_at, self._then_refuse = self.sent + size, refuse
+
+    def cut_after_receiving(self, size: int, *, refuse: bool = False) -> None:
+        """Once, when so many more bytes have come from the board."""
+        self._cut_back_at, self._then_refuse = self.received + size, refuse
+
+    def mend(self) -> None:
+        """New connections are let through again."""
+        self._refusing = False
 
     def close(self) -> None:
         self.cut(refuse=True)
@@ -69,12 +82,11 @@ class Relay:
         while True:
             try:
                 near, _ = self._server.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
-            if self._refusing:
+            far = self._far()
+            if far is None:
                 near.close()
-                far.close()
                 continue
             self.connections += 1
             for sock in (near, far):
@@ -83,21 +95,35 @@ class Relay:
             threading.Thread(target=self._carry, args=(near, far, True), daemon=True).start()
             threading.Thread(target=self._carry, args=(far, near, False), daemon=True).start()
 
+    def _far(self) -> socket.socket | None:
+        """None where there is nobody, or nobody shall be reached."""
+        with contextlib.suppress(OSError):
+            return None if self._refusing else socket.create_connection(("127.0.0.1", self._target))
+        return None
+
     def _carry(self, source: socket.socket, target: socket.socket, up: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 if self._frozen.is_set():
                     continue
                 target.sendall(data)
-                if up:
-                    self.sent += len(data)
-                    if self._cut_at is not None and self.sent >= self._cut_at:
-                        self._cut_at = None
-                        self.cut()
+                self._count(len(data), up)
         for sock in (source, target):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
+
+    def _count(self, size: int, up: bool) -> None:
+        if up:
+            self.sent += size
+        else:
+            self.received += size
+        due = (self._cut_at is not None and self.sent >= self._cut_at) or (
+            self._cut_back_at is not None and self.received >= self._cut_back_at
+        )
+        if due:
+            self._cut_at = self._cut_back_at = None
+            self.cut(refuse=self._then_refuse)
 
 
 class Wire:

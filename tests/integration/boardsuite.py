@@ -42,6 +42,7 @@ class BoardSuite:
         self.root = root
         self.evals = root / "evals"
         self.boards = boards
+        self.ports = {number: board.port for number, board in enumerate(boards, 1)}
         self.evals.mkdir(parents=True)
         self.project = Project(root)
         (root / "pytest.ini").write_text("[pytest]\n")
@@ -60,7 +61,7 @@ class BoardSuite:
             {
                 "name": f"b{number}",
                 "host": "127.0.0.1",
-                "port": board.port,
+                "port": self.ports[number],
                 "user": ME,
                 "identity_file": str(board.key),
                 "known_hosts": str(board.known_hosts),
@@ -105,8 +106,14 @@ class BoardSuite:
     def run(self) -> Path:
         return self.root / "outputs" / "default" / "latest"
 
+    def has(self, model: str, dataset: str) -> bool:
+        return self._file(model, dataset).exists()
+
+    def _file(self, model: str, dataset: str) -> Path:
+        return self.run / "predictions" / "evals" / model / f"{dataset}.jsonl"
+
     def predictions(self, model: str = "m1", dataset: str = "a") -> dict[str, object]:
-        lines = (self.run / "predictions" / "evals" / model / f"{dataset}.jsonl").read_text().splitlines()
+        lines = self._file(model, dataset).read_text().splitlines()
         return {line["id"]: line["prediction"] for line in map(json.loads, lines) if line["status"] == "ok"}
 
     def events(self, name: str) -> list[dict[str, object]]:

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import sys
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from badlink import Relay
 from boardsuite import BoardSuite
-from sshd import ME, Sshd, busybox
 
 WHOLE = """\
 m=$(cat "$1")
@@ -58,22 +46,6 @@ WAYS = {
     },
     "server": {"ask": "server", "command": "python3 serve.py", "results": None},
 }
-
-
-@pytest.fixture(autouse=True)
-def nobody_else(monkeypatch, tmp_path):
-    """Neither the agent nor the keys of whoever runs the tests open a door, and no lease is anybody else's."""
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("EVALRUN_SLOTS_DIR", str(tmp_path / "slots"))
-
-
-@pytest.fixture
-def boards(tmp_path):
-    """So many boards that run, with a home each."""
-    with ExitStack() as stack:
-        yield lambda count=1, **how: [
-            stack.enter_context(Sshd(tmp_path / f"b{number}", **how)) for number in range(1, count + 1)
-        ]
 
 
 def ways(suite: BoardSuite) -> BoardSuite:
@@ -147,6 +119,13 @@ def test_a_script_that_does_its_own_ssh(tmp_path, boards):
     assert not list((board.home / ".model_cache").glob("*.txt"))
 
 
+REFUSING = """\
+        if any("e" in open(sample["input"]).read() for sample in message["batch"]):
+            print(json.dumps({"type": "error", "message": "an e"}), flush=True)
+            continue
+"""
+
+
 @pytest.mark.parametrize("ask", ["batch", "server"])
 def test_a_sample_that_cannot_be_answered_costs_itself_only(tmp_path, boards, ask):
     """Its batch is split until it stands alone, while others are on their way: none of them gets another's answers."""
@@ -155,13 +134,7 @@ def test_a_sample_that_cannot_be_answered_costs_itself_only(tmp_path, boards, as
     (suite.evals / "a" / "16.txt").write_text("sixteen\n")
     check = 'grep -q e $(cat "$2") && exit 1\n'
     (suite.evals / "ask.sh").write_text((suite.evals / "ask.sh").read_text().replace("m=$", f"{check}m=$"))
-    (suite.evals / "serve.py").write_text(
-        SERVER.replace(
-            "        answers",
-            '        if any("e" in open(sample["input"]).read() for sample in message["batch"]):\n'
-            '            print(json.dumps({"type": "error", "message": "an e"}), flush=True)\n            continue\n        answers',
-        )
-    )
+    (suite.evals / "serve.py").write_text(SERVER.replace("        answers =", f"{REFUSING}        answers ="))
     suite.write(**WAYS[ask], max_batch_size=4, retries=0, max_failed=2)
     ran = suite.pytest()
     assert ran.code == 0, ran

@@ -1,0 +1,158 @@
+"""Boards that go away in the middle, and sessions that do: nothing is lost, nothing is asked twice, nothing stays."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+
+import psutil
+import pytest
+from badlink import Relay
+from boardsuite import BoardSuite
+from sshd import until
+from support import kill_group
+
+# Answers carry as much as their questions, and each program tells that it has begun.
+FAT = """\
+echo start >> "$ASKED"
+m=$(cat "$1")
+echo id,answer > "$3/answers.csv"
+while IFS= read -r f; do
+    echo "${f##*/}" >> "$ASKED"
+    echo "${f##*/},$(($(cat "$f") * m))" >> "$3/answers.csv"
+    cp "$f" "$3/"
+    sleep "${DELAY:-0}"
+done < "$2"
+"""
+PADDING = " " * 400_000
+
+
+def times(factor, samples):
+    return {f"{number}.txt": number * factor for number in range(samples)}
+
+
+def asked(file):
+    """How often each sample was asked."""
+    return Counter(line for line in file.read_text().splitlines() if line != "start") if file.exists() else Counter()
+
+
+@pytest.fixture
+def relayed():
+    """A way to a board that can be cut; the suite speaks of no other."""
+    relays = []
+
+    def to(suite, number):
+        board = suite.boards[number - 1]
+        relay = Relay(board.port)
+        relays.append(relay)
+        board.know(board.host_key, f"[127.0.0.1]:{board.port}", f"[127.0.0.1]:{relay.port}")
+        suite.ports[number] = relay.port
+        return relay
+
+    yield to
+    for relay in relays:
+        relay.close()
+
+
+@pytest.fixture
+def started():
+    """Sessions of pytest that end with the test, whatever becomes of it."""
+    processes = []
+
+    def start(suite, *args, **env):
+        processes.append(suite.project.start("evals", *args, **env))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        kill_group(process)
+
+
+def test_a_board_that_drops_is_left_to_the_others(tmp_path, boards, relayed, started):
+    """Five workers, three boards, one cut off: all pass with the same predictions, and each model went once a board."""
+    suite = BoardSuite(tmp_path / "w", boards(3), models=3, datasets=2, samples=8).impatient(reconnect=2)
+    relay = relayed(suite, 2)
+    file = suite.counting(delay=0.1)
+    process = started(suite, "-n5")
+    until(lambda: sum(asked(file).values()) >= 8 and relay.sent > 20_000, 60)
+    relay.cut(refuse=True)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert output.count("PASSED") == 6, output
+    for model in (1, 2, 3):
+        assert [suite.predictions(f"m{model}", d) for d in "ab"] == [times(model, 8)] * 2
+    uploads = Counter((event["model"], event["device"]) for event in suite.events("uploaded"))
+    assert set(uploads.values()) == {1}, uploads
+    logs = "".join(path.read_text() for path in (suite.run / "logs").rglob("*.log"))
+    assert "device b2 is set aside: " in logs
+    assert {event["device"] for event in suite.events("slot_taken")} == {"b1", "b2", "b3"}
+    assert [path.name for number in (0, 2) for path in suite.boards[number].home.glob("task_*")] == []
+
+
+@pytest.mark.parametrize("during", ["upload", "run", "download"])
+def test_a_batch_whose_board_was_lost_for_a_moment_is_done_again(tmp_path, boards, relayed, started, during):
+    """Connections and sshd killed and back after a second: counted as a retry, and what was back is not asked again."""
+    suite = BoardSuite(tmp_path / "w", boards(), samples=12).impatient(reconnect=20)
+    for number in range(12):
+        (suite.evals / "a" / f"{number}.txt").write_text(f"{number}{PADDING}\n")
+    (board,), relay = suite.boards, relayed(suite, 1)
+    file = suite.counting(delay=0.2)
+    (suite.evals / "ask.sh").write_text(FAT)
+    if during == "upload":
+        relay.cut_after(round(6.5 * len(PADDING)), refuse=True)
+    elif during == "download":
+        relay.cut_after_receiving(round(4.5 * len(PADDING)), refuse=True)
+    process = started(suite)
+    if during == "run":
+        until(lambda: sum(asked(file).values()) >= 7, 60)
+        relay.cut(refuse=True)
+    until(lambda: relay.cuts, 60)
+    board.stop()
+    time.sleep(1)
+    board.start()
+    relay.mend()
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert suite.predictions() == times(1, 12)
+    state = (suite.run / "state" / "evals" / "m1" / "a.state").read_text()
+    assert int(re.search(r"RUNNING_RETRY_COUNT=(\d+)", state)[1]) >= 1
+    assert suite.events("batch_retried")
+    often = asked(file)
+    assert sorted(often) == sorted(times(1, 12))
+    # Of six batches one was running and one on its way back when the link went.
+    assert sum(count > 1 for count in often.values()) <= 4, often
+    assert [often[f"{number}.txt"] for number in (0, 1)] == [1, 1]
+    until(lambda: suite.left() == [])
+
+
+def test_when_all_boards_have_gone_the_rest_is_an_error_and_the_next_run_asks_what_is_missing(
+    tmp_path, boards, started
+):
+    """Each board is named with its reason; nothing that was answered is asked again."""
+    suite = BoardSuite(tmp_path / "w", boards(2), models=2, datasets=2, samples=12).impatient(reconnect=1)
+    file = suite.counting(delay=0.1)
+    process = started(suite, "-n2")
+    until(lambda: sum(asked(file).values()) >= 10, 60)
+    for board in suite.boards:
+        board.stop()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert output.count("ERROR   evals/") == 4, output
+    for name in ("b1", "b2"):
+        assert re.search(rf"device {name}: set aside: .*(connection|reached)", output), output
+    assert "Traceback" not in output
+    done = {(m, d): set(suite.predictions(m, d)) for m in ("m1", "m2") for d in "ab" if suite.has(m, d)}
+    assert done
+    file.unlink()
+    for board in suite.boards:
+        board.start()
+    ran = suite.pytest("-n2")
+    assert ran.code == 0, ran
+    for model in (1, 2):
+        assert [suite.predictions(f"m{model}", d) for d in "ab"] == [times(model, 12)] * 2
+    missing = Counter(name for m in ("m1", "m2") for d in "ab" for name in set(times(1, 12)) - done.get((m, d), set()))
+    assert asked(file) == missing
+    assert suite.left() == []
