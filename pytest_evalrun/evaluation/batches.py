@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.evaluation.asking import announce, teller_of
 from pytest_evalrun.evaluation.leased import lent
-from pytest_evalrun.evaluation.outputs import output_directory
+from pytest_evalrun.evaluation.outputs import batch_directory
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.results import results_of
@@ -52,7 +52,7 @@ class BatchPredictor:
 
     def run(self, samples: Iterable[Sample]) -> None:
         context = self.context
-        output = output_directory(self.pair, self.paths)
+        output = batch_directory(self.pair, self.paths)
         output.mkdir(parents=True, exist_ok=True)
         need = need_of(self.pair.settings)
         with (

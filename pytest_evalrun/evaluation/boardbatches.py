@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.asking import announce, teller_of
 from pytest_evalrun.evaluation.boardmodel import BoardServerModel
-from pytest_evalrun.evaluation.outputs import output_directory
+from pytest_evalrun.evaluation.outputs import batch_directory
 from pytest_evalrun.evaluation.predict import Predictor, without_references
 from pytest_evalrun.programs.board import Work
 from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
@@ -76,7 +76,7 @@ class BoardPredictor:
     def _stages(self, work: Work, uploader: Uploader) -> Stages:
         if isinstance(self.model, BoardServerModel):
             return ServerStages(self.model.predict, work, uploader)
-        output = output_directory(self.pair, self.paths)
+        output = batch_directory(self.pair, self.paths)
         output.mkdir(parents=True, exist_ok=True)
         teller = teller_of(self.pair, self.context)
 

@@ -35,6 +35,12 @@ def output_directory(pair: Pair, paths: PairPaths) -> Path:
     return Path(pair.dataset.path, wanted)
 
 
+def batch_directory(pair: Pair, paths: PairPaths) -> Path:
+    """Where a program that is started once a batch writes: tables of two shards at a time must not be one file."""
+    whole = output_directory(pair, paths)
+    return whole if pair.cut is None or pair.settings.results.get("files") else whole / f".{pair.cut.label}"
+
+
 def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
     """All output directories outside the run, for its manifest."""
     pairs = [pair for suite in suites for pair in suite.pairs]
