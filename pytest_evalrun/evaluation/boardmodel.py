@@ -111,6 +111,8 @@ class BoardModel:
         try:
             if losses >= MOST_LOSSES:
                 raise self.board.give_up(f"{losses} times in a row: {error}")
+            if self.connection.gone:  # whoever met the loss has tried for as long as one should
+                raise self.board.give_up(self.connection.gone)
             self._around.say(f"{error}; connecting again")
             self.board.reconnect()
         except BoardGone:

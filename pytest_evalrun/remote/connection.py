@@ -78,7 +78,8 @@ class Facts:
 class Connection:
     """Connects at first use. ``home`` is REMOTE_TASK_HOME; empty, the user's home on the board.
 
-    Any thread may use it. After a loss each waiting call raises LinkLost, and the next call connects again.
+    Any thread may use it. After a loss each waiting call raises LinkLost, and the next call connects again. ``gone``
+    says why that did not help, once it was tried for as long as it should.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Connection:
         self.host = host
         self.limits = limits or Limits()
         self.connects = 0
+        self.gone = ""
         self.home = home
+        self._gone_at = 0.0
         self._say = say or _nothing
         self._lock = threading.RLock()
         self._link: Link | None = None
@@ -105,10 +108,16 @@ class Connection:
                 self._connect()
 
     def link(self) -> Link:
-        """The link that stands, made again where it was lost: with back-off, for ``limits.reconnect`` seconds."""
+        """The link that stands, made again where it was lost: with back-off, for ``limits.reconnect`` seconds.
+
+        Who waited while another thread tried so in vain does not try for as long once more.
+        """
+        since = time.monotonic()
         with self._lock:
             if self._link is not None and not self._link.lost:
                 return self._link
+            if self.gone and self._gone_at >= since:
+                raise LinkLost(self.gone)
             again = self._link is not None
             for last in _attempts(self.limits.reconnect if again else 0.0):
                 try:
@@ -116,6 +125,7 @@ class Connection:
                     break
                 except LinkLost as error:
                     if last:
+                        self.gone, self._gone_at = str(error), time.monotonic()
                         raise
                     self._say(f"{error}; trying again")
             assert self._link is not None
@@ -182,6 +192,7 @@ class Connection:
             link.close()
             raise
         self._link = link
+        self.gone = ""
         self.connects += 1
 
     def _find_facts(self) -> Facts:
