@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 SUITE_FILE = "evalrun.yaml"
 CUTTING = ("shards", "shard_size")
 GPUS_MARKER = "gpus(count=1, memory=0, per_gpu=1): what the fixture `gpus` leases for a test; memory in GB for each"
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory.rstrip(os.sep)}{os.sep}")
 
 
 class Suites:
@@ -53,9 +58,21 @@ class Suites:
         """Note a directory that pytest is about to collect; True where it must not, because it holds data."""
         directory = os.fspath(path)
         root = self._root_of(directory)
-        if root is not None:
+        if root is not None and self._is_asked_for(directory):
             self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
         return directory in self._protected or directory == self._workdir
+
+    def _is_asked_for(self, directory: str) -> bool:
+        """pytest looks at the neighbours of what it was asked for, too, though it collects nothing of them."""
+        return any(_within(directory, asked) or _within(asked, directory) for asked in self._asked)
+
+    @cached_property
+    def _asked(self) -> tuple[str, ...]:
+        """The paths of the command line; with ``--pyargs`` they may be names of packages, and all is asked for."""
+        if self.config.option.pyargs:
+            return (os.sep,)
+        here = self.config.invocation_params.dir
+        return tuple(os.path.abspath(here / arg.partition("::")[0]) for arg in self.config.args)  # noqa: PTH100 - as above
 
     def _root_of(self, directory: str) -> str | None:
         """The nearest directory at or above that holds a suite."""

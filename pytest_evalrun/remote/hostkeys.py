@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.remote.hosts import Hop
 
 
+_USUAL = "~/.ssh/known_hosts"
+
+
 def fingerprint(key: Any) -> str:
     """As ``ssh-keygen -l`` shows it."""
     return PIN + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
@@ -69,7 +72,9 @@ class KnownKeys:
 
     def _ssh(self) -> str:
         port = "" if self._hop.port == SSH_PORT else f"-p {self._hop.port} "
-        return f"`ssh {port}{self._hop.user}@{self._hop.address}`"
+        own = Path(self._hop.known_hosts[0])
+        file = "" if own == Path(_USUAL).expanduser() else f"-o UserKnownHostsFile={own} "
+        return f"`ssh {port}{file}{self._hop.user}@{self._hop.address}`"
 
     def _accept(self, key: Any) -> None:
         """One line in one write: workers that meet the board at the same time do no harm."""

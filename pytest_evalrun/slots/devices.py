@@ -130,7 +130,7 @@ class DevicePool:
             states = self._left(labels)
             if time.monotonic() - said >= SAY_AGAIN:
                 said = time.monotonic()
-                say(f"waiting for {_wanted(labels)}: " + "; ".join(map(str, states)))
+                say(f"waiting for {_wanted(labels) if labels else 'a device'}: " + "; ".join(map(str, states)))
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -185,7 +185,8 @@ class DevicePool:
         if not states:
             raise PairError(f"no device has {_wanted(labels)}; there are: {self._known()}; see devices and its labels")
         if not left:
-            raise PairError(f"no device is left for {_wanted(labels)}: " + "; ".join(map(str, states)))
+            wanted = f" for {_wanted(labels)}" if labels else ""
+            raise PairError(f"no device is left{wanted}: " + "; ".join(map(str, states)))
         return left
 
     def _state(self, device: Device) -> DeviceState:

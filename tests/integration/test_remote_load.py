@@ -201,7 +201,7 @@ def test_no_board_left_is_an_error_at_once(tmp_path):
     with Fleet(tmp_path, 2) as fleet:
         for relay in fleet.relays:
             relay.cut(refuse=True)
-        with pytest.raises(PairError, match=r"no device is left for no label: device b0: set aside: .*device b1: set"):
+        with pytest.raises(PairError, match=r"no device is left: device b0: set aside: .*device b1: set"):
             fleet.worker([1, 2])
 
 

@@ -192,3 +192,15 @@ def test_quiet_and_verbose_are_pytests_own(four):
     assert ran.output.count("PASSED exact_match=1 [") == 4 or ran.output.count("PASSED") == 4, ran
     assert ended(ran) == [], ran
     assert "run: outputs/default/" in ran, ran
+
+
+def test_a_broken_neighbour_is_not_looked_at(project):
+    """What is wrong with a suite beside the one that was asked for is nobody's business now."""
+    project.make(("a",))
+    other = project.root / "other"
+    other.mkdir()
+    (other / "evalrun.yaml").write_text("models: 7\n")
+    ran = project.run("evals", "-n", "0")
+    assert (ran.code, "1 passed" in ran) == (0, True), ran
+    assert project.run("-n", "2", "other/..").code == 4
+    assert project.run("-n", "0").code == 4
