@@ -196,7 +196,7 @@ class Connection:
         self.connects += 1
 
     def _find_facts(self) -> Facts:
-        where = self.home or "the home directory"
+        where = f"{self.home} (home: of the board, or REMOTE_TASK_HOME)" if self.home else "the home directory"
         lines = self.must(f"entering {where}", _FACTS, self.home, _EMPTY).text.splitlines()
         found = dict(line.partition(" ")[::2] for line in lines)
         return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""), found.get("hash", ""))
