@@ -133,6 +133,8 @@ class Sshd:
     def stop(self) -> None:
         """The listener and every connection, at once, as a board loses its power; what runs there is left to it."""
         if self._process is not None:
+            # Who is cut off connects again at once: nobody must be let in between the two.
+            self._process.send_signal(signal.SIGSTOP)
             self.kill_sessions()
             self._process.kill()
             self._process.wait()
@@ -151,9 +153,9 @@ class Sshd:
 
         try:
             children = psutil.Process(self._process.pid).children(recursive=True)
-            return [child.pid for child in children if child.name().startswith("sshd")]
         except psutil.NoSuchProcess:
             return []
+        return [child.pid for child in children if _name(child).startswith("sshd")]
 
     def host(self, **more) -> Host:
         given = {
@@ -180,6 +182,16 @@ class Sshd:
             connection.close()
         until(lambda: not any(watch.exists() for watch in watches))
         self.stop()
+
+
+def _name(process) -> str:
+    """Empty for one that has ended meanwhile."""
+    import psutil
+
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def until(condition, seconds: float = 120.0):
