@@ -58,14 +58,13 @@ class Machine:
         self._skip(lacking)
 
     def do_without(self, gone: Mapping[str, str]) -> None:
-        """Boards by their keys, and why; who needs one of them and no other is skipped, where all who do are optional.
+        """Boards by their keys, and why; who needs one of them and no other is skipped, if optional.
 
         Others are not planned for any more: their items find out at once that there is nothing to wait for.
         """
         self.boards = {key: spec for key, spec in self.boards.items() if key not in gone}
         lost = [need for need in self._all if need.devices and all(key in gone for key in need.devices)]
-        must = set(self._must.values())
-        self._skip({need: "; ".join(gone[key] for key in need.devices) for need in lost if need not in must})
+        self._skip({need: "; ".join(gone[key] for key in need.devices) for need in lost})
         self.needs = {name: need for name, need in self.needs.items() if need not in lost}
         self._all.difference_update(lost)
 

@@ -252,8 +252,13 @@ class Life:
         return identity.count if limit is None else min(limit, identity.count)
 
     def _start_afresh(self) -> None:
+        """A model that does not even load costs no results."""
         if self._is_old():
-            set_aside(self.paths, ".old", with_result=True)
+            self._load(self.plan())
+            self._put_aside()
+
+    def _put_aside(self) -> None:
+        set_aside(self.paths, ".old", with_result=True)
 
     def _is_old(self) -> bool:
         """--eval-fresh, once a launch: what this very launch made is fresh already."""

@@ -82,7 +82,7 @@ class LoadedModels:
     def _create(self, pair: Pair) -> Adapter:
         """In this process, or in another one, which may have GPUs of its own."""
         program, need = pair.settings.is_program, need_of(pair.settings)
-        if reason := self._lacking.get(str(need)):
+        if pair.settings.optional and (reason := self._lacking.get(str(need))):
             raise Lacking(reason)
         if pair.settings.uses_board:
             self._leased = self._on_board(pair)

@@ -47,10 +47,14 @@ class ShardLife(Life):
         loaded: Parts | None = None
         while True:
             with locked(self.paths.whole, shared=True):
-                self._start_afresh()
-                plan = self.plan()
+                plan, old = self.plan(), self._is_old()
+                if old and loaded == plan.prediction:
+                    self._put_aside()
+                    plan, old = self.plan(), False
                 self.hashes.commit()  # the others need not read the same files once more
-                if plan.action != "run" or plan.reason == NEW or loaded == plan.prediction or self._only_scores:
+                if not old and (plan.action != "run" or plan.reason == NEW or loaded == plan.prediction):
+                    return plan, self._open(plan)
+                if self._only_scores:
                     return plan, self._open(plan)
             self._load(plan)
             loaded = plan.prediction

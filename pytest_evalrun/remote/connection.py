@@ -29,7 +29,10 @@ _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _FACTS = (
     PLAIN
     + """
-h=$(cd -P -- "${1:-$HOME}" && pwd -P) || { echo "home: of the board and REMOTE_TASK_HOME say where that is" >&2; exit 1; }
+h=$(cd -P -- "${1:-$HOME}" && pwd -P) || {
+    echo "home: of the board and REMOTE_TASK_HOME say where that is" >&2
+    exit 1
+}
 command -v tar >/dev/null && tar -cf - /dev/null 2>/dev/null | tar -tf - >/dev/null 2>&1 && echo tar
 command -v tee >/dev/null && echo tee
 makes() { case $(printf '' | $1 2>/dev/null) in $empty*) return 0 ;; *) return 1 ;; esac; }

@@ -374,6 +374,15 @@ def test_fresh_makes_again_once_a_launch(shop, evaluator, paths):
     assert evaluator(pair, run_id="three").reused
 
 
+def test_fresh_costs_nothing_where_the_model_does_not_load(shop, evaluator):
+    """What is there is put aside only when the model is there that shall make it anew."""
+    shop.data()
+    evaluator(shop.pair(), run_id="one")
+    with pytest.raises(PairError, match="does not fit what it is given"):
+        evaluator(shop.pair(params={"nonsense": 1}), run_id="two", fresh=True)
+    assert evaluator(shop.pair(), run_id="three").reused
+
+
 def test_the_first_samples_are_no_full_result(shop, evaluator, paths):
     """A limit has files of its own, and takes no part in the pair's result."""
     shop.data()

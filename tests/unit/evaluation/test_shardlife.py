@@ -271,3 +271,18 @@ def test_a_lock_that_nobody_holds_is_free(evaluator, pair, paths):
     with locked(paths(shard), shared=True):
         assert is_locked(paths(shard))
     assert not is_locked(paths(shard))
+
+
+def test_fresh_costs_nothing_where_the_model_does_not_load(shop, evaluator, pair):
+    """What is there is put aside only when the model is there that shall make it anew; then by the first shard."""
+    for item in (*pair.shards(), pair):
+        evaluator(item, run_id="one")
+    broken = cut(shop.pair(max_batch_size=2, params={"nonsense": 1}), 4)
+    for shard in broken.shards():
+        with pytest.raises(PairError, match="does not fit what it is given"):
+            evaluator(shard, run_id="two", fresh=True)
+    assert evaluator(pair, run_id="three").reused
+    shop.notes()
+    for item in (*pair.shards(), pair):
+        assert not evaluator(item, run_id="four", fresh=True).reused
+    assert len(shop.asked()) == 12
