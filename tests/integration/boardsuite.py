@@ -89,7 +89,7 @@ class BoardSuite:
         (self.evals / "evalrun.yaml").write_text(json.dumps(left, indent=1) + "\n" + dedent(text))
 
     def counting(self, delay: float = 0, **more: object) -> Path:
-        """Asked by a program that writes down each id before it answers, which takes so many seconds; into this file."""
+        """The file into which the program writes each id before it answers, which takes so many seconds."""
         asked = self.root / "asked.txt"
         (self.evals / "ask.sh").write_text(COUNTING)
         self.write(env={"ASKED": str(asked), "DELAY": str(delay)}, **more)

@@ -156,3 +156,103 @@ def test_when_all_boards_have_gone_the_rest_is_an_error_and_the_next_run_asks_wh
     missing = Counter(name for m in ("m1", "m2") for d in "ab" for name in set(times(1, 12)) - done.get((m, d), set()))
     assert asked(file) == missing
     assert suite.left() == []
+
+
+SLOW = """\
+echo $$ >> "$ASKED"
+sleep 86400 &
+echo $! >> "$ASKED"
+wait
+"""
+
+
+def slow(suite, **more):
+    """A program that never answers, and has a child; the file that names both, by their PIDs."""
+    file = suite.root / "pids.txt"
+    (suite.evals / "slow.sh").write_text(SLOW)
+    suite.write(command="sh slow.sh {model} {batch} {output}", env={"ASKED": str(file)}, **more)
+    return file
+
+
+def pids(file, count=2):
+    """Once they are told."""
+    until(lambda: file.exists() and len(file.read_text().split()) >= count, 60)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def gone(pid):
+    """A PID that came round is another program."""
+    try:
+        return "slow.sh" not in (words := psutil.Process(pid).cmdline()) and words != ["sleep", "86400"]
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_program_over_its_limit_ends_with_its_children_and_the_worker_goes_on(tmp_path, boards):
+    """An ERROR for its pair; the next one runs on the same board."""
+    suite = BoardSuite(tmp_path / "w", boards(), datasets=2)
+    file = tmp_path / "pids.txt"
+    (suite.evals / "ask.sh").write_text(
+        f"case $3 in *task_m1_a/*)\n{SLOW}\nesac\n" + (suite.evals / "ask.sh").read_text()
+    )
+    suite.write(timeout=3, env={"ASKED": str(file)})
+    ran = suite.pytest()
+    assert ran.code == 1, ran
+    assert "ERROR   evals/m1/a  timed out after 3 s" in ran, ran
+    assert "PASSED  evals/m1/b" in ran
+    until(lambda: all(map(gone, pids(file))), 30)
+    until(lambda: suite.left() == [])
+
+
+def test_ctrl_c_leaves_nothing_on_a_board(tmp_path, boards, started):
+    """The programs end with their children, the work directory goes, the pair is pending."""
+    suite = BoardSuite(tmp_path / "w", boards())
+    file = slow(suite)
+    process = started(suite, "-n1")
+    running = pids(file)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    until(lambda: all(map(gone, running)), 30)
+    assert "-a|0\n" in (suite.run / ".task_list").read_text()
+    until(lambda: suite.left() == [])
+    assert not list((suite.boards[0].home / ".model_cache").glob("*.txt"))
+
+
+def test_after_kill_9_the_board_ends_by_itself_and_the_next_run_completes(tmp_path, boards, started):
+    """Launching process and workers at once: nobody is left to say goodbye."""
+    suite = BoardSuite(tmp_path / "w", boards()).impatient()
+    file = slow(suite)
+    process = started(suite, "-n1")
+    running = pids(file)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    until(lambda: all(map(gone, running)), 30)
+    assert suite.left() == ["task_m1_a"]
+    suite.write()
+    ran = suite.pytest("-n1")
+    assert ran.code == 0, ran
+    assert "board b1: removed 1 work directory of a session that died: task_m1_a" in ran
+    assert suite.predictions() == times(1, 6)
+    assert suite.left() == []
+
+
+def test_two_sessions_never_have_one_board_at_once(tmp_path, boards, started):
+    """Its slots are counted across all sessions of the host, whichever suite they are of."""
+    board = boards()
+    suites = [BoardSuite(tmp_path / name, board, samples=4) for name in ("one", "two")]
+    log, here = tmp_path / "log.txt", tmp_path / "here"
+    alone = (
+        f'if mkdir "{here}"; then echo alone >> "{log}"; else echo together >> "{log}"; fi\nm=$(cat "$1")\nsleep 0.3\n'
+    )
+    for suite in suites:
+        text = (suite.evals / "ask.sh").read_text()
+        (suite.evals / "ask.sh").write_text(text.replace('m=$(cat "$1")\n', alone) + f'rmdir "{here}"\n')
+    processes = [started(suite) for suite in suites]
+    for process in processes:
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, output
+    assert log.read_text().split() == ["alone"] * 4
+    waited = [path.read_text() for suite in suites for path in (suite.run / "logs" / "infer").rglob("a.log")]
+    assert any("waiting for " in text and "leased by process" in text for text in waited)
