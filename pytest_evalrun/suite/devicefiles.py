@@ -1,6 +1,6 @@
 """``devices`` in a suite: read from the file that it names, its paths made absolute, and checked."""
 
-# ruff: noqa: PTH109, PTH111, PTH117, PTH118, PTH120
+# ruff: noqa: PTH109, PTH111, PTH113, PTH117, PTH118, PTH120
 # Paths are text here, as everywhere in the layers.
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def complete_devices(layer: Layer, problems: Problems) -> None:
     base = os.path.dirname(layer.source) if os.path.isabs(layer.source) else os.getcwd()
     if isinstance(written, str):
         file = os.path.join(base, os.path.expanduser(written))
-        nothing: list[dict[str, Any]] = []
-        written = problems.attempt(lambda: _listed(file), nothing)
+        written = _read(file, layer, problems)
         base = os.path.dirname(file)
     assert isinstance(layer.values, dict), "layers are made of what YAML and JSON know"
     layer.values["devices"] = [_absolute(entry, base) for entry in written]
@@ -48,6 +47,15 @@ def complete_devices(layer: Layer, problems: Problems) -> None:
             problems.add(
                 f"{place_in(layer, 'devices')}: found {count} devices called {name!r}; accepted: each name once"
             )
+
+
+def _read(file: str, layer: Layer, problems: Problems) -> list[dict[str, Any]]:
+    if not os.path.isfile(file):
+        named = layer.values["devices"]
+        problems.add(f"{place_in(layer, 'devices')}: {found(named)}, which does not exist; looked for {file}")
+        return []
+    nothing: list[dict[str, Any]] = []
+    return problems.attempt(lambda: _listed(file), nothing)
 
 
 def _listed(file: str) -> list[dict[str, Any]]:
@@ -86,6 +94,9 @@ def _mistakes_of_a_pair_on_a_board(settings: Settings) -> Iterator[tuple[str, st
         yield "remote", "found with ask: server; accepted: ask: pair or batch, or adapter: ssh"
     if settings.remote and settings.upload:
         yield "upload", "found with remote: true, where the script sends its files; accepted: with adapter: ssh"
+    for pattern in settings.upload:
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            yield "upload", f"{found(pattern)}; accepted: files, directories and globs below the suite"
     if settings.gpus:
         yield "gpus", f"found {settings.gpus} for a model on a board; accepted: 0, labels of the board instead"
     yield from _mistakes_of_cleanup(settings)

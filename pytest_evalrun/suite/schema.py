@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+# What pydantic says of its own in the way to a value of a list that may also be the name of a file.
+ENTRIES = "…entries"
 Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
 DType = Literal["float32", "float64", "float16", "uint8", "int8", "int32", "int64"]
 
@@ -155,6 +157,21 @@ class DeviceEntry(_Strict):
     patience: Annotated[Number, Field(ge=0)] = UNSET
 
 
+def _kind_of_devices(value: Any) -> str | None:
+    return ENTRIES if isinstance(value, list) else "file" if isinstance(value, str) else None
+
+
+# A mistake in one board is told of that board, not of the list.
+Devices = Annotated[
+    Annotated[list[DeviceEntry], Tag(ENTRIES)] | Annotated[Name, Tag("file")],
+    Discriminator(
+        _kind_of_devices,
+        custom_error_type="devices",
+        custom_error_message="a list of boards, or the name of a file that has one",
+    ),
+]
+
+
 class DevicesModel(_Strict):
     """A file of boards."""
 
@@ -206,7 +223,7 @@ class SettingsModel(_Strict):
     gpus: Count = UNSET
     min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET
     workers_per_gpu: Positive = UNSET
-    devices: list[DeviceEntry] | Name | None = UNSET
+    devices: Devices | None = UNSET
     device: dict[str, EnvValue] = UNSET
     remote: bool = UNSET
     upload: Words = UNSET

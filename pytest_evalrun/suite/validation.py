@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.problems import accepted, found
+from pytest_evalrun.suite.schema import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,6 +55,8 @@ def _resolve(details: ErrorDetails, values: Any) -> tuple[Where, Any]:
     """The way to the value in question; what pydantic adds of its own (names of types) leads nowhere in the values."""
     where: Where = ()
     for key in details["loc"]:
+        if key == ENTRIES:
+            continue
         try:
             values = values[key]
         except (KeyError, IndexError, TypeError):
