@@ -182,3 +182,34 @@ def test_a_task_without_a_model_file(shop, hashes):
     pair = shop.pair()
     pair = replace(pair, task=replace(pair.task, path=None))
     assert prediction_parts(pair, IDENTITY, hashes)["model"] is None
+
+
+BOARD = {"adapter": "ssh", "ask": "batch", "command": "sh m.py {batch}", "devices": [{"name": "b1"}]}
+OF_NO_BOARD = {
+    "which boards": {"devices": [{"name": "b2", "host": "h", "labels": {"soc": "j5"}, "slots": 4}]},
+    "labels": {"device": {"soc": "j5"}},
+    "optional": {"optional": True},
+    "home and tidying": {
+        "env": {"REMOTE_TASK_HOME": "/data", "CLEANUP_SHARED_MODELS": "0", "CLEANUP_REMOTE_WORKDIR": "0"}
+    },
+}
+
+
+@pytest.mark.parametrize("settings", OF_NO_BOARD.values(), ids=OF_NO_BOARD)
+def test_on_which_board_does_not_count(parts, settings):
+    """Boards, their labels and homes, and what is left there change no prediction."""
+    assert parts(**BOARD | settings) == parts(**BOARD)
+
+
+def test_what_is_sent_along_counts(shop, parts):
+    """A file of ``upload`` that changed, came or went is named; one that is not sent changes nothing."""
+    (shop.root / "lib").mkdir()
+    (shop.root / "lib" / "a.py").write_text("1")
+    settings = BOARD | {"upload": ["lib/*.py"]}
+    before, _ = parts(**settings)
+    (shop.root / "lib" / "notes.txt").write_text("x")
+    assert parts(**settings)[0] == before
+    (shop.root / "lib" / "a.py").write_text("2")
+    assert difference(before, parts(**settings)[0], NoHashes) == "program changed (lib/a.py)"
+    (shop.root / "lib" / "b.py").write_text("2")
+    assert difference(before, parts(**settings)[0], NoHashes) == "program changed (lib/a.py, lib/b.py)"
