@@ -26,12 +26,12 @@ done < "$2"
 COUNTING = ASK.replace("while IFS", 'echo start >> "$ASKED"\nwhile IFS').replace(
     "    echo", '    echo "${f##*/}" >> "$ASKED"\n    sleep "${DELAY:-0}"\n    echo'
 )
-# A test does not wait as long for a board that has gone as a user would want to: seconds to connect, between two
-# beats, of silence, of the board's own patience (twice), to come back.
+# A test does not wait as long for what has gone as a user would want to: seconds to connect, between two beats, of
+# silence, and of the board's own patience (twice).
 IMPATIENT = """\
 from pytest_evalrun.remote.link import Limits
 
-Limits.__init__.__defaults__ = (5.0, 0.3, 2.0, 2, 1, {reconnect})
+Limits.__init__.__defaults__ = (5.0, 0.3, 2.0, 2, 1, *Limits.__init__.__defaults__[5:])
 """
 
 
@@ -42,6 +42,7 @@ class BoardSuite:
         self.root = root
         self.evals = root / "evals"
         self.boards = boards
+        self.patience = 30.0
         self.ports = {number: board.port for number, board in enumerate(boards, 1)}
         self.evals.mkdir(parents=True)
         self.project = Project(root)
@@ -96,7 +97,10 @@ class BoardSuite:
         return asked
 
     def impatient(self, reconnect: float = 3.0) -> BoardSuite:
-        (self.root / "conftest.py").write_text(IMPATIENT.format(reconnect=reconnect))
+        """Nor for a board to come back."""
+        (self.root / "conftest.py").write_text(IMPATIENT)
+        self.patience = reconnect
+        self.write()
         return self
 
     def pytest(self, *args: str, **env: str) -> Ran:

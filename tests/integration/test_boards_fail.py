@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +15,8 @@ from badlink import Relay
 from boardsuite import BoardSuite
 from sshd import until
 from support import kill_group
+
+from pytest_evalrun.remote.watchdog import PREFIX
 
 # Answers carry as much as their questions, and each program tells that it has begun.
 FAT = """\
@@ -230,6 +233,8 @@ def test_after_kill_9_the_board_ends_by_itself_and_the_next_run_completes(tmp_pa
     process.stdout.close()
     until(lambda: all(map(gone, running)), 30)
     assert suite.left() == ["task_m1_a"]
+    owner = (suite.boards[0].home / "task_m1_a" / ".evalrun-owner").read_text()
+    until(lambda: not Path(f"{PREFIX}{owner.partition('.')[0]}").exists(), 30)
     suite.write()
     ran = suite.pytest("-n1")
     assert ran.code == 0, ran
