@@ -118,6 +118,8 @@ class Items:
         if "evaluation" in request.fixturenames:
             # First: its model may need the only board there is, which goes back before the test gets it.
             request.getfixturevalue("evaluation")
+        if "gpus" in request.fixturenames:  # always in this order, or two tests could wait for each other
+            request.getfixturevalue("gpus")
         with self.worker.board(pair) as board:
             yield board
 

@@ -24,6 +24,7 @@ from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
 from pytest_evalrun.reports import outcome_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
+from pytest_evalrun.slots.need import board_of
 from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.secrets import blank, secret_values
 from pytest_evalrun.units import TOLD, shards_first, told_of
@@ -163,7 +164,10 @@ class Worker:
 
     @contextmanager
     def board(self, pair: Pair) -> Iterator[HeldBoard]:
-        """Likewise a board."""
+        """Likewise a board; a pair that is optional is skipped where there is none."""
+        lacking = self.context.launch.lacking.get(str(board_of(pair.settings)))
+        if lacking and pair.settings.optional:
+            pytest.skip(lacking)
         self._unload()
         try:
             held = self.context.boards.take(pair, self.context.surroundings)

@@ -72,7 +72,7 @@ class BatchPredictor:
             return nullcontext(here(self.pair, output))
         from pytest_evalrun.evaluation.boardsites import nearby
 
-        return nearby(self.pair, self.adapter, here(self.pair, output))
+        return nearby(self.pair, self.context, self.adapter, here(self.pair, output))
 
     def _program(self, where: Where, lease: Lease | None, pids: list[int]) -> BatchProgram:
         gpus = lease.environment() if lease is not None else {}

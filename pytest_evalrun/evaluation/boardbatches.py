@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import ConfigError, PairError, TimedOut
 from pytest_evalrun.evaluation.asking import announce, teller_of
 from pytest_evalrun.evaluation.boardmodel import BoardServerModel
 from pytest_evalrun.evaluation.outputs import batch_directory
@@ -17,7 +18,7 @@ from pytest_evalrun.programs.boardserver import ServerStages
 from pytest_evalrun.programs.results import results_of
 from pytest_evalrun.programs.running import Surroundings
 from pytest_evalrun.programs.told import command_line, environment, placeholders, there
-from pytest_evalrun.remote.faults import ArrivedWrong, LinkLost
+from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.remote.overlap import overlapped
 from pytest_evalrun.remote.places import work_name
 
@@ -70,8 +71,9 @@ class BoardPredictor:
         try:
             _Pipeline(self, stages).run(samples)
         finally:
-            uploader.close()
-            work.close()
+            with self.context.surroundings.paused():
+                uploader.close()
+                work.close()
 
     def _stages(self, work: Work, uploader: Uploader) -> Stages:
         if isinstance(self.model, BoardServerModel):
@@ -95,7 +97,7 @@ class BoardPredictor:
             self._environment,
             results_of(self.pair.settings, placeholders(self.pair, where(str(output)), "")),
             output,
-            Surroundings(teller, _nobody, (), teller.finish),
+            Surroundings(teller, _nobody, (), teller.finish, self.context.surroundings.paused),
             self.context.check_launcher,
             told,
         )
@@ -113,24 +115,25 @@ class _Pipeline(Predictor):
         self._model = of.model
 
     def run(self, samples: Iterable[Sample]) -> None:
-        for batch, came in overlapped(self._batches(samples), self._upload, self._run, self._fetch):
-            self._keep(batch, self._again(batch, came) if isinstance(came, Exception) else came)
+        stages = (self._upload, self._run, self._fetch, self._model.interrupt)
+        with closing(overlapped(self._batches(samples), *stages)) as coming:  # type: ignore[type-var]
+            try:
+                for batch, came in coming:
+                    self._keep(batch, self._again(batch, came) if isinstance(came, Exception) else came)
+            except (KeyboardInterrupt, TimedOut):
+                self._model.interrupt()
+                raise
         self.state.finish()
 
     def _upload(self, batch: list[Sample]) -> _Under:
         return _Under(batch, _attempt(lambda: self._stages.upload(without_references(batch))))
 
     def _run(self, under: _Under) -> _Under:
-        """In the main thread, which Ctrl-C and a limit of time reach: then nobody waits for what is on its way."""
         self._report(0, len(under.batch))
         if not isinstance(under.came, Sent):
             return under
         sent = under.came
-        try:
-            return _Under(under.batch, _attempt(lambda: self._stages.run(sent)))
-        except BaseException:
-            self._model.interrupt()
-            raise
+        return _Under(under.batch, _attempt(lambda: self._stages.run(sent)))
 
     def _fetch(self, under: _Under) -> _Under:
         if not isinstance(under.came, Ran):
@@ -140,10 +143,10 @@ class _Pipeline(Predictor):
         return _Under(under.batch, _attempt(lambda: self._lines(under.batch, self._stages.fetch(ran), seconds)))
 
     def _again(self, batch: list[Sample], failed: Exception) -> list[Line]:
-        if isinstance(failed, LinkLost | ArrivedWrong):
+        if isinstance(failed, LOST) or (isinstance(failed, ConfigError) and self._model.connection.lost):
             self._redo(batch, failed, 1)
             return self._ask(batch)
-        if isinstance(failed, PairError):
+        if isinstance(failed, PairError | ConfigError):
             raise failed
         return self._ask(batch, failed)
 
@@ -152,8 +155,10 @@ class _Pipeline(Predictor):
         for losses in count(1):
             try:
                 return super()._predict(batch)
-            except (LinkLost, ArrivedWrong) as error:
+            except LOST as error:
                 self._redo(batch, error, losses)
+            except ConfigError as error:
+                raise PairError(str(error)) from error
         raise AssertionError("unreachable")
 
     def _redo(self, batch: list[Sample], error: Exception, losses: int) -> None:

@@ -76,6 +76,7 @@ class BoardModel:
         """On a board that is free and well; one that drops meanwhile is given up for another."""
         self._check()
         while True:
+            self.broken = False
             self.held = self._boards.take(self._pair, self._around, self._having())
             try:
                 self.steadily(self.ready)
@@ -83,6 +84,9 @@ class BoardModel:
             except BoardGone as error:
                 self._around.say(f"{error}; looking for another board")
                 self.kill()
+            except Exception:
+                self.close()
+                raise
             except BaseException:
                 self.kill()
                 raise

@@ -57,7 +57,7 @@ class Boards:
 
     def connection(self, spec: DeviceSpec, home: str) -> Connection:
         """Kept from one model to the next; made when it is first used."""
-        key = (spec.key, home)
+        key = (repr(spec), home)  # of two ways in, one may be wrong
         if key not in self._connections:
             limits = Limits(reconnect=spec.patience)
             self._connections[key] = Connection(host_of(spec), home=home, limits=limits, say=self._say)

@@ -13,8 +13,8 @@ from pytest_evalrun.evaluation.boardbatches import work_of
 from pytest_evalrun.evaluation.boardmodel import BoardModel
 from pytest_evalrun.evaluation.sites import Here
 from pytest_evalrun.programs.board import Work, run_there
-from pytest_evalrun.programs.boardbatch import moved
-from pytest_evalrun.programs.results import FileResults
+from pytest_evalrun.programs.boardbatch import moved, name_below
+from pytest_evalrun.programs.results import FileResults, TableResults
 from pytest_evalrun.programs.running import Surroundings
 from pytest_evalrun.programs.told import environment, here, placeholders, portable_command, there
 from pytest_evalrun.remote.faults import LOST
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.ranges import RangePredictor
     from pytest_evalrun.evaluation.sites import Site, Watch
     from pytest_evalrun.programs.running import Ending
@@ -44,6 +45,7 @@ LOOK_SECONDS = 1.0
 # $1: its output directory, $2: how the files end that are counted, $3: lines or files, $4: its own state file.
 _LOOK = """
 case $3 in
+    '') echo 0 ;;
     lines) find "$1" -type f -name "*$2" -exec cat {} + 2>/dev/null | wc -l ;;
     *) find "$1" -type f -name "*$2" 2>/dev/null | wc -l ;;
 esac
@@ -56,21 +58,21 @@ exit 0
 def board_site(predictor: RangePredictor, model: Adapter) -> Iterator[Site]:
     """The board of the loaded model; the pair's work directory there goes when the programs are done."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
-    with _working(predictor.pair, model) as work:
+    with _working(predictor.pair, predictor.context, model) as work:
         yield _Beside(predictor, model, work) if predictor.pair.settings.remote else There(predictor, model, work)
 
 
 @contextmanager
-def nearby(pair: Pair, model: Adapter, where: Where) -> Iterator[Where]:
+def nearby(pair: Pair, context: Context, model: Adapter, where: Where) -> Iterator[Where]:
     """The places of a local script, with those on the board of the loaded model."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
-    with _working(pair, model) as work:
+    with _working(pair, context, model) as work:
         model.steadily(work.ready)
         yield beside(model, work, where)
 
 
 @contextmanager
-def _working(pair: Pair, model: BoardModel) -> Iterator[Work]:
+def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[Work]:
     """A work directory that goes when the block is left, by Ctrl-C too: what is under way is not waited for then."""
     work = Work(model, pair, work_of(pair))
     try:
@@ -80,7 +82,8 @@ def _working(pair: Pair, model: BoardModel) -> Iterator[Work]:
             model.interrupt()
         raise
     finally:
-        work.close()
+        with context.surroundings.paused():
+            work.close()
 
 
 def beside(model: BoardModel, work: Work, where: Where) -> Where:
@@ -136,8 +139,7 @@ class There:
         files = {} if dataset.is_dir() else {dataset.name: dataset}
 
         def found(path: PurePath) -> PurePath:
-            inside = path.is_relative_to(root)
-            files[path.relative_to(root).as_posix() if inside else f"outside/{path.name}"] = Path(path)
+            files[name_below(root, Path(path), len(files))] = Path(path)
             return path
 
         for sample in self._predictor.span(*self._span(first, last)):
@@ -162,10 +164,10 @@ class There:
         started: Callable[[int], None],  # noqa: ARG002 - its processes are not of this machine
     ) -> Ending:
         """Of a lost link, what the program had written by then is fetched once the board is back."""
-        self._work.holds(self._generation)
-        around = Surroundings(teller, _nobody, (), teller.finish)
-        ending = run_there(self._work, argv, added, around, look)
-        self._fetch()
+        around = Surroundings(teller, _nobody, (), teller.finish, self._predictor.context.surroundings.paused)
+        with self._work.only(self._generation):
+            ending = run_there(self._work, argv, added, around, look)
+            self._fetch(whole=not ending.returncode)
         return ending
 
     def watch(self, record: WorkerArgs, prefix: Path) -> Watch:  # noqa: ARG002 - other files there
@@ -174,9 +176,15 @@ class There:
     def recover(self, error: Exception, losses: int) -> None:
         self._model.recover(error, losses)
         with suppress(*LOST, EvalrunError):
-            self._fetch()
+            self._fetch(whole=False)
 
-    def _fetch(self) -> None:
+    def _fetch(self, *, whole: bool) -> None:
+        """Of a program that was interrupted only rows can be told from what is torn; a file may be a half."""
+        results = self._predictor.results
+        if not (whole or results.keeps):
+            return
+        if isinstance(results, FileResults):
+            results.began = time.time()
         download(self._work.connection, f"{self._work.path}/{OUT}", self._predictor.output)
 
     def _where(self) -> Where:
@@ -197,8 +205,9 @@ class _Watch:
     def __init__(self, predictor: RangePredictor, work: Work, state: str) -> None:
         results: Any = predictor.results
         files = isinstance(results, FileResults)
+        table = isinstance(results, TableResults)
         template = getattr(results, "template", "")
-        self._args = (template.rpartition("}")[2] or template, "files" if files else "lines", state)
+        self._args = (template.rpartition("}")[2] or template, "files" if files else "lines" if table else "", state)
         self._header = getattr(results, "kind", "") == "csv"
         self._work = work
         self._next = 0.0

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.programs.running import LOOK_SECONDS, Ending, name_of
 from pytest_evalrun.programs.sent import sent_files
 from pytest_evalrun.remote.faults import LinkLost
-from pytest_evalrun.remote.places import claim, remove
+from pytest_evalrun.remote.places import claim
 from pytest_evalrun.remote.program import RemoteProgram
 from pytest_evalrun.remote.tarstream import Entry
 from pytest_evalrun.remote.transfer import upload
 from pytest_evalrun.suite.devices import keeps_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.programs.running import Surroundings
     from pytest_evalrun.remote.connection import Connection
+    from pytest_evalrun.remote.places import WorkDir
     from pytest_evalrun.suite.pairs import Pair
 
 SUITE = "suite"
@@ -50,7 +51,7 @@ class Work:
         self._lock = threading.Lock()
         self._generation = 0
         self._path = ""
-        self._names: list[str] = []
+        self._claimed: dict[str, WorkDir] = {}
 
     @property
     def connection(self) -> Connection:
@@ -79,24 +80,33 @@ class Work:
         if self.ready() != generation:
             raise LinkLost(f"board {self.connection.name}: the link was lost and made again")
 
+    @contextmanager
+    def only(self, generation: int) -> Iterator[None]:
+        """What fails in the block because the connection is another one by now is a lost link, and nothing else."""
+        self.holds(generation)
+        try:
+            yield
+        except EvalrunError:
+            self.holds(generation)
+            raise
+
     def make(self, *places: str) -> None:
         """Empty directories in it."""
         self.connection.must(f"making {places[0]}", _MAKE, *(f"{self._path}/{place}" for place in places))
 
     def close(self) -> None:
         """Nothing stays, unless it shall: what cannot be removed now is found by the next session."""
-        names, self._names = self._names, []
-        if not names or keeps_work(self._pair.settings):
+        claimed, self._claimed = self._claimed, {}
+        if not claimed or keeps_work(self._pair.settings):
             return
         with suppress(LinkLost, EvalrunError, TimeoutError):
             self.connection.connect()
-            for name in names:
-                remove(self.connection, name)
+            for directory in claimed.values():
+                directory.remove()
 
     def _claim(self) -> None:
         directory = claim(self.connection, self._name)
-        if directory.name not in self._names:
-            self._names.append(directory.name)
+        self._claimed[directory.name] = directory
         self._path = directory.path
         files = [Entry(path, name) for path, name in sent_files(self._pair)]
         if files:
@@ -114,9 +124,10 @@ def run_there(
     """
     program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=around.output, name=name_of(argv))
     try:
-        with program:
-            code = _wait(program, look)
+        code = _wait(program, look)
     finally:
+        with around.paused():
+            program.end()
         around.ended()
     return Ending(code, f"{program.fate()} on board {work.connection.name}", program.last_lines)
 

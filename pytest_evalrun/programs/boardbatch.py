@@ -101,20 +101,24 @@ class Uploader:
 
     def _placed(self, sample: Sample, target: str, files: dict[str, Path]) -> Sample:
         def place(path: PurePath) -> PurePosixPath:
-            name = self._name(sample, Path(path))
+            name = self._name(sample, Path(path), len(files))
             files[name] = Path(path)
             return PurePosixPath(target, name)
 
         return replace(sample, input=moved(sample.input, place))
 
-    def _name(self, sample: Sample, path: Path) -> str:
-        inside = path.is_relative_to(self._root)
-        name = path.relative_to(self._root).as_posix() if inside else f"{sample.index}/{path.name}"
+    def _name(self, sample: Sample, path: Path, number: int) -> str:
+        name = name_below(self._root, path, number)
         try:
             check_name(name)
         except ConfigError as error:
             raise SampleError(f"sample {sample.id!r}: {error}") from None
         return name
+
+
+def name_below(root: Path, path: Path, number: int) -> str:
+    """What a file is called on the board: as in its dataset; one from elsewhere by a number of its own."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else f".outside/{number}/{path.name}"
 
 
 def moved(value: Any, place: Callable[[PurePath], PurePath]) -> Any:
@@ -165,7 +169,11 @@ class BatchStages:
 
     def run(self, sent: Sent) -> Ran:
         started = time.perf_counter()
-        self._work.holds(sent.generation)
+        with self._work.only(sent.generation):
+            argv = self._ask(sent)
+        return Ran(sent, time.perf_counter() - started, argv=argv)
+
+    def _ask(self, sent: Sent) -> Sequence[str]:
         where = self._where(f"{self._work.path}/out{sent.place}")
         values = {**placeholders(self._pair, where, ""), "batch": f"{self._work.path}/in{sent.place}/{LIST}"}
         argv = arguments(portable_command(self._pair), values, [listed(sample) for sample in sent.there])
@@ -173,11 +181,11 @@ class BatchStages:
         ending = run_there(self._work, argv, self._environment(where), self._around, self._look)
         if ending.returncode:
             raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
-        return Ran(sent, time.perf_counter() - started, argv=argv)
+        return argv
 
     def fetch(self, ran: Ran) -> Sequence[Any]:
         """One at a time: all batches have files of the same names."""
-        with self._fetching:
+        with self._fetching, self._work.only(ran.sent.generation):
             return self._fetch(ran)
 
     def _fetch(self, ran: Ran) -> Sequence[Any]:

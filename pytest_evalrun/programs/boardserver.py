@@ -93,8 +93,8 @@ class ServerStages:
 
     def run(self, sent: Sent) -> Ran:
         started = time.perf_counter()
-        self._work.holds(sent.generation)
-        answers = self._ask(sent.there)
+        with self._work.only(sent.generation):
+            answers = self._ask(sent.there)
         return Ran(sent, time.perf_counter() - started, answers)
 
     def fetch(self, ran: Ran) -> Sequence[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pytest_evalrun.children.supervised import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 # How often a running program is looked after.
 LOOK_SECONDS = 0.2
@@ -54,13 +56,14 @@ class Ending:
 class Surroundings:
     """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds.
 
-    ``ended`` is called when all of its output has come.
+    ``ended`` is called when all of its output has come. Inside ``paused`` no limit counts.
     """
 
     output: Callable[[bytes], None]
     started: Callable[[int], None]
     hold: Sequence[int] = ()
     ended: Callable[[], None] = lambda: None
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def run(

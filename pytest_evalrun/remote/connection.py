@@ -94,6 +94,7 @@ class Connection:
         self.gone = ""
         self.home = home
         self._gone_at = 0.0
+        self._closed = threading.Event()
         self._say = say or _nothing
         self._lock = threading.RLock()
         self._link: Link | None = None
@@ -107,6 +108,7 @@ class Connection:
     def connect(self) -> None:
         """Now, and in one attempt: whether a board can be reached is asked like this. Raises LinkLost, ConfigError."""
         with self._lock:
+            self._closed.clear()
             if self._link is None or self._link.lost:
                 self._connect()
 
@@ -119,10 +121,11 @@ class Connection:
         with self._lock:
             if self._link is not None and not self._link.lost:
                 return self._link
+            self._check_open()
             if self.gone and self._gone_at >= since:
                 raise LinkLost(self.gone)
             again = self._link is not None
-            for last in _attempts(self.limits.reconnect if again else 0.0):
+            for last in self._attempts(self.limits.reconnect if again else 0.0):
                 try:
                     self._connect()
                     break
@@ -152,12 +155,15 @@ class Connection:
         return self._facts
 
     def close(self) -> None:
-        """What still runs on the board is ended by its watchdog."""
-        with self._lock:
-            if self._watchdog is not None:
-                self._watchdog.stop()
-            if self._link is not None:
-                self._link.close()
+        """At once, whoever is just connecting again; what still runs on the board is ended by its watchdog.
+
+        From now on every call raises LinkLost, until :meth:`connect`.
+        """
+        self._closed.set()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._link is not None:
+            self._link.close()
 
     def __enter__(self) -> Self:
         return self
@@ -195,8 +201,26 @@ class Connection:
             link.close()
             raise
         self._link = link
+        if self._closed.is_set():
+            link.close()
+            self._check_open()
         self.gone = ""
         self.connects += 1
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise LinkLost(f"board {self.name}: the connection was closed here")
+
+    def _attempts(self, seconds: float) -> Iterator[bool]:
+        """With growing pauses; true when this is the last one."""
+        deadline = time.monotonic() + seconds
+        pause = FIRST_PAUSE
+        while (left := deadline - time.monotonic()) > 0:
+            yield False
+            self._closed.wait(min(pause, max(0.0, left)))
+            self._check_open()
+            pause = min(2 * pause, LONGEST_PAUSE)
+        yield True
 
     def _find_facts(self) -> Facts:
         where = self.home or "the home directory"
@@ -233,11 +257,20 @@ class Command:
 
     def receive(self, size: int, timeout: float | None = None) -> bytes:
         """Something that it wrote; empty at the end. Raises LinkLost, TimeoutError."""
-        self.channel.settimeout(timeout)
-        data: bytes = self.channel.recv(size)
+        data = self._read(self.channel.recv, size, timeout)
         if not data and self._link.lost:
             raise self._link.gone()
         return data
+
+    def _read(self, read: Callable[[int], bytes], size: int, timeout: float | None) -> bytes:
+        """paramiko also sends here, to say that it has room again: on a dead connection that fails."""
+        self.channel.settimeout(timeout)
+        try:
+            return read(size)
+        except TimeoutError:
+            raise
+        except broken() as error:
+            raise self._link.gone(str(error) or type(error).__name__) from error
 
     def output(self, timeout: float | None = None) -> Iterator[bytes]:
         while data := self.receive(1 << 16, timeout):
@@ -245,7 +278,7 @@ class Command:
 
     def complaint(self) -> bytes:
         """What it wrote to standard error; called when it has ended."""
-        return b"".join(iter(lambda: self.channel.recv_stderr(1 << 16), b""))
+        return b"".join(iter(lambda: self._read(self.channel.recv_stderr, 1 << 16, None), b""))
 
     def code(self, timeout: float | None = None) -> int:
         """Its exit code; negative, the number of a signal. Raises LinkLost, TimeoutError."""
@@ -282,17 +315,6 @@ def signal_number(name: str) -> int:
         return signal.Signals[f"SIG{name.partition('@')[0]}"].value
     except KeyError:
         return 0
-
-
-def _attempts(seconds: float) -> Iterator[bool]:
-    """With growing pauses; true when this is the last one."""
-    deadline = time.monotonic() + seconds
-    pause = FIRST_PAUSE
-    while (left := deadline - time.monotonic()) > 0:
-        yield False
-        time.sleep(min(pause, max(0.0, left)))
-        pause = min(2 * pause, LONGEST_PAUSE)
-    yield True
 
 
 def _nothing(_: str) -> None:

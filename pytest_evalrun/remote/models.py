@@ -70,7 +70,8 @@ note() {
 }
 free() { rmdir ".locks/$n/$me"; }
 if right "$n"; then note "$n"; free; echo have; exit 0; fi
-rm -rf -- .evalrun-*-"$n" "$n" .index/*/"$n"
+if [ -e "$n" ] && others ".users/$n" "$me"; then rmdir ".users/$n/$me"; free; echo used; exit 0; fi
+rm -rf -- .evalrun-????????-"$n" "$n" .index/*/"$n"
 for f in ".index/$digest"/*; do
     f=${f##*/}
     if right "$f" && { ln -- "$f" "$n" || cp -- "$f" "$n"; } 2>/dev/null && right "$n"; then
@@ -143,12 +144,13 @@ class ModelCache:
     def ensure(self, path: Path, name: str, digest: str) -> Cached:
         """The model of this SHA-256 is on the board under that name, and stays while this connection lives.
 
-        One of all who ask uploads it; a model of the same content under another name is linked.
+        One of all who ask uploads it; a model of the same content under another name is linked. Another content under
+        this name stays for as long as anybody uses it.
         """
         _check_digest(digest)
         target = below(self._board, checked(f"{CACHE}/{name}"))
         pause = FIRST_PAUSE
-        while (answer := self._ask(name, digest)) == "busy":
+        while (answer := self._ask(name, digest)) in ("busy", "used"):
             self._check()
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - two who meet shall not meet again
             pause = min(2 * pause, LONGEST_PAUSE)

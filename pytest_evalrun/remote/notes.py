@@ -44,7 +44,7 @@ class Notes:
         for path in sorted(self._directory.glob("used-*.json")):
             told: dict[str, Any] = json.loads(path.read_bytes())
             spec = DeviceSpec.of(told["spec"])
-            board = found.setdefault((spec.key, told["home"]), Used(spec, told["home"]))
+            board = found.setdefault((repr(spec), told["home"]), Used(spec, told["home"]))
             if told["model"]:
                 board.models[told["model"]] = told["policy"]
         return sorted(found.values(), key=lambda board: board.spec.name)

@@ -85,19 +85,33 @@ done
 )
 
 
+# $1: home, $2: name, $3: an owner. True where that one has it, or nobody who lives.
+_MINE = (
+    LIVES
+    + """
+cd -P -- "$1" || exit 1
+{ read -r o < "$2/.evalrun-owner"; } 2>/dev/null || exit 0
+[ "$o" = "$3" ] || ! lives_owner "$o"
+"""
+)
+
+
 @dataclass(frozen=True)
 class WorkDir:
     """A directory of one pair on a board, empty when it is claimed; ``path`` is absolute and without links."""
 
     board: Connection
     name: str
+    owner: str = ""
 
     @property
     def path(self) -> str:
         return below(self.board, self.name)
 
     def remove(self) -> None:
-        remove(self.board, self.name)
+        """Unless somebody else has it by now, after our connection was lost."""
+        if not self.owner or self.board.run(_MINE, self.board.facts.home, self.name, self.owner).code == 0:
+            remove(self.board, self.name)
 
 
 def below(board: Connection, name: str) -> str:
@@ -112,8 +126,9 @@ def work_name(task: str, dataset: str) -> str:
 
 def claim(board: Connection, name: str) -> WorkDir:
     """The directory of that name, emptied of what a dead run left; ``name_2`` and so on where a live one has it."""
-    done = board.must(f"making {checked(name)}", _CLAIM, board.facts.home, name, board.watchdog.owner)
-    return WorkDir(board, done.text.rstrip("\n"))
+    owner = board.watchdog.owner
+    done = board.must(f"making {checked(name)}", _CLAIM, board.facts.home, name, owner)
+    return WorkDir(board, done.text.rstrip("\n"), owner)
 
 
 def left_behind(board: Connection) -> list[str]:

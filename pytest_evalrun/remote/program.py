@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.children.supervised import signal_name
 from pytest_evalrun.remote.connection import Command
 from pytest_evalrun.remote.faults import BoardError, LinkLost
+from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import END, RUN, told
 
 if TYPE_CHECKING:
@@ -151,10 +153,11 @@ class RemoteProgram:
         channel = self._command.channel
         channel.settimeout(None)
         read = channel.recv_stderr if self._answers else channel.recv
-        while data := read(CHUNK):
-            self._tail = (self._tail + data)[-TAIL_BYTES:]
-            if self._handler is not None and self._failure is None:
-                self._hand_on(data)
+        with contextlib.suppress(*broken()):  # who waits for the end is told that the link is gone
+            while data := read(CHUNK):
+                self._tail = (self._tail + data)[-TAIL_BYTES:]
+                if self._handler is not None and self._failure is None:
+                    self._hand_on(data)
 
     def _hand_on(self, data: bytes) -> None:
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.remote.faults import ArrivedWrong
+from pytest_evalrun.remote.faults import ArrivedWrong, BoardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,12 +130,13 @@ class Readable:
 def read_files(stream: Readable) -> Iterator[tuple[str, int, Any]]:
     """Name, size and content of each file. Raises ArrivedWrong for a stream cut off, or one that holds anything else.
 
-    Directories come with their files; links and devices are refused: what a board sends may be anything.
+    Directories come with their files. Symbolic links and devices stay where they are; hard links and names that lead
+    elsewhere are a BoardError: what a board sends may be anything, and sending it again changes nothing.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=RECORD * 25) as archive:  # type: ignore[call-overload]
             for member in archive:
-                if member.isdir():
+                if not (member.isreg() or member.islnk()):
                     continue
                 name = member.name.removeprefix("./")
                 _check_member(member, name)
@@ -149,9 +150,9 @@ def _check_member(member: tarfile.TarInfo, name: str) -> None:
     try:
         check_name(name)
     except ConfigError as error:
-        raise ArrivedWrong(f"the board sent {error}") from None
+        raise BoardError(f"the board sent {error}") from None
     if not member.isreg():
-        raise ArrivedWrong(f"the board sent {name!r}, which is no plain file; programs leave only those for us")
+        raise BoardError(f"the board sent {name!r}, a hard link; accepted: plain files, as `cp` makes them")
 
 
 def write_down(content: Any, size: int, path: Path) -> str:

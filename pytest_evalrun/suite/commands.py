@@ -23,6 +23,7 @@ PLACEHOLDERS = {
     "batch": _OF_A_DATASET | {"batch", "inputs"},
     "server": _ALWAYS,
 }
+_BOUNDS = ("{low}", "{high}")
 _OF_A_SAMPLE = frozenset({"id", "stem"})
 
 
@@ -93,8 +94,16 @@ def _mistakes_of_kind(kind: str, settings: Settings) -> Iterator[tuple[str, str]
         yield "rows", f"found 'any'; accepted: any for results in {some(TABLES)} and ask: pair, else one"
     if kind == "metrics" and settings.ask != "pair":
         yield "results.metrics", "metrics are of a whole dataset; accepted: ask: pair"
-    if kind == "metrics" and (settings.shards or settings.shard_size):
+    if settings.shards or settings.shard_size:
+        yield from _mistakes_of_shards(kind, settings)
+
+
+def _mistakes_of_shards(kind: str, settings: Settings) -> Iterator[tuple[str, str]]:
+    if kind == "metrics":
         yield "results.metrics", "metrics of parts cannot be put together; accepted: no shards"
+    asked_at_once = kind in TABLES and settings.ask == "pair" and knows_ranges(settings)
+    if asked_at_once and not any(word in settings.results[kind] for word in _BOUNDS):
+        yield f"results.{kind}", "all shards write a file of that name; accepted: {low} or {high} in it, or no shards"
 
 
 def _unknown(text: str, known: frozenset[str], settings: Settings) -> list[str]:

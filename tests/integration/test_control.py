@@ -193,7 +193,7 @@ def test_two_stops_at_once(project):
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         both = [
             subprocess.Popen(
-                [*EVALRUN, "stop"],
+                [*EVALRUN, "stop", "--grace", "60"],
                 cwd=project.root,
                 env=environ,
                 stdout=subprocess.PIPE,

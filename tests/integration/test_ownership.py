@@ -62,7 +62,7 @@ def assert_undisturbed(host, project, name="a"):
     assert [line["index"] for line in lines] == list(range(SAMPLES))
     assert all(line["status"] == "ok" and line["prediction"] == line["reference"] for line in lines)
     assert project.result(name, "one")["metrics"]["exact_match"]["value"] == 1
-    wait_for(host.is_quiet, 10)
+    wait_for(host.is_quiet)
 
 
 def log(project, name="a", dataset="one"):
@@ -137,7 +137,7 @@ def test_however_a_run_is_ended_nothing_is_left(host, kill, workers):
         os.killpg(process.pid, signal.SIGINT) if kill == "SIGINT" else process.send_signal(signal.SIGTERM)
         finished(process, code=2)
         assert host.is_quiet(), (host.processes(), host.held())
-    wait_for(host.is_quiet, 15)
+    wait_for(host.is_quiet)
     before = predicted(project)
     ran = project.run("evals", "-n", workers, "--eval-set", "params.delay=0.04")
     assert ran.code == 0, ran

@@ -306,15 +306,15 @@ class Model:
             file.write(str(path)[-5] + "\\n")
 
     def predict(self, batch):
-        time.sleep(0.02 * len(batch))
+        time.sleep(0.05 * len(batch))
         return [sample.input for sample in batch]
 """
 
 
 def test_the_longest_pair_of_the_last_run_starts_first(project):
     """And each of two models is loaded once on two workers."""
-    project.make(MODELS, ("short", "long"), samples=4)
-    project.dataset("long", 40)
+    project.make(MODELS, ("short", "long"), samples=2)
+    project.dataset("long", 60)
     (project.suite / "model.py").write_text(COUNTED)
     project.run("evals", "-n2")
     (project.root / "loads").unlink()

@@ -177,10 +177,14 @@ def test_a_limit_at_the_end_of_the_wait_keeps_no_gpu(bench):
     bench.assert_free()
 
 
+def no_board():
+    raise AssertionError("nobody asked for one")
+
+
 @pytest.fixture
 def models(bench, evaluator):
     events = EventWriter(evaluator.run / "events" / "main.jsonl", "main")
-    models = LoadedModels(events, str, bench.slots, bench.around)
+    models = LoadedModels(events, str, bench.slots, bench.around, lacking={}, boards=no_board, digest=str)
     yield models
     models.close()
     events.close()

@@ -37,10 +37,14 @@ class Unwilling(Model):
 PARTS = {"model": "m", "inputs": "a", "params": {}}
 
 
+def no_board():
+    raise AssertionError("nobody asked for one")
+
+
 @pytest.fixture
 def models(evaluator):
     events = EventWriter(evaluator.run / "events" / "main.jsonl", "main")
-    models = LoadedModels(events, str, Slots("none"), Surroundings())
+    models = LoadedModels(events, str, Slots("none"), Surroundings(), lacking={}, boards=no_board, digest=str)
     yield models
     models.close()
     events.close()

@@ -79,6 +79,21 @@ def test_changed_model_is_sent_again(board, model):
     assert cached(board).read_bytes() == b"newer"
 
 
+def test_model_in_use_is_not_replaced(board, model, tmp_path):
+    """Another content under the same name waits until nobody uses the one that is there."""
+    user, other = board.connection(), board.connection()
+    ModelCache(user).ensure(model[0], NAME, model[1])
+    changed = write(tmp_path / "changed.onnx", b"another")
+    asked = threading.Event()
+    waiting = threading.Thread(target=lambda: ModelCache(other, check=asked.set).ensure(changed[0], NAME, changed[1]))
+    waiting.start()
+    assert asked.wait(60)
+    assert cached(board).read_bytes() == model[0].read_bytes()
+    ModelCache(user).release(NAME)
+    waiting.join(60)
+    assert cached(board).read_bytes() == b"another"
+
+
 @pytest.mark.parametrize("harm", ["other bytes", "shorter", "longer", "gone", "a link", "a directory"])
 def test_damaged_model_is_never_used(board, model, harm):
     """A model that is no longer what was sent, in whatever way, is sent again."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.errors import TimedOut
 from pytest_evalrun.remote.overlap import overlapped
 
 
@@ -76,3 +78,39 @@ def test_run_is_in_the_callers_thread():
     threads = []
     list(overlapped([1], lambda n: n, lambda n: threads.append(threading.current_thread()) or n, lambda n: n))
     assert threads == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, TimedOut])
+def test_what_is_under_way_hears_of_an_interruption_before_it_is_waited_for(stop):
+    """Nothing is given after it: what was on its way back is asked for again by the next session."""
+    free = threading.Event()
+
+    def run(_: int) -> int:
+        raise stop
+
+    with pytest.raises(stop):
+        list(overlapped(range(5), blocked_after(0, free), run, lambda n: n, free.set))
+    assert free.is_set()
+
+
+def test_ctrl_c_is_heard_while_an_upload_is_waited_for():
+    """A model of gigabytes is no reason to wait."""
+    free = threading.Event()
+
+    def fetch(number: int) -> int:
+        _thread.interrupt_main()  # the main thread waits for the next batch by now, or will at once
+        return number
+
+    with pytest.raises(KeyboardInterrupt):
+        list(overlapped(range(5), blocked_after(0, free), lambda n: n, fetch, free.set))
+    assert free.is_set()
+
+
+def blocked_after(last, free):
+    """Uploads that do not end before they are told to."""
+
+    def upload(number: int) -> int:
+        assert number <= last or free.wait(60), "nobody was told"
+        return number
+
+    return upload

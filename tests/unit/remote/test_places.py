@@ -63,6 +63,19 @@ def test_directory_of_a_live_session_is_not_taken(board):
     assert left_behind(second) == []
 
 
+def test_directory_that_somebody_else_has_by_now_is_left_alone(board):
+    """After a lost link another session may have claimed it: it is not ours to remove any more."""
+    first, second = board.connection(), board.connection()
+    mine = claim(first, "task_a_b")
+    first.close()
+    until(lambda: claim(second, "task_a_b").name == "task_a_b")
+    first.connect()
+    mine.remove()
+    assert (board.home / "task_a_b").is_dir()
+    claim(second, "task_a_b").remove()
+    assert not (board.home / "task_a_b").exists()
+
+
 def test_what_was_left_is_listed(board):
     """Work directories that no live session has are told, with odd names too; other files are not."""
     for name in ("task_a b", "task_$(x)", "other"):

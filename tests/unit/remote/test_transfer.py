@@ -98,12 +98,22 @@ def test_what_is_not_there_cannot_be_fetched(any_board, tmp_path):
 
 
 def test_links_of_a_board_are_not_followed(board, tmp_path):
-    """A link that a program left is refused, wherever it leads: nothing outside is read or written."""
+    """A link that a program left stays there, wherever it leads: nothing outside is read or written."""
     (board.home / "out").mkdir()
     (board.home / "out" / "x").symlink_to("/etc/passwd")
-    with (board.home / "out" / "y").open("wb") as file:
+    (board.home / "out" / "y").write_text("plain")
+    download(board.connection(), f"{board.home}/out", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["y"]
+
+
+def test_hard_links_of_a_board_are_refused(board, tmp_path):
+    """At once, however much would follow, and with nothing of it here."""
+    (board.home / "out").mkdir()
+    (board.home / "out" / "x").write_text("plain")
+    (board.home / "out" / "y").hardlink_to(board.home / "out" / "x")
+    with (board.home / "out" / "z").open("wb") as file:
         file.truncate(50 << 20)  # more than fits into what is under way
-    with pytest.raises(ArrivedWrong, match="no plain file"):
+    with pytest.raises(BoardError, match="a hard link"):
         download(board.connection(), f"{board.home}/out", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 

@@ -41,7 +41,7 @@ GOOD = {
     "server": {"command": "serve {model} {gpus}", "ask": "server"},
     "shell": {"command": "a | b '{{print}}' {inputs}x", "ask": "batch", "shell": True, "results": CSV},
     "metrics": {"command": "run", "results": {"metrics": "m.json"}},
-    "shards": {"command": "run {low}", "results": CSV, "shards": 3},
+    "shards": {"command": "run {low}", "results": {"csv": "a_{low}.csv"}, "shards": 3},
 }
 
 
@@ -73,6 +73,7 @@ BAD = {
         "accepted: ask: pair",
     ),
     "metrics of shards": ({"command": "a {low}", "results": {"metrics": "m"}, "shards": 2}, "results.metrics", "parts"),
+    "shards of one file": ({"command": "a {low}", "results": CSV, "shards": 2}, "results.csv", "{low} or {high}"),
     "shards without ranges": ({"command": "a", "results": CSV, "shard_size": 2}, "command", "{low} and {high}"),
 }
 
