@@ -130,7 +130,7 @@ def accepted(board, place):
 
 @pytest.mark.parametrize("door", [wrong_key, wrong_password, changed_host_key, pinned, pinned_wrong, accepted])
 def test_doors(tmp_path, boards, door):
-    """Whom we do not know is a usage error before anything starts; who does not know us is set aside, and told why."""
+    """Whom we do not know is a usage error before anything starts; who does not know us is set aside, with reasons."""
     (board,) = boards(extra="PasswordAuthentication yes")
     suite = BoardSuite(tmp_path / "w", [board])
     fields, code, told = door(board, tmp_path)

@@ -168,7 +168,7 @@ def test_samples_that_are_no_files(bench):
     outside.write_text("far")
     stages = bench.stages(results=FILES)
     assert texts(stages.predict([Sample(7, "elsewhere.txt", outside)])) == ["far"]
-    assert "/in3/7/elsewhere.txt" in (bench.root / "output" / "told.txt").read_text()
+    assert (bench.root / "output" / "told.txt").read_text().endswith("/elsewhere.txt\n")
 
 
 def test_a_batch_that_is_asked_again_leaves_those_on_their_way_alone(bench):
