@@ -189,7 +189,9 @@ def test_a_program_finds_its_signals_as_the_system_has_them(start):
     child.wait(30)
     child.end()
     masks = dict(line.split() for line in start.output.decode().splitlines() if line.startswith("Sig"))
-    assert {name: int(masks[name], 16) for name in ("SigIgn:", "SigBlk:", "SigCgt:")} == {
+    # Those that the C library keeps to itself are left out: its posix_spawn, of which make is a user, ignores them.
+    usual = sum(1 << (number - 1) for number in signal.valid_signals())
+    assert {name: int(masks[name], 16) & usual for name in ("SigIgn:", "SigBlk:", "SigCgt:")} == {
         "SigIgn:": 0,
         "SigBlk:": 0,
         "SigCgt:": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -72,10 +73,10 @@ def test_what_ends_in_time_is_left_alone(stacks):
 
 def test_pauses_do_not_count(stacks):
     """Waiting for others, and what lies between two phases."""
-    deadline = limit(0.2, stacks)
+    deadline = limit(1, stacks)
     with deadline.phase(), deadline.paused():
-        time.sleep(0.3)
-    time.sleep(0.3)
+        time.sleep(1.1)
+    time.sleep(1.1)
     with deadline.phase():
         pass
     with deadline.paused():
@@ -89,11 +90,11 @@ def assert_no_alarm():
 
 def test_phases_add_up(stacks):
     """The second has what the first left."""
-    deadline = limit(0.3, stacks)
+    deadline = limit(60, stacks)
     with deadline.phase():
         time.sleep(0.2)
-    with pytest.raises(TimedOut), deadline.phase():
-        time.sleep(0.2)
+    with deadline.phase():
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 59.8
 
 
 def test_who_swallows_it_is_an_error_all_the_same(stacks):
@@ -109,19 +110,40 @@ def test_who_swallows_it_is_an_error_all_the_same(stacks):
     settle()
 
 
-@pytest.mark.parametrize("moment", range(40))
-def test_a_limit_at_the_very_end_leaves_nothing_armed(stacks, moment):
+# In a process that coverage does not look into: a signal that comes while its tracer holds a lock stops it for good.
+AT_THE_VERY_END = """
+import signal, sys, time
+from pytest_evalrun.errors import TimedOut
+from pytest_evalrun.evaluation.deadline import Deadline
+
+def give_up(reason):
+    raise AssertionError(reason)
+
+interrupted = 0
+with open(sys.argv[1], "wb") as log:
+    for moment in range(1200):
+        deadline = Deadline(0.001, log.fileno, give_up)
+        try:
+            with deadline.phase():
+                end = time.perf_counter() + 0.0007 + moment % 60 * 0.00001
+                while time.perf_counter() < end:
+                    pass
+        except TimedOut:
+            interrupted += 1
+        deadline.close()  # as the worker does: the signal may come between two steps of contextlib itself
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+print(interrupted)
+"""
+
+
+def test_a_limit_at_the_very_end_leaves_nothing_armed(tmp_path):
     """Whenever the signal comes, before, while or after the phase ends."""
-    deadline = limit(0.001, stacks)
-    try:
-        with deadline.phase():
-            end = time.perf_counter() + 0.0009 + moment * 0.00001
-            while time.perf_counter() < end:
-                pass
-    except TimedOut:
-        pass
-    deadline.close()  # as the worker does: the signal may come between two steps of contextlib itself
-    settle()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-c", AT_THE_VERY_END, str(tmp_path / "log")]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert 0 < int(ran.stdout) < 1200
 
 
 def test_a_phase_that_was_left_half_way_is_closed(stacks):
