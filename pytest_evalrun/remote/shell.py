@@ -61,7 +61,8 @@ lives() { kill -0 "-$1" 2>/dev/null || kill -0 "$1" 2>/dev/null; }
 same() { kill -0 "$1" 2>/dev/null || return 0; [ "$(began "$1")" = "$2" ]; }
 """
 
-# Ends the groups that files name, after a grace by force: finish GRACE FILE...
+# Ends the groups that files name, after a grace by force: finish GRACE FILE... A daemon is in a group of its own, but
+# where there is /proc what it has inherited tells whose it is.
 FINISH = (
     _PROCESSES
     + """
@@ -73,6 +74,11 @@ finish() {
         case $p in *[!0-9]*|'') continue ;; esac
         { read -r b < "$f"; } 2>/dev/null || b=
         same "$p" "$b" && lives "$p" && pids="$pids $p" && hit "$p" TERM
+        for e in $(grep -lsF "EVALRUN_PROGRAM=$f/" /proc/[0-9]*/environ 2>/dev/null); do
+            e=${e#/proc/} e=${e%/environ}
+            pids="$pids $e"
+            hit "$e" TERM
+        done
     done
     left "$limit" $pids
     for p in $pids; do hit "$p" KILL; done
@@ -145,6 +151,7 @@ shift 2
 cd -- "$w" || exit 125
 [ "$group" = "$$" ] || ! command -v setsid >/dev/null || set -- setsid "$@"
 echo "$$"
+export EVALRUN_PROGRAM="$d/$$/"
 {EXPORTS}
 exec "$@"
 """

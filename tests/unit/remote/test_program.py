@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from sshd import until
 
@@ -196,3 +198,23 @@ def test_closed_input_is_an_end_of_file(start):
     heard = []
     assert start("sh", "-c", "cat; echo over", output=heard.append).wait(20) == 0
     assert b"".join(heard) == b"over\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only there it can be told whose a daemon is")
+@pytest.mark.parametrize("how", ["ended", "by itself", "cut off"])
+def test_a_daemon_ends_with_its_program(board, start, how):
+    """However the program ends: what it put into a session of its own ends, too, and no other process does."""
+    script = "setsid sh -c 'trap \"\" HUP; echo $$ > daemon; exec sleep 300' & while ! [ -s daemon ]; do :; done; $1"
+    other = start("sleep", "300")
+    program = start("sh", "-c", script, "sh", "exit 0" if how == "by itself" else "sleep 300")
+    until(lambda: (board.home / "daemon").exists() and (board.home / "daemon").read_text().strip())
+    daemon = int((board.home / "daemon").read_text())
+    if how == "ended":
+        program.end(0)
+    elif how == "by itself":
+        assert program.wait(60) == 0
+    else:
+        other.end(0)
+        board.kill_sessions()
+    until(lambda: not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == psutil.STATUS_ZOMBIE)
+    assert how == "cut off" or other.poll() is None

@@ -63,7 +63,9 @@ def tar_without_sums(data):
 
 
 @given(
-    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60).filter(
+        lambda name: not name.endswith("/")  # a directory's, and never a file's
+    ),
     st.integers(0, 1 << 40),
     st.integers(0, 1 << 34),
 )
@@ -71,7 +73,7 @@ def test_heads_are_understood(name, size, mtime):
     """Every name, size and time is what Python's tarfile reads, long names and huge files included."""
     stream = io.BytesIO(header(name, size, 0o644, mtime) + bytes(1024))
     info = tarfile.open(fileobj=stream, errors="surrogateescape").next()  # noqa: SIM115 - of memory
-    assert (info.name, info.size, info.mtime, info.mode, info.isreg()) == (name.rstrip("/"), size, mtime, 0o644, True)
+    assert (info.name, info.size, info.mtime, info.mode, info.isreg()) == (name, size, mtime, 0o644, True)
 
 
 def test_list_of_hashes_is_as_sha256sum_reads_it(tmp_path):
