@@ -87,7 +87,7 @@ class Sshd:
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         if not prefix:
-            self._wait()
+            self.wait()
         return self
 
     def _config(self) -> str:
@@ -116,7 +116,8 @@ class Sshd:
             ]
         )
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until it answers."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:

@@ -199,7 +199,7 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
         sock.close()
         if isinstance(error, ConfigError) or not isinstance(error, Exception):
             raise
-        raise _refused(hop, error) from error
+        raise _refused(hop, error, limits) from error
     return client
 
 
@@ -223,7 +223,7 @@ def _password(hop: Hop) -> str | None:
     return value
 
 
-def _refused(hop: Hop, error: Exception) -> Exception:
+def _refused(hop: Hop, error: Exception, limits: Limits) -> Exception:
     import paramiko
 
     refused = isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException)
@@ -235,7 +235,10 @@ def _refused(hop: Hop, error: Exception) -> Exception:
             f"board {hop}: does not let {hop.user} in ({error}); tried: {', '.join(tried) or 'nothing'}; "
             f"add the right key to the agent or name it, and try `ssh -p {hop.port} {hop.user}@{hop.address}`"
         )
-    return LinkLost(f"board {hop}: cannot be reached: {str(error) or type(error).__name__}")
+    why = str(error) or type(error).__name__
+    if "No existing session" in why:  # it goes on without an answer, and says then what it then lacks
+        why = f"it did not answer within {limits.connect:g} s"
+    return LinkLost(f"board {hop}: cannot be reached: {why}")
 
 
 def _transport_for(keys: KnownKeys) -> Callable[..., Any]:

@@ -82,18 +82,32 @@ def test_a_board_answers_what_this_machine_does(tmp_path, boards, way):
     assert {(m, d): suite.predictions(m, d) for m, d in there} == there
 
 
-OWN = """\
-IN_SUBDIR=in
-MODEL_FILE_EXT=.txt
+# What goes through two shells is quoted for the second.
+THERE = """\
 set -eu
 there() {{ ssh -p "$EVALRUN_PORT" -i {key} -o UserKnownHostsFile={known} -o BatchMode=yes \\
     "$EVALRUN_USER@$EVALRUN_HOST" "$@"; }}
-[ "$(cat "$MODEL_DIR"/m.txt)" = "$(there "cat $SHARED_MODEL_PATH")" ]
-tar -cf - -C "$1" in | there "tar -xf - -C $REMOTE_WORK_DIR"
-there "cd $REMOTE_WORK_DIR/in && m=\\$(cat $SHARED_MODEL_PATH) && echo id,answer &&
+work=$(printf %q "$REMOTE_WORK_DIR") model=$(printf %q "$SHARED_MODEL_PATH")
+"""
+OWN = f"""\
+IN_SUBDIR=in
+MODEL_FILE_EXT=.txt
+{THERE}\
+[ "$(cat "$MODEL_DIR"/m.txt)" = "$(there "cat $model")" ]
+tar -cf - -C "$1" in | there "tar -xf - -C $work"
+there "cd $work/in && m=\\$(cat $model) && echo id,answer &&
     for f in *; do echo \\$f,\\$((\\$(cat \\$f) * m)); done" > "$OUT_SUBDIR/answers.csv"
 echo "by $EVALRUN_DEVICE"
 """
+EACH = f"""\
+{THERE}\
+echo id,answer > "$2/answers.csv"
+while IFS= read -r f; do
+    n=$(there "cd $work && cat > n && echo \\$((\\$(cat n) * \\$(cat $model)))" < "$f")
+    echo "${{{{f##*/}}}},$n" >> "$2/answers.csv"
+done < "$1"
+"""
+ODD = 'it\'s a $(touch pwned) `touch pwned` "day"'
 
 
 def test_a_script_that_does_its_own_ssh(tmp_path, boards):
@@ -101,7 +115,7 @@ def test_a_script_that_does_its_own_ssh(tmp_path, boards):
     (board,) = boards()
     suite = BoardSuite(tmp_path / "w", [board], models=0, datasets=0)
     (suite.evals / "eval.sh").write_text(OWN.format(key=board.key, known=board.known_hosts))
-    for task, factor in (("double", 2), ("group/triple", 3)):
+    for task, factor in (("double", 2), ("group/triple", 3), (ODD, 4)):
         place = suite.evals / task
         (place / "a" / "in").mkdir(parents=True)
         (place / "m.txt").write_text(f"{factor}\n")
@@ -114,9 +128,26 @@ def test_a_script_that_does_its_own_ssh(tmp_path, boards):
     assert ran.code == 0, ran
     assert suite.predictions("double") == times(2)
     assert suite.predictions("group_triple") == times(3)
+    (odd,) = {path.parent.name for path in suite.run.rglob("a.jsonl")} - {"double", "group_triple"}
+    assert suite.predictions(odd) == times(4)
+    assert not [*tmp_path.rglob("pwned")]
     assert "by b1" in (suite.run / "logs" / "infer" / "evals" / "double" / "a.log").read_text()
     assert suite.left() == []
     assert not list((board.home / ".model_cache").glob("*.txt"))
+
+
+def test_a_script_that_does_its_own_ssh_batch_by_batch(tmp_path, boards):
+    """Each batch finds the model and one work directory on the board that was leased."""
+    suite = BoardSuite(tmp_path / "w", boards(2), models=2)
+    (suite.evals / "each.sh").write_text(
+        EACH.format(key=suite.boards[0].key, known=tmp_path / "known").replace("-i ", f"-i {suite.boards[1].key} -i ")
+    )
+    (tmp_path / "known").write_text("".join(board.known_hosts.read_text() for board in suite.boards))
+    suite.write(adapter="command", remote=True, command="bash each.sh {batch} {output}")
+    ran = suite.pytest("-n2")
+    assert ran.code == 0, ran
+    assert [suite.predictions(model) for model in ("m1", "m2")] == [times(1), times(2)]
+    assert suite.left() == []
 
 
 REFUSING = """\

@@ -131,7 +131,7 @@ class TestDevices:
         assert (code, err) == (1, ""), (out, err)
         assert rows["b1"].endswith("reachable")
         assert "Connection refused" in rows["down"]
-        assert "cannot be reached" in rows["deaf"]
+        assert "cannot be reached: it did not answer within" in rows["deaf"]
         assert "host key is not known: ssh-ed25519 SHA256:" in rows["strange"]
         assert "host_key: " in rows["strange"]
 

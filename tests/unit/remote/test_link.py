@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from sshd import QUICK, Sshd, free_port, keygen, until
+from sshd import ME, QUICK, Sshd, free_port, keygen, until
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.remote.connection import Connection
@@ -72,6 +73,25 @@ def test_password_comes_from_the_environment(board, monkeypatch):
     with pytest.raises(ConfigError, match="the password in BOARD_PASSWORD") as caught:
         board.connection(password_env="BOARD_PASSWORD", identity_files=()).connect()
     assert "wrong" not in str(caught.value)
+
+
+if AS_ROOT and sys.platform == "linux":  # who else could give a user a password that only one server knows?
+
+    def test_right_password_opens(tmp_path, monkeypatch):
+        """With no key at all, and whatever is in it."""
+        password = "a b$(touch x)'é"
+        crypt = ctypes.CDLL("libcrypt.so.1").crypt
+        crypt.restype = ctypes.c_char_p
+        (tmp_path / "shadow").write_bytes(b"%s:%s:::::::\n" % (ME.encode(), crypt(password.encode(), b"$6$salt$")))
+        own = 'mount --bind "$0" /etc/shadow && exec "$@"'
+        monkeypatch.setenv("BOARD_PASSWORD", password)
+        board = Sshd(tmp_path / "board", extra="PasswordAuthentication yes\nPubkeyAuthentication no")
+        with ExitStack() as stack:
+            stack.push(board)
+            board.start(("unshare", "-m", "sh", "-c", own, str(tmp_path / "shadow")))
+            board.wait()
+            connection = board.connection(password_env="BOARD_PASSWORD", identity_files=())
+            assert connection.run("echo in").text == "in\n"
 
 
 @pytest.mark.parametrize("hops", [1, 2])
