@@ -22,7 +22,7 @@ PACKAGES = "openssh-server openssh-client busybox iproute2"
 SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 ME = pwd.getpwuid(os.geteuid()).pw_name
 # A test does not wait longer than it must; the real ones are for links that are slow.
-QUICK = Limits(connect=10.0, beat=0.3, quiet=6.0, watch=2, grace=1, reconnect=15.0)
+QUICK = Limits(connect=10.0, beat=0.3, quiet=6.0, watch=5, grace=1, reconnect=15.0)
 
 
 def tool(name: str) -> str:

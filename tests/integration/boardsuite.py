@@ -31,7 +31,7 @@ COUNTING = ASK.replace("while IFS", 'echo start >> "$ASKED"\nwhile IFS').replace
 IMPATIENT = """\
 from pytest_evalrun.remote.link import Limits
 
-Limits.__init__.__defaults__ = (5.0, 0.3, 2.0, 2, 1, *Limits.__init__.__defaults__[5:])
+Limits.__init__.__defaults__ = (5.0, 0.3, 4.0, 4, 1, *Limits.__init__.__defaults__[5:])
 """
 
 

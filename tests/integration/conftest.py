@@ -23,6 +23,14 @@ def light_children(monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(request, monkeypatch):
+    """Where a module starts hundreds of processes that do what those of others do, coverage would see nothing new."""
+    if request.node.get_closest_marker("unmeasured"):
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def boards(tmp_path, monkeypatch):
     """So many boards that run, with a home each.

@@ -13,6 +13,8 @@ from collections import Counter
 import pytest
 from support import kill_alone, kill_group, wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 SAMPLES = 400
 BATCH = 4
 

@@ -17,6 +17,8 @@ from support import Project, kill_group, wait_for
 
 from pytest_evalrun.slots.directory import LeaseDirectory
 
+pytestmark = pytest.mark.unmeasured
+
 DIGITS = Path(__file__).parents[2] / "evals" / "digits"
 LOCKED_ONNX = """
 import fcntl, os

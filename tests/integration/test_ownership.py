@@ -12,6 +12,8 @@ from support import kill_alone, kill_group, wait_for
 
 from pytest_evalrun.rundir.processes import start_time
 
+pytestmark = pytest.mark.unmeasured
+
 SAMPLES = 200
 # A model that talks, and starts a process that leaves its group and session.
 BUSY = WITNESS.replace("import fcntl, os, time", "import fcntl, os, subprocess, sys, time").replace(

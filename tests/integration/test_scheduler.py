@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+pytestmark = pytest.mark.unmeasured
+
 MODELS = ("a", "b")
 DATASETS = ("one", "two")
 PAIRS = sorted(f"echo/{model}/{dataset}" for model in MODELS for dataset in DATASETS)

@@ -16,6 +16,8 @@ from support import Project, kill_group, wait_for
 
 from pytest_evalrun.rundir.state import parse
 
+pytestmark = pytest.mark.unmeasured
+
 # Says what it is asked when it has answered, and fails where a file says so.
 MODEL = '''
 import os, time

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from gpuhost import GpuHost
 
+pytestmark = pytest.mark.unmeasured
+
 HANGS = """
 import ctypes, os, subprocess, time
 from pathlib import Path
