@@ -118,7 +118,7 @@ class Fleet:
 
     def _set_aside(self, troubles: Sequence[tuple[_Place, str]]) -> None:
         """A board, unless it can be used below another home; then only items that want this one are in trouble."""
-        reasons: dict[str, str] = {}
+        reasons: dict[str, tuple[str, str]] = {}
         bad = {id(place) for place, _ in troubles}
         well = {_identity(place.spec) for place in self._places if id(place) not in bad}
         for place, reason in troubles:
@@ -130,7 +130,7 @@ class Fleet:
                 device = Device(name, _identity(place.spec), place.spec.labels, place.spec.slots)
                 DevicePool(LeaseDirectory(), [device], notes=self._notes.aside).set_aside(device, reason)
                 self._say(f"board {name} set aside: {reason}")
-            reasons.setdefault(place.spec.key, f"board {name} is set aside: {reason}")
+            reasons.setdefault(place.spec.key, (name, reason))
         self._machine.do_without(reasons)
 
     def _remove_leftovers(self, boards: Sequence[tuple[_Place, Connection]]) -> None:

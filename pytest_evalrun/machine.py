@@ -57,14 +57,14 @@ class Machine:
             raise pytest.UsageError("\n".join(told))
         self._skip(lacking)
 
-    def do_without(self, gone: Mapping[str, str]) -> None:
-        """Boards by their keys, and why; who needs one of them and no other is skipped, if optional.
+    def do_without(self, gone: Mapping[str, tuple[str, str]]) -> None:
+        """Boards by their keys, with their names, and why; who needs one of them and no other is skipped, if optional.
 
         Others are not planned for any more: their items find out at once that there is nothing to wait for.
         """
         self.boards = {key: spec for key, spec in self.boards.items() if key not in gone}
         lost = [need for need in self._all if need.devices and all(key in gone for key in need.devices)]
-        self._skip({need: "; ".join(gone[key] for key in need.devices) for need in lost})
+        self._skip({need: _gone(gone[key] for key in need.devices) for need in lost})
         self.needs = {name: need for name, need in self.needs.items() if need not in lost}
         self._all.difference_update(lost)
 
@@ -139,6 +139,14 @@ def _boards_of_tests(pairs: Iterable[Pair], others: Mapping[str, Need]) -> dict[
     wanted = {key for need in others.values() for key in need.devices}
     speaking = [pair for pair in pairs if any(layer.values.get("devices") for layer in pair.layers)] if wanted else []
     return {spec.key: spec for pair in speaking for spec in devices_of(pair.settings) if spec.key in wanted}
+
+
+def _gone(boards: Iterable[tuple[str, str]]) -> str:
+    """Names and reasons; those that are gone for the same reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in boards:
+        names.setdefault(reason, []).append(name)
+    return "no board: " + "; ".join(f"{', '.join(those)}: {reason}" for reason, those in names.items())
 
 
 def _problem(need: Need, text: str, asking: Mapping[str, Need | None]) -> str:

@@ -21,6 +21,15 @@ def outcome_of(report: Any) -> str:
     return "failed" if report.when == "call" else "error"
 
 
+def reason_of(report: Any) -> str:
+    """Why it failed or was skipped, in one line; empty where it passed."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ").strip()
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else str(report.longrepr or "")
+    return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]
+
+
 def stands(outcome: str, told: dict[str, Any]) -> Status | None:
     """How the pair stands after an item; None where the item says nothing about that.
 

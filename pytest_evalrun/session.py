@@ -16,7 +16,7 @@ from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
 from pytest_evalrun.merged import merge_programs
 from pytest_evalrun.nodeids import pairs_by_id
-from pytest_evalrun.reports import outcome_of, stands
+from pytest_evalrun.reports import outcome_of, reason_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.signals import Lasting, Sigterm
 from pytest_evalrun.terminal import Terminal
@@ -260,7 +260,7 @@ class Controller:
         assert self.live is not None
         told = getattr(report, "evalrun", {})
         outcome = outcome_of(report)
-        note = _note(report, told)
+        note = str(told.get("reason", "")) if report.passed else reason_of(report)
         self.terminal.item(pair, report, outcome, told, note)
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
@@ -375,14 +375,6 @@ class Controller:
         terminalreporter.section("evalrun plan")
         for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, pool):
             terminalreporter.write_line(line)
-
-
-def _note(report: Any, told: dict[str, Any]) -> str:
-    if report.failed:
-        crash = getattr(report.longrepr, "reprcrash", None)
-        text = crash.message if crash else str(report.longrepr or "")
-        return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]
-    return str(told.get("reason", ""))
 
 
 def _others(session: pytest.Session, pairs: dict[str, Pair]) -> bool:

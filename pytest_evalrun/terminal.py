@@ -51,16 +51,14 @@ class Terminal:
             reporter.currentfspath = self.config.rootpath / nodeid.partition("::")[0]
 
     def item(self, pair: Pair, report: Any, outcome: str, told: dict[str, Any], note: str = "") -> None:
-        """One line for a pair that ended, at normal verbosity; ``note`` says what the trouble was."""
+        """One line for a pair that ended, at normal verbosity; ``note`` says why there is no result."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or self.config.option.verbose != 0:
             return
         test = "" if told.get("suite_item", True) else f"::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
         _fresh_line(reporter)
         reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
-        details = [pair.skip] if outcome == "skipped" and pair.skip else _details(told)
-        if outcome == "error":
-            details = [note] if note else []
+        details = _details(told) if outcome in ("passed", "failed") else [note] if note else []
         reporter.write_line("  ".join([pair.full_id + test, *details]))
 
     def show(self, reporter: Any, run: Path | None) -> None:

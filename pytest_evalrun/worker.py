@@ -21,7 +21,7 @@ from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
-from pytest_evalrun.reports import outcome_of, tell
+from pytest_evalrun.reports import outcome_of, reason_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.slots.need import board_of
@@ -287,7 +287,7 @@ class Worker:
             evaluates = "evaluation" in getattr(item, "fixturenames", ())
             of_suite = isinstance(item.parent, SuiteModule)
             report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=of_suite, evaluates=evaluates)
-            if self._context is not None and not report.skipped:
+            if self._context is not None and pair.skip is None:
                 self._record(report, pair)
         return report
 
@@ -299,6 +299,8 @@ class Worker:
         if self._shards and pair.cut is not None:
             self.suites.launch.publish(shard_ended(pair), "")
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
+        if report.skipped:
+            told["reason"] = reason_of(report)
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)

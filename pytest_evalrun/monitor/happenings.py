@@ -60,6 +60,7 @@ class Happenings:
         self.first_item: float | None = None
         self.executed = 0
         self.ended: set[str] = set()
+        self.skipped: set[str] = set()
         self.running: dict[str, Started] = {}
         self.slots: dict[str, str] = {}
 
@@ -76,6 +77,7 @@ class Happenings:
     def _item_started(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
         self.running[pair] = Started(worker, now, now)
         self.ended.discard(pair)
+        self.skipped.discard(pair)
         self.first_item = self.first_item or now
 
     def _model_loaded(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
@@ -91,7 +93,9 @@ class Happenings:
         self.failed.pop(pair, None)
         if event.get("outcome") in ("failed", "error"):
             self.failed[pair] = Ended(event["outcome"], seconds, str(event.get("reason") or ""))
-        if not event.get("reused"):
+        if event.get("outcome") == "skipped":
+            self.skipped.add(pair)
+        elif not event.get("reused"):
             self.executed += 1
             self._rank(pair, seconds)
 

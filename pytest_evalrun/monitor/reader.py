@@ -37,6 +37,7 @@ class Reader:
         self._launch = LaunchFiles(paths)
         self._gauges: dict[tuple[str, float], Gauge] = {}
         self._death: tuple[str, Death] | None = None
+        self._passed = 0
 
     def look(self) -> Snapshot:
         """Read what changed; what is damaged is told in ``problems``, and the rest is shown."""
@@ -49,8 +50,8 @@ class Reader:
             run=self.paths.root.name,
             standing=stands,
             progress=self._progress(stands, running),
-            counts=self.tasks.counts(),
-            skipped=self.tasks.skipped,
+            counts=self._counts(),
+            skipped=self.tasks.skipped + self._passed,
             running=running,
             failed=self._failed(),
             slowest=tuple(sorted(self.events.happenings.slowest.items(), key=lambda item: -item[1])),
@@ -63,12 +64,19 @@ class Reader:
 
     def _read(self) -> None:
         version = self.tasks.version
-        self.tasks.look()
-        self.events.look()
+        changed = self.tasks.look()
+        changed = self.events.look() or changed
         self.log.look()
+        if changed:
+            self.tasks.passed_over = self.events.happenings.skipped
+            self._passed = self.tasks.passed_of(self.tasks.rows_of[Status.PENDING])
         if self._launch.look() or self.tasks.version != version:
             self.tasks.set_skipped(self._launch.pairs if len(self.tasks) else ())
             self._forget()
+
+    def _counts(self) -> dict[Status, int]:
+        counts = self.tasks.counts()
+        return counts | {Status.PENDING: counts[Status.PENDING] - self._passed}
 
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""

@@ -106,5 +106,6 @@ class Snapshot:
         }
 
     def _task(self, group: Group) -> dict[str, Any]:
-        rows = {self.tasks.datasets[row]: WORDS[self.tasks.status[row]] for row in group.rows}
+        tasks = self.tasks
+        rows = {tasks.datasets[row]: "skipped" if tasks.passed(row) else WORDS[tasks.status[row]] for row in group.rows}
         return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}

@@ -13,7 +13,7 @@ from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.rundir.tasklist import Status, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 _BLOCK = 512
@@ -37,6 +37,8 @@ class Tasks:
         self.version = 0
         self.damaged = False
         self.skipped = 0
+        # Pairs of the list that the launch skipped when their turn came; the list has them as pending.
+        self.passed_over: Collection[str] = ()
         self.groups: list[Group] = []
         self.datasets: list[str] = []
         self.status: list[Status] = []
@@ -52,6 +54,14 @@ class Tasks:
 
     def counts(self) -> dict[Status, int]:
         return {status: len(rows) for status, rows in self.rows_of.items()}
+
+    def passed(self, row: int) -> bool:
+        """Whether it was skipped when its turn came."""
+        return self.status[row] is Status.PENDING and self.pair(row) in self.passed_over
+
+    def passed_of(self, rows: Iterable[int]) -> int:
+        """How many of the rows."""
+        return sum(map(self.passed, rows)) if self.passed_over else 0
 
     def pair(self, row: int) -> str:
         """``suite/task/dataset`` of a row."""

@@ -64,6 +64,8 @@ class Tree:
             return self._task_line(group, pen)
         if isinstance(what, str):
             return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(what), "dim"))
+        if self._tasks.passed(what):
+            return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(self._tasks.datasets[what]), "dim"))
         status = self._tasks.status[what]
         return (
             (f"    {pen.signs.status[status]} ", STYLES[status]),
@@ -72,22 +74,27 @@ class Tree:
 
     def _task_line(self, group: Group, pen: Pen) -> Line:
         name = pen.clean(group.directory)
-        if not group.rows:
+        passed = self._tasks.passed_of(group.rows)
+        if len(group.rows) == passed:
             return ((f"  {pen.signs.skipped} ", "dim"), (name, "dim"))
-        status = stands(group)
+        status = stands(group, passed)
         ended = group.counts[Status.COMPLETED] + group.counts[Status.FAILED]
         return (
             (f"  {pen.signs.status[status]} ", STYLES[status]),
             (name, ""),
-            (f"  {ended}/{len(group.rows)}", "dim"),
+            (f"  {ended}/{len(group.rows) - passed}", "dim"),
         )
 
 
-def stands(group: Group) -> Status:
-    """A task as a whole: running where a part of it is done, failed where all ended and one failed."""
+def stands(group: Group, passed: int = 0) -> Status:
+    """A task as a whole: running where a part of it is done, failed where all ended and one failed.
+
+    ``passed``: how many of it were skipped when their turn came.
+    """
     counts = group.counts
-    if counts[Status.PENDING] == len(group.rows):
+    pending = counts[Status.PENDING] - passed
+    if pending == len(group.rows) - passed:
         return Status.PENDING
-    if counts[Status.RUNNING] or counts[Status.PENDING]:
+    if counts[Status.RUNNING] or pending:
         return Status.RUNNING
     return Status.FAILED if counts[Status.FAILED] else Status.COMPLETED

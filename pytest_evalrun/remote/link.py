@@ -190,7 +190,7 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
             look_for_keys=hop.search_keys,
             sock=sock,
             timeout=limits.connect,
-            banner_timeout=limits.connect,
+            banner_timeout=2 * limits.connect,  # so that silence always ends by the other limit, in the same words
             auth_timeout=limits.connect,
             transport_factory=_transport_for(keys),
         )

@@ -163,7 +163,7 @@ def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
         "model": pair.task.path if pair else None,
         "data": pair.dataset.path if pair else None,
         "tags": list(pair.tags) if pair else [],
-        "skip": pair.skip if pair else None,
+        "skip": pair.skip if pair and pair.skip else row.skipped if row else None,
         "status": entry.known.status if entry.known else None,
         "metrics": {name: metric["value"] for name, metric in row.metrics.items()} if row else {},
         "samples": dict(row.samples) if row else {},
@@ -181,7 +181,8 @@ def flat(found: Iterable[Entry]) -> list[str]:
 
 
 def _status(entry: Entry) -> str:
-    skip = entry.pair.skip if entry.pair else None
+    row = entry.known.row if entry.known else None
+    skip = entry.pair.skip if entry.pair and entry.pair.skip else row.skipped if row else None
     return f"skipped: {skip}" if skip else entry.status or "-"
 
 
@@ -201,7 +202,7 @@ def _row(entry: Entry, why: str) -> tuple[str, ...]:
     row = entry.known.row if entry.known else None
     status = _status(entry)
     metrics = ", ".join(f"{name} {number(metric['value'])}" for name, metric in row.metrics.items()) if row else ""
-    samples = f"{row.samples.get('predicted', 0)} of {row.samples.get('total', 0)}" if row else ""
+    samples = f"{row.samples.get('predicted', 0)} of {row.samples['total']}" if row and row.samples.get("total") else ""
     seconds = f"{number(row.seconds)} s" if row and row.seconds is not None else ""
     sign = SIGNS.get(entry.status or "pending", "!")
     why = "no longer on disk" if entry.gone else why

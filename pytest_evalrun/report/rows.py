@@ -43,6 +43,7 @@ class Row:
     gates: Sequence[Mapping[str, Any]]
     error: str | None
     gone: bool = False
+    skipped: str | None = None
 
     @property
     def breached(self) -> set[str]:
@@ -137,6 +138,7 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
         gates=result.gates,
         error=result.environment.get("error"),
         gone=gone,
+        skipped=result.environment.get("skipped"),
     )
 
 

@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.rundir.boards import BoardRecord
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+    from pytest_evalrun.rundir.mainlog import Level
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
 
 # The task list is right within half a second; written more often it would cost what grows with the pairs.
 TICK_SECONDS = 0.25
 LONGEST_TICK_SECONDS = 0.5
+# How the log shows that an item ended so.
+SIGNS: Mapping[str, tuple[Level, str]] = {
+    "passed": ("INFO", "✓"),
+    "failed": ("ERROR", "✗"),
+    "error": ("ERROR", "✗"),
+    "skipped": ("INFO", "⊘"),
+}
 # Of the time, about this share goes into rewriting the list.
 MOST_SHARE = 0.02
 
@@ -117,10 +125,8 @@ class LiveRun:
             self._cut.pop(name, None)
             self._set(pair, self._before.get(name, Status.PENDING))
         note = blank(note, self.secrets)
-        if outcome in ("failed", "error"):
-            self.log.write("ERROR", f"✗ {outcome}: {pair.full_id}: {note}")
-        else:
-            self.log.write("INFO", f"✓ {outcome}: {pair.full_id}: {note}")
+        level, sign = SIGNS[outcome]
+        self.log.write(level, f"{sign} {outcome}: {pair.full_id}: {note}")
 
     def _set(self, pair: Pair, status: Status) -> None:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)

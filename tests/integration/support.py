@@ -10,8 +10,12 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ECHO = '''
 import os, time
@@ -30,6 +34,9 @@ class Model:
         time.sleep(self.delay)
         return [sample.input for sample in batch]
 '''
+
+
+EVALRUN = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()"]
 
 
 class Project:
@@ -92,6 +99,21 @@ class Project:
         finally:
             kill_group(process)
         return Ran(process.returncode, output)
+
+    def evalrun(self, *arguments: str, answer: str = "", as_user: Sequence[str] = ()) -> tuple[int, str, str]:
+        """The command: its exit code, and what it wrote; never a traceback."""
+        done = subprocess.run(
+            [*as_user, *EVALRUN, *arguments],
+            cwd=self.root,
+            env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            input=answer,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
 
     @property
     def workdir(self) -> Path:

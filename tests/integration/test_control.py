@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support import kill_alone, kill_group, wait_for
+from support import EVALRUN, kill_alone, kill_group, wait_for
 
 SAMPLES = 400
-EVALRUN = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()"]
 # As slow as the environment says: that is no part of what is evaluated, so a slow run is carried on fast.
 PATIENT = """
 import os, time
@@ -41,21 +40,6 @@ DEAF = HEAD + (
 # Root may read everything; without these rights it is like anybody else.
 PLAIN = "-dac_override,-dac_read_search"
 PLAIN_USER = ["setpriv", f"--bounding-set={PLAIN}", f"--inh-caps={PLAIN}"] if os.geteuid() == 0 else []
-
-
-def evalrun(project, *arguments, answer="", as_user=()):
-    done = subprocess.run(
-        [*as_user, *EVALRUN, *arguments],
-        cwd=project.root,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def slow(project, names=("a",)):
@@ -86,9 +70,9 @@ def test_stop_then_the_same_command_ends_like_an_undisturbed_run(project, worker
     process = project.start("evals", "-n", workers, DELAY="0.6")
     try:
         wait_for(lambda: lines_of(project, "predictions/echo/a/one.jsonl") >= 8, process=process)
-        code, out, _ = evalrun(project, "list")
+        code, out, _ = project.evalrun("list")
         assert (code, "◐ one  running" in out) == (0, True), out
-        code, out, err = evalrun(project, "stop")
+        code, out, err = project.evalrun("stop")
         assert (code, err) == (0, "")
         assert f"SIGTERM to process {process.pid}" in out
         assert "carry on with: python -m pytest -p no:cacheprovider evals" in out
@@ -97,9 +81,9 @@ def test_stop_then_the_same_command_ends_like_an_undisturbed_run(project, worker
         kill_group(process)
     assert "1" not in states(project)
     assert not (project.latest / ".main_pid").exists()
-    assert "resumed at" in evalrun(project, "list")[1]
+    assert "resumed at" in project.evalrun("list")[1]
     # Its workers may outlive the grace that it gives where the machine is busy.
-    assert "is not running: its last session" in evalrun(project, "stop")[1]
+    assert "is not running: its last session" in project.evalrun("stop")[1]
     ran = project.run("evals", "-n", workers)
     assert ran.code == 0, ran
     for task in ("a", "b"):
@@ -132,7 +116,7 @@ def test_stop_at_any_moment(project, moment, model, ready, workers):
     try:
         wait_for(lambda: ready(project), process=process)
         members = processes(project)
-        code, out, err = evalrun(project, "stop", "--grace", "2")
+        code, out, err = project.evalrun("stop", "--grace", "2")
         assert (code, err) == (0, ""), (out, err)
         process.communicate(timeout=300)
         assert process.returncode in (2, -signal.SIGTERM, -signal.SIGKILL)
@@ -141,7 +125,7 @@ def test_stop_at_any_moment(project, moment, model, ready, workers):
         kill_group(process)
     assert states(project) == ["0"]
     assert not (project.latest / ".running_pids").exists()
-    assert "is not running" in evalrun(project, "stop")[1]
+    assert "is not running" in project.evalrun("stop")[1]
 
 
 def processes(project):
@@ -163,7 +147,7 @@ def test_stop_while_pytest_still_collects(project):
     process = project.start("evals", "-s")
     try:
         assert process.stdout.readline() == "collecting\n"
-        code, out, err = evalrun(project, "stop")
+        code, out, err = project.evalrun("stop")
         assert (code, out) == (2, "")
         assert "no run here" in err
         assert process.poll() is None
@@ -177,7 +161,7 @@ def test_stop_after_the_controller_was_killed_ends_its_workers(project):
     process = project.start("evals", "-n", "2", DELAY="0.6")
     wait_for(lambda: lines_of(project, "predictions/echo/a/one.jsonl") >= 8, process=process)
     kill_alone(process)
-    code, _, err = evalrun(project, "stop")
+    code, _, err = project.evalrun("stop")
     assert (code, err) == (0, "")
     assert not [pid for pid in processes(project) if is_alive(pid)]
     assert states(project) == ["0"]
@@ -218,15 +202,15 @@ def test_reset_then_run_again(project):
     project.dataset("bad", 8, wrong=8)
     project.yaml(("a", "b"), ("one", "bad"), gates={"exact_match": {"min": 0.9}})
     assert project.run().code == 1
-    code, out, err = evalrun(project, "retry")
+    code, out, err = project.evalrun("retry")
     assert out == "python -m pytest -p no:cacheprovider evals --eval-only failed\n"
     assert "failed: echo/a/bad" in err
-    code, out, _ = evalrun(project, "reset", "--failed", "--dry-run")
+    code, out, _ = project.evalrun("reset", "--failed", "--dry-run")
     assert (code, len(out.splitlines())) == (0, 2)
-    code, out, _ = evalrun(project, "reset", "--failed", answer="n\n")
+    code, out, _ = project.evalrun("reset", "--failed", answer="n\n")
     assert "nothing was changed" in out
     assert states(project) == ["2", "3", "2", "3"]
-    code, out, _ = evalrun(project, "reset", "--failed", answer="y\n")
+    code, out, _ = project.evalrun("reset", "--failed", answer="y\n")
     assert code == 0
     assert out.splitlines()[-4:] == [
         "passed  echo/a/one",
@@ -247,7 +231,7 @@ def test_while_a_run_is_live_nothing_is_taken_from_it(project):
     try:
         wait_for(lambda: begun(project), process=process)
         for command in (["reset", "--yes"], ["clean", "--yes"], ["clean", "--dry-run"]):
-            code, out, err = evalrun(project, *command)
+            code, out, err = project.evalrun(*command)
             assert (code, out) == (2, ""), command
             assert f"PID {process.pid} on " in err
             assert "evalrun stop" in err
@@ -269,11 +253,11 @@ def test_clean_leaves_the_tree_as_git_has_it(project):
         subprocess.run([*git, *words], cwd=project.root, check=True)
     ran = project.run(PYTHONDONTWRITEBYTECODE="1")
     assert list(project.suite.glob(".results/a/one/*.png")), ran
-    code, out, _ = evalrun(project, "clean", "-k", "a/one", "--yes")
+    code, out, _ = project.evalrun("clean", "-k", "a/one", "--yes")
     assert code == 0
     assert not (project.suite / ".results/a").exists()
     assert (project.suite / ".results/b/one").exists()
-    code, out, err = evalrun(project, "clean", "--yes")
+    code, out, err = project.evalrun("clean", "--yes")
     assert (code, err) == (0, ""), out
     status = subprocess.run(
         ["git", "status", "--porcelain", "--ignored"], cwd=project.root, capture_output=True, text=True, check=True
@@ -288,15 +272,15 @@ def test_logs_follow_a_live_pair_to_its_end(project):
     process = project.start("evals", "-n", "1", DELAY="0.1")
     try:
         wait_for(lambda: begun(project), process=process)
-        code, out, err = evalrun(project, "logs", "a/one", "-f")
+        code, out, err = project.evalrun("logs", "a/one", "-f")
         assert (code, err) == (0, "")
         assert "asked 0\n" in out
         assert "asked 36\n" in out
         process.communicate(timeout=300)
     finally:
         kill_group(process)
-    assert "asked 36\n" in evalrun(project, "logs", "echo/a/one")[1]
-    code, _, err = evalrun(project, "logs", "a/on")
+    assert "asked 36\n" in project.evalrun("logs", "echo/a/one")[1]
+    code, _, err = project.evalrun("logs", "a/on")
     assert (code, "nearest: echo/a/one" in err) == (2, True)
 
 
@@ -306,15 +290,15 @@ def test_diff_names_the_samples_that_flipped(project):
     project.run()
     project.dataset("one", 8, wrong=2)
     assert project.run("evals", "--eval-run", "new").code == 0
-    code, out, _ = evalrun(project, "runs", "--json")
+    code, out, _ = project.evalrun("runs", "--json")
     newer, older = (run["name"] for run in json.loads(out))
-    code, out, err = evalrun(project, "diff", older, newer)
+    code, out, err = project.evalrun("diff", older, newer)
     assert (code, err) == (0, "")
     assert "exact_match: 2 right before, wrong now: 0, 1" in out
     assert out.endswith("1 pairs in both, 0 of them the same\n")
-    code, out, _ = evalrun(project, "runs")
+    code, out, _ = project.evalrun("runs")
     assert [line.split()[0] for line in out.splitlines()] == ["run", newer, older]
-    code, out, _ = evalrun(project, "list", older)
+    code, out, _ = project.evalrun("list", older)
     assert "✓ one  passed  exact_match 1.000  8 of 8" in out
     assert "references changed" in out
 
@@ -325,19 +309,19 @@ def test_list_says_all_of_a_run(project):
     project.dataset("数据", 8, wrong=8)
     project.run()
     (project.suite / "b.bin").write_text("changed")
-    code, out, err = evalrun(project, "list")
+    code, out, err = project.evalrun("list")
     assert (code, err) == (0, "")
     lines = {" ".join(line.split()[:2]): line for line in out.splitlines()}
     assert re.search(r"✓ one +passed +exact_match 1.000 +8 of 8 +[0-9.e-]+ s +20..-..-..T..:..:..Z$", out, re.MULTILINE)
     assert "run: re-run: model changed" in out
     assert "✗ 数据" in lines
-    assert [line.strip()[0] for line in evalrun(project, "list", "--failed")[1].splitlines()] == list("ea✗b✗")
-    found = json.loads(evalrun(project, "list", "latest", "--json", "-k", "not a and 数据")[1])
+    assert [line.strip()[0] for line in project.evalrun("list", "--failed")[1].splitlines()] == list("ea✗b✗")
+    found = json.loads(project.evalrun("list", "latest", "--json", "-k", "not a and 数据")[1])
     assert [(entry["task"], entry["dataset"], entry["status"]) for entry in found] == [("b", "数据", "failed")]
     assert found[0]["metrics"] == {"exact_match": 0.0}
     assert found[0]["next"].startswith("run: ")
     (project.latest / "results/echo/a/one.json").write_text("{torn")
-    code, out, err = evalrun(project, "list")
+    code, out, err = project.evalrun("list")
     assert code == 0
     assert "! one" in out
     assert "results/echo/a/one.json is damaged; the rest is shown" in err
@@ -360,7 +344,7 @@ COMMANDS = (
 def test_no_run_at_all(project, command):
     """One line that says how to start one."""
     project.make()
-    code, out, err = evalrun(project, *command)
+    code, out, err = project.evalrun(*command)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "no run here; start one with pytest" in err
 
@@ -386,7 +370,7 @@ def test_a_run_that_is_none_of_ours(project, command, what):
     elif name not in words:
         words = [words[0], name, *words[1:]]
     before = sorted(path.name for path in run.iterdir())
-    code, out, err = evalrun(project, *words)
+    code, out, err = project.evalrun(*words)
     if (command[0], what) == ("list", "foreign"):
         assert (code, "echo/a/one" in out) == (0, True)  # a word that is no run is a path
         return
@@ -407,7 +391,7 @@ def test_a_directory_without_permission(project, command, where):
     (project.workdir / "latest").symlink_to(run.name)
     (project.workdir / where).chmod(0)
     try:
-        code, _, err = evalrun(project, *command, as_user=PLAIN_USER)
+        code, _, err = project.evalrun(*command, as_user=PLAIN_USER)
     finally:
         (project.workdir / where).chmod(0o755)
     assert code in (0, 2)
@@ -421,10 +405,10 @@ def test_an_expression_that_is_none(project, expression):
     project.make()
     project.run()
     for command in ("list", "reset", "clean"):
-        code, out, err = evalrun(project, command, "-k", expression)
+        code, out, err = project.evalrun(command, "-k", expression)
         assert (code, out) == (2, ""), err
         assert err.startswith(f"Error: -k {expression}: ")
-    code, _, err = evalrun(project, "reset", "-k", "nothing")
+    code, _, err = project.evalrun("reset", "-k", "nothing")
     assert (code, "no such pair in this run" in err) == (2, True)
 
 
@@ -469,6 +453,6 @@ def test_a_sharp_kill_while_cleaning_can_be_finished(project):
         process.wait()
         process.stdout.close()
         if project.workdir.joinpath("latest").exists():
-            code, _, err = evalrun(project, "clean", "--yes")
+            code, _, err = project.evalrun("clean", "--yes")
             assert (code, err) == (0, "")
             assert not project.workdir.exists()

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sshd import ME, Sshd, free_port
+from support import EVALRUN
 
 from pytest_evalrun.remote.manifest import boards_of
 from pytest_evalrun.remote.places import CACHE
@@ -24,8 +25,6 @@ from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.discovery import discover
-
-EVALRUN = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +44,6 @@ def board(tmp_path):
 def entry(board, name="b1", **more):
     given = {"user": ME, "host": board.address, "port": board.port, "identity_file": str(board.key)}
     return {"name": name, **given, "known_hosts": str(board.known_hosts), **more}
-
-
-def evalrun(project, *arguments, answer=""):
-    done = subprocess.run(
-        [*EVALRUN, *arguments],
-        cwd=project.root,
-        env={**os.environ, "NO_COLOR": "1"},
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def on_boards(project, *devices, names=("a",), **top):
@@ -95,9 +79,9 @@ class TestDevices:
         lay(board, f"{CACHE}/a_model.bin", "task_a_one")
         device = Device("b1", f"{ME}@127.0.0.1:{board.port}", slots=2)
         with DevicePool(LeaseDirectory(), [device]).try_acquire({}):
-            code, out, err = evalrun(project, "devices")
+            code, out, err = project.evalrun("devices")
             assert (code, err) == (0, ""), (out, err)
-            (told,) = json.loads(evalrun(project, "devices", "evals", "--json")[1])
+            (told,) = json.loads(project.evalrun("devices", "evals", "--json")[1])
         row = cells(out)["b1"]
         for text in (
             f"({ME}@127.0.0.1:{board.port})",
@@ -126,7 +110,7 @@ class TestDevices:
                 entry(board, "deaf", port=deaf.getsockname()[1]),
                 entry(board, "strange", known_hosts="/nonexistent", user="somebody"),
             )
-            code, out, err = evalrun(project, "devices")
+            code, out, err = project.evalrun("devices")
         rows = cells(out)
         assert (code, err) == (1, ""), (out, err)
         assert rows["b1"].endswith("reachable")
@@ -147,19 +131,19 @@ class TestDevices:
         for name in ("model.py", "a.bin", "b.bin", "one.jsonl"):
             (second / name).write_bytes((project.suite / name).read_bytes())
         (second / "evalrun.yaml").write_text(json.dumps(other))
-        told = json.loads(evalrun(project, "devices", "--json")[1])
+        told = json.loads(project.evalrun("devices", "--json")[1])
         assert [row["name"] for row in told] == ["b1", "b2", "b1", "b2"]
-        assert len(json.loads(evalrun(project, "devices", "--json", "evals/echo")[1])) == 2
+        assert len(json.loads(project.evalrun("devices", "--json", "evals/echo")[1])) == 2
 
     def test_mistakes_are_usage_errors(self, project, board):
         """No suite, no such place, no board in any suite: one line, and exit code 2."""
         project.root.mkdir()
-        code, _, err = evalrun(project, "devices")
+        code, _, err = project.evalrun("devices")
         assert (code, err.startswith("Error: no evalrun.yaml found: looked in ")) == (2, True)
         project.make()
-        code, _, err = evalrun(project, "devices", "nowhere")
+        code, _, err = project.evalrun("devices", "nowhere")
         assert (code, "nowhere: not found" in err) == (2, True)
-        code, _, err = evalrun(project, "devices")
+        code, _, err = project.evalrun("devices")
         assert (code, "no suite names a board; looked in " in err, "`devices:`" in err) == (2, True, True)
         assert not (project.root / "outputs").exists()
 
@@ -183,17 +167,17 @@ class TestClean:
         """Nothing goes while it is only listed or nobody agrees; then what the run has left, here and there."""
         project = cleaned(entry(board))
         before, here = names(board.home), names(project.latest)
-        code, out, err = evalrun(project, "clean", "--remote", "--dry-run")
+        code, out, err = project.evalrun("clean", "--remote", "--dry-run")
         assert (code, err) == (0, "")
         listed = [line.partition("  ")[0] for line in out.splitlines() if line.startswith("board b1: ")]
         gone = [f"{CACHE}/a_model.bin", "task_a_one", "task_a_one_0-250_2", "task_b_one"]
         assert sorted(listed) == [f"board b1: {name}" for name in gone]
-        code, out, _ = evalrun(project, "clean", "--remote", answer="n\n")
+        code, out, _ = project.evalrun("clean", "--remote", answer="n\n")
         assert (code, "and 4 places on boards, of" in out, "nothing was changed" in out) == (0, True, True)
         assert (names(board.home), names(project.latest)) == (before, here)
-        code, out, _ = evalrun(project, "clean", "--yes", "--dry-run")
+        code, out, _ = project.evalrun("clean", "--yes", "--dry-run")
         assert "board" not in out
-        code, out, err = evalrun(project, "clean", "--remote", "--yes")
+        code, out, err = project.evalrun("clean", "--remote", "--yes")
         assert (code, err, "board b1: removed 4" in out) == (0, "", True), (out, err)
         assert names(board.home) == ["mine", "task_other"]
         assert not project.workdir.exists()
@@ -204,9 +188,9 @@ class TestClean:
         (project.suite / "ask.sh").write_text("exit 0\n")
         project.run()
         assert names(board.home) == [CACHE, "task_a_one"]
-        (told,) = json.loads(evalrun(project, "devices", "--json")[1])
+        (told,) = json.loads(project.evalrun("devices", "--json")[1])
         assert ([model["name"] for model in told["models"]], told["left_behind"]) == (["a_model.bin"], ["task_a_one"])
-        code, out, err = evalrun(project, "clean", "--remote", "--yes")
+        code, out, err = project.evalrun("clean", "--remote", "--yes")
         assert (code, err, "board b1: removed 2" in out) == (0, "", True), (out, err)
         assert names(board.home) == []
         assert not project.workdir.exists()
@@ -214,7 +198,7 @@ class TestClean:
     def test_some_pairs(self, cleaned, board):
         """-k means the same pairs there as here."""
         project = cleaned(entry(board))
-        code, out, err = evalrun(project, "clean", "--remote", "-k", "b/one", "--yes")
+        code, out, err = project.evalrun("clean", "--remote", "-k", "b/one", "--yes")
         assert (code, err) == (0, ""), (out, err)
         assert names(board.home) == [CACHE, "mine", "task_a_one", "task_a_one_0-250_2", "task_other"]
         assert (project.latest / "results/echo/a/one.json").exists()
@@ -223,7 +207,7 @@ class TestClean:
     def test_a_board_that_is_down_is_told(self, cleaned, board):
         """With the reason; the rest is done, and the exit code is 1."""
         project = cleaned(entry(board, "down", port=free_port()), entry(board))
-        code, out, err = evalrun(project, "clean", "--remote", "--yes")
+        code, out, err = project.evalrun("clean", "--remote", "--yes")
         assert code == 1
         assert "Connection refused; what is there of task_a_one, task_b_one" in err
         assert err.count("\n") == 1
@@ -236,7 +220,7 @@ class TestClean:
         session = open_session(RunPaths(project.latest), ["pytest"])
         try:
             for words in (["--yes"], ["--dry-run"]):
-                code, out, err = evalrun(project, "clean", "--remote", *words)
+                code, out, err = project.evalrun("clean", "--remote", *words)
                 assert (code, out, "is live: PID" in err) == (2, "", True)
         finally:
             session.close(clean=True)

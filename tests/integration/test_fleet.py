@@ -76,13 +76,18 @@ def test_a_plan_speaks_to_no_board(project):
 def test_who_may_be_skipped_is_skipped_when_its_board_is_down(project, board, workers):
     """With the reason; the others run, and the launch is no failure."""
     suite = on_board(project, entry(board, port=free_port()), optional=True)
-    ran = suite.run("evals", "-rs", *workers)
+    ran = suite.run("evals", *workers)
     assert ran.code == 0, ran
     assert "evalrun: board b1 set aside: cannot be reached: Connection refused" in ran
-    assert "SKIPPED echo/a/one" in ran
+    assert "SKIPPED echo/a/one  no board: b1: cannot be reached: Connection refused" in ran
     assert "PASSED  echo/b/one" in ran
-    assert "board b1 is set aside: cannot be reached: Connection refused" in ran
     assert "boards:" not in ran
+    (ended,) = [e for e in project.events() if e["event"] == "item_finished" and e["pair"] == "echo/a/one"]
+    assert (ended["outcome"], ended["reason"]) == ("skipped", "no board: b1: cannot be reached: Connection refused")
+    seen = json.loads(project.evalrun("monitor", "--json")[1])
+    assert seen["counts"] == {"pending": 0, "running": 0, "completed": 1, "failed": 0, "skipped": 1}
+    assert seen["running"] == []
+    assert "skipped: no board: b1" in project.evalrun("list")[1]
 
 
 def test_who_must_have_a_board_that_is_down_is_an_error_and_no_other_is(project, board):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 TASKS = (
     "with space",
     'it\'s "quoted"',
@@ -19,18 +15,6 @@ TASKS = (
     "长" * 70,
 )
 DATASETS = ("data $(touch owned)", "数据 集", "d" * 200)
-
-
-def evalrun(project, *args):
-    code = "from pytest_evalrun.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *args],
-        cwd=project.root,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
 
 
 def test_odd_names_work_everywhere(project):
@@ -64,10 +48,10 @@ def test_odd_names_work_everywhere(project):
     assert ran.code == 1, ran
     assert "2 failed" in ran, ran
     assert "echo/$(touch owned)/数据 集: 1 gate breached" in ran
-    shown = evalrun(project, "show", f"{TASKS[2]}/{DATASETS[1]}", "--wrong")
+    shown = project.evalrun("show", f"{TASKS[2]}/{DATASETS[1]}", "--wrong")[1]
     assert len(shown.splitlines()) == 9, shown
-    assert evalrun(project, "list", "--ids").count("evalrun.yaml::test_pair[") == count
-    assert "max_batch_size" in evalrun(project, "explain", f"echo/{TASKS[1]}/{DATASETS[0]}")
+    assert project.evalrun("list", "--ids")[1].count("evalrun.yaml::test_pair[") == count
+    assert "max_batch_size" in project.evalrun("explain", f"echo/{TASKS[1]}/{DATASETS[0]}")[1]
     assert not list(project.root.parent.rglob("owned"))
     assert {path for path in project.suite.iterdir() if path.name != "__pycache__"} == before
     assert {path.name for path in project.root.iterdir()} == {"evals", "outputs", "pytest.ini", "junit.xml"}

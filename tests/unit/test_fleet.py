@@ -102,7 +102,7 @@ def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
     assert line.startswith("board dead set aside: cannot be reached: Connection refused")
     assert list(aside(one.notes)) == ["dead"]
     (reason,) = one.machine.lacking.values()
-    assert reason == f"board dead is set aside: {aside(one.notes)['dead']}"
+    assert reason == f"no board: dead: {aside(one.notes)['dead']}"
     assert one.machine.needs.keys() == {"s/a/x", "s/c/x"}
     identity = f"{ME}@127.0.0.1:{down['port']}"
     pool = DevicePool(LeaseDirectory(), [Device("another name", identity)], notes=one.notes.aside)

@@ -226,14 +226,14 @@ def test_who_uses_no_board_after_all_needs_none(host):
     assert (found.needs, found.boards, list(found.lines())) == ({}, {}, [])
 
 
-GONE = {"@one:": "board one is set aside: no answer", "root@two:2222": "board b2 is set aside:\nno\nkey"}
+GONE = {"@one:": ("one", "no answer"), "root@two:2222": ("b2", "no\nkey")}
 
 
 def test_without_a_board_others_do(host):
     """It is not planned with; who needs it and no other is skipped with the reason, if that is optional."""
     found = Machine([on_board(), on_board("two", device={"soc": "j5"}, optional=True)], {}, None)
     found.do_without({"@one:": GONE["@one:"]})
-    assert found.lacking == {str(ONE): "board one is set aside: no answer"}
+    assert found.lacking == {str(ONE): "no board: one: no answer"}
     assert found.needs == {"letters/a/one": ANY}
     assert found.pool().devices == {"root@two:2222": 3}
     assert found.slots() == 3
@@ -244,7 +244,14 @@ def test_without_any_board_its_pairs_are_planned_as_if_nothing_was_needed(host):
     found = Machine([on_board(), on_board("two", optional=True), on_board("three", gpus=0)], {}, None)
     found.do_without(GONE)
     assert (found.needs, found.boards, found.slots()) == ({}, {}, 0)
-    assert found.lacking == {str(ANY): "board one is set aside: no answer; board b2 is set aside: no key"}
+    assert found.lacking == {str(ANY): "no board: one: no answer; b2: no key"}
+
+
+def test_boards_that_are_gone_for_the_same_reason_are_told_together(host):
+    """Ten boards without power are one reason."""
+    found = Machine([on_board(optional=True)], {}, None)
+    found.do_without({key: (name, "no answer") for key, (name, _) in GONE.items()})
+    assert found.lacking == {str(ANY): "no board: one, b2: no answer"}
 
 
 def test_to_ask_for_boards_is_cheap_too():

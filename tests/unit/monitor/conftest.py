@@ -65,7 +65,8 @@ class LivingRun:
         for events in (self.worker(worker), EventWriter(self.paths.events, worker)):
             events.write("item_finished", pair, **told)
         bad = outcome in ("failed", "error")
-        self._set(pair, Status.FAILED if bad else Status.COMPLETED)
+        stands = Status.PENDING if outcome == "skipped" else Status.COMPLETED
+        self._set(pair, Status.FAILED if bad else stands)
         self.log.write("ERROR" if bad else "INFO", f"{'✗' if bad else '✓'} {outcome}: {pair}: {note}")
 
     def _set(self, pair, status):

@@ -41,6 +41,36 @@ def test_every_pair_has_its_sign(run, reader):
     assert shown(reader, pen=Pen(ASCII, "ascii"))[:4] == ["  > echo/a  1/3", "    > one", "    x two", "    o three"]
 
 
+def test_who_was_skipped_in_its_turn_has_that_sign(run, reader):
+    """The list has it as pending. A task ends when nothing else is left; where nothing ran it is skipped itself."""
+    for dataset in ("one", "two", "three"):
+        run.ended(f"echo/a/{dataset}", "skipped")
+    run.ended("echo/dir/b/one", "skipped")
+    run.ended("echo/dir/b/two")
+    run.ended("echo/dir/b/three")
+    snapshot = reader.look()
+    assert shown(reader) == [
+        "  ⊘ echo/a",
+        "    ⊘ one",
+        "    ⊘ two",
+        "    ⊘ three",
+        "  ✓ echo/dir/b  2/2",
+        "    ⊘ one",
+        "    ✓ two",
+        "    ✓ three",
+    ]
+    assert (snapshot.counts[Status.PENDING], snapshot.counts[Status.COMPLETED], snapshot.skipped) == (0, 2, 4)
+    assert snapshot.to_json()["tasks"][1]["datasets"] == {"one": "skipped", "two": "completed", "three": "completed"}
+    assert {pair for pair, _ in snapshot.slowest} == {"echo/dir/b/two", "echo/dir/b/three"}
+    run.item("echo/a/one")
+    assert shown_after(reader)[:2] == ["  ◐ echo/a  0/1", "    ◐ one"]
+
+
+def shown_after(reader):
+    reader.look()
+    return shown(reader)
+
+
 def test_folded_it_shows_the_tasks(reader):
     """A line a task."""
     reader.look()
