@@ -137,11 +137,9 @@ def test_what_a_dead_board_left_is_swept(board):
     connection = board.connection()
     _, pids = begin(connection, board)
     watch = Path(connection.watchdog.directory)
-    for process in psutil.process_iter():
-        if process.pid == int(connection.watchdog.owner.partition(".")[2]):
-            for child in process.children(recursive=True):
-                child.kill()
-            process.kill()
+    owner = psutil.Process(int(connection.watchdog.owner.partition(".")[2]))
+    for process in (*owner.children(recursive=True), owner):
+        process.kill()
     until(lambda: connection.lost)
     assert watch.exists()
     assert any(map(alive, pids))
