@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.evaluation.gates import Verdict
 from pytest_evalrun.evaluation.life import Evaluation
-from pytest_evalrun.reports import outcome_of, stands, tell
+from pytest_evalrun.reports import outcome_of, reason_of, stands, tell
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
@@ -34,6 +34,24 @@ def evaluated(verdicts=(), value=0.5):
 
 def inferred():
     return Evaluation(pair(), None, False, "new", predicted=4)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "longrepr", "reason"),
+    [
+        pytest.param(
+            True, ("pair_module.py", 11, "Skipped: no board: b1: no answer"), "no board: b1: no answer", id="skip"
+        ),
+        pytest.param(False, "Failed: m.onnx is empty\nin its log", "m.onnx is empty", id="text"),
+        pytest.param(
+            False, SimpleNamespace(reprcrash=SimpleNamespace(message="assert 1 == 2")), "assert 1 == 2", id="crash"
+        ),
+        pytest.param(False, None, "", id="nothing"),
+    ],
+)
+def test_why_there_is_no_result_is_one_line(skipped, longrepr, reason):
+    """Whatever pytest has kept of it."""
+    assert reason_of(SimpleNamespace(skipped=skipped, longrepr=longrepr)) == reason
 
 
 @pytest.mark.parametrize(

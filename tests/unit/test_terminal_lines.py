@@ -83,7 +83,6 @@ LINES = {
         "failed", PAIR, {"samples": {"total": 10, "predicted": 9, "failed": 1, "reused": 0}},
         "FAILED  letters/a/one  top1=0.9123 [0.9, 0.95]  9 of 10 samples  1.23s  (new)",
     ),
-    "skipped": ("skipped", SKIPPED, {"metrics": {}}, "SKIPPED letters/a/two  too slow"),
     "a user's function": (
         "passed", PAIR, {"suite_item": False, "metrics": {}, "samples": None, "seconds": None},
         "PASSED  letters/a/one::test_share  (new)",
@@ -102,6 +101,12 @@ def test_an_error_says_what_the_trouble_was(terminal, reporter):
     """And nothing else: there are no values."""
     terminal().item(PAIR, report("failed", "setup"), "error", {"pair": "letters/a/one"}, "m.onnx: the model is empty")
     assert reporter.text == "ERROR   letters/a/one  m.onnx: the model is empty\n"
+
+
+def test_who_was_skipped_says_why(terminal, reporter):
+    """By its suite from the start, or when its turn came."""
+    terminal().item(SKIPPED, report("skipped", "setup"), "skipped", {"pair": "letters/a/two"}, "too slow")
+    assert reporter.text == "SKIPPED letters/a/two  too slow\n"
 
 
 @pytest.mark.parametrize("verbose", [-1, 1], ids=["-q", "-v"])
