@@ -17,6 +17,8 @@ from support import end, kill_group, wait_for
 
 from pytest_evalrun.rundir.tasklist import Status, parse
 
+pytestmark = pytest.mark.unmeasured
+
 SAMPLES = 40
 # Waits at the first sample of a dataset for a file of the dataset's name, so that a test decides when it ends.
 WAITING = """

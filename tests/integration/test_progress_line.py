@@ -22,6 +22,8 @@ from support import kill_group, wait_for
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paper import Paper
 
+pytestmark = pytest.mark.unmeasured
+
 # What the controller does for pairs, here for every test, so that any kind of line can stand above ours.
 DRIVER = """
 import os

@@ -9,6 +9,8 @@ import sys
 import pytest
 from support import Project
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Cached(Project):
     """With pytest's own cache, which ``--lf`` and ``--ff`` need."""
