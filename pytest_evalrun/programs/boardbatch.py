@@ -77,7 +77,7 @@ class Uploader:
         self._count = 0
 
     def upload(self, batch: Sequence[Sample]) -> Sent:
-        """Into the next of three places, which is emptied."""
+        """Into the next of three places, which is emptied, as is that of its output."""
         self._count += 1
         return self.upload_to(self._count % AT_ONCE, batch)
 
@@ -92,7 +92,8 @@ class Uploader:
         text = "".join(f"{listed(sample)}\n" for sample in there)
         list_file.write_text(text, encoding="utf-8", errors="surrogateescape")
         entries = [Entry(path, name) for name, path in files.items()]
-        upload(self._work.connection, [*entries, Entry(list_file, LIST)], target)
+        output = f"{self._work.path}/out{place}"
+        upload(self._work.connection, [*entries, Entry(list_file, LIST)], target, output)
         return Sent(batch, there, place, generation)
 
     def close(self) -> None:
@@ -161,11 +162,7 @@ class BatchStages:
         self._local = {**placeholders(pair, where(str(output)), ""), "batch": ""}
 
     def upload(self, batch: Sequence[Sample]) -> Sent:
-        return self._ready(self._uploader.upload(batch))
-
-    def _ready(self, sent: Sent) -> Sent:
-        self._work.make(f"out{sent.place}")
-        return sent
+        return self._uploader.upload(batch)
 
     def run(self, sent: Sent) -> Ran:
         started = time.perf_counter()
@@ -199,4 +196,4 @@ class BatchStages:
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """All three, one after the other, while others may be on their way."""
-        return self.fetch(self.run(self._ready(self._uploader.upload_to(APART, batch))))
+        return self.fetch(self.run(self._uploader.upload_to(APART, batch)))

@@ -32,14 +32,17 @@ if TYPE_CHECKING:
     from pytest_evalrun.remote.connection import Command, Connection
 
 _WRONG = 72
+# From so many bytes on it pays to start the processes that the faster tool needs.
+_LARGE = 8 << 20
 _MOMENT = 1.0
 _FREE = 3  # the column of df that says how much is left
 
-# $1: where it shall be seen, $2: where it is made. Standard input is read to its end, whatever tar does with it.
+# $1: where it shall be seen, $2: where it is made, $5: a directory that shall be empty. Standard input is read to its
+# end, whatever tar does with it.
 _UNPACK = (
     PLAIN
     + """
-rm -rf -- "$2" && mkdir -p -- "$2" && cd -- "$2" || exit 1
+mkdir -p -- "$2" && cd -- "$2" || exit 1
 tar -xof - || exit 1
 cat > /dev/null
 """
@@ -52,13 +55,14 @@ if [ -s {SUMS} ] && {{ [ -z "$4" ] || [ "$(sums "$4")" != "$(sort {SUMS})" ]; }}
         grep -v ': OK$' .evalrun-checked | head -n 5
         exit {_WRONG}
     }}
-    rm -f .evalrun-checked
 fi
 """
 _SHOW = f"""
-rm -f {SUMS}
-cd .. && rm -rf -- "$1" && mv -- "$2" "$1"
+rm -f {SUMS} .evalrun-checked
+cd .. && rm -rf -- "$1" && mv -- "$2" "$1" || exit 1
+[ -z "$5" ] || {{ rm -rf -- "$5" && mkdir -- "$5"; }}
 """
+_EMPTY = 'rm -rf -- "$1" && mkdir -- "$1"'
 # $1: where it shall be seen, $2: where it is made, $3: its parent, $4: how to make SHA-256.
 _UNPACK_ONE = (
     PLAIN
@@ -84,18 +88,23 @@ class Moved:
     size: int
 
 
-def upload(board: Connection, entries: Sequence[Entry], target: str) -> Moved:
+def upload(board: Connection, entries: Sequence[Entry], target: str, empty: str = "") -> Moved:
     """The files, as the directory ``target`` of the board, which takes the place of an older one.
 
+    ``empty`` is a directory that is made anew at the same time, with nothing in it.
     Raises ArrivedWrong, LinkLost (trying again may help), BoardError (a full disk; nothing is left behind).
     """
     for entry in entries:
         check_name(entry.name)
     aside = _aside(target)
     try:
-        if not board.facts.tar:
-            return fallback.upload(board, entries, target, aside)
-        return _stream_up(board, entries, target, aside)
+        if board.facts.tar and board.facts.sha256:
+            return _stream_up(board, entries, target, aside, empty)
+        if empty:
+            board.must(f"making {empty}", _EMPTY, empty)
+        if board.facts.tar:
+            return _stream_up(board, entries, target, aside, "")
+        return fallback.upload(board, entries, target, aside)
     except BoardError:
         board.run('rm -rf -- "$1"', aside)
         raise
@@ -146,12 +155,13 @@ def _aside(target: str) -> str:
     return str(place.parent / f".evalrun-{secrets.token_hex(4)}-{place.name[:100]}")
 
 
-def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: str) -> Moved:
+def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: str, empty: str) -> Moved:
     sha = board.facts.sha256
     script = _UNPACK + _VERIFY + _SHOW if sha else _UNPACK
     writer = TarWriter(entries)
-    fast = board.facts.hash if board.facts.hash != sha else ""
-    with board.start(script, [target, aside, sha, fast]) as command:
+    large = sum(entry.path.stat().st_size for entry in entries) >= _LARGE
+    fast = board.facts.hash if large and board.facts.hash != sha else ""
+    with board.start(script, [target, aside, sha, fast, empty]) as command:
         for piece in _ahead(iter(writer)):
             if not command.send(piece):
                 break

@@ -71,6 +71,16 @@ def test_newer_batch_takes_the_place_of_an_older_one(any_board, tmp_path):
     assert content(any_board.home / "task_x/in") == sent(newer)
 
 
+def test_a_directory_is_made_empty_beside_it(any_board, tmp_path):
+    """Whether it was there or not: what a program wrote for the batch before is not its answer to this one."""
+    (tmp_path / "a").write_text("new")
+    out = any_board.home / "out $(x) é"
+    for _ in range(2):
+        upload(any_board.connection(), [Entry(tmp_path / "a", "a")], str(any_board.home / "task_batch"), str(out))
+        assert list(out.iterdir()) == []
+        (out / "answers.csv").write_text("old")
+
+
 def test_download_replaces_files_and_leaves_others(board, tmp_path):
     """What came back stands in place of the older files of the same names; others are not touched."""
     upload(board.connection(), files(tmp_path, ["a", "sub/b"]), f"{board.home}/task_x")
