@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_evalrun.planning.pool import Pool
     from pytest_evalrun.planning.work import Work
@@ -38,6 +38,14 @@ class Group:
         work = self.works.popleft()
         self.seconds -= work.seconds
         return work
+
+    def bring(self, suits: Callable[[Work], bool]) -> bool:
+        """The first work that suits to the front, those before it to the end; False, and as before, where none does."""
+        for _ in range(len(self.works)):
+            if suits(self.works[0]):
+                return True
+            self.works.rotate(-1)
+        return False
 
     @property
     def total(self) -> float:

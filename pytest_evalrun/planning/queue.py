@@ -170,13 +170,9 @@ class Queue:
 
     @staticmethod
     def _helps(worker: Worker, group: Group, left: float) -> bool:
-        """Bring the longest work to the front that ends before the other worker would; False where none does."""
+        """Bring work to the front that ends before the other worker would; False where none does."""
         load = 0.0 if group.model == worker.model else group.load
-        for _ in range(len(group.works)):
-            if load + group.works[0].seconds < left:
-                return True
-            group.works.rotate(-1)
-        return False
+        return group.bring(lambda work: load + work.seconds < left)
 
     # ------------------------------------------------------------------ whether there are GPUs for it
 
@@ -222,11 +218,16 @@ class Queue:
         return not self.pool.both(wanted, group.need, gone)
 
     def _may_pass(self, worker: Worker, group: Group, now: float) -> bool:
-        """What is expected to give them back in time may, but not for ever: expectations are wrong."""
+        """What is expected to give them back in time may, but not for ever: expectations are wrong.
+
+        It comes to the front; shorter than what stood there, it helps whom that would have helped.
+        """
         assert self._reserved is not None
+        if self._reserved.passed >= len(self.workers):
+            return False
         load = 0.0 if group.model == worker.model else group.load
         _, moment = self._when(self._reserved.group.need, worker, now)
-        return now + load + group.works[0].seconds <= moment and self._reserved.passed < len(self.workers)
+        return group.bring(lambda work: now + load + work.seconds <= moment)
 
     def _when(self, need: Need, worker: Worker, now: float) -> tuple[Collection[str], float]:
         """Whose models will have gone when a need can first be met, and when that is expected."""

@@ -74,7 +74,8 @@ def kept_for_others(queue, worker, group, now):
     if not group.need or reserved is None or reserved.group is group:
         return False
     gone, moment = queue._when(reserved.group.need, worker, now)
-    late = now + group.load * (group.model != worker.model) + group.works[0].seconds > moment
+    shortest = min(work.seconds for work in group.works)
+    late = now + group.load * (group.model != worker.model) + shortest > moment
     unfair = reserved.passed >= len(queue.workers)
     return (late or unfair) and not queue.pool.both(reserved.group.need, group.need, gone)
 
@@ -97,6 +98,17 @@ def test_nobody_waits_without_a_reason(found, workers, real):
     """Right expectations or wrong: no GPUs for it, or whoever has its model is done with it sooner."""
     starts = play(found, workers, real, why_idle)
     assert sorted(work.place for _, _, work in starts) == [work.place for work in found]
+
+
+def test_a_gap_before_a_reservation_is_used_by_what_fits_into_it():
+    """Also where a longer work of the same model stands before it, because that would have helped somebody."""
+    every, half = Need(4), Need(1, 0, 2)
+    fields = [("m0", 1, 0, Need())] * 2 + [("m2", 6, 1, half), ("m2", 14, 1, half), ("m3", 9, 1, every)]
+    fields += [("m2", 10, 1, half), ("m0", 20, 0, Need()), ("m0", 1, 0, Need())] + [("m1", 10, 0, half)] * 2
+    fields += [("m0", 1, 0, Need()), ("m3", 6, 1, every), ("m0", 1, 0, Need())] + [("m2", 1, 1, half)] * 3
+    fields += [("m0", 10, 0, Need())]
+    found = [Work(place, model, float(s), float(load), need) for place, (model, s, load, need) in enumerate(fields)]
+    play(found, 7, {}, why_idle)
 
 
 BOARDS = {"b1": 1, "b2": 2, "b3": 1}
