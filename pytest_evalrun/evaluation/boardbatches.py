@@ -66,7 +66,8 @@ class BoardPredictor:
         work = Work(self.model, self.pair, work_of(self.pair))
         dataset = Path(self.pair.dataset.path)
         aside = self.paths.program_files / (self.pair.cut.label if self.pair.cut else "board")
-        uploader = Uploader(work, dataset if dataset.is_dir() else dataset.parent, aside)
+        root, served = dataset if dataset.is_dir() else dataset.parent, isinstance(self.model, BoardServerModel)
+        uploader = Uploader(work, root, aside, outputs=not served)
         stages = self._stages(work, uploader)
         try:
             _Pipeline(self, stages).run(samples)

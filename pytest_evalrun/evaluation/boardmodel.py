@@ -84,10 +84,10 @@ class BoardModel:
             except BoardGone as error:
                 self._around.say(f"{error}; looking for another board")
                 self.kill()
-            except Exception:
+            except Exception:  # the board is well: what is wrong is the model or its suite
                 self.close()
                 raise
-            except BaseException:
+            except BaseException:  # who is interrupted does not wait for a goodbye
                 self.kill()
                 raise
 

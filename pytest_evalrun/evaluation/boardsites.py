@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.errors import EvalrunError, TimedOut
 from pytest_evalrun.evaluation.boardbatches import work_of
 from pytest_evalrun.evaluation.boardmodel import BoardModel
 from pytest_evalrun.evaluation.sites import Here
@@ -77,9 +77,8 @@ def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[Work]:
     work = Work(model, pair, work_of(pair))
     try:
         yield work
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            model.interrupt()
+    except (KeyboardInterrupt, TimedOut):
+        model.interrupt()
         raise
     finally:
         with context.surroundings.paused():
@@ -145,8 +144,7 @@ class There:
         for sample in self._predictor.span(*self._span(first, last)):
             moved(sample.input, found)
         entries = [Entry(path, name) for name, path in files.items()]
-        upload(self._work.connection, entries, f"{self._work.path}/{DATA}")
-        self._work.make(OUT)
+        upload(self._work.connection, entries, f"{self._work.path}/{DATA}", f"{self._work.path}/{OUT}")
 
     def _span(self, first: int, last: int) -> tuple[int, int]:
         """Who counts positions counts in the whole dataset; all others do whatever is there."""

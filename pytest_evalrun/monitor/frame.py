@@ -140,7 +140,7 @@ def _tree_part(snapshot: Snapshot, tree: Tree, view: View, pen: Pen, size: tuple
 
 
 def _unfolds(snapshot: Snapshot, room: int) -> bool:
-    return len(snapshot.tasks) + snapshot.skipped + len(snapshot.tasks.groups) <= room
+    return len(snapshot.tasks) + snapshot.tasks.left_out + len(snapshot.tasks.groups) <= room
 
 
 def tree_top(snapshot: Snapshot, tree: Tree, view: View, count: int) -> int:

@@ -37,7 +37,6 @@ class Reader:
         self._launch = LaunchFiles(paths)
         self._gauges: dict[tuple[str, float], Gauge] = {}
         self._death: tuple[str, Death] | None = None
-        self._passed = 0
 
     def look(self) -> Snapshot:
         """Read what changed; what is damaged is told in ``problems``, and the rest is shown."""
@@ -50,8 +49,8 @@ class Reader:
             run=self.paths.root.name,
             standing=stands,
             progress=self._progress(stands, running),
-            counts=self._counts(),
-            skipped=self.tasks.skipped + self._passed,
+            counts=self.tasks.counts(),
+            skipped=self.tasks.skipped,
             running=running,
             failed=self._failed(),
             slowest=tuple(sorted(self.events.happenings.slowest.items(), key=lambda item: -item[1])),
@@ -68,15 +67,10 @@ class Reader:
         changed = self.events.look() or changed
         self.log.look()
         if changed:
-            self.tasks.passed_over = self.events.happenings.skipped
-            self._passed = self.tasks.passed_of(self.tasks.rows_of[Status.PENDING])
+            self.tasks.pass_over(self.events.happenings.skipped)
         if self._launch.look() or self.tasks.version != version:
             self.tasks.set_skipped(self._launch.pairs if len(self.tasks) else ())
             self._forget()
-
-    def _counts(self) -> dict[Status, int]:
-        counts = self.tasks.counts()
-        return counts | {Status.PENDING: counts[Status.PENDING] - self._passed}
 
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""

@@ -106,6 +106,8 @@ class Snapshot:
         }
 
     def _task(self, group: Group) -> dict[str, Any]:
-        tasks = self.tasks
-        rows = {tasks.datasets[row]: "skipped" if tasks.passed(row) else WORDS[tasks.status[row]] for row in group.rows}
+        rows = {self.tasks.datasets[row]: self._word(row) for row in group.rows}
         return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}
+
+    def _word(self, row: int) -> str:
+        return "skipped" if self.tasks.is_skipped(row) else WORDS[self.tasks.status[row]]

@@ -22,12 +22,16 @@ _DIGITS = {ord(str(status.value)): status for status in Status}
 
 @dataclass
 class Group:
-    """A task: its directory (``suite/task``), the rows of its datasets, and the names of those that are skipped."""
+    """A task: its directory (``suite/task``), the rows of its datasets, and the names of those that have no row.
+
+    ``passed``: how many of the rows were skipped when their turn came.
+    """
 
     directory: str
     rows: range
     skipped: list[str] = field(default_factory=list)
     counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    passed: int = 0
 
 
 class Tasks:
@@ -36,9 +40,7 @@ class Tasks:
     def __init__(self, path: Path) -> None:
         self.version = 0
         self.damaged = False
-        self.skipped = 0
-        # Pairs of the list that the launch skipped when their turn came; the list has them as pending.
-        self.passed_over: Collection[str] = ()
+        self.left_out = 0
         self.groups: list[Group] = []
         self.datasets: list[str] = []
         self.status: list[Status] = []
@@ -46,6 +48,7 @@ class Tasks:
         self._path = path
         self._seen: Signature | None = None
         self._data = b""
+        self._passed: set[int] = set()
         self._group_of: list[Group] = []
         self._row_at: dict[int, int] = {}
 
@@ -53,15 +56,18 @@ class Tasks:
         return len(self.datasets)
 
     def counts(self) -> dict[Status, int]:
-        return {status: len(rows) for status, rows in self.rows_of.items()}
+        """Without those that are skipped."""
+        counts = {status: len(rows) for status, rows in self.rows_of.items()}
+        counts[Status.PENDING] -= len(self._passed)
+        return counts
 
-    def passed(self, row: int) -> bool:
-        """Whether it was skipped when its turn came."""
-        return self.status[row] is Status.PENDING and self.pair(row) in self.passed_over
+    @property
+    def skipped(self) -> int:
+        """How many pairs: those that have no row, and those that were skipped when their turn came."""
+        return self.left_out + len(self._passed)
 
-    def passed_of(self, rows: Iterable[int]) -> int:
-        """How many of the rows."""
-        return sum(map(self.passed, rows)) if self.passed_over else 0
+    def is_skipped(self, row: int) -> bool:
+        return row in self._passed
 
     def pair(self, row: int) -> str:
         """``suite/task/dataset`` of a row."""
@@ -112,6 +118,7 @@ class Tasks:
         if states is None:
             return False
         self.version += 1
+        self._passed = set()
         self.datasets = [dataset for _, dataset in states]
         self.status = list(states.values())
         self.groups, self._group_of = _grouped([directory for directory, _ in states])
@@ -125,7 +132,7 @@ class Tasks:
     def set_skipped(self, pairs: Iterable[str]) -> None:
         """Pairs of the launch that the list leaves out; those that it has are none of them."""
         self.version += 1
-        self.skipped = 0
+        self.left_out = 0
         self.groups = [group for group in self.groups if group.rows]
         groups = {group.directory: group for group in self.groups}
         for group in self.groups:
@@ -135,8 +142,18 @@ class Tasks:
             if pair not in listed:
                 directory, _, dataset = pair.rpartition("/")
                 groups.setdefault(directory, Group(directory, range(0))).skipped.append(dataset)
-                self.skipped += 1
+                self.left_out += 1
         self.groups = list(groups.values())
+
+    def pass_over(self, pairs: Collection[str]) -> None:
+        """Those that the launch skipped when their turn came; the list has them as pending."""
+        if not (pairs or self._passed):
+            return
+        self._passed = {row for row in self.rows_of[Status.PENDING] if self.pair(row) in pairs}
+        for group in self.groups:
+            group.passed = 0
+        for row in self._passed:
+            self._group_of[row].passed += 1
 
 
 def _grouped(directories: list[str]) -> tuple[list[Group], list[Group]]:

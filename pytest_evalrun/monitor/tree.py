@@ -64,37 +64,32 @@ class Tree:
             return self._task_line(group, pen)
         if isinstance(what, str):
             return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(what), "dim"))
-        if self._tasks.passed(what):
-            return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(self._tasks.datasets[what]), "dim"))
-        status = self._tasks.status[what]
+        status, skipped = self._tasks.status[what], self._tasks.is_skipped(what)
+        sign = pen.signs.skipped if skipped else pen.signs.status[status]
         return (
-            (f"    {pen.signs.status[status]} ", STYLES[status]),
+            (f"    {sign} ", STYLES[status]),
             (pen.clean(self._tasks.datasets[what]), "dim" if status is Status.PENDING else ""),
         )
 
     def _task_line(self, group: Group, pen: Pen) -> Line:
         name = pen.clean(group.directory)
-        passed = self._tasks.passed_of(group.rows)
-        if len(group.rows) == passed:
+        wanted = len(group.rows) - group.passed
+        if not wanted:
             return ((f"  {pen.signs.skipped} ", "dim"), (name, "dim"))
-        status = stands(group, passed)
+        status = stands(group)
         ended = group.counts[Status.COMPLETED] + group.counts[Status.FAILED]
         return (
             (f"  {pen.signs.status[status]} ", STYLES[status]),
             (name, ""),
-            (f"  {ended}/{len(group.rows) - passed}", "dim"),
+            (f"  {ended}/{wanted}", "dim"),
         )
 
 
-def stands(group: Group, passed: int = 0) -> Status:
-    """A task as a whole: running where a part of it is done, failed where all ended and one failed.
-
-    ``passed``: how many of it were skipped when their turn came.
-    """
+def stands(group: Group) -> Status:
+    """A task as a whole: running where a part of it is done, failed where all ended and one failed."""
     counts = group.counts
-    pending = counts[Status.PENDING] - passed
-    if pending == len(group.rows) - passed:
+    if counts[Status.PENDING] == len(group.rows):
         return Status.PENDING
-    if counts[Status.RUNNING] or pending:
+    if counts[Status.RUNNING] or counts[Status.PENDING] > group.passed:
         return Status.RUNNING
     return Status.FAILED if counts[Status.FAILED] else Status.COMPLETED

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 SUITE = "suite"
-_MAKE = 'for d; do rm -rf -- "$d" && mkdir -p -- "$d" || exit 1; done'
 
 
 class OnBoard(Protocol):
@@ -90,10 +89,6 @@ class Work:
             self.holds(generation)
             raise
 
-    def make(self, *places: str) -> None:
-        """Empty directories in it."""
-        self.connection.must(f"making {places[0]}", _MAKE, *(f"{self._path}/{place}" for place in places))
-
     def close(self) -> None:
         """Nothing stays, unless it shall: what cannot be removed now is found by the next session."""
         claimed, self._claimed = self._claimed, {}
@@ -112,7 +107,7 @@ class Work:
         if files:
             upload(self.connection, files, self.suite)
         else:
-            self.make(SUITE)
+            self.connection.must(f"making {SUITE}", 'mkdir -p -- "$1"', self.suite)
 
 
 def run_there(

@@ -68,16 +68,20 @@ class Stages(Protocol):
 
 
 class Uploader:
-    """Takes the files of batches to a board. ``root`` is the dataset's directory, ``aside`` one for lists of ours."""
+    """Takes the files of batches to a board. ``root`` is the dataset's directory, ``aside`` one for lists of ours.
 
-    def __init__(self, work: Work, root: Path, aside: Path) -> None:
+    ``outputs``: whether each batch has a directory for its output, which is empty when it goes over.
+    """
+
+    def __init__(self, work: Work, root: Path, aside: Path, *, outputs: bool = True) -> None:
         self._work = work
         self._root = root
         self._aside = aside
+        self._outputs = outputs
         self._count = 0
 
     def upload(self, batch: Sequence[Sample]) -> Sent:
-        """Into the next of three places, which is emptied, as is that of its output."""
+        """Into the next of three places, which is emptied."""
         self._count += 1
         return self.upload_to(self._count % AT_ONCE, batch)
 
@@ -92,7 +96,7 @@ class Uploader:
         text = "".join(f"{listed(sample)}\n" for sample in there)
         list_file.write_text(text, encoding="utf-8", errors="surrogateescape")
         entries = [Entry(path, name) for name, path in files.items()]
-        output = f"{self._work.path}/out{place}"
+        output = f"{self._work.path}/out{place}" if self._outputs else ""
         upload(self._work.connection, [*entries, Entry(list_file, LIST)], target, output)
         return Sent(batch, there, place, generation)
 

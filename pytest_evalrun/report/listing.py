@@ -55,6 +55,13 @@ class Entry:
         return self.known.status if self.known else None
 
     @property
+    def skip(self) -> str | None:
+        """Why it is skipped: by its suite, or the last time that its turn came."""
+        if self.pair is not None and self.pair.skip is not None:
+            return self.pair.skip
+        return self.known.row.skipped if self.known and self.known.row and self.status == "skipped" else None
+
+    @property
     def failed(self) -> bool:
         return self.status in ("failed", "error")
 
@@ -163,7 +170,7 @@ def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
         "model": pair.task.path if pair else None,
         "data": pair.dataset.path if pair else None,
         "tags": list(pair.tags) if pair else [],
-        "skip": pair.skip if pair and pair.skip else row.skipped if row else None,
+        "skip": entry.skip,
         "status": entry.known.status if entry.known else None,
         "metrics": {name: metric["value"] for name, metric in row.metrics.items()} if row else {},
         "samples": dict(row.samples) if row else {},
@@ -181,9 +188,7 @@ def flat(found: Iterable[Entry]) -> list[str]:
 
 
 def _status(entry: Entry) -> str:
-    row = entry.known.row if entry.known else None
-    skip = entry.pair.skip if entry.pair and entry.pair.skip else row.skipped if row else None
-    return f"skipped: {skip}" if skip else entry.status or "-"
+    return f"skipped: {entry.skip}" if entry.skip else entry.status or "-"
 
 
 def tree(found: Iterable[Entry], why: Mapping[str, str]) -> Iterator[str]:

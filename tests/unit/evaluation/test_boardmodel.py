@@ -111,12 +111,18 @@ def test_two_models_have_two_boards_and_free_them(fleet):
     third.close()
 
 
-def test_a_lost_link_is_made_again(fleet):
-    """And the model is looked for again: another may have taken it away meanwhile."""
+def lost(fleet, cut):
+    """A loaded model whose board was cut off."""
     model = fleet.model()
     model.load()
-    fleet.boards[0].kill_sessions()
+    cut(fleet.boards[0])
     until(lambda: model.connection.lost)
+    return model
+
+
+def test_a_lost_link_is_made_again(fleet):
+    """And the model is looked for again: another may have taken it away meanwhile."""
+    model = lost(fleet, Sshd.kill_sessions)
     Path(model.path).unlink()
     generation = model.steadily(model.ready)
     assert generation == 2
@@ -127,10 +133,7 @@ def test_a_lost_link_is_made_again(fleet):
 
 def test_a_board_that_does_not_come_back_is_set_aside_for_all(fleet):
     """It is waited for once; the model is broken, loads elsewhere, and nobody of the launch tries that board again."""
-    model = fleet.model()
-    model.load()
-    fleet.boards[0].stop()
-    until(lambda: model.connection.lost)
+    model = lost(fleet, Sshd.stop)
     with pytest.raises(BoardGone, match=r"device b1 is set aside: .*cannot be reached"):
         model.steadily(model.ready)
     assert model.broken

@@ -56,6 +56,16 @@ def test_an_ordinary_window_has_all_there_is_to_know(busy):
     assert text.endswith("q quit  ↑↓ scroll  ←→ fold  / filter")
 
 
+def test_who_was_skipped_in_its_turn_takes_no_second_row(run, reader):
+    """A tree that fits stays unfolded."""
+    run.start()
+    for task in ("echo/a", "echo/dir/b"):
+        for dataset in ("one", "two", "three"):
+            run.ended(f"{task}/{dataset}", "skipped")
+    lines = drawn(reader.look(), (120, 24))
+    assert sum(line.startswith("    ⊘ ") for line in lines) == 6
+
+
 def test_a_wide_window_has_two_columns(busy):
     """The tree on the left with its datasets, the rest beside it."""
     lines = drawn(busy, (250, 70))

@@ -115,15 +115,17 @@ def test_it_is_laid_out_when_something_else_is_to_be_seen(run, reader):
 
 
 @pytest.mark.parametrize(
-    ("counts", "status"),
+    ("counts", "passed", "status"),
     [
-        ({Status.PENDING: 3}, Status.PENDING),
-        ({Status.PENDING: 1, Status.COMPLETED: 2}, Status.RUNNING),
-        ({Status.RUNNING: 1, Status.FAILED: 2}, Status.RUNNING),
-        ({Status.COMPLETED: 2, Status.FAILED: 1}, Status.FAILED),
-        ({Status.COMPLETED: 3}, Status.COMPLETED),
+        ({Status.PENDING: 3}, 0, Status.PENDING),
+        ({Status.PENDING: 3}, 2, Status.PENDING),
+        ({Status.PENDING: 1, Status.COMPLETED: 2}, 0, Status.RUNNING),
+        ({Status.PENDING: 1, Status.COMPLETED: 2}, 1, Status.COMPLETED),
+        ({Status.RUNNING: 1, Status.FAILED: 2}, 0, Status.RUNNING),
+        ({Status.COMPLETED: 2, Status.FAILED: 1}, 0, Status.FAILED),
+        ({Status.COMPLETED: 3}, 0, Status.COMPLETED),
     ],
 )
-def test_a_task_stands_as_its_datasets_do(counts, status):
-    """It has failed only when nothing of it is to come."""
-    assert stands(Group("echo/a", range(3), [], dict.fromkeys(Status, 0) | counts)) is status
+def test_a_task_stands_as_its_datasets_do(counts, passed, status):
+    """It has failed only when nothing of it is to come; what was skipped in its turn is not to come."""
+    assert stands(Group("echo/a", range(3), [], dict.fromkeys(Status, 0) | counts, passed)) is status

@@ -108,7 +108,8 @@ def test_a_gap_before_a_reservation_is_used_by_what_fits_into_it():
     fields += [("m0", 1, 0, Need()), ("m3", 6, 1, every), ("m0", 1, 0, Need())] + [("m2", 1, 1, half)] * 3
     fields += [("m0", 10, 0, Need())]
     found = [Work(place, model, float(s), float(load), need) for place, (model, s, load, need) in enumerate(fields)]
-    play(found, 7, {}, why_idle)
+    starts = play(found, 7, {}, why_idle)
+    assert sorted(work.place for _, _, work in starts) == [work.place for work in found]
 
 
 BOARDS = {"b1": 1, "b2": 2, "b3": 1}

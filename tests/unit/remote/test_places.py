@@ -140,6 +140,7 @@ def test_what_is_gone_is_no_error(board):
     """Removing twice, or without a cache, does nothing."""
     for name in ("task_x", CACHE, f"{CACHE}/x"):
         remove(board.connection(), name)
+    assert tree(board.home) == []
 
 
 @pytest.mark.parametrize(
