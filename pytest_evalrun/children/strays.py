@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 1.0
 _THREADS = Path("/proc/self/task")
+_MOST_LOOKS = 50
 
 
 class Strays:
@@ -59,18 +60,32 @@ class Strays:
 
 
 def children() -> set[int]:
-    """The PIDs of this process's own children."""
+    """The PIDs of this process's own children, whichever of its threads started them."""
     try:
-        return {int(pid) for thread in os.listdir(_THREADS) for pid in _children_of(thread)}  # noqa: PTH208 - once an item
+        return _settled_children()
     except OSError:  # no Linux, or one whose kernel was built without them
         import psutil
 
         return {process.pid for process in psutil.Process().children()}
 
 
-def _children_of(thread: str) -> list[bytes]:
+def _settled_children() -> set[int]:
+    """What two looks in a row agree on. Raises OSError where the system does not list children by thread.
+
+    A thread that ends while others are read hands its children on to one that was read already, and a child that is
+    waited for makes the kernel skip another one of the same list (proc_pid_children(5)).
+    """
+    found = None
+    for _ in range(_MOST_LOOKS):
+        before, found = found, {pid for thread in os.listdir(_THREADS) for pid in _children_of(thread)}  # noqa: PTH208 - once an item
+        if found == before:
+            return found
+    raise OSError("children come and go faster than they can be listed")
+
+
+def _children_of(thread: str) -> list[int]:
     try:
-        return (_THREADS / thread / "children").read_bytes().split()
+        return [int(pid) for pid in (_THREADS / thread / "children").read_bytes().split()]
     except (FileNotFoundError, ProcessLookupError):
         if (_THREADS / thread).exists():
             raise

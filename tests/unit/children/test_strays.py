@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 import subprocess
 import sys
-import time
+import threading
 from contextlib import contextmanager
 
 import psutil
@@ -80,26 +82,42 @@ def test_who_ignores_the_request_is_killed(monkeypatch):
 @pytest.mark.parametrize("linux", [True, False])
 def test_children_of_every_thread_are_seen(monkeypatch, tmp_path, linux):
     """Where the system does not list them by thread, psutil does."""
-    import threading
-
     if not linux:
         monkeypatch.setattr(strays, "_THREADS", tmp_path / "none")
-    started, done = [], threading.Event()
+    started, done = queue.SimpleQueue(), threading.Event()
 
     def start():
-        started.append(subprocess.Popen(["sleep", "600"]))
-        done.wait(20)
+        started.put(subprocess.Popen(["sleep", "600"]))
+        done.wait(60)
 
     thread = threading.Thread(target=start)
     thread.start()
-    deadline = time.monotonic() + 120
-    while not started:
-        assert time.monotonic() < deadline
+    with started.get(timeout=60) as other:
+        try:
+            with sleeper() as own:
+                assert {own.pid, other.pid} <= children()
+            done.set()
+            thread.join()
+            assert other.pid in children()
+        finally:
+            done.set()
+            other.kill()
+    assert other.pid not in children()
+
+
+def test_a_child_that_changes_threads_is_seen(monkeypatch, tmp_path):
+    """A thread that ends while the others are looked at hands its children on to one that was read before."""
+    monkeypatch.setattr(strays, "_THREADS", tmp_path)
+    for thread in ("1", "2"):
+        (tmp_path / thread).mkdir()
+    looks = iter([[], [], [7], [], [7], []])
+    monkeypatch.setattr(strays, "_children_of", lambda thread: next(looks))
+    assert children() == {7}
+
+
+def test_children_that_never_settle_are_listed_by_psutil(monkeypatch):
+    """Nobody waits for ever for two looks that agree."""
+    pids = itertools.count(1)
+    monkeypatch.setattr(strays, "_children_of", lambda thread: [next(pids)])
     with sleeper() as own:
-        assert {own.pid, started[0].pid} <= children()
-    done.set()
-    thread.join()
-    assert started[0].pid in children()
-    started[0].kill()
-    started[0].wait()
-    assert started[0].pid not in children()
+        assert own.pid in children()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import evaluate
+from pytest_evalrun.programs.results import TICK_SECONDS, is_older
 from pytest_evalrun.rundir.shards import read_ranges
 
 BATCH = """
@@ -129,6 +131,8 @@ def test_stale_files_are_no_results(bench, evaluator):
     settings = {"results": {"files": "{id}.txt"}, "metrics": [], "out_subdir": ".out"}
     evaluator(program(bench, "files", "{output}", "{dataset}", **settings))
     assert (out / "s2.txt").read_text() == "2"
+    while not is_older(out / "s2.txt", time.time()):  # the clock of files ticks slower than two programs follow here
+        time.sleep(TICK_SECONDS)
     with pytest.raises(PairError, match="sample s2: the program wrote no file"):
         evaluator(program(bench, "files", "{output}", "{dataset}", env={"WITHOUT": "s2"}, **settings))
 

@@ -62,7 +62,7 @@ def test_who_was_skipped_in_its_turn_takes_no_second_row(run, reader):
     for task in ("echo/a", "echo/dir/b"):
         for dataset in ("one", "two", "three"):
             run.ended(f"{task}/{dataset}", "skipped")
-    lines = drawn(reader.look(), (120, 24))
+    lines = drawn(reader.look(), (120, 32))
     assert sum(line.startswith("    ⊘ ") for line in lines) == 6
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite import loading
 from pytest_evalrun.suite.loading import LARGEST_FILE, dotted, parse_value, plain, read_yaml
 
 PLAIN = {
@@ -43,6 +45,9 @@ BROKEN = {
     "alias to itself": ("a: &a [*a]\n", ":1: the alias *a", "an anchor above it"),
     "alias to nothing": ("a: *b\n", ":1: the alias *b", "an anchor above it"),
     "too deep": ("a: " + "[" * 100_000, ":1: nested deeper than 50 levels", "plain settings"),
+    "too deep, and whole": ("b: 1\na: " + "[" * 2_000 + "]" * 2_000, ":2: nested deeper than 50 levels", ""),
+    "blocks too deep": ("\n".join(" " * i + "a:" for i in range(1_200)), ":52: nested deeper than 50 levels", ""),
+    "items too deep": ("a:\n" + "- " * 2_000, ":2: nested deeper than 50 levels", "plain settings"),
     "merge of a scalar": ("<<: 5\n", ":1: <<: 5", "mappings"),
 }
 
@@ -65,9 +70,11 @@ def test_quoted_scalars_are_text():
     assert parse_value("['1', \"true\", !!str 2, ! 3]", "here") == ["1", "true", "2", "3"]
 
 
+@pytest.mark.parametrize("loader", sorted({loading._LOADER, yaml.SafeLoader}, key=str))
 @pytest.mark.parametrize(("text", "where", "accepted"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_no_plain_data_is_refused_with_its_line(tmp_path, text, where, accepted):
-    """Nothing that a file says is executed, unfolded without end, or silently overwritten."""
+def test_what_is_no_plain_data_is_refused_with_its_line(monkeypatch, tmp_path, text, where, accepted, loader):
+    """Nothing that a file says is executed, unfolded without end, or overwritten in silence, by either parser."""
+    monkeypatch.setattr(loading, "_LOADER", loader)
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         read_yaml(path)
