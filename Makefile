@@ -13,7 +13,7 @@ READY := .venv/.ready
 help:
 	@echo "make evals        evaluate the sample suites; again: everything is reused"
 	@echo "make evals-board  three boards over SSH on this machine, one of which dies; needs sshd"
-	@echo "make test         lint, types, tests with coverage, oldest and newest pytest"
+	@echo "make test         lint, types, tests with coverage, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        the figures of the README, measured here"
 

@@ -107,7 +107,8 @@ Metrics = Annotated[list[Annotated[Any, AfterValidator(_metric)]], BeforeValidat
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+    # Keys may begin with `model_`: what pydantic keeps to itself starts otherwise.
+    model_config = ConfigDict(extra="forbid", populate_by_name=False, protected_namespaces=())
 
 
 class GateModel(_Strict):
