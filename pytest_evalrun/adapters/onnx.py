@@ -15,7 +15,8 @@ except ModuleNotFoundError as error:
     raise PairError(f'{error.name} is needed for adapter onnx: pip install "pytest-evalrun[onnx]"') from error
 
 from pytest_evalrun.adapters.output import Output
-from pytest_evalrun.adapters.preprocess import ModelInput, Preprocess, shape_text
+from pytest_evalrun.adapters.preprocess import ModelInput, Preprocess
+from pytest_evalrun.datasets.arrays import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

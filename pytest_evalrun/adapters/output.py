@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_evalrun.adapters.preprocess import shape_text
+from pytest_evalrun.datasets.arrays import shape_text, to_depth
 from pytest_evalrun.errors import PairError, SampleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+
+EIGHT_BITS = 255
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,17 @@ class Output:
 
     def prediction(self, sample_id: str, raw: Any) -> Any:
         """The prediction of one sample, in builtins or as an image. Raises SampleError where the model gave NaN."""
-        if isinstance(raw, dict):  # label -> score, as scikit-learn's classifiers are exported
-            return self._of_scores(sample_id, list(raw), np.array(list(raw.values())))
-        array = np.asarray(raw)
+        # A map from label to score, as scikit-learn's classifiers are exported, is its scores, whose order is its own.
+        array = np.array(list(raw.values()), np.float32) if isinstance(raw, dict) else np.asarray(raw)
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise SampleError(f"sample {sample_id}: the model's output {self.name!r} holds NaN")
         if self.kind == "class":
-            return self._class(sample_id, array)
+            return self._best(array, list(raw)) if isinstance(raw, dict) else self._class(array)
         if self.kind == "value":
             return self._value(array)
-        return array.ravel().tolist() if self.kind == "vector" else self._image(array)
+        return array.ravel().tolist() if self.kind == "vector" else self._image(sample_id, array)
 
-    def _class(self, sample_id: str, array: Array) -> Any:
+    def _class(self, array: Array) -> Any:
         if array.dtype.kind != "f" and array.size == 1:
             label = self._label(array.item())
             return [label] if self.top else label
@@ -57,23 +58,28 @@ class Output:
                 "or a label; other kinds: value, vector, image"
             )
         scores = array.ravel()
-        return self._of_scores(sample_id, [self._label(place) for place in range(scores.size)], scores)
+        return self._best(scores, range(scores.size))
 
-    def _of_scores(self, sample_id: str, labels: Sequence[Any], scores: Array) -> Any:
-        if np.isnan(scores).any():
-            raise SampleError(f"sample {sample_id}: the model's scores {self.name!r} hold NaN")
+    def _best(self, scores: Array, classes: Iterable[Any]) -> Any:
+        labels = [self._label(name) for name in classes]
         if self.top is None:
             return labels[int(scores.argmax())]
         # Stable, so that of equal scores the first class wins, as argmax has it.
         best = np.argsort(-scores.astype(np.float64), kind="stable")[: self.top]
         return [labels[place] for place in best.tolist()]
 
-    def _label(self, place: Any) -> Any:
-        if self.labels is None or not isinstance(place, int):
-            return place
-        if 0 <= place < len(self.labels):
-            return self.labels[place]
-        raise PairError(f"output: labels has {len(self.labels)} entries, the model's output {self.name!r} has more")
+    def _label(self, found: Any) -> Any:
+        """The name of a class, which the model tells by its number, or by the name itself."""
+        if self.labels is None:
+            return found
+        if isinstance(found, int) and 0 <= found < len(self.labels):
+            return self.labels[found]
+        if not isinstance(found, int) and found in self.labels:
+            return found
+        raise PairError(
+            f"output: labels has {len(self.labels)} entries, none for the class {found!r} of the model's output "
+            f"{self.name!r}"
+        )
 
     def _value(self, array: Array) -> float:
         if array.size != 1 or array.dtype.kind not in "fiub":
@@ -83,8 +89,8 @@ class Output:
             )
         return float(array.item())
 
-    def _image(self, array: Array) -> Array:
-        """Height x width, or height x width x channels; ``scale`` brings it to 0..255."""
+    def _image(self, sample_id: str, array: Array) -> Array:
+        """Height x width, or height x width x channels; ``scale`` brings it to 0..255, or above 255 to 16 bits."""
         if array.ndim == 3 and self.layout == "NCHW":
             array = array.transpose(1, 2, 0)
         if array.ndim == 3 and array.shape[2] == 1:
@@ -95,7 +101,13 @@ class Output:
             )
         if self.scale is None:
             return array
-        return np.asarray(np.clip(np.rint(array.astype(np.float32) * self.scale), 0, 255), dtype=np.uint8)
+        deep = self.scale > EIGHT_BITS
+        scaled = np.multiply(array, self.scale, dtype=np.float64 if deep else np.float32)
+        try:
+            return to_depth(scaled, np.uint16 if deep else np.uint8)
+        except ValueError as error:
+            text = f"times {self.scale:g} {error}; see output: scale"
+            raise SampleError(f"sample {sample_id}: of the model's output {self.name!r} {text}") from None
 
 
 def _chosen(declared: Mapping[str, Any], outputs: Sequence[Any], path: str) -> str:

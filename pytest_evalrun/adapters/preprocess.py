@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_evalrun.datasets.arrays import (
+    NUMBERS,
+    OVERSHOOT,
+    depth_text,
+    is_npy,
+    read_npy,
+    read_raw,
+    shape_text,
+    white,
+)
 from pytest_evalrun.errors import PairError, SampleError
 
 if TYPE_CHECKING:
@@ -19,6 +31,10 @@ if TYPE_CHECKING:
 
 RAW_SUFFIXES = frozenset({".bin", ".raw", ".npy"})
 UNBATCHED = "HW"
+# What a scale makes of white where it fits the image: 1, or 2 where the mean goes off, as roundly as people write it.
+UNIT = (0.993, 2.06)
+DEPTHS = frozenset({255, 65535})
+MOST_TOLD = 100  # of a reader whose files all lie in directories of their own
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class Preprocess:
     std: float | Sequence[float] | None = None
     shape: tuple[int, ...] | None = None
     raw_dtype: str | None = None
+    orient: str | None = None
+    told: set[tuple[str, Path]] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, declared: Mapping[str, Any]) -> Preprocess:
@@ -105,39 +123,64 @@ class Preprocess:
         if kind == "raw":
             array = self._raw(value, model_input)
             return self._finish(array, model_input, 0 if self.layout == "NCHW" and array.ndim == 3 else -1)
-        return self._image(value, model_input)
+        return self._image(sample_id, value, model_input)
 
-    def _image(self, path: Path, model_input: ModelInput) -> Array:
-        from pytest_evalrun.datasets.images import read_image
+    def _image(self, sample_id: str, path: Path, model_input: ModelInput) -> Array:
+        from pytest_evalrun.datasets.images import NOT_TURNED, read_image
 
         flat = self.layout in {"NHW", "HW"}
         color = self.color or ("gray" if flat else "rgb")
-        pixels = read_image(path, color, self.size)
+
+        def tell(what: str) -> None:
+            remedy = "; preprocess: {orient: exif} turns the image" if what == NOT_TURNED else ""
+            self._tell_once(sample_id, path, what + remedy)
+
+        pixels = read_image(path, color, self.size, orient=self.orient is not None, tell=tell)
         if flat and color == "rgb":
             raise PairError(f"preprocess: layout {self.layout} has no channels, but color is rgb; accepted: gray")
+        if pixels.dtype != np.uint8:
+            tell(f"an image of {depth_text(pixels.dtype)}: its pixels are taken as they are")
+        self._check_depth(path, pixels.dtype, np.dtype(self.dtype or model_input.dtype))
         array = self._finish(pixels, model_input, -1)
         if flat:
             return array
         array = array if array.ndim == 3 else array[:, :, None]
         return array.transpose(2, 0, 1) if self.layout == "NCHW" else array
 
-    def _raw(self, path: Path, model_input: ModelInput) -> Array:
-        if path.suffix == ".npy":
-            return _load_npy(path)
-        dtype = np.dtype(self.raw_dtype or self.dtype or model_input.dtype)
-        try:
-            array = np.fromfile(path, dtype=dtype)
-        except FileNotFoundError as error:
-            raise SampleError(f"{path}: the file is missing") from error
-        shape = self._raw_shape(model_input)
-        if shape is None:
-            return array
-        expected = int(np.prod(shape)) * dtype.itemsize
-        if path.stat().st_size != expected:
-            raise SampleError(
-                f"{path}: {path.stat().st_size} bytes; {shape_text(shape)} of {dtype} are {expected} bytes"
+    def _tell_once(self, sample_id: str, path: Path, what: str) -> None:
+        """Once a dataset: a model is asked for several, and each has a log of its own."""
+        parents = path.parents
+        dataset = parents[min(sample_id.count("/"), len(parents) - 1)]
+        if (what, dataset) not in self.told and len(self.told) < MOST_TOLD:
+            self.told.add((what, dataset))
+            logging.getLogger(__name__).warning("%s: %s (said once a dataset)", path, what)
+
+    def _check_depth(self, path: Path, depth: np.dtype[Any], dtype: np.dtype[Any]) -> None:
+        """Refuse settings that were written for images of another depth: to the model they would be white, or black."""
+        most = white(depth)
+        if most not in DEPTHS:
+            return
+        (other,) = DEPTHS - {most}
+        here = f"{path}: an image of {depth_text(depth)}"
+        if self.scale is not None and UNIT[0] <= self.scale * other <= UNIT[1]:
+            raise PairError(
+                f"{here}; preprocess: scale {self.scale:g} is for 0 to {other}; for white to be 1 here it is "
+                f"{1 / most:.6g}, to be 255 it is {255 / most:.6g}"
             )
-        return array.reshape(shape)
+        room = _limit(dtype) * (OVERSHOOT if self.scale else 1)
+        if self.mean is None and self.std is None and most * (self.scale or 1) > room:
+            raise PairError(
+                f"{here} does not fit into the model's {dtype}, at most {_limit(dtype):g}; see preprocess: scale"
+            )
+
+    def _raw(self, path: Path, model_input: ModelInput) -> Array:
+        if not is_npy(path):
+            dtype = np.dtype(self.raw_dtype or self.dtype or model_input.dtype)
+            return read_raw(path, dtype, self._raw_shape(model_input))
+        array = read_npy(path)
+        if array.dtype.kind not in NUMBERS and model_input.dtype is not object:
+            raise SampleError(f"{path}: an array of {array.dtype}; the input {model_input.name!r} takes numbers")
+        return array
 
     def _raw_shape(self, model_input: ModelInput) -> tuple[int, ...] | None:
         """As declared, a leading 1 for the batch left out; else the model's own, where it is fixed."""
@@ -173,12 +216,12 @@ class Preprocess:
         dtype = np.dtype(self.dtype or model_input.dtype)
         if self.scale is not None or self.mean is not None or self.std is not None:
             array = self._scaled(array, channel_axis, np.float64 if dtype == np.float64 else np.float32)
-        if dtype.kind not in "iu" or array.dtype.kind != "f":
+        if dtype.kind not in "iu" or array.dtype.kind not in "iuf":
             return array.astype(dtype, copy=False)
-        if np.isnan(array).any():
-            return array  # told as NaN, instead of as the integer that it would become
-        limits = np.iinfo(dtype)
-        return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
+        if array.dtype.kind == "f":
+            return _rounded(array, dtype)
+        own, limits = np.iinfo(array.dtype), np.iinfo(dtype)
+        return array.clip(max(own.min, limits.min), min(own.max, limits.max)).astype(dtype, copy=False)
 
     def _scaled(self, array: Array, channel_axis: int, dtype: Any) -> Array:
         array = array.astype(dtype)
@@ -191,11 +234,6 @@ class Preprocess:
         return array
 
 
-def shape_text(shape: Sequence[int | None]) -> str:
-    """``1 x 28 x 28``, with ``?`` for what is open."""
-    return " x ".join("?" if size is None else str(size) for size in shape) or "a single number"
-
-
 def _holds_paths(value: Mapping[str, Any]) -> bool:
     return all(isinstance(part, Path) for part in value.values())
 
@@ -206,11 +244,18 @@ def _usual_kind(value: Any) -> str:
     return "raw" if value.suffix.lower() in RAW_SUFFIXES else "image"
 
 
-def _load_npy(path: Path) -> Array:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, EOFError, FileNotFoundError) as error:
-        raise SampleError(f"{path}: not a readable .npy file: {error}") from error
+def _limit(dtype: np.dtype[Any]) -> float:
+    """The largest number of a type; truth values and text know none."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).max)
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else math.inf
+
+
+def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
+    if np.isnan(array).any():
+        return array  # told as NaN, instead of as the integer that it would become
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
 
 
 def _per_channel(name: str, values: float | Sequence[float], array: Array, axis: int) -> Array:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters import adapter_source, model_files
+from pytest_evalrun.adapters import adapter_source, adapter_version, model_files
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.metrics import metric_source
+from pytest_evalrun.metrics import metric_source, metric_version
 from pytest_evalrun.programs.sent import sent_files
 from pytest_evalrun.programs.told import NOT_HANDED_OVER, named_files, portable
 from pytest_evalrun.suite.template import words_of
@@ -28,6 +28,7 @@ IDENTITY_VERSION = 1
 LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
+    "adapter_version": "adapter version changed",
     "command": "command changed",
     "env": "environment of the program changed",
     "identity": "identity version changed",
@@ -57,6 +58,8 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
         "output": dict(settings.output),
         "params": dict(settings.params),
     }
+    if (version := adapter_version(settings)) > 1:
+        parts["adapter_version"] = version
     if settings.is_program:
         parts |= _program(pair, hashes)
     if env := {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}:
@@ -74,6 +77,8 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
         metrics[spec.name] = {"use": spec.use, "params": dict(spec.params)}
         if source:
             metrics[spec.name]["source"] = hashes.file(source)
+        if (version := metric_version(spec)) > 1:
+            metrics[spec.name]["version"] = version
     return {"references": identity.references, "metrics": metrics}
 
 

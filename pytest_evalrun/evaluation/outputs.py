@@ -82,12 +82,10 @@ class Outputs:
     def _array(self, array: Any, sample: Sample, part: str) -> Any:
         if array.ndim < 2:
             return self.to_json(array.tolist(), sample)
-        from pytest_evalrun.datasets.images import write_png
+        from pytest_evalrun.datasets.images import write_image
 
-        path = self.directory / _image_name(sample.id, part)
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_png(path, array)
-        return self._file(path)
+        return self._file(write_image(self.directory / _image_name(sample.id, part), array))
 
     def _file(self, path: Path) -> dict[str, Any]:
         """Relative to the output directory where it lies inside, so that a moved run still finds it."""
@@ -129,13 +127,13 @@ def reference_to_json(reference: Any, dataset: str) -> Any:
 
 
 def _image_name(sample_id: str, part: str) -> str:
-    """The sample's id where that is a file name; else a hash tells apart what one name would not."""
+    """Without its ending: the sample's id where that is a file name; else a hash tells apart what one would not."""
     stem = sample_id.removesuffix(".png")
     encoded = f"{stem}{part}".encode(errors="surrogateescape")
     if part or "/" in stem or len(encoded) > LONGEST_NAME:
         digest = hashlib.sha256(f"{sample_id}\0{part}".encode(errors="surrogateescape")).hexdigest()[:12]
         stem = encoded[:LONGEST_NAME].decode(errors="ignore").replace("/", "_") + f"-{digest}"
-    return f"{stem}.png"
+    return stem
 
 
 def _finite(value: float, sample: Sample) -> float:

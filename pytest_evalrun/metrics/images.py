@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.arrays import depth_text, shape_text, to_depth, white
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import bootstrap_mean
@@ -13,26 +15,32 @@ from pytest_evalrun.metrics.intervals import bootstrap_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from pytest_evalrun.datasets.arrays import Array
     from pytest_evalrun.metrics.protocol import Better, MetricValue
 
 MAX_PSNR = 100.0  # dB; identical images have an infinite one, which neither a mean nor JSON can hold
+# Of 0..255 for 0..1 and of 16 bits for 8, a range is more than 250 times what any image spans.
+FAR = 200
 _NEEDS = "an image file"
 
 
 class _Images:
-    """The mean over samples of a measure of two images."""
+    """The mean over samples of a measure of two images of one depth.
+
+    ``data_range`` is what white is above black: 255 or 65535 of integers of 8 or 16 bits, 1 of floats, unless said.
+    """
 
     better: Better = "higher"
     name = ""
 
-    def __init__(self, *, data_range: float = 255) -> None:
-        if type(data_range) not in (int, float) or not 0 < data_range < float("inf"):
+    def __init__(self, *, data_range: float | None = None) -> None:
+        fits = data_range is None or (type(data_range) in (int, float) and 0 < data_range < float("inf"))
+        if not fits:
             raise ConfigError(f"metric {self.name}: data_range is {data_range!r}; accepted: a number above 0")
         self._data_range = data_range
         self._scores = array("d")
+        self._told: set[str] = set()
+        self._widest = 0.0  # span of a reference, in ranges; none of 8 bits is asked
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
         scores = [self._score(left, right) for left, right in zip(predictions, references, strict=True)]
@@ -41,31 +49,82 @@ class _Images:
 
     def result(self) -> MetricValue:
         need_samples(self.name, len(self._scores))
+        if 0 < self._widest < 1 / FAR:
+            raise PairError(
+                f"metric {self.name}: no reference spans more than 1/{1 / self._widest:.0f} of data_range; set "
+                "data_range to what white is in these images"
+            )
         value = sum(self._scores) / len(self._scores)
         return measured(self.name, value, len(self._scores), bootstrap_mean(self._scores, value), self.better)
 
-    def compare(self, reference: NDArray[Any], image: NDArray[Any]) -> float:
-        """The measure of two images of one shape."""
+    def compare(self, reference: Array, image: Array, data_range: float) -> float:
+        """The measure of two images of one shape and depth."""
         raise NotImplementedError
 
     def _score(self, prediction: Any, reference: Any) -> float:
         image, wanted = self._read("prediction", prediction), self._read("reference", reference)
         if image.shape != wanted.shape:
             raise PairError(
-                f"metric {self.name}: {prediction} is {_shape(image)}, its reference {reference} is {_shape(wanted)}; "
-                "it needs two images of one shape"
+                f"metric {self.name}: {prediction} is {shape_text(image.shape)}, its reference {reference} is "
+                f"{shape_text(wanted.shape)}; it needs two images of one shape"
             )
-        return self.compare(wanted, image)
+        data_range = self._range(reference, wanted)
+        try:
+            image = _at_depth_of(wanted, image)
+        except ValueError as error:
+            raise PairError(
+                f"metric {self.name}: {prediction} does not fit its reference {reference}: {error}"
+            ) from None
+        return self.compare(wanted, image, data_range)
 
-    def _read(self, role: str, path: Any) -> NDArray[Any]:
+    def _range(self, reference: Path, wanted: Array) -> float:
+        """What was said or what the depth says, if the reference fits into it."""
+        most = white(wanted.dtype)
+        chosen = self._data_range or most
+        if chosen is None:
+            raise PairError(f"metric {self.name}: {reference} is of {wanted.dtype}, which has no white; set data_range")
+        low, high = float(wanted.min()), float(wanted.max())
+        if (wanted.dtype.kind == "u" and most and chosen > most) or high - low > chosen:
+            raise PairError(
+                f"metric {self.name}: data_range is {chosen:g}, which does not fit {reference}, of "
+                f"{depth_text(wanted.dtype)}: it holds {low:g} to {high:g}"
+            )
+        self._widest = max(self._widest, 1.0 if wanted.dtype == "uint8" else (high - low) / chosen)
+        return chosen
+
+    def _read(self, role: str, path: Any) -> Array:
         from pytest_evalrun.datasets.images import read_image
 
         if not isinstance(path, Path):
             raise unfit(self.name, role, path, _NEEDS)
+
+        def tell(what: str) -> None:
+            if f"{role} {what}" not in self._told:
+                self._told.add(f"{role} {what}")
+                logging.getLogger(__name__).warning("metric %s: %s %s: %s (said once)", self.name, role, path, what)
+
         try:
-            return read_image(path, color=None)
+            return read_image(path, tell=tell)
         except (SampleError, OSError) as error:
             raise PairError(f"metric {self.name}: the {role} cannot be read: {error}") from error
+
+
+def _at_depth_of(reference: Array, image: Array) -> Array:
+    """The image as it would be kept at the depth of its reference: floats are 0..1 there, wide integers themselves.
+
+    Raises ValueError where the two have depths of their own.
+    """
+    ours, theirs, most = image.dtype, reference.dtype, white(reference.dtype)
+    if ours == theirs or ours.kind == theirs.kind == "f":
+        return image
+    if theirs.kind != "u" or most is None or (ours.kind == "u" and white(ours)):
+        raise ValueError(f"{depth_text(ours)} against {depth_text(theirs)}; it needs two images of one depth")
+    if ours.kind != "f":
+        return to_depth(image, theirs)
+    try:
+        return to_depth(image.astype("float64") * most, theirs)
+    except ValueError as error:
+        raise ValueError(f"floats are taken as 0 to 1, and times {most} {error}") from None
 
 
 class Psnr(_Images):
@@ -73,11 +132,11 @@ class Psnr(_Images):
 
     name = "psnr"
 
-    def compare(self, reference: NDArray[Any], image: NDArray[Any]) -> float:
+    def compare(self, reference: Array, image: Array, data_range: float) -> float:
         if (reference == image).all():
             return MAX_PSNR
         metrics = library(self.name, "skimage.metrics")
-        value = metrics.peak_signal_noise_ratio(reference, image, data_range=self._data_range)
+        value = metrics.peak_signal_noise_ratio(reference, image, data_range=data_range)
         return min(float(value), MAX_PSNR)
 
 
@@ -86,22 +145,18 @@ class Ssim(_Images):
 
     name = "ssim"
 
-    def compare(self, reference: NDArray[Any], image: NDArray[Any]) -> float:
+    def compare(self, reference: Array, image: Array, data_range: float) -> float:
         side = min(reference.shape[:2])
         if side < 3:
-            raise PairError(f"metric ssim: the images are {_shape(image)}; it needs at least 3 x 3")
+            raise PairError(f"metric ssim: the images are {shape_text(image.shape)}; it needs at least 3 x 3")
         window = min(7, side - (side + 1) % 2)
         metrics = library(self.name, "skimage.metrics")
         return float(
             metrics.structural_similarity(
                 reference,
                 image,
-                data_range=self._data_range,
+                data_range=data_range,
                 win_size=window,
                 channel_axis=-1 if reference.ndim == 3 else None,
             )
         )
-
-
-def _shape(image: NDArray[np.generic]) -> str:
-    return " x ".join(map(str, image.shape))

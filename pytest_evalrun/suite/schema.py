@@ -129,6 +129,7 @@ class PreprocessModel(_Strict):
     std: Number | list[Number] = UNSET
     shape: list[Positive] = UNSET
     raw_dtype: DType = UNSET
+    orient: Literal["exif"] = UNSET
 
 
 class OutputModel(_Strict):

@@ -24,7 +24,7 @@ UPPER = frozenset(
     | {"merged", "fleet", "cli_common", "cli_control"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
-DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.images"})
+DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.arrays", "datasets.images"})
 
 # What a room of the lower floor may import besides itself: rooms, or modules of rooms.
 MAY_IMPORT = {

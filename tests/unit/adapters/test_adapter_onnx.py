@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from pixels import deep_png, noise
 
 from pytest_evalrun.adapters.onnx import OnnxAdapter, share_of_cores
 from pytest_evalrun.adapters.protocol import Adapter
@@ -51,6 +53,12 @@ def samples(*inputs):
     return [Sample(index, f"s{index}", value) for index, value in enumerate(inputs)]
 
 
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def image(path, array):
     Image.fromarray(np.asarray(array, dtype=np.uint8)).save(path)
     return path
@@ -68,11 +76,13 @@ def test_vectors_of_a_table(identity):
 
 
 def test_the_models_own_type_is_used(identity):
-    """Integers stay integers; floats are rounded and clipped into an integer type, not wrapped."""
+    """Integers stay integers; what is beyond an integer type is clipped, not wrapped, and floats are rounded."""
     assert identity(["n", 1], TensorProto.INT64, output=VECTOR).predict(samples(2**60 + 1)) == [[2**60 + 1]]
     assert identity(["n", 3], TensorProto.INT8, output=VECTOR).predict(samples([1.6, -300.0, 300.0])) == [
         [2, -128, 127]
     ]
+    assert identity(["n", 3], TensorProto.INT8, output=VECTOR).predict(samples([2, -300, 300])) == [[2, -128, 127]]
+    assert identity(["n", 1], TensorProto.INT64, output=VECTOR).predict(samples(2**63 + 5)) == [[2**63 - 1]]
     assert identity(["n"], output={"kind": "value"}).predict(samples(1.5, 2)) == [1.5, 2.0]
 
 
@@ -125,6 +135,145 @@ def test_image_outputs_are_clipped_and_may_stay_floats(identity):
     scaled = identity(["n", 1, 1, 3], output={"kind": "image", "scale": 255}).predict(batch)[0]
     assert (scaled.dtype, scaled.tolist()) == (np.uint8, [[128, 255, 0]])
     assert identity(["n", 1, 1, 3], output={"kind": "image"}).predict(batch)[0].dtype == np.float32
+
+
+def test_outputs_of_sixteen_bits(identity):
+    """A scale above 255 makes 16 bits; integers of the model stay what they are."""
+    batch = samples([[[0.5, 2.0, -1.0]]])
+    scaled = identity(["n", 1, 1, 3], output={"kind": "image", "scale": 65535}).predict(batch)[0]
+    assert (scaled.dtype, scaled.tolist()) == (np.uint16, [[32768, 65535, 0]])
+    for kind, dtype in ((TensorProto.INT32, np.int32), (TensorProto.UINT8, np.uint8)):
+        (plain,) = identity(["n", 1, 1, 2], kind, output={"kind": "image"}).predict(samples([[[7, 200]]]))
+        assert (plain.dtype, plain.tolist()) == (dtype, [[7, 200]])
+
+
+@pytest.mark.parametrize(("scale", "pixel"), [(255, 255.0), (1, 65535.0), (65535, 255.0), (255, float("inf"))])
+def test_an_output_of_another_depth_is_no_white_image(identity, scale, pixel):
+    """Far beyond white a scale does not fit, or the model has failed: the sample says so instead of being clipped."""
+    adapter = identity(["n", 1, 1, 2], output={"kind": "image", "scale": scale})
+    with pytest.raises(SampleError, match=f"sample s0: of the model's output 'y' times {scale} it holds"):
+        adapter.predict(samples([[[0.0, pixel]]]))
+
+
+WRITE = {
+    "16 bits": (noise(0, "uint16", (2, 3)), "a.png"),
+    "32 bits": (noise(0, "int32", (2, 3)), "a.tif"),
+    "floats": (noise(0, "float32", (2, 3)), "a.tif"),
+    "rgb": (noise(0, "uint16", (2, 3, 3)), "a.png"),
+    "rgb floats": (noise(0, "float32", (2, 3, 3)), "a.NPY"),
+}
+
+
+def written(path, array):
+    if path.suffix == ".NPY":
+        with path.open("wb") as file:
+            np.save(file, array)
+    elif array.ndim == 3:
+        deep_png(path, array)
+    else:
+        Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("array", "name"), WRITE.values(), ids=WRITE)
+def test_the_model_is_given_every_bit(identity, tmp_path, caplog, array, name):
+    """Deep images arrive as they are in their files, and it is said once that they are."""
+    color = "rgb" if array.ndim == 3 else "gray"
+    path = written(tmp_path / name, array)
+    preprocess = {"input": "image", "color": color, "layout": "NHWC"}
+    adapter = identity(["n", 2, 3, "c"], preprocess=preprocess, output=VECTOR)
+    assert adapter.predict(samples(path, path)) == [array.astype(np.float32).ravel().tolist()] * 2
+    (said,) = caplog.records
+    assert f"{path}: an image of " in said.getMessage()
+    assert "its pixels are taken as they are (said once a dataset)" in said.getMessage()
+
+
+DEPTH_FITS = {
+    "16 bits to 1": ("uint16", TensorProto.FLOAT, {"scale": 1.526e-5}, 65535 * 1.526e-5),
+    "16 bits to 255": ("uint16", TensorProto.UINT8, {"scale": 1 / 257}, 255),
+    "16 bits to 255, roughly": ("uint16", TensorProto.FLOAT, {"scale": 0.00389}, 65535 * 0.00389),
+    "12 bits": ("uint16", TensorProto.FLOAT, {"scale": 1 / 4095}, 65535 / 4095),
+    "counts": ("uint16", TensorProto.INT32, {}, 65535),
+    "16 bits to int8": ("uint16", TensorProto.INT8, {"scale": 1 / 257, "mean": 128}, 127),
+    "8 bits to 1": ("uint8", TensorProto.FLOAT, {"scale": 0.0039}, 255 * 0.0039),
+    "8 bits to int8": ("uint8", TensorProto.INT8, {"mean": 128}, 127),
+    "8 bits to float16": ("uint8", TensorProto.FLOAT16, {}, 255),
+}
+
+
+@pytest.mark.parametrize(("depth", "kind", "preprocess", "expected"), DEPTH_FITS.values(), ids=DEPTH_FITS)
+def test_scales_that_fit_the_depth(identity, tmp_path, depth, kind, preprocess, expected):
+    """White is what the scale of its own depth makes of it, rounded as people write it."""
+    path = written(tmp_path / "a.png", np.full((1, 1), np.iinfo(depth).max, depth))
+    adapter = identity(["n", 1, 1, 1], kind, preprocess={"color": "gray"} | preprocess, output={"kind": "value"})
+    assert adapter.predict(samples(path)) == [pytest.approx(expected, rel=1e-6)]
+
+
+DEPTH_MISFITS = {
+    "1/255": ("uint16", TensorProto.FLOAT, {"scale": 1 / 255}, "of 16 bits .*; preprocess: scale 0.00392157 is for"),
+    "1/256": (
+        "uint16",
+        TensorProto.FLOAT,
+        {"scale": 1 / 256},
+        "is for 0 to 255; for white to be 1 here it is 1.5259e-05, to be 255 it is 0.0038",
+    ),
+    "0.0039": ("uint16", TensorProto.FLOAT, {"scale": 0.0039}, "is for 0 to 255"),
+    "0.004": ("uint16", TensorProto.FLOAT, {"scale": 0.004}, "is for 0 to 255"),
+    "1/127.5": ("uint16", TensorProto.FLOAT, {"scale": 1 / 127.5, "mean": 1}, "is for 0 to 255"),
+    "1/65535": (
+        "uint8",
+        TensorProto.FLOAT,
+        {"scale": 1 / 65535},
+        "of 8 bits .*0 to 65535; for white to be 1 here it is 0.00392157",
+    ),
+    "16 bits for uint8": ("uint16", TensorProto.UINT8, {}, "does not fit into the model's uint8, at most 255; see"),
+    "times 1": ("uint16", TensorProto.UINT8, {"scale": 1}, "does not fit into the model's uint8"),
+    "16 bits for float16": ("uint16", TensorProto.FLOAT16, {}, "does not fit into the model's float16, at most 65504"),
+    "8 bits for int8": ("uint8", TensorProto.INT8, {}, "does not fit into the model's int8, at most 127"),
+}
+
+
+@pytest.mark.parametrize(("depth", "kind", "preprocess", "message"), DEPTH_MISFITS.values(), ids=DEPTH_MISFITS)
+def test_scales_that_do_not_fit_the_depth(identity, tmp_path, depth, kind, preprocess, message):
+    """What would show the model white, black or remainders alone ends the pair, with the scale that fits."""
+    path = written(tmp_path / "a.png", np.ones((1, 1), depth))
+    adapter = identity(["n", 1, 1, 1], kind, preprocess={"color": "gray"} | preprocess, output={"kind": "value"})
+    with pytest.raises(PairError, match=f"a.png: an image .*{message}"):
+        adapter.predict(samples(path))
+
+
+def test_an_orientation_is_applied_or_told_once_a_dataset(identity, tmp_path, caplog):
+    """`orient: exif` turns images as viewers do; otherwise the first one of each dataset is named in the log."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    batches = []
+    for dataset in ("clean", "noisy"):
+        paths = [tmp_path / dataset / below / "a.jpg" for below in ("x", "y")]
+        for path in paths:
+            path.parent.mkdir(parents=True)
+            Image.new("L", (4, 2)).save(path, exif=exif)
+        batches.append([Sample(0, "x/a.jpg", paths[0]), Sample(1, "y/a.jpg", paths[1])])
+
+    def shapes(**how):
+        preprocess = {"color": "gray"} | how
+        adapter = identity(["n", 1, "h", "w"], preprocess=preprocess, output={"kind": "image", "scale": 1})
+        return [answer.shape for batch in batches for answer in adapter.predict(batch)]
+
+    assert shapes(orient="exif") == [(4, 2)] * 4
+    assert not caplog.records
+    assert shapes() == [(2, 4)] * 4
+    for record, dataset in zip(caplog.records, ("clean", "noisy"), strict=True):
+        assert f"{dataset}/x/a.jpg: its EXIF orientation is not applied; preprocess: {{orient: exif}} turns the" in (
+            record.getMessage()
+        )
+
+
+def test_a_sample_of_a_readers_own_name_is_told_too(identity, tmp_path, caplog):
+    """An id need not say where a file lies."""
+    path = written(tmp_path / "a.png", np.ones((1, 1), np.uint16))
+    adapter = identity(["n", 1, 1, 1], preprocess={"color": "gray"}, output={"kind": "value"})
+    adapter.predict([Sample(0, "/".join("abcdefghijklmnopqrstuvwxyz"), path)])
+    assert len(caplog.records) == 1
 
 
 def test_images_of_different_sizes_share_a_batch(identity, tmp_path):
@@ -212,24 +361,72 @@ def test_a_label_output_and_its_scores(model):
         make(kind="class", labels=["ham"]).predict(batch)
 
 
-def test_scores_by_label(tmp_path):
-    """A map from label to score, as scikit-learn's classifiers are exported, is ranked like a tensor."""
-    zipmap = helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_strings=["ham", "spam", "eggs"])
-    score = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
-    graph = helper.make_graph(
-        [zipmap],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_value_info("p", helper.make_sequence_type_proto(score))],
-    )
-    versions = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "m.onnx")
-    for output, expected in (({}, "spam"), ({"top": 2}, ["spam", "eggs"])):
-        adapter = OnnxAdapter(str(tmp_path / "m.onnx"), {}, {}, {"kind": "class"} | output)
+@pytest.fixture
+def zipmap(tmp_path):
+    """A model that gives its three inputs as scores by label, as scikit-learn's classifiers are exported."""
+
+    def make(classes, **output):
+        kind = "strings" if isinstance(classes[0], str) else "int64s"
+        key = TensorProto.STRING if kind == "strings" else TensorProto.INT64
+        score = helper.make_map_type_proto(key, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        graph = helper.make_graph(
+            [helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", **{f"classlabels_{kind}": classes})],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", len(classes)])],
+            [helper.make_value_info("p", helper.make_sequence_type_proto(score))],
+        )
+        versions = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
+        onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "m.onnx")
+        adapter = OnnxAdapter(str(tmp_path / "m.onnx"), {}, {}, output)
         adapter.load()
-        assert adapter.predict(samples([0.1, 0.7, 0.2])) == [expected]
-    with pytest.raises(SampleError, match="hold NaN"):
-        adapter.output.prediction("s", {"ham": float("nan")})
+        return adapter
+
+    return make
+
+
+SPAM, NUMBERS, NAMES = ["ham", "spam", "zebra"], [0, 1, 2], {"labels": ["a", "b", "c"]}
+BY_LABEL = {
+    "best": (SPAM, {}, "spam"),
+    "top": (SPAM, {"kind": "class", "top": 2}, ["spam", "zebra"]),
+    "the same labels": (SPAM, {"labels": ["zebra", "spam", "ham"], "top": 2}, ["spam", "zebra"]),
+    "numbers": (NUMBERS, {}, 1),
+    "labels": (NUMBERS, NAMES, "b"),
+    "top of labels": (NUMBERS, {"top": 2} | NAMES, ["b", "c"]),
+    "not from 0": ([7, 8, 9], {"top": 9}, [8, 9, 7]),
+    "vector": (SPAM, {"kind": "vector"}, [0.125, 0.625, 0.25]),
+    "vector of one": (["ham"], {"kind": "vector"}, [0.125]),
+    "value of one": (["ham"], {"kind": "value"}, 0.125),
+}
+
+
+@pytest.mark.parametrize(("classes", "output", "expected"), BY_LABEL.values(), ids=BY_LABEL)
+def test_scores_by_label(zipmap, classes, output, expected):
+    """A map from label to score is what the same model says without it: ranked, named, or the scores themselves."""
+    scores = [0.125, 0.625, 0.25][: len(classes)]
+    assert zipmap(classes, **output).predict(samples(scores, scores)) == [expected] * 2
+
+
+BY_NO_LABEL = {
+    "value": (SPAM, {"kind": "value"}, "has 3 of float32 a sample; kind value needs one number"),
+    "image": (SPAM, {"kind": "image"}, "has 3 a sample; kind image needs 2 or 3 sizes"),
+    "other labels": (SPAM, NAMES, "labels has 3 entries, none for the class 'ham' of the model's output"),
+    "too few labels": (NUMBERS, {"labels": ["a"]}, "labels has 1 entries, none for the class 1 of"),
+    "below 0": ([-1, 0, 1], NAMES, "labels has 3 entries, none for the class -1 of"),
+}
+
+
+@pytest.mark.parametrize(("classes", "output", "message"), BY_NO_LABEL.values(), ids=BY_NO_LABEL)
+def test_scores_by_label_that_do_not_fit(zipmap, classes, output, message):
+    """A kind or names that the scores do not have are refused, as they are of a tensor."""
+    with pytest.raises(PairError, match=message):
+        zipmap(classes, **output).predict(samples([0.1, 0.7, 0.2]))
+
+
+@pytest.mark.parametrize("kind", ["class", "vector"])
+def test_scores_by_label_may_be_nan(zipmap, kind):
+    """A score that is no number costs its sample."""
+    with pytest.raises(SampleError, match="sample s: the model's output 'p' holds NaN"):
+        zipmap(SPAM, kind=kind).output.prediction("s", {"ham": float("nan"), "spam": 1.0})
 
 
 UNFIT = {
@@ -318,16 +515,40 @@ def test_a_shape_that_no_sample_could_have_ends_the_pair(identity, tmp_path):
             identity(shape, preprocess=preprocess).predict(samples(path))
 
 
-def test_raw_files_of_the_wrong_length(identity, tmp_path):
-    """Bytes found and bytes expected are told; a missing file and a broken .npy too."""
-    np.zeros(5, dtype=np.float32).tofile(tmp_path / "a.bin")
-    (tmp_path / "b.npy").write_bytes(b"x")
-    adapter = identity(["n", 6])
-    for name, message in {
-        "a.bin": "20 bytes; 6 of float32 are 24 bytes",
-        "b.npy": "not a readable .npy file",
-        "c.bin": "the file is missing",
-    }.items():
+def test_names_in_capitals_are_the_same_kind_of_file(identity, tmp_path):
+    """A .NPY file is a .npy file, and no pixels or raw bytes."""
+    array = np.array([[1.5, 2.5]], np.float32)
+    paths = [written(tmp_path / "a.NPY", array), tmp_path / "b.npy", tmp_path / "c.BIN"]
+    np.save(paths[1], array)
+    array.tofile(paths[2])
+    for shape in (["n", 1, 2], ["n", "a", "b"]):
+        assert identity(shape, output=VECTOR).predict(samples(*paths[:2])) == [[1.5, 2.5]] * 2
+    assert identity(["n", 1, 2], output=VECTOR).predict(samples(*paths)) == [[1.5, 2.5]] * 3
+
+
+RAW = {
+    "other size": ("a.bin", bytes(20), "20 bytes; 6 of float32 are 24 bytes", None),
+    "part of a number": ("a.raw", bytes(23), "23 bytes; 6 of", "23 bytes are no whole number of float32 .4 bytes each"),
+    "empty": ("a.bin", b"", "the file is empty .0 bytes", "the file is empty .0 bytes"),
+    "no array": ("a.npy", b"x", "not a readable .npy file", "not a readable .npy file"),
+    "an archive": ("a.npy", b"PK\3\4" + bytes(99), "not a readable .npy file", "not a readable .npy file"),
+    "cut off": ("a.npy", npy(np.zeros(6))[:-1], "not a readable .npy file", "not a readable .npy file"),
+    "an empty array": ("a.NPY", npy(np.zeros((0, 6))), "the array is empty .0 x 6", "the array is empty .0 x 6"),
+    "text": ("a.npy", npy(np.array(["a"] * 6)), "an array of <U1; the input 'x' takes numbers", "an array of <U1"),
+    "missing": ("b.bin", None, "the file is missing", "the file is missing"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "fixed", "left_open"), RAW.values(), ids=RAW)
+def test_raw_files_that_are_no_input(identity, tmp_path, name, content, fixed, left_open):
+    """A file with too little, too much or a part of a number costs its sample, whatever the model's shape."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    for shape, message in ((["n", 6], fixed), (["n", "k"], left_open)):
+        adapter = identity(shape, output=VECTOR)
+        if message is None:
+            assert len(adapter.predict(samples(tmp_path / name))[0]) == 5
+            continue
         with pytest.raises(SampleError, match=f"{name}: {message}"):
             adapter.predict(samples(tmp_path / name))
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.datasets.images import read_image
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directories, output_directory, reference_to_json
@@ -93,11 +94,29 @@ def test_what_cannot_be_kept_names_the_sample(outputs, prediction, message):
     ],
 )
 def test_images_are_saved_under_the_samples_name(outputs, name, file):
-    """An array of two or three dimensions is a PNG, named with its size and hash."""
+    """An array of two or three dimensions is a file, named with its size and hash."""
     kept = outputs.to_json(image(7), Sample(0, name, None))
     content = (outputs.directory / file).read_bytes()
     assert kept == {"file": file, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     assert outputs.from_json(kept) == outputs.directory / file
+
+
+KEPT = {
+    "8 bits": (np.full((2, 2), 7, np.uint8), "s3.png"),
+    "16 bits": (np.full((2, 2), 700, np.uint16), "s3.png"),
+    "wide integers": (np.array([[-1, 2**40]]), "s3.npy"),
+    "floats": (np.array([[0.1, 1e-30]]), "s3.npy"),
+}
+
+
+@pytest.mark.parametrize(("array", "file"), KEPT.values(), ids=KEPT)
+def test_images_are_kept_without_loss(outputs, array, file):
+    """Whatever the numbers of an array, its file has every bit of them; what PNG cannot hold is a .npy file."""
+    kept = outputs.to_json(array, Sample(3, "s3", None))
+    assert kept["file"] == file
+    assert outputs.hold(kept)
+    found = read_image(outputs.from_json(kept))
+    assert (found.dtype, found.tolist()) == (array.dtype, array.tolist())
 
 
 CLASHES = {

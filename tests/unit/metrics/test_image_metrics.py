@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+from pixels import deep_png, noise
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from pytest_evalrun.datasets.images import write_png
+from pytest_evalrun.datasets.images import write_image
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics.images import MAX_PSNR, Psnr, Ssim
 
+LIBRARY = {Psnr: peak_signal_noise_ratio, Ssim: structural_similarity}
+WHITE = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 ALL = pytest.mark.parametrize("metric", [Psnr, Ssim], ids=lambda made: made.name)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Keeps an array as a prediction is kept."""
+    return lambda name, array: write_image(tmp_path / name, array)
 
 
 @pytest.fixture
@@ -21,7 +31,7 @@ def image(tmp_path):
 
     def make(name, shape, seed=0):
         path = place / name
-        write_png(path, np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+        write_image(path.with_suffix(""), np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
         return path
 
     return make
@@ -42,10 +52,129 @@ def test_psnr_is_the_mean_over_samples(image):
     assert (result.value, result.n, result.better) == (pytest.approx(sum(expected) / 2), 2, "higher")
 
 
-def test_data_range_is_what_the_peak_is(image):
-    """A parameter of the metric reaches the library."""
-    left, right = image("a.png", (9, 9), 1), image("b.png", (9, 9), 2)
-    assert Psnr(data_range=510).update([left], [right])[0] > Psnr().update([left], [right])[0]
+@ALL
+def test_depths_have_a_white_of_their_own(saved, metric):
+    """Without `data_range` white is 255 of 8 bits, 65535 of 16 bits, 1 of floats, as if it had been said."""
+    for dtype, most in WHITE.items():
+        left, right = saved("a", noise(1, dtype)), saved("b", noise(2, dtype))
+        expected = LIBRARY[metric](noise(2, dtype), noise(1, dtype), data_range=most)
+        for given in (metric(), metric(data_range=most)):
+            assert given.update([left], [right]) == [pytest.approx(expected)]
+            assert given.result().value == pytest.approx(expected)
+
+
+@ALL
+def test_sixteen_bit_colors_are_compared_at_sixteen_bits(saved, metric):
+    """Channels do not change the depth, whether they lie in a .npy file or a PNG."""
+    wanted, found = noise(2, "uint16", (9, 9, 3)), noise(1, "uint16", (9, 9, 3))
+    channels = {"channel_axis": -1} if metric is Ssim else {}
+    expected = LIBRARY[metric](wanted, found, data_range=65535, **channels)
+    reference = deep_png(saved("b", wanted).with_suffix(".png"), wanted)
+    assert metric().update([saved("a", found)], [reference]) == [pytest.approx(expected)]
+
+
+@ALL
+def test_a_range_that_the_signal_has_is_used(saved, metric):
+    """Ten bits in a file of sixteen, floats of 0 to 255: what is said of white reaches the library."""
+    for dtype, most in (("uint16", 1023), ("float32", 255), ("int32", 100_000)):
+        wanted, found = ((noise(seed, "float64") * most).astype(dtype) for seed in (2, 1))
+        expected = LIBRARY[metric](wanted, found, data_range=most)
+        score = metric(data_range=most).update([saved("a", found)], [saved("b", wanted)])
+        assert score == [pytest.approx(expected)]
+
+
+MISFITS = {
+    "16 bits said of 8": ("uint8", 1, 65535, r"data_range is 65535, which does not fit .*b\.png, of 8 bits"),
+    "8 bits said of 16": ("uint16", 1, 255, r"data_range is 255, which does not fit .*b\.png, of 16 bits"),
+    "more than 16 bits": ("uint16", 1, 65536, "data_range is 65536, which does not fit"),
+    "1 said of 8 bits": ("uint8", 1, 1, "data_range is 1, which does not fit"),
+    "floats of 0 to 255": ("float32", 255, None, "data_range is 1, which does not fit"),
+    "255 said of 0 to 1": ("float32", 1, 255, "no reference spans more than 1/2[567][0-9] of data_range"),
+    "8 bits in 16": ("uint16", 1 / 257, None, "no reference spans more than 1/2[567][0-9] of data_range"),
+    "no white": ("int32", 1, None, "is of int32, which has no white; set data_range"),
+}
+
+
+@ALL
+@pytest.mark.parametrize(("dtype", "times", "data_range", "message"), MISFITS.values(), ids=MISFITS)
+def test_a_range_that_does_not_fit_is_refused(saved, metric, dtype, times, data_range, message):
+    """A wrong white makes every image look alike, or none: never a value."""
+    wanted = (noise(2, dtype) * times).astype(dtype)
+    measure = metric(data_range=data_range)
+    with pytest.raises(PairError, match=message):
+        measure.update([saved("a", wanted)], [saved("b", wanted)])
+        measure.result()
+
+
+BLACK = np.zeros((9, 9), np.uint16)
+
+
+@ALL
+def test_black_references_fit_every_range(saved, metric):
+    """Where nothing spans anything there is nothing to say of white."""
+    measure = metric()
+    measure.update([saved("a", BLACK)], [saved("b", BLACK)])
+    assert measure.result().n == 1
+
+
+AS_IT_WOULD_BE_KEPT = {
+    "floats and 8 bits": ("uint8", lambda at_8: at_8 / 255),
+    "floats and 16 bits": ("uint16", lambda at_16: at_16 / 65535),
+    "floats that overshoot": ("uint8", lambda at_8: np.where(at_8 == 255, 1.2, np.where(at_8, at_8 / 255, -0.3))),
+    "class numbers": ("uint8", lambda at_8: at_8.astype(np.int64)),
+    "wide integers and 16 bits": ("uint16", lambda at_16: at_16.astype(np.int32)),
+}
+
+
+@ALL
+@pytest.mark.parametrize(("dtype", "as_told"), AS_IT_WOULD_BE_KEPT.values(), ids=AS_IT_WOULD_BE_KEPT)
+def test_predictions_without_a_depth_take_that_of_the_reference(saved, metric, dtype, as_told):
+    """Floats are 0 to 1, wide integers are pixels: the score is that of the file that a careful user would write."""
+    pixels = noise(1, dtype)
+    pixels.flat[:2] = 0, np.iinfo(dtype).max
+    reference = saved("b", noise(2, dtype))
+    expected = metric().update([saved("kept", pixels)], [reference])
+    assert metric().update([saved("told", as_told(pixels))], [reference]) == expected
+
+
+MIXED = {
+    "8 against 16 bits": (noise(1, "uint8"), noise(2, "uint16"), r"8 bits \(0 to 255\) against 16 bits"),
+    "16 against 8 bits": (noise(1, "uint16"), noise(2, "uint8"), "16 bits .* against 8 bits"),
+    "8 bits against floats": (noise(1, "uint8"), noise(2, "float32"), "8 bits .* against float32"),
+    "16 bits against integers": (noise(1, "uint16"), noise(2, "int32"), "16 bits .* against int32"),
+    "floats against integers": (noise(1, "float32"), noise(2, "int32"), "float32 against int32"),
+    "floats of 0 to 255": (noise(1, "float32") * 255, noise(2, "uint8"), "floats are taken as 0 to 1, .* up to 6"),
+    "integers of 16 bits": (
+        noise(1, "uint16").astype("int64"),
+        noise(2, "uint8"),
+        "it holds values up to 6[0-9]{4}, where",
+    ),
+}
+
+
+@ALL
+@pytest.mark.parametrize(("found", "wanted", "message"), MIXED.values(), ids=MIXED)
+def test_two_depths_are_refused(saved, metric, found, wanted, message):
+    """Pixels of another depth are another unit: the two files and depths are named, nothing is compared."""
+    image, reference = saved("a", found), saved("b", wanted)
+    with pytest.raises(PairError, match=rf"metric {metric.name}: .*a\.\w+ does not fit .*b\.\w+: {message}"):
+        metric(data_range=100_000 if wanted.dtype == "int32" else None).update([image], [reference])
+
+
+@ALL
+def test_what_is_not_applied_is_said_once(tmp_path, caplog, metric):
+    """An EXIF orientation and a transparency, of predictions and references apart."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clear = Image.fromarray(pixels(1, (9, 9, 3))).convert("RGBA")
+    clear.putalpha(7)
+    clear.save(tmp_path / "a.png", exif=exif)
+    metric().update([tmp_path / "a.png"] * 3, [tmp_path / "a.png"] * 3)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("EXIF orientation is not applied" in text for text in said) == 2
+    assert sum("transparency is dropped" in text for text in said) == 2
+    assert len(said) == 4
+    assert all("a.png" in text and metric.name in text for text in said)
 
 
 def test_identical_images_have_a_finite_psnr(image):
