@@ -15,8 +15,8 @@ class Adapter(Protocol):
     """A model that is loaded once, asked batch by batch, and closed.
 
     A prediction is a JSON value (``str``, ``int``, ``float``, ``bool``, ``None``, lists and dicts of them; numpy
-    scalars and small arrays are converted), an image (:class:`numpy.ndarray` of two or three dimensions, saved as
-    PNG), or a :class:`pathlib.Path` of a file that the model wrote.
+    scalars and small arrays are converted), an image (:class:`numpy.ndarray` of two or three dimensions, saved without
+    loss), or a :class:`pathlib.Path` of a file that the model wrote.
     """
 
     def load(self) -> None:

@@ -161,6 +161,16 @@ def test_the_identity_version_explains_everything(parts):
     assert difference(old, old | {"tokenizer": "x"}, NoHashes) == "tokenizer changed"
 
 
+def test_what_an_older_version_made_otherwise_is_made_again(parts):
+    """Where a built-in adapter or metric means something else by now, what was kept before it did is no longer it."""
+    asked, scored = parts(adapter="onnx", metrics=["psnr", "exact_match"])
+    before = {name: part for name, part in asked.items() if name != "adapter_version"}
+    assert difference(before, asked, NoHashes) == "adapter version changed"
+    metrics = {name: {key: metric[key] for key in ("use", "params")} for name, metric in scored["metrics"].items()}
+    assert difference(scored | {"metrics": metrics}, scored, NoHashes) == "metrics changed (psnr)"
+    assert "adapter_version" not in parts()[0]
+
+
 def test_secrets_are_named_and_never_read(parts, monkeypatch):
     """Another token is no other prediction, and no fingerprint shows it."""
     monkeypatch.setenv("TOKEN", "hunter2222")
