@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from PIL import Image
+from pixels import noise
+from skimage.metrics import peak_signal_noise_ratio
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.context import EvalrunWarning
@@ -84,3 +89,29 @@ def test_a_reused_pair_looks_at_no_file(shop, evaluator, pairs):
     evaluator(before)
     _image(evaluator, "s0").unlink()
     assert evaluator(before).reused
+
+
+ANSWERS = {
+    "as they were read": "pixels",
+    "floats": "(pixels / 65535).astype(np.float32)",
+    "wide integers": "pixels.astype(np.int64)",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_sixteen_bits_are_scored_at_sixteen_bits(shop, evaluator, answer):
+    """From the files of a dataset to the result nothing is rounded: the value is that of the pixels themselves."""
+    noisy, clean = noise(1, "uint16"), noise(2, "uint16")
+    for name, pixels in (("noisy", noisy), ("clean", clean)):
+        (shop.root / "data" / "clean.jsonl" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(shop.root / "data" / "clean.jsonl" / name / "a.png")
+    (shop.root / "deep.py").write_text(
+        "import numpy as np\nfrom PIL import Image\n\n"
+        "def predict(batch):\n    return [answer(np.asarray(Image.open(sample.input))) for sample in batch]\n\n"
+        f"def answer(pixels):\n    return {answer}\n"
+    )
+    files = {"format": "files", "in_subdir": "noisy", "references": "clean"}
+    pair = shop.pair(adapter="./deep.py:predict", metrics=["psnr"], **files)
+    pair = replace(pair, task=replace(pair.task, path=None))
+    expected = peak_signal_noise_ratio(clean, noisy, data_range=65535)
+    assert evaluator(pair).metrics["psnr"] == pytest.approx(expected)
