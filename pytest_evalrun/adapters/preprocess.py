@@ -140,7 +140,7 @@ class Preprocess:
             raise PairError(f"preprocess: layout {self.layout} has no channels, but color is rgb; accepted: gray")
         if pixels.dtype != np.uint8:
             tell(f"an image of {depth_text(pixels.dtype)}: its pixels are taken as they are")
-        self._check_depth(path, pixels.dtype, np.dtype(self.dtype or model_input.dtype))
+        self._check_depth(path, pixels, np.dtype(self.dtype or model_input.dtype))
         array = self._finish(pixels, model_input, -1)
         if flat:
             return array
@@ -155,22 +155,28 @@ class Preprocess:
             self.told.add((what, dataset))
             logging.getLogger(__name__).warning("%s: %s (said once a dataset)", path, what)
 
-    def _check_depth(self, path: Path, depth: np.dtype[Any], dtype: np.dtype[Any]) -> None:
-        """Refuse settings that were written for images of another depth: to the model they would be white, or black."""
-        most = white(depth)
+    def _check_depth(self, path: Path, pixels: Array, dtype: np.dtype[Any]) -> None:
+        """Refuse settings that were written for images of another depth: to the model they would be white, or black.
+
+        What counts is what the image holds: eight bits may well lie in a file of sixteen.
+        """
+        most = white(pixels.dtype)
         if most not in DEPTHS:
             return
         (other,) = DEPTHS - {most}
-        here = f"{path}: an image of {depth_text(depth)}"
-        if self.scale is not None and UNIT[0] <= self.scale * other <= UNIT[1]:
+        here = f"{path}: an image of {depth_text(pixels.dtype)}"
+        scale = self.scale or 1
+        if UNIT[0] <= scale * other <= UNIT[1] and (most < other or pixels.max() > other):
             raise PairError(
-                f"{here}; preprocess: scale {self.scale:g} is for 0 to {other}; for white to be 1 here it is "
+                f"{here}; preprocess: scale {scale:g} is for 0 to {other}; for white to be 1 here it is "
                 f"{1 / most:.6g}, to be 255 it is {255 / most:.6g}"
             )
         room = _limit(dtype) * (OVERSHOOT if self.scale else 1)
-        if self.mean is None and self.std is None and most * (self.scale or 1) > room:
+        plain = self.mean is None and self.std is None
+        if plain and most * scale > room and (found := float(pixels.max())) * scale > room:
             raise PairError(
-                f"{here} does not fit into the model's {dtype}, at most {_limit(dtype):g}; see preprocess: scale"
+                f"{here} holds {found:g}, which does not fit into the model's {dtype}, at most {_limit(dtype):g}; see "
+                "preprocess: scale"
             )
 
     def _raw(self, path: Path, model_input: ModelInput) -> Array:

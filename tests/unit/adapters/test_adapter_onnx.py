@@ -226,7 +226,12 @@ DEPTH_MISFITS = {
         {"scale": 1 / 65535},
         "of 8 bits .*0 to 65535; for white to be 1 here it is 0.00392157",
     ),
-    "16 bits for uint8": ("uint16", TensorProto.UINT8, {}, "does not fit into the model's uint8, at most 255; see"),
+    "16 bits for uint8": (
+        "uint16",
+        TensorProto.UINT8,
+        {},
+        "holds 65535, which does not fit into the model's uint8, at",
+    ),
     "times 1": ("uint16", TensorProto.UINT8, {"scale": 1}, "does not fit into the model's uint8"),
     "16 bits for float16": ("uint16", TensorProto.FLOAT16, {}, "does not fit into the model's float16, at most 65504"),
     "8 bits for int8": ("uint8", TensorProto.INT8, {}, "does not fit into the model's int8, at most 127"),
@@ -236,10 +241,25 @@ DEPTH_MISFITS = {
 @pytest.mark.parametrize(("depth", "kind", "preprocess", "message"), DEPTH_MISFITS.values(), ids=DEPTH_MISFITS)
 def test_scales_that_do_not_fit_the_depth(identity, tmp_path, depth, kind, preprocess, message):
     """What would show the model white, black or remainders alone ends the pair, with the scale that fits."""
-    path = written(tmp_path / "a.png", np.ones((1, 1), depth))
+    path = written(tmp_path / "a.png", np.full((1, 1), np.iinfo(depth).max, depth))
     adapter = identity(["n", 1, 1, 1], kind, preprocess={"color": "gray"} | preprocess, output={"kind": "value"})
     with pytest.raises(PairError, match=f"a.png: an image .*{message}"):
         adapter.predict(samples(path))
+
+
+HELD = {
+    "8 bits in a file of 16": ("uint16", TensorProto.FLOAT, {"scale": 1 / 255}, 255, 1),
+    "classes in a file of 16": ("uint16", TensorProto.UINT8, {}, 19, 19),
+    "dark pixels": ("uint8", TensorProto.INT8, {}, 127, 127),
+}
+
+
+@pytest.mark.parametrize(("depth", "kind", "preprocess", "pixel", "expected"), HELD.values(), ids=HELD)
+def test_what_a_file_holds_decides(identity, tmp_path, depth, kind, preprocess, pixel, expected):
+    """A depth that no pixel uses makes no scale wrong."""
+    path = written(tmp_path / "a.png", np.full((1, 1), pixel, depth))
+    adapter = identity(["n", 1, 1, 1], kind, preprocess={"color": "gray"} | preprocess, output={"kind": "value"})
+    assert adapter.predict(samples(path)) == [pytest.approx(expected)]
 
 
 def test_an_orientation_is_applied_or_told_once_a_dataset(identity, tmp_path, caplog):
