@@ -20,6 +20,7 @@ from pytest_evalrun.datasets.arrays import (
     shape_text,
     white,
 )
+from pytest_evalrun.datasets.values import number_of
 from pytest_evalrun.errors import PairError, SampleError
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class Preprocess:
         values = value if isinstance(value, list | tuple) else [value]
         if model_input.dtype is object:  # a tensor of strings
             return np.array([str(item) for item in values], dtype=object)
+        values = [_number_in(item) for item in values]
         try:
             array = np.array(values)
         except ValueError as error:  # rows of different lengths
@@ -262,6 +264,13 @@ def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
         return array  # told as NaN, instead of as the integer that it would become
     limits = np.iinfo(dtype)
     return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
+
+
+def _number_in(item: Any) -> Any:
+    """A cell of CSV is text: a vector asks for the number that it spells; beyond 64 bits it is a float."""
+    if type(item) is not str or (number := number_of(item)) is None:
+        return item
+    return number if abs(number) < 1 << 63 else float(number)
 
 
 def _per_channel(name: str, values: float | Sequence[float], array: Array, axis: int) -> Array:

@@ -15,8 +15,8 @@ NAMES = frozenset({"files", "csv", "jsonl"})
 
 # What `reader:` may hold for each built-in format; a user's own reader gets whatever stands there.
 OPTIONS = {
-    "files": frozenset({"id", "label"}),
-    "csv": frozenset({"delimiter"}),
+    "files": frozenset({"id", "label", "delimiter", "types"}),
+    "csv": frozenset({"delimiter", "types"}),
     "jsonl": frozenset[str](),
 }
 

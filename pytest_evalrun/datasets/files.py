@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.datasets.labels import read_labels
+from pytest_evalrun.datasets.labels import LabelTable
 from pytest_evalrun.datasets.listing import find_match, list_files, relative_to
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.values import digest_of
@@ -35,8 +35,9 @@ class FilesReader:
         self.suffixes = settings.suffixes
         self._by_length = sorted(settings.suffixes, key=len, reverse=True)
         self.labels = self.root / settings.labels if settings.labels else None
+        self.table = LabelTable.of(self.labels, dataset, settings) if self.labels else None
         self.references = self.root / settings.references if settings.references else None
-        self.columns = (settings.reader.get("id"), settings.reader.get("label"))
+        self.options = dict(settings.reader)
 
     def __iter__(self) -> Iterator[Sample]:
         references = self._references()
@@ -100,7 +101,7 @@ class FilesReader:
         return "it holds no file"
 
     def _references(self) -> list[Any] | None:
-        return read_labels(self.labels, self.ids, self.columns) if self.labels else None
+        return self.table.read(self.ids) if self.table else None
 
     def _parallel(self, name: str) -> Path | None:
         if self.references is None:
@@ -130,6 +131,6 @@ class FilesReader:
             self._references()
             return {}
 
-        hashes.derived(labels, f"labels {digest_of(inputs, self.columns)}", check)
+        hashes.derived(labels, f"labels {digest_of(inputs, self.options)}", check)
         digest = hashes.file(labels)
-        return digest_of(digest, self.columns) if any(self.columns) else digest
+        return digest_of(digest, self.options) if self.options else digest

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
-from pytest_evalrun.datasets.values import parse_cell
+from pytest_evalrun.datasets.values import (
+    check_types,
+    columns_found,
+    delimiter_of,
+    next_row,
+    object_of,
+    read_cell,
+    twice,
+)
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -32,6 +40,8 @@ CHUNK = 64
 
 class TableReader(ABC):
     """What both kinds of tables share: which column is the id, which the reference, and which the input."""
+
+    missing: Any = None  # the reference that is none, besides null
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.path = Path(dataset.path)
@@ -89,10 +99,10 @@ class TableReader(ABC):
 
     def _input(self, line: int, row: Row) -> Any:
         if len(self.inputs) == 1:
-            return self._value(self._cell(line, row, self.inputs[0], "inputs"))
+            return self._cell(line, row, self.inputs[0], "inputs")
         if self.inputs:
-            return {name: self._value(self._cell(line, row, name, "inputs")) for name in self.inputs}
-        columns = {name: self._value(value) for name, value in row.items() if name not in self._spoken_for}
+            return {name: self._cell(line, row, name, "inputs") for name in self.inputs}
+        columns = {name: value for name, value in row.items() if name not in self._spoken_for}
         if not columns:
             raise PairError(f"{self.path}:{line}: no column is left to be the input; columns: {', '.join(row)}")
         return columns
@@ -100,8 +110,8 @@ class TableReader(ABC):
     def _reference(self, line: int, row: Row) -> Any:
         if self.reference is None:
             return None
-        value = self._value(self._cell(line, row, self.reference, "reference"))
-        if value is None or value == "":
+        value = self._cell(line, row, self.reference, "reference")
+        if value is None or value == self.missing:
             raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is empty")
         return value
 
@@ -113,29 +123,26 @@ class TableReader(ABC):
                 f"{self.path}:{line}: {setting}: no column {column!r}; columns: {', '.join(map(str, row))}"
             ) from None
 
-    def _value(self, value: Any) -> Any:
-        """A cell as the model or the metric gets it."""
-        return value
-
 
 class CsvReader(TableReader):
-    """A CSV file with a header row; cells that spell numbers become numbers."""
+    """A CSV file with a header row; cells are text, but in the columns of which ``types`` says something else."""
+
+    missing = ""
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         super().__init__(dataset, settings)
-        self.delimiter = settings.reader.get("delimiter", "\t" if self.path.suffix == ".tsv" else ",")
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise PairError(f"dataset {dataset.name}: reader: delimiter is {self.delimiter!r}; accepted: one character")
+        self.delimiter = delimiter_of(self.path, dataset, settings)
+        self.types = dict(settings.reader.get("types", {}))
 
     def kind(self) -> list[Any]:
-        return ["csv", self.delimiter]
+        return ["csv", self.delimiter, self.types]
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         with _named(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.reader(file, delimiter=self.delimiter, strict=True)
             try:
-                header = self._header(next(table, None))
-                for cells in table:
+                header = self._header(next_row(table))
+                while (cells := next_row(table)) is not None:
                     if cells:
                         yield table.line_num, self._row(table.line_num, header, cells)
             except csv.Error as error:
@@ -144,23 +151,24 @@ class CsvReader(TableReader):
     def _header(self, names: list[str] | None) -> list[str]:
         if names is None:
             raise PairError(f"{self.path}: the dataset is empty; a csv dataset starts with a header row")
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise PairError(f"{self.path}:1: two columns are called {twice!r}")
+        if (name := twice(names)) is not None:
+            raise PairError(f"{self.path}:1: two columns are called {name!r}")
         for setting in ("id_column", "reference", "inputs"):
             wanted = getattr(self, setting) or ()
             for name in (wanted,) if isinstance(wanted, str) else wanted:
                 if name not in names:
-                    raise PairError(f"{self.path}:1: {setting}: no column {name!r}; columns: {', '.join(names)}")
+                    found = columns_found(names, self.delimiter)
+                    raise PairError(f"{self.path}:1: {setting}: no column {name!r}; {found}")
+        check_types(self.path, names, self.types, self.delimiter)
         return names
 
     def _row(self, line: int, header: list[str], cells: list[str]) -> Row:
         if len(cells) != len(header):
             raise PairError(f"{self.path}:{line}: the row has {len(cells)} columns, the header {len(header)}")
-        return dict(zip(header, cells, strict=True))
-
-    def _value(self, value: str) -> Any:
-        return parse_cell(value)
+        row: dict[str, Any] = dict(zip(header, cells, strict=True))
+        for name, kind in self.types.items():
+            row[name] = read_cell(row[name], kind, f"{self.path}:{line}: types.{name}")
+        return row
 
 
 class JsonlReader(TableReader):
@@ -177,7 +185,7 @@ class JsonlReader(TableReader):
 
     def _row(self, line: int, text: bytes) -> Row:
         try:
-            row = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
+            row = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"), object_pairs_hook=object_of)
         except ValueError as error:  # UnicodeDecodeError is one too
             raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from None
         if not isinstance(row, dict):

@@ -1,26 +1,176 @@
-"""Text of a table cell as a value, and digests made of several words."""
+"""Values of tables: what a text spells, when two values are the same, and digests made of several words.
+
+A cell of CSV is text, and stays it until something asks for a number. So the same label may be text here and a number
+there: :func:`same` is the one rule for that, :func:`written` and :func:`spelled` are its two halves.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# "007" and "1_000" are names, not numbers; nan and inf are words of some language.
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
-_DECIMAL = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.suite.pairs import Dataset
+    from pytest_evalrun.suite.settings import Settings
+
+# A cell can be longer than the 128 KB that the module csv allows by itself.
+LONGEST_CELL = 1 << 30
+# "007" and "1_000" are names, 1e3 is a formula; nan and inf are words of some language.
+_PLAIN = re.compile(r"(-?)(0|[1-9][0-9]*|(?=\.[0-9]))(?:\.([0-9]*))?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_BOOLEANS = {"true": True, "false": False}
 
 
-def parse_cell(text: str) -> str | int | float:
-    """The number that a text spells, else the text: ``7`` and ``0.5`` are numbers, ``007`` and ``nan`` are not."""
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _DECIMAL.fullmatch(text):
-        number = float(text)
-        return number if math.isfinite(number) else text
-    return text
+def same(left: Any, right: Any) -> bool:
+    """Whether two labels are one.
+
+    They are if both are the same text; both numbers of the same value; one a number and the other a text that spells
+    its value in plain decimals (``3`` and ``"3"``, 3.1 and ``"3.10"``); both the same boolean, or one a boolean and the
+    other ``true`` or ``false`` in any case. So two different texts never are, whatever they spell.
+
+    Raises ValueError for what is no label.
+    """
+    if type(left) is str:
+        return left == right if type(right) is str else spelled(left) == written(right)
+    return spelled(right) == written(left) if type(right) is str else written(left) == written(right)
+
+
+def written(value: Any) -> str:
+    """A text as it is, a boolean as ``true`` or ``false``, a number in plain decimals: ``3`` of 3 and 3.0.
+
+    Numbers are the same if, and only if, this is. Raises ValueError for anything else, NaN and infinity included.
+    """
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is bool:
+        return str(value).lower()
+    if kind is int or (kind is float and value.is_integer()):
+        return str(int(value))
+    if kind is float and math.isfinite(value):
+        text = repr(value)
+        return text if "e" not in text else _without_exponent(text)
+    raise ValueError("not a label")
+
+
+def spelled(text: str) -> str | None:
+    """What is :func:`written` of the number or boolean that a text spells; None where it spells neither."""
+    if (lower := text.lower()) in _BOOLEANS:
+        return lower
+    if not (found := _PLAIN.fullmatch(text)):
+        return None
+    sign, whole, fraction = found[1], found[2] or "0", found[3] or ""
+    if not fraction.strip("0"):
+        return whole if whole == "0" else sign + whole
+    number = float(text)
+    # Digits that a float cannot hold spell no float.
+    return None if number.is_integer() or math.isinf(number) else written(number)
+
+
+def _without_exponent(text: str) -> str:
+    from decimal import Decimal
+
+    return format(Decimal(text), "f")
+
+
+def number_of(text: str) -> int | float | None:
+    """The number that a text spells for whoever needs one, ``1e3`` and ``007`` too; None where it is no finite one."""
+    text = text.strip()
+    try:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+    except ValueError:  # thousands of digits
+        return None
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    return None
+
+
+def _integer_of(text: str) -> int | None:
+    number = number_of(text)
+    return number if isinstance(number, int) else None
+
+
+def _boolean_of(text: str) -> bool | None:
+    return _BOOLEANS.get(text.strip().lower())
+
+
+# How a cell is read for each kind of value that `types` of a reader may name, and what is accepted.
+_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "number": (number_of, "a number such as 7, 0.5 or 1e3"),
+    "integer": (_integer_of, "a whole number"),
+    "boolean": (_boolean_of, "true, false"),
+}
+
+
+def read_cell(text: str, kind: str, where: str) -> Any:
+    """A cell as the kind of value that ``types`` names: ``text`` as it is, any other None where the cell is empty.
+
+    Raises PairError, beginning with ``where``, for a cell that is none.
+    """
+    if kind == "text":
+        return text
+    parse, accepted = _PARSERS[kind]
+    value = parse(text)
+    if value is None and text.strip():
+        raise PairError(f"{where}: found {text[:80]!r}; accepted: {accepted}")
+    return value
+
+
+def delimiter_of(path: Path, dataset: Dataset, settings: Settings) -> str:
+    """What stands between the cells of a table: as ``reader`` says, else a tab in a ``.tsv`` and a comma elsewhere."""
+    delimiter = settings.reader.get("delimiter", "\t" if path.suffix == ".tsv" else ",")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise PairError(f"dataset {dataset.name}: reader: delimiter is {delimiter!r}; accepted: one character")
+    return delimiter
+
+
+def columns_found(names: Sequence[str], delimiter: str) -> str:
+    """The columns of a table, for whoever misses one: a single one may be all of them, with another delimiter."""
+    alone = f" (the delimiter is {delimiter!r}; another by reader: {{delimiter: ...}})" if len(names) == 1 else ""
+    return f"columns: {', '.join(names) or 'none'}{alone}"
+
+
+def check_types(path: Path, names: Sequence[str], types: Mapping[str, str], delimiter: str) -> None:
+    """Raises PairError where ``types`` speaks of a column that the table does not have."""
+    for name in types:
+        if name not in names:
+            raise PairError(f"{path}:1: reader.types: no column {name!r}; {columns_found(names, delimiter)}")
+
+
+def next_row(table: Iterator[list[str]]) -> list[str] | None:
+    """The next row of a csv.reader, None at the end.
+
+    The limit of a cell belongs to the whole process: it is given back between two rows.
+    """
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        return next(table, None)
+    finally:
+        csv.field_size_limit(before)
+
+
+def twice(names: Sequence[str]) -> str | None:
+    """The first name that stands there more than once."""
+    return next((name for name in names if names.count(name) > 1), None) if len(set(names)) != len(names) else None
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json.loads(…, object_pairs_hook=object_of)``, which by itself drops all but the last value of a key."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError(f"the key {twice([key for key, _ in pairs])!r} stands there twice")
+    return made
 
 
 def digest_of(*words: Any) -> str:

@@ -24,12 +24,16 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 
 # Raised when the meaning of a part changes, so that results of an older version are made again.
 IDENTITY_VERSION = 1
+# Raised when the same predictions and references are scored differently: nobody is asked again.
+COMPARISON_VERSION = 2
 
 LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
     "adapter_version": "adapter version changed",
+    "cells": "cells of CSV results are text now",
     "command": "command changed",
+    "comparison": "values are compared by another rule",
     "env": "environment of the program changed",
     "identity": "identity version changed",
     "inputs": "dataset changed",
@@ -79,7 +83,7 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
             metrics[spec.name]["source"] = hashes.file(source)
         if (version := metric_version(spec)) > 1:
             metrics[spec.name]["version"] = version
-    return {"references": identity.references, "metrics": metrics}
+    return {"references": identity.references, "metrics": metrics, "comparison": COMPARISON_VERSION}
 
 
 def difference(old: Parts, new: Parts, hashes: HashCache) -> str | None:
@@ -119,7 +123,10 @@ def _program(pair: Pair, hashes: HashCache) -> Parts:
     files = dict(named_files(settings, pair.root))
     if settings.upload:
         files |= {name: path for path, name in sent_files(pair)}
-    return {"command": how, "program": {name: hashes.file(path) for name, path in files.items()}}
+    parts: Parts = {"command": how, "program": {name: hashes.file(path) for name, path in files.items()}}
+    if settings.results.get("csv"):
+        parts["cells"] = "text"  # of an older version they may be numbers, which does not say what was written
+    return parts
 
 
 def _weight(name: str) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,12 +96,20 @@ def _baseline(pair: Pair, name: str, gate: Gate) -> float:
 @lru_cache(maxsize=16)
 def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, str, str, str], float]:
     """A committed copy of some run's ``summary.csv``."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
         try:
             return {
-                (row["suite"], row["task"], row["dataset"], row["metric"]): float(row["value"])
+                (row["suite"], row["task"], row["dataset"], row["metric"]): _finite(row["value"])
                 for row in csv.DictReader(file)
                 if row["value"]
             }
         except (KeyError, ValueError, TypeError) as error:
             raise PairError(f"{path}: not a copy of a summary.csv: {error}") from None
+
+
+def _finite(text: str) -> float:
+    """From NaN nothing ever drops. Raises ValueError."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the value {text!r} is no number")
+    return number

@@ -73,6 +73,27 @@ class Scores:
     outdated: bool = False
 
 
+class Blanks:
+    """How many labels and predictions begin or end with a blank that counts for some metrics."""
+
+    def __init__(self, metrics: Sequence[str]) -> None:
+        self.metrics = metrics
+        self.labels = self.predictions = 0
+
+    def count(self, predictions: Iterable[Any], references: Iterable[Any]) -> None:
+        if self.metrics:
+            self.labels += sum(type(text) is str and text != text.strip() for text in references)
+            self.predictions += sum(type(text) is str and text != text.strip() for text in predictions)
+
+    def warning(self) -> str | None:
+        """One line; None where there is nothing to say."""
+        counts = ((self.labels, "label"), (self.predictions, "prediction"))
+        told = [f"{count:,} {word}{'s' * (count != 1)}" for count, word in counts if count]
+        verb = "begins or ends" if self.labels + self.predictions == 1 else "begin or end"
+        remedy = ", ".join(f"{name}: {{strip: true}}" for name in self.metrics)
+        return f"{' and '.join(told)} {verb} with a blank, which counts; without: {remedy}" if told else None
+
+
 class Scorer:
     """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
 
@@ -87,6 +108,10 @@ class Scorer:
         specs = () if self.by_program else pair.settings.metrics
         self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in specs}
         self._reported: dict[str, dict[str, Any]] = {}
+        # To these metrics of ours a blank around a label is a part of it, which hardly anybody means.
+        self._blanks = Blanks(
+            [name for name, metric in self.metrics.items() if getattr(metric, "strip", None) is False]
+        )
         self.scores = Scores({})
 
     def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
@@ -97,6 +122,8 @@ class Scorer:
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
             self.scores.metrics |= self._reported
+        if warning := self._blanks.warning():
+            self.context.say(f"warning: {self.pair.full_id}: {warning}")
         return self.scores
 
     def _together(self, samples: Iterable[Sample], progress: Progress) -> Iterator[tuple[Sample, Line]]:
@@ -126,6 +153,7 @@ class Scorer:
         if self.by_program and chunk[0][1].index == 0:
             self._reported = self._of_program(predictions[0])
         references = [sample.reference for sample, _ in chunk]
+        self._blanks.count(predictions, references)
         try:
             columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
         except PairError as error:
@@ -196,7 +224,7 @@ def _score(name: str, score: Any) -> float:
     """A number of whatever library, as JSON knows it."""
     try:
         number = float(score)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise PairError(f"metric {name}: update answered the score {score!r}; accepted: a finite number, None")

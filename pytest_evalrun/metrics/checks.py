@@ -7,7 +7,7 @@ import reprlib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.protocol import MetricValue
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ def describe(value: Any) -> str:
     if type(value) in (int, float):
         return repr(value)
     return f"{_KINDS.get(type(value), type(value).__name__)} {reprlib.repr(value)}"
+
+
+def switch(metric: str, key: str, value: Any) -> bool:
+    """A parameter that is on or off. Raises ConfigError for anything else."""
+    if type(value) is not bool:
+        raise ConfigError(f"metric {metric}: {key} is {value!r}; accepted: true, false")
+    return value
 
 
 def unfit(metric: str, role: str, found: Any, needs: str) -> PairError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.values import same, spelled
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
+from pytest_evalrun.metrics.checks import library, measured, need_samples, switch, unfit
 from pytest_evalrun.metrics.intervals import MAX_CELLS, MAX_DRAWS, SEED, chunks, percentiles, wilson
-from pytest_evalrun.metrics.labels import canonical_label, label_order
+from pytest_evalrun.metrics.labels import Classes, Label, label_order
 from pytest_evalrun.metrics.proportion import Proportion
 
 if TYPE_CHECKING:
@@ -24,30 +26,73 @@ _NEEDS = "a class label (text or a whole number)"
 _NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
 
 
-def label_of(metric: str, role: str, value: Any) -> str:
-    """The canonical label of a prediction or reference; of a ranked list, its first."""
-    try:
-        return canonical_label(value[0] if role == "prediction" and type(value) is list and value else value)
-    except ValueError:
-        raise unfit(metric, role, value, _NEEDS if role == "reference" else _NEEDS_RANKED) from None
+class _Labels:
+    """How a metric takes a label out of what a model or a dataset gave; with ``strip`` without blanks around it."""
+
+    name = ""
+
+    def __init__(self, *, strip: bool = False) -> None:
+        super().__init__()
+        self.strip = switch(self.name, "strip", strip)
+        self._score: float | None = None
+        self._fractions = False
+
+    def met(self, prediction: Any, reference: Any) -> tuple[Any, Any]:
+        """The best label that was predicted, and the one that was wanted."""
+        best = prediction[0] if type(prediction) is list and prediction else prediction
+        if type(best) is float and not best.is_integer():
+            self._score = best
+        wanted = self._label("reference", reference)
+        self._fractions = self._fractions or _is_fraction(wanted)
+        return self._label("prediction", best), wanted
+
+    def _label(self, role: str, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            return value.strip() if self.strip else value
+        if kind is int or kind is bool or (kind is float and math.isfinite(value)):
+            return value
+        raise self._unfit(role, value)
+
+    def refuse_scores(self) -> None:
+        """A fraction is a score or a probability that was taken for a label, unless some reference is one."""
+        if self._score is not None and not self._fractions:
+            raise self._unfit("prediction", self._score)
+
+    def _unfit(self, role: str, value: Any) -> PairError:
+        return unfit(self.name, role, value, _NEEDS if role == "reference" else _NEEDS_RANKED)
 
 
-class Top1(Proportion):
+def _is_fraction(label: Any) -> bool:
+    if type(label) is str:
+        return "." in label and "." in (spelled(label) or "")
+    return type(label) is float and not label.is_integer()
+
+
+class _Right(_Labels, Proportion):
+    """A share of right answers."""
+
+    def result(self) -> MetricValue:
+        self.refuse_scores()
+        return super().result()
+
+
+class Top1(_Right):
     """The share of samples whose best label is the reference."""
 
     name = "top1"
 
     def hit(self, prediction: Any, reference: Any) -> bool:
-        return label_of("top1", "prediction", prediction) == label_of("top1", "reference", reference)
+        return same(*self.met(prediction, reference))
 
 
-class TopK(Proportion):
+class TopK(_Right):
     """The share of samples whose reference is among the k best labels."""
 
     name = "topk"
 
-    def __init__(self, *, k: int = 5) -> None:
-        super().__init__()
+    def __init__(self, *, k: int = 5, strip: bool = False) -> None:
+        super().__init__(strip=strip)
         if type(k) is not int or k < 1:
             raise ConfigError(f"metric topk: k is {k!r}; accepted: a whole number from 1")
         self._k = k
@@ -59,34 +104,41 @@ class TopK(Proportion):
                 f"a list of at least {self._k} labels, best first (of the onnx adapter: `output: {{top: {self._k}}}`)"
             )
             raise unfit("topk", "prediction", prediction, needs)
-        wanted = label_of("topk", "reference", reference)
-        return any(label_of("topk", "prediction", label) == wanted for label in ranked[: self._k])
+        return any(same(*self.met(label, reference)) for label in ranked[: self._k])
 
 
-class _Confusions:
+class _Confusions(_Labels):
     """Counts of (reference, prediction): all that these metrics need, however many samples there are."""
 
     better: Better = "higher"
-    name = ""
 
-    def __init__(self) -> None:
-        self._cells: Counter[tuple[str, str]] = Counter()
+    def __init__(self, *, strip: bool = False) -> None:
+        super().__init__(strip=strip)
+        self._cells: Counter[tuple[Label, Label]] = Counter()
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
-        met = [
-            (label_of(self.name, "reference", reference), label_of(self.name, "prediction", prediction))
-            for prediction, reference in zip(predictions, references, strict=True)
-        ]
+        met = [self._cell(*pair) for pair in zip(predictions, references, strict=True)]
         self._cells.update(met)
-        return [float(reference == prediction) for reference, prediction in met]
+        return [float(wanted == predicted) for wanted, predicted in met]
+
+    def _cell(self, prediction: Any, reference: Any) -> tuple[Label, Label]:
+        """Reference and prediction; the reference twice where the prediction is the same, however it was written."""
+        predicted, wanted = self.met(prediction, reference)
+        label = Label.of(wanted)
+        return label, label if same(predicted, wanted) else Label.of(predicted)
 
     def _counted(self) -> tuple[list[str], list[int], list[int], list[int]]:
-        """Labels in order; then, a cell each: the reference's place, the prediction's place, how often."""
+        """Classes in order; then, a cell each: the reference's place, the prediction's place, how often."""
+        self.refuse_scores()
         need_samples(self.name, self._cells.total())
-        labels = sorted({label for cell in self._cells for label in cell}, key=label_order)
+        classes = Classes(wanted for wanted, _ in self._cells)
+        named: Counter[tuple[str, str]] = Counter()
+        for (wanted, predicted), n in self._cells.items():
+            named[classes.of(wanted), classes.of(predicted)] += n
+        labels = sorted({label for cell in named for label in cell}, key=label_order)
         place = {label: index for index, label in enumerate(labels)}
         # Sorted, so that the order in which chunks came changes neither table nor draws.
-        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in self._cells.items())
+        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in named.items())
         rows, columns, counts = (list(part) for part in zip(*cells, strict=True))
         return labels, rows, columns, counts
 

@@ -7,6 +7,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.values import number_of
 from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import bootstrap, bootstrap_mean
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 
 def _number(metric: str, role: str, value: Any) -> float:
+    """A cell of CSV is text: here somebody asks for the number that it spells."""
+    number: Any = number_of(value) if type(value) is str else value
     try:
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
+        if type(number) in (int, float) and math.isfinite(number):
+            return float(number)
     except OverflowError:  # a whole number beyond all floats
         pass
     raise unfit(metric, role, value, "a finite number")

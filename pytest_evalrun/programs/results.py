@@ -7,10 +7,10 @@ import glob
 import json
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pytest_evalrun.datasets.values import parse_cell
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.placing import place
 from pytest_evalrun.programs.tables import TABLES, Row
@@ -128,17 +128,14 @@ class TableResults:
     def _prediction(self, row: Row) -> Any:
         """Raises ValueError for a number that is none."""
         if self.column is None:
-            return {name: self._value(value) for name, value in row.values.items() if name != self.id_column}
+            return {name: value for name, value in row.values.items() if name != self.id_column}
         if self.column not in row.values:
             columns = ", ".join(row.values)
             raise PairError(f"results.prediction: no column {self.column!r}; columns: {columns}")
         value = row.values[self.column]
         if (self.kind == "csv" and value in _NOT_FINITE) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"the program answered {value}")
-        return self._value(value)
-
-    def _value(self, value: Any) -> Any:
-        return parse_cell(value) if self.kind == "csv" else value
+        return value
 
 
 class FileResults:
@@ -206,7 +203,7 @@ def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
 def _metric(path: Path, name: str, value: Any) -> dict[str, Any]:
     given = value if isinstance(value, dict) else {"value": value}
     number, better = given.get("value"), given.get("better", "higher")
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
         raise PairError(f"{path}: metric {name}: found {number!r}; accepted: a finite number, or one under `value`")
     if better not in ("higher", "lower"):
         raise PairError(f"{path}: metric {name}: better is {better!r}; accepted: higher, lower")

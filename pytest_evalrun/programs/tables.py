@@ -6,6 +6,7 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pytest_evalrun.datasets.values import next_row, object_of, twice
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BOM = b"\xef\xbb\xbf"
-# What a model generates can be longer than the 128 KB that the module csv allows by itself.
-LONGEST_CELL = 1 << 30
 
 
 class Row(NamedTuple):
@@ -69,15 +68,6 @@ class _File:
         return PairError(f"{self.path}: no column {self.id_column!r} for the ids; columns: {', '.join(columns)}")
 
 
-def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
-    """None at the end. The limit of a cell belongs to the whole process: it is given back between two rows."""
-    before = csv.field_size_limit(LONGEST_CELL)
-    try:
-        return next(reader, None)
-    finally:
-        csv.field_size_limit(before)
-
-
 class CsvTable(_File):
     """With a header row; cells are text."""
 
@@ -88,12 +78,12 @@ class CsvTable(_File):
         assert self._header is not None, "offsets come from rows"
         with self.path.open("rb") as file:
             file.seek(offset)
-            cells = _next_row(csv.reader(_Lines(file, True), strict=True)) or []
+            cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
         return self._row(cells, 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[Row]:
         reader = csv.reader(lines, strict=True)
-        self._header = self._checked(_next_row(reader) or [])
+        self._header = self._checked(next_row(reader) or [])
         while self._header:
             offset = lines.position
             cells = self._next(reader, lines)
@@ -103,9 +93,8 @@ class CsvTable(_File):
                 yield self._row(cells, reader.line_num, offset)
 
     def _checked(self, names: list[str]) -> list[str]:
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise PairError(f"{self.path}:1: two columns are called {twice!r}")
+        if (name := twice(names)) is not None:
+            raise PairError(f"{self.path}:1: two columns are called {name!r}")
         if names and self.id_column not in names:
             if self.whole:
                 raise self._lacks(names)
@@ -116,7 +105,7 @@ class CsvTable(_File):
         """The cells of the next row; None at the end of the file, and of what is sound in it."""
         assert self._header is not None
         try:
-            cells = _next_row(reader)
+            cells = next_row(reader)
         except csv.Error as error:
             self._unsound(lines, reader.line_num, f"not a row of CSV: {error}")
             return None
@@ -164,7 +153,7 @@ class JsonlTable(_File):
             offset = lines.position
 
     def _row(self, text: str, line: int, offset: int) -> Row:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=object_of)
         if not isinstance(values, dict):
             raise ValueError(f"a {type(values).__name__}, not an object")  # noqa: TRY004 - as bad as no JSON
         if self.id_column not in values:

@@ -13,10 +13,10 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite import commands, devicefiles
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, place_in, some
-from pytest_evalrun.suite.settings import BOARD, PROGRAM, metric_spec, resolve
+from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spec, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_evalrun.suite.pairs import Layer, Pair
     from pytest_evalrun.suite.problems import Problems
@@ -29,6 +29,7 @@ SCORING = frozenset({"metrics", "gates", "post_process_plugin", "results"})
 OF_PROGRAMS = frozenset(
     {"adapter", "command", "shell", "ask", "results", "rows", "range", "params", "format", "shards", "shard_size"}
 )
+OF_READERS = frozenset({"format", "id_column", "reader"})
 OF_BOARDS = frozenset({"adapter", "ask", "devices", "device", "env", "remote", "upload", "gpus"})
 
 
@@ -94,6 +95,8 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
         _check_stacks(listed, OF_PROGRAMS, _check_program, problems)
     if any(not OF_BOARDS.isdisjoint(layer.values) for layer in layers):
         _check_stacks(listed, OF_BOARDS, _check_board, problems)
+    if any("types" in layer.values.get("reader", {}) for layer in layers):
+        _check_stacks(listed, OF_READERS, _check_types, problems)
 
 
 def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
@@ -106,6 +109,24 @@ def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
 
 def _check_board(settings: Settings, _: Pair, problems: Problems) -> None:
     _tell(devicefiles.mistakes(settings), settings, problems)
+
+
+def _check_types(settings: Settings, _: Pair, problems: Problems) -> None:
+    """Of tables that we read ourselves: what ``reader`` means to a user's own is the user's."""
+    types = settings.reader.get("types")
+    if settings.format in datasets.NAMES and types is not None:
+        _tell(_mistakes_in_types(types, settings.id_column), settings, problems)
+
+
+def _mistakes_in_types(types: Any, id_column: str | None) -> Iterator[tuple[str, str]]:
+    if not isinstance(types, dict):
+        yield "reader.types", f"{found(types)}; accepted: columns with {some(CELL_KINDS)}"
+        return
+    for column, kind in types.items():
+        if kind not in CELL_KINDS:
+            yield f"reader.types.{column}", f"{found(kind)}; {accepted(str(kind), CELL_KINDS)}"
+        elif column == id_column:
+            yield f"reader.types.{column}", "found the id_column; accepted: other columns, for an id is text"
 
 
 def _tell(mistakes: Iterable[tuple[str, str]], settings: Settings, problems: Problems) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictInt,
+    StrictStr,
+    Tag,
+)
 
 # What pydantic says of its own in the way to a value of a list that may also be the name of a file.
 ENTRIES = "…entries"
@@ -135,7 +145,8 @@ class PreprocessModel(_Strict):
 class OutputModel(_Strict):
     kind: Literal["class", "value", "vector", "image"] = UNSET
     name: Name = UNSET
-    labels: list[str | int] = UNSET
+    # Strict: 1.0 is no 1, and YAML's `no` is no 0; whoever means these texts quotes them.
+    labels: list[StrictStr | StrictInt] = UNSET
     top: Positive = UNSET
     scale: Number = UNSET
     layout: Layout = UNSET

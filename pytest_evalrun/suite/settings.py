@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # The adapters of programs, here and on a board, among the names that a suite may give.
 PROGRAM = "command"
 BOARD = "ssh"
+# What `types` of a reader may say of a column.
+CELL_KINDS = ("text", "number", "integer", "boolean")
 
 
 @dataclass(frozen=True)

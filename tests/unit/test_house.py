@@ -24,7 +24,7 @@ UPPER = frozenset(
     | {"merged", "fleet", "cli_common", "cli_control"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
-DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.arrays", "datasets.images"})
+DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.arrays", "datasets.images", "datasets.values"})
 
 # What a room of the lower floor may import besides itself: rooms, or modules of rooms.
 MAY_IMPORT = {
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "rundir": frozenset({"suite", "errors"}),
     "slots": frozenset({"suite", "errors"}),
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
-    "programs": DATA | {"children", "rundir", "adapters", "remote", "errors", "datasets.values"},
+    "programs": DATA | {"children", "rundir", "adapters", "remote", "errors"},
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
     "monitor": frozenset({"rundir", "report", "suite", "errors"}),

@@ -61,12 +61,12 @@ def test_the_longest_suffix_claims_a_file(tmp_path, read):
 
 
 def test_labels_match_with_or_without_extension(tmp_path, read, hashes):
-    """Rows of other samples are passed over, and labels that spell numbers are numbers."""
+    """Rows of other samples are passed over; a label is the text that the table says."""
     write(tmp_path / "in", "a.png", "b.png", "c.d.png")
     write(tmp_path, "labels.csv", text="label,id\ncat,a\n7,b.png\n07,c.d\nx,unknown\n\n")
     reader = read(tmp_path, in_subdir="in", labels="labels.csv")
     assert reader.identity(hashes).count == 3
-    assert [s.reference for s in reader] == ["cat", 7, "07"]
+    assert [s.reference for s in reader] == ["cat", "7", "07"]
 
 
 def test_labels_among_the_inputs_are_no_sample(tmp_path, read):
@@ -81,7 +81,27 @@ def test_stems_of_suffixes_meet_labels_with_extension(tmp_path, read):
     write(tmp_path, "1.png")
     write(tmp_path, "l.csv", text="name,class\n1.png,3\n")
     reader = read(tmp_path, suffixes=(".png",), labels="l.csv", reader={"id": "name", "label": "class"})
-    assert [s.reference for s in reader] == [3]
+    assert [s.reference for s in reader] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reader", "label"),
+    [
+        pytest.param("l.tsv", "id\tlabel\na\tcat, dog\n", {}, "cat, dog", id="tab-of-a-tsv"),
+        pytest.param("l.csv", "id;label\na;1,5\n", {"delimiter": ";"}, "1,5", id="semicolon-by-name"),
+        pytest.param("l.tsv", "id,label\na,b\tc\n", {"delimiter": ","}, "b\tc", id="named-beats-suffix"),
+        pytest.param("l.csv", "id,label\na,7\n", {"types": {"label": "integer"}}, 7, id="integer"),
+        pytest.param("l.csv", "id,class\na,True\n", {"label": "class", "types": {"class": "boolean"}}, True, id="bool"),
+        pytest.param("l.csv", "id,label\na," + "x" * 200_000 + "\n", {}, "x" * 200_000, id="long-cell"),
+    ],
+)
+def test_a_table_of_labels_is_read_as_any_other(tmp_path, read, hashes, name, text, reader, label):
+    """Delimiter, types and the length of a cell are what they are for a dataset in CSV."""
+    write(tmp_path, "in/a.png")
+    write(tmp_path, name, text=text)
+    samples = read(tmp_path, in_subdir="in", labels=name, reader=reader)
+    assert samples.identity(hashes).count == 1
+    assert [s.reference for s in samples] == [label]
 
 
 def test_parallel_references_have_the_same_name_or_stem(tmp_path, read, hashes):
@@ -106,6 +126,31 @@ FAULTS = {
     "two labels": (*labelled("id,label\na,1\nb,1\na.png,1\n"), "two samples with the id 'a.png': lines 2 and 4"),
     "no such table": ({"labels": "none.csv"}, {"in/a": ""}, "none.csv: labels missing: there is no such file"),
     "no label column": (*labelled("id,class\na,1\n"), ":1: no column 'label'; columns: id, class"),
+    "column twice": (*labelled("id,label,label\na,1,2\n"), ":1: two columns are called 'label'"),
+    "another delimiter": (
+        *labelled("id;label\na;1\n"),
+        ":1: no column 'id or file'; columns: id;label (the delimiter is ','; another by reader: {delimiter: ...})",
+    ),
+    "no number": (
+        {"labels": "labels.csv", "reader": {"types": {"label": "number"}}},
+        {"in/a.png": "", "labels.csv": "id,label\na,x\n"},
+        "labels.csv:2: label: found 'x'; accepted: a number such as 7, 0.5 or 1e3",
+    ),
+    "blank number": (
+        {"labels": "labels.csv", "reader": {"types": {"label": "number"}}},
+        {"in/a.png": "", "labels.csv": "id,label\na, \n"},
+        "labels.csv:2: label missing for the sample 'a.png'",
+    ),
+    "types of no column": (
+        {"labels": "labels.csv", "reader": {"types": {"lable": "number"}}},
+        {"in/a.png": "", "labels.csv": "id,label\na,x\n"},
+        "labels.csv:1: reader.types: no column 'lable'; columns: id, label",
+    ),
+    "delimiter of two": (
+        {"labels": "labels.csv", "reader": {"delimiter": ";;"}},
+        {"in/a.png": "", "labels.csv": "id,label\na,x\n"},
+        "reader: delimiter is ';;'; accepted: one character",
+    ),
     "no id column": (*labelled("name,label\na,1\n"), "no column 'id or file'"),
     "short row": (*labelled("id,label\na\n"), ":2: the row has 1 columns, the header 2"),
     "broken table": (*labelled('id,label\n"a\n'), "labels cannot be read"),
@@ -122,7 +167,7 @@ FAULTS = {
         "t.csv: not a directory of files; set format: csv",
     ),
     "no input directory": ({"in_subdir": "typo"}, {"in/a.png": ""}, "the directory cannot be read: No such file"),
-    "reader key": ({"reader": {"ids": "x"}}, {"in/a": ""}, "unknown key ids for format files; accepted: id, label"),
+    "reader key": ({"reader": {"ids": "x"}}, {"in/a": ""}, "unknown key ids for format files; accepted: delimiter,"),
 }
 
 
@@ -176,11 +221,12 @@ def test_new_labels_do_not_change_the_inputs(tmp_path, read, hashes):
 
 
 def test_identity_knows_which_column_is_the_label(tmp_path, read, hashes):
-    """The same table read by another column is another set of references."""
+    """The same table read by another column, or as another kind of value, is another set of references."""
     write(tmp_path, "in/a.png")
     write(tmp_path, "l.csv", text="id,label,fine\na,1,2\n")
-    one, other = (read(tmp_path, in_subdir="in", labels="l.csv", reader=r) for r in ({}, {"label": "fine"}))
-    assert one.identity(hashes).references != other.identity(hashes).references
+    options = ({}, {"label": "fine"}, {"types": {"label": "integer"}})
+    tables = [read(tmp_path, in_subdir="in", labels="l.csv", reader=reader) for reader in options]
+    assert len({table.identity(hashes).references for table in tables}) == 3
 
 
 def test_without_references_there_is_no_digest(tmp_path, read, hashes):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.protocol import Reader, Sample
-from pytest_evalrun.datasets.values import parse_cell
+from pytest_evalrun.datasets.values import number_of, read_cell
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.settings import CELL_KINDS
 
 CSV = "id,a,b,label\nx,1,0.5,cat\ny,2,1e3,7\n"
 
@@ -28,19 +30,30 @@ def jsonl(*rows):
 
 
 def test_csv_rows_become_samples(table, read):
-    """Cells that spell numbers are numbers; all columns but id and reference are the input."""
+    """Cells are text, whatever they spell; all columns but id and reference are the input."""
     reader = read(table(CSV), format="csv", id_column="id", reference="label")
     assert isinstance(reader, Reader)
     assert list(reader) == [
-        Sample(0, "x", {"a": 1, "b": 0.5}, "cat"),
-        Sample(1, "y", {"a": 2, "b": 1000.0}, 7),
+        Sample(0, "x", {"a": "1", "b": "0.5"}, "cat"),
+        Sample(1, "y", {"a": "2", "b": "1e3"}, "7"),
     ]
 
 
 def test_one_named_column_is_the_bare_value(table, read):
     """With a single input column the model gets its value, not a dict; without id_column the place is the id."""
     samples = list(read(table(CSV), format="csv", inputs=("b",)))
-    assert samples == [Sample(0, "0", 0.5), Sample(1, "1", 1000.0)]
+    assert samples == [Sample(0, "0", "0.5"), Sample(1, "1", "1e3")]
+
+
+def test_a_column_is_what_its_type_says(table, read):
+    """What asks for a number gets it, exactly; an empty cell is nothing then, and other columns stay text."""
+    text = "id,a,b,c,d\n07,12345678901234567890,1e3, True,1\n08,,, ,\n"
+    types = {"a": "integer", "b": "number", "c": "boolean", "d": "text"}
+    samples = list(read(table(text), format="csv", id_column="id", reader={"types": types}))
+    assert samples == [
+        Sample(0, "07", {"a": 12345678901234567890, "b": 1000.0, "c": True, "d": "1"}),
+        Sample(1, "08", {"a": None, "b": None, "c": None, "d": ""}),
+    ]
 
 
 def test_inputs_keep_the_order_that_the_suite_names(table, read):
@@ -50,9 +63,9 @@ def test_inputs_keep_the_order_that_the_suite_names(table, read):
 
 def test_csv_dialects(table, read):
     """Tabs in a .tsv, any delimiter by name, a byte order mark, blank lines, quoted newlines."""
-    assert next(iter(read(table("a\tb\n1\t2\n", "t.tsv"), format="csv"))).input == {"a": 1, "b": 2}
+    assert next(iter(read(table("a\tb\n1\t2\n", "t.tsv"), format="csv"))).input == {"a": "1", "b": "2"}
     semicolons = read(table("\ufeffa;b\n1;2\n\n"), format="csv", reader={"delimiter": ";"})
-    assert [s.input for s in semicolons] == [{"a": 1, "b": 2}]
+    assert [s.input for s in semicolons] == [{"a": "1", "b": "2"}]
     assert next(iter(read(table('a,b\n"two\nlines",2\n'), format="csv"))).input["a"] == "two\nlines"
 
 
@@ -61,6 +74,26 @@ def test_jsonl_lines_become_samples(table, read):
     text = jsonl({"id": 7, "text": "1", "gold": [1]}) + "\n" + jsonl({"id": "b", "text": None, "gold": False})
     reader = read(table(text, "d.jsonl"), format="jsonl", id_column="id", inputs=("text",), reference="gold")
     assert list(reader) == [Sample(0, "7", "1", [1]), Sample(1, "b", None, False)]
+
+
+def test_an_empty_text_is_a_reference_in_jsonl(table, read, hashes):
+    """JSON tells nothing from an empty text: "" is the right answer where there is nothing to extract."""
+    reader = read(table(jsonl({"x": 1, "y": ""}), "d.jsonl"), format="jsonl", reference="y")
+    assert [sample.reference for sample in reader] == [""]
+    assert reader.identity(hashes).count == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_cell_may_be_long(table, read, hashes, kind):
+    """The limit of the module csv is lifted while a row is read, and given back."""
+    limit, long = csv.field_size_limit(), "x" * (csv.field_size_limit() + 1)
+    reader = read(
+        table(f"q\n{long}\n" if kind == "csv" else jsonl({"q": long}), f"d.{kind}"), format=kind, inputs=("q",)
+    )
+    assert reader.identity(hashes).count == 1
+    samples = iter(reader)
+    assert next(samples).input == long
+    assert csv.field_size_limit() == limit
 
 
 FAULTS = {
@@ -77,9 +110,47 @@ FAULTS = {
     "csv: id twice": ("csv", "i,a\np,1\nq,2\np,3\n", {"id_column": "i"}, "two samples with the id 'p': lines 2 and 4"),
     "csv: empty id": ("csv", "i,a\n,1\n", {"id_column": "i"}, "id_column 'i' holds ''"),
     "csv: delimiter": ("csv", CSV, {"reader": {"delimiter": ";;"}}, "accepted: one character"),
-    "csv: reader key": ("csv", CSV, {"reader": {"sep": ";"}}, "unknown key sep for format csv; accepted: delimiter"),
+    "csv: reader key": (
+        "csv",
+        CSV,
+        {"reader": {"sep": ";"}},
+        "unknown key sep for format csv; accepted: delimiter, types",
+    ),
+    "csv: delimiter is a quote": ("csv", CSV, {"reader": {"delimiter": '"'}}, "accepted: one character"),
+    "csv: another delimiter": (
+        "csv",
+        "a;b\n1;2\n",
+        {"reference": "b"},
+        "reference: no column 'b'; columns: a;b (the delimiter is ','; another by reader: {delimiter: ...})",
+    ),
+    "csv: no number": (
+        "csv",
+        "a,b\n1,2\nx,2\n",
+        {"reader": {"types": {"a": "number"}}},
+        "d.csv:3: types.a: found 'x'; accepted: a number such as 7, 0.5 or 1e3",
+    ),
+    "csv: no integer": ("csv", "a\n1.0\n", {"reader": {"types": {"a": "integer"}}}, "'1.0'; accepted: a whole number"),
+    "csv: no boolean": ("csv", "a\n1\n", {"reader": {"types": {"a": "boolean"}}}, "found '1'; accepted: true, false"),
+    "csv: type of no column": (
+        "csv",
+        "a,b\n1,2\n",
+        {"reader": {"types": {"c": "number"}}},
+        "d.csv:1: reader.types: no column 'c'; columns: a, b",
+    ),
+    "csv: typed label missing": (
+        "csv",
+        "a,l\n1, \n",
+        {"reference": "l", "reader": {"types": {"l": "number"}}},
+        ":2: label missing",
+    ),
     "jsonl: empty": ("jsonl", "\n\n", {}, "the dataset is empty"),
     "jsonl: broken": ("jsonl", '{"a": 1}\n{"a": \n', {}, ":2: not a line of JSON"),
+    "jsonl: column twice": (
+        "jsonl",
+        '{"q": 1, "q": 2}\n',
+        {},
+        ":1: not a line of JSON: the key 'q' stands",
+    ),
     "jsonl: list": ("jsonl", "[1]\n", {}, ":1: a list; a jsonl dataset has one object a line"),
     "jsonl: key missing": ("jsonl", jsonl({"a": 1}, {"b": 1}), {"inputs": ("a",)}, ":2: inputs: no column 'a'; col"),
     "jsonl: label null": ("jsonl", jsonl({"a": 1, "l": None}), {"reference": "l"}, ":1: label missing"),
@@ -125,6 +196,17 @@ def test_identity_depends_on_which_columns_are_asked_for(table, read, hashes):
     assert whole.references == ""
 
 
+def test_identity_depends_on_what_a_column_is(table, read, hashes):
+    """A number is another input, and another reference, than the text that spells it."""
+    settings = {"format": "csv", "inputs": ("a",), "reference": "b"}
+    plain = read(table(CSV), **settings).identity(hashes)
+    typed = read(table(CSV), **settings, reader={"types": {"a": "integer", "b": "number"}}).identity(hashes)
+    as_text = read(table(CSV), **settings, reader={"types": {"a": "text", "b": "text"}}).identity(hashes)
+    assert plain == as_text
+    assert plain.inputs != typed.inputs
+    assert plain.references != typed.references
+
+
 def test_identity_is_read_once(table, read, hashes, monkeypatch):
     """A second question about an unchanged file is answered from the cache."""
     path = table(jsonl({"a": 1}), "d.jsonl")
@@ -139,20 +221,26 @@ def test_rows_are_streamed(table, read):
     assert next(iter(read(table('{"a": 1}\nbroken\n', "d.jsonl"), format="jsonl"))).id == "0"
 
 
-CELLS = {
-    "7": 7, "-3": -3, "0.5": 0.5, "1e3": 1000.0, ".5": 0.5, "07": "07", "1_000": "1_000", "nan": "nan", "inf": "inf",
-    "1e999": "1e999", "": "", " 7": " 7", "٣": "٣", "0": 0, "-": "-", "1" * 30: float("1" * 30),
+NUMBERS = {
+    "7": 7, "-3": -3, "0.5": 0.5, "1e3": 1000.0, ".5": 0.5, "07": 7, "1" * 30: int("1" * 30), " 7": 7, "+7": 7, "0": 0,
+    "1_000": None, "nan": None, "inf": None, "1e999": None, "": None, "٣": None, "-": None, "1" * 5000: None,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "value"), CELLS.items(), ids=[repr(cell) for cell in CELLS])
-def test_only_what_spells_a_number_is_one(text, value):
-    """Names like 007 and words like nan stay text."""
-    assert parse_cell(text) == value
-    assert type(parse_cell(text)) is type(value)
+@pytest.mark.parametrize(("text", "value"), NUMBERS.items(), ids=[repr(cell)[:40] for cell in NUMBERS])
+def test_what_spells_a_number(text, value):
+    """Whoever asks for a number gets the one that the text spells; names like 1_000 and words like nan spell none."""
+    assert number_of(text) == value
+    assert type(number_of(text)) is type(value)
 
 
-@given(st.integers(-(10**17), 10**17) | st.floats(allow_nan=False, allow_infinity=False))
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_survive_a_table(number):
     """What Python prints of a number is read back as the same number."""
-    assert parse_cell(repr(number)) == number
+    assert number_of(repr(number)) == number
+
+
+@pytest.mark.parametrize("kind", CELL_KINDS)
+def test_every_kind_that_a_suite_may_name_can_be_read(kind):
+    """The words of the suite are those of the reader."""
+    assert read_cell("", kind, "d.csv:1") in (None, "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics import classification
 from pytest_evalrun.metrics.classification import Confusion, MacroF1, Top1, TopK
 from pytest_evalrun.metrics.intervals import wilson
@@ -48,13 +48,51 @@ def test_topk_needs_k_labels(prediction):
         TopK(k=3).update([prediction], ["a"])
 
 
+EVERY = [Top1, TopK, MacroF1, Confusion]
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda made: made.name)
+@pytest.mark.parametrize("strip", [True, False], ids=["strip", "to-the-letter"])
+def test_blanks_around_a_label(metric, strip):
+    """Blanks count unless ``strip`` is set, on either side."""
+    params = {"strip": strip} | ({"k": 1} if metric is TopK else {})
+    scores = metric(**params).update(["cat", "cat\n", " 7", ["a b "]], [" cat", "cat", 7, "a b"])
+    assert scores == [float(strip)] * 4
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda made: made.name)
+def test_strip_is_on_or_off(metric):
+    """Any other value is the user's mistake."""
+    with pytest.raises(ConfigError, match=f"metric {metric.name}: strip is 'yes'; accepted: true, false"):
+        metric(strip="yes")
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda made: made.name)
+@pytest.mark.parametrize("wanted", ["3.10", 3.1], ids=repr)
+def test_fractions_are_labels_where_some_are_wanted(metric, wanted):
+    """The number 3.1 may be the label 3.10 of a table, and a wrong answer to any other sample of it."""
+    made = metric(k=1) if metric is TopK else metric()
+    assert made.update([3.1, 0.5, 3.1], ["cat", 7, wanted]) == [0.0, 0.0, 1.0]
+    assert 0 < made.result().value < 1
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda made: made.name)
+@pytest.mark.parametrize("reference", ["a", 1, "1.0", True], ids=repr)
+def test_scores_are_no_labels(metric, reference):
+    """Where no reference is a fraction, a fraction is a score or a probability that was taken for a label."""
+    made = metric(k=1) if metric is TopK else metric()
+    made.update([reference, 0.37], [reference, reference])
+    with pytest.raises(PairError, match=f"metric {metric.name}: the prediction is 0.37; it needs a class label"):
+        made.result()
+
+
 @pytest.mark.parametrize("metric", [Top1, MacroF1, Confusion], ids=lambda made: made.name)
 @pytest.mark.parametrize(
     ("prediction", "reference", "message"),
     [
         pytest.param("a", None, "a sample has no reference; it needs a class label", id="no-reference"),
         pytest.param(None, "a", "the prediction is None; it needs a class label", id="no-prediction"),
-        pytest.param(0.37, "a", "the prediction is 0.37; it needs a class label", id="a-score"),
+        pytest.param(float("nan"), "a", "the prediction is nan; it needs a class label", id="nan"),
         pytest.param({"x": 1}, "a", "the prediction is a mapping {'x': 1}", id="mapping"),
         pytest.param([], "a", r"the prediction is a list \[\]", id="empty-list"),
         pytest.param("a", ["a"], r"the reference is a list \['a'\]; it needs a class label", id="reference-list"),
@@ -73,6 +111,18 @@ def test_confusion_is_a_table_of_references_by_predictions():
     result = metric.result()
     assert result.table == {"labels": ["9", "10", "x"], "rows": [[0, 0, 1], [1, 1, 0], [0, 0, 0]]}
     assert result.value == pytest.approx(1 / 3)
+
+
+def test_a_label_written_in_two_ways_is_one_class():
+    """Classes are named as the references write them; a sample that is right lies on the diagonal."""
+    metric = Confusion()
+    assert metric.update([3, "3.10", 3.1, True], ["3.0", 3.1, "cat", "True"]) == [1.0, 1.0, 0.0, 1.0]
+    result = metric.result()
+    assert result.table == {
+        "labels": ["3.0", "3.1", "True", "cat"],
+        "rows": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]],
+    }
+    assert result.value == 0.75
 
 
 def test_confusion_refuses_a_table_nobody_can_read():

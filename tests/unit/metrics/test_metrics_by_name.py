@@ -50,7 +50,7 @@ def test_unknown_metric_lists_what_there_is():
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        pytest.param("top1", {"k": 3}, r"metric top1: found parameters {'k': 3}; accepted: no parameters", id="none"),
+        pytest.param("top1", {"k": 3}, r"metric top1: found parameters {'k': 3}; accepted: strip", id="one"),
         pytest.param("topk", {"n": 3}, r"metric topk: found parameters {'n': 3}; accepted: k", id="misspelt"),
         pytest.param("topk", {"k": 0}, "topk: k is 0; accepted: a whole number from 1", id="zero-k"),
         pytest.param("topk", {"k": "3"}, "topk: k is '3'", id="text-k"),

@@ -37,6 +37,10 @@ def test_value(metric, value, scores, better):
     ("prediction", "reference", "message"),
     [
         pytest.param("abc", 1, "the prediction is text 'abc'; it needs a finite number", id="text"),
+        pytest.param("1_000", 1, "the prediction is text '1_000'", id="underscore"),
+        pytest.param(1, "nan", "the reference is text 'nan'", id="nan-as-text"),
+        pytest.param(1, "1e999", "the reference is text '1e999'", id="text-beyond-floats"),
+        pytest.param("", 1, "the prediction is text ''", id="empty"),
         pytest.param([1.0], 1, r"the prediction is a list \[1.0\]", id="list"),
         pytest.param(True, 1, "the prediction is a truth value True", id="bool"),
         pytest.param(float("nan"), 1, "the prediction is nan", id="nan"),
@@ -49,6 +53,12 @@ def test_unfit(metric, prediction, reference, message):
     """What is not a finite number names the metric, what was found and what is needed."""
     with pytest.raises(PairError, match=f"metric {metric.name}: {message}"):
         metric().update([prediction], [reference])
+
+
+@pytest.mark.parametrize("text", ["3", "3.0", " 3 ", "0.3e1", "003", "+3"], ids=repr)
+def test_text_is_read_as_the_number_that_it_spells(text):
+    """A cell of CSV is text until a metric needs a number, and may spell it in any way."""
+    assert MeanAbsoluteError().update([text, 3], [4, text]) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("metric", [MeanAbsoluteError, RootMeanSquaredError], ids=lambda made: made.name)

@@ -44,6 +44,26 @@ MISTAKES = {
         "models: [{name: m}]\ndatasets: [{path: clean.csv, format: cvs}]\n",
         ":2: format: found the unknown name 'cvs'; did you mean 'csv'?",
     ),
+    "type of a column": (
+        PAIR + "format: csv\nreader:\n  types: {age: numbr}\n",
+        ":5: reader.types.age: found 'numbr'; did you mean 'number'? accepted: boolean, integer, number, text",
+    ),
+    "types are a list": (
+        PAIR + "format: csv\nreader: {types: [age]}\n",
+        ":4: reader.types: found ['age']; accepted: columns with text, number, integer, boolean",
+    ),
+    "type of the ids": (
+        PAIR + "format: csv\nid_column: key\nreader: {types: {key: integer}}\n",
+        ":5: reader.types.key: found the id_column; accepted: other columns, for an id is text",
+    ),
+    "label that is a number": (
+        PAIR + "output: {labels: [a, 1.0]}\n",
+        ":3: output.labels[1]: found 1.0; accepted: text (a number needs quotes), or integer",
+    ),
+    "label that is a boolean": (
+        PAIR + "output: {labels: [true, a]}\n",
+        ":3: output.labels[0]: found True; accepted: ",
+    ),
     "missing model": (
         "models:\n  - {path: no.bin}\ndatasets: [{path: clean.csv}]\n",
         ":2: models[0].path: found 'no.bin', which does not exist; looked for",
