@@ -116,9 +116,10 @@ class BoardSuite:
     def _file(self, model: str, dataset: str) -> Path:
         return self.run / "predictions" / "evals" / model / f"{dataset}.jsonl"
 
-    def predictions(self, model: str = "m1", dataset: str = "a") -> dict[str, object]:
+    def predictions(self, model: str = "m1", dataset: str = "a") -> dict[str, str]:
+        """As text: a table holds text, a server answers numbers."""
         lines = self._file(model, dataset).read_text().splitlines()
-        return {line["id"]: line["prediction"] for line in map(json.loads, lines) if line["status"] == "ok"}
+        return {line["id"]: str(line["prediction"]) for line in map(json.loads, lines) if line["status"] == "ok"}
 
     def events(self, name: str) -> list[dict[str, object]]:
         lines = (self.run / "events.jsonl").read_text().splitlines()

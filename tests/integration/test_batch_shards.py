@@ -26,5 +26,5 @@ def test_tables_of_two_shards_are_not_one_file(tmp_path, monkeypatch, adapter):
         suite.write(adapter=adapter, shards=4, retries=0)
         ran = Project(suite.root).run("evals", "-n", "4")
         assert (ran.code, "5 passed" in ran) == (0, True), ran
-        assert suite.predictions() == {f"{number}.txt": number for number in range(SAMPLES)}
+        assert suite.predictions() == {f"{number}.txt": str(number) for number in range(SAMPLES)}
         assert suite.left() == []

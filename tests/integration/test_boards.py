@@ -54,8 +54,8 @@ def ways(suite: BoardSuite) -> BoardSuite:
     return suite
 
 
-def times(factor: int, samples: int = 6) -> dict[str, int]:
-    return {f"{number}.txt": number * factor for number in range(samples)}
+def times(factor: int, samples: int = 6) -> dict[str, str]:
+    return {f"{number}.txt": str(number * factor) for number in range(samples)}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -34,7 +34,7 @@ PADDING = " " * 400_000
 
 
 def times(factor, samples):
-    return {f"{number}.txt": number * factor for number in range(samples)}
+    return {f"{number}.txt": str(number * factor) for number in range(samples)}
 
 
 def asked(file):

@@ -15,7 +15,7 @@ STRAY = 'sleep 86399 < /dev/null > /dev/null 2>&1 & echo $! > "$ASKED"\n'
 
 
 def times(factor, samples=6, name="{}.txt"):
-    return {name.format(number): number * factor for number in range(samples)}
+    return {name.format(number): str(number * factor) for number in range(samples)}
 
 
 def test_odd_names_are_names(tmp_path, boards):

@@ -109,7 +109,7 @@ def test_ctrl_c_then_other_shards(project, how):
     # Of the interrupted ranges complete rows are kept, but for the batch at hand; with any number of rows, none.
     assert not {*second} & ({*first} if one else set(range(100)))
     assert sorted({*first, *second}) == list(range(200))
-    expected = [(str(i), 2 * i if one else [2 * i] * (i % 3)) for i in range(200)]
+    expected = [(str(i), f"{2 * i}" if one else [f"{2 * i}"] * (i % 3)) for i in range(200)]
     assert values(project) == expected
     assert project.run("evals", "-n", "2", "--eval-shards", "3").code == 0
     assert project.asked() == []
