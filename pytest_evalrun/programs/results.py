@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.placing import place
@@ -122,7 +122,8 @@ class TableResults:
         try:
             predictions = [self._prediction(row) for row in rows]
         except ValueError as error:
-            return Answer(sample, None, f"{where}:{rows[0].line}: sample {sample.id}: {error}")
+            line = f":{rows[0].line}" if rows[0].line else ""  # unknown where a row was sought by its offset
+            return Answer(sample, None, f"{where}{line}: sample {sample.id}: {error}")
         return Answer(sample, predictions if self.any else predictions[0], rows=rows)
 
     def _prediction(self, row: Row) -> Any:
@@ -203,13 +204,20 @@ def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
 def _metric(path: Path, name: str, value: Any) -> dict[str, Any]:
     given = value if isinstance(value, dict) else {"value": value}
     number, better = given.get("value"), given.get("better", "higher")
-    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
+    if not _is_finite(number):
         raise PairError(f"{path}: metric {name}: found {number!r}; accepted: a finite number, or one under `value`")
     if better not in ("higher", "lower"):
         raise PairError(f"{path}: metric {name}: better is {better!r}; accepted: higher, lower")
-    return {"value": float(number), "better": better} | {
-        key: given[key] for key in ("n", "low", "high") if key in given
-    }
+    others = {key: given[key] for key in ("n", "low", "high") if key in given}
+    for key, other in others.items():
+        if not _is_finite(other):
+            raise PairError(f"{path}: metric {name}: {key} is {other!r}; accepted: a finite number")
+    return {"value": float(number), "better": better} | others
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    """A number that a float can hold, which not every whole number of JSON is."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 class KeptRows:

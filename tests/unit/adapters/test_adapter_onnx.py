@@ -614,6 +614,13 @@ def test_words_are_no_images(identity):
         identity(["n", 1], preprocess={"input": "image"}).predict(samples("a.png"))
 
 
+def test_a_vector_of_text_is_of_the_numbers_that_it_spells(identity):
+    """A cell of CSV is text: a vector asks for its number, in whatever way it is spelled."""
+    adapter = identity(["n", 3], output=VECTOR)
+    assert adapter.predict(samples({"a": "1", "b": "0.50", "c": "1e2"}, ["7", "-3", 2])) == [[1, 0.5, 100], [7, -3, 2]]
+    assert adapter.predict(samples(["1" * 20, "007", " 1"])) == [[pytest.approx(float("1" * 20)), 7, 1]]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [({"a": "x"}, "a: 'x' is not a number"), ({"a": None}, "None is not a number"), ([[1], [1, 2]], "not a vector")],

@@ -64,6 +64,22 @@ def stored(parts):
     return json.dumps({name: part for name, part in parts.items() if part is not None}, sort_keys=True)
 
 
+def test_results_of_another_rule_are_scored_again(parts):
+    """What an older version scored has no version of the comparison: nobody is asked, and the reason is said."""
+    prediction, score = parts()
+    before = {name: part for name, part in score.items() if name != "comparison"}
+    assert difference(before, score, NoHashes) == "values are compared by another rule"
+    assert "cells" not in prediction
+
+
+def test_tables_that_were_read_as_numbers_are_made_again(parts):
+    """What a program wrote into CSV cannot be told from the numbers that an older version kept of it."""
+    prediction, _ = parts(adapter="command", command="true", results={"csv": "a.csv"})
+    before = {name: part for name, part in prediction.items() if name != "cells"}
+    assert difference(before, prediction, NoHashes) == "cells of CSV results are text now"
+    assert "cells" not in parts(adapter="command", command="true", results={"jsonl": "a.jsonl"})[0]
+
+
 IGNORED = {
     "batch size": {"max_batch_size": 7},
     "retries": {"retries": 9},

@@ -124,11 +124,13 @@ def test_a_baseline_is_a_summary(baseline):
     assert baseline(rows).by == pytest.approx(0.05)
     assert baseline(rows.replace("0.9", "0.84")).holds
     assert baseline(rows, dataset="noisy").holds
+    assert baseline("\ufeff" + rows).limit == pytest.approx(0.85)  # as spreadsheets save it
 
 
 BASELINES = {
     "no row": (HEADER, "old/summary.csv: no row for letters/echo/clean and metric top1; copy a summary.csv"),
     "another table": ("a,b\n1,2\n", "old/summary.csv: not a copy of a summary.csv"),
+    "NaN": (HEADER + "letters,echo,clean,passed,top1,nan,,,,,,,\n", "summary.csv: the value 'nan' is no number"),
     "no number": (HEADER + "letters,echo,clean,passed,top1,good,,,,,,,\n", "not a copy of a summary.csv: could not"),
 }
 

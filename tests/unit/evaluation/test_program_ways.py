@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import evaluate
-from pytest_evalrun.programs.results import TICK_SECONDS, is_older
+from pytest_evalrun.programs.results import TICK_SECONDS, is_older, read_metrics
 from pytest_evalrun.rundir.shards import read_ranges
 
 BATCH = """
@@ -150,6 +151,26 @@ def test_metrics_of_the_program(bench, evaluator):
     assert done.result.metrics["loss"]["better"] == "lower"
     assert [verdict.metric for verdict in done.breached] == ["psnr"]
     assert evaluator(pair).reused
+
+
+NO_METRICS = {
+    "text": ('"31.5"', "metric m: found '31.5'; accepted: a finite number"),
+    "boolean": ("true", "metric m: found True; accepted: a finite number"),
+    "NaN": ("NaN", "metric m: found nan; accepted: a finite number"),
+    "beyond floats": ("1" * 400, "metric m: found 1111"),
+    "nothing": ("null", "metric m: found None; accepted: a finite number"),
+    "bound": ('{"value": 1, "low": "0.5"}', "metric m: low is '0.5'; accepted: a finite number"),
+    "count": ('{"value": 1, "n": true}', "metric m: n is True; accepted: a finite number"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NO_METRICS.values(), ids=NO_METRICS)
+def test_a_metric_of_a_program_is_a_finite_number(tmp_path, text, message):
+    """Gates compare numbers: nothing else passes for one, and it is told with its name."""
+    file = tmp_path / "metrics.json"
+    file.write_text(f'{{"m": {text}}}')
+    with pytest.raises(PairError, match=re.escape(message)):
+        read_metrics(file)
 
 
 EVAL_SH = r"""

@@ -227,3 +227,31 @@ def test_quantiles_are_values_in_order(seconds, one, other):
 def test_no_latency_is_no_quantile():
     """Where nothing was measured there is no number."""
     assert Latencies().quantile(0.5) is None
+
+
+class Said(list):
+    """The lines of a log."""
+
+    line = list.append
+
+
+BLANKS = {
+    "labels": ([" cat", "cat ", "a"], ["cat", "cat", "a"], "2 labels begin or end with a blank"),
+    "one prediction": (["cat", "a"], ["cat\n", "a"], "1 prediction begins or ends with a blank"),
+    "both": ([" cat", "a"], ["a\n", 7], "1 label and 1 prediction begin or end with a blank"),
+}
+
+
+@pytest.mark.parametrize(("references", "predictions", "words"), BLANKS.values(), ids=BLANKS)
+def test_blanks_around_labels_are_told_once(scored, context, references, predictions, words):
+    """A blank that may cost a sample is one line in the log, with the remedy; where it is stripped there is none."""
+    context.log = Said()
+    lines = [
+        Line(place, f"s{place}", "ok", prediction, reference, None, 0.1)
+        for place, (prediction, reference) in enumerate(zip(predictions, references, strict=True))
+    ]
+    scored(lines, metrics=["top1", {"macro_f1": {"strip": True}}, "exact_match"])
+    remedy = "which counts; without: top1: {strip: true}, exact_match: {strip: true}"
+    assert context.log == [f"warning: letters/echo/clean: {words}, {remedy}"]
+    scored(lines, metrics=[{"top1": {"strip": True}}])
+    assert len(context.log) == 1

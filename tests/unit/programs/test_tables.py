@@ -72,6 +72,14 @@ def test_rows_of_others(tmp_path):
         list(place([CsvTable(path, "id", True)], _ids, strict=True))
 
 
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    """In a header or in a line of JSON: nobody can tell which of the two was meant."""
+    with pytest.raises(PairError, match=r"a\.csv:1: two columns are called 'answer'"):
+        rows(tmp_path, "id,answer,answer\n1,a,b\n")
+    with pytest.raises(PairError, match=r"a\.csv:1: not a line of JSON: the key 'answer' stands there twice"):
+        rows(tmp_path, '{"id": 1, "answer": "a", "answer": "b"}\n', kind=JsonlTable)
+
+
 FILES = {
     "BOM": (b"\xef\xbb\xbfid,answer\n1,a\n", [{"id": "1", "answer": "a"}]),
     "CRLF": (b"id,answer\r\n1,a\r\n", [{"id": "1", "answer": "a"}]),
