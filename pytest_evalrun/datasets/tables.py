@@ -17,8 +17,8 @@ from pytest_evalrun.datasets.values import (
     check_types,
     columns_found,
     delimiter_of,
+    from_json,
     next_row,
-    object_of,
     read_cell,
     twice,
 )
@@ -185,7 +185,7 @@ class JsonlReader(TableReader):
 
     def _row(self, line: int, text: bytes) -> Row:
         try:
-            row = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"), object_pairs_hook=object_of)
+            row = from_json(text.decode("utf-8-sig" if line == 1 else "utf-8"))
         except ValueError as error:  # UnicodeDecodeError is one too
             raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from None
         if not isinstance(row, dict):

@@ -165,12 +165,15 @@ def twice(names: Sequence[str]) -> str | None:
     return next((name for name in names if names.count(name) > 1), None) if len(set(names)) != len(names) else None
 
 
-def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For ``json.loads(…, object_pairs_hook=object_of)``, which by itself drops all but the last value of a key."""
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         raise ValueError(f"the key {twice([key for key, _ in pairs])!r} stands there twice")
     return made
+
+
+# What a text is in JSON; a key that stands twice, of which json by itself drops all but the last, is a ValueError.
+from_json = json.JSONDecoder(object_pairs_hook=_object_of).decode
 
 
 def digest_of(*words: Any) -> str:

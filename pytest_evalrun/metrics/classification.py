@@ -114,27 +114,25 @@ class _Confusions(_Labels):
 
     def __init__(self, *, strip: bool = False) -> None:
         super().__init__(strip=strip)
-        self._cells: Counter[tuple[Label, Label]] = Counter()
+        # By type too: to Python True, 1 and 1.0 are one key.
+        self._cells: Counter[tuple[type, Any, type, Any]] = Counter()
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
-        met = [self._cell(*pair) for pair in zip(predictions, references, strict=True)]
-        self._cells.update(met)
-        return [float(wanted == predicted) for wanted, predicted in met]
-
-    def _cell(self, prediction: Any, reference: Any) -> tuple[Label, Label]:
-        """Reference and prediction; the reference twice where the prediction is the same, however it was written."""
-        predicted, wanted = self.met(prediction, reference)
-        label = Label.of(wanted)
-        return label, label if same(predicted, wanted) else Label.of(predicted)
+        met = [self.met(*pair) for pair in zip(predictions, references, strict=True)]
+        self._cells.update([(type(wanted), wanted, type(predicted), predicted) for predicted, wanted in met])
+        return [1.0 if same(predicted, wanted) else 0.0 for predicted, wanted in met]
 
     def _counted(self) -> tuple[list[str], list[int], list[int], list[int]]:
         """Classes in order; then, a cell each: the reference's place, the prediction's place, how often."""
         self.refuse_scores()
         need_samples(self.name, self._cells.total())
-        classes = Classes(wanted for wanted, _ in self._cells)
+        classes = Classes(Label.of(wanted) for _, wanted, _, _ in self._cells)
         named: Counter[tuple[str, str]] = Counter()
-        for (wanted, predicted), n in self._cells.items():
-            named[classes.of(wanted), classes.of(predicted)] += n
+        for (_, wanted, _, predicted), n in self._cells.items():
+            # What is right is on the diagonal, however it was written.
+            label = Label.of(wanted)
+            found = label if same(predicted, wanted) else Label.of(predicted)
+            named[classes.of(label), classes.of(found)] += n
         labels = sorted({label for cell in named for label in cell}, key=label_order)
         place = {label: index for index, label in enumerate(labels)}
         # Sorted, so that the order in which chunks came changes neither table nor draws.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pytest_evalrun.datasets.values import next_row, object_of, twice
+from pytest_evalrun.datasets.values import from_json, next_row, twice
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class JsonlTable(_File):
             offset = lines.position
 
     def _row(self, text: str, line: int, offset: int) -> Row:
-        values = json.loads(text, object_pairs_hook=object_of)
+        values = from_json(text)
         if not isinstance(values, dict):
             raise ValueError(f"a {type(values).__name__}, not an object")  # noqa: TRY004 - as bad as no JSON
         if self.id_column not in values:
