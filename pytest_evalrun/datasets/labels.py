@@ -38,7 +38,7 @@ class LabelTable:
         """Raises PairError for a delimiter that is none."""
         reader = settings.reader
         delimiter = delimiter_of(path, dataset, settings)
-        return cls(path, delimiter, reader.get("id"), reader.get("label"), reader.get("types", {}))
+        return cls(path, delimiter, reader.get("id"), reader.get("label"), reader.get("types") or {})
 
     def read(self, ids: Sequence[str]) -> list[Any]:
         """The label of each of the sorted ids; rows of others are passed over, so that datasets may share a table."""

@@ -132,7 +132,7 @@ class CsvReader(TableReader):
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         super().__init__(dataset, settings)
         self.delimiter = delimiter_of(self.path, dataset, settings)
-        self.types = dict(settings.reader.get("types", {}))
+        self.types = dict(settings.reader.get("types") or {})
 
     def kind(self) -> list[Any]:
         return ["csv", self.delimiter, self.types]

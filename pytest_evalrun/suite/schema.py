@@ -145,7 +145,7 @@ class PreprocessModel(_Strict):
 class OutputModel(_Strict):
     kind: Literal["class", "value", "vector", "image"] = UNSET
     name: Name = UNSET
-    # Strict: 1.0 is no 1, and YAML's `no` is no 0; whoever means these texts quotes them.
+    # Strict: 1.0 and true are no 1; whoever means these texts quotes them.
     labels: list[StrictStr | StrictInt] = UNSET
     top: Positive = UNSET
     scale: Number = UNSET
