@@ -85,7 +85,7 @@ class Controller:
             self._check_run()
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
             self.machine = self._machine(self.planned.values())
-            self._tell(self.machine)
+            self._tell()
 
     def _check_run(self) -> None:
         """Told before pytest's list: there is no plan for a run that is not there."""
@@ -118,7 +118,7 @@ class Controller:
         self.pairs = pairs_by_id(ids, self.suites)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
-        self._tell(self.machine)
+        self._tell()
         if self.pairs:
             with self.sigterm.held_back():
                 self._open()
@@ -147,8 +147,12 @@ class Controller:
             raise pytest.UsageError(str(error)) from None
         return fleet
 
-    def _tell(self, machine: Machine) -> None:
-        for line in machine.lines():
+    def _tell(self) -> None:
+        """Before anything runs: what there is to run on, and words that may not do what they were written for."""
+        from pytest_evalrun.suite.words import strange_words
+
+        pairs = self.pairs or self.planned
+        for line in (*self.machine.lines(), *strange_words(pairs.values())):
             self.terminal.line(line)
 
     def _told(self) -> Told:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.pairs import RUN_CONFIGS
+from pytest_evalrun.suite.problems import found, line_of, place
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Reader
@@ -22,7 +25,11 @@ OPTIONS = {
 
 
 def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
-    """The reader of a dataset: built in by ``format``, or the user's own where ``format`` names a path."""
+    """The reader of a dataset: built in by ``format``, or the user's own where ``format`` names a path.
+
+    Raises PairError for options that the format does not have, and for inputs that a ``.run_config`` names in vain.
+    """
+    _check_inputs(dataset, settings)
     if settings.format not in NAMES:
         from pytest_evalrun.datasets.user import UserReader
 
@@ -35,6 +42,19 @@ def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
     from pytest_evalrun.datasets import tables
 
     return tables.CsvReader(dataset, settings) if settings.format == "csv" else tables.JsonlReader(dataset, settings)
+
+
+def _check_inputs(dataset: Dataset, settings: Settings) -> None:
+    """Here, because such a pair must be an error whatever reads its data: without that line it might be another one."""
+    layer = settings.origins.get("in_subdir")
+    if layer is None or layer.kind not in RUN_CONFIGS or not os.path.isdir(dataset.path):  # noqa: PTH112 - text
+        return
+    path = f"{dataset.path}/{settings.in_subdir}"
+    if not os.path.isdir(path):  # noqa: PTH112 - as above
+        where = place(layer.source, line_of(layer, "in_subdir"), "IN_SUBDIR")
+        raise PairError(
+            f"{where}: {found(settings.in_subdir)}, which is no directory of the dataset; looked for {path}"
+        )
 
 
 def _check_options(dataset: Dataset, settings: Settings) -> None:

@@ -66,8 +66,6 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
         parts["adapter_version"] = version
     if settings.is_program:
         parts |= _program(pair, hashes)
-    if env := {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}:
-        parts["env"] = env
     if settings.limit is not None:
         parts["limit"] = settings.limit
     return parts
@@ -88,7 +86,9 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
 
 def difference(old: Parts, new: Parts, hashes: HashCache) -> str | None:
     """The first part that differs, in words; None where nothing does."""
-    for name in sorted({*old, *new}, key=_weight):
+    # Only programs get an environment; earlier versions counted it everywhere.
+    names = {*old, *new} - ({"env"} if "command" not in new else set())
+    for name in sorted(names, key=_weight):
         if not _same(old.get(name), new.get(name)):
             return _words(name, old.get(name), new.get(name), hashes)
     return None
@@ -126,6 +126,8 @@ def _program(pair: Pair, hashes: HashCache) -> Parts:
     parts: Parts = {"command": how, "program": {name: hashes.file(path) for name, path in files.items()}}
     if settings.results.get("csv"):
         parts["cells"] = "text"  # of an older version they may be numbers, which does not say what was written
+    if env := {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}:
+        parts["env"] = env
     return parts
 
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_evalrun.planning.past import dataset_of, model_of, read_past
 from pytest_evalrun.planning.work import Work
@@ -107,7 +107,7 @@ def _is_finished(pair: Pair, paths: RunPaths, files: _Files) -> bool:
 
     Results of a limit have markers of other names: they are expected to be made again.
     """
-    if _peek(pair, "limit") is not None:
+    if pair.peek("limit") is not None:
         return False
     marked = files.modified(str(paths.pair(pair.key).marker))
     return marked > max(map(files.modified, (pair.task.path, _adapter(pair), pair.dataset.path, _data(pair))))
@@ -115,19 +115,14 @@ def _is_finished(pair: Pair, paths: RunPaths, files: _Files) -> bool:
 
 def _adapter(pair: Pair) -> str | None:
     """The user's file that the adapter is in, where it is named by one."""
-    file, colon, _ = str(_peek(pair, "adapter") or "").partition(":")
+    file, colon, _ = str(pair.peek("adapter") or "").partition(":")
     return os.path.join(pair.root, file) if colon and file.endswith(".py") else None
 
 
 def _data(pair: Pair) -> str:
     """The dataset's file, or the directory of its inputs."""
-    inside = _peek(pair, "in_subdir")
+    inside = pair.peek("in_subdir")
     return os.path.join(pair.dataset.path, inside) if isinstance(inside, str) and inside else pair.dataset.path
-
-
-def _peek(pair: Pair, name: str) -> Any:
-    """One setting, without resolving all of them for thousands of pairs."""
-    return next((layer.values[name] for layer in reversed(pair.layers) if name in layer.values), None)
 
 
 # ------------------------------------------------------------------ what is expected
@@ -142,7 +137,7 @@ class _Judge:
         self.files = files
 
     def estimate(self, pair: Pair) -> Estimate:
-        limit = _peek(pair, "limit")
+        limit = pair.peek("limit")
         measured = self.past.pairs.get(pair.full_id)
         if measured is not None:
             seconds, source = measured.seconds(limit), "history"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.pairs import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 GPUS = "CUDA_VISIBLE_DEVICES"
 # Of the one who starts programs, not of the programs.
 NOT_HANDED_OVER = frozenset({"REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS"})
-_RUN_CONFIGS = ("task .run_config", "dataset .run_config")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict
 
 def _of_run_configs(pair: Pair) -> dict[str, str]:
     """Settings that stand in a .run_config are handed over by the names that they have there."""
-    layers = [layer for layer in pair.layers if layer.kind in _RUN_CONFIGS]
+    layers = [layer for layer in pair.layers if layer.kind in RUN_CONFIGS]
     settings = {name: value for layer in layers for name, value in layer.values.items() if name != "env"}
     return {name.upper(): _flat(value) for name, value in settings.items()}
 

@@ -225,11 +225,8 @@ def existing_run(workdir: WorkDir, wanted: str, argv: Sequence[str]) -> Iterator
 
 
 def plugin_of(pair: Pair) -> str:
-    """The seed's plugin column: what POST_PROCESS_PLUGIN names, without resolving every other setting."""
-    for layer in reversed(pair.layers):
-        if "post_process_plugin" in layer.values:
-            return str(layer.values["post_process_plugin"] or "")
-    return ""
+    """The seed's plugin column: what POST_PROCESS_PLUGIN names."""
+    return str(pair.peek("post_process_plugin") or "")
 
 
 def _task_dir(pair: Pair) -> str:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.entries import Entry, Item, run_config_in, skip_in
-from pytest_evalrun.suite.pairs import Dataset, Task
+from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Dataset, Task
 from pytest_evalrun.suite.problems import found
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def _own_directories(models: list[_Found], datasets: list[_Found], root: str) ->
 
 
 def _task(one: _Found, root: str, directory: str | None, problems: Problems) -> Entry[Task]:
-    return _entry(Task(one.name, one.path, directory or root), one, directory, "task .run_config", problems)
+    return _entry(Task(one.name, one.path, directory or root), one, directory, TASK_CONFIG, problems)
 
 
 def _dataset(one: _Found, problems: Problems) -> Entry[Dataset]:
     assert one.path is not None, "the schema asks for a dataset's path"
     directory = one.path if os.path.isdir(one.path) else None
-    return _entry(Dataset(one.name, one.path), one, directory, "dataset .run_config", problems)
+    return _entry(Dataset(one.name, one.path), one, directory, DATASET_CONFIG, problems)
 
 
 def _entry(item: Item, one: _Found, directory: str | None, kind: str, problems: Problems) -> Entry[Item]:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.settings import Settings
 
+# The kinds of the layers that lie beside models and data.
+TASK_CONFIG = "task .run_config"
+DATASET_CONFIG = "dataset .run_config"
+RUN_CONFIGS = (TASK_CONFIG, DATASET_CONFIG)
+
 
 class PairKey(NamedTuple):
     """Safe names of a pair: what its files in a run directory are called."""
@@ -104,6 +109,10 @@ class Pair:
     @cached_property
     def key(self) -> PairKey:
         return PairKey(safe_name(self.suite), safe_name(self.task.name), safe_name(self.dataset.name))
+
+    def peek(self, name: str) -> Any:
+        """One setting as its highest layer has it, without resolving all of them for thousands of pairs."""
+        return next((layer.values[name] for layer in reversed(self.layers) if name in layer.values), None)
 
     @cached_property
     def settings(self) -> Settings:

@@ -17,18 +17,13 @@ from pytest_evalrun.suite.schema import SETTINGS, LayerModel, SettingsModel
 from pytest_evalrun.suite.settings import MAPPINGS
 from pytest_evalrun.suite.template import escaped
 from pytest_evalrun.suite.validation import validated
+from pytest_evalrun.suite.words import FLAT, OTHERS_WORDS, SEED_ENV
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# Settings that fit into one line of text.
-FLAT = SETTINGS - MAPPINGS - {"results"}
-# Words that scripts and .run_config files have long used for something else.
-OTHERS_WORDS = frozenset({"ask", "command", "devices", "range", "remote", "rows", "shell", "upload"})
 PREFIX = "EVALRUN_"
 SEED_SETTINGS = ("MODEL_FILE_EXT", "IN_SUBDIR", "OUT_SUBDIR", "POST_PROCESS_PLUGIN", "MAX_BATCH_SIZE")
-# RUN_STATE_NAME: by which name a program that has one of its own writes its state.
-SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
 
 _ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^$`{}]*)\}")

@@ -95,7 +95,7 @@ class Settings:
 
 
 MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
-_NAMES = frozenset(Settings.__dataclass_fields__) - {"origins"}
+NAMES = frozenset(Settings.__dataclass_fields__) - {"origins"}
 _TUPLES = ("suffixes", "inputs", "devices", "upload")
 
 
@@ -107,7 +107,7 @@ def resolve(layers: Sequence[Layer]) -> Settings:
         for name, value in layer.values.items():
             if name in MAPPINGS:
                 _merge(values.setdefault(name, {}), value, name, layer, origins)
-            elif name in _NAMES:
+            elif name in NAMES:
                 values[name] = value
             else:
                 continue

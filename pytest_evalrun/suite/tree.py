@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.entries import SUITE_FILE, Entry, run_config_in, skip_in, topmost
-from pytest_evalrun.suite.pairs import Dataset, Task
+from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Dataset, Task
 from pytest_evalrun.suite.problems import place, shown, some
 
 if TYPE_CHECKING:
@@ -58,19 +58,38 @@ class Tree:
             problems.add(
                 f"{where}: found {len(models)} models ({some(models, 5)}); accepted: one *{self.model_file_ext}"
             )
-        config = run_config_in(directory, "task .run_config", problems)
+        config = run_config_in(directory, TASK_CONFIG, problems)
         task = Task(name, f"{directory}/{models[0]}", directory)
         entry = Entry(task, run_config=config, skip=skip_in(directory), directory=directory)
-        return entry, list(self._datasets(directory, config, problems))
+        return entry, self._datasets(directory, config, problems)
 
-    def _datasets(self, task: str, config: tuple[Layer, ...], problems: Problems) -> Iterator[Entry[Dataset]]:
-        for path in _directories(task):
-            own = run_config_in(path, "dataset .run_config", problems)
-            in_subdir = topmost("in_subdir", self.below, config, own, self.above)
-            # With the dot only a directory is found, in one call.
-            if in_subdir and os.access(f"{path}/{in_subdir}/.", os.F_OK):
-                dataset = Dataset(path[len(task) + 1 :], path)
-                yield Entry(dataset, run_config=own, skip=skip_in(path), directory=path)
+    def _datasets(self, task: str, config: tuple[Layer, ...], problems: Problems) -> list[Entry[Dataset]]:
+        """The directories with inputs, and those that a ``.run_config`` alone keeps from being one.
+
+        The latter are pairs whose inputs are missing, for a slip of the pen in that file must not hide them.
+        """
+        found = [_dataset(path, task, problems) for path in _directories(task)]
+        there = [one for one in found if self._has_inputs(one, config, one.run_config) or self._is_hidden(one, config)]
+        if not there and topmost("in_subdir", config) and not topmost("in_subdir", self.above):
+            return found  # the task says where its inputs are, and they are nowhere
+        return there
+
+    def _has_inputs(self, dataset: Entry[Dataset], *run_configs: tuple[Layer, ...]) -> bool:
+        in_subdir = topmost("in_subdir", self.below, *run_configs, self.above)
+        # With the dot only a directory is found, in one call.
+        return bool(in_subdir) and os.access(f"{dataset.directory}/{in_subdir}/.", os.F_OK)
+
+    def _is_hidden(self, dataset: Entry[Dataset], config: tuple[Layer, ...]) -> bool:
+        """Whether it says itself where its inputs are, or would have them but for its task's ``.run_config``."""
+        if topmost("in_subdir", self.above):
+            return False
+        own = topmost("in_subdir", dataset.run_config) is not None
+        return own or (topmost("in_subdir", config) is not None and self._has_inputs(dataset))
+
+
+def _dataset(path: str, task: str, problems: Problems) -> Entry[Dataset]:
+    own = run_config_in(path, DATASET_CONFIG, problems)
+    return Entry(Dataset(path[len(task) + 1 :], path), run_config=own, skip=skip_in(path), directory=path)
 
 
 def _directories(directory: str) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Reader, Sample
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Layer
 
 ODD = ["a b.png", "it's.png", "$(touch x).png", "任务.png", "x" * 200 + ".png", 'quo"te.png']
 
@@ -235,3 +236,16 @@ def test_without_references_there_is_no_digest(tmp_path, read, hashes):
     identity = read(tmp_path).identity(hashes)
     assert (identity.references, identity.count) == ("", 1)
     assert identity.inputs == hashes.tree(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize("kind_of_data", ["files", "./reader.py:Reader"])
+@pytest.mark.parametrize("kind", [DATASET_CONFIG, TASK_CONFIG])
+def test_inputs_that_a_run_config_names_in_vain_are_told_with_its_line(tmp_path, read, kind, kind_of_data):
+    """File, line, key, what was looked for; a reader of the user's is not even asked."""
+    layer = Layer(kind, "evals/a/.run_config", {"in_subdir": "nope"}, {"in_subdir": 3})
+    with pytest.raises(PairError) as caught:
+        read(tmp_path, format=kind_of_data, in_subdir="nope", origins={"in_subdir": layer})
+    told = (
+        f"evals/a/.run_config:3: IN_SUBDIR: found 'nope', which is no directory of the dataset; looked for {tmp_path}"
+    )
+    assert str(caught.value) == f"{told}/nope"

@@ -19,9 +19,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-PARTS = st.dictionaries(st.sampled_from([*LABELS, "params", "metrics", "future"]), VALUES, max_size=4).map(
-    lambda parts: parts | {name: {"key": parts[name]} for name in ("params", "metrics") if name in parts}
-)
+PARTS = st.dictionaries(
+    st.sampled_from([*sorted({*LABELS} - {"env"}), "params", "metrics", "future"]), VALUES, max_size=4
+).map(lambda parts: parts | {name: {"key": parts[name]} for name in ("params", "metrics") if name in parts})
 
 
 class NoHashes:
@@ -87,6 +87,7 @@ IGNORED = {
     "output place": {"out_subdir": ".elsewhere"},
     "gates": {"gates": {"exact_match": {"min": 1}}},
     "kind of hashes": {"fingerprint": "stat"},
+    "environment, which only programs get": {"env": {"GATES": "1"}},
 }
 
 
@@ -100,7 +101,6 @@ PREDICTION = {
     "parameters": ({"params": {"plus": 1, "bad": []}}, "parameters changed (bad, plus)"),
     "preprocessing": ({"preprocess": {"scale": 2}}, "preprocessing changed"),
     "output": ({"output": {"kind": "class"}}, "output settings changed"),
-    "environment": ({"env": {"SEED": "1"}}, "environment of the program changed"),
     "limit": ({"limit": 3}, "limit changed"),
     "adapter": ({"adapter": "./model.py:Other"}, "adapter changed"),
     "inputs": ({"identity": Identity("inputs 2", "references 1", 6)}, "dataset changed"),
@@ -114,6 +114,15 @@ def test_what_changes_predictions(parts, change, reason):
     assert difference(old, new, NoHashes) == reason
     assert difference(new, old, NoHashes) is not None
     assert old_score == new_score
+
+
+def test_the_environment_counts_for_programs_alone(parts):
+    """And where an earlier version had counted it for other models too, nothing is made again for that."""
+    program = {"adapter": "command", "command": "echo {inputs}"}
+    (before, _), (after, _) = parts(**program), parts(**program, env={"SEED": "1"})
+    assert difference(before, after, NoHashes) == "environment of the program changed"
+    plain, _ = parts()
+    assert difference(plain | {"env": {"GATES": "1"}}, plain, NoHashes) is None
 
 
 SCORE = {

@@ -61,11 +61,38 @@ def test_tree_reads_what_to_look_for_from_any_layer(tree):
     tree.write({"eval.sh": "MODEL_FILE_EXT=.bin\nIN_SUBDIR=in\n", "a/.run_config": "IN_SUBDIR=own\n"})
     (tree.root / "a/d1/own").mkdir()
     (tree.root / "a/d2/yet").mkdir()
-    assert tree.ids() == ["a/d1", "group/b/d1"]
+    assert tree.settings("a/d1").in_subdir == "own"
     tree.write({"a/d2/.run_config": "IN_SUBDIR=yet\n"})
     assert tree.ids() == ["a/d1", "a/d2", "group/b/d1"]
     assert tree.ids(eval_set=[eval_set_layer(["in_subdir=in"])]) == ["a/d1", "a/d2", "group/b/d1"]
     assert tree.ids(command_line=[command_line_layer("--eval-in-subdir", "in_subdir", "yet")]) == ["a/d1", "a/d2"]
+
+
+HIDDEN = {
+    "of a dataset": ({"a/d1/.run_config": "IN_SUBDIR=nope\n"}, ["a/d1", "a/d2", "group/b/d1"]),
+    "of a dataset that has no inputs": ({"a/d3/.run_config": "IN_SUBDIR=in\n"}, ["a/d1", "a/d2", "a/d3", "group/b/d1"]),
+    "of a task": ({"a/.run_config": "IN_SUBDIR=nope\n"}, ["a/d1", "a/d2", "group/b/d1"]),
+    "of a task, and one has it": ({"a/.run_config": "IN_SUBDIR=x\n", "a/d2/x/1": ""}, ["a/d1", "a/d2", "group/b/d1"]),
+    "beside what is no dataset": (
+        {"a/.run_config": "IN_SUBDIR=nope\n", "a/notes/1": ""},
+        ["a/d1", "a/d2", "group/b/d1"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "ids"), HIDDEN.values(), ids=HIDDEN)
+def test_no_run_config_hides_a_pair(tree, files, ids):
+    """Whatever a .run_config says of inputs, what would be a pair without it is one, and its own error later."""
+    assert tree.write(files).ids() == ids
+
+
+def test_a_task_that_alone_names_its_inputs_is_not_hidden_either(tree):
+    """Where nothing else says what inputs are called, all its directories are meant; above it, its word is void."""
+    tree("adapter: ./my.py:Model\ndiscover: {model_file_ext: .bin}\n")
+    tree.write({"a/.run_config": "IN_SUBDIR=nope\n", "group/b/.run_config": "IN_SUBDIR=in\n"})
+    assert tree.ids() == ["a/d1", "a/d2", "group/b/d1"]
+    assert tree.ids(eval_set=[eval_set_layer(["in_subdir=in"])]) == ["a/d1", "a/d2", "group/b/d1"]
+    assert "no pair was found" in tree.problem(eval_set=[eval_set_layer(["in_subdir=nope"])])
 
 
 def test_layers_lie_in_the_order_that_is_promised(tree):

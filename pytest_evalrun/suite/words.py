@@ -1,0 +1,82 @@
+"""The words of a ``.run_config``: those that are settings, and what became of the others."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.suite.pairs import RUN_CONFIGS
+from pytest_evalrun.suite.problems import line_of, place, some
+from pytest_evalrun.suite.settings import BOARD, MAPPINGS, NAMES, PROGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.suite.pairs import Layer, Pair
+
+# Settings that fit into one line of text.
+FLAT = NAMES - MAPPINGS - {"results"}
+# Words that scripts and .run_config files have long used for something else.
+OTHERS_WORDS = frozenset({"ask", "command", "devices", "range", "remote", "rows", "shell", "upload"})
+# RUN_STATE_NAME: by which name a program that has one of its own writes its state.
+SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
+
+_ACCEPTED = frozenset(key.upper() for key in FLAT - OTHERS_WORDS) | {*SEED_ENV}
+# What only evalrun.yaml can say: mappings, and what is looked for before any .run_config is read.
+_IN_YAML = MAPPINGS | {"results", "model_file_ext"}
+# Below this likeness a word is one of the program's own.
+_NEAR = 0.75
+MOST_LINES = 10
+
+
+def strange_words(pairs: Iterable[Pair]) -> list[str]:
+    """Lines that say which words of the pairs' ``.run_config`` files are no settings, and what became of them.
+
+    One a word that looks like a slip of the pen; the others together.
+    """
+    lines: list[str] = []
+    for what, words in _found(pairs).items():
+        hints = {word: hint for word in words if (hint := _hint(word))}
+        lines += [f"{_where(word, words[word])}: no setting; {what}; {hint}" for word, hint in hints.items()]
+        if plain := [word for word in words if word not in hints]:
+            first = _where(plain[0], words[plain[0]])
+            others = f", and {some(plain[1:], MOST_LINES)}" if plain[1:] else ""
+            lines.append(f"{first}{others}: no {'settings' if others else 'setting'}; {what}")
+    return [*lines[:MOST_LINES], *([f"and {len(lines) - MOST_LINES} more like these"] if lines[MOST_LINES:] else [])]
+
+
+def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
+    """By what became of them: each word with the layers that say it, in the order of the pairs."""
+    found: dict[str, dict[str, list[Layer]]] = defaultdict(lambda: defaultdict(list))
+    seen: set[tuple[int, bool]] = set()
+    for pair in pairs:
+        for layer in pair.layers:
+            if layer.kind in RUN_CONFIGS and "env" in layer.values:
+                is_program = pair.peek("adapter") in (PROGRAM, BOARD)
+                if (id(layer), is_program) not in seen:
+                    seen.add((id(layer), is_program))
+                    for word in layer.values["env"].keys() - {*SEED_ENV}:
+                        found[_fate(is_program)][word].append(layer)
+    return found
+
+
+def _fate(is_program: bool) -> str:
+    return (
+        "passed on to the program as environment" if is_program else "without effect, for only programs get environment"
+    )
+
+
+def _where(word: str, layers: list[Layer]) -> str:
+    more = f" (and in {len(layers) - 1} more)" if layers[1:] else ""
+    return f"{place(layers[0].source, line_of(layers[0], f'env.{word}'))}: {word}{more}"
+
+
+def _hint(word: str) -> str:
+    if word.lower() in _IN_YAML:
+        return f"`{word.lower()}` is for evalrun.yaml"
+    near = difflib.get_close_matches(word.upper(), _ACCEPTED, n=1, cutoff=_NEAR)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+__all__ = ["FLAT", "OTHERS_WORDS", "SEED_ENV", "strange_words"]
