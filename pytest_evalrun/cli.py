@@ -91,7 +91,7 @@ def list_pairs(
 
     asked = listing.asked_for(places or [], workdir)
     found = asked.run
-    entries, damaged = listing.entries(asked)
+    entries, remarks = listing.entries(asked)
     matches = matcher(expression)
     entries = [e for e in entries if (e.failed or not failed) and (matches is None or matches(e.full_id))]
     reasons = _reasons(entries, found) if found and why and not ids else {}
@@ -100,7 +100,7 @@ def list_pairs(
         typer.echo(json.dumps(shown, ensure_ascii=False, indent=1))
     else:
         print_lines(listing.tree(entries, reasons) if found and not ids else listing.flat(entries))
-    warn(f"{name} is damaged; the rest is shown" for name in damaged)
+    warn(remarks)
 
 
 @app.command()
@@ -130,7 +130,8 @@ def logs(
     from pytest_evalrun.report.lookup import find_pair
 
     paths = _run(workdir, run)
-    found = find_pair(pair, known_pairs(paths).pairs)
+    known = known_pairs(paths)
+    found = find_pair(pair, (*known.pairs, *known.limits))
     for block in (follow_logs if follow else read_logs)(paths, found):
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
@@ -203,12 +204,13 @@ def report(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Make the summary of a run again."""
-    from pytest_evalrun.report.gone import gone_from_disk
+    from pytest_evalrun.report.gone import on_disk
     from pytest_evalrun.report.merge import merge_predictions
     from pytest_evalrun.report.summary import write_summary
 
     paths = _run(workdir, run)
-    summary = write_summary(paths, gone_from_disk(paths))
+    disk = on_disk(paths)
+    summary = write_summary(paths, disk.is_gone, disk.skips)
     warn(f"{name}: cannot be read; left out" for name in summary.unreadable)
     print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
     if merged:
@@ -284,7 +286,7 @@ def _places(paths: RunPaths, row: Row) -> Places | None:
     file = (paths.root / read_run_json(paths).get("suites", {}).get(row.suite, "")).resolve()
     try:
         pairs = discover(file).pairs if file.is_file() else ()
-        names = (row.suite, row.task, row.of)
+        names = (row.suite, row.task, row.dataset)
         pair = next((pair for pair in pairs if (pair.suite, pair.task.name, pair.dataset.name) == names), None)
         if pair is None:
             return None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.known import Known
     from pytest_evalrun.report.runs import FoundRun
 
+LimitsOption = Annotated[bool, typer.Option("--limits", help="Only the results of --eval-limit, of all pairs")]
 RemoteOption = Annotated[bool, typer.Option("--remote", help="On the boards of the run too, what nobody uses there")]
 
 
@@ -72,18 +73,20 @@ def reset(
 def clean(
     run: RunArgument = "latest",
     expression: ExpressionOption = "",
+    limits: LimitsOption = False,
     remote: RemoteOption = False,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """Remove all files of a run, or of some of its pairs: those that it made, and nothing else."""
+    """Remove all files of a run, of some of its pairs, or of --eval-limit: those that it made, and nothing else."""
     from pytest_evalrun.control import clean as control
     from pytest_evalrun.control.ask import agreed
 
     with _held(workdir, run, expression, dry_run=dry_run) as held:
-        plan = control.plan_clean(held.found, held.pairs() if held.matches else None)
-        boards = _on_boards(held) if remote else []
+        pairs = held.pairs(limits=limits) if held.matches or limits else None
+        plan = control.plan_clean(held.found, pairs)
+        boards = _on_boards(held, pairs) if remote else []
         lines = [line for board in boards for line in board.lines()] + list(plan.lines(held.found))
         trouble = _told(boards)
         if agreed(lines, f"remove {_total(plan, boards)} of {held.found.name}", yes=yes, dry_run=dry_run):
@@ -121,11 +124,11 @@ class _Held:
     expression: str
     matches: Callable[[str], bool] | None
 
-    def pairs(self, *, failed: bool = False) -> list[Known]:
+    def pairs(self, *, failed: bool = False, limits: bool = False) -> list[Known]:
         """Raises ConfigError where the user named some, and there are none."""
         from pytest_evalrun.control.selection import selected
 
-        pairs = selected(self.found.paths, self.matches, failed=failed)
+        pairs = selected(self.found.paths, self.matches, failed=failed, limits=limits)
         if not pairs and self.expression:
             raise ConfigError(f"-k {self.expression}: no such pair in this run; `evalrun list` names them")
         return pairs
@@ -140,13 +143,12 @@ def _held(workdir: Path, run: str, expression: str, *, dry_run: bool) -> Iterato
         yield _Held(found, expression, matches)
 
 
-def _on_boards(held: _Held) -> list[BoardCleaning]:
+def _on_boards(held: _Held, pairs: Sequence[Known] | None) -> list[BoardCleaning]:
     from pytest_evalrun.control.remote import plan_boards
     from pytest_evalrun.control.selection import selected
 
-    if held.matches is None:
-        return plan_boards(held.found, None, ())
-    return plan_boards(held.found, held.pairs(), selected(held.found.paths, None))
+    known = () if pairs is None else selected(held.found.paths, None)
+    return plan_boards(held.found, pairs, known)
 
 
 def _told(boards: Sequence[BoardCleaning]) -> int:

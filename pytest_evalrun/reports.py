@@ -33,12 +33,15 @@ def reason_of(report: Any) -> str:
 def stands(outcome: str, told: dict[str, Any]) -> Status | None:
     """How the pair stands after an item; None where the item says nothing about that.
 
-    A user's own function may fail for reasons of its own: of it, only the evaluation that it asked for counts.
+    A user's own function may fail, or be skipped, for reasons of its own: of it, only the evaluation that it asked
+    for counts.
     """
     if told.get("shard"):
         return _stands_cut(outcome, told)
-    if outcome == "skipped" or not told.get("evaluates", True) or told.get("limit") is not None:
+    if not told.get("evaluates", True) or told.get("limit") is not None:
         return None
+    if outcome == "skipped":
+        return Status.PENDING if told.get("suite_item") else None
     of_its_own = "scored" in told and not told["suite_item"]
     if told["breached"] if of_its_own else outcome != "passed":
         return Status.FAILED
@@ -60,7 +63,7 @@ def tell(
     ``suite_item`` is False for a user's own test function, ``evaluates`` where that takes the pair alone.
     """
     told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": suite_item}
-    told |= {"evaluates": evaluates, "limit": pair.settings.limit, "shard": pair.cut is not None}
+    told |= {"evaluates": evaluates, "limit": pair.peek("limit"), "shard": pair.cut is not None}
     if evaluation is None:
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}

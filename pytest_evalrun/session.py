@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.live import LiveRun
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.pairs import Pair, PairKey
 
 
 # The last report of an item; xdist's own says "???" of a test whose worker died.
@@ -61,6 +61,8 @@ class Controller:
         self.pairs: dict[str, Pair] = {}
         self.planned: dict[str, Pair] = {}
         self.expected: dict[str, Estimate] = {}
+        # The evaluations of first samples that ended, and whether they came to a result.
+        self.limits: dict[PairKey, bool] = {}
         self.scored = 0
         self.skipped = 0
         self.losses = Losses(suites.launch, suites.options.crash_retries)
@@ -266,6 +268,8 @@ class Controller:
         outcome = outcome_of(report)
         note = str(told.get("reason", "")) if report.passed else reason_of(report)
         self.terminal.item(pair, report, outcome, told, note)
+        if pair.peek("limit") and pair.cut is None and outcome != "skipped":
+            self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
         if pair.skip is not None:
@@ -340,10 +344,11 @@ class Controller:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _summarise(self, paths: RunPaths) -> Summary:
-        from pytest_evalrun.report.gone import gone_from_disk
+        from pytest_evalrun.report.gone import on_disk
         from pytest_evalrun.report.summary import write_summary
 
-        return write_summary(paths, gone_from_disk(paths, self.suites.found.values()))
+        disk = on_disk(paths, self.suites.found.values())
+        return write_summary(paths, disk.is_gone, disk.skips, self.limits)
 
     def _summarise_only(self, session: pytest.Session) -> None:
         """--eval-mode viz: no item runs, the tables are made again."""

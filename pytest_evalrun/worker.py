@@ -299,6 +299,8 @@ class Worker:
         if self._shards and pair.cut is not None:
             self.suites.launch.publish(shard_ended(pair), "")
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
+        if report.evalrun["limit"] is not None:
+            told["limit"] = report.evalrun["limit"]
         if report.skipped:
             told["reason"] = reason_of(report)
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)

@@ -12,6 +12,7 @@ from pytest_evalrun.control.outputs import Outside, outside_directories
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.tree import Size, Tree
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.mergerun import merged_table
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.rundir.tasklist import Status, TaskListLock
 
@@ -73,10 +74,16 @@ def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
     with Tree(found.paths.root) as tree:
         there = tree.names()
         if pairs is not None:
-            names = [name for pair in pairs for name in all_files(pair.key)]
+            names = [name for pair in pairs for name in (*all_files(pair.key), *_merged(found, pair))]
             return Cleaning(pairs, run=_sizes(tree, names), outside=outside)
         run = _sizes(tree, run_files(there))
     return Cleaning(None, run, _work(found), outside, [name for name in there if name not in run])
+
+
+def _merged(found: FoundRun, pair: Known) -> Iterator[str]:
+    """The table of what its programs wrote."""
+    if table := merged_table(found.paths, pair.key):
+        yield table
 
 
 def clean(found: FoundRun, plan: Cleaning) -> None:
@@ -93,7 +100,7 @@ def clean(found: FoundRun, plan: Cleaning) -> None:
     if plan.pairs is None:
         _clean_workdir(found, plan)
     else:
-        places = {pair.place for pair in plan.pairs}
+        places = {pair.place for pair in plan.pairs if pair.limit is None}
         change_states(found.workdir, found.paths, lambda at, state: Status.PENDING if at in places else state)
 
 

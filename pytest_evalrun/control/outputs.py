@@ -11,12 +11,13 @@ from pytest_evalrun.control.tree import Tree
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from pytest_evalrun.report.runs import FoundRun
-    from pytest_evalrun.suite.pairs import Pair, PairKey, Suite
+    from pytest_evalrun.suite.pairs import Pair, Suite
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,10 @@ def _owners(directory: Path, suites: list[Suite]) -> set[PairKey]:
     """The pairs whose directory it is: ``…/task/dataset``, or a directory in the dataset."""
     root = _root(directory, suites)
     near = [suite for suite in suites if suite.root == str(root)] or suites
+    name = PairKey("", *directory.parts[-2:])
     return {
-        pair.key
+        pair.key.limited(name.limit)
         for suite in near
         for pair in suite.pairs
-        if directory.parts[-2:] == pair.key[1:] or str(directory.parent) == pair.dataset.path
+        if name.full[1:] == pair.key[1:] or str(directory.parent) == pair.dataset.path
     }

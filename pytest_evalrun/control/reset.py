@@ -55,7 +55,7 @@ def reset(found: FoundRun, plans: Sequence[ResetPair]) -> int | None:
                 tree.remove(name)
             for name in plan.aside:
                 tree.set_aside(name, OLD)
-    places = {plan.pair.place for plan in plans}
+    places = {plan.pair.place for plan in plans if plan.pair.limit is None}
     return change_states(found.workdir, found.paths, lambda place, state: Status.PENDING if place in places else state)
 
 

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
 
 
-def selected(paths: RunPaths, matches: Callable[[str], bool] | None, *, failed: bool = False) -> list[Known]:
-    """The pairs of a run that is not live, or those that match; of them all, or those that failed."""
-    return [
-        pair
-        for pair in known_pairs(paths, live=False).pairs  # whoever holds the run to change it makes it look live
-        if (matches is None or matches(pair.full_id)) and (pair.failed or not failed)
-    ]
+def selected(
+    paths: RunPaths, matches: Callable[[str], bool] | None, *, failed: bool = False, limits: bool = False
+) -> list[Known]:
+    """The pairs of a run that is not live, or those that match, with their evaluations of first samples.
+
+    Of them all those that failed, or the evaluations of first samples alone.
+    """
+    known = known_pairs(paths, live=False)  # whoever holds the run to change it makes it look live
+    asked = [pair for pair in known.pairs if pair.failed] if failed else [] if limits else known.pairs
+    return [pair for pair in (*asked, *(() if failed else known.limits)) if matches is None or matches(pair.full_id)]

@@ -87,19 +87,24 @@ def _baseline(pair: Pair, name: str, gate: Gate) -> float:
         values = _read_baseline(str(path), path.stat().st_mtime_ns)
     except OSError as error:
         raise PairError(f"gate on {name}: the baseline {path} cannot be read: {error.strerror}") from None
-    found = values.get((pair.suite, pair.task.name, pair.dataset.name, name))
+    row = pair.suite, pair.task.name, pair.dataset.name, name
+    limit = pair.settings.limit
+    found = values.get((*row, str(limit or "")), values.get((*row, "")))
     if found is None:
         raise PairError(f"{path}: no row for {pair.full_id} and metric {name}; copy a summary.csv that has one")
     return found
 
 
 @lru_cache(maxsize=16)
-def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, str, str, str], float]:
-    """A committed copy of some run's ``summary.csv``."""
+def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, ...], float]:
+    """A committed copy of some run's ``summary.csv``: suite, task, dataset, metric and limit → value.
+
+    Earlier versions wrote no limit, and called such datasets ``clean.limit-10``, which no dataset is called.
+    """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         try:
             return {
-                (row["suite"], row["task"], row["dataset"], row["metric"]): _finite(row["value"])
+                (row["suite"], row["task"], row["dataset"], row["metric"], row.get("limit") or ""): _finite(row["value"])
                 for row in csv.DictReader(file)
                 if row["value"]
             }

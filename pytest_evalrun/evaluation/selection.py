@@ -64,7 +64,8 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
         return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
     paths = existing_run(workdir, wanted)
     states = read_task_list(paths.task_list) or {} if paths else {}
-    found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in pairs}
+    due = [pair for pair in pairs if pair.skip is None]
+    found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in due}
     if only == "failed":
         return {name for name, state in found.items() if state == Status.FAILED}
     return {name for name, state in found.items() if state != Status.COMPLETED}
@@ -97,7 +98,8 @@ def _verdict(pair: Pair, context: Survey) -> Verdict:
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
         return Verdict(pair, "error", f"{type(error).__name__}: {error}")
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
-    return Verdict(pair, plan.action, plan.reason, size)
+    limit = pair.settings.limit
+    return Verdict(pair, plan.action, plan.reason, min(size, limit) if size and limit else size)
 
 
 def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:

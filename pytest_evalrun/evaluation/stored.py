@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 def key_of(pair: Pair) -> PairKey:
     """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
-    limit = pair.settings.limit
-    return pair.key if limit is None else pair.key._replace(dataset=f"{pair.key.dataset}.limit-{limit}")
+    return pair.key.limited(pair.peek("limit"))
 
 
 def paths_of(run: RunPaths, pair: Pair) -> PairPaths:

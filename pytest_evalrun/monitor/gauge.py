@@ -89,5 +89,4 @@ def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
     if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
         return []
     key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
-    keys = [key] if limit is None else [key._replace(dataset=f"{key.dataset}.limit-{limit}"), key]
-    return [paths.pair(each) for each in keys]
+    return [paths.pair(each) for each in dict.fromkeys((key.limited(limit), key))]

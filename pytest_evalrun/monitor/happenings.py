@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.monitor.follow import Directory, Follower
 from pytest_evalrun.rundir.events import CONTROLLER
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,11 +39,15 @@ class Ended:
 
 
 class Happenings:
-    """What is known after each event; what is about the last launch alone begins anew with ``run_started``."""
+    """What is known after each event; what is about the last launch alone begins anew with ``run_started``.
+
+    ``limited`` are the names, among those that failed or took longest, of evaluations of first samples.
+    """
 
     def __init__(self) -> None:
         self.failed: dict[str, Ended] = {}
         self.slowest: dict[str, float] = {}
+        self.limited: set[str] = set()
         self._begin(None, None)
         self._takers: dict[str, Callable[[str, str, dict[str, Any], float], None]] = {
             "item_started": self._item_started,
@@ -63,6 +68,10 @@ class Happenings:
         self.skipped: set[str] = set()
         self.running: dict[str, Started] = {}
         self.slots: dict[str, str] = {}
+        for name in self.limited:
+            self.failed.pop(name, None)
+            self.slowest.pop(name, None)
+        self.limited.clear()
 
     def take(self, event: dict[str, Any]) -> None:
         """Raises ValueError, KeyError or TypeError for what is no event."""
@@ -90,14 +99,22 @@ class Happenings:
         if seconds is None and started is not None:
             seconds = now - started.since
         self.ended.add(pair)
-        self.failed.pop(pair, None)
+        name = self._named(pair, event.get("limit"))
+        self.failed.pop(name, None)
         if event.get("outcome") in ("failed", "error"):
-            self.failed[pair] = Ended(event["outcome"], seconds, str(event.get("reason") or ""))
+            self.failed[name] = Ended(event["outcome"], seconds, str(event.get("reason") or ""))
         if event.get("outcome") == "skipped":
             self.skipped.add(pair)
         elif not event.get("reused"):
             self.executed += 1
-            self._rank(pair, seconds)
+            self._rank(name, seconds)
+
+    def _named(self, pair: str, limit: Any) -> str:
+        """What is told of the first samples holds for this launch alone, and says nothing of the pair."""
+        if not isinstance(limit, int):
+            return pair
+        self.limited.add(name := first_samples(pair, limit))
+        return name
 
     def _rank(self, pair: str, seconds: float | None) -> None:
         self.slowest.pop(pair, None)

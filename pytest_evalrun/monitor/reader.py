@@ -75,8 +75,8 @@ class Reader:
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""
         happenings = self.events.happenings
-        failed = set(map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]))
-        for pair in [pair for pair in happenings.failed if pair not in failed and pair not in happenings.ended]:
+        kept = {*map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]), *happenings.ended, *happenings.limited}
+        for pair in [pair for pair in happenings.failed if pair not in kept]:
             del happenings.failed[pair]
 
     def _running(self, stands: Standing) -> tuple[Running, ...]:

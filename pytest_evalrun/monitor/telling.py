@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TextIO
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor import sections
 from pytest_evalrun.monitor.frame import ending, page
-from pytest_evalrun.monitor.launch import carry_on
+from pytest_evalrun.monitor.launch import carry_on, limit_of
 from pytest_evalrun.monitor.pen import plain
 from pytest_evalrun.monitor.screen import brush_for, window
 from pytest_evalrun.monitor.tree import Tree
-from pytest_evalrun.report.gone import gone_from_disk
+from pytest_evalrun.report.gone import on_disk
 from pytest_evalrun.report.plain import render_matrix
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.rundir.tasklist import Status
@@ -71,22 +71,29 @@ def print_end(paths: RunPaths, snapshot: Snapshot, pen: Pen, stream: TextIO) -> 
     """How the run came out: what failed, the tables, and where they are kept."""
     width = width_of(stream)
     _print(ending(snapshot, pen, width), stream)
-    stream.writelines(f"{pen.clean(line)}\n" for line in render_matrix(_summary(paths), width))
+    stream.writelines(f"{pen.clean(line)}\n" for line in render_matrix(_summary(paths, snapshot), width))
     stream.write(pen.clean(f"summary: {paths.summary / 'summary.md'}") + "\n")
     info = snapshot.standing.info
     if info is not None and (snapshot.standing.interrupted or snapshot.counts[Status.PENDING]):
         stream.write(pen.clean(f"carry on with: {carry_on(info.argv, snapshot.run)}") + "\n")
 
 
-def _summary(paths: RunPaths) -> Summary:
-    """With its pairs that are gone outside the means; where none is left, the suites are what cannot be seen."""
+def _summary(paths: RunPaths, snapshot: Snapshot) -> Summary:
+    """With its pairs that are gone outside the means; where none is left, the suites are what cannot be seen.
+
+    Of first samples what the last launch has asked for.
+    """
+    info = snapshot.standing.info
+    limit = limit_of(info.argv) if info else None
+    limits = {row.key: True for row in read_summary(paths, lambda *_: False).rows if limit and row.limit == limit}
     try:
-        summary = read_summary(paths, gone_from_disk(paths))
+        disk = on_disk(paths)
+        summary = read_summary(paths, disk.is_gone, disk.skips, limits)
         if summary.present:
             return summary
     except ConfigError:
         pass  # a suite that is being edited
-    return read_summary(paths, lambda *_: False)
+    return read_summary(paths, lambda *_: False, limits=limits)
 
 
 def _print(lines: Iterable[Line], stream: TextIO) -> None:

@@ -89,7 +89,7 @@ def read_past(history: Path, wanted: Iterable[str]) -> Past:
             search.learn(name, entry)
             if not search.missing and not search.unloaded:
                 break
-    return search.past
+    return search.found()
 
 
 class _Search:
@@ -97,6 +97,7 @@ class _Search:
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.past = Past()
+        self._limited: dict[str, Measured] = {}
         self.missing = set(wanted)
         self.datasets = {dataset_of(name) for name in self.missing}
         self.models = {model_of(name) for name in self.missing}
@@ -108,10 +109,18 @@ class _Search:
             return model in self.unloaded
         return model in self.models or dataset_of(name) in self.datasets
 
+    def found(self) -> Past:
+        """Of whom only first samples were ever evaluated, these tell the pace of the others."""
+        self.past.pairs = self._limited | self.past.pairs
+        return self.past
+
     def learn(self, name: str, entry: dict[str, Any]) -> None:
         if name not in self.past.pairs and (measured := _measured(entry)):
-            self.past.pairs[name] = measured
-            self.missing.discard(name)
+            if _is_limited(entry):
+                self._limited.setdefault(name, measured)
+            else:
+                self.past.pairs[name] = measured
+                self.missing.discard(name)
         model = model_of(name)
         if model not in self.past.loads and (load := _number(entry, "seconds", "load")):
             self.past.loads[model] = load
@@ -166,6 +175,13 @@ def _measured(entry: dict[str, Any]) -> Measured | None:
     if count <= 0 or each <= 0:
         return None
     return Measured(max(count, int(_number(entry, "samples", "total"))), each + score / count)
+
+
+def _is_limited(entry: dict[str, Any]) -> bool:
+    """Whether it is of the first samples alone, which say less of a pair than the last time that it was whole."""
+    fingerprint = entry.get("fingerprint")
+    prediction = fingerprint.get("prediction") if isinstance(fingerprint, dict) else None
+    return isinstance(prediction, dict) and prediction.get("limit") is not None
 
 
 def _number(entry: dict[str, Any], part: str, key: str) -> float:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.report.text import number
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import Known, KnownPairs
     from pytest_evalrun.rundir.layout import RunPaths
 
 MOST_NAMED = 10
@@ -113,21 +114,33 @@ def diff_runs(before: RunPaths, after: RunPaths, most: int = MOST_NAMED) -> RunD
     old, new = known_pairs(before), known_pairs(after)
     olds = {pair.full_id: pair for pair in old.pairs}
     news = {pair.full_id: pair for pair in new.pairs}
+    both = {name: (pair, news[name]) for name, pair in olds.items() if name in news} | _first_samples(old, new)
     return RunDiff(
         tuple(name for name in olds if name not in news),
         tuple(name for name in news if name not in olds),
-        tuple(_pair(before, pair, after, news[name], most) for name, pair in olds.items() if name in news),
+        tuple(_pair(before, one, after, two, most) for one, two in both.values()),
         tuple(f"{paths.root.name}/{name}" for paths, known in ((before, old), (after, new)) for name in known.damaged),
     )
 
 
+def _first_samples(old: KnownPairs, new: KnownPairs) -> dict[str, tuple[Known, Known]]:
+    """Evaluations of as many first samples in both runs, the most there are, of pairs that not both have whole."""
+    whole = {pair.place for pair in old.pairs if pair.row} & {pair.place for pair in new.pairs if pair.row}
+    news = {pair.full_id: pair for pair in new.limits}
+    found = [(pair, news[pair.full_id]) for pair in old.limits if pair.full_id in news and pair.place not in whole]
+    # By the pair's own name: it takes the place of a comparison in which one side has nothing to say.
+    return {f"{one.place[0]}/{one.place[1]}": (one, two) for one, two in found}
+
+
 def _pair(before: RunPaths, old: Known, after: RunPaths, new: Known, most: int) -> PairDiff:
     files = before.pair(old.key).scores, after.pair(new.key).scores
-    flips, remark = _flips(*files, most) if all(path.is_file() for path in files) else ((), None)
+    scored = all(_metrics(pair) for pair in (old, new)) and all(path.is_file() for path in files)
+    flips, remark = _flips(*files, most) if scored else ((), None)
     changes = tuple(_changes(old, new))
     lower = {name for name, metric in _metrics(new).items() if metric.get("better") == "lower"}
     turned = tuple(flip.turned() if flip.metric in lower else flip for flip in flips)
-    return PairDiff(old.full_id, (old.status, new.status), changes, turned, remark)
+    name = first_samples(f"{old.place[0]}/{old.place[1]}", old.limit)
+    return PairDiff(name, (old.status, new.status), changes, turned, remark)
 
 
 def _metrics(pair: Known) -> Mapping[str, Mapping[str, Any]]:

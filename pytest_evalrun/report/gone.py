@@ -1,34 +1,55 @@
-"""Which pairs of a run are no longer on disk."""
+"""What the suites of a run say today: which of its pairs are no longer on disk, and which are skipped."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.runs import read_run_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
 
 
-def gone_from_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> Callable[[str, str, str], bool]:
-    """Ask the suites that the run's manifest names; pairs of a suite that it does not name are not gone.
+@dataclass(frozen=True)
+class OnDisk:
+    """The pairs of each suite that could be asked, by task and dataset, with the reason where one is skipped."""
 
-    ``found`` are suites that were discovered already. Raises ConfigError where a suite's file is there and wrong:
-    then nobody can say what is gone.
+    suites: Mapping[str, Mapping[tuple[str, str], str | None]]
+
+    def is_gone(self, suite: str, task: str, dataset: str) -> bool:
+        """Pairs of a suite that nobody knows are not gone."""
+        return suite in self.suites and (task, dataset) not in self.suites[suite]
+
+    @property
+    def skips(self) -> dict[str, str]:
+        """Full id → why it is skipped."""
+        return {
+            f"{suite}/{task}/{dataset}": why
+            for suite, pairs in self.suites.items()
+            for (task, dataset), why in pairs.items()
+            if why is not None
+        }
+
+
+def on_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> OnDisk:
+    """Ask the suites that the run's manifest names; ``found`` are suites that were discovered already.
+
+    Raises ConfigError where a suite's file is there and wrong: then nobody can say what is gone.
     """
     from pytest_evalrun.suite.discovery import discover
 
-    there = {suite.name: _names(suite.pairs) for suite in found}
+    there = {suite.name: _pairs(suite.pairs) for suite in found}
     for name, file in read_run_json(paths).get("suites", {}).items():
         if name not in there:
             path = paths.root / file  # relative, so that a copied tree finds its own suites
-            there[name] = _names(discover(path.resolve()).pairs if path.is_file() else ())
-    return lambda suite, task, dataset: suite in there and (task, dataset) not in there[suite]
+            there[name] = _pairs(discover(path.resolve()).pairs if path.is_file() else ())
+    return OnDisk(there)
 
 
-def _names(pairs: Iterable[Pair]) -> set[tuple[str, str]]:
-    return {(pair.task.name, pair.dataset.name) for pair in pairs}
+def _pairs(pairs: Iterable[Pair]) -> dict[tuple[str, str], str | None]:
+    return {(pair.task.name, pair.dataset.name): pair.skip for pair in pairs}

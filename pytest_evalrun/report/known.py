@@ -29,7 +29,7 @@ FAILED = frozenset({"failed", "error"})
 
 @dataclass(frozen=True)
 class Known:
-    """A pair as a run has it; ``row`` is its result, where it has one."""
+    """A pair as a run has it; ``row`` is its result, where it has one. ``limit``: of the first samples alone."""
 
     suite: str
     task: str
@@ -37,21 +37,22 @@ class Known:
     key: PairKey
     status: str
     row: Row | None = None
+    limit: int | None = None
 
     @property
     def id(self) -> str:
-        """``task/dataset``."""
-        return f"{self.task}/{self.dataset}"
+        """``task/dataset``; of an evaluation of the first N samples with ``.limit-N`` behind."""
+        return f"{self.task}/{PairKey('', '', self.dataset).limited(self.limit).dataset}"
 
     @property
     def full_id(self) -> str:
-        """``suite/task/dataset``."""
-        return f"{self.suite}/{self.task}/{self.dataset}"
+        """``suite/task/dataset``, likewise."""
+        return f"{self.suite}/{self.id}"
 
     @property
     def place(self) -> Place:
-        """Where the task list has it."""
-        return f"{self.suite}/{self.task}", self.row.of if self.row else self.dataset
+        """Where the task list has the pair."""
+        return f"{self.suite}/{self.task}", self.dataset
 
     @property
     def failed(self) -> bool:
@@ -60,10 +61,11 @@ class Known:
 
 @dataclass(frozen=True)
 class KnownPairs:
-    """The pairs in natural order, and what of the run is damaged."""
+    """The pairs in natural order, evaluations of first samples apart from them, and what of the run is damaged."""
 
     pairs: tuple[Known, ...]
     damaged: tuple[str, ...]
+    limits: tuple[Known, ...] = ()
 
 
 def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
@@ -82,16 +84,17 @@ def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
     damaged = list(summary.unreadable)
     damaged += [] if states is not None else [".task_list"]
     for key in _of_files(paths):
-        found.setdefault(key, Known(*key, key, "damaged" if _result_of(key) in damaged else "pending"))
-    pairs = [_with_damage(pair, damaged) for pair in found.values()]
-    return KnownPairs(tuple(sorted(pairs, key=_order)), tuple(damaged))
+        found.setdefault(key, Known(*key.full, key, "pending", limit=key.limit))
+    pairs = sorted((_with_damage(pair, damaged) for pair in found.values()), key=_order)
+    full = tuple(pair for pair in pairs if pair.limit is None)
+    return KnownPairs(full, tuple(damaged), tuple(pair for pair in pairs if pair.limit is not None))
 
 
 def _of_row(row: Row, states: dict[Place, Status], live: bool) -> Known:
     """A result stays while its pair is evaluated again."""
-    state = states.get((f"{row.suite}/{row.task}", row.of))
-    status = "running" if live and state is Status.RUNNING else row.status
-    return Known(row.suite, row.task, row.dataset, row.key, status, row)
+    state = states.get((f"{row.suite}/{row.task}", row.dataset))
+    status = "running" if live and state is Status.RUNNING and row.limit is None else row.status
+    return Known(row.suite, row.task, row.dataset, row.key, status, row, row.limit)
 
 
 def _of_place(place: Place, state: Status, live: bool) -> Known | None:
@@ -121,4 +124,4 @@ def _with_damage(pair: Known, damaged: list[str]) -> Known:
 
 
 def _order(pair: Known) -> tuple[Any, ...]:
-    return natural_key(pair.suite), natural_key(pair.task), natural_key(pair.dataset)
+    return natural_key(pair.suite), natural_key(pair.task), natural_key(pair.dataset), pair.limit or 0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.gone import gone_from_disk
+from pytest_evalrun.report.gone import on_disk
 from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.rows import passed_over
 from pytest_evalrun.report.runs import find_run, is_run
 from pytest_evalrun.report.text import columns, natural_key, number, one_line
 from pytest_evalrun.report.walk import find_suites
@@ -22,7 +23,7 @@ from pytest_evalrun.suite.discovery import discover
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import Known, KnownPairs
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair, Suite
@@ -117,8 +118,8 @@ def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
         raise ConfigError(f"no evalrun.yaml found: looked in {where} and below")
 
 
-def entries(asked: Asked) -> tuple[list[Entry], tuple[str, ...]]:
-    """The pairs of the suites with what the run says, then those that only the run has; and what is damaged."""
+def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
+    """The pairs of the suites with what the run says, then those that only the run has; and what else to know."""
     paths = asked.run.paths if asked.run else None
     found = known_pairs(paths) if paths else None
     known = {(pair.suite, pair.task, pair.dataset): pair for pair in found.pairs} if found else {}
@@ -126,9 +127,16 @@ def entries(asked: Asked) -> tuple[list[Entry], tuple[str, ...]]:
         _entry(pair, suite, known.pop(_names(pair), None), paths) for suite in asked.suites for pair in suite.pairs
     ]
     if paths and asked.rest:
-        gone = gone_from_disk(paths, asked.suites)
+        gone = on_disk(paths, asked.suites).is_gone
         listed += [Entry(n, None, None, pair, _when(paths, pair), gone(*n)) for n, pair in known.items()]
-    return listed, found.damaged if found else ()
+    return listed, _remarks(found) if found else []
+
+
+def _remarks(found: KnownPairs) -> list[str]:
+    remarks = [f"{name} is damaged; the rest is shown" for name in found.damaged]
+    if count := len(found.limits):
+        remarks.append(f"{count} {'result' if count == 1 else 'results'} of --eval-limit not listed")
+    return remarks
 
 
 def suites_of(paths: RunPaths) -> list[Path]:
@@ -138,6 +146,8 @@ def suites_of(paths: RunPaths) -> list[Path]:
 
 
 def _entry(pair: Pair, suite: Suite, known: Known | None, paths: RunPaths | None) -> Entry:
+    if pair.skip is not None and known is not None and known.row is not None:
+        known = replace(known, status="skipped", row=passed_over(known.row, pair.skip))
     file, here = Path(suite.file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
     return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{pair.id}]", known, _when(paths, known))
@@ -171,7 +181,7 @@ def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
         "data": pair.dataset.path if pair else None,
         "tags": list(pair.tags) if pair else [],
         "skip": entry.skip,
-        "status": entry.known.status if entry.known else None,
+        "status": entry.status,
         "metrics": {name: metric["value"] for name, metric in row.metrics.items()} if row else {},
         "samples": dict(row.samples) if row else {},
         "seconds": row.seconds if row else None,

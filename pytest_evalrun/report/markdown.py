@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.tables import printable_tables
 from pytest_evalrun.report.text import markdown, markdown_row, number
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,11 +57,12 @@ def _listed(title: str, rows: Iterable[Row]) -> Iterator[str]:
     if not found:
         return
     yield from (f"## {title}", "")
-    yield from (f"- {markdown(row.full_id)}: {row.status}{_values(row)}" for row in found)
+    yield from (f"- {markdown(first_samples(row.pair, row.limit))}: {row.status}{_values(row)}" for row in found)
     yield ""
 
 
 def _values(row: Row) -> str:
     values = ", ".join(f"{markdown(name)} {number(metric['value'])}" for name, metric in row.metrics.items())
     text = f" ({values})" if values else ""
-    return f"{text}: {markdown(row.error)}" if row.error else text
+    why = row.error or row.skipped
+    return f"{text}: {markdown(why)}" if why else text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.text import natural_key, number
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,8 +77,7 @@ def matrices(summary: Summary) -> Iterator[Matrix]:
 def _groups(summary: Summary) -> Iterator[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for row in summary.present:
-        name = f"{row.suite}, first {row.limit} samples" if row.limit else row.suite
-        groups.setdefault(name, []).append(row)
+        groups.setdefault(first_samples(row.suite, row.limit), []).append(row)
     yield from groups.items()
 
 

@@ -13,6 +13,7 @@ from pytest_evalrun.report.rows import Summary, read_summary
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class _Source:
 
 
 def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
-    """Stream every pair's predictions into ``summary/<suite>_merged.csv``, in dataset order.
+    """Stream every pair's predictions into ``summary/<suite>_merged.csv``, in dataset order; not those of a limit.
 
     A line that cannot be read is named, and the rest merged. merge_summary.json says what is missing and doubled.
     """
@@ -101,7 +102,9 @@ def _sources(paths: RunPaths, summary: Summary) -> dict[str, list[_Source]]:
         row = rows.get(file)
         directory, task, name = path.relative_to(paths.predictions).parts
         names = (row.suite, row.task, row.dataset) if row else (directory, task, name.removesuffix(".jsonl"))
-        source = _Source(path, file, names, row.expected if row else None)
+        if (row.limit if row else PairKey(*names).limit) is not None:
+            continue
+        source = _Source(path, file, names, row.samples.get("total", 0) if row else None)
         found.setdefault(directory, []).append(source)
     for sources in found.values():
         sources.sort(key=lambda source: [natural_key(name) for name in source.names])

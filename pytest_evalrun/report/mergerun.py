@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Beside the ranges of a pair, as the programs' users know it; that of the run has all of them.
 SUMMARY = "merge_summary.json"
+MERGED = "_merged.csv"
 SHOWN = 3
 
 
@@ -76,6 +77,13 @@ def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
     return remarks
 
 
+def merged_table(paths: RunPaths, key: PairKey) -> str | None:
+    """Where the table of a pair's programs lies, relative to the run; None where none was made."""
+    place = (_stored(paths, key) or {}).get("merged")
+    name = PurePath(place).name if isinstance(place, str) else ""
+    return f"{paths.summary.name}/{name}" if name.endswith(MERGED) else None
+
+
 def _told(pair: Mergeable | None, step: Callable[[], list[str]]) -> list[str]:
     try:
         return step()
@@ -91,7 +99,7 @@ def _table_names(paths: RunPaths) -> dict[PairKey, str]:
     # The predictions of a whole suite are merged into a file of its name.
     used = Counter(path.name.casefold() for path in paths.predictions.glob("*") if path.is_dir())
     used.update(name.casefold() for name in joined.values())
-    return {key: f"{_told_apart(name, key, used)}_merged.csv" for key, name in joined.items()}
+    return {key: f"{_told_apart(name, key, used)}{MERGED}" for key, name in joined.items()}
 
 
 def _told_apart(name: str, key: PairKey, used: Counter[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices
 from pytest_evalrun.report.tables import printable_tables
 from pytest_evalrun.report.text import columns, display_width, number, one_line
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +46,7 @@ HEADER = ("suite", "task", "dataset", "status", "metric", "value", "n", "seconds
 
 
 def _pair_rows(row: Row) -> Iterator[tuple[str, ...]]:
-    head = (row.suite, row.task, row.dataset, row.status)
+    head = (row.suite, row.task, first_samples(row.dataset, row.limit), row.status)
     seconds = "" if row.seconds is None else number(row.seconds)
     for name, metric in row.metrics.items():
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import number, one_line
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,12 +18,14 @@ SAMPLES = ("index", "id", "prediction", "reference", "score", "metric", "file")
 
 
 def result_lines(row: Row) -> Iterator[str]:
-    """How the pair stands, and why where it ended in an error."""
+    """How the pair stands, and why where it ended in an error or was skipped."""
     counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
-    yield f"{one_line(row.full_id)}: {row.status}; samples: {counts}{seconds}"
+    yield f"{one_line(first_samples(row.pair, row.limit))}: {row.status}; samples: {counts}{seconds}"
     if row.error:
         yield row.error
+    if row.skipped:
+        yield f"skipped: {row.skipped}"
 
 
 def metric_rows(row: Row) -> Iterator[tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import iter_results
+from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.pairs import PairKey
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.results import Result
 
-_LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
+NOTHING = {"total": 0, "predicted": 0, "failed": 0, "reused": 0}
 OUTDATED = "its last evaluation ended in an error; the values are those of the one before"
 
 
@@ -26,14 +27,14 @@ OUTDATED = "its last evaluation ended in an error; the values are those of the o
 class Row:
     """One pair of a run: what its result says, and whether the pair is still on disk.
 
-    ``key`` names its files, ``of`` its dataset. An evaluation of the first N samples (``limit``) has files of its
-    own, and is shown as a dataset of its own (``clean.limit-10``): it must never be taken for the full result.
+    ``key`` names its files. An evaluation of the first N samples (``limit``) must never be taken for the full result:
+    it has files of its own, an ``id`` like them (``mlp/clean.limit-10``), and is ``shown`` only by the launch that made
+    it.
     """
 
     suite: str
     task: str
     dataset: str
-    of: str
     limit: int | None
     key: PairKey
     status: str
@@ -44,6 +45,7 @@ class Row:
     error: str | None
     gone: bool = False
     skipped: str | None = None
+    shown: bool = True
 
     @property
     def breached(self) -> set[str]:
@@ -56,24 +58,23 @@ class Row:
         return self.status == "error" and bool(self.metrics)
 
     @property
-    def expected(self) -> int:
-        """How many samples there should be."""
-        total = self.samples.get("total", 0)
-        return total if self.limit is None else min(total, self.limit)
-
-    @property
     def predictions(self) -> str:
         """The pair's predictions file, relative to the run."""
         return "predictions/" + "/".join(self.key) + ".jsonl"
 
     @property
     def id(self) -> str:
-        """``task/dataset``."""
-        return f"{self.task}/{self.dataset}"
+        """``task/dataset``, and after it ``.limit-N`` of the first N samples: what commands are asked for."""
+        return f"{self.task}/{PairKey('', '', self.dataset).limited(self.limit).dataset}"
 
     @property
     def full_id(self) -> str:
-        """``suite/task/dataset``."""
+        """``suite/task/dataset``, likewise."""
+        return f"{self.suite}/{self.id}"
+
+    @property
+    def pair(self) -> str:
+        """The pair's full id."""
         return f"{self.suite}/{self.task}/{self.dataset}"
 
 
@@ -86,18 +87,33 @@ class Summary:
 
     @property
     def present(self) -> tuple[Row, ...]:
-        """The rows whose pairs are still on disk: what means are taken over."""
-        return tuple(row for row in self.rows if not row.gone)
+        """The rows to show whose pairs are still on disk: what means are taken over."""
+        return tuple(row for row in self.rows if row.shown and not row.gone)
 
     @property
     def gone(self) -> tuple[Row, ...]:
         """The rows whose pairs are no longer on disk."""
-        return tuple(row for row in self.rows if row.gone)
+        return tuple(row for row in self.rows if row.gone and row.limit is None)
+
+    @property
+    def full(self) -> tuple[Row, ...]:
+        """The rows of whole evaluations."""
+        return tuple(row for row in self.rows if row.limit is None)
 
 
-def read_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
-    """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk."""
+def read_summary(
+    paths: RunPaths,
+    gone: Callable[[str, str, str], bool],
+    skips: Mapping[str, str] = MappingProxyType({}),
+    limits: Mapping[PairKey, bool] = MappingProxyType({}),
+) -> Summary:
+    """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk.
+
+    ``skips``: full ids of pairs that are skipped besides those that the run has noted, and why. ``limits``: the
+    evaluations of first samples that this launch asked for, and whether they came to a result.
+    """
     rows: list[Row] = []
+    skips = skipped_in(paths) | dict(skips)
     states = read_task_list(paths.task_list) or {}
     unreadable: list[str] = []
     for path, result in iter_results(paths.results):
@@ -105,31 +121,39 @@ def read_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summ
             unreadable.append(path.relative_to(paths.root).as_posix())
         else:
             row = _row(path, result, gone(result.suite, result.task, result.dataset))
-            rows.append(_as_it_stands(row, states.get((f"{row.suite}/{row.task}", row.dataset))))
+            if row.limit is None:
+                row = _as_it_stands(row, failed=states.get((f"{row.suite}/{row.task}", row.dataset)) is Status.FAILED)
+            else:
+                row = replace(_as_it_stands(row, failed=not limits.get(row.key, True)), shown=row.key in limits)
+            rows.append(passed_over(row, skips[row.pair]) if row.pair in skips else row)
     return Summary(tuple(sorted(rows, key=_order)), tuple(sorted(unreadable)))
 
 
-def _as_it_stands(row: Row, state: Status | None) -> Row:
+def passed_over(row: Row, why: str) -> Row:
+    """A pair that is skipped has no values, whatever older result lies there."""
+    nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=())
+    return replace(nothing, error=None, skipped=why)
+
+
+def _as_it_stands(row: Row, *, failed: bool) -> Row:
     """An old result stays until a new one is complete, but a pair that ended in an error since has not passed."""
-    if state is Status.FAILED and row.status == "passed":
+    if failed and row.status == "passed":
         return replace(row, status="error", error=OUTDATED)
     return row
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    return natural_key(row.suite), natural_key(row.task), natural_key(row.dataset)
+    return natural_key(row.suite), natural_key(row.task), natural_key(row.dataset), row.limit or 0
 
 
 def _row(path: Path, result: Result, gone: bool) -> Row:
     suite, task, file = str(path).rsplit("/", 2)  # pathlib would take a third of a summary's time
     key = PairKey(suite.rpartition("/")[2], task, file.removesuffix(".json"))
-    limit = _limit(key, result)
     return Row(
         suite=result.suite,
         task=result.task,
-        dataset=result.dataset if limit is None else f"{result.dataset}.limit-{limit}",
-        of=result.dataset,
-        limit=limit,
+        dataset=result.dataset,
+        limit=None if result.dataset == key.dataset else key.limit,
         key=key,
         status=result.status,
         metrics=result.metrics,
@@ -140,9 +164,3 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
         gone=gone,
         skipped=result.environment.get("skipped"),
     )
-
-
-def _limit(key: PairKey, result: Result) -> int | None:
-    """The N of an evaluation of the first N samples; only the name of its files tells."""
-    limit = _LIMIT.search(key.dataset)
-    return int(limit[1]) if limit and not result.dataset.endswith(limit[0]) else None

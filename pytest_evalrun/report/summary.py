@@ -7,6 +7,7 @@ import gc
 import io
 import json
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.markdown import to_markdown
@@ -16,10 +17,11 @@ from pytest_evalrun.report.rows import Row, Summary, read_summary
 from pytest_evalrun.rundir.durable import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import PairKey
 
 __all__ = ["CSV_COLUMNS", "Row", "Summary", "render_matrix", "write_merge_summary", "write_summary"]
 
@@ -37,16 +39,23 @@ CSV_COLUMNS = (
     "n",
     "low",
     "high",
+    "limit",
 )
 
 
-def write_summary(paths: RunPaths, gone: Callable[[str, str, str], bool]) -> Summary:
-    """Write summary.csv, .md, .txt and merge_summary.json over all results of the run.
+def write_summary(
+    paths: RunPaths,
+    gone: Callable[[str, str, str], bool],
+    skips: Mapping[str, str] = MappingProxyType({}),
+    limits: Mapping[PairKey, bool] = MappingProxyType({}),
+) -> Summary:
+    """Write summary.csv, .md, .txt and merge_summary.json over all results of the run, as :func:`read_summary` reads
+    them.
 
-    ``gone(suite, task, dataset)`` says which pairs are no longer on disk: they are listed outside the means.
+    Pairs that are gone are listed outside the means.
     """
     with _no_collection():
-        summary = read_summary(paths, gone)
+        summary = read_summary(paths, gone, skips, limits)
         found = list(matrices(summary))
         write_atomic(paths.summary / "summary.csv", to_csv(summary))
         write_atomic(paths.summary / "summary.md", to_markdown(summary, found))
@@ -99,20 +108,22 @@ def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
     head = (row.suite, row.task, row.dataset, status)
     counts = (*(row.samples.get(name) for name in ("total", "predicted", "failed")), row.seconds)
     for name, metric in row.metrics.items():
-        yield (*head, name, metric["value"], *counts, metric.get("n"), metric.get("low"), metric.get("high"))
+        interval = metric.get("n"), metric.get("low"), metric.get("high")
+        yield (*head, name, metric["value"], *counts, *interval, row.limit)
     if not row.metrics:
-        yield (*head, None, None, *counts, None, None, None)
+        yield (*head, None, None, *counts, None, None, None, row.limit)
 
 
 def _merge_summary(summary: Summary) -> dict[str, Any]:
     """From what the results say of their samples; the merge itself counts the lines."""
-    files = [{"file": row.predictions, "rows": _rows(row)} for row in summary.rows]
+    rows = summary.full
+    files = [{"file": row.predictions, "rows": _rows(row)} for row in rows]
     missing = [
-        {"file": row.predictions, "count": row.expected - _rows(row)}
-        for row in summary.rows
-        if row.expected > _rows(row)
+        {"file": row.predictions, "count": total - _rows(row)}
+        for row in rows
+        if (total := row.samples.get("total", 0)) > _rows(row)
     ]
-    return {"files": files, "total_rows": sum(_rows(row) for row in summary.rows), "missing": missing, "doubled": []}
+    return {"files": files, "total_rows": sum(map(_rows, rows)), "missing": missing, "doubled": []}
 
 
 def _rows(row: Row) -> int:

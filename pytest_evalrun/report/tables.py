@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import number, one_line
+from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ def printable_tables(summary: Summary) -> tuple[list[Table], int]:
         if len(table["labels"]) > MOST_LABELS or len(found) == MOST_TABLES:
             left += 1
         else:
-            found.append(Table(f"{row.full_id}: {name}", _cells(table)))
+            found.append(Table(f"{first_samples(row.pair, row.limit)}: {name}", _cells(table)))
     return found, left
 
 

@@ -16,9 +16,18 @@ from pytest_evalrun.rundir.events import EventMerger
 from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.mirrors import Mirrors
 from pytest_evalrun.rundir.processes import alive, read_processes
-from pytest_evalrun.rundir.runs import add_manifest, check_format, create_run, point_latest, resolve_run
+from pytest_evalrun.rundir.runs import (
+    add_manifest,
+    check_format,
+    create_run,
+    note_skipped,
+    point_latest,
+    resolve_run,
+    skipped_in,
+)
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, read_task_list
+from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.secrets import blank, secret_values
 
 if TYPE_CHECKING:
@@ -70,6 +79,7 @@ class LiveRun:
         self.events = EventMerger(self.paths.events, self.paths.root / "events")
         self.lock = TaskListLock(workdir.root)
         self.tasks = self._task_list(suites, say)
+        self._skipped = self._passed_over(suites)
         self._before: dict[str, Status] = {}
         self._cut: dict[str, Pair] = {}
         self._dirty = threading.Event()
@@ -82,6 +92,7 @@ class LiveRun:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
         add_manifest(self.paths, places, [])
+        note_skipped(self.paths, self._skipped)
         self.mirrors.main(os.getpid())
         self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
@@ -102,6 +113,13 @@ class LiveRun:
         tasks.adopt(old or {})
         return tasks
 
+    def _passed_over(self, suites: Iterable[Suite]) -> dict[str, str]:
+        """What these suites say now of their pairs, and what was noted of those of others."""
+        names = {suite.name for suite in suites}
+        noted = {name: why for name, why in skipped_in(self.paths).items() if name.partition("/")[0] not in names}
+        skips = ((pair.full_id, pair.skip) for suite in suites for pair in suite.pairs)
+        return noted | {name: blank(why, self.secrets) for name, why in skips if why is not None}
+
     def claim(self, directories: Sequence[str], boards: Sequence[BoardRecord] = ()) -> None:
         """What models write to outside the run, here and on boards: only what the manifest names is ever removed."""
         if directories or boards:
@@ -113,7 +131,7 @@ class LiveRun:
             self._before[pair.whole.full_id] = status
         self._cut |= {pair.whole.full_id: pair} if pair.cut is not None else {}
         self._set(pair, Status.RUNNING)
-        self.log.write("TASK", f"start: {pair.full_id}")
+        self.log.write("TASK", f"start: {_called(pair)}")
 
     def finished(self, pair: Pair, outcome: str, *, worker: str, status: Status | None, note: str) -> None:
         """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
@@ -125,8 +143,10 @@ class LiveRun:
             self._cut.pop(name, None)
             self._set(pair, self._before.get(name, Status.PENDING))
         note = blank(note, self.secrets)
+        if outcome == "skipped" and status is not None:
+            self._skipped[name] = note
         level, sign = SIGNS[outcome]
-        self.log.write(level, f"{sign} {outcome}: {pair.full_id}: {note}")
+        self.log.write(level, f"{sign} {outcome}: {_called(pair)}: {note}")
 
     def _set(self, pair: Pair, status: Status) -> None:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)
@@ -134,7 +154,9 @@ class LiveRun:
 
     def crashed(self, pair: Pair, reason: str) -> None:
         """The last event of an item whose worker could not write it."""
-        self.events.write("item_finished", pair.full_id, outcome="error", reused=False, reason=reason, seconds=None)
+        limit = pair.peek("limit")
+        told = {"outcome": "error", "reused": False, "reason": reason, "seconds": None}
+        self.events.write("item_finished", pair.full_id, **told, **({"limit": limit} if limit else {}))
 
     def worker_lost(self, worker: str, error: str) -> None:
         self.events.pull(worker)
@@ -180,6 +202,7 @@ class LiveRun:
             self._settle_cut()
             self.tasks.stop_running()
             self._write_tasks()
+            note_skipped(self.paths, self._skipped)
 
     def _settle_cut(self) -> None:
         """Pairs of which shards were run, and not they themselves: they stand as before, unless that is over."""
@@ -227,6 +250,10 @@ def existing_run(workdir: WorkDir, wanted: str, argv: Sequence[str]) -> Iterator
 def plugin_of(pair: Pair) -> str:
     """The seed's plugin column: what POST_PROCESS_PLUGIN names."""
     return str(pair.peek("post_process_plugin") or "")
+
+
+def _called(pair: Pair) -> str:
+    return first_samples(pair.full_id, pair.peek("limit"))
 
 
 def _task_dir(pair: Pair) -> str:

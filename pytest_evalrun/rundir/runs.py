@@ -159,6 +159,24 @@ def add_manifest(
         _write_run_json(paths, new)
 
 
+def note_skipped(paths: RunPaths, skipped: Mapping[str, str]) -> None:
+    """Remember which pairs this run passes over, by their full ids, and why: whatever older result lies there."""
+    old = read_run_json(paths)
+    new = {name: value for name, value in old.items() if name != "skipped"}
+    new |= {"skipped": dict(sorted(skipped.items()))} if skipped else {}
+    if new != old:
+        _write_run_json(paths, new)
+
+
+def skipped_in(paths: RunPaths) -> dict[str, str]:
+    """What :func:`note_skipped` has noted; nothing where ``run.json`` is damaged, of which others complain."""
+    try:
+        noted = read_run_json(paths).get("skipped")
+    except ConfigError:
+        return {}
+    return {name: str(why) for name, why in noted.items()} if isinstance(noted, dict) else {}
+
+
 def boards_in(paths: RunPaths, content: Mapping[str, Any]) -> list[BoardRecord]:
     """The boards that ``run.json`` names."""
     try:

@@ -20,6 +20,11 @@ _SHARD = re.compile(r"\d+-\d+")
 _FILE_ENDINGS = re.compile(r"\.(complete|stale|old|scores|fingerprint|limit-\d+)\Z")
 
 
+def first_samples(name: str, limit: int | None) -> str:
+    """What an evaluation of the first samples is called where people read: never like that of all."""
+    return name if limit is None else f"{name} (first {limit} samples)"
+
+
 @functools.cache
 def safe_name(name: str) -> str:
     """The name as one file name: ``/`` becomes ``_``, NFC, at most 100 bytes (a hash is appended to what is longer)."""

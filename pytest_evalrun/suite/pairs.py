@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,12 +20,30 @@ DATASET_CONFIG = "dataset .run_config"
 RUN_CONFIGS = (TASK_CONFIG, DATASET_CONFIG)
 
 
+_LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
+
+
 class PairKey(NamedTuple):
     """Safe names of a pair: what its files in a run directory are called."""
 
     suite: str
     task: str
     dataset: str
+
+    def limited(self, limit: int | None) -> PairKey:
+        """The names of its evaluation on the first samples, which has files of its own; no dataset may end so."""
+        return self if limit is None else self._replace(dataset=f"{self.dataset}.limit-{limit}")
+
+    @property
+    def limit(self) -> int | None:
+        """Of how many samples, where these are such names."""
+        found = _LIMIT.search(self.dataset)
+        return int(found[1]) if found else None
+
+    @property
+    def full(self) -> PairKey:
+        """The names of the whole evaluation."""
+        return self._replace(dataset=_LIMIT.sub("", self.dataset))
 
 
 @dataclass(frozen=True)

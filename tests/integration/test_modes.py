@@ -74,8 +74,15 @@ def test_a_limited_evaluation_is_never_taken_for_a_full_one(project, tmp_path):
     assert not (project.latest / "results/echo/a/one.json").exists()
     limited = json.loads((project.latest / "results/echo/a/one.limit-10.json").read_text())
     assert (limited["samples"]["total"], limited["samples"]["predicted"]) == (20, 10)
+    assert "echo (first 10 samples): exact_match" in ran
+    _, listing, remarks = project.evalrun("list")
+    assert "limit" not in listing
+    assert remarks == "1 result of --eval-limit not listed\n"
     ran = project.run("evals", **log)
     assert (ran.code, len(asked(tmp_path))) == (0, 20), ran
+    assert "first 10" not in ran, ran
+    assert "first 10" not in (project.latest / "summary/summary.md").read_text()
+    assert [line.split(",")[2] + line[-3:] for line in summary_rows(project)] == ["one.0,", "one,10"]
     full = (project.latest / "results/echo/a/one.json").read_bytes()
     ran = project.run("evals", "--eval-limit", "10", **log)
     assert "reused: unchanged" in ran, ran
@@ -84,6 +91,32 @@ def test_a_limited_evaluation_is_never_taken_for_a_full_one(project, tmp_path):
     assert len(asked(tmp_path)) == 5
     assert (project.latest / "results/echo/a/one.json").read_bytes() == full
     assert listed(project) == "-one|2"
+
+
+def test_results_of_a_limit_are_found_by_their_name_and_cleaned_alone(project):
+    """Nobody takes one that failed for the pair, and whoever wants them gone loses nothing else."""
+    project.make(samples=20, gates={"exact_match": {"min": 0.9}})
+    assert project.run("evals").code == 0
+    full = (project.latest / "results/echo/a/one.json").read_bytes()
+    project.yaml(("a",), ("one",), gates={"exact_match": {"min": 2}})
+    assert project.run("evals", "--eval-limit", "5").code == 1
+    assert "echo/a/one (first 5 samples): " in (project.latest / "task_run.log").read_text()
+    assert "first 5 samples): failed" in project.evalrun("show", "a/one.limit-5")[1]
+    assert project.evalrun("retry")[1] == ""
+    failed = json.loads(project.evalrun("monitor", "--json")[1])["failed"]
+    assert [one["pair"] for one in failed] == ["echo/a/one (first 5 samples)"]
+    code, removed, _ = project.evalrun("clean", "--limits", "--dry-run")
+    assert (code, "one.limit-5.json" in removed, "one.json" in removed) == (0, True, False)
+    assert "nobody answered, nothing was changed" in project.evalrun("clean", "--limits")[1]
+    assert project.evalrun("clean", "--limits", "--yes")[0] == 0
+    assert not list(project.latest.rglob("*limit*"))
+    assert (project.latest / "results/echo/a/one.json").read_bytes() == full
+    assert project.evalrun("verify")[0] == 0
+    assert project.evalrun("clean", "--limits", "--yes")[1] == "nothing to do\n"
+
+
+def summary_rows(project):
+    return (project.latest / "summary/summary.csv").read_text().splitlines()[1:]
 
 
 def test_fresh_makes_the_selected_pairs_again(project, tmp_path):

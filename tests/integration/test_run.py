@@ -325,3 +325,43 @@ def test_a_skipped_pair_is_in_the_summary_until_it_is_evaluated(project):
     project.yaml(("a", "b"), ("one",))
     assert project.run("evals").code == 0
     assert "skipped" not in (project.latest / "summary/summary.md").read_text()
+
+
+def test_a_pair_that_is_skipped_since_it_failed_counts_nowhere(project, tmp_path):
+    """Its old result stays for later: no table, list, difference, retry or count has it until it is wanted again."""
+    project.make(models=("a", "b"), datasets=("one", "two"))
+    project.dataset("two", 8, wrong=8)
+    gates = {"exact_match": {"min": 0.9}}
+    project.yaml(("a", "b"), ("one", "two"), gates=gates)
+    assert project.run("evals").code == 1
+    first = project.latest.name
+    held = [{"name": "one", "path": "one.jsonl"}, {"name": "two", "path": "two.jsonl", "skip": "labels are wrong"}]
+    project.yaml(("a", "b"), (), datasets=held, gates=gates)
+    assert "skipped" in project.evalrun("list", "--no-why", "-k", "a/two")[1]
+    assert project.evalrun("report")[0] == 0
+    assert csv_rows(project)["a", "two"] == ("skipped", "")
+    ran = project.run("evals", "-k", "a/one or a/two")
+    assert ran.code == 0, ran
+    assert "1 passed, 1 skipped" in ran, ran
+    assert "0.0000" not in ran, ran
+    assert "✗" not in ran, ran
+    assert {key: row[0] for key, row in csv_rows(project).items()} == {
+        ("a", "one"): "passed", ("b", "one"): "passed", ("a", "two"): "skipped", ("b", "two"): "skipped"
+    }  # fmt: skip
+    assert "| mean | 1.000 | - | 1.000 (2 of 4) |" in (project.latest / "summary/summary.md").read_text()
+    for entry in json.loads(project.evalrun("list", "--json", "-k", "two")[1]):
+        assert (entry["status"], entry["skip"], entry["metrics"]) == ("skipped", "labels are wrong", {})
+    assert project.evalrun("list", "--failed")[1] == ""
+    assert project.evalrun("retry")[1:] == ("", f"{first}: nothing failed\n")
+    assert "skipped: labels are wrong" in project.evalrun("show", "a/two")[1]
+    assert json.loads(project.evalrun("monitor", "--json")[1])["counts"]["skipped"] == 2
+    project.yaml(("a", "b"), ("one", "two"), gates=gates)
+    ran = project.run("evals", ASKED=str(tmp_path / "asked"))
+    assert "2 failed, 2 passed" in ran, ran
+    assert asked(tmp_path / "asked") == []
+
+
+def csv_rows(project):
+    """Task and dataset → status and value."""
+    lines = (project.latest / "summary/summary.csv").read_text().splitlines()
+    return {(row["task"], row["dataset"]): (row["status"], row["value"]) for row in csv.DictReader(lines)}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.control.clean import clean, plan_clean
+from pytest_evalrun.control.reset import plan_reset, reset
 from pytest_evalrun.control.selection import selected
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.runs import read_run_json
@@ -240,3 +241,48 @@ def test_sizes_are_told(wrote):
     plan = plan_clean(found, None)
     assert plan.size.files == sum(size.files for size in (*plan.run.values(), *plan.work.values())) + 2
     assert plan.total.endswith(" files, 12.7 kB")
+
+
+def limits(found):
+    plan = plan_clean(found, selected(found.paths, None, limits=True))
+    clean(found, plan)
+    return plan
+
+
+MERGED = json.dumps(
+    {"pair": "", "signature": "", "bytes": 2, "remarks": [], "merged": "summary/s_a_one.limit-8_merged.csv"}
+)
+
+
+def test_results_of_a_limit_go_alone(wrote, place, put, tree_of):
+    """With what lies beside the suite and in the summary of them; nothing of a whole pair, nor how it stands."""
+    before = tree_of(wrote(tasks=("a",)).paths.root)
+    found = wrote("20261122_000000", tasks=("a",), also=[str(place.suite / ".res/a/one.limit-8")])
+    place.limited(found.paths, "a", 8)
+    place.limited(found.paths, "b", 20)
+    put(place.suite / ".res/a/one.limit-8/image.png", "png")
+    put(found.paths.root / "shards/s/a/one.limit-8/merge_summary.json", MERGED)
+    put(found.paths.summary / "s_a_one.limit-8_merged.csv", "id")
+    put(found.paths.root / "state/s/b/one.limit-3.state", "")
+    plan = limits(found)
+    assert ".res/a/one.limit-8" in "\n".join(plan.lines(found))
+    after = tree_of(found.paths.root)
+    assert [name for name in after if "limit" in name] == []
+    assert {name: text for name, text in after.items() if name != "run.json"} == {
+        name: text for name, text in before.items() if name != "run.json"
+    }
+    assert (place.suite / ".res/a/one/image.png").exists()
+    assert not (place.suite / ".res/a/one.limit-8").exists()
+    assert not limits(found).run
+
+
+def test_a_limit_is_cleaned_or_reset_without_its_pair(wrote, place):
+    """By its name, how the pair stands is nobody's business; what failed of it is no pair that failed."""
+    found = wrote()
+    place.limited(found.paths, "a", 8, status="failed")
+    before = found.paths.task_list.read_text()
+    assert [pair.id for pair in selected(found.paths, None)] == ["a/one", "b/one", "a/one.limit-8"]
+    assert [pair.id for pair in selected(found.paths, None, failed=True)] == ["b/one"]
+    reset(found, plan_reset(found, selected(found.paths, lambda name: "limit" in name)))
+    do(found, lambda name: "limit" in name)
+    assert found.paths.task_list.read_text() == before

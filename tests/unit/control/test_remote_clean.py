@@ -247,8 +247,7 @@ def test_two_suites_with_the_same_names_share_a_directory(place, board):
 def test_a_limited_evaluation_is_of_its_pair(place, board):
     """``limit`` gives the results another name, and the work directory not."""
     found = remember(place.run(), entry(spec_of(board)))
-    files = place.pair(found.paths, "s", "a", "one.limit-8")
-    files.result.write_text(json.dumps(json.loads(files.result.read_text()) | {"dataset": "one.limit-8", "of": "one"}))
+    place.limited(found.paths, "a", 8)
     directory(board.home / "task_a_one")
     do(found, lambda full_id: full_id.startswith("s/a/"))
     assert names(board.home) == []

@@ -16,8 +16,8 @@ NUMBERS = st.floats(-1e6, 1e6)
 HEADER = "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high\n"
 
 
-def gated(gates, root="/suite", dataset="clean"):
-    layer = Layer("suite", f"{root}/evalrun.yaml", {"gates": gates})
+def gated(gates, root="/suite", dataset="clean", **settings):
+    layer = Layer("suite", f"{root}/evalrun.yaml", {"gates": gates} | settings)
     return Pair("letters", str(root), Task("echo", None, str(root)), Dataset(dataset, "/data"), (layer,))
 
 
@@ -105,11 +105,11 @@ def baseline(tmp_path):
     file = tmp_path / "old" / "summary.csv"
     file.parent.mkdir()
 
-    def judged(rows, value=0.8, dataset="clean"):
+    def judged(rows, value=0.8, dataset="clean", **settings):
         file.write_text(rows)
         os.utime(file, ns=(judged.time, judged.time))
         judged.time += 1
-        pair = gated({"top1": {"max_drop": 0.05, "baseline": "old/summary.csv"}}, tmp_path, dataset)
+        pair = gated({"top1": {"max_drop": 0.05, "baseline": "old/summary.csv"}}, tmp_path, dataset, **settings)
         return judge(pair, {"top1": metric(value)})[0]
 
     judged.time = 1
@@ -125,6 +125,31 @@ def test_a_baseline_is_a_summary(baseline):
     assert baseline(rows.replace("0.9", "0.84")).holds
     assert baseline(rows, dataset="noisy").holds
     assert baseline("\ufeff" + rows).limit == pytest.approx(0.85)  # as spreadsheets save it
+
+
+LIMITED = {
+    "the whole": ({}, 0.9),
+    "as many samples": ({"limit": 10}, 0.2),
+    "another number of them": ({"limit": 20}, 0.9),
+}
+
+
+@pytest.mark.parametrize(("settings", "value"), LIMITED.values(), ids=LIMITED)
+def test_a_baseline_of_first_samples_is_none_of_the_whole(baseline, settings, value):
+    """Wherever its row stands; an evaluation of as many samples is compared with it, else with the whole."""
+    full = "letters,echo,clean,passed,top1,0.9,,,,,,,,\n"
+    limited = "letters,echo,clean,passed,top1,0.2,,,,,,,,10\n"
+    header = HEADER.rstrip("\n") + ",limit\n"
+    for rows in (full + limited, limited + full):
+        assert baseline(header + rows, **settings).limit == pytest.approx(value - 0.05)
+
+
+def test_a_baseline_of_first_samples_alone_is_no_baseline(baseline):
+    """Neither by its column nor by the name that earlier versions gave the dataset."""
+    for name, limit in (("clean.limit-10", ""), ("clean", "10")):
+        row = f"letters,echo,{name},passed,top1,0.2,,,,,,,,{limit}\n"
+        with pytest.raises(PairError, match="no row for letters/echo/clean and metric top1"):
+            baseline(HEADER.rstrip("\n") + ",limit\n" + row)
 
 
 BASELINES = {

@@ -49,6 +49,18 @@ def test_failures_are_forgotten_when_the_pair_passes():
     assert happened(failed, ended("s/a/x")).failed == {}
 
 
+def test_first_samples_are_told_for_their_launch_alone():
+    """Under a name of their own: they do not take the place of what is known of the whole pair."""
+    whole = [ended("s/a/x", outcome="failed", seconds=9.0), ("run_started", None, "controller", {"selected": 1})]
+    failed = ended("s/a/x", outcome="failed", limit=10)
+    happenings = happened(*whole, started("s/a/x"), failed)
+    assert happenings.slowest == {"s/a/x": 9.0, "s/a/x (first 10 samples)": 2.0}
+    assert list(happenings.failed) == ["s/a/x", "s/a/x (first 10 samples)"]
+    assert happenings.ended == {"s/a/x"}
+    happenings = happened(*whole, failed, ("run_started", None, "controller", {"selected": 1}))
+    assert (happenings.slowest, list(happenings.failed)) == ({"s/a/x": 9.0}, ["s/a/x"])
+
+
 def test_a_new_launch_begins_with_nothing_running():
     """What the launch before left unfinished does not run; what took long still took long."""
     events = [started("s/a/x"), ended("s/b/x"), ("run_started", None, "controller", {"selected": 3})]

@@ -41,12 +41,14 @@ class Bench:
             path.write_bytes(b"x" * size)
         return str(path)
 
-    def remember(self, name, *, load=0.0, predict=9.0, score=1.0, once=7.0, count=100, reused=0, total=None, p50=0.01):
+    def remember(
+        self, name, *, load=0.0, predict=9.0, score=1.0, once=7.0, count=100, reused=0, total=None, p50=0.01, limit=None
+    ):
         """One completed evaluation of ``count`` samples, as the last line of the history; ``once`` is what will not be
         paid again."""
         entry = {
             "pair": f"s/{name}",
-            "fingerprint": {},
+            "fingerprint": {"prediction": {"limit": limit}} if limit else {},
             "metrics": {"top1": 0.5},
             "samples": {"total": total or count, "predicted": count, "failed": 0, "reused": reused},
             "seconds": {

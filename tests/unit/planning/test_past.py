@@ -36,6 +36,18 @@ def test_of_what_asked_nothing_the_usual_sample_tells(bench):
     assert (found.pairs["s/m/d"].seconds(None), found.loads) == (pytest.approx(3), {"s/m": 5})
 
 
+def test_first_samples_tell_only_of_what_was_never_whole(bench):
+    """Newer ones than the last whole evaluation, too; their pace is scaled to all of them."""
+    bench.remember("m/whole", predict=9)
+    bench.remember("m/whole", predict=90, count=10, total=100, limit=10)
+    bench.remember("m/quick", predict=1, score=0, count=10, total=100, limit=10)
+    found = read_past(bench.work.history, ["s/m/whole", "s/m/quick"])
+    assert {name: one.seconds(None) for name, one in found.pairs.items()} == {
+        "s/m/whole": pytest.approx(10),
+        "s/m/quick": pytest.approx(10),
+    }
+
+
 def test_the_load_is_the_models_and_no_part_of_a_pairs_seconds(bench):
     """Whoever came first paid it, long ago for some; the newest that is known holds for all of the model."""
     bench.remember("m/a", load=50)

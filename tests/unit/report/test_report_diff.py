@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.report.diff import _flips, diff_runs
+from pytest_evalrun.rundir.runs import note_skipped
 
 
 @pytest.fixture
@@ -44,6 +45,15 @@ def test_of_a_metric_of_which_less_is_better_the_ones_are_wrong(two):
         run.result("s", "a", "one", metrics={"miss": {"value": sum(wrong) / 2, "better": "lower"}})
         run.scores("s", "a", "one", scores(wrong, "miss"))
     assert "  miss: 1 right before, wrong now: s0" in lines(two)
+
+
+def test_a_pair_that_is_skipped_in_one_run_has_no_samples_to_compare(two):
+    """Whatever older scores lie there."""
+    for run, right in ((two[0], [1, 1]), (two[1], [1, 0])):
+        run.result("s", "a", "one", metrics={"top1": sum(right) / 2})
+        run.scores("s", "a", "one", scores(right))
+    note_skipped(two[1].paths, {"s/a/one": "labels are wrong"})
+    assert lines(two) == ["s/a/one  passed → skipped", "  top1  1.000 → -", "1 pairs in both, 0 of them the same"]
 
 
 def test_equal_runs_have_nothing_to_tell(two):
@@ -106,3 +116,28 @@ def test_the_law_of_flips(two, before, after):
     else:
         assert [(f.lost, f.won) for f in there] == ([expected] if any(expected) else [])
         assert [(f.won, f.lost) for f in back] == [(f.lost, f.won) for f in there]
+
+
+def limited(run, dataset, right):
+    """An evaluation of so many first samples."""
+    name = f"{dataset}.limit-{len(right)}"
+    path = run.result("s", "a", name, metrics={"top1": sum(right) / len(right)})
+    path.write_text(path.read_text().replace(f'"{name}"', f'"{dataset}"'))
+    run.scores("s", "a", name, scores(right))
+
+
+def test_first_samples_are_compared_where_the_whole_is_not(two):
+    """As many with as many, the most there are; they are no pairs of their own, and no part of one."""
+    for run, last in ((two[0], 1), (two[1], 0)):
+        run.result("s", "a", "whole", metrics={"top1": 0.5})
+        run.write(run.paths.task_list, "*s/a||2\n-whole|2\n-quick|0\n+summary|1|2\n")
+        limited(run, "whole", [1, last])
+        limited(run, "quick", [last])
+        limited(run, "quick", [1, last])
+    limited(two[0], "quick", [1, 1, 1])
+    assert lines(two) == [
+        "s/a/quick (first 2 samples)  passed",
+        "  top1  1.000 → 0.5000  (-0.5, worse)",
+        "  top1: 1 right before, wrong now: s1",
+        "2 pairs in both, 1 of them the same",
+    ]

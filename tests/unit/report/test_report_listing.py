@@ -16,7 +16,7 @@ NO_BOARD = "no board: b1: no answer"
 def entry(status, skip=None):
     """Of a pair that was skipped the last time that its turn came."""
     pair = Pair("s", "/", Task("a", None, "/"), Dataset("one", "/one"), (), skip=skip)
-    row = Row(*NAMES, "one", None, PairKey(*NAMES), "skipped", {}, {}, None, (), None, skipped=NO_BOARD)
+    row = Row(*NAMES, None, PairKey(*NAMES), "skipped", {}, {}, None, (), None, skipped=NO_BOARD)
     return Entry(NAMES, pair, "evalrun.yaml::test_pair[a/one]", Known(*NAMES, PairKey(*NAMES), status, row))
 
 

@@ -10,6 +10,7 @@ import pytest
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.summary import CSV_COLUMNS, render_matrix, write_summary
 from pytest_evalrun.report.text import display_width
+from pytest_evalrun.rundir.runs import note_skipped
 
 ODD = ["sp ace", "quo\"te's", "$(touch x)", "任务A", "a|b", "x" * 200, "=1+1"]
 
@@ -125,6 +126,27 @@ def test_an_error_tells_its_reason(run, present):
     assert r"- s/a/x: error: model.onnx: empty\\nfile" in text_of(run, "md")
 
 
+def test_a_skipped_pair_has_no_values_whatever_lies_there(run, present, breach):
+    """Neither in rows nor in means, where the run has noted it and where its suite says so now; with the reason."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "x", status="failed", metrics={"m": 0.1}, gates=[breach("m", 0.1)])
+    run.result("s", "c", "x", metrics={"m": 0.3})
+    note_skipped(run.paths, {"s/b/x": "labels are wrong", "s/never/seen": "too slow"})
+    summary = write_summary(run.paths, present, {"s/c/x": "not today"})
+    assert [(r["task"], r["status"], r["value"], r["samples"]) for r in rows_of(run)] == [
+        ("a", "passed", "0.5", "10"),
+        ("b", "skipped", "", "0"),
+        ("c", "skipped", "", "0"),
+    ]
+    md = text_of(run, "md")
+    assert "| b | skipped |" in md
+    assert "| mean | 0.5000 (1 of 3) |" in md
+    assert "- s/b/x: skipped: labels are wrong" in md
+    assert "- s/c/x: skipped: not today" in md
+    assert "0.1" not in text_of(run, "txt")
+    assert "✗" not in "".join(render_matrix(summary, 80))
+
+
 def test_a_task_of_errors_stands_in_the_matrix(run, present):
     """A task without any value keeps its row; one with other metrics does not get one."""
     run.result("s", "a", "x", metrics={"m": 0.5})
@@ -137,27 +159,65 @@ def test_a_task_of_errors_stands_in_the_matrix(run, present):
     assert "| a |" not in second
 
 
+def limited(run, task, dataset, limit, value, **more):
+    """The result of an evaluation of the first samples of 100."""
+    samples = {"total": 100, "predicted": limit, "failed": 0, "reused": 0}
+    name = f"{dataset}.limit-{limit}"
+    path = run.result("s", task, name, metrics={"m": {**_metric(value), "n": limit}}, samples=samples, **more)
+    path.write_text(path.read_text().replace(f'"{name}"', f'"{dataset}"'))
+    return run.key("s", task, name)
+
+
 def test_a_limited_evaluation_is_never_taken_for_a_full_one(run, present):
-    """The first ten samples are a dataset of their own name, in a matrix of their own, and say of how many they are."""
+    """It is a row of its dataset with its limit, and stands nowhere else unless this launch made it."""
     run.result("s", "a", "x", metrics={"m": 0.5}, total=100)
-    samples = {"total": 100, "predicted": 10, "failed": 0, "reused": 0}
-    path = run.result("s", "a", "x.limit-10", metrics={"m": {**_metric(0.9), "n": 10}}, samples=samples)
-    path.write_text(path.read_text().replace("x.limit-10", "x"))
-    write_summary(run.paths, present)
-    assert [row["dataset"] for row in rows_of(run)] == ["x", "x.limit-10"]
-    full, limited = text_of(run, "md").split("## ")[1:3]
+    key = limited(run, "a", "x", 10, 0.9)
+    limited(run, "a", "x", 9, 0.8)
+    summary = write_summary(run.paths, present)
+    assert [(r["dataset"], r["value"], r["limit"]) for r in rows_of(run)] == [
+        ("x", "0.5", ""),
+        ("x", "0.8", "9"),
+        ("x", "0.9", "10"),
+    ]
+    for text in (text_of(run, "md"), text_of(run, "txt"), "\n".join(render_matrix(summary, 80))):
+        assert "0.5000" in text
+        assert "0.9000" not in text
+        assert "first" not in text
+    write_summary(run.paths, present, limits={key: True})
+    full, own = text_of(run, "md").split("## ")[1:3]
     assert "| a | 0.5000 |" in full
-    assert limited.startswith("s, first 10 samples: m")
-    assert "| a | 0.9000 (10 of 100) |" in limited
-    assert json.loads((run.paths.summary / "merge_summary.json").read_text())["missing"] == []
+    assert own.startswith("s (first 10 samples): m")
+    assert "| a | 0.9000 (10 of 100) |" in own
+    assert "s      a     x (first 10 samples)  passed" in text_of(run, "txt")
+    assert "0.8000" not in text_of(run, "txt")
+    merged = json.loads((run.paths.summary / "merge_summary.json").read_text())
+    assert (merged["total_rows"], merged["missing"], len(merged["files"])) == (100, [], 1)
+
+
+def test_a_limited_evaluation_says_nothing_of_how_its_pair_stands(run, present):
+    """Nor the pair of it: each has its own error; and what is skipped or gone is so with all that lies there."""
+    run.result("s", "a", "x", metrics={"m": 0.5})
+    run.result("s", "b", "x", metrics={"m": 0.5})
+    keys = [limited(run, task, "x", 10, 0.9) for task in ("a", "b", "c", "old")]
+    run.write(run.paths.task_list, "*s/a||1\n-x|3\n*s/b||1\n-x|2\n+summary|2|2\n")
+    note_skipped(run.paths, {"s/c/x": "not today"})
+    limits = dict(zip(keys, (True, False, True, True), strict=True))
+    summary = write_summary(run.paths, lambda suite, task, dataset: task == "old", limits=limits)
+    assert [(r["task"], r["limit"], r["status"]) for r in rows_of(run)] == [
+        ("a", "", "error"),
+        ("a", "10", "passed"),
+        ("b", "", "passed"),
+        ("b", "10", "error"),
+        ("c", "10", "skipped"),
+        ("old", "10", "gone"),
+    ]
+    assert summary.gone == ()
 
 
 def test_a_dataset_may_be_called_like_a_limit(run, present):
     """Only where the files are named otherwise than the dataset is it a limited evaluation."""
     run.result("s", "a", "x.limit-10", metrics={"m": 0.5})
-    assert [(r.dataset, r.of, r.limit) for r in write_summary(run.paths, present).rows] == [
-        ("x.limit-10", "x.limit-10", None)
-    ]
+    assert [(r.dataset, r.limit) for r in write_summary(run.paths, present).rows] == [("x.limit-10", None)]
 
 
 def _metric(value):

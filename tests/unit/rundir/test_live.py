@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.live import LiveRun, existing_run, open_run, plugin_of
 from pytest_evalrun.rundir.processes import ProcessLog
+from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
@@ -127,6 +129,23 @@ def test_pairs_that_say_nothing_of_themselves_stand_as_before(start, suite):
     session.live.finished(pair, "failed", worker="gw0", status=None, note="")
     session.live.close(clean=True)
     assert states(session.paths)["letters/a/one"] == "COMPLETED"
+
+
+def test_who_is_skipped_is_noted_with_the_reason(start, suite):
+    """By its suite from the start, in its turn at the end; other suites' are kept, and who is wanted again is not."""
+    one, two, three, *_ = suite.pairs
+    held = replace(suite.pairs[-1], suite="numbers")
+    first = start(suites=(suite, replace(suite, name="numbers", pairs=(held,))))
+    noted = {"letters/a/three": "too slow", "numbers/a/three": "too slow"}
+    assert skipped_in(first.paths) == noted
+    first.live.started(two)
+    first.live.finished(two, "skipped", worker="gw0", status=Status.PENDING, note="no board")
+    first.live.finished(three, "skipped", worker="gw0", status=None, note="a user's own test")
+    first.live.close(clean=True)
+    assert skipped_in(first.paths) == noted | {"letters/a/two": "no board"}
+    assert states(first.paths)["letters/a/two"] == "PENDING"
+    again = start(suites=(replace(suite, pairs=(one, two, three)),))
+    assert skipped_in(again.paths) == {"numbers/a/three": "too slow"}
 
 
 def test_one_session_at_a_time(start):
