@@ -135,7 +135,8 @@ def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
 def _remarks(found: KnownPairs) -> list[str]:
     remarks = [f"{name} is damaged; the rest is shown" for name in found.damaged]
     if count := len(found.limits):
-        remarks.append(f"{count} {'result' if count == 1 else 'results'} of --eval-limit not listed")
+        what = f"{count} result{'' if count == 1 else 's'} of --eval-limit"
+        remarks.append(f"{what} left out; `evalrun clean --limits` removes such")
     return remarks
 
 
@@ -147,10 +148,11 @@ def suites_of(paths: RunPaths) -> list[Path]:
 
 def _entry(pair: Pair, suite: Suite, known: Known | None, paths: RunPaths | None) -> Entry:
     if pair.skip is not None and known is not None and known.row is not None:
-        known = replace(known, status="skipped", row=passed_over(known.row, pair.skip))
+        known = replace(known, row=passed_over(known.row, pair.skip))
     file, here = Path(suite.file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
-    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{pair.id}]", known, _when(paths, known))
+    when = _when(paths, known) if pair.skip is None else None
+    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{pair.id}]", known, when)
 
 
 def _names(pair: Pair) -> Names:

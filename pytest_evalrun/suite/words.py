@@ -41,7 +41,7 @@ def strange_words(pairs: Iterable[Pair]) -> list[str]:
         lines += [f"{_where(word, words[word])}: no setting; {what}; {hint}" for word, hint in hints.items()]
         if plain := [word for word in words if word not in hints]:
             first = _where(plain[0], words[plain[0]])
-            others = f", and {some(plain[1:], MOST_LINES)}" if plain[1:] else ""
+            others = f", {some(plain[1:], MOST_LINES)}" if plain[1:] else ""
             lines.append(f"{first}{others}: no {'settings' if others else 'setting'}; {what}")
     return [*lines[:MOST_LINES], *([f"and {len(lines) - MOST_LINES} more like these"] if lines[MOST_LINES:] else [])]
 
@@ -63,7 +63,9 @@ def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
 
 def _fate(is_program: bool) -> str:
     return (
-        "passed on to the program as environment" if is_program else "without effect, for only programs get environment"
+        "passed on to the program as environment"
+        if is_program
+        else "without effect: only programs are given an environment"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_limited_evaluation_is_never_taken_for_a_full_one(project, tmp_path):
     assert "echo (first 10 samples): exact_match" in ran
     _, listing, remarks = project.evalrun("list")
     assert "limit" not in listing
-    assert remarks == "1 result of --eval-limit not listed\n"
+    assert remarks == "1 result of --eval-limit left out; `evalrun clean --limits` removes such\n"
     ran = project.run("evals", **log)
     assert (ran.code, len(asked(tmp_path))) == (0, 20), ran
     assert "first 10" not in ran, ran

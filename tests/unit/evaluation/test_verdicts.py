@@ -56,6 +56,14 @@ def test_a_verdict_a_pair(shop, evaluator, run, plan):
     assert shop.notes() == []
 
 
+def test_of_first_samples_only_they_are_counted(shop, evaluator, run):
+    """A plan does not promise all the others."""
+    shop.data("clean")
+    limited = shop.pair(limit=2)
+    evaluator(limited)
+    assert [v.size for v in verdicts([limited], evaluator.workdir, "latest")] == [2]
+
+
 def test_skipped_pairs_are_not_looked_at(shop, run, plan):
     """Their reason is all there is to say."""
     assert plan(shop.pair("none", skip="too slow")) == [("skip", "too slow")]

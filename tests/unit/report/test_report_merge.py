@@ -100,6 +100,16 @@ def test_scores_are_no_predictions(run):
     assert len(merge_predictions(run.paths).files) == 1
 
 
+def test_first_samples_are_in_no_table_of_all(run):
+    """With a result or without one: they would stand beside the same samples of the whole."""
+    run.predictions("s", "t", "d", [(0, 1, 1), (1, 1, 1)])
+    for name in ("d.limit-1", "d.limit-2"):
+        run.predictions("s", "t", name, [(0, 1, 1)])
+    path = run.result("s", "t", "d.limit-1", metrics={"top1": 1.0})
+    path.write_text(path.read_text().replace('"d.limit-1"', '"d"'))
+    assert [(file.file, file.rows) for file in merge_predictions(run.paths).files] == [("predictions/s/t/d.jsonl", 2)]
+
+
 def test_nothing_is_left_aside(run):
     """The table is written aside and renamed."""
     run.predictions("s", "t", "d", [(0, 1, 1)])

@@ -13,7 +13,7 @@ results: {csv: out.csv}
 discover: {model_file_ext: .bin, in_subdir: in}
 """
 PASSED = "passed on to the program as environment"
-VOID = "without effect, for only programs get environment"
+VOID = "without effect: only programs are given an environment"
 MEANT = {
     "a slip of the pen": ("MAX_BATCHSIZE=4", "no setting; {}; did you mean MAX_BATCH_SIZE?"),
     "half a word": ("BATCH_SIZE=4", "no setting; {}; did you mean MAX_BATCH_SIZE?"),
@@ -46,7 +46,7 @@ def test_words_are_told_once(tree):
     tree(PROGRAM).write({"a/.run_config": "ALPHA=1\nRETRYS=2\nBETA=3\n", "group/b/.run_config": "RETRYS=1\n"})
     assert strange_words(tree.discover().pairs) == [
         f"evals/a/.run_config:2: RETRYS (and in 1 more): no setting; {PASSED}; did you mean RETRIES?",
-        f"evals/a/.run_config:1: ALPHA, and BETA: no settings; {PASSED}",
+        f"evals/a/.run_config:1: ALPHA, BETA: no settings; {PASSED}",
     ]
 
 
