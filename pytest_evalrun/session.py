@@ -268,7 +268,7 @@ class Controller:
         outcome = outcome_of(report)
         note = str(told.get("reason", "")) if report.passed else reason_of(report)
         self.terminal.item(pair, report, outcome, told, note)
-        if pair.peek("limit") and pair.cut is None and outcome != "skipped":
+        if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored")) or outcome in ("failed", "error")

@@ -74,16 +74,11 @@ def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
     with Tree(found.paths.root) as tree:
         there = tree.names()
         if pairs is not None:
-            names = [name for pair in pairs for name in (*all_files(pair.key), *_merged(found, pair))]
+            names = [name for pair in pairs for name in all_files(pair.key)]
+            names += filter(None, (merged_table(found.paths, pair.key) for pair in pairs))
             return Cleaning(pairs, run=_sizes(tree, names), outside=outside)
         run = _sizes(tree, run_files(there))
     return Cleaning(None, run, _work(found), outside, [name for name in there if name not in run])
-
-
-def _merged(found: FoundRun, pair: Known) -> Iterator[str]:
-    """The table of what its programs wrote."""
-    if table := merged_table(found.paths, pair.key):
-        yield table
 
 
 def clean(found: FoundRun, plan: Cleaning) -> None:

@@ -18,8 +18,10 @@ def selected(
 ) -> list[Known]:
     """The pairs of a run that is not live, or those that match, with their evaluations of first samples.
 
-    Of them all those that failed, or the evaluations of first samples alone.
+    ``limits``: the latter alone. ``failed``: pairs that failed, which an evaluation of first samples is none of.
     """
     known = known_pairs(paths, live=False)  # whoever holds the run to change it makes it look live
-    asked = [pair for pair in known.pairs if pair.failed] if failed else [] if limits else known.pairs
-    return [pair for pair in (*asked, *(() if failed else known.limits)) if matches is None or matches(pair.full_id)]
+    asked = known.limits if limits else (*known.pairs, *known.limits)
+    if failed:
+        asked = tuple(pair for pair in known.pairs if pair.failed)
+    return [pair for pair in asked if matches is None or matches(pair.full_id)]

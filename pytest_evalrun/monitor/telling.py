@@ -85,7 +85,8 @@ def _summary(paths: RunPaths, snapshot: Snapshot) -> Summary:
     """
     info = snapshot.standing.info
     limit = limit_of(info.argv) if info else None
-    limits = {row.key: True for row in read_summary(paths, lambda *_: False).rows if limit and row.limit == limit}
+    found = read_summary(paths, lambda *_: False).rows if limit else ()
+    limits = {row.key: True for row in found if row.limit == limit}
     try:
         disk = on_disk(paths)
         summary = read_summary(paths, disk.is_gone, disk.skips, limits)

@@ -202,7 +202,10 @@ class LiveRun:
             self._settle_cut()
             self.tasks.stop_running()
             self._write_tasks()
-            note_skipped(self.paths, self._skipped)
+            try:
+                note_skipped(self.paths, self._skipped)
+            except (ConfigError, OSError) as error:  # a disk that is full must not cost the session its end
+                self.log.write("ERROR", f"who was skipped could not be noted: {error}")
 
     def _settle_cut(self) -> None:
         """Pairs of which shards were run, and not they themselves: they stand as before, unless that is over."""

@@ -236,6 +236,18 @@ def test_a_full_disk_ends_no_session(start, suite, monkeypatch):
     wait_for(lambda: states(session.paths)["letters/a/one"] == "RUNNING")
 
 
+def test_who_was_skipped_costs_no_session_its_end(start, suite):
+    """Where the note of it cannot be written, the log says so."""
+    session = start()
+    session.live.started(suite.pairs[0])
+    session.live.finished(suite.pairs[0], "skipped", worker="gw0", status=Status.PENDING, note="no board")
+    session.paths.run_json.write_text("{")
+    session.live.close(clean=True)
+    log = session.paths.main_log.read_text()
+    assert "who was skipped could not be noted" in log
+    assert "run ended" in log
+
+
 def test_a_lock_that_is_held_is_told_and_waited_out(start, suite, monkeypatch):
     """Another program that keeps the task list's lock costs a line in the log, not the session."""
     session = start()
