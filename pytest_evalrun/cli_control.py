@@ -93,7 +93,8 @@ def clean(
             # Before the manifest, which says what lies there: a clean that was killed can be started again.
             trouble += _clean_boards(boards)
             control.clean(held.found, plan)
-            typer.echo(f"removed {plan.total}")
+            hint = "; the tables lose them with the next launch, or `evalrun report`" if limits else ""
+            typer.echo(f"removed {plan.total}{hint}")
     if trouble:
         raise typer.Exit(1)
 

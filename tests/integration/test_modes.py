@@ -108,7 +108,9 @@ def test_results_of_a_limit_are_found_by_their_name_and_cleaned_alone(project):
     code, removed, _ = project.evalrun("clean", "--limits", "--dry-run")
     assert (code, "one.limit-5.json" in removed, "one.json" in removed) == (0, True, False)
     assert "nobody answered, nothing was changed" in project.evalrun("clean", "--limits")[1]
-    assert project.evalrun("clean", "--limits", "--yes")[0] == 0
+    assert "with the next launch, or `evalrun report`" in project.evalrun("clean", "--limits", "--yes")[1]
+    assert project.evalrun("report")[0] == 0
+    assert len(summary_rows(project)) == 1
     assert not list(project.latest.rglob("*limit*"))
     assert (project.latest / "results/echo/a/one.json").read_bytes() == full
     assert project.evalrun("verify")[0] == 0
