@@ -103,11 +103,9 @@ def _read_baseline(path: str, _mtime_ns: int) -> dict[tuple[str, ...], float]:
     """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         try:
-            return {
-                (row["suite"], row["task"], row["dataset"], row["metric"], row.get("limit") or ""): _finite(row["value"])
-                for row in csv.DictReader(file)
-                if row["value"]
-            }
+            rows = [row for row in csv.DictReader(file) if row["value"]]
+            where = ("suite", "task", "dataset", "metric")
+            return {(*(row[name] for name in where), row.get("limit") or ""): _finite(row["value"]) for row in rows}
         except (KeyError, ValueError, TypeError) as error:
             raise PairError(f"{path}: not a copy of a summary.csv: {error}") from None
 
