@@ -84,6 +84,8 @@ class Fleet:
         found = at_once([partial(_look, place) for place in self._places], PATIENCE.connect, _give_up)
         boards = [one if one is not None else f"it did not answer within {PATIENCE.connect:g} s" for one in found]
         looked = list(zip(self._places, boards, strict=True))
+        for note in dict.fromkeys(note for one in boards if isinstance(one, Connection) for note in one.notes):
+            self._say(note)
         try:
             mistakes = dict.fromkeys(str(one) for one in boards if isinstance(one, ConfigError))
             if mistakes:
@@ -191,7 +193,7 @@ def _look(place: _Place) -> Connection | ConfigError | str:
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a board, the launch goes on with the others
         _give_up(board)
         if isinstance(error, ConfigError) and not isinstance(error, Refused):
-            return error
+            return ConfigError("\n".join([str(error), *(board.notes if board is not None else ())]))
         return " ".join(str(error).removeprefix(address).split()) or type(error).__name__
 
 

@@ -106,12 +106,18 @@ class Relay:
             while data := source.recv(1 << 16):
                 if self._frozen.is_set():
                     continue
+                data = self._until_cut(data, up)
                 target.sendall(data)
                 self._count(len(data), up)
         for sock in (source, target):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
+
+    def _until_cut(self, data: bytes, up: bool) -> bytes:
+        """What a cut lets through: it comes at its byte, in the middle of a packet too."""
+        due, so_far = (self._cut_at, self.sent) if up else (self._cut_back_at, self.received)
+        return data if due is None else data[: max(0, due - so_far)]
 
     def _count(self, size: int, up: bool) -> None:
         if up:

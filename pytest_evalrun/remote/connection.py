@@ -82,7 +82,8 @@ class Connection:
     """Connects at first use. ``home`` is REMOTE_TASK_HOME; empty, the user's home on the board.
 
     Any thread may use it. After a loss each waiting call raises LinkLost, and the next call connects again. ``gone``
-    says why that did not help, once it was tried for as long as it should.
+    says why that did not help, once it was tried for as long as it should. ``notes`` are what a person should hear of
+    the files of known keys; ``say`` was told them.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Connection:
         self.limits = limits or Limits()
         self.connects = 0
         self.gone = ""
+        self.notes: list[str] = []
         self.home = home
         self._gone_at = 0.0
         self._closed = threading.Event()
@@ -105,11 +107,16 @@ class Connection:
     def name(self) -> str:
         return self.host.name
 
-    def connect(self) -> None:
-        """Now, and in one attempt: whether a board can be reached is asked like this. Raises LinkLost, ConfigError."""
+    def connect(self, *, patiently: bool = False) -> None:
+        """Now, and in one attempt: whether a board can be reached is asked like this. Raises LinkLost, ConfigError.
+
+        ``patiently``: one that was there and is lost is waited for, as by :meth:`link`.
+        """
         with self._lock:
             self._closed.clear()
-            if self._link is None or self._link.lost:
+            if patiently:
+                self.link()
+            elif self._link is None or self._link.lost:
                 self._connect()
 
     def link(self) -> Link:
@@ -194,7 +201,7 @@ class Connection:
     def _connect(self) -> None:
         if self._watchdog is not None:
             self._watchdog.stop()
-        link = Link(route(self.host), self.limits)
+        link = Link(route(self.host), self.limits, self._note)
         try:
             self._watchdog = Watchdog(link)
         except BaseException:
@@ -206,6 +213,12 @@ class Connection:
             self._check_open()
         self.gone = ""
         self.connects += 1
+
+    def _note(self, line: str) -> None:
+        """Once, however often the connection is made."""
+        if line not in self.notes:
+            self.notes.append(line)
+            self._say(line)
 
     def _check_open(self) -> None:
         if self._closed.is_set():

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
@@ -58,9 +59,12 @@ class Pulse:
 
 
 class Link:
-    """A connection that stands; once ``lost`` it stays so, and ``reason`` says why."""
+    """A connection that stands; once ``lost`` it stays so, and ``reason`` says why.
 
-    def __init__(self, hops: Sequence[Hop], limits: Limits) -> None:
+    ``note`` is told what a person should hear of the files of known keys, before anything is tried.
+    """
+
+    def __init__(self, hops: Sequence[Hop], limits: Limits, note: Callable[[str], object] = lambda _: None) -> None:
         self.hops = hops
         self.limits = limits
         self.reason = ""
@@ -68,6 +72,8 @@ class Link:
         try:
             for hop in hops:
                 keys, password = KnownKeys(hop), _password(hop)
+                for line in keys.notes:
+                    note(line)
                 self._pulse = Pulse(self._socket(hop))
                 self._clients.append(_client(hop, self._pulse, limits, keys, password))
         except BaseException:
@@ -170,7 +176,7 @@ def _tcp(hop: Hop, limits: Limits) -> socket.socket:
     return sock
 
 
-def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str | None) -> Any:
+def _client(hop: Hop, sock: Pulse, limits: Limits, keys: KnownKeys, password: str | None) -> Any:
     """Logged in, by a server that is known."""
     import paramiko
 
@@ -178,7 +184,8 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
     logging.getLogger(paramiko.__name__).propagate = False
     logging.getLogger(paramiko.__name__).addHandler(_SILENT)
     client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(_Policy(keys))
+    policy = _Policy(keys)
+    client.set_missing_host_key_policy(policy)
     try:
         client.connect(
             hop.address,
@@ -195,12 +202,26 @@ def _client(hop: Hop, sock: Any, limits: Limits, keys: KnownKeys, password: str 
             transport_factory=_transport_for(keys),
         )
     except BaseException as error:
+        said_no = policy.passed and _said_no(client.get_transport(), error, sock, limits)
         client.close()
         sock.close()
         if isinstance(error, ConfigError) or not isinstance(error, Exception):
             raise
-        raise _refused(hop, error, limits) from error
+        raise (_refused(hop, error) if said_no else _lost(hop, error, limits)) from error
     return client
+
+
+def _said_no(transport: Any, error: BaseException, sock: Pulse, limits: Limits) -> bool:
+    """Whether a login that came to nothing was refused, or cut off: paramiko calls both a failed authentication.
+
+    A server that refuses says so and stays, or says goodbye; one whose link is lost does neither. What is wrong with
+    a file of ours is no loss either.
+    """
+    if isinstance(error, EOFError | OSError) and getattr(error, "filename", None) is None:
+        return False
+    if transport.goodbye:
+        return True
+    return transport.is_active() and time.monotonic() - sock.last < limits.connect / 2
 
 
 class _Policy:
@@ -208,9 +229,11 @@ class _Policy:
 
     def __init__(self, keys: KnownKeys) -> None:
         self._keys = keys
+        self.passed = False
 
     def missing_host_key(self, _client: Any, _name: str, key: Any) -> None:
         self._keys.check(key)
+        self.passed = True
 
 
 def _password(hop: Hop) -> str | None:
@@ -223,18 +246,17 @@ def _password(hop: Hop) -> str | None:
     return value
 
 
-def _refused(hop: Hop, error: Exception, limits: Limits) -> Exception:
-    import paramiko
+def _refused(hop: Hop, error: Exception) -> Refused:
+    tried = [f"the keys {', '.join(hop.identity_files)}"] * bool(hop.identity_files)
+    tried += ["the keys of ~/.ssh"] * hop.search_keys + ["the agent's keys"] * hop.agent
+    tried += [f"the password in {hop.password_env}"] * bool(hop.password_env)
+    return Refused(
+        f"board {hop}: does not let {hop.user} in ({error}); tried: {', '.join(tried) or 'nothing'}; "
+        f"add the right key to the agent or name it, and try `ssh -p {hop.port} {hop.user}@{hop.address}`"
+    )
 
-    refused = isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException)
-    if refused or "No authentication methods" in str(error):  # of the general type, where there is nothing to try
-        tried = [f"the keys {', '.join(hop.identity_files)}"] * bool(hop.identity_files)
-        tried += ["the keys of ~/.ssh"] * hop.search_keys + ["the agent's keys"] * hop.agent
-        tried += [f"the password in {hop.password_env}"] * bool(hop.password_env)
-        return Refused(
-            f"board {hop}: does not let {hop.user} in ({error}); tried: {', '.join(tried) or 'nothing'}; "
-            f"add the right key to the agent or name it, and try `ssh -p {hop.port} {hop.user}@{hop.address}`"
-        )
+
+def _lost(hop: Hop, error: Exception, limits: Limits) -> LinkLost:
     why = str(error) or type(error).__name__
     if "No existing session" in why:  # it goes on without an answer, and says then what it then lacks
         why = f"it did not answer within {limits.connect:g} s"
@@ -256,9 +278,17 @@ def _transport_for(keys: KnownKeys) -> Callable[..., Any]:
         table = transport._channel_handler_table  # noqa: SLF001 - the only way to hear of signals
         number = next(number for number, handler in table.items() if handler is paramiko.Channel._handle_request)  # noqa: SLF001
         transport._channel_handler_table = {**table, number: _take_request}  # noqa: SLF001
+        transport.goodbye = ""
+        transport._parse_disconnect = partial(_take_goodbye, transport)  # noqa: SLF001 - it only logs it
         return transport
 
     return make
+
+
+def _take_goodbye(transport: Any, message: Any) -> None:
+    """A server that ends a connection on purpose says why; a link that is cut says nothing."""
+    code = message.get_int()
+    transport.goodbye = message.get_text() or f"code {code}"
 
 
 def _key_types(known: Sequence[str]) -> list[str]:

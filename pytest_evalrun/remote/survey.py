@@ -83,13 +83,23 @@ def standing(wanted: Wanted, limits: Limits = PATIENCE) -> Standing:
 
 
 def health(board: Connection) -> str | None:
-    """Why a board cannot be used; None where it can. Asked before a pair is given to it."""
-    try:
-        board.connect()
-        board.must("a first command", ":", timeout=board.limits.connect)
-    except (EvalrunError, LinkLost, TimeoutError) as error:
-        return str(error)
-    return None
+    """Why a board cannot be used; None where it can. Asked before a pair is given to it.
+
+    A link that was lost while nobody used the board may be found out only by the first command: it is made again.
+    """
+    reason = None
+    for _ in range(2):
+        try:
+            board.connect(patiently=True)
+            board.must("a first command", ":", timeout=board.limits.connect)
+            return None
+        except LinkLost as error:
+            reason = str(error)
+            if board.gone:
+                break
+        except (EvalrunError, TimeoutError) as error:
+            return str(error)
+    return reason
 
 
 def _ask(board: Connection, address: str, limits: Limits) -> Standing:

@@ -51,7 +51,7 @@ class Watchdog:
         while not said.endswith(b"\n"):
             piece = self._channel.recv(1000)
             if not piece:
-                raise BoardError(f"board {self._link.name}: no watchdog can be started: {self._complaint()}")
+                raise self._ended_early()
             said += piece
         word, _, pid = said.decode(errors="replace").strip().rpartition("watching ")
         if word or not pid.isdecimal():
@@ -60,8 +60,13 @@ class Watchdog:
             )
         return int(pid)
 
-    def _complaint(self) -> str:
-        return self._channel.recv_stderr(1000).decode(errors="replace").strip() or "its shell ended"
+    def _ended_early(self) -> Exception:
+        """Where its shell has no exit code it did not end: a link that is lost closes the channel in the same way."""
+        self._channel.status_event.wait(self._link.limits.connect)
+        if self._channel.exit_status == -1 and not hasattr(self._channel, "exit_signal"):
+            return self._link.gone()
+        complaint = self._channel.recv_stderr(1000).decode(errors="replace").strip() or "its shell ended"
+        return BoardError(f"board {self._link.name}: no watchdog can be started: {complaint}")
 
     def _beat(self) -> None:
         while not self._stopped.wait(self._link.limits.beat) and self._say("beat"):

@@ -16,8 +16,9 @@ import pytest
 from sshd import ME, QUICK, Sshd, free_port, keygen, until
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.remote import connection as connection_module
 from pytest_evalrun.remote.connection import Connection
-from pytest_evalrun.remote.faults import BoardError, LinkLost
+from pytest_evalrun.remote.faults import BoardError, LinkLost, Refused
 from pytest_evalrun.remote.hosts import Host
 
 AS_ROOT = os.geteuid() == 0
@@ -198,6 +199,67 @@ def test_lost_connection_is_made_again(board, relay):
     assert connection.connects == 2
     assert said
     assert all("trying again" in line for line in said)
+
+
+@pytest.mark.parametrize("way", ["to the board", "from the board"])
+def test_link_that_is_cut_while_it_is_made_again(board, relay, monkeypatch, way):
+    """Wherever that happens, in the greeting, the keys, the login or the start of the watchdog, it is tried again."""
+    monkeypatch.setattr(connection_module, "FIRST_PAUSE", 0.01)
+    said = []
+    connection = board.connection(port=relay.port, say=said.append)
+    connection.connect()
+    cut, size = {
+        "to the board": (relay.cut_after, relay.sent),
+        "from the board": (relay.cut_after_receiving, relay.received),
+    }[way]
+    for point in range(1, size, size // 9):
+        said.clear()
+        relay.cut()
+        until(lambda: connection.lost)
+        cut(point)
+        assert connection.run("echo in").text == "in\n", point
+        assert ["; trying again" in line for line in said] == [True], point
+
+
+def test_silence_while_it_is_made_again(board, relay, monkeypatch):
+    """A link that goes silent in the middle of the login is lost, whatever the authentication is said to have done."""
+    monkeypatch.setattr(connection_module, "FIRST_PAUSE", 0.01)
+    said = []
+    connection = board.connection(port=relay.port, say=said.append, limits=replace(QUICK, connect=1.0))
+    connection.connect()
+    size = relay.sent
+    relay.cut()
+    until(lambda: connection.lost)
+    monkeypatch.setattr(relay, "cut", lambda **_: relay.freeze())
+    relay.cut_after(size // 3)  # the keys are exchanged, the login has begun
+    mending = threading.Thread(target=lambda: until(lambda: said) and relay.thaw())
+    mending.start()
+    assert connection.run("echo in").text == "in\n"
+    mending.join()
+    assert all("; trying again" in line for line in said)
+
+
+@pytest.mark.parametrize("tries", [6, 1], ids=["asked on", "thrown out"])
+def test_login_that_is_refused_is_not_tried_again(tmp_path, tries):
+    """A board that does not let us in any more says so itself: nobody waits for it to change its mind."""
+    with Sshd(tmp_path / "board", extra=f"MaxAuthTries {tries}") as board:
+        said = []
+        connection = board.connection(say=said.append, limits=replace(QUICK, reconnect=600))
+        connection.connect()
+        (board.place / "authorized_keys").write_text("")
+        board.kill_sessions()
+        until(lambda: connection.lost)
+        with pytest.raises(Refused, match="does not let"):
+            connection.run("echo")
+        assert said == []
+
+
+def test_watchdog_that_cannot_be_started_is_not_tried_again(tmp_path):
+    """A board whose shell ends with an exit code is at fault itself, and says why."""
+    with Sshd(tmp_path / "board", extra="ForceCommand echo no more >&2; exit 7") as board:
+        connection = board.connection()
+        with pytest.raises(BoardError, match="no watchdog can be started: no more"):
+            connection.connect()
 
 
 def test_board_that_does_not_come_back_is_given_up(board, relay):

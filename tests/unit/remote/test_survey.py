@@ -31,6 +31,16 @@ def test_board_tells_how_it_stands(any_board, tmp_path):
     assert 0 < found.disk_free < found.disk_size
 
 
+def test_board_whose_link_was_lost_meanwhile_is_well(board, relay):
+    """Between two models too a board is waited for: a loss, and one more at the next attempt, set none aside."""
+    connection = board.connection(port=relay.port)
+    assert health(connection) is None
+    size = relay.sent
+    relay.cut()
+    relay.cut_after(size // 2)
+    assert health(connection) is None
+
+
 def test_boards_that_cannot_be_used_say_why(board):
     """Each in its place: not reachable, key not known, name not sensible, home not there."""
     lost = Host("127.0.0.1", port=free_port())
