@@ -14,7 +14,8 @@ from pytest_evalrun.control.tree import Size, Tree
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.mergerun import merged_table
 from pytest_evalrun.rundir.runs import read_run_json, run_names
-from pytest_evalrun.rundir.tasklist import Status, TaskListLock
+from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.rundir.tasklock import TaskListLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

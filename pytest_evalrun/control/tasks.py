@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.report.screen import warn
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.mirrors import Mirrors
-from pytest_evalrun.rundir.tasklist import Status, TaskListLock, parse
+from pytest_evalrun.rundir.tasklist import Status, parse
+from pytest_evalrun.rundir.tasklock import TaskListLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,7 @@ def change_states(workdir: WorkDir, paths: RunPaths, change: Callable[[Place, St
 
     ``failed_tasks.txt`` then says what the list says.
     """
-    lock = TaskListLock(workdir.root)
+    lock = TaskListLock(workdir.root, lambda line: warn([line]))
     try:
         with lock:
             return _change(paths, change)

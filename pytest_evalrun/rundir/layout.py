@@ -34,6 +34,11 @@ class WorkDir:
     def gitignore(self) -> Path:
         return self.root / ".gitignore"
 
+    @property
+    def task_lock(self) -> Path:
+        """Only there where the place of this lock in the system's temporary directory is not to be trusted."""
+        return self.root / "task_list.lock"
+
     def run(self, name: str) -> RunPaths:
         return RunPaths(self.root / name)
 

@@ -26,7 +26,8 @@ from pytest_evalrun.rundir.runs import (
     skipped_in,
 )
 from pytest_evalrun.rundir.sessions import open_session
-from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, read_task_list
+from pytest_evalrun.rundir.tasklist import Status, TaskList, read_task_list
+from pytest_evalrun.rundir.tasklock import TaskListLock
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.secrets import blank, secret_values
 
@@ -77,7 +78,9 @@ class LiveRun:
         self.log = MainLog(self.paths.main_log)
         self.mirrors = Mirrors(self.paths)
         self.events = EventMerger(self.paths.events, self.paths.root / "events")
-        self.lock = TaskListLock(workdir.root)
+        self._say = say
+        self._untold: dict[str, bool] = {}
+        self.lock = TaskListLock(workdir.root, self._tell_later)
         self.tasks = self._task_list(suites, say)
         self._skipped = self._passed_over(suites)
         self._before: dict[str, Status] = {}
@@ -97,6 +100,7 @@ class LiveRun:
         self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
         self._write_tasks()
+        self._tell()
         self._thread.start()
 
     def _task_list(self, suites: Iterable[Suite], say: Callable[[str], None]) -> TaskList:
@@ -125,6 +129,15 @@ class LiveRun:
         if directories or boards:
             add_manifest(self.paths, {}, directories, boards)
 
+    def _tell_later(self, line: str) -> None:
+        """Once; by the thread that keeps the task list too, which must not write to the terminal itself."""
+        self._untold.setdefault(line, True)
+
+    def _tell(self) -> None:
+        for line in [line for line, untold in list(self._untold.items()) if untold]:
+            self._untold[line] = False
+            self._say(line)
+
     def started(self, pair: Pair) -> None:
         status = self.tasks.get(_task_dir(pair), pair.dataset.name)
         if status is not Status.RUNNING:
@@ -132,6 +145,7 @@ class LiveRun:
         self._cut |= {pair.whole.full_id: pair} if pair.cut is not None else {}
         self._set(pair, Status.RUNNING)
         self.log.write("TASK", f"start: {_called(pair)}")
+        self._tell()
 
     def finished(self, pair: Pair, outcome: str, *, worker: str, status: Status | None, note: str) -> None:
         """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
@@ -147,6 +161,7 @@ class LiveRun:
             self._skipped[name] = note
         level, sign = SIGNS[outcome]
         self.log.write(level, f"{sign} {outcome}: {_called(pair)}: {note}")
+        self._tell()
 
     def _set(self, pair: Pair, status: Status) -> None:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)
@@ -177,6 +192,7 @@ class LiveRun:
             written = self.tasks.write(self.paths.task_list, self.lock)
         except ConfigError as error:
             self.log.write("ERROR", str(error))
+            self._tell_later(f"{error}; .task_list is behind until then")
             written = False
         self.mirrors.failed(failed)
         self.mirrors.running(self._processes())
@@ -206,6 +222,7 @@ class LiveRun:
                 note_skipped(self.paths, self._skipped)
             except (ConfigError, OSError) as error:  # a disk that is full must not cost the session its end
                 self.log.write("ERROR", f"who was skipped could not be noted: {error}")
+            self._tell()
 
     def _settle_cut(self) -> None:
         """Pairs of which shards were run, and not they themselves: they stand as before, unless that is over."""

@@ -7,7 +7,7 @@ replaces ``session.json``, so that a worker of the old session that wakes up lat
 
 from __future__ import annotations
 
-# filelock knows no shared locks: flock itself. The kernel frees it when the holder dies, however that happens.
+# The kernel frees such a lock when its holder dies, however that happens.
 import fcntl
 import json
 import os

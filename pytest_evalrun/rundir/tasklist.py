@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import tempfile
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from filelock import FileLock
-
-LOCK_TIMEOUT = 5.0
 
 
 class Status(IntEnum):
@@ -148,49 +139,3 @@ def parse(text: str) -> dict[Place, Status] | None:
     except ValueError:
         return None
     return states if not due and summary == f"+summary|{tasks}|{len(states)}" else None
-
-
-class TaskListLock:
-    """The lock file of a work directory's task list: in the system's temporary directory, as watchers of the work
-    directory would hold it open there."""
-
-    def __init__(self, workdir: Path) -> None:
-        absolute = os.fsencode(os.path.abspath(workdir))  # noqa: PTH100 - resolve() would follow links
-        name = hashlib.md5(absolute, usedforsecurity=False).hexdigest()
-        self.directory = os.path.join(tempfile.gettempdir(), f"task_locks_{name}")  # noqa: PTH118
-        self.path = os.path.join(self.directory, "task_list.lock")  # noqa: PTH118
-        self._lock: FileLock | None = None
-
-    def __enter__(self) -> TaskListLock:
-        self._acquire(LOCK_TIMEOUT)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
-
-    def cleanup(self) -> None:
-        """Remove the lock file if nobody holds it, and its directory if nothing else is in it."""
-        try:
-            self._acquire(0)
-            os.unlink(self.path)  # noqa: PTH108
-            self.__exit__()
-            os.rmdir(self.directory)  # noqa: PTH106
-        except (OSError, ConfigError):
-            self.__exit__()
-
-    def _acquire(self, timeout: float) -> None:
-        import filelock
-
-        try:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)  # noqa: PTH103
-            self._lock = self._lock or filelock.FileLock(self.path)
-            self._lock.acquire(timeout=timeout)
-        except filelock.Timeout:
-            raise ConfigError(
-                f"{self.path}: another process holds the lock of the task list for more than {timeout:g} s; "
-                "end it, or remove the file if no such process is left"
-            ) from None
-        except OSError as error:
-            what = error.strerror if error.errno != errno.EACCES else "it belongs to another user"
-            raise ConfigError(f"{self.path}: cannot lock the task list: {what}; remove {self.directory}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-# filelock knows no shared locks, and none that a child keeps for its parent: flock itself.
+# Shared or not, and kept by a child for its parent: what no library of locks offers.
 import fcntl
 import json
 import os

@@ -43,7 +43,6 @@ HEAVY = (
     "typer",
     "pydantic",
     "psutil",
-    "filelock",
     "yaml",
 )
 

@@ -10,7 +10,7 @@ TESTS = """
 import signal, sys
 from pathlib import Path
 
-HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil filelock yaml".split()
+HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil yaml".split()
 
 def test_light():
     assert not [name for name in HEAVY if name in sys.modules]

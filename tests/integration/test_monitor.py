@@ -23,7 +23,8 @@ from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.rundir.sessions import open_session
-from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock
+from pytest_evalrun.rundir.tasklist import Status, TaskList
+from pytest_evalrun.rundir.tasklock import TaskListLock
 
 PROGRAM = """
 import sys

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from sshd import ME, Sshd, busybox, free_port
+from sshd import ME, Sshd, busybox, free_port, until
 
 from pytest_evalrun.control.remote import clean_boards, plan_boards
 from pytest_evalrun.control.selection import selected
@@ -147,6 +147,12 @@ def test_only_looking_changes_nothing(run, board):
     assert line.endswith(" kB")
 
 
+def ended(connection):
+    """Closed, and the board knows."""
+    connection.close()
+    until(lambda: not Path(connection._watchdog.directory).exists())
+
+
 def test_what_a_live_session_uses_stays(place, any_board, tmp_path):
     """Its model and its work directory, and both are told; those of the dead go."""
     found = remember(place.run(), entry(spec_of(any_board)))
@@ -155,7 +161,7 @@ def test_what_a_live_session_uses_stays(place, any_board, tmp_path):
         (tmp_path / name).write_text(name)
         digest = hashlib.sha256(name.encode()).hexdigest()
         ModelCache(alive if name == "a_model.onnx" else any_board.connection()).ensure(tmp_path / name, name, digest)
-    any_board._connections[-1].close()
+    ended(any_board._connections[-1])
     claim(alive, "task_a_one")
     directory(any_board.home / "task_b_one")
     (one,) = plan(found)
@@ -191,7 +197,7 @@ def test_an_empty_cache_goes_too(run, board, tmp_path):
     first = board.connection()
     (tmp_path / "m").write_text("weights")
     ModelCache(first).ensure(tmp_path / "m", "a_model.onnx", hashlib.sha256(b"weights").hexdigest())
-    first.close()
+    ended(first)
     cached(board, "other_model.onnx")
     do(run)
     assert [path.name for path in (board.home / CACHE).rglob("*") if path.is_file()] == ["other_model.onnx"]

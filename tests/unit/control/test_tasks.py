@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.control.tasks import change_states, to_pending
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
-from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, parse
+from pytest_evalrun.rundir.tasklist import Status, TaskList, parse
+from pytest_evalrun.rundir.tasklock import TaskListLock
 
 ODD = "*s/a|psnr|3\n-one|1\n-with|bar|1\n--1|2\n*s/*b|1||1\n-数据 集|1\n+summary|2|4\n"
 

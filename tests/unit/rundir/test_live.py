@@ -20,6 +20,7 @@ from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.rundir.tasklock import TaskListLock
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
 
 ARGV = ["pytest", "evals", "--eval-set", "params.key=hunter2222"]
@@ -249,7 +250,10 @@ def test_who_was_skipped_costs_no_session_its_end(start, suite):
 
 
 def test_a_lock_that_is_held_is_told_and_waited_out(start, suite, monkeypatch):
-    """Another program that keeps the task list's lock costs a line in the log, not the session."""
+    """Another program that keeps the task list's lock costs a line in log and terminal, not the session.
+
+    The thread that meets it does not write to the terminal itself.
+    """
     session = start()
 
     def held(path, lock):
@@ -257,9 +261,26 @@ def test_a_lock_that_is_held_is_told_and_waited_out(start, suite, monkeypatch):
 
     monkeypatch.setattr(session.live.tasks, "write", held)
     session.live._write_tasks()
+    session.live._write_tasks()
+    assert session.said == []
+    session.live.started(suite.pairs[0])
     monkeypatch.undo()
     session.live.close(clean=True)
+    (line,) = session.said
+    assert line.startswith("task_list.lock: another process holds the lock; ")
     assert "[ERROR] task_list.lock: another process holds the lock" in session.paths.main_log.read_text()
+
+
+def test_a_place_of_the_lock_that_is_not_ours_is_told(start, tmp_path):
+    """At once, once, and the task list is kept all the same."""
+    TaskListLock(tmp_path / "work").directory.symlink_to(tmp_path)
+    session = start()
+    (line,) = session.said
+    assert "is not trusted with the lock of the task list: it is a symbolic link; " in line
+    session.live.close(clean=True)
+    assert session.said == [line]
+    assert states(session.paths)["letters/a/one"] == "PENDING"
+    assert not (tmp_path / "work" / "task_list.lock").exists()
 
 
 def test_an_existing_run_is_held_for_a_moment(start, tmp_path):

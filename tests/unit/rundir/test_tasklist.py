@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir import tasklist
-from pytest_evalrun.rundir.tasklist import Status, TaskList, TaskListLock, parse, read_task_list
+from pytest_evalrun.rundir.tasklist import Status, TaskList, parse, read_task_list
 
 SEED = """*taskA|plugin1|3
 -dataset1|2
@@ -27,12 +22,6 @@ SEED = """*taskA|plugin1|3
 +summary|2|5
 """
 GROUPS = [("taskA", "plugin1", ["dataset1", "dataset2", "dataset3"]), ("taskB", "", ["dataset1", "dataset2"])]
-
-
-@pytest.fixture(autouse=True)
-def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "temp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
 
 
 def test_text_is_the_seeds() -> None:
@@ -105,9 +94,9 @@ def test_unknown_pairs_are_kept_where_asked() -> None:
     assert "-dataset2|2\n+summary" in tasks.render()
 
 
-def test_file_is_replaced_under_the_lock(tmp_path: Path) -> None:
+def test_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Written and read again: the same states; no file is no states, a corrupt one is None."""
-    path, lock = tmp_path / ".task_list", TaskListLock(tmp_path)
+    path, lock = tmp_path / ".task_list", nullcontext()
     assert read_task_list(path) == {}
     tasks = TaskList([("a|b/\udcff", "p", ["任务 'x' $(y)"])])
     assert tasks.write(path, lock)
@@ -132,55 +121,3 @@ def test_ten_thousand_pairs_cost_little(tmp_path: Path) -> None:
         assert tasks.write(tmp_path / ".task_list", nullcontext())
     assert time.perf_counter() - began < 1
     assert len(read_task_list(tmp_path / ".task_list") or {}) == 10_000
-
-
-def test_lock_lies_where_the_seed_put_it(tmp_path: Path) -> None:
-    """The lock file is named after the work directory, and goes with its directory when the session ends."""
-    lock = TaskListLock(Path("/some/where"))
-    assert lock.path == str(tmp_path / "temp" / "task_locks_6611a274397349dcb117eb47063762cb" / "task_list.lock")
-    with lock:
-        assert Path(lock.path).exists()
-    with lock:
-        assert Path(lock.path).exists()
-    lock.cleanup()
-    assert not Path(lock.directory).exists()
-    lock.cleanup()
-
-
-def test_directory_of_others_stays(tmp_path: Path) -> None:
-    """A lock directory with another file in it is left where it is."""
-    lock = TaskListLock(tmp_path)
-    with lock:
-        Path(lock.directory, "other").touch()
-    lock.cleanup()
-    assert [p.name for p in Path(lock.directory).iterdir()] == ["other"]
-
-
-HOLDER = "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); input()"
-
-
-def test_held_lock_is_an_error_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process on the lock is waited for, then named by its file; its lock is never removed."""
-    monkeypatch.setattr(tasklist, "LOCK_TIMEOUT", 0.1)
-    lock = TaskListLock(tmp_path)
-    with lock:
-        pass
-    argv = [sys.executable, "-c", HOLDER, lock.path]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        with pytest.raises(ConfigError, match=r"task_list\.lock: another process holds"), lock:
-            pass
-        lock.cleanup()
-        assert Path(lock.path).exists()
-        child.kill()
-    with lock:
-        pass
-
-
-def test_place_that_cannot_be_is_named(tmp_path: Path) -> None:
-    """A lock directory that cannot be made is an error that says what to remove."""
-    lock = TaskListLock(tmp_path)
-    Path(lock.directory).touch()
-    with pytest.raises(ConfigError, match=r"cannot lock the task list.*; remove "), lock:
-        pass

@@ -1,0 +1,146 @@
+"""The lock of a work directory's task list, in the system's temporary directory: a place that everybody can write to.
+
+Whoever comes first may have put there whatever he likes. So nothing is believed there but a directory of our own, for
+us alone, and in it a plain file of ours; no link is followed, and nothing is ever written. Where it is otherwise, the
+lock is taken in the work directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.layout import WorkDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOCK_TIMEOUT = 5.0
+_POLL = 0.05
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no wait for a pipe's other end
+
+
+class TaskListLock:
+    """The lock file has the seed's name and place: watchers of the work directory would hold it open there.
+
+    ``path`` is where it lies. ``say`` is told, once, where the seed's place is not to be trusted.
+    """
+
+    def __init__(self, workdir: Path, say: Callable[[str], object] | None = None) -> None:
+        self._workdir = Path(os.path.abspath(workdir))  # noqa: PTH100 - resolve() would follow links
+        digest = hashlib.md5(os.fsencode(self._workdir), usedforsecurity=False).hexdigest()
+        self.directory = Path(tempfile.gettempdir(), f"task_locks_{digest}")
+        self._private = WorkDir(self._workdir).task_lock
+        self.path = self.directory / self._private.name
+        self._say = say
+        self._place = self._file = -1
+
+    def __enter__(self) -> TaskListLock:
+        """Raises ConfigError where another process has it for longer than the limit, or nothing can be locked."""
+        end = time.monotonic() + LOCK_TIMEOUT
+        while not self._try():
+            if time.monotonic() >= end:
+                raise ConfigError(
+                    f"{self.path}: another process holds the lock of the task list for more than {LOCK_TIMEOUT:g} s; "
+                    "end it, or remove the file if no such process is left"
+                )
+            time.sleep(_POLL)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for fd in (self._file, self._place):
+            if fd >= 0:
+                os.close(fd)
+        self._place = self._file = -1
+
+    def cleanup(self) -> None:
+        """Remove the lock file if nobody holds it, and its directory if nothing else is in it."""
+        try:
+            if self._try():
+                os.unlink(self.path.name, dir_fd=self._place)
+                if self.path != self._private:
+                    self.directory.rmdir()
+        except (OSError, ConfigError):
+            pass
+        finally:
+            self.__exit__()
+
+    def _try(self) -> bool:
+        """Whether it is ours now; it counts only on the file that others will find, too."""
+        try:
+            self._open()
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = os.stat(self.path.name, dir_fd=self._place, follow_symlinks=False)
+            if os.path.samestat(there, os.fstat(self._file)):
+                return True
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            tidied = isinstance(error, FileNotFoundError) and self._workdir.exists()  # by whoever had it until now
+            if not tidied:
+                self.__exit__()
+                raise ConfigError(f"{self.path}: cannot lock the task list: {error.strerror}") from error
+        self.__exit__()
+        return False
+
+    def _open(self) -> None:
+        """The directory and the file in it, in the seed's place or in ours."""
+        try:
+            self.path = self.directory / self._private.name
+            self._place = _own_directory(self.directory)
+            self._file = os.open(self.path.name, _FILE, 0o600, dir_fd=self._place)
+            _check_own(os.fstat(self._file))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self.__exit__()
+            self._warn(error)
+            self.path = self._private
+            self._place = os.open(self._workdir, _DIRECTORY & ~os.O_NOFOLLOW)  # the user's own word: may be a link
+            self._file = os.open(self.path.name, _FILE, 0o666, dir_fd=self._place)
+
+    def _warn(self, error: OSError) -> None:
+        if self._say is not None:
+            self._say(
+                f"{self.directory} is not trusted with the lock of the task list: {error.strerror}; "
+                f"{self._private} is locked instead; have it removed by whom it belongs to"
+            )
+            self._say = None
+
+
+def _own_directory(path: Path) -> int:
+    """A directory of ours that is closed to others, made where there is nothing; OSError says what else is there."""
+    above = os.open(path.parent, _DIRECTORY & ~os.O_NOFOLLOW)
+    try:
+        try:
+            os.mkdir(path.name, 0o700, dir_fd=above)
+        except FileExistsError:
+            _check_own(os.stat(path.name, dir_fd=above, follow_symlinks=False))  # for its words
+        fd = os.open(path.name, _DIRECTORY, dir_fd=above)
+    finally:
+        os.close(above)
+    try:
+        _check_own(os.fstat(fd))
+        os.fchmod(fd, 0o700)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_own(info: os.stat_result) -> None:
+    """Raises OSError for what another user made, and for what leads elsewhere."""
+    if stat.S_ISLNK(info.st_mode):
+        raise OSError(None, "it is a symbolic link")
+    if info.st_uid != os.geteuid():
+        raise OSError(None, f"it belongs to user {info.st_uid}")
+    if not stat.S_ISDIR(info.st_mode) and not (stat.S_ISREG(info.st_mode) and info.st_nlink <= 1):
+        raise OSError(None, "it is no plain file or directory")
