@@ -101,6 +101,8 @@ left() {
 
 # $1: directory of the watch, $2: seconds between looks, $3: grace.
 #
+# What others of its kind have left is swept, where it is ours and no link: in a sticky /tmp nobody can change it then.
+#
 # Two who watch: one reads what we say and sees the connection end; the other looks from time to time whether anything
 # was said at all, for a line that was cut is silent. Whoever notices ends every program of the connection.
 WATCH = (
@@ -117,8 +119,11 @@ leave() {
     exit 0
 }
 sweep() {
+    t=$(cd -P -- "${d%/*}" && pwd -P) || return 0
     for o in "${d%-*}"-*/; do
-        [ -O "$o" ] 2>/dev/null && { read -r p b < "${o}owner"; } 2>/dev/null || continue
+        n=${o%/}
+        ( cd -P -- "$o" && [ -O . ] && [ "$(pwd -P)" = "$t/${n##*/}" ] ) 2>/dev/null || continue
+        { read -r p b < "${o}owner"; } 2>/dev/null || continue
         kill -0 "$p" 2>/dev/null && [ "$(began "$p")" = "$b" ] && continue
         finish "$grace" "$o"[0-9]*
         rm -rf "$o"

@@ -84,7 +84,7 @@ class LeaseDirectory:
             except OSError as error:
                 os.close(fd)
                 raise ConfigError(f"{self.path / name}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
-            if self._is_current(name, fd):
+            if self._is_current(name, fd) and not (how == fcntl.LOCK_EX and self._made_ours(name, fd)):
                 return fd
             os.close(fd)
 
@@ -145,6 +145,19 @@ class LeaseDirectory:
         except FileNotFoundError:
             return False
 
+    def _made_ours(self, name: str, fd: int) -> bool:
+        """A lock file is its holder's, where the kernel lets us: another owner could take it away from under us.
+
+        True where it was removed, and is to be made again.
+        """
+        if os.fstat(fd).st_uid in (0, os.geteuid()):
+            return False
+        try:
+            (self.path / name).unlink()
+        except OSError:  # his own in a sticky directory: the lock is had all the same
+            return False
+        return True
+
     def _open(self, name: str) -> int:
         path = self.path / name
         deadline = time.monotonic() + _PATIENCE
@@ -186,7 +199,13 @@ def _check(path: Path, info: os.stat_result) -> None:
     if not stat.S_ISDIR(info.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "no directory"
         raise ConfigError(f"{path}: is {what}, and is not trusted with locks; remove it, or {_ELSEWHERE}")
-    if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
+    sticky = info.st_mode & stat.S_ISVTX
+    if info.st_uid not in (0, os.geteuid()) and not sticky:
+        raise ConfigError(
+            f"{path}: belongs to user {info.st_uid}, who may replace the lock files in it; "
+            f"have it made {MODE:o}, by root if you can, or {_ELSEWHERE}"
+        )
+    if info.st_mode & 0o022 and not sticky:
         raise ConfigError(
             f"{path}: others may replace the lock files in it (mode {stat.S_IMODE(info.st_mode):04o}); "
             f"chmod {MODE:o} it, or {_ELSEWHERE}"

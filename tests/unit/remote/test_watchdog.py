@@ -14,6 +14,7 @@ import pytest
 from sshd import Sshd, busybox, until
 
 import pytest_evalrun
+from pytest_evalrun.remote import watchdog
 from pytest_evalrun.remote.program import RemoteProgram
 from pytest_evalrun.remote.watchdog import PREFIX
 
@@ -150,6 +151,20 @@ def test_what_a_dead_board_left_is_swept(board):
     until(lambda: not any(map(alive, pids)))
     assert strange.exists()
     strange.rmdir()
+
+
+def test_link_is_not_swept(board, tmp_path, monkeypatch):
+    """A link among the directories of watchdogs, which any user of the board can make, leads the sweep nowhere."""
+    monkeypatch.setattr(watchdog, "PREFIX", f"{tmp_path}/watch-")  # sessions that live would sweep there too
+    home, left = board.home / "precious", tmp_path / "watch-zz-left"
+    for directory in (home, left):
+        directory.mkdir()
+        (directory / "owner").write_text("999999999 1\n")
+        (directory / "1").write_text("kept\n")
+    (tmp_path / "watch-link").symlink_to(home)
+    board.connection().connect()
+    until(lambda: not left.exists())  # by its name it comes after the link
+    assert sorted(path.name for path in home.iterdir()) == ["1", "owner"]
 
 
 def test_what_a_program_left_behind_ends_with_it(board):

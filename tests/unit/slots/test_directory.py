@@ -18,6 +18,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.slots.directory import DEFAULT, Holder, LeaseDirectory, _make
 
 NAME = "GPU-x.lock"
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -123,6 +124,60 @@ def test_directory_where_others_may_replace_files_is_refused(place, bits):
     place.chmod(bits)
     with pytest.raises(ConfigError, match=f"mode 0{bits:o}.*chmod 1777"):
         LeaseDirectory(place)
+
+
+@pytest.fixture
+def give_away(monkeypatch):
+    """Makes something another user's; who may not do that becomes another user himself."""
+
+    def give(path):
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+
+    return give
+
+
+@pytest.mark.parametrize("bits", [0o755, 0o700, 0o777])
+def test_directory_of_another_user_is_refused(place, give_away, bits):
+    """He may replace the lock files of all: only root's, our own, and a sticky one are trusted."""
+    place.mkdir()
+    place.chmod(bits)
+    give_away(place)
+    with pytest.raises(ConfigError, match=r"belongs to user \d+, who may replace.*made 1777.*EVALRUN_SLOTS_DIR"):
+        LeaseDirectory(place)
+    place.chmod(0o1777)
+    assert not LeaseDirectory(place).is_held(NAME)
+
+
+def test_lock_file_is_its_holders(directory, give_away):
+    """One that another user made is made anew before it is ours, and only when nobody has it."""
+    other = directory.lock(NAME, fcntl.LOCK_EX)
+    give_away(directory.path / NAME)
+    assert directory.lock(NAME, fcntl.LOCK_EX) is None
+    os.close(other)
+    before = (directory.path / NAME).stat().st_ino
+    keeper = os.open(directory.path / NAME, os.O_RDONLY)  # so that its number is not used again
+    fds = directory.take("GPU-x", 1, 0)
+    assert (directory.path / NAME).stat().st_ino != before
+    assert directory.is_held(NAME)
+    os.close(*fds)
+    os.close(keeper)
+
+
+def test_lock_file_of_another_user_that_must_stay_is_a_lock(directory, give_away, monkeypatch):
+    """In a sticky directory only he may remove it: the kernel's lock on it counts all the same."""
+
+    def refused(path, **_):
+        raise PermissionError(1, "Operation not permitted")
+
+    os.close(directory.lock(NAME, fcntl.LOCK_EX))
+    give_away(directory.path / NAME)
+    monkeypatch.setattr(Path, "unlink", refused)
+    fds = directory.take("GPU-x", 1, 0)
+    assert directory.is_held(NAME)
+    os.close(*fds)
 
 
 def test_private_directory_will_do(place):
