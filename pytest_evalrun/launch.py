@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.tasklock import own_directory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,6 +27,7 @@ class LaunchDir:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or Path(tempfile.gettempdir(), f"evalrun-{uuid.uuid4().hex}")
+        self._ours = False
 
     def once(self, name: str, make: Callable[[], str]) -> str:
         """The text published under ``name``; made and published by the first that asks."""
@@ -39,9 +43,12 @@ class LaunchDir:
 
     def read(self, name: str) -> str | None:
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            text = (self.path / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
+        if not self._ours:
+            self._make()
+        return text
 
     def publish(self, name: str, text: str) -> None:
         """Whole or not at all: written aside, then renamed."""
@@ -55,7 +62,11 @@ class LaunchDir:
 
     def _make(self) -> None:
         """For this user alone: nobody else may plant a list of pairs here."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            os.close(own_directory(self.path))
+            self._ours = True
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be used for this launch: {error.strerror}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

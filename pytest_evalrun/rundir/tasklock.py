@@ -95,7 +95,7 @@ class TaskListLock:
         """The directory and the file in it, in the seed's place or in ours."""
         try:
             self.path = self.directory / self._private.name
-            self._place = _own_directory(self.directory)
+            self._place = own_directory(self.directory)
             self._file = os.open(self.path.name, _FILE, 0o600, dir_fd=self._place)
             _check_own(os.fstat(self._file))
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class TaskListLock:
             self._say = None
 
 
-def _own_directory(path: Path) -> int:
+def own_directory(path: Path) -> int:
     """A directory of ours that is closed to others, made where there is nothing; OSError says what else is there."""
     above = os.open(path.parent, _DIRECTORY & ~os.O_NOFOLLOW)
     try:

@@ -74,6 +74,7 @@ class LeaseDirectory:
 
     def lock(self, name: str, how: int) -> int | None:
         """The descriptor that has the lock for as long as it, or a copy of it, is open; None where others have it."""
+        anew = False
         while True:
             fd = self._open(name)
             try:
@@ -84,8 +85,10 @@ class LeaseDirectory:
             except OSError as error:
                 os.close(fd)
                 raise ConfigError(f"{self.path / name}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
-            if self._is_current(name, fd) and not (how == fcntl.LOCK_EX and self._made_ours(name, fd)):
-                return fd
+            if self._is_current(name, fd):
+                if anew or how != fcntl.LOCK_EX or not self._removed_as_foreign(name, fd):
+                    return fd
+                anew = True  # once: on some file systems what we make is not ours
             os.close(fd)
 
     def is_held(self, name: str) -> bool:
@@ -145,11 +148,8 @@ class LeaseDirectory:
         except FileNotFoundError:
             return False
 
-    def _made_ours(self, name: str, fd: int) -> bool:
-        """A lock file is its holder's, where the kernel lets us: another owner could take it away from under us.
-
-        True where it was removed, and is to be made again.
-        """
+    def _removed_as_foreign(self, name: str, fd: int) -> bool:
+        """A lock file is its holder's, where the kernel lets us: another owner could take it away from under us."""
         if os.fstat(fd).st_uid in (0, os.geteuid()):
             return False
         try:

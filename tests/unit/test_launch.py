@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.launch import LaunchDir
 
 ASKING = """
@@ -89,3 +90,18 @@ def test_the_directory_is_its_users_alone(launch):
     launch.remove()
     launch.remove()
     assert not Path(launch.path).exists()
+
+
+def test_what_another_has_put_in_its_place_is_not_believed(launch, tmp_path):
+    """A link in place of the directory is refused: nothing is written through it, and what was read is not used."""
+    launch.path.symlink_to(tmp_path)
+    (tmp_path / "planted").write_text("pairs")
+    with pytest.raises(ConfigError, match="it is a symbolic link"):
+        launch.read("planted")
+    (tmp_path / "planted").unlink()
+    with pytest.raises(ConfigError, match="cannot be used for this launch: it is a symbolic link"):
+        launch.publish("a", "text")
+    with pytest.raises(ConfigError, match="it is a symbolic link"):
+        launch.once("b", lambda: "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [launch.path.name]
+    launch.path.unlink()
