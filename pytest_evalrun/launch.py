@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.tasklock import own_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +61,8 @@ class LaunchDir:
 
     def _make(self) -> None:
         """For this user alone: nobody else may plant a list of pairs here."""
+        from pytest_evalrun.rundir.tasklock import own_directory
+
         try:
             os.close(own_directory(self.path))
             self._ours = True

@@ -97,8 +97,30 @@ def _main(state: SessionState, paths: RunPaths, grace: float, say: Callable[[str
         if not target.alive:
             _check_place(state, info, paths)
             return False
+        if not _is_its_owners(info.pid, paths):
+            raise ConfigError(
+                f"{paths.session_json} names process {info.pid}, which is not of the user whose run this is; "
+                "run the same command as that user"
+            )
         say(f"{paths.root.name}: SIGTERM to process {info.pid} ({command_line(info.argv)})")
         return _end(target, grace, say)
+
+
+def _is_its_owners(pid: int, paths: RunPaths) -> bool:
+    """Root ends in a user's run nothing but that user's: who writes the files of a run can name any process in them."""
+    owner = _owner(paths)
+    if os.geteuid() != 0 or owner == 0:
+        return True
+    import psutil
+
+    try:
+        return psutil.Process(pid).uids().real == owner
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _owner(paths: RunPaths) -> int:
+    return paths.root.stat().st_uid
 
 
 def _check_place(state: SessionState, info: SessionInfo, paths: RunPaths) -> None:
@@ -140,7 +162,7 @@ _ps = "-o pid,stat,wchan,cmd"
 def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Callable[[str], None]) -> bool:
     """End what is left of the recorded processes and of the groups that they lead."""
     main = None if info is None else info.pid
-    entries = [entry for entry in read_processes(paths.processes_dir) if _is_left(entry, main)]
+    entries = [entry for entry in read_processes(paths.processes_dir) if _is_left(entry, main, paths)]
     targets = [Target(entry) for entry in entries]
     try:
         told = [target for target in targets if _tell(target, signal.SIGTERM)]
@@ -158,8 +180,8 @@ def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Call
     return bool(told)
 
 
-def _is_left(entry: ProcessEntry, main: int | None) -> bool:
-    return entry.pid not in (main, os.getpid()) and alive(entry)
+def _is_left(entry: ProcessEntry, main: int | None, paths: RunPaths) -> bool:
+    return entry.pid not in (main, os.getpid()) and alive(entry) and _is_its_owners(entry.pid, paths)
 
 
 def _tell(target: Target, number: signal.Signals) -> bool:

@@ -111,7 +111,7 @@ class TaskListLock:
         if self._say is not None:
             self._say(
                 f"{self.directory} is not trusted with the lock of the task list: {error.strerror}; "
-                f"{self._private} is locked instead; have it removed by whom it belongs to"
+                f"{self._private} is locked instead; remove the other, or have its owner do it"
             )
             self._say = None
 

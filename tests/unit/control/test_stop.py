@@ -136,6 +136,25 @@ def test_every_recorded_process_goes_and_what_it_leads(run, monkeypatch):
     assert stranger.poll() is None, "another process with the PID of an old one"
 
 
+def test_root_ends_nothing_that_is_not_the_users_whose_run_it_is(run, monkeypatch):
+    """Who can write a run's files can name any process in them: root is no tool to end it."""
+    process = run.holder()
+    helper = run.start("import time; print('up', flush=True); time.sleep(600)")
+    log = ProcessLog(run.paths.processes("gw0"))
+    log.add(helper.pid)
+    log.close()
+    user = os.getuid()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(stop, "_owner", lambda paths: user + 1)
+    with pytest.raises(ConfigError, match=f"names process {process.pid}, which is not of the user whose run this is"):
+        run.stop()
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    run.stop()
+    assert helper.poll() is None
+
+
 def test_stopping_a_stopped_run_says_so(run):
     """Twice is once; the second changes nothing."""
     run.holder()
