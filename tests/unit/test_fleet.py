@@ -91,6 +91,20 @@ def test_boards_that_answer_are_left_as_they_are(board, launch):
     until(lambda: not board.sessions())
 
 
+def test_lines_of_known_hosts_that_nobody_can_use_are_told(board, launch):
+    """Once, however many boards are known by the file; with the mistake where no other line knows the board."""
+    good = board.known_hosts.read_text()
+    authority = f"@cert-authority * {' '.join(board.host_key.with_suffix('.pub').read_text().split()[:2])}\n"
+    board.known_hosts.write_text(authority + good)
+    one = launch(pair(entry(board), entry(board, "b2")))
+    one.fleet.look()
+    (line,) = one.said
+    assert line.startswith(f"{board.known_hosts}: passed over: line 1 (@cert-authority")
+    board.known_hosts.write_text(authority)
+    with pytest.raises(ConfigError, match=r"not known(.|\n)*passed over: line 1 \(@cert-authority"):
+        launch(pair(entry(board))).fleet.look()
+
+
 def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
     """With its reason in one line, and the others go on; of who needs no other one the optional are skipped."""
     down = dead(board)
