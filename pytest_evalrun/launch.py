@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -61,6 +59,7 @@ class LaunchDir:
 
     def _make(self) -> None:
         """For this user alone: nobody else may plant a list of pairs here."""
+        from pytest_evalrun.errors import ConfigError
         from pytest_evalrun.rundir.tasklock import own_directory
 
         try:

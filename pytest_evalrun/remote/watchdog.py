@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.remote.faults import BoardError
@@ -33,7 +34,8 @@ class Watchdog:
             self._channel = link.channel()
             self._channel.settimeout(limits.connect)
             self._channel.exec_command(BOOT)
-            self._channel.sendall(told(WATCH, [self.directory, str(limits.watch), str(limits.grace)]))
+            with suppress(*broken()):  # a shell that has ended already; what became of it is told by reading
+                self._channel.sendall(told(WATCH, [self.directory, str(limits.watch), str(limits.grace)]))
             # Its owner by name and number: others on the board, of any user, can see whether it lives.
             self.owner = f"{token}.{self._pid()}"
         for work in (self._beat, self._listen):
