@@ -16,7 +16,7 @@ from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
-from pytest_evalrun.evaluation.score import Scorer, Scores, with_references
+from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
 from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
 from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of
 from pytest_evalrun.remote.faults import BoardGone
@@ -145,9 +145,10 @@ class Life:
             raise self._nothing(plan)
         if plan.action == "reuse":
             result = read_result(self.paths.result)
-            if result is not None:
+            if result is not None and result.samples.get("predicted"):
                 return self._reuse(plan, result)
-            plan = replace(plan, action="score", reason="scored again: its result is damaged")
+            why = "its result is damaged" if result is None else "none of its samples was predicted"
+            plan = replace(plan, action="score", reason=f"scored again: {why}")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
         count = self._count(plan.identity)
         if not self.pair.cuts:
@@ -193,7 +194,7 @@ class Life:
         elif progress.done_count < count and not self.pair.cuts:
             self._predict(plan, samples, progress, count)
         if self.context.launch.mode == "infer":
-            return self._inferred(progress, count, plan)
+            return self._inferred(progress, plan)
         return self._score(plan, samples, progress, count)
 
     def plan(self) -> Plan:
@@ -299,8 +300,8 @@ class Life:
             finally:
                 self.seconds["predict"] += time.perf_counter() - started
 
-    def _inferred(self, progress: Progress, count: int, plan: Plan) -> Evaluation:
-        self._check_failures(progress.failed_count, count, "see the predictions")
+    def _inferred(self, progress: Progress, plan: Plan) -> Evaluation:
+        self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress))
         return Evaluation(self.pair, None, False, plan.reason, predicted=progress.done_count)
 
     def _score(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> Evaluation:
@@ -308,7 +309,7 @@ class Life:
         if self.context.log is not None:
             self.context.log.open(self.paths.eval_log)
         scores = Scorer(self.pair, self.context, self.paths, count).run(samples, progress)
-        self._check_failures(scores.failed, count, scores.first_failure)
+        self._check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
         if scores.outdated or not progress.in_order:
             lines = with_references(samples, progress, count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
@@ -325,11 +326,9 @@ class Life:
         self._remember(result)
         return Evaluation(self.pair, result, False, plan.reason, verdicts)
 
-    def _check_failures(self, failed: int, count: int, first: str) -> None:
-        allowed = self.pair.settings.max_failed
-        most = round(allowed * count, 6) if 0 < allowed < 1 else allowed
-        if failed > most:
-            raise PairError(f"{failed} of {count} samples failed (max_failed is {allowed:g}); the first: {first}")
+    def _check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
+        total = plan.identity.count
+        check_failures(self.pair.settings.max_failed, self._count(plan.identity), total, predicted, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
         seconds: dict[str, Any] = {name: round(value, 6) for name, value in self.seconds.items()}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.metrics.protocol import Metric
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
@@ -218,6 +219,26 @@ def _failure(line: Line) -> str:
     reason = line.error or ""
     named = reason.partition(": ")[0].endswith((f" {line.id}", f"/{line.id}"))
     return reason if named else f"{line.id}: {reason}"
+
+
+def first_failure(progress: Progress | ShardProgress) -> str:
+    """Why the first sample failed of those whose last line is in the file; empty where none did."""
+    return next((_failure(line) for line in progress.ordered() if line.status != "ok"), "")
+
+
+def check_failures(max_failed: float, count: int, total: int, predicted: int, failed: int, first: str) -> None:
+    """Raise PairError where nothing was predicted, or more samples failed than may.
+
+    ``max_failed`` is a share below 1, or a count meant for ``total`` samples: of the ``count`` that a limit leaves, a
+    part in proportion. ``predicted`` and ``failed`` count the item's own samples; ``first`` is why the first failed.
+    """
+    if failed and not predicted:
+        raise PairError(f"no sample was predicted (of {failed}); the first: {first}")
+    share = 0 < max_failed < 1
+    most = round(max_failed * (count if share else count / total), 6)
+    if failed > most:
+        said = f"{max_failed:g}" if share or count == total else f"{max_failed:g} of {total}, so {most:g} of these"
+        raise PairError(f"{failed} of {count} samples failed (max_failed is {said}); the first: {first}")
 
 
 def _score(name: str, score: Any) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import NEW, Evaluation, Life, unpredicted
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
+from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.shards import shard_progress
 from pytest_evalrun.evaluation.stored import locked, state_writer
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
@@ -95,13 +96,14 @@ class ShardLife(Life):
         self.context.say(f"{self.pair.full_id}: {reason}")
         self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
         self._check_plan(plan)
-        self._check_failures(progress.failed_count, self._count(plan.identity), "see its log")
+        self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress) or "see its log")
         seconds = time.perf_counter() - self.started
         return Evaluation(self.pair, None, False, reason, predicted=progress.done_count, seconds=seconds)
 
     def _scored_later(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
         if progress.done_count + progress.failed_count < cut.size:
             raise unpredicted(progress.done_count, cut.size, plan)
+        self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress) or "see its log")
         return Evaluation(self.pair, None, True, "reused", predicted=progress.done_count)
 
     def _reused(self, cut: Cut, why: str) -> Evaluation:

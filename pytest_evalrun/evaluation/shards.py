@@ -50,6 +50,10 @@ class ShardProgress:
         for line in lines:
             self._found.note(line.index, line.status == "ok")
 
+    def ordered(self) -> Iterator[Line]:
+        """The lines of this cut's own file."""
+        return self._own.ordered()
+
     def close(self) -> None:
         self._own.close()
 

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.evaluation import environment, life
+from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.context import EvalrunWarning
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
+from pytest_evalrun.evaluation.score import check_failures
 from pytest_evalrun.evaluation.stored import key_of, record_own, stored_predictions
+from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.results import read_result
 
 
@@ -263,15 +265,68 @@ def test_failed_samples_are_an_error_unless_allowed(shop, evaluator, paths, allo
         assert read_result(paths(pair).result).status == "error"
 
 
-def test_a_share_is_not_cut_by_rounding():
-    """29 of 100 are 29 %, though 0.29 x 100 is less than 29 in floating point."""
-    from types import SimpleNamespace
+# max_failed, samples that count, samples of the dataset, failed of them
+BOUNDS = {
+    # 29 of 100 are 29 %, though 0.29 x 100 is less than 29 in floating point
+    "a share is not cut by rounding": (0.29, 100, 100, 29),
+    "a share is of the limit": (0.1, 20, 100, 2),
+    "a count": (10, 100, 100, 10),
+    "a count shrinks with the limit": (10, 20, 100, 2),
+    "a count of which the limit leaves none": (10, 5, 100, 0),
+    "a count that is no whole number there": (10, 25, 100, 2),
+    "a third of three": (1, 1, 3, 0),
+}
 
-    pair = SimpleNamespace(settings=SimpleNamespace(max_failed=0.29))
-    check = life.Life._check_failures
-    check(SimpleNamespace(pair=pair), 29, 100, "")
-    with pytest.raises(PairError, match="30 of 100"):
-        check(SimpleNamespace(pair=pair), 30, 100, "")
+
+@pytest.mark.parametrize(("allowed", "count", "total", "most"), BOUNDS.values(), ids=BOUNDS)
+def test_how_many_may_fail(allowed, count, total, most):
+    """A count is meant for the whole dataset, and shrinks with the samples that are left of it; a share needs not."""
+    check_failures(allowed, count, total, 1, most, "")
+    with pytest.raises(PairError, match=f"{most + 1} of {count} samples failed"):
+        check_failures(allowed, count, total, 1, most + 1, "")
+
+
+NOTHING = {
+    "as many may fail": {},
+    "a share may fail": {"max_failed": 0.99},
+    "with a gate": {"gates": {"exact_match": {"min": 0.5}}},
+    "with a limit": {"limit": 2},
+}
+
+
+@pytest.mark.parametrize("settings", NOTHING.values(), ids=NOTHING)
+def test_nothing_predicted_is_never_passed(shop, evaluator, paths, settings):
+    """However many samples may fail, in whatever mode: the error is that of the first sample, and nothing is marked."""
+    shop.data(count=4)
+    bad = {"params": {"bad": [f"s{i}" for i in range(4)]}}
+    pair = shop.pair(**{"max_failed": 10, "max_batch_size": 4} | bad | settings)
+    said = rf"^no sample was predicted \(of {settings.get('limit', 4)}\); the first: s0: ValueError: no such sample"
+    for mode in ("infer", "eval", "all"):
+        with pytest.raises(PairError, match=said):
+            evaluator(pair, mode=mode)
+        assert not paths(pair).marker.exists()
+
+
+def test_a_stored_result_of_nothing_is_not_reused(shop, evaluator, paths):
+    """An older version marked such pairs as passed: they are asked again."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    files = paths(pair)
+    files.predictions.write_text("".join(failed(line) for line in lines_of(files.predictions)))
+    content = json.loads(files.result.read_text())
+    files.result.write_text(json.dumps(content | {"metrics": {}, "samples": {"total": 6, "predicted": 0, "failed": 6}}))
+    context = evaluator.context()
+    fingerprint = json.loads(files.marker.read_text())["fingerprint"]
+    write_marker(context.disk, files, fingerprint)
+    shop.notes()
+    again = evaluator(pair)
+    assert (again.reused, again.reason) == (False, "scored again: none of its samples was predicted")
+    assert len(shop.asked()) == 6
+
+
+def failed(line):
+    return json.dumps(line | {"status": "failed", "prediction": None, "error": "broken"}) + "\n"
 
 
 def test_failed_samples_alone_are_asked_again(shop, evaluator):

@@ -194,6 +194,21 @@ def test_failed_samples_of_shards_count_together(shop, evaluator):
         evaluator(none.shards()[0])
 
 
+def test_a_shard_that_predicted_nothing_is_an_error(shop, evaluator):
+    """It and its pair, though as many may fail; the shards that predicted something are fine."""
+    shop.data(count=4)
+    for names in (["s0", "s1"], ["s0", "s1", "s2", "s3"]):
+        pair = cut(shop.pair(task=names[-1], max_failed=4, params={"bad": names}), "shards", 2, 4)
+        first, second = pair.shards()
+        for mode in ("infer", "eval"):
+            with pytest.raises(PairError, match=r"^no sample was predicted \(of 2\); the first: s0: ValueError"):
+                evaluator(first, mode=mode)
+    with pytest.raises(PairError, match=r"no sample was predicted \(of 2\); the first: s2: ValueError"):
+        evaluator(second)
+    with pytest.raises(PairError, match=r"no sample was predicted \(of 4\); the first: s0: ValueError"):
+        evaluator(pair)
+
+
 def test_a_sample_that_failed_is_asked_again_until_it_is_good(shop, evaluator, paths):
     """Then its good line counts, in whatever file the bad one lies."""
     shop.data(count=6)
