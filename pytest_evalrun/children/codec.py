@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ ACCEPTED = (
     "numbers, text or times"
 )
 _JSON_TYPES = frozenset({str, int, float, bool, type(None)})
+# What is told of a value stands in a message, and each of its levels may need three.
+_MOST_LEVELS = 4 * MOST_LEVELS
 # Of numpy's kinds, all whose bytes are the value: objects would be addresses, and a record loses its names.
 _KINDS = frozenset("biufcSUmM")
 
@@ -35,15 +39,16 @@ def to_line(value: Any, *, plain: bool = False) -> bytes:
     try:
         text = json.dumps(_encoded(value, plain=plain), separators=(",", ":"))
     except (RecursionError, ValueError) as error:
-        raise PairError(f"a value that cannot be told to another process: {error}") from None
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise PairError(f"a value that cannot be told to another process: {why}") from None
     return text.encode("ascii") + b"\n"
 
 
 def from_line(line: bytes) -> Any:
     """The value of a line. Raises ValueError where it is no JSON, or no value of ours."""
     try:
-        return json.loads(line, object_hook=_revived)
-    except (TypeError, LookupError, RecursionError) as error:
+        return parse_json(line, levels=_MOST_LEVELS, decode=partial(json.loads, object_hook=_revived))
+    except (TypeError, LookupError) as error:
         raise ValueError(str(error)) from error
 
 

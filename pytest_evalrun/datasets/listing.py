@@ -6,6 +6,7 @@ import os
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.datasets.values import is_writable
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -47,11 +48,8 @@ def _walk(root: str, below: str, leave_out: frozenset[str], above: frozenset[tup
 
 def _printable(name: str, root: str) -> str:
     """Ids are written as UTF-8; a name that is not would fail much later, and without its place."""
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise PairError(f"{root}: the file name {os.fsencode(name)!r} is not UTF-8") from None
+    if not is_writable(name):
+        raise PairError(f"{root}: the file name {os.fsencode(name)!r} is not UTF-8")
     return name
 
 

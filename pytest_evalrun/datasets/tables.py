@@ -17,12 +17,15 @@ from pytest_evalrun.datasets.values import (
     check_types,
     columns_found,
     delimiter_of,
+    flaw_of,
     from_json,
+    is_writable,
     next_row,
     read_cell,
     twice,
 )
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.jsontext import TooDeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,6 +98,8 @@ class TableReader(ABC):
         value = self._cell(line, row, self.id_column, "id_column")
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise PairError(f"{self.path}:{line}: id_column {self.id_column!r} holds {value!r}; an id is a text or int")
+        if isinstance(value, str) and not is_writable(value):
+            raise PairError(f"{self.path}:{line}: id_column {self.id_column!r} holds {value!r}: half a character")
         return str(value)
 
     def _input(self, line: int, row: Row) -> Any:
@@ -113,6 +118,8 @@ class TableReader(ABC):
         value = self._cell(line, row, self.reference, "reference")
         if value is None or value == self.missing:
             raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is empty")
+        if flaw := flaw_of(value):
+            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {flaw}")
         return value
 
     def _cell(self, line: int, row: Row, column: str, setting: str) -> Any:
@@ -186,6 +193,8 @@ class JsonlReader(TableReader):
     def _row(self, line: int, text: bytes) -> Row:
         try:
             row = from_json(text.decode("utf-8-sig" if line == 1 else "utf-8"))
+        except TooDeep as error:
+            raise PairError(f"{self.path}:{line}: not a line of JSON that can be read: {error}") from None
         except ValueError as error:  # UnicodeDecodeError is one too
             raise PairError(f"{self.path}:{line}: not a line of JSON: {error}") from None
         if not isinstance(row, dict):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.datasets.listing import list_files
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
-from pytest_evalrun.datasets.values import digest_of
+from pytest_evalrun.datasets.values import digest_of, flaw_of, is_writable
 from pytest_evalrun.errors import EvalrunError, PairError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class UserReader:
         last = "before the first sample"
         try:
             for index, item in enumerate(self._items()):
-                yield self._sample(index, item)
+                yield self._checked_sample(self._sample(index, item))
                 last = f"after sample {index}"
         except (EvalrunError, OSError):
             raise
@@ -87,6 +87,14 @@ class UserReader:
             f"{self.name}: sample {index} is {found}; accepted: a Sample, a dict with id, input and reference, "
             "or a tuple (id, input, reference)"
         )
+
+    def _checked_sample(self, sample: Sample) -> Sample:
+        """What could not be kept is found while samples are counted, before the model is asked."""
+        if not is_writable(sample.id):
+            raise PairError(f"{self.name}: sample {sample.index} has the id {sample.id!r}: half a character")
+        if flaw := flaw_of(sample.reference):
+            raise PairError(f"{self.name}: label missing: the reference of sample {sample.id!r} is {flaw}")
+        return sample
 
     def _checked(self, identity: Any) -> Identity:
         if not isinstance(identity, Identity):

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,8 +173,42 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-# What a text is in JSON; a key that stands twice, of which json by itself drops all but the last, is a ValueError.
-from_json = json.JSONDecoder(object_pairs_hook=_object_of).decode
+_EACH_KEY_ONCE = json.JSONDecoder(object_pairs_hook=_object_of)
+
+
+def from_json(text: str) -> Any:
+    """What a line of JSON says; a key that stands twice, of which json by itself drops all but the last, is an error.
+
+    Raises ValueError, and as :func:`parse_json` does.
+    """
+    return parse_json(text, decode=_EACH_KEY_ONCE.decode)
+
+
+def flaw_of(value: Any) -> str:
+    """Why a reference could not be kept, as what it is and where that stands: ``NaN at .boxes.0``; empty for most."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    waiting: list[tuple[str, int, Any]] = [("", 1, value)] if isinstance(value, dict | list | tuple) else []
+    while waiting:
+        way, level, part = waiting.pop()
+        if level >= MOST_LEVELS:  # the line of its sample is one more
+            return "nested too deeply"
+        for key, entry in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(entry, dict | list | tuple):
+                waiting.append((f"{way}.{key}", level + 1, entry))
+            elif isinstance(entry, float) and (flaw := flaw_of(entry)):
+                return f"{flaw} at {way}.{key}"
+    return ""
+
+
+def is_writable(text: str) -> bool:
+    """False for half a character (a lone surrogate): no file, no name and no terminal takes it."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def digest_of(*words: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.stored import paths_of
+from pytest_evalrun.suite.jsontext import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,10 +55,10 @@ class Outputs:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def to_json(self, prediction: Any, sample: Sample, part: str = "") -> Any:
+    def to_json(self, prediction: Any, sample: Sample, part: str = "", level: int = 0) -> Any:
         """The prediction in builtins. Raises SampleError for NaN and for what JSON cannot hold.
 
-        ``part`` is the way from the whole answer to this part of it.
+        ``part`` is the way from the whole answer to this part of it, which lies in ``level`` others.
         """
         if isinstance(prediction, str | int | None):  # bool is an int
             return prediction
@@ -65,13 +66,16 @@ class Outputs:
             return _finite(float(prediction), sample)
         if isinstance(prediction, Path):
             return self._file(prediction)
-        return self._compound(prediction, sample, part)
+        return self._compound(prediction, sample, part, level)
 
-    def _compound(self, prediction: Any, sample: Sample, part: str) -> Any:
+    def _compound(self, prediction: Any, sample: Sample, part: str, level: int) -> Any:
+        inner = level + 1
+        if inner >= MOST_LEVELS - 1:  # what cannot be read back is not written: a line is a level, and a file's name
+            raise SampleError(f"sample {sample.id}: the model answered what is nested too deeply")
         if isinstance(prediction, dict):
-            return {str(key): self.to_json(value, sample, f"{part}.{key}") for key, value in prediction.items()}
+            return {str(key): self.to_json(value, sample, f"{part}.{key}", inner) for key, value in prediction.items()}
         if isinstance(prediction, list | tuple):
-            return [self.to_json(value, sample, f"{part}.{place}") for place, value in enumerate(prediction)]
+            return [self.to_json(value, sample, f"{part}.{place}", inner) for place, value in enumerate(prediction)]
         if hasattr(prediction, "ndim") and hasattr(prediction, "tolist"):
             return self._array(prediction, sample, part)
         raise SampleError(
@@ -81,7 +85,7 @@ class Outputs:
 
     def _array(self, array: Any, sample: Sample, part: str) -> Any:
         if array.ndim < 2:
-            return self.to_json(array.tolist(), sample)
+            return self.to_json(array.tolist(), sample, part)
         from pytest_evalrun.datasets.images import write_image
 
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -119,7 +119,7 @@ class Scorer:
         """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
         with self.context.disk.replacing(self.paths.scores) as file:
             for chunk in _chunks(self._together(samples, progress)):
-                file.write("".join(self._feed(chunk)).encode())
+                file.write("".join(self._feed(chunk)))
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
             self.scores.metrics |= self._reported

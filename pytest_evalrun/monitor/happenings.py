@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.monitor.follow import Directory, Follower
 from pytest_evalrun.rundir.events import CONTROLLER
+from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Events:
         events = []
         for line in lines:
             try:
-                event = json.loads(line)
+                event = parse_json(line)
             except ValueError:
                 event = None
             if isinstance(event, dict):

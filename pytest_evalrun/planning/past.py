@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import defaultdict
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -153,14 +154,14 @@ def _name(line: bytes) -> str:
     if found is None:
         return str((_entry(line) or {}).get("pair", ""))
     try:
-        return str(json.loads(found[1].decode()))
+        return str(parse_json(found[1].decode()))
     except ValueError:
         return ""
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:  # torn by a power cut
         return None
     return entry if isinstance(entry, dict) else None

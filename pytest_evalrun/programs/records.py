@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.results import KeptRows, is_older, matching
 from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,7 +109,7 @@ class Records:
 
     def _known(self) -> float | None:
         try:
-            args = json.loads(self.files.paths.args.read_bytes())
+            args = parse_json(self.files.paths.args.read_bytes())
             return float(args["began"]) if args["generation"] == self.generation else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.placing import place
 from pytest_evalrun.programs.tables import TABLES, Row
+from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.template import fill
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class MetricsResults:
 def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
     """Name → value, better, and what else the file says. Raises PairError where it holds no numbers."""
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise PairError(f"{path}: no metrics: {error}") from None
     if not isinstance(values, dict) or not values:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.suite.devices import DeviceSpec
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class Notes:
         """All boards, by their name."""
         found: dict[tuple[str, str], Used] = {}
         for path in sorted(self._directory.glob("used-*.json")):
-            told: dict[str, Any] = json.loads(path.read_bytes())
+            told: dict[str, Any] = parse_json(path.read_bytes())
             spec = DeviceSpec.of(told["spec"])
             board = found.setdefault((repr(spec), told["home"]), Used(spec, told["home"]))
             if told["model"]:

@@ -13,6 +13,7 @@ from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
@@ -189,7 +190,7 @@ def _place(paths: RunPaths, merged: Merged) -> str | None:
 def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any] | None:
     """What an earlier merge left; anything else is merged anew."""
     try:
-        entry = json.loads((paths.pair(key).programs / SUMMARY).read_bytes())
+        entry = parse_json((paths.pair(key).programs / SUMMARY).read_bytes())
     except (OSError, ValueError):
         return None
     wanted = {"pair", "signature", "bytes", "remarks"}
@@ -199,7 +200,7 @@ def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any] | None:
 def _list(paths: RunPaths, entries: Sequence[dict[str, Any]]) -> list[str]:
     """Among what merge_summary.json already says of predictions."""
     try:
-        values = json.loads((paths.summary / SUMMARY).read_bytes())
+        values = parse_json((paths.summary / SUMMARY).read_bytes())
     except (OSError, ValueError):
         values = {}
     shown = [{name: value for name, value in entry.items() if name not in ("signature", "bytes")} for entry in entries]

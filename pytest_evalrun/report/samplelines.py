@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ class SampleLines:
             for offset in self._offsets():
                 if offset >= 0:
                     file.seek(offset)
-                    yield json.loads(file.readline())
+                    yield parse_json(file.readline())
 
     def _offsets(self) -> array[int]:
         offsets = array("q", [-1]) * self.expected
@@ -79,7 +80,7 @@ class SampleLines:
 
     def _parse(self, raw: bytes) -> dict[str, Any] | None:
         try:
-            line = json.loads(raw) if raw.endswith(b"\n") else None
+            line = parse_json(raw) if raw.endswith(b"\n") else None
         except ValueError:
             return None
         index = line.get("index") if isinstance(line, dict) else None

@@ -15,6 +15,7 @@ from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
 from pytest_evalrun.report.rows import Row, Summary, read_summary
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -87,7 +88,7 @@ def write_merge_summary(paths: RunPaths, values: dict[str, Any]) -> None:
 
 def _programs(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_bytes())
+        values = parse_json(file.read_bytes())
         return {"programs": values["programs"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

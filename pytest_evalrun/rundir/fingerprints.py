@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.jsontext import parse_json
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,7 +31,7 @@ def write_fingerprint(disk: Disk, path: Path, parts: dict[str, Any], launch: str
 def read_fingerprint(path: Path) -> StoredFingerprint | None:
     """None where there is none, or where it is damaged: then nothing is known about the predictions."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         return StoredFingerprint(dict(content["parts"]), str(content["launch"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pytest_evalrun.rundir.hashstore import HashStore
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -224,7 +225,7 @@ def _files_below(root: str) -> Iterator[str]:
 
 def _loads(data: bytes, *, packed: bool = False) -> dict[str, Any] | None:
     try:
-        value = json.loads(zlib.decompress(data) if packed else data)
+        value = parse_json(zlib.decompress(data) if packed else data)
     except (ValueError, zlib.error):
         return None
     return value if isinstance(value, dict) else None

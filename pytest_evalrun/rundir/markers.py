@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.jsontext import parse_json
+
 if TYPE_CHECKING:
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
@@ -80,7 +82,7 @@ def write_marker(
 def read_marker(path: Path) -> Marker | None:
     """A marker, or None where there is none or it is damaged: the pair is then scored again."""
     try:
-        return Marker.from_json(json.loads(path.read_bytes()))
+        return Marker.from_json(parse_json(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

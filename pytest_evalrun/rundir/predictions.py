@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.durable import encoded
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,14 +41,14 @@ class Line(NamedTuple):
         """The line of the file. Raises PairError for what JSON does not have."""
         try:
             return encoded(_encode(self._asdict())) + b"\n"
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise PairError(f"sample {self.id}: its prediction or reference cannot be kept: {error}") from error
 
 
 def parse_line(raw: bytes, count: int) -> Line | None:
     """The sample of one line; None where the line is torn, damaged, or of no sample in ``range(count)``."""
     try:
-        line = Line(**json.loads(raw.decode()))
+        line = Line(**parse_json(raw.decode()))
     except (ValueError, TypeError):
         return None
     if type(line.index) is not int or not 0 <= line.index < count:

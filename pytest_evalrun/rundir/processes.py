@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.lines import LineFile, json_line
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def read_processes(directory: Path) -> Iterator[ProcessEntry]:
 
 def _parse(line: bytes) -> ProcessEntry | None:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         return ProcessEntry(int(entry["pid"]), int(entry["pgid"]), entry["start_time"], entry.get("pair"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # torn by a crash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.boards import merged, read_records
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,7 +121,7 @@ def point_latest(workdir: WorkDir, paths: RunPaths) -> None:
 def read_run_json(paths: RunPaths) -> dict[str, Any]:
     """What ``run.json`` says; refused where it is missing or not what we wrote."""
     try:
-        content = json.loads(paths.run_json.read_bytes())
+        content = parse_json(paths.run_json.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{paths.root} is not a run directory: it has no run.json") from None
     except (OSError, ValueError) as error:
@@ -129,9 +129,15 @@ def read_run_json(paths: RunPaths) -> dict[str, Any]:
     version = content.get("format") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise ConfigError(f"{paths.run_json}: format: found {version!r}, expected 1 to {RUN_FORMAT}; {_REMEDY}")
+    for name, kind in _KINDS.items():
+        if not isinstance(content.get(name, kind()), kind):
+            raise ConfigError(
+                f"{paths.run_json}: {name}: found {content[name]!r:.80}, expected a {kind.__name__}; {_REMEDY}"
+            )
     return dict(content)
 
 
+_KINDS: dict[str, type] = {"suites": dict, "directories": list, "boards": list}
 _REMEDY = "put it back, or start another run with --eval-run new"
 
 

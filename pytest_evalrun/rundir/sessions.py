@@ -9,7 +9,6 @@ from __future__ import annotations
 
 # The kernel frees such a lock when its holder dies, however that happens.
 import fcntl
-import json
 import os
 import socket
 import time
@@ -23,6 +22,7 @@ from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document, utc_time
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
 from pytest_evalrun.rundir.runs import sync
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +175,7 @@ def session_state(paths: RunPaths) -> SessionState:
 def read_session(paths: RunPaths) -> SessionInfo | None:
     """The session that last had the run; None where there was none, or its file is corrupt."""
     try:
-        return SessionInfo.from_json(json.loads(paths.session_json.read_bytes()))
+        return SessionInfo.from_json(parse_json(paths.session_json.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.rundir.durable import encoded
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.lines import utc_time
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,7 +120,7 @@ def read_ranges(directory: Path) -> Iterator[WorkerArgs]:
 
 def read_range(path: Path) -> WorkerArgs | None:
     try:
-        return WorkerArgs.from_json(json.loads(path.read_bytes()))
+        return WorkerArgs.from_json(parse_json(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

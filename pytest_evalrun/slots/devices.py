@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -195,7 +196,7 @@ class DevicePool:
     def _reason(self, device: Device) -> str:
         if device.key not in self._aside and self._notes is not None:
             try:
-                content = json.loads(self._note(device).read_text(encoding="utf-8"))
+                content = parse_json(self._note(device).read_text(encoding="utf-8"))
                 self._aside[device.key] = str(content["reason"])
             except (OSError, ValueError, KeyError, TypeError):
                 return ""

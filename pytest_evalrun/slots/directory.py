@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,14 +272,14 @@ def _user() -> str:
 def _parse(text: bytes) -> Holder:
     """Anybody can write a lock file: nothing of it reaches a terminal but a number, a plain word and a time."""
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = parse_json(text)
         return Holder(
             pid=int(content["pid"]),
             user=re.sub(r"[^\w.-]", "?", str(content["user"]))[:32],
             since=datetime.fromisoformat(str(content["since"])),
             memory=_amount(float(content["memory"])),
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return Holder(0, "", None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.pairs import Cut, Dataset, Layer, Pair, Suite, Task
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def dump(suites: Sequence[Suite]) -> str:
 
 def load(text: str) -> list[Suite]:
     """What :func:`dump` wrote; neither yaml nor pydantic is imported."""
-    return [_from_json(values) for values in json.loads(text)]
+    return [_from_json(values) for values in parse_json(text)]
 
 
 class _Table:

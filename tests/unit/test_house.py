@@ -53,6 +53,9 @@ FRONTS = {"suite": frozenset({"adapters", "datasets", "metrics"})}
 OFFERED = frozenset({"NAMES", "names", "is_known"})
 UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})
 UNSAFE_CALLS = frozenset({"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "os.system", "os.popen"})
+# Whose own JSON may be damaged, and what others wrote may be anything: on the lower floor one module reads it.
+READS_JSON = "suite.jsontext"
+JSON_CALLS = frozenset({"json.loads", "json.load", "loads", "orjson.loads"})
 UNSAFE_ARGUMENTS = frozenset({"shell", "allow_pickle"})
 
 
@@ -70,6 +73,8 @@ def breaches(house: Path, file: Path) -> Iterator[str]:
         yield f"{length}: longer than {LONGEST} lines"
     for node in ast.walk(ast.parse(text, filename=str(file))):
         yield from unsafe(node)
+        if isinstance(node, ast.Call) and called(node) in JSON_CALLS and reads_json_itself(module):
+            yield f"{node.lineno}: {called(node)} is called in {READS_JSON} alone: parse_json"
         yield from too_long(node)
         for target in imported(node, module, package=file.name == "__init__.py"):
             if reason := forbidden(module, target):
@@ -125,6 +130,10 @@ def may_import(room: str, name: str) -> bool:
     if front in FRONTS.get(room, ()) and (not offer or offer in OFFERED):
         return True
     return any(name == word or name.startswith(f"{word}.") for word in allowed)
+
+
+def reads_json_itself(module: str) -> bool:
+    return module != READS_JSON and module.partition(".")[0] not in UPPER
 
 
 def unsafe(node: ast.AST) -> Iterator[str]:
@@ -188,6 +197,7 @@ def test_types_are_shipped() -> None:
         pytest.param("cli.py", "import pickle", "pickle is never used", id="pickle"),
         pytest.param("cli.py", "from cloudpickle import dumps", "cloudpickle is never used", id="cloudpickle"),
         pytest.param("cli.py", "yaml.load(text, Loader)", "yaml.load is never called", id="yaml.load"),
+        pytest.param("rundir/a.py", "json.loads(text)", "json.loads is called in suite.jsontext alone", id="json"),
         pytest.param("cli.py", "subprocess.run(line, shell=True)", "shell= is never given", id="shell"),
         pytest.param("cli.py", "np.load(file, allow_pickle=yes)", "allow_pickle= is never given", id="numpy pickle"),
         pytest.param("cli.py", "def f():\n" + " x\n" * LONGEST_FUNCTION, "f is longer than 45 lines", id="function"),
@@ -211,6 +221,8 @@ def test_breach_is_found(tmp_path: Path, file: str, source: str, complaint: str)
         pytest.param("suite/a.py", f"from {NAME}.suite.pairs import Pair", id="own room"),
         pytest.param("adapters/a.py", f"from {NAME}.datasets.protocol import Sample", id="protocol"),
         pytest.param("evaluation/a.py", f"from {NAME}.rundir import durable", id="downwards"),
+        pytest.param("suite/jsontext.py", "json.loads(text)", id="the one reader of JSON"),
+        pytest.param("units.py", "json.loads(text)", id="what the upper floor tells itself"),
         pytest.param("suite/a.py", "yaml.safe_load(text)\nsubprocess.run(words, shell=False)", id="safe calls"),
     ],
 )

@@ -156,7 +156,7 @@ def test_what_holds_itself_is_refused():
     """It would never end."""
     value = []
     value.append(value)
-    with pytest.raises(PairError, match="recursion"):
+    with pytest.raises(PairError, match="nested too deeply"):
         to_line(value)
 
 

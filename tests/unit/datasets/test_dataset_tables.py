@@ -156,6 +156,28 @@ FAULTS = {
     "jsonl: label null": ("jsonl", jsonl({"a": 1, "l": None}), {"reference": "l"}, ":1: label missing"),
     "jsonl: id twice": ("jsonl", jsonl({"i": 1, "a": 1}, {"i": "1", "a": 2}), {"id_column": "i"}, "lines 1 and 2"),
     "jsonl: id no text": ("jsonl", jsonl({"i": True, "a": 1}), {"id_column": "i"}, "an id is a text or int"),
+    **{
+        f"jsonl: label {text}": ("jsonl", f'{{"a": 1, "l": 1}}\n{{"a": 1, "l": {text}}}\n', {"reference": "l"}, said)
+        for text, said in {
+            "NaN": ":2: label missing: 'l' is NaN",
+            "-Infinity": ":2: label missing: 'l' is -Infinity",
+            "1e999": ":2: label missing: 'l' is Infinity",
+            "[0, 1, [NaN]]": ":2: label missing: 'l' is NaN at .2.0",
+            '{"box": {"x": Infinity}}': ":2: label missing: 'l' is Infinity at .box.x",
+        }.items()
+    },
+    "jsonl: half a character": (
+        "jsonl",
+        '{"i": "x\\ud83d", "a": 1}',
+        {"id_column": "i"},
+        "'x\\ud83d': half a character",
+    ),
+    "jsonl: nested too deeply": (
+        "jsonl",
+        '{"a": ' + "[" * 3000 + "]" * 3000 + "}",
+        {},
+        ":1: not a line of JSON that can be read: nested too deeply",
+    ),
     "jsonl: reader key": ("jsonl", "{}", {"reader": {"x": 1}}, "accepted: none"),
 }
 

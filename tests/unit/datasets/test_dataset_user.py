@@ -44,6 +44,18 @@ def broken(path):
     yield {"input": 1}
     raise KeyError("text")
 
+def half(path):
+    return [("x\\udc80", 1)]
+
+def nan(path):
+    return [{"id": "p", "input": 1, "reference": {"x": [0, float("nan")]}}]
+
+def deep(path):
+    reference = []
+    for _ in range(300):
+        reference = [reference]
+    return [{"id": "p", "input": 1, "reference": reference}]
+
 class WrongIdentity(Own):
     def identity(self, hashes):
         return {"inputs": "x"}
@@ -113,6 +125,9 @@ FAULTS = {
     "nothing": "the dataset is empty: ./reader.py:nothing gave no sample",
     "twice": "./reader.py:twice: two samples with the id 'p': samples 0 and 2",
     "strange": "sample 0 is a dict with input, gold; accepted: a Sample, a dict with id, input and reference",
+    "half": "./reader.py:half: sample 0 has the id 'x\\udc80': half a character",
+    "nan": "./reader.py:nan: label missing: the reference of sample 'p' is NaN at .x.1",
+    "deep": "./reader.py:deep: label missing: the reference of sample 'p' is nested too deeply",
     "broken": "./reader.py:broken failed after sample 0: KeyError: 'text'",
     "WrongIdentity": "identity() gave a dict; it must give an Identity",
 }

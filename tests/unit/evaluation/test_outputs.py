@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -63,11 +64,15 @@ def test_numbers_of_all_kinds_become_json(outputs, prediction, kept):
     assert not outputs.directory.exists()
 
 
+ENDLESS = {}
+ENDLESS["again"] = [ENDLESS]
 REFUSED = {
     "nan": (float("nan"), "the model answered nan"),
     "infinity": (np.float32("-inf"), "the model answered -inf"),
     "nan inside": ({"a": [1.0, float("nan")]}, "the model answered nan"),
     "nan in a vector": (np.array([1.0, np.nan]), "the model answered nan"),
+    "too deep": (functools.reduce(lambda inner, _: [inner], range(500), 1), "nested too deeply"),
+    "without an end": (ENDLESS, "nested too deeply"),
     "bytes": (b"abc", "the model answered bytes, which cannot be kept; accepted: str, int"),
     "set": ({1, 2}, "the model answered set"),
     "object inside": ([object()], "the model answered object"),

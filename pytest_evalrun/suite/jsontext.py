@@ -1,0 +1,52 @@
+"""JSON that somebody else wrote, or that may be damaged: read in one place, so that no text of it ends a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Whoever walks through a value later (to keep it, to tell it to another process) needs a few frames a level, of the
+# thousand that Python has by itself.
+MOST_LEVELS = 200
+_TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_LEVELS = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class TooDeep(ValueError):  # noqa: N818 - what is wrong; its base says that it is an error
+    """Objects and lists in one another, more than anybody here walks through."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(f"nested too deeply (at most {levels} levels)")
+
+
+def parse_json(text: str | bytes, *, levels: int = MOST_LEVELS, decode: Callable[[Any], Any] = json.loads) -> Any:
+    """The value of a text; ``decode`` is a decoder of json's with other hooks.
+
+    Raises ValueError where it is no JSON, and TooDeep, a kind of that, for a value nested deeper than ``levels``: how
+    deep is too deep depends on nothing else, as what was accepted once must be readable ever after.
+    """
+    try:
+        value = decode(text)
+    except RecursionError:
+        raise TooDeep(levels) from None
+    if _openings(text) > levels and _is_deeper(text, levels):
+        raise TooDeep(levels)
+    return value
+
+
+def _openings(text: str | bytes) -> int:
+    return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+
+
+def _is_deeper(text: str | bytes, levels: int) -> bool:
+    """Of a sound text the brackets alone, from which the innermost pairs are taken away, level by level."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    brackets = _TEXTS.sub(b"", data).translate(_LEVELS, _OTHERS)
+    while brackets and levels:
+        brackets, levels = brackets.replace(b"[]", b""), levels - 1
+    return bool(brackets)

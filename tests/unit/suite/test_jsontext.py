@@ -1,0 +1,49 @@
+"""JSON of others: what is read, what is refused, and that nothing of it is more than a ValueError."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, TooDeep, parse_json
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(['[{"', "\\", '\\"', "]" * 300, "\ud83d"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def levels_of(value):
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(levels_of, parts), default=0)
+
+
+@given(VALUES, st.booleans())
+def test_depth_is_counted_exactly(value, as_bytes):
+    """Brackets in texts are none; a value is read at its own number of levels, and refused at one less."""
+    text = json.dumps(value, ensure_ascii=as_bytes)
+    text = text.encode() if as_bytes else text
+    levels = levels_of(value)
+    assert parse_json(text, levels=levels) == value
+    if levels:
+        with pytest.raises(TooDeep):
+            parse_json(text, levels=levels - 1)
+
+
+@pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 1_000, 100_000])
+@pytest.mark.parametrize("piece", [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]"), ("[", "")], ids=str)
+def test_too_deep_is_a_value_error(piece, levels):
+    """Whether it is beyond our limit, Python's or the machine's, and whether it ends or not."""
+    opening, closing = piece
+    for text in (opening * levels + "1" + closing * levels, (opening * levels + "1" + closing * levels).encode()):
+        with pytest.raises(ValueError):
+            parse_json(text)
+
+
+def test_many_brackets_are_not_deep():
+    """A list of boxes has more brackets than anybody counts, and three levels."""
+    boxes = {"boxes": [[1, 2, 3, 4]] * 5_000}
+    assert parse_json(json.dumps(boxes)) == boxes
