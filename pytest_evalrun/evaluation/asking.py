@@ -132,7 +132,7 @@ class Asking:
             raise
         done = record.ended_as("completed", returncode=0, files=tuple(map(str, files)))
         self.records.files.write(done)
-        taken = self.predictor.append(answers, round((time.time() - record.began) / (last - first), 6))
+        taken = self.predictor.append(answers, round(time.time() - record.began, 6))
         self.context.say(f"range {record.low}-{record.high}: {taken.good} of {last - first} samples done")
         if taken.failed and self.results.keeps:
             # A copy of what was accepted is what belongs to the range; the others will be asked again.

@@ -140,7 +140,7 @@ class _Pipeline(Predictor):
         if not isinstance(under.came, Ran):
             return under
         ran = under.came
-        seconds = round(ran.seconds / len(under.batch), 6)
+        seconds = round(ran.seconds, 6)
         return _Under(under.batch, _attempt(lambda: self._lines(under.batch, self._stages.fetch(ran), seconds)))
 
     def _again(self, batch: list[Sample], failed: Exception) -> list[Line]:

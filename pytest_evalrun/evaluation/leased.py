@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.slots.gpus import Nvml, find_gpus
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
+from pytest_evalrun.slots.need import GB
 from pytest_evalrun.suite.settings import PROGRAM
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
+
+
+LOOK_SECONDS = 0.25
 
 
 def _nothing(*_: object) -> None:
@@ -43,10 +48,57 @@ class Surroundings:
     tell: Callable[[str], None] | None = None
 
 
+class GpuMemory:
+    """The most memory that GPUs leased by this worker had in use at one moment, whoever used it.
+
+    A thread asks the driver a few times a second for as long as there is a lease. What a model has only between two
+    looks is not seen; most frameworks keep what they once took.
+    """
+
+    def __init__(self) -> None:
+        self._peak: int | None = None
+        self._leased: list[Callable[[], int | None]] = []
+
+    def watch(self, used: Callable[[], int | None]) -> Callable[[], None]:
+        """Look at what is ``used``, in bytes, until what is given back is called; None is what nobody knows."""
+        if used() is None:
+            return _nothing
+        stop = threading.Event()
+        thread = threading.Thread(target=self._look, args=(used, stop), name="evalrun-gpu-memory", daemon=True)
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+            self._leased.remove(used)
+
+        self._leased.append(used)
+        thread.start()
+        return end
+
+    def forget(self) -> None:
+        """Only what is seen from now on counts."""
+        self._peak = None
+
+    def peak_gb(self) -> float | None:
+        """With what is in use now; None where no GPU was leased, or the driver does not tell."""
+        for used in self._leased:
+            self._note(used())
+        return None if self._peak is None else round(self._peak / GB, 3)
+
+    def _look(self, used: Callable[[], int | None], stop: threading.Event) -> None:
+        while not stop.wait(LOOK_SECONDS):
+            self._note(used())
+
+    def _note(self, used: int | None) -> None:
+        if used is not None:
+            self._peak = max(used, self._peak or 0)
+
+
 class Slots:
     """The GPUs of this host, as one worker sees them; NVML is opened when the first model needs one."""
 
     def __init__(self, only: str | None) -> None:
+        self.memory = GpuMemory()
         self._only = only
         self._leases: Leases | None = None
 
@@ -64,7 +116,7 @@ class Slots:
         try:
             with around.paused():
                 lease = self.leases.acquire(need, say=around.say, check=around.check)
-            return Held(lease, self.leases, around.event, pair)
+            return Held(lease, self.leases, around.event, pair, self.memory)
         except BaseException:  # the limit may be reached at the very moment when the wait is over
             if lease is not None:
                 lease.release()
@@ -74,7 +126,9 @@ class Slots:
 class Held:
     """GPUs that are ours, as the events of the run tell it."""
 
-    def __init__(self, lease: Lease, leases: Leases, event: Callable[..., object], pair: str | None) -> None:
+    def __init__(
+        self, lease: Lease, leases: Leases, event: Callable[..., object], pair: str | None, memory: GpuMemory
+    ) -> None:
         self.lease = lease
         self.leases = leases
         self._event = event
@@ -83,11 +137,13 @@ class Held:
             "uuids": [gpu.uuid for gpu in lease.gpus],
         }
         event("slot_taken", pair, **self._told)
+        self._unwatch = memory.watch(lambda: leases.used(lease))
 
     def free(self, pids: Sequence[int] = ()) -> None:
         """``pids`` have ended: their memory must be free before anybody else comes. A second time does nothing."""
         if not self.lease.fds:
             return
+        self._unwatch()
         self.leases.wait_until_free(self.lease, pids)
         self.lease.release()
         self._event("slot_freed", **self._told)

@@ -6,7 +6,7 @@ import errno
 import time
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets import create_reader
@@ -18,6 +18,7 @@ from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
 from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
+from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
@@ -25,6 +26,7 @@ from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.rundir.timings import timings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,8 +135,7 @@ class Life:
         self.context = context
         self.paths = paths
         self.hashes = context.hashes(pair.settings.fingerprint)
-        self.started = time.perf_counter()
-        self.seconds = {"load": 0.0, "predict": 0.0, "score": 0.0}
+        self.watch = Stopwatch(context.slots.memory)
         self.already = 0
 
     def run(self) -> Evaluation:
@@ -279,7 +280,7 @@ class Life:
 
     def _load(self, plan: Plan) -> Adapter:
         adapter, seconds = self.context.models.get(self.pair, plan.prediction)
-        self.seconds["load"] += seconds
+        self.watch.load += seconds
         return adapter
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress, count: int) -> None:
@@ -287,9 +288,9 @@ class Life:
         deaths = 0
         while True:
             adapter = self._load(plan)
-            started = time.perf_counter()
             try:
-                return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
+                with self.watch.predicting(progress):
+                    return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
             except ModelDied as error:
                 deaths += 1
                 if deaths > self.context.launch.crash_retries:
@@ -297,8 +298,6 @@ class Life:
                 self.context.say(f"{self.pair.full_id}: {error}; loading it again")
             except BoardGone as error:  # there is one less each time, and with none left loading is an error
                 self.context.say(f"{self.pair.full_id}: {error}; going on with another board")
-            finally:
-                self.seconds["predict"] += time.perf_counter() - started
 
     def _inferred(self, progress: Progress, plan: Plan) -> Evaluation:
         self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress))
@@ -313,9 +312,9 @@ class Life:
         if scores.outdated or not progress.in_order:
             lines = with_references(samples, progress, count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
-        self.seconds["score"] = time.perf_counter() - started
+        self.watch.score = time.perf_counter() - started
         if self.pair.cuts:
-            self.seconds["predict"] = scores.latencies.mean() * (scores.predicted - self.already)
+            self.watch.shards = timings_in(self.paths.shard_predictions)
         result = self._result(plan, scores)
         verdicts = judge(self.pair, result.metrics)
         result = self._judged(result, verdicts)
@@ -331,10 +330,10 @@ class Life:
         check_failures(self.pair.settings.max_failed, self._count(plan.identity), total, predicted, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
-        seconds: dict[str, Any] = {name: round(value, 6) for name, value in self.seconds.items()}
-        by_shards = self.seconds["predict"] if self.pair.cuts else 0.0
-        seconds["total"] = round(time.perf_counter() - self.started + by_shards, 6)
-        seconds |= {"p50": scores.latencies.quantile(0.5), "p95": scores.latencies.quantile(0.95)}
+        stored = read_fingerprint(self.paths.fingerprint)
+        timing = stored.timing if stored else None
+        only_scored = plan.action == "score" and not self.watch.timing.samples
+        old = read_result(self.paths.result) if only_scored else None
         return Result(
             suite=self.pair.suite,
             task=self.pair.task.name,
@@ -347,10 +346,11 @@ class Life:
                 "failed": scores.failed,
                 "reused": self.already,
             },
-            seconds=seconds,
+            seconds=self.watch.seconds(scores.latencies, timing, old),
             gates=[],
             fingerprint={"prediction": plan.prediction, "score": plan.score},
-            environment=environment.current(),
+            environment=environment.current() | self.watch.peak(old),
+            timing=timing,
         )
 
     @staticmethod
@@ -372,6 +372,7 @@ class Life:
             "samples": result.samples,
             "seconds": result.seconds,
             "time": environment.now(),
+            "timing": result.timing,
         }
         append_history(self.context.disk, self.context.workdir.history, entry)
 

@@ -52,9 +52,6 @@ class Latencies:
             self.values = self.values[::2]
             self.stride *= 2
 
-    def mean(self) -> float:
-        return sum(self.values) / len(self.values) if self.values else 0.0
-
     def quantile(self, share: float) -> float | None:
         if not self.values:
             return None

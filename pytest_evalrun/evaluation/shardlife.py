@@ -15,6 +15,7 @@ from pytest_evalrun.evaluation.stored import locked, state_writer
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.state import RunningState
+from pytest_evalrun.rundir.timings import add_timing
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity
@@ -94,11 +95,13 @@ class ShardLife(Life):
         if self._only_scores:
             return self._scored_later(plan, progress, cut)
         self.context.say(f"{self.pair.full_id}: {reason}")
-        self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
+        try:
+            self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
+        finally:
+            add_timing(self.context.disk, self.paths.predictions, self.watch.own)
         self._check_plan(plan)
         self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress) or "see its log")
-        seconds = time.perf_counter() - self.started
-        return Evaluation(self.pair, None, False, reason, predicted=progress.done_count, seconds=seconds)
+        return Evaluation(self.pair, None, False, reason, predicted=progress.done_count, seconds=self.watch.total)
 
     def _scored_later(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
         if progress.done_count + progress.failed_count < cut.size:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.predictions import PredictionsFile, Tally, parse_line
+from pytest_evalrun.rundir.timings import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -161,6 +162,8 @@ def forget(whole: PairPaths, disk: Disk) -> list[OSError]:
     if errors := disk.flush():
         return errors
     for file in shard_files(whole):
+        file.unlink(missing_ok=True)
+    for file in whole.shard_predictions.glob(f"*{SUFFIX}"):
         file.unlink(missing_ok=True)
     for file in (*whole.shard_states.glob("*.state"), *whole.shard_states.glob(".*.lock")):
         file.unlink(missing_ok=True)

@@ -168,11 +168,11 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 
 
 def _measured(entry: dict[str, Any]) -> Measured | None:
-    """What the samples that were asked took holds for all; where none was, the median of when they were."""
-    predict, score, usual = (_number(entry, "seconds", key) for key in ("predict", "score", "p50"))
+    """What the samples that were asked took holds for all; where none was, what they took when they were."""
+    predict, score = (_number(entry, "seconds", key) for key in ("predict", "score"))
     count = int(_number(entry, "samples", "predicted") + _number(entry, "samples", "failed"))
     asked = count - int(_number(entry, "samples", "reused"))
-    each = predict / asked if asked > 0 else usual
+    each = predict / asked if asked > 0 else _usual(entry)
     if count <= 0 or each <= 0:
         return None
     return Measured(max(count, int(_number(entry, "samples", "total"))), each + score / count)
@@ -183,6 +183,14 @@ def _is_limited(entry: dict[str, Any]) -> bool:
     fingerprint = entry.get("fingerprint")
     prediction = fingerprint.get("prediction") if isinstance(fingerprint, dict) else None
     return isinstance(prediction, dict) and prediction.get("limit") is not None
+
+
+def _usual(entry: dict[str, Any]) -> float:
+    """Seconds of predicting a sample; p50 was that only as long as a batch's time was divided among its samples."""
+    throughput = _number(entry, "seconds", "throughput")
+    if throughput:
+        return 1 / throughput
+    return _number(entry, "seconds", "p50") if entry.get("timing") is None else 0.0
 
 
 def _number(entry: dict[str, Any], part: str, key: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.report.text import number, one_line
 from pytest_evalrun.suite.names import first_samples
 
@@ -22,6 +23,9 @@ def result_lines(row: Row) -> Iterator[str]:
     counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
     yield f"{one_line(first_samples(row.pair, row.limit))}: {row.status}; samples: {counts}{seconds}"
+    if row.samples.get("predicted"):
+        p50, p95, throughput = (_known(row.pace.get(name)) for name in PACE)
+        yield f"seconds a sample: p50 {p50}, p95 {p95}; samples a second: {throughput}"
     if row.error:
         yield row.error
     if row.skipped:
@@ -40,6 +44,10 @@ def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
     """Under ``SAMPLES``."""
     for s in samples:
         yield str(s.index), s.id, _shown(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or ""
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else number(value)
 
 
 def _gate(gate: Mapping[str, Any]) -> str:

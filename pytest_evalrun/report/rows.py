@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.results import Result
 
 NOTHING = {"total": 0, "predicted": 0, "failed": 0, "reused": 0}
+PACE = ("p50", "p95", "throughput")
 OUTDATED = "its last evaluation ended in an error; the values are those of the one before"
 
 
@@ -30,6 +31,7 @@ class Row:
     ``key`` names its files. An evaluation of the first N samples (``limit``) must never be taken for the full result:
     it has files of its own, an ``id`` like them (``mlp/clean.limit-10``), and is ``shown`` only by the launch that made
     it.
+    ``pace`` has ``PACE``: seconds that a sample was waited for, and samples a second; None is what nobody knows.
     """
 
     suite: str
@@ -46,6 +48,7 @@ class Row:
     gone: bool = False
     skipped: str | None = None
     shown: bool = True
+    pace: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def breached(self) -> set[str]:
@@ -163,4 +166,5 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
         error=result.environment.get("error"),
         gone=gone,
         skipped=result.environment.get("skipped"),
+        pace={name: result.seconds.get(name) for name in PACE},
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredFingerprint:
-    """The parts, and the launch that began the predictions."""
+    """The parts, the launch that began the predictions, and how it timed samples (None: as older versions did)."""
 
     parts: dict[str, Any]
     launch: str
+    timing: int | None = None
 
 
 def write_fingerprint(disk: Disk, path: Path, parts: dict[str, Any], launch: str) -> None:
-    content = {"format": 1, "launch": launch, "parts": parts}
+    content = {"format": 1, "launch": launch, "parts": parts, "timing": TIMING}
     disk.write(path, json.dumps(content, ensure_ascii=False))
 
 
@@ -32,7 +34,8 @@ def read_fingerprint(path: Path) -> StoredFingerprint | None:
     """None where there is none, or where it is damaged: then nothing is known about the predictions."""
     try:
         content = parse_json(path.read_bytes())
-        return StoredFingerprint(dict(content["parts"]), str(content["launch"]))
+        stored = StoredFingerprint(dict(content["parts"]), str(content["launch"]))
+        return replace(stored, timing=TIMING) if content.get("timing") == TIMING else stored
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

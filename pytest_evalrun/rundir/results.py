@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# How the seconds of a sample are meant today.
+TIMING = 2
 STATUSES = frozenset({"passed", "failed", "error", "skipped", "pending"})
 
 
@@ -22,7 +24,8 @@ class Result:
     """One pair's result, in raw names.
 
     ``metrics``: name → value, n, low, high, better, table; ``samples``: total, predicted, failed, reused;
-    ``seconds``: load, predict, score, total, p50, p95.
+    ``seconds``: load, predict, score, total, p50, p95, throughput. ``timing`` says how samples were timed: ``TIMING``,
+    each by the request that answered it, or None, by a share of its batch; p50 and p95 of such are None here.
     """
 
     suite: str
@@ -35,9 +38,11 @@ class Result:
     gates: list[dict[str, Any]]
     fingerprint: dict[str, Any]
     environment: dict[str, Any]
+    timing: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _KINDS}
+        values = {name: getattr(self, name) for name in _KINDS}
+        return values if self.timing is None else values | {"timing": self.timing}
 
     @classmethod
     def from_json(cls, values: Any) -> Result:
@@ -51,7 +56,10 @@ class Result:
             raise ValueError(f"status: {values['status']!r}; accepted: {', '.join(sorted(STATUSES))}")
         if not all(isinstance(metric, dict) and "value" in metric for metric in values["metrics"].values()):
             raise ValueError("metrics: each must have a value")
-        return cls(**{name: values[name] for name in _KINDS})
+        timing = values.get("timing")
+        if timing != TIMING:  # a batch's time by its size: no latency that anybody saw
+            values = values | {"seconds": {**values["seconds"], "p50": None, "p95": None}}
+        return cls(**{name: values[name] for name in _KINDS}, timing=timing if timing == TIMING else None)
 
     def dumps(self) -> str:
         """The text of the file: a line a field, for the eye and for diff, at the price of compact JSON.
@@ -72,7 +80,7 @@ _KINDS: dict[str, type] = {
     "gates": list,
     **dict.fromkeys(("fingerprint", "environment"), dict),
 }
-assert list(_KINDS) == [field.name for field in fields(Result)]
+assert [*_KINDS, "timing"] == [field.name for field in fields(Result)]
 
 
 def read_result(path: Path) -> Result | None:

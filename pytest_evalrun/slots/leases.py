@@ -87,6 +87,14 @@ class Leases:
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
+    def used(self, lease: Lease) -> int | None:
+        """Bytes of the lease's GPUs that are in use, by whomever; None where the driver does not tell."""
+        if self._nvml is None:
+            return None
+        free = [self._nvml.free_memory(gpu) for gpu in lease.gpus]
+        known = [gpu.total - left for gpu, left in zip(lease.gpus, free, strict=True) if gpu.total and left is not None]
+        return sum(known) if known and len(known) == len(free) else None
+
     def someone_waits(self) -> bool:
         """Whether any process of this host waits in ``acquire``."""
         with self._directory.choosing():

@@ -156,6 +156,34 @@ def test_memory_that_is_taken_after_the_look_is_noticed(host):
     assert [seen for _, _, seen in host.seen()] == ["1"]
 
 
+TAKES = """
+import os
+from pathlib import Path
+
+class Model:
+    def __init__(self, path):
+        self.held = Path(os.environ["FAKE_NVML_STATE"] + ".d")
+        self.held.mkdir(exist_ok=True)
+
+    def predict(self, batch):
+        for gigabytes in (30, 12):
+            for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(","):
+                (self.held / f"{gpu}.{os.getpid()}.{gigabytes * 1024}").touch()
+        return [sample.input for sample in batch]
+"""
+
+
+@pytest.mark.parametrize(("gpus", "peak"), [(0, None), (1, 44), (2, 88)])
+def test_peak_memory_is_in_the_result(host, gpus, peak):
+    """Of all the GPUs that the model was leased, together, whoever used them; without a GPU there is none."""
+    host.nvml.gpus(80, 80).used(0, 2)
+    host.nvml.used(1, 2)
+    project = host.make(gpus=gpus, code=TAKES if gpus else WITNESS)
+    ran = project.run("evals", "-n1")
+    assert ran.code == 0, ran
+    assert project.result("a", "one")["environment"].get("gpu_peak_gb") == peak
+
+
 def test_memory_of_others_is_waited_for(host):
     """The log says who has it; once they have ended the model is loaded, and its limit did not run meanwhile."""
     host.nvml.gpus(80)

@@ -18,6 +18,7 @@ from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
 from pytest_evalrun.evaluation.score import check_failures
 from pytest_evalrun.evaluation.stored import key_of, record_own, stored_predictions
+from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.results import read_result
 
@@ -67,11 +68,51 @@ def test_what_a_result_says(shop, evaluator, paths):
     content = json.loads(paths(pair).result.read_text(encoding="utf-8"))
     assert [content[name] for name in ("suite", "task", "dataset", "status")] == ["letters", "echo", "clean", "failed"]
     assert content["metrics"]["exact_match"].keys() == {"value", "n", "low", "high", "better"}
-    assert content["seconds"].keys() == {"load", "predict", "score", "total", "p50", "p95"}
+    assert content["seconds"].keys() == {"load", "predict", "score", "total", "p50", "p95", "throughput"}
+    assert content["timing"] == 2
+    assert "gpu_peak_gb" not in content["environment"]
     assert [gate["holds"] for gate in content["gates"]] == [False]
     assert content["fingerprint"].keys() == {"prediction", "score"}
     assert content["environment"]["python"] == environment.current()["python"]
     assert [verdict.metric for verdict in evaluation.breached] == ["exact_match"]
+
+
+def test_latencies_and_throughput(shop, evaluator, paths):
+    """p50 and p95 are of what the lines say, throughput of all of predicting; who only scores again keeps them."""
+    shop.data(count=5)
+    first = evaluator(shop.pair()).result.seconds
+    waited = sorted(line["seconds"] for line in lines_of(paths(shop.pair()).predictions))
+    assert (first["p50"], first["p95"]) == (waited[2], waited[4])
+    assert first["throughput"] == pytest.approx(5 / first["predict"], rel=0.01)
+    again = evaluator(shop.pair(metrics=["./m.py:wrong"])).result.seconds
+    assert again["predict"] == 0
+    assert [again[name] for name in PACE] == [first[name] for name in PACE]
+
+
+def test_latencies_of_an_older_version_are_neither_shown_nor_kept(shop, evaluator, paths):
+    """They are shares of batches: reused, scored again or carried on, until all is predicted anew."""
+    shop.data()
+    evaluator(shop.pair())
+    files = paths(shop.pair())
+    old = {**json.loads(files.result.read_text()), "seconds": {"p50": 0.1, "p95": 0.2, "total": 1.0}}
+    del old["timing"]
+    files.result.write_text(json.dumps(old))
+    stored = json.loads(files.fingerprint.read_text())
+    del stored["timing"]
+    files.fingerprint.write_text(json.dumps(stored))
+    write_marker(evaluator.context().disk, files, json.loads(files.marker.read_text())["fingerprint"])
+
+    reused = evaluator(shop.pair())
+    assert reused.reused
+    scored = evaluator(shop.pair(metrics=["./m.py:wrong"]))
+    files.marker.unlink()
+    files.predictions.write_bytes(b"".join(files.predictions.read_bytes().splitlines(keepends=True)[:3]))
+    carried_on = evaluator(shop.pair())
+    for result in (reused.result, scored.result, carried_on.result, read_result(files.result)):
+        assert (result.timing, result.seconds["p50"], result.seconds["p95"]) == (None, None, None)
+    fresh = evaluator(shop.pair(), fresh=True, run_id="another").result
+    assert fresh.timing == 2
+    assert fresh.seconds["p50"] is not None
 
 
 def test_history_remembers_every_evaluation(shop, evaluator):

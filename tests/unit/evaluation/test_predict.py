@@ -60,6 +60,14 @@ def asked(shop, context):
     return ask
 
 
+def test_a_sample_waits_for_its_whole_batch(asked, monkeypatch):
+    """Its seconds are those of the request that answered it, however many were asked at once; retries are others."""
+    clock = itertools.count()
+    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0, sleep=id))
+    found = asked(Model(errors=[TimeoutError("once")]), 8, max_batch_size=4, retries=1)
+    assert [line.seconds for line in found.lines] == [1.0] * 8
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_leaving_the_debugger_ends_the_session(asked, retries):
     """It is no failure of a sample, and no other batch is asked."""

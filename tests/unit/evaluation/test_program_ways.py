@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.leased import GpuMemory
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.programs.results import TICK_SECONDS, is_older, read_metrics
 from pytest_evalrun.rundir.shards import read_ranges
@@ -264,6 +265,7 @@ class FakeSlots:
     def __init__(self, path):
         self.told = []
         self.lease = FakeLease(path)
+        self.memory = GpuMemory()
 
     def take(self, need, pair, around):
         self.told.append(("taken", pair, need.gpus))

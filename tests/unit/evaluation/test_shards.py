@@ -426,7 +426,31 @@ def test_history_knows_what_the_shards_took(shop, evaluator):
     seconds = entry["seconds"]
     assert seconds["predict"] > 0
     assert seconds["total"] >= seconds["predict"] + seconds["score"]
+    assert seconds["throughput"] == pytest.approx(6 / seconds["predict"], rel=0.01)
     assert entry["samples"]["reused"] == 0
+
+
+def test_a_pair_took_what_its_shards_took_in_all_their_sessions(shop, evaluator, paths):
+    """Each keeps its own seconds of predicting, one that was stopped too; with its pair they are done with."""
+    shop.data(count=6)
+    (shop.root / "model.py").write_text(STOPPED)
+    (shop.root / "stop.txt").write_text("s5")
+    pair = cut(shop.pair(max_batch_size=1), "shards", 2, 6)
+    first, second = pair.shards()
+    evaluator(first)
+    with pytest.raises(KeyboardInterrupt):
+        evaluator(second)
+    directory = paths(pair).shard_predictions
+    known = {path.name: json.loads(path.read_text()) for path in directory.glob("*.timing.json")}
+    assert {name: timing["samples"] for name, timing in known.items()} == {"0-3.timing.json": 3, "3-6.timing.json": 2}
+    (directory / "0-3.timing.json").write_text(json.dumps(known["0-3.timing.json"] | {"predict": 100.0}))
+    (directory / "3-6.timing.json").write_text(json.dumps(known["3-6.timing.json"] | {"predict": 20.0}))
+    (shop.root / "stop.txt").unlink()
+    evaluator(second)
+    seconds = evaluator(pair).result.seconds
+    assert 120 < seconds["predict"] < seconds["total"]
+    assert seconds["throughput"] == pytest.approx(6 / seconds["predict"], rel=0.01)
+    assert not directory.exists()
 
 
 def test_lines_of_other_ranges_cost_no_more_than_a_look(shop, evaluator, paths, monkeypatch):

@@ -42,7 +42,19 @@ class Bench:
         return str(path)
 
     def remember(
-        self, name, *, load=0.0, predict=9.0, score=1.0, once=7.0, count=100, reused=0, total=None, p50=0.01, limit=None
+        self,
+        name,
+        *,
+        load=0.0,
+        predict=9.0,
+        score=1.0,
+        once=7.0,
+        count=100,
+        reused=0,
+        total=None,
+        p50=0.01,
+        limit=None,
+        **more,
     ):
         """One completed evaluation of ``count`` samples, as the last line of the history; ``once`` is what will not be
         paid again."""
@@ -57,7 +69,9 @@ class Bench:
                 "score": score,
                 "total": load + predict + score + once,
                 "p50": p50,
+                **more,
             },
+            **({"timing": 2} if more else {}),
         }
         disk = Disk(interval=3600)
         append_history(disk, self.work.history, entry)

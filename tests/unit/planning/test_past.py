@@ -48,6 +48,14 @@ def test_first_samples_tell_only_of_what_was_never_whole(bench):
     }
 
 
+def test_of_what_asked_nothing_the_throughput_tells(bench):
+    """Where that is known, p50 is what somebody waited for a whole batch; where it is not, an older line tells."""
+    bench.remember("m/d", predict=0, reused=100, p50=5.0, throughput=50.0)
+    assert read_past(bench.work.history, ["s/m/d"]).pairs["s/m/d"].seconds(None) == pytest.approx(3)
+    bench.remember("m/d", predict=0, reused=100, p50=5.0, throughput=None)
+    assert read_past(bench.work.history, ["s/m/d"]).pairs["s/m/d"].seconds(None) == pytest.approx(3)
+
+
 def test_the_load_is_the_models_and_no_part_of_a_pairs_seconds(bench):
     """Whoever came first paid it, long ago for some; the newest that is known holds for all of the model."""
     bench.remember("m/a", load=50)

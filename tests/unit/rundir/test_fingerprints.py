@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.fingerprints import StoredFingerprint, read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.pairs import PairKey
 
 PARTS = st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.dictionaries(st.text(), st.text()))
@@ -26,7 +27,14 @@ def test_a_fingerprint_survives(tmp_path_factory, parts, launch):
     path = tmp_path_factory.getbasetemp() / "d.fingerprint.json"
     disk = Disk(interval=3600)
     write_fingerprint(disk, path, parts, launch)
-    assert read_fingerprint(path) == StoredFingerprint(parts, launch)
+    assert read_fingerprint(path) == StoredFingerprint(parts, launch, TIMING)
+
+
+def test_a_fingerprint_of_an_older_version_is_read(tmp_path):
+    """Its predictions were timed in another way, and are good."""
+    path = tmp_path / "d.fingerprint.json"
+    path.write_text('{"format": 1, "launch": "x", "parts": {"model": "a"}}')
+    assert read_fingerprint(path) == StoredFingerprint({"model": "a"}, "x", None)
 
 
 DAMAGES = {

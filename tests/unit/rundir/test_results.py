@@ -42,6 +42,17 @@ def test_result_survives_the_file(tmp_path: Path) -> None:
     assert list(json.loads(path.read_text())) == list(RESULT.to_json())
 
 
+@pytest.mark.parametrize("timing", [None, 1, "2"])
+def test_latencies_of_another_timing_are_none(tmp_path: Path, timing: object) -> None:
+    """Before 2 they were a batch's time divided by its size, which nobody waited for."""
+    seconds = {**RESULT.seconds, "p50": 0.5, "p95": 0.6, "throughput": 7.0}
+    values = RESULT.to_json() | {"timing": timing, "seconds": seconds}
+    old = read_result(write(tmp_path / "a.json", json.dumps(values)))
+    assert [old.seconds[name] for name in ("p50", "p95", "throughput")] == [None, None, 7.0]
+    new = read_result(write(tmp_path / "b.json", json.dumps(values | {"timing": 2})))
+    assert [new.seconds[name] for name in ("p50", "p95")] == [0.5, 0.6]
+
+
 @pytest.mark.parametrize(
     "change",
     [
