@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
 
@@ -62,6 +63,8 @@ def _encoded(value: Any, *, plain: bool) -> Any:
         return _mapping(value, plain=plain)
     if isinstance(value, PurePath):
         return str(value) if plain else {"$path": str(value)}
+    if isinstance(value, Detailed):
+        return {"$detailed": [_encoded(value.prediction, plain=plain), _encoded(value.detail, plain=plain)]}
     if isinstance(value, bytes | bytearray):
         return {"$bytes": _base64(value)}
     return _foreign(value, plain=plain)
@@ -116,6 +119,11 @@ def _revived(found: dict[str, Any]) -> Any:
     return found
 
 
+def _revive_detailed(parts: Any) -> Detailed:
+    prediction, detail = parts
+    return Detailed(prediction, dict(detail))
+
+
 def _revive_array(parts: Any) -> Any:
     import numpy as np
 
@@ -136,6 +144,7 @@ def _bytes(text: Any) -> bytes:
 
 _REVIVE: dict[str, Callable[[Any], Any]] = {
     "$path": Path,
+    "$detailed": _revive_detailed,
     "$bytes": _bytes,
     "$tuple": tuple,
     "$items": dict,

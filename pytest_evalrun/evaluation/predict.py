@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
@@ -132,11 +133,15 @@ class Predictor:
 
     def _line(self, sample: Sample, prediction: Any, seconds: float) -> Line:
         reference = reference_to_json(sample.reference, self.pair.dataset.path)
+        detail = None
         try:
+            if isinstance(prediction, Detailed):
+                detail = self.outputs.to_json(prediction.detail, sample, ".detail")
+                prediction, seconds = prediction.prediction, _own_seconds(detail, sample, seconds)
             value = self.outputs.to_json(prediction, sample)
         except SampleError as error:
             return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(str(error)), seconds)
-        return Line(sample.index, sample.id, "ok", value, reference, None, seconds)
+        return Line(sample.index, sample.id, "ok", value, reference, None, seconds, detail)
 
     def _failed(self, sample: Sample, error: Exception) -> Line:
         """A sample that could not be predicted, with its reason: never a wrong answer."""
@@ -196,6 +201,13 @@ def _raised(error: Exception) -> NoReturn:
 
 def without_references(batch: Sequence[Sample]) -> list[Sample]:
     return [Sample(s.index, s.id, s.input) for s in batch]
+
+
+def _own_seconds(detail: dict[str, Any], sample: Sample, seconds: float) -> float:
+    own = detail.get("seconds", seconds)
+    if isinstance(own, bool) or not isinstance(own, int | float) or own < 0:
+        raise SampleError(f"sample {sample.id}: the model told seconds: {own!r}; accepted: a number from 0")
+    return float(own)
 
 
 def _summary(error: Exception) -> str:

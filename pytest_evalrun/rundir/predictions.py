@@ -27,7 +27,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 
 class Line(NamedTuple):
-    """What became of one sample. ``status`` is ``ok`` or ``failed``; ``error`` says why it failed."""
+    """What became of one sample. ``status`` is ``ok`` or ``failed``; ``error`` says why it failed.
+
+    ``seconds`` is what whoever asked had to wait for it; ``detail`` what else the model told, in most lines nothing.
+    """
 
     index: int  # type: ignore[assignment] # the word of the format; tuple.index is not missed
     id: str
@@ -36,11 +39,15 @@ class Line(NamedTuple):
     reference: Any
     error: str | None
     seconds: float | None
+    detail: dict[str, Any] | None = None
 
     def dumps(self) -> bytes:
         """The line of the file. Raises PairError for what JSON does not have."""
         try:
-            return encoded(_encode(self._asdict())) + b"\n"
+            values = self._asdict()
+            if self.detail is None:
+                del values["detail"]
+            return encoded(_encode(values)) + b"\n"
         except (ValueError, TypeError, RecursionError) as error:
             raise PairError(f"sample {self.id}: its prediction or reference cannot be kept: {error}") from error
 

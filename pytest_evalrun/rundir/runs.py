@@ -129,15 +129,17 @@ def read_run_json(paths: RunPaths) -> dict[str, Any]:
     version = content.get("format") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise ConfigError(f"{paths.run_json}: format: found {version!r}, expected 1 to {RUN_FORMAT}; {_REMEDY}")
-    for name, kind in _KINDS.items():
-        if not isinstance(content.get(name, kind()), kind):
-            raise ConfigError(
-                f"{paths.run_json}: {name}: found {content[name]!r:.80}, expected a {kind.__name__}; {_REMEDY}"
-            )
+    for name, (kind, of) in _PARTS.items():
+        part = content.get(name, kind())
+        members = part.values() if isinstance(part, dict) else part
+        if not isinstance(part, kind) or not all(isinstance(member, of) for member in members):
+            wanted = f"a {kind.__name__} of {of.__name__}"
+            raise ConfigError(f"{paths.run_json}: {name}: found {part!r:.80}, expected {wanted}; {_REMEDY}")
     return dict(content)
 
 
-_KINDS: dict[str, type] = {"suites": dict, "directories": list, "boards": list}
+# What the parts of it are, and what these hold.
+_PARTS: dict[str, tuple[type, type]] = {"suites": (dict, str), "directories": (list, str), "boards": (list, dict)}
 _REMEDY = "put it back, or start another run with --eval-run new"
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.errors import PairError
 
@@ -25,6 +26,7 @@ VALUES = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.lists(inner).map(tuple)
+        | st.builds(Detailed, inner, st.dictionaries(KEYS, inner))
         | st.dictionaries(KEYS, inner)
         | st.dictionaries(st.integers() | st.booleans() | st.none() | st.text(), inner)
     ),
@@ -54,6 +56,8 @@ def same(one, other):
         return list(map(repr, one)) == list(map(repr, other)) and all(
             same(a, b) for a, b in zip(one.values(), other.values(), strict=True)
         )
+    if isinstance(one, Detailed):
+        return same(one.prediction, other.prediction) and same(one.detail, other.detail)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
@@ -176,6 +180,7 @@ BROKEN = {
     "array": b'{"$array": 1}',
     "shape": b'{"$array": ["<f4", [3], "AAAA"]}',
     "items": b'{"$items": [1]}',
+    "detailed": b'{"$detailed": ["a", 5]}',
     "objects": b'{"$array": ["O", [1], "' + base64.b64encode(bytes(8)) + b'"]}',
     "list as key": b'{"$items": [[[], 1]]}',
     "depth": b"[" * 100_000,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from contextlib import contextmanager, nullcontext
 
 import psutil
@@ -12,12 +14,12 @@ import pytest
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, TimedOut
-from pytest_evalrun.evaluation.leased import LeasedModel, Slots, Surroundings
+from pytest_evalrun.evaluation.leased import GpuMemory, LeasedModel, Slots, Surroundings
 from pytest_evalrun.evaluation.models import UNUSED_SECONDS, LoadedModels
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.slots.gpus import Gpu
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
-from pytest_evalrun.slots.need import Need
+from pytest_evalrun.slots.need import GB, Need
 
 MODEL = """
 import os, signal, time
@@ -89,6 +91,34 @@ class Bench:
 @pytest.fixture
 def bench(shop, tmp_path):
     return Bench(shop, tmp_path / "slots")
+
+
+def test_peak_memory_is_looked_at_while_there_is_a_lease():
+    """The most since it was last forgotten, seen by the thread or when asked; of what nobody knows there is none."""
+    now = [3 * GB]
+    memory = GpuMemory()
+    assert memory.peak_gb() is None
+    end = memory.watch(lambda: now[0])
+    now[0] = 7 * GB
+    wait_until(lambda: memory._peak == now[0])
+    now[0] = 2 * GB
+    assert memory.peak_gb() == 7
+    memory.forget()
+    assert memory.peak_gb() == 2
+    end()
+    now[0] = 9 * GB
+    assert memory.peak_gb() == 2
+    memory.forget()
+    memory.watch(lambda: None)()
+    assert memory.peak_gb() is None
+    assert not [thread for thread in threading.enumerate() if thread.name == "evalrun-gpu-memory"]
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def ask(model, name="s0"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation import predict
@@ -66,6 +67,33 @@ def test_a_sample_waits_for_its_whole_batch(asked, monkeypatch):
     monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0, sleep=id))
     found = asked(Model(errors=[TimeoutError("once")]), 8, max_batch_size=4, retries=1)
     assert [line.seconds for line in found.lines] == [1.0] * 8
+
+
+DETAILS = {
+    "nothing told": ({}, None, 1.0),
+    "seconds": ({"seconds": 0.25, "usage": {"tokens": 7}}, None, 0.25),
+    "no time at all": ({"seconds": 0}, None, 0.0),
+    "less than none": ({"seconds": -1}, "the model told seconds: -1; accepted: a number from 0", 1.0),
+    "no number": ({"seconds": "fast"}, "the model told seconds: 'fast'", 1.0),
+    "nan": ({"seconds": math.nan}, "the model answered nan", 1.0),
+    "no JSON": ({"usage": {1, 2}}, "the model answered set", 1.0),
+}
+
+
+@pytest.mark.parametrize(("detail", "error", "seconds"), DETAILS.values(), ids=DETAILS)
+def test_what_a_model_tells_beside_its_answer(asked, monkeypatch, detail, error, seconds):
+    """It is kept with the prediction, and its own seconds are believed; what cannot be kept fails its sample alone."""
+    clock = itertools.count()
+    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0))
+    model = Model(answer=lambda batch: [Detailed("yes", detail), "no"])
+    first, second = asked(model, 2, max_batch_size=2).lines
+    assert (second.prediction, second.seconds, second.detail) == ("no", 1.0, None)
+    assert first.seconds == seconds
+    if error:
+        assert first.status == "failed"
+        assert error in first.error
+    else:
+        assert (first.prediction, first.detail) == ("yes", detail)
 
 
 @pytest.mark.parametrize("retries", [0, 2])

@@ -58,6 +58,7 @@ LINES = st.builds(
     reference=VALUES,
     error=st.none() | st.text(),
     seconds=st.none() | st.floats(0, 1e6),
+    detail=st.none() | st.dictionaries(st.text(), VALUES, max_size=2),
 )
 
 
