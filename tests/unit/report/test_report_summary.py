@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from pytest_evalrun.report.results import result_lines
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.summary import CSV_COLUMNS, render_matrix, write_summary
 from pytest_evalrun.report.text import display_width
@@ -344,3 +345,28 @@ def test_a_pair_that_ended_in_an_error_has_not_passed(run, present):
     assert "- s/t/broken: error (m 0.7500): its last evaluation ended in an error" in text_of(run, "md")
     assert "0.7500 !" in text_of(run, "txt")
     assert "! of an earlier evaluation" in render_matrix(summary, 80)[-1]
+
+
+TIMED = {
+    "today's": ({"timing": 2}, "seconds a sample: p50 0.01000, p95 0.02000; samples a second: -"),
+    "an older version's": ({}, "seconds a sample: p50 -, p95 -; samples a second: -"),
+    "with throughput": (
+        {"timing": 2, "seconds": {"p50": 0.5, "p95": 2.0, "throughput": 7.5}},
+        "seconds a sample: p50 0.5000, p95 2.000; samples a second: 7.500",
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "line"), TIMED.values(), ids=TIMED)
+def test_seconds_are_shown_as_they_were_meant(run, more, line):
+    """Latencies that older versions made up of shares of a batch are a dash, as is what nobody knows."""
+    run.result("s", "t", "d", metrics={"top1": 0.5}, **more)
+    (row,) = read_summary(run.paths, lambda *_: False).rows
+    assert list(result_lines(row))[1:] == [line]
+
+
+def test_of_what_predicted_nothing_there_are_no_seconds(run):
+    """An error is told, and nothing else."""
+    run.result("s", "t", "d", status="error", total=0, environment={"error": "no model"})
+    (row,) = read_summary(run.paths, lambda *_: False).rows
+    assert list(result_lines(row))[1:] == ["no model"]

@@ -18,6 +18,7 @@ from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.runs import read_run_json
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.rundir.shards import read_range
+from pytest_evalrun.rundir.timings import timings_in
 
 DEEP = '{"a":' * 50_000 + "1" + "}" * 50_000
 DAMAGE = {
@@ -48,6 +49,7 @@ READERS = {
     "result.json": read_result,
     "a.fingerprint.json": read_fingerprint,
     "worker_args_0_1.json": read_range,
+    "0-1.timing.json": lambda path: timings_in(path.parent).samples,
     "history.jsonl": lambda path: list(read_history(path)),
     "processes.jsonl": lambda path: list(read_processes(path.parent)),
     "line": lambda path: parse_line(path.read_bytes() + b"\n", 10),
