@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -23,8 +22,8 @@ from pytest_evalrun.cli_common import (
 )
 from pytest_evalrun.cli_control import clean, devices, reset, stop
 from pytest_evalrun.errors import ConfigError, EvalrunError
-from pytest_evalrun.report.screen import print_lines, print_table, warn
-from pytest_evalrun.report.text import one_line
+from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,10 +47,10 @@ def main() -> None:
     try:
         app()
     except EvalrunError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - this is the program's output
+        warn([f"Error: {error}"])
         sys.exit(2)
     except OSError as error:
-        print(f"Error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
+        warn([f"Error: {error.filename or 'the system'}: {error.strerror}"])
         sys.exit(2)
 
 
@@ -96,8 +95,7 @@ def list_pairs(
     entries = [e for e in entries if (e.failed or not failed) and (matches is None or matches(e.full_id))]
     reasons = _reasons(entries, found) if found and why and not ids else {}
     if as_json:
-        shown = [listing.to_json(entry, reasons.get(entry.full_id)) for entry in entries]
-        typer.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+        print_json([listing.to_json(entry, reasons.get(entry.full_id)) for entry in entries])
     else:
         print_lines(listing.tree(entries, reasons) if found and not ids else listing.flat(entries))
     warn(remarks)
@@ -110,7 +108,7 @@ def runs(as_json: JsonOption = False, workdir: WorkDirOption = WORKDIR) -> None:
 
     found = list(overviews(workdir))
     if as_json:
-        typer.echo(json.dumps([run.to_json() for run in found], ensure_ascii=False, indent=1))
+        print_json([run.to_json() for run in found])
         return
     print_table(HEADER, (run.cells() for run in found))
 
@@ -121,18 +119,22 @@ def logs(
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on until the pair is done or the run ends")
     ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="As it was written: what a model wrote may drive your terminal")
+    ] = False,
     run: RunOption = "latest",
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """Print what a pair has logged."""
+    """Print what a pair has logged, safe to show: control characters as escapes, a carriage return as a line's end."""
     from pytest_evalrun.report.known import known_pairs
-    from pytest_evalrun.report.logs import follow_logs, read_logs
+    from pytest_evalrun.report.logs import follow_logs, read_logs, shown
     from pytest_evalrun.report.lookup import find_pair
 
     paths = _run(workdir, run)
     known = known_pairs(paths)
     found = find_pair(pair, (*known.pairs, *known.limits))
-    for block in (follow_logs if follow else read_logs)(paths, found):
+    blocks = (follow_logs if follow else read_logs)(paths, found)
+    for block in blocks if raw else shown(blocks):
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
 
@@ -148,7 +150,7 @@ def diff(
     from pytest_evalrun.report.diff import diff_runs
 
     found = diff_runs(_run(workdir, before), _run(workdir, after), most)
-    print_lines(map(one_line, found.lines(before, after)))
+    print_lines(found.lines(before, after))
     warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
 
 
@@ -159,7 +161,7 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
 
     found = find(workdir, run)
     again = retry_of(found)
-    warn(f"{pair.status}: {one_line(pair.full_id)}" for pair in again.failed)
+    warn(f"{pair.status}: {pair.full_id}" for pair in again.failed)
     warn([] if again.failed else [f"{found.name}: nothing failed"])
     print_lines([again.command] if again.failed else [])
 
@@ -217,7 +219,7 @@ def report(
         merge = merge_predictions(paths)
         warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
         print_lines(f"{table}" for table in merge.tables)
-        typer.echo(f"{merge.total_rows} rows from {len(merge.files)} files")
+        print_lines([f"{merge.total_rows} rows from {len(merge.files)} files"])
 
 
 @app.command()
@@ -245,10 +247,10 @@ def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
 
     paths = _run(workdir, run)
     problems = verify_run(paths)
-    print_lines(f"{one_line(problem.file)}: {problem.text}" for problem in problems)
+    print_lines(f"{problem.file}: {problem.text}" for problem in problems)
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"{paths.root}: all that is marked as complete is as it was written")
+    print_lines([f"{paths.root}: all that is marked as complete is as it was written"])
 
 
 def _run(workdir: Path, name: str) -> RunPaths:

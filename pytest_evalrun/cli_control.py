@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +21,7 @@ from pytest_evalrun.cli_common import (
     matcher,
 )
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.screen import print_lines, print_table, warn
-from pytest_evalrun.report.text import one_line
+from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +45,7 @@ def stop(
     from pytest_evalrun.control.stop import stop_run
 
     found = find(workdir, run)
-    stop_run(found.workdir, found.paths, grace, typer.echo)
+    stop_run(found.workdir, found.paths, grace, lambda line: print_lines([line]))
 
 
 def reset(
@@ -94,7 +92,7 @@ def clean(
             trouble += _clean_boards(boards)
             control.clean(held.found, plan)
             hint = "; the tables lose them with the next launch, or `evalrun report`" if limits else ""
-            typer.echo(f"removed {plan.total}{hint}")
+            print_lines([f"removed {plan.total}{hint}"])
     if trouble:
         raise typer.Exit(1)
 
@@ -110,7 +108,7 @@ def devices(
 
     rows = control.board_rows(control.boards_of(suites_at(paths, workdir)))
     if as_json:
-        typer.echo(json.dumps([row.to_json() for row in rows], ensure_ascii=False, indent=1))
+        print_json([row.to_json() for row in rows])
     else:
         print_table(control.HEADER, (row.cells() for row in rows))
     if not all(row.reachable for row in rows):
@@ -154,7 +152,7 @@ def _on_boards(held: _Held, pairs: Sequence[Known] | None) -> list[BoardCleaning
 
 def _told(boards: Sequence[BoardCleaning]) -> int:
     """How many boards there is trouble with."""
-    complaints = [one_line(board.complaint()) for board in boards if board.trouble]
+    complaints = [board.complaint() for board in boards if board.trouble]
     warn(complaints)
     return len(complaints)
 
@@ -171,5 +169,5 @@ def _clean_boards(boards: Sequence[BoardCleaning]) -> int:
     done = clean_boards([board for board in boards if board.goes and not board.trouble])
     for board in done:
         if not board.trouble:
-            print_lines([f"board {one_line(board.name)}: removed {len(board.goes)}"])
+            print_lines([f"board {board.name}: removed {len(board.goes)}"])
     return _told(done)

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_evalrun.launch import LaunchDir
 from pytest_evalrun.options import Options, read_options
+from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -196,7 +197,7 @@ class Suites:
         """Everything that is wrong with any suite, as one usage error."""
         clashes = _clashes(self.found.values())
         if problems := [*self.errors.values(), *clashes]:
-            raise pytest.UsageError("\n".join(problems))
+            raise pytest.UsageError(printable("\n".join(problems)))
 
     def tell(self, node: Any) -> None:
         """What every worker must know before it has found a suite."""
@@ -260,9 +261,8 @@ def _refuse_inside(directory: Path, file: Path) -> None:
         return  # told when it is collected
     for data in suite.protected:
         if directory.is_relative_to(data):
-            raise pytest.UsageError(
-                f"{directory}: this is data of {file}, and nothing in it is a test; give that file, and choose with -k"
-            )
+            told = f"{directory}: this is data of {file}, and nothing in it is a test; give that file, choose with -k"
+            raise pytest.UsageError(printable(told))
 
 
 def suite_files(config: pytest.Config) -> Iterator[Path]:

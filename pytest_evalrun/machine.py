@@ -10,6 +10,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.slots.need import GB, Need, need_of
 from pytest_evalrun.suite.devices import devices_of
+from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.settings import BOARD
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Machine:
             lacking = {need: text for need in wanted if (text := leases.lacking(need)) is not None}
         problems = [_problem(need, text, {**self._must, **others}) for need, text in lacking.items()]
         if told := [problem for problem in problems if problem]:
-            raise pytest.UsageError("\n".join(told))
+            raise pytest.UsageError(printable("\n".join(told)))
         self._skip(lacking)
 
     def do_without(self, gone: Mapping[str, tuple[str, str]]) -> None:

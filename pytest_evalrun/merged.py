@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.mergerun import Mergeable
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.secrets import Secrets
 
 
-def merge_programs(paths: RunPaths, pairs: Iterable[Pair]) -> list[str]:
+def merge_programs(paths: RunPaths, pairs: Iterable[Pair], secrets: Secrets) -> list[str]:
     """What people should know of it; of a run without programs nothing is looked at."""
     if not (paths.root / "shards").is_dir():
         return []
     from pytest_evalrun.report.mergerun import merge_run
 
     wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
-    return merge_run(paths, filter(None, map(_mergeable, wholes.values())))
+    return merge_run(paths, filter(None, (_mergeable(pair, secrets) for pair in wholes.values())))
 
 
-def _mergeable(pair: Pair) -> Mergeable | None:
+def _mergeable(pair: Pair, secrets: Secrets) -> Mergeable | None:
     from pytest_evalrun.datasets import create_reader
     from pytest_evalrun.evaluation.stored import key_of
     from pytest_evalrun.report.mergerun import Mergeable
@@ -32,4 +33,4 @@ def _mergeable(pair: Pair) -> Mergeable | None:
         samples = create_reader(pair.dataset, pair.settings, pair.root)
         return (sample.id for sample in islice(samples, pair.settings.limit))
 
-    return Mergeable.of(key_of(pair), pair.full_id, pair.settings, ids)
+    return Mergeable.of(key_of(pair), pair.full_id, pair.settings, ids, secrets.prediction)

@@ -6,10 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.secrets import Secrets
 
 
 def outcome_of(report: Any) -> str:
@@ -53,6 +57,29 @@ def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
     if outcome == "skipped" or told.get("limit") is not None or told.get("reused"):
         return None
     return Status.PENDING if outcome == "passed" else Status.FAILED
+
+
+def make_safe(report: Any, secrets: Secrets, *, colours: bool) -> None:
+    """Every text of a report without secrets and safe to show; with ``colours`` those of pytest's own diffs stay."""
+
+    def shown(text: str) -> str:
+        return printable(secrets.blank(text), colours=colours)
+
+    report.longrepr = _changed(report.longrepr, shown)
+    report.sections = [(shown(title), shown(text)) for title, text in report.sections]
+    report.user_properties = [(name, secrets.fields(value)) for name, value in report.user_properties]
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """What pytest shows of an exception: texts, in sequences and in objects of its own, which are changed in place."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return type(value)([_changed(entry, change) for entry in value])
+    if type(value).__module__.startswith("_pytest."):
+        for name, entry in vars(value).items():
+            setattr(value, name, _changed(entry, change))
+    return value
 
 
 def tell(

@@ -19,6 +19,8 @@ from pytest_evalrun.nodeids import pairs_by_id
 from pytest_evalrun.reports import outcome_of, reason_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.signals import Lasting, Sigterm
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import pair_of, shard_ended
@@ -96,7 +98,7 @@ class Controller:
         try:
             existing_run(self.suites.options.workdir, self.suites.options.run)
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -134,7 +136,7 @@ class Controller:
         try:
             return Machine(pairs, self._told().needs, options.gpus)
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
 
     def _fleet(self) -> Fleet:
         """The boards that answer; usage errors for host keys that nobody knows."""
@@ -146,7 +148,7 @@ class Controller:
             fleet = Fleet(self.machine, self.pairs, notes, self.terminal.line)
             fleet.look()
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
         return fleet
 
     def _tell(self) -> None:
@@ -206,9 +208,10 @@ class Controller:
             live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts())
             live.claim(output_directories(live.paths, suites), boards_of(suites))
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
         except OSError as error:
-            raise pytest.UsageError(f"{error.filename}: {error.strerror}; choose another with --eval-workdir") from None
+            told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
+            raise pytest.UsageError(printable(told)) from None
         launch = Launch(
             run=str(live.paths.root),
             workdir=str(options.workdir),
@@ -321,7 +324,7 @@ class Controller:
         try:
             self.terminal.summary = self._summarise(self.live.paths)
             if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
-                self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values())
+                self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values(), self.live.secrets)
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)
@@ -355,12 +358,12 @@ class Controller:
         from pytest_evalrun.rundir.layout import WorkDir
         from pytest_evalrun.rundir.live import existing_run
 
-        options = self.suites.options
+        options, argv = self.suites.options, secrets_of(self.suites.found.values()).words(sys.argv)
         try:
-            with existing_run(WorkDir(options.workdir), options.run, sys.argv) as paths:
+            with existing_run(WorkDir(options.workdir), options.run, argv) as paths:
                 self.terminal.summary = self._summarise(paths)
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
         self.terminal.remarks.append(f"summary of {paths.root.name} made again; no item was run")
         session.exitstatus = pytest.ExitCode.OK
 
@@ -383,7 +386,7 @@ class Controller:
         pool = self.machine.pool()
         terminalreporter.section("evalrun plan")
         for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, pool):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
 
 
 def _others(session: pytest.Session, pairs: dict[str, Pair]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.printable import one_line, printable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,7 +31,7 @@ class Terminal:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             _fresh_line(reporter)
-            reporter.write_line(f"evalrun: {text}")
+            reporter.write_line(printable(f"evalrun: {text}"))
 
     def status(self, report: Any) -> tuple[str, str, Any] | None:
         """The category; the letter is left out where a whole line is shown, and ``-v`` shows the metrics."""
@@ -41,7 +43,7 @@ class Terminal:
             outcome = "error"
         if self.config.option.verbose == 0:
             return outcome, "", (WORDS[outcome], {MARKUP[outcome]: True})
-        word = " ".join([WORDS[outcome], *_details(told)])
+        word = one_line(" ".join([WORDS[outcome], *_details(told)]))
         return outcome, WORDS[outcome][0], (word, {MARKUP[outcome]: True})
 
     def starts(self, nodeid: str) -> None:
@@ -59,7 +61,7 @@ class Terminal:
         _fresh_line(reporter)
         reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
         details = _details(told) if outcome in ("passed", "failed") else [note] if note else []
-        reporter.write_line("  ".join([pair.full_id + test, *details]))
+        reporter.write_line(one_line("  ".join([pair.full_id + test, *details])))
 
     def show(self, reporter: Any, run: Path | None) -> None:
         """The tables of the run, and where they are kept."""
@@ -72,10 +74,10 @@ class Terminal:
             for line in render_matrix(self.summary, reporter._tw.fullwidth):  # noqa: SLF001 - pytest offers no other
                 reporter.write_line(line)
         if run is not None:
-            reporter.write_line(f"run: {_shown(run, self.config)}/")
-            reporter.write_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}")
+            reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
+            reporter.write_line(one_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}"))
         for remark in self.remarks:
-            reporter.write_line(remark)
+            reporter.write_line(printable(remark))
 
 
 def _fresh_line(reporter: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -21,16 +22,18 @@ from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
-from pytest_evalrun.reports import outcome_of, reason_of, tell
+from pytest_evalrun.reports import make_safe, outcome_of, reason_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.slots.need import board_of
 from pytest_evalrun.suite.pairs import Pair
-from pytest_evalrun.suite.secrets import blank, secret_values
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.units import TOLD, shards_first, told_of
 from pytest_evalrun.workerloop import take_orders
 
 if TYPE_CHECKING:
+    import warnings
     from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.sessions import Member
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
+    from pytest_evalrun.suite.secrets import Secrets
 
 TAIL_BYTES = 4096
 MOST_SEARCHED = 1 << 20
@@ -65,6 +69,7 @@ class Worker:
         self.shared = False
         self._shards: set[str] = set()
         self._log_start = 0
+        self._nodeid: str | None = None
         self.sigterm = Sigterm()
         if hasattr(config, "workerinput"):
             self.sigterm.take()
@@ -89,15 +94,16 @@ class Worker:
             self._context = context
         return self._context
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return secret_values(self.suites.found.values())
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Of all suites; asked for when all are collected."""
+        return secrets_of(self.suites.found.values())
 
     @property
     def log(self) -> ItemLog:
         if self._log is None:
             self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config), self.secrets)
-            self._log = ItemLog(self._redirect)
+            self._log = ItemLog(self._redirect, self.secrets)
         return self._log
 
     def evaluate(self, item: pytest.Item, pair: Pair) -> Evaluation:
@@ -227,6 +233,7 @@ class Worker:
         pair = None if self.config.option.setupplan else pair_of(item)
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
+        self._nodeid = item.nodeid
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         path = paths_of(self.context.paths, pair).infer_log
         if not only_users:
@@ -282,6 +289,8 @@ class Worker:
             self.context.abandon()
             report.longrepr = f"{call.excinfo.value}; the stacks of all threads are in its log"
             report.when = "setup" if report.when == "call" else report.when  # of a test that hangs: ERROR, not FAILED
+        if pair is not None:
+            make_safe(report, self.secrets, colours=not isinstance(item.parent, SuiteModule))
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
             evaluates = "evaluation" in getattr(item, "fixturenames", ())
@@ -306,12 +315,19 @@ class Worker:
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)
-        report.sections = [(title, blank(text, self.context.secrets)) for title, text in report.sections]
 
     def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
         path = paths_of(self.context.paths, pair).infer_log
         if path.is_file():
-            report.sections.append((f"end of {path}", tail_of(path, self._log_start)))
+            shown = self.context.shown
+            report.sections.append((shown(f"end of {path}"), shown(tail_of(path, self._log_start))))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
+        """What a model warns of is shown at the end of the session, and travels there from a worker."""
+        text = str(warning_message.message)
+        if nodeid == self._nodeid and (safe := printable(self.secrets.blank(text))) != text:
+            warning_message.message = UserWarning(safe)
 
     def pytest_unconfigure(self) -> None:
         self.sigterm.give_back()

@@ -36,8 +36,7 @@ class Output:
 
     @property
     def last_lines(self) -> str:
-        lines = self._tail.decode(errors="replace").splitlines()
-        return "\n".join(lines[-TAIL_LINES:])
+        return last_lines(self._tail)
 
     def flush(self) -> None:
         """Hand on all that the pipe holds by now, so that it belongs to what was asked and not to what follows."""
@@ -80,6 +79,16 @@ class Output:
             self._handler(chunk)
         except Exception:  # noqa: BLE001 - a log that cannot be written is no reason to let the program wait for ever
             self._handler = None
+
+
+def last_lines(tail: bytes) -> str:
+    """The last 20 lines of an output that ends with ``tail``, which is kept up to ``TAIL_BYTES``.
+
+    Where that cut the first of them it is left out: in a half of it nobody would know a secret.
+    """
+    lines = tail.decode(errors="replace").splitlines()
+    cut = len(tail) >= TAIL_BYTES and len(lines) > 1
+    return "\n".join(lines[cut:][-TAIL_LINES:])
 
 
 # More than any pipe holds; a program that never stops writing must not keep us.

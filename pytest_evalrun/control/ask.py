@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.screen import print_lines
-from pytest_evalrun.report.text import one_line
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ SHOWN = 40
 def agreed(lines: Sequence[str], what: str, *, yes: bool, dry_run: bool) -> bool:
     """Whether to do it: there is something to do, and somebody said so."""
     most = len(lines) if dry_run or len(lines) <= SHOWN else SHOWN
-    print_lines(map(one_line, lines[:most]))
+    print_lines(lines[:most])
     if most < len(lines):
         print_lines([f"… and {len(lines) - most} more; --dry-run lists all"])
     if not lines:
@@ -29,7 +29,7 @@ def agreed(lines: Sequence[str], what: str, *, yes: bool, dry_run: bool) -> bool
 
 def _says_yes(what: str) -> bool:
     """Nobody at the keyboard is no consent."""
-    sys.stdout.write(f"{what}? [y/N] ")
+    sys.stdout.write(one_line(f"{what}? [y/N] "))
     sys.stdout.flush()
     answer = sys.stdin.readline()
     if not (answer and sys.stdin.isatty()):  # no Enter key has ended the line

@@ -76,11 +76,12 @@ class Asking:
         pattern: str,
         told: tuple[int, int],
     ) -> WorkerArgs:
-        shown = self.context.shown
+        words = self.context.secrets.words
+        env = {**added, **self.site.gpus}
         record = WorkerArgs(
             *told,
-            command=tuple(map(shown, argv)),
-            env={name: shown(value) for name, value in {**added, **self.site.gpus}.items()},
+            command=words(argv),
+            env=dict(zip(env, words(list(env.values())), strict=True)),
             status="running",
             started=utc_time(),
             positions=positions,
@@ -97,7 +98,7 @@ class Asking:
         self, argv: Sequence[str], added: Mapping[str, str], record: WorkerArgs, prefix: Path
     ) -> tuple[Ending, WorkerArgs]:
         teller = teller_of(self.pair, self.context, f"{record.low}-{record.high}")
-        announce(self.context, teller, command_line(record.command, self.site.gpus))
+        announce(self.context, teller, record.command, self.site.gpus)
 
         def started(pid: int) -> None:
             nonlocal record
@@ -175,7 +176,8 @@ def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
     return Teller(to_log, context.surroundings.tell, name, context.secrets)
 
 
-def announce(context: Context, teller: Teller, line: str) -> None:
-    """The full command, before it starts."""
-    context.say(f"$ {line}")
-    teller.tell(context.shown(f"$ {line}"))
+def announce(context: Context, teller: Teller, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$") -> None:
+    """The full command, before it starts, without the secrets in its words."""
+    line = f"{prompt} {command_line(context.secrets.words(argv), gpus)}"
+    context.say(line)
+    teller.tell(context.shown(line))

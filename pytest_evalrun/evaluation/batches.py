@@ -12,7 +12,7 @@ from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.results import results_of
 from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import GPUS, command_line, environment, here, placeholders, whole_environment
+from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class BatchPredictor:
             self.context.processes.add(pid, self.pair.full_id)
 
         def told(argv: Sequence[str]) -> None:
-            announce(self.context, teller, command_line(argv, gpus))
+            announce(self.context, teller, argv, gpus)
 
         return BatchProgram(
             self.pair.settings,
@@ -96,7 +96,13 @@ class BatchPredictor:
             self.pair.root,
             files / f"batch{label}.txt",
             results_of(self.pair.settings, values),
-            Surroundings(teller, started, tuple(lease.fds) if lease is not None else (), teller.finish),
+            Surroundings(
+                teller,
+                started,
+                tuple(lease.fds) if lease is not None else (),
+                teller.finish,
+                words=self.context.secrets.words,
+            ),
             self.context.check_launcher,
             told,
         )

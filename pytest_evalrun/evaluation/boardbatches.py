@@ -17,7 +17,7 @@ from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
 from pytest_evalrun.programs.boardserver import ServerStages
 from pytest_evalrun.programs.results import results_of
 from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import command_line, environment, placeholders, there
+from pytest_evalrun.programs.told import environment, placeholders, there
 from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.remote.overlap import overlapped
 from pytest_evalrun.remote.places import work_name
@@ -88,7 +88,7 @@ class BoardPredictor:
             return there(self.model.path, work.path, data, data, place)
 
         def told(argv: Sequence[str]) -> None:
-            announce(self.context, teller, f"[{self.model.board.name}] {command_line(argv, {})}")
+            announce(self.context, teller, argv, {}, f"$ [{self.model.board.name}]")
 
         return BatchStages(
             self.pair,
@@ -98,7 +98,9 @@ class BoardPredictor:
             self._environment,
             results_of(self.pair.settings, placeholders(self.pair, where(str(output)), "")),
             output,
-            Surroundings(teller, _nobody, (), teller.finish, self.context.surroundings.paused),
+            Surroundings(
+                teller, _nobody, (), teller.finish, self.context.surroundings.paused, self.context.secrets.words
+            ),
             self.context.check_launcher,
             told,
         )

@@ -162,7 +162,8 @@ class There:
         started: Callable[[int], None],  # noqa: ARG002 - its processes are not of this machine
     ) -> Ending:
         """Of a lost link, what the program had written by then is fetched once the board is back."""
-        around = Surroundings(teller, _nobody, (), teller.finish, self._predictor.context.surroundings.paused)
+        context = self._predictor.context
+        around = Surroundings(teller, _nobody, (), teller.finish, context.surroundings.paused, context.secrets.words)
         with self._work.only(self._generation):
             ending = run_there(self._work, argv, added, around, look)
             self._fetch(whole=not ending.returncode)

@@ -18,7 +18,8 @@ from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.rundir.processes import ProcessLog
-from pytest_evalrun.suite.secrets import blank
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.secrets import Secrets
 
 
 # How often a worker that waits for another looks again.
@@ -72,7 +74,7 @@ class Context:
     cache = HashCache
 
     def __init__(
-        self, launch: Launch, worker: str, secrets: tuple[str, ...] = (), *, launcher: int | None = None
+        self, launch: Launch, worker: str, secrets: Secrets = NO_SECRETS, *, launcher: int | None = None
     ) -> None:
         """``launcher`` is the process whose child this worker is; None where it launched itself."""
         self.launch = launch
@@ -81,7 +83,7 @@ class Context:
         self.paths = RunPaths(Path(launch.run))
         self.workdir = WorkDir(Path(launch.workdir))
         self.disk = Disk()
-        self.events = EventWriter(self.paths.worker_events(worker), worker)
+        self.events = EventWriter(self.paths.worker_events(worker), worker, secrets)
         self.log: ItemLog | None = None
         # Whether what programs write is shown on the terminal, too.
         self.shows_programs = False
@@ -126,7 +128,7 @@ class Context:
     def warn(self, text: str) -> None:
         """Into the pair's log, and as a warning that pytest shows at the end."""
         self.say(f"warning: {text}")
-        warnings.warn(text, EvalrunWarning, stacklevel=2)
+        warnings.warn(self.shown(text), EvalrunWarning, stacklevel=2)
 
     def say(self, text: str) -> None:
         """One line into the log of the pair at hand."""
@@ -134,12 +136,11 @@ class Context:
             self.log.line(self.shown(text))
 
     def shown(self, text: str) -> str:
-        """The text as it may travel and be written down: without the values of secrets, and encodable.
+        """The text as it may travel, be written down and shown: without the values of secrets, and printable.
 
         xdist ends the session at a message that holds half of a character.
         """
-        text = blank(text, self.secrets) if self.secrets else text
-        return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+        return printable(self.secrets.blank(text))
 
     def check_launcher(self) -> None:
         """End at once when the launching process is gone, so that the next session need not wait for this one."""

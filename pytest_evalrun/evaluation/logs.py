@@ -10,11 +10,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.secrets import blank
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
+
+    from pytest_evalrun.suite.secrets import Secrets
 
 
 class PairLog:
@@ -40,11 +42,13 @@ class PairLog:
 class ItemLog:
     """The log of the item at hand: while it is open, everything that the process writes is led into it.
 
-    One per process. ``redirect`` is None where nothing may be redirected (a debugger): then it is only a file.
+    One per process. ``redirect`` is None where nothing may be redirected (a debugger): then it is only a file, for
+    what is written here, and the values of ``secrets`` do not reach it either.
     """
 
-    def __init__(self, redirect: Redirect | None) -> None:
+    def __init__(self, redirect: Redirect | None, secrets: Secrets = NO_SECRETS) -> None:
         self._redirect = redirect
+        self._lines = BlankedLines(secrets) if secrets and redirect is None else None
         self._log: PairLog | None = None
 
     def open(self, path: Path) -> None:
@@ -61,7 +65,7 @@ class ItemLog:
     def write(self, data: bytes) -> None:
         """What another process says, for as long as this log is open; by the way that our own output takes."""
         if self._log:
-            _write(1 if self._redirect else self._log.fd, data)
+            _write(1 if self._redirect else self._log.fd, self._lines.feed(data) if self._lines else data)
 
     @property
     def fd(self) -> int:
@@ -69,8 +73,8 @@ class ItemLog:
         return self._log.fd if self._log else 2
 
     def tell(self, text: str) -> None:
-        """Past the log, to whoever looks at the terminal."""
-        (self._redirect.tell if self._redirect else sys.stderr.write)(f"{text}\n")
+        """Past the log, to whoever looks at the terminal, and safe for that."""
+        (self._redirect.tell if self._redirect else sys.stderr.write)(f"{printable(text)}\n")
 
     def close(self) -> None:
         log, self._log = self._log, None
@@ -78,19 +82,21 @@ class ItemLog:
             return
         if self._redirect:
             self._redirect.stop()
+        elif self._lines:
+            _write(log.fd, self._lines.finish())
         log.close()
 
 
 class Redirect:
     """Leads file descriptors 1 and 2, and logging, into a log; C code and child processes included.
 
-    The real descriptors are saved once. ``echo`` (1 or 2) is the descriptor that gets a copy of everything (``-s``);
-    the values of ``secrets`` reach neither.
+    The real descriptors are saved once. ``echo`` (1 or 2) is the descriptor that gets a copy of everything (``-s``),
+    safe to show; the values of ``secrets`` reach neither.
     """
 
-    def __init__(self, echo: int | None = None, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, echo: int | None = None, secrets: Secrets = NO_SECRETS) -> None:
         self._saved = {1: os.dup(1), 2: os.dup(2)}
-        self._echo = (self._saved[echo],) if echo else ()
+        self._echo = self._saved[echo] if echo else None
         self._secrets = secrets
         self._handler = _LogHandler()
         self._pump: _Pump | None = None
@@ -98,7 +104,8 @@ class Redirect:
 
     def start(self, log: int) -> None:
         _flush()
-        self._pump = _Pump((log, *self._echo), self._secrets) if self._echo or self._secrets else None
+        needed = self._secrets or self._echo is not None
+        self._pump = _Pump(log, self._echo, self._secrets) if needed else None
         target = self._pump.write_end if self._pump else log
         for fd in self._saved:
             os.dup2(target, fd)
@@ -150,25 +157,24 @@ class _LogHandler(logging.Handler):
 class _Pump:
     """A thread that copies what comes through a pipe to log and terminal, whole lines at a time, secrets blanked."""
 
-    def __init__(self, targets: Sequence[int], secrets: Sequence[str]) -> None:
+    def __init__(self, log: int, echo: int | None, secrets: Secrets) -> None:
         self._read_end, self.write_end = os.pipe()
-        self._targets = targets
-        self._secrets = secrets
+        self._log = log
+        self._echo = echo
+        self._lines = BlankedLines(secrets)
         self._thread = threading.Thread(target=self._run, name="evalrun-tee", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        rest = b""
         while chunk := os.read(self._read_end, 65536):
-            head, newline, rest = (rest + chunk).rpartition(b"\n")
-            self._copy(head + newline)
-        self._copy(rest)
+            self._copy(self._lines.feed(chunk))
+        self._copy(self._lines.finish())
 
     def _copy(self, data: bytes) -> None:
-        if self._secrets:
-            data = blank(data.decode(errors="surrogateescape"), self._secrets).encode(errors="surrogateescape")
-        for target in self._targets if data else ():
-            _write(target, data)
+        if data:
+            _write(self._log, data)
+        if data and self._echo is not None:
+            _write(self._echo, printable(data.decode(errors="replace")).encode())
 
     def close(self) -> None:
         """A child that outlives the item may still hold the pipe: wait for the rest only a moment."""

@@ -141,7 +141,10 @@ class Predictor:
             value = self.outputs.to_json(prediction, sample)
         except SampleError as error:
             return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(str(error)), seconds)
-        return Line(sample.index, sample.id, "ok", value, reference, None, seconds, detail)
+        kept = self.context.secrets.prediction(value)
+        told = self.context.secrets.prediction(detail)
+        blanked = kept is not value or told is not detail
+        return Line(sample.index, sample.id, "ok", kept, reference, None, seconds, told, blanked)
 
     def _failed(self, sample: Sample, error: Exception) -> Line:
         """A sample that could not be predicted, with its reason: never a wrong answer."""

@@ -237,7 +237,8 @@ class RangePredictor:
             value, error = None, str(trouble)
         if error is not None:
             return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(error), seconds)
-        return Line(sample.index, sample.id, "ok", value, reference, None, seconds)
+        kept = self.context.secrets.prediction(value)
+        return Line(sample.index, sample.id, "ok", kept, reference, None, seconds, blanked=kept is not value)
 
     def report(self, running: int, own: RunningState | None) -> None:
         """``running`` samples of the program at hand; what it says itself is believed."""

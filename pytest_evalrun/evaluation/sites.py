@@ -102,7 +102,8 @@ class Here:
         look: Callable[[], None],
         started: Callable[[int], None],
     ) -> Ending:
-        around = Surroundings(teller, self._noted, self._hold, teller.finish)
+        words = self._predictor.context.secrets.words
+        around = Surroundings(teller, self._noted, self._hold, teller.finish, words=words)
         return run(argv, whole_environment(added, self.gpus), self._predictor.pair.root, around, look, started)
 
     def watch(self, record: WorkerArgs, prefix: Path) -> Watch:

@@ -86,6 +86,7 @@ def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) 
     """What a user's own test function found, beside the pair's result."""
     path = paths_of(context.paths, pair).test_result(safe_name(test))
     content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
+    values = context.secrets.fields(values)
     context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
 
 

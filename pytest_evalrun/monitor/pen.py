@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.report.text import display_width, one_line
+from pytest_evalrun.report.text import display_width
 from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,6 +16,7 @@ from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
 from pytest_evalrun.monitor.tasks import Tasks
 from pytest_evalrun.rundir.runs import check_format
 from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
@@ -150,7 +151,7 @@ class Reader:
         return tuple(self._fault(pair, known.get(pair) or Ended("failed", None, "")) for pair in pairs)
 
     def _fault(self, pair: str, ended: Ended) -> Failed:
-        return Failed(pair, ended.outcome, ended.seconds, self.log.notes.get(pair) or ended.reason)
+        return Failed(pair, ended.outcome, ended.seconds, self.log.notes.get(one_line(pair)) or ended.reason)
 
     def _problems(self, stands: Standing) -> list[str]:
         found = []

@@ -62,20 +62,21 @@ class BatchProgram:
         self._announce(argv)
         if isinstance(self._results, FileResults):
             self._results.began = time.time()
+        name = name_of(self._around.words(argv))
         ending = run(argv, self._env, self._root, self._around, self._look)
         if ending.returncode:
-            raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
-        return predictions(self._results, batch, pattern, argv)
+            raise ModelError(ending.told(name), may_pass=ending.may_pass)
+        return predictions(self._results, batch, pattern, name)
 
     def close(self) -> None:
         self._file.unlink(missing_ok=True)
 
 
-def predictions(results: Results, batch: Sequence[Sample], pattern: str, argv: Sequence[str]) -> list[Any]:
+def predictions(results: Results, batch: Sequence[Sample], pattern: str, name: str) -> list[Any]:
     """What a program that ended well left for a batch. Raises SampleError for a sample without an answer, PairError."""
     files = matching(pattern)
     if pattern and not files:
-        raise PairError(f"{name_of(argv)} ended with exit code 0 and left no results: there is no {pattern}")
+        raise PairError(f"{name} ended with exit code 0 and left no results: there is no {pattern}")
     found = []
     for answer in results.answers(files, lambda: batch, whole=True, strict=True):
         if answer.error is not None:

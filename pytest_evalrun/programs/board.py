@@ -117,7 +117,8 @@ def run_there(
 
     However this ends, nothing of it is left. Raises LinkLost.
     """
-    program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=around.output, name=name_of(argv))
+    name = name_of(around.words(argv))
+    program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=around.output, name=name)
     try:
         code = _wait(program, look)
     finally:

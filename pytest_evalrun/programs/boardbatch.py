@@ -51,7 +51,7 @@ class Ran:
     sent: Sent
     seconds: float
     answers: Sequence[Any] | None = None
-    argv: Sequence[str] = ()
+    name: str = ""
 
 
 class Stages(Protocol):
@@ -171,18 +171,19 @@ class BatchStages:
     def run(self, sent: Sent) -> Ran:
         started = time.perf_counter()
         with self._work.only(sent.generation):
-            argv = self._ask(sent)
-        return Ran(sent, time.perf_counter() - started, argv=argv)
+            name = self._ask(sent)
+        return Ran(sent, time.perf_counter() - started, name=name)
 
-    def _ask(self, sent: Sent) -> Sequence[str]:
+    def _ask(self, sent: Sent) -> str:
         where = self._where(f"{self._work.path}/out{sent.place}")
         values = {**placeholders(self._pair, where, ""), "batch": f"{self._work.path}/in{sent.place}/{LIST}"}
         argv = arguments(portable_command(self._pair), values, [listed(sample) for sample in sent.there])
         self._announce(argv)
+        name = name_of(self._around.words(argv))
         ending = run_there(self._work, argv, self._environment(where), self._around, self._look)
         if ending.returncode:
-            raise ModelError(ending.told(name_of(argv)), may_pass=ending.may_pass)
-        return argv
+            raise ModelError(ending.told(name), may_pass=ending.may_pass)
+        return name
 
     def fetch(self, ran: Ran) -> Sequence[Any]:
         """One at a time: all batches have files of the same names."""
@@ -196,7 +197,7 @@ class BatchStages:
         if isinstance(self._results, FileResults):
             self._results.began = time.time()
         download(self._work.connection, f"{self._work.path}/out{ran.sent.place}", self._output)
-        return predictions(self._results, ran.sent.batch, pattern, ran.argv)
+        return predictions(self._results, ran.sent.batch, pattern, ran.name)
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """All three, one after the other, while others may be on their way."""

@@ -56,7 +56,8 @@ class Ending:
 class Surroundings:
     """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds.
 
-    ``ended`` is called when all of its output has come. Inside ``paused`` no limit counts.
+    ``ended`` is called when all of its output has come. Inside ``paused`` no limit counts. ``words`` are those of a
+    command as they may be shown.
     """
 
     output: Callable[[bytes], None]
@@ -64,6 +65,7 @@ class Surroundings:
     hold: Sequence[int] = ()
     ended: Callable[[], None] = lambda: None
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    words: Callable[[Sequence[str]], Sequence[str]] = tuple
 
 
 def run(
@@ -87,7 +89,7 @@ def run(
         stdin=False,
         stdout="output",
         hold=around.hold,
-        name=name_of(argv),
+        name=name_of(around.words(argv)),
     )
     try:
         with child:
@@ -108,6 +110,6 @@ def _wait(child: Child, look: Callable[[], None]) -> int:
 
 
 def name_of(argv: Sequence[str]) -> str:
-    """The program as messages call it."""
+    """The program as messages call it, by words that may be shown: of one that is cut nobody would know a secret."""
     text = shlex.join(argv)
     return f"the program `{text if len(text) <= SHOWN_OF_A_COMMAND else text[:SHOWN_OF_A_COMMAND] + '…'}`"

@@ -1,16 +1,17 @@
-"""What a program writes: into the log as it comes, and to the terminal in whole lines under the pair's id."""
+"""What a program writes: into the log as it is, to the terminal safe to show, in whole lines under the pair's id."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.secrets import blank
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-# A line that is longer is shown in parts: a program that never ends its line must not cost memory.
-LONGEST_LINE = 1 << 16
+    from pytest_evalrun.suite.secrets import Secrets
+
 # Other workers write to the same terminal: PIPE_BUF, less what letters that are not ASCII take.
 LONGEST_PART = 1 << 11
 
@@ -23,23 +24,20 @@ class Teller:
         log: Callable[[bytes], None],
         terminal: Callable[[str], None] | None,
         prefix: str,
-        secrets: Sequence[str] = (),
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._log = log
         self._terminal = terminal
-        self._prefix = f"[{prefix}] "
+        self._prefix = f"[{printable(prefix)}] "
         self._secrets = secrets
-        self._rest = b""
+        self._lines = BlankedLines(secrets)
 
     def __call__(self, chunk: bytes) -> None:
         if not self._secrets:
             self._log(chunk)
             if self._terminal is None:
                 return
-        head, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
-        self._tell(head + newline)
-        if len(self._rest) > LONGEST_LINE:
-            self.finish()
+        self._tell(self._lines.feed(chunk))
 
     def tell(self, line: str) -> None:
         """To the terminal only."""
@@ -48,17 +46,15 @@ class Teller:
 
     def finish(self) -> None:
         """The last line, where the program did not end it."""
-        rest, self._rest = self._rest, b""
-        self._tell(rest)
+        self._tell(self._lines.finish())
 
     def _tell(self, lines: bytes) -> None:
         if not lines:
             return
         if self._secrets:
-            lines = blank(lines.decode(errors="surrogateescape"), self._secrets).encode(errors="surrogateescape")
             self._log(lines)
         if self._terminal is not None:
-            for part in self._parts(lines.decode(errors="replace")):
+            for part in self._parts(printable(lines.decode(errors="replace"))):
                 self._terminal(part)
 
     def _parts(self, text: str) -> Iterator[str]:

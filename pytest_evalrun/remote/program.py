@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalrun.children.faults import ModelDied
+from pytest_evalrun.children.output import TAIL_BYTES, last_lines
 from pytest_evalrun.children.supervised import signal_name
 from pytest_evalrun.remote.connection import Command
 from pytest_evalrun.remote.faults import BoardError, LinkLost
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.remote.connection import Connection
 
-TAIL_BYTES = 1 << 14
-TAIL_LINES = 20
 CHUNK = 1 << 15
 LONGEST_LINE = 1 << 26
 
@@ -70,7 +69,7 @@ class RemoteProgram:
     @property
     def last_lines(self) -> str:
         """The last 20 lines of its output."""
-        return "\n".join(self._tail.decode(errors="replace").splitlines()[-TAIL_LINES:])
+        return last_lines(self._tail)
 
     def fate(self) -> str:
         """How it ended, in words."""

@@ -6,8 +6,10 @@ import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.printable import as_typed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # What said which pairs a launch was about; the values that follow go with their options.
 _SELECTING = frozenset({"-k", "-m", "--deselect", "--eval-only"})
@@ -21,19 +23,24 @@ _RESTARTING_FLAGS = frozenset({"--eval-fresh"})
 
 def command_line(argv: Sequence[str]) -> str:
     """A session's ``argv`` as it was typed: ``pytest evals/ -n 5``."""
-    return shlex.join([*_program(argv), *argv[1:]])
+    return _typed([*_program(argv), *argv[1:]])
 
 
 def carry_on_command(argv: Sequence[str], run: str | None = None) -> str:
     """The same launch again, on what it has left; ``run`` where that is not the latest one."""
     rest = _without(argv[1:], _RESTARTING, _RESTARTING_FLAGS)
-    return shlex.join([*_program(argv), *rest, *_of_run(run)])
+    return _typed([*_program(argv), *rest, *_of_run(run)])
 
 
 def retry_command(argv: Sequence[str], run: str | None = None) -> str:
     """The launch for what failed in the whole run, not only in what the last launch had selected."""
     rest = _without(argv[1:], _RESTARTING | _SELECTING, _RESTARTING_FLAGS | _SELECTING_FLAGS)
-    return shlex.join([*_program(argv), *_whole_files(rest), *_of_run(run), "--eval-only", "failed"])
+    return _typed([*_program(argv), *_whole_files(rest), *_of_run(run), "--eval-only", "failed"])
+
+
+def _typed(words: Iterable[str]) -> str:
+    """One line to paste; a word that a terminal would obey in the way that bash and zsh have for it: ``$'\\x1b'``."""
+    return " ".join(shlex.quote(word) if word.isprintable() else f"$'{as_typed(word)}'" for word in words)
 
 
 def _whole_files(words: Iterator[str]) -> Iterator[str]:

@@ -14,11 +14,12 @@ from pytest_evalrun.report.gone import on_disk
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.rows import passed_over
 from pytest_evalrun.report.runs import find_run, is_run
-from pytest_evalrun.report.text import columns, natural_key, number, one_line
+from pytest_evalrun.report.text import columns, natural_key, number
 from pytest_evalrun.report.walk import find_suites
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,19 +1,22 @@
-"""The logs of a pair, as they are and as they grow."""
+"""The logs of a pair, as they are and as they grow; raw, and safe to show."""
 
 from __future__ import annotations
 
 import os
 import time
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
+from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pytest_evalrun.report.known import Known
@@ -70,6 +73,14 @@ def follow_logs(paths: RunPaths, pair: Known, pause: Callable[[], None] = lambda
             return
         waited = waited or not done
         pause()
+
+
+def shown(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same in UTF-8 for a terminal, whatever is cut by the ends of the blocks."""
+    decoder = IncrementalNewlineDecoder(getincrementaldecoder("utf-8")("replace"), translate=True)
+    for block in blocks:
+        yield printable(decoder.decode(block)).encode()
+    yield printable(decoder.decode(b"", final=True)).encode()
 
 
 def _logs(paths: RunPaths, pair: Known, known: dict[Path, Log]) -> list[Log]:

@@ -46,20 +46,31 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class Mergeable:
-    """A pair of this launch whose programs write CSV. ``ids`` gives those of its samples; ``key`` names its files."""
+    """A pair of this launch whose programs write CSV. ``ids`` gives those of its samples; ``key`` names its files.
+
+    ``shown`` makes of a row what may be shown of it.
+    """
 
     key: PairKey
     full_id: str
     kind: Kind
     ids: Callable[[], Iterable[str]]
+    shown: Callable[[str], str] = str
 
     @classmethod
-    def of(cls, key: PairKey, full_id: str, settings: Settings, ids: Callable[[], Iterable[str]]) -> Mergeable | None:
+    def of(
+        cls,
+        key: PairKey,
+        full_id: str,
+        settings: Settings,
+        ids: Callable[[], Iterable[str]],
+        shown: Callable[[str], str] = str,
+    ) -> Mergeable | None:
         """None where there is no CSV to merge."""
         if not settings.results.get("csv"):
             return None
         column = settings.results.get("id_column") or settings.id_column or "id"
-        return cls(key, full_id, Kind(column, settings.rows), ids)
+        return cls(key, full_id, Kind(column, settings.rows), ids, shown)
 
 
 def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
@@ -120,7 +131,7 @@ def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
         return list(stored["remarks"])
     if not parts:
         return []
-    merged = merge_parts(parts, table, pair.kind, pair.ids(), base=paths.root)
+    merged = merge_parts(parts, table, pair.kind, pair.ids(), paths.root, pair.shown)
     remarks = list(_remarks(pair, merged, records))
     entry = {"pair": pair.full_id, "merged": _place(paths, merged), **merged.to_json(), "remarks": remarks}
     text = json.dumps(entry | {"signature": signature, "bytes": _size(table)}, ensure_ascii=False, indent=1)

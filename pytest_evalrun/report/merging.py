@@ -14,7 +14,7 @@ from pytest_evalrun.report.sources import Part, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pytest_evalrun.report.csvfiles import Column
@@ -87,16 +87,22 @@ class Merged:
 
 
 def merge_parts(
-    parts: Iterable[Part], table: Path, kind: Kind, expected: Iterable[str] | None = None, base: Path | None = None
+    parts: Iterable[Part],
+    table: Path,
+    kind: Kind,
+    expected: Iterable[str] | None = None,
+    base: Path | None = None,
+    shown: Callable[[str], str] = str,
 ) -> Merged:
     """Stream ``parts`` into ``table``: by number where all ids are integers, else in dataset order, else as text.
 
     ``expected`` are the ids in dataset order, where they are known. Files are named relative to ``base``. A file is
-    sorted, on disk, only where its rows or ranges are out of order.
+    sorted, on disk, only where its rows or ranges are out of order. ``shown`` makes of a row's text what may be shown
+    of it: a program may have written down a secret.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
     with large_fields(), _ids(table.parent, expected) as ids:
-        return _Merge(parts, kind, ids, base).into(table)
+        return _Merge(parts, kind, ids, base, shown).into(table)
 
 
 @contextmanager
@@ -122,8 +128,16 @@ class _Row(NamedTuple):
 class _Merge:
     """Every file is read twice: to learn columns, order and what is there, then to be written."""
 
-    def __init__(self, parts: Iterable[Part], kind: Kind, ids: ExpectedIds | None, base: Path | None) -> None:
+    def __init__(
+        self,
+        parts: Iterable[Part],
+        kind: Kind,
+        ids: ExpectedIds | None,
+        base: Path | None,
+        text: Callable[[str], str],
+    ) -> None:
         self.kind = kind
+        self._text = text
         self.ids = ids
         self.base = base
         self.sources = sources_of(parts)
@@ -259,7 +273,7 @@ class _Merge:
             text = with_newline(row.text) if shape is None else as_line(row.cells[i] if i >= 0 else "" for i in shape)
             key = row.number if order == "number" else as_bytes(row.id) if order == "text" else row.place
             assert key is not None
-            yield key, row.id, as_bytes(text)
+            yield key, row.id, as_bytes(self._text(text))
 
     def _doubles(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         """The lines, while ids that come again are counted: they lie beside each other."""

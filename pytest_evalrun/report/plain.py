@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices
 from pytest_evalrun.report.tables import printable_tables
-from pytest_evalrun.report.text import columns, display_width, number, one_line
+from pytest_evalrun.report.text import columns, display_width, number
 from pytest_evalrun.suite.names import first_samples
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

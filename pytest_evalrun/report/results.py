@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.rows import PACE
-from pytest_evalrun.report.text import number, one_line
+from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,12 +23,12 @@ def result_lines(row: Row) -> Iterator[str]:
     """How the pair stands, and why where it ended in an error or was skipped."""
     counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
-    yield f"{one_line(first_samples(row.pair, row.limit))}: {row.status}; samples: {counts}{seconds}"
+    yield f"{first_samples(row.pair, row.limit)}: {row.status}; samples: {counts}{seconds}"
     if row.samples.get("predicted"):
         p50, p95, throughput = (_known(row.pace.get(name)) for name in PACE)
         yield f"seconds a sample: p50 {p50}, p95 {p95}; samples a second: {throughput}"
     if row.error:
-        yield row.error
+        yield from row.error.splitlines()
     if row.skipped:
         yield f"skipped: {row.skipped}"
 

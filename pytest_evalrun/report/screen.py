@@ -1,11 +1,12 @@
-"""Where the command says something: lines, tables, and words beside them."""
+"""Where the command says something: lines, tables, JSON, and words beside them; all of it is safe to show."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.text import columns, one_line
+from pytest_evalrun.report.text import columns
+from pytest_evalrun.suite.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,14 +15,20 @@ if TYPE_CHECKING:
 def print_lines(lines: Iterable[str]) -> None:
     """To whoever reads the output; a terminal or a pipe."""
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{one_line(line)}\n")
     sys.stdout.flush()  # a line on stderr must not come before it
 
 
 def warn(lines: Iterable[str]) -> None:
     """Beside the output, so that programs can read that alone."""
     for line in lines:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
+
+
+def print_json(value: Any) -> None:
+    """For programs, and for whoever looks at it."""
+    sys.stdout.write(f"{printable_json(value)}\n")
+    sys.stdout.flush()
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

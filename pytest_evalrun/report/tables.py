@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.text import number, one_line
+from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

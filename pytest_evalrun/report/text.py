@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
 _DIGITS = re.compile(r"([0-9]+)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # An underscore inside a word is not emphasis; escaping it would only make `mlp_int8` hard to read.
 _MARKDOWN = re.compile(r"[\\|`*<>\[\]&$]|(?<!\w)_|_(?!\w)")
 
@@ -42,14 +42,6 @@ def _columns(letter: str) -> int:
     if unicodedata.combining(letter) or unicodedata.category(letter) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
-
-
-def one_line(value: Any) -> str:
-    """Any JSON value on one line, its control characters escaped: a name must not drive the terminal."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if text.isprintable():
-        return text
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[str]:

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.suite.secrets import blank
+from pytest_evalrun.suite.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,11 +35,10 @@ def write_snapshot(
     launch_time: datetime,
     suites: Iterable[SuiteLike],
     argv: Sequence[str],
-    secrets: Iterable[str] = (),
+    secrets: Secrets = NO_SECRETS,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what a launch was told to do; ``secrets`` are the values that must not be seen."""
-    secrets = tuple(secrets)
     suites = list(suites)
     head = {
         "format": 1,
@@ -64,7 +63,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
     return {"kind": layer.kind, "source": layer.source, "values": dict(layer.values)}
 
 
-def _pair_lines(suites: Sequence[SuiteLike], secrets: Sequence[str]) -> str:
+def _pair_lines(suites: Sequence[SuiteLike], secrets: Secrets) -> str:
     """The ids as a block of plain text: 10,000 nodes would take YAML a second."""
     ids = [pair.full_id for suite in suites for pair in suite.pairs]
     text = _shown("\n".join(ids), secrets)
@@ -78,7 +77,7 @@ def _is_plain(text: str) -> bool:
     return bool(text) and text.replace("\n", "").isprintable() and "\ufeff" not in text
 
 
-def _blanked(value: Any, secrets: Sequence[str]) -> Any:
+def _blanked(value: Any, secrets: Secrets) -> Any:
     """The same structure of builtins, each text in it without the secrets."""
     if isinstance(value, str):
         return _shown(value, secrets)
@@ -89,9 +88,9 @@ def _blanked(value: Any, secrets: Sequence[str]) -> Any:
     return value if isinstance(value, bool | int | float | None) else _shown(str(value), secrets)
 
 
-def _shown(text: str, secrets: Sequence[str]) -> str:
+def _shown(text: str, secrets: Secrets) -> str:
     # A file name that is not UTF-8 holds letters that YAML cannot write.
-    return blank(text, secrets).encode("utf-8", "backslashreplace").decode()
+    return secrets.blank(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

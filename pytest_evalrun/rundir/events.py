@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.lines import LineFile, json_line, utc_time
+from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_evalrun.suite.secrets import Secrets
 
 CONTROLLER = "controller"
 _CHUNK = 1 << 20
@@ -24,17 +27,18 @@ _WORKER = re.compile(rb',"worker":"((?:[^"\\]|\\.)*)"')
 
 
 class EventWriter:
-    """The events of one process, in a file of its own."""
+    """The events of one process, without secrets, in a file of its own."""
 
-    __slots__ = ("_file", "_worker")
+    __slots__ = ("_file", "_secrets", "_worker")
 
-    def __init__(self, path: Path | str, worker: str) -> None:
+    def __init__(self, path: Path | str, worker: str, secrets: Secrets = NO_SECRETS) -> None:
         self._file = LineFile(path)
+        self._secrets = secrets
         self._worker = worker
 
     def write(self, event: str, pair: str | None = None, **fields: Any) -> bool:
         """Append one event; False, and nothing raised, where the disk did not take it."""
-        return self._file.write(_line(event, pair, self._worker, fields))
+        return self._file.write(_line(event, pair, self._worker, self._secrets.fields(fields)))
 
     def close(self) -> None:
         self._file.close()
@@ -73,8 +77,9 @@ class EventMerger:
     Opening it merges what the workers of a killed session wrote after its controller had died.
     """
 
-    def __init__(self, path: Path, directory: Path) -> None:
+    def __init__(self, path: Path, directory: Path, secrets: Secrets = NO_SECRETS) -> None:
         self._out = LineFile(path)
+        self._secrets = secrets
         self._directory = directory
         self._sources: dict[str, _Source] = {}
         merged = _count_merged(path)
@@ -84,7 +89,7 @@ class EventMerger:
 
     def write(self, event: str, pair: str | None = None, **fields: Any) -> bool:
         """Append an event of the controller; False where the disk did not take it."""
-        return self._out.write(_line(event, pair, CONTROLLER, fields))
+        return self._out.write(_line(event, pair, CONTROLLER, self._secrets.fields(fields)))
 
     def pull(self, worker: str) -> bool:
         """Copy what a worker has appended since; a line that is not complete yet waits for the next call.

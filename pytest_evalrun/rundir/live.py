@@ -29,7 +29,7 @@ from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.tasklist import Status, TaskList, read_task_list
 from pytest_evalrun.rundir.tasklock import TaskListLock
 from pytest_evalrun.suite.names import first_samples
-from pytest_evalrun.suite.secrets import blank, secret_values
+from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,14 +70,14 @@ class LiveRun:
         facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are."""
-        self.secrets = secret_values(suites)
-        argv = [blank(word, self.secrets) for word in argv]
+        self.secrets = secrets_of(suites)
+        argv = self.secrets.words(argv)
         self.paths = open_run(workdir, wanted)
         self.session = open_session(self.paths, argv, notify=say)
         point_latest(workdir, self.paths)
-        self.log = MainLog(self.paths.main_log)
+        self.log = MainLog(self.paths.main_log, self.secrets)
         self.mirrors = Mirrors(self.paths)
-        self.events = EventMerger(self.paths.events, self.paths.root / "events")
+        self.events = EventMerger(self.paths.events, self.paths.root / "events", self.secrets)
         self._say = say
         self._untold: dict[str, bool] = {}
         self.lock = TaskListLock(workdir.root, self._tell_later)
@@ -122,7 +122,7 @@ class LiveRun:
         names = {suite.name for suite in suites}
         noted = {name: why for name, why in skipped_in(self.paths).items() if name.partition("/")[0] not in names}
         skips = ((pair.full_id, pair.skip) for suite in suites for pair in suite.pairs)
-        return noted | {name: blank(why, self.secrets) for name, why in skips if why is not None}
+        return noted | {name: self.secrets.blank(why) for name, why in skips if why is not None}
 
     def claim(self, directories: Sequence[str], boards: Sequence[BoardRecord] = ()) -> None:
         """What models write to outside the run, here and on boards: only what the manifest names is ever removed."""
@@ -156,9 +156,8 @@ class LiveRun:
         if pair.cut is None:
             self._cut.pop(name, None)
             self._set(pair, self._before.get(name, Status.PENDING))
-        note = blank(note, self.secrets)
         if outcome == "skipped" and status is not None:
-            self._skipped[name] = note
+            self._skipped[name] = self.secrets.blank(note)
         level, sign = SIGNS[outcome]
         self.log.write(level, f"{sign} {outcome}: {_called(pair)}: {note}")
         self._tell()

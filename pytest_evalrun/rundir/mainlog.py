@@ -6,28 +6,33 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from pytest_evalrun.rundir.lines import LineFile
+from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_evalrun.suite.secrets import Secrets
 
 Level = Literal["INFO", "TASK", "WARNING", "ERROR"]
 
 
 class MainLog:
-    """The main log; the controller is its only writer."""
+    """The main log, without secrets and safe to show; the controller is its only writer."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, secrets: Secrets = NO_SECRETS) -> None:
         self._file = LineFile(path)
+        self._secrets = secrets
 
     def write(self, level: Level, text: str) -> bool:
         """Append ``[local time] [LEVEL] text`` as one line; False where the disk did not take it."""
         time = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        line = f"[{time}] [{level}] {_one_line(text)}\n"
-        return self._file.write(line.encode("utf-8", "backslashreplace"))
+        line = f"[{time}] [{level}] {_one_line(self._secrets.blank(text))}\n"
+        return self._file.write(line.encode())
 
     def close(self) -> None:
         self._file.close()
 
 
 def _one_line(text: str) -> str:
-    return text.rstrip("\r\n").replace("\r\n", "\n").replace("\r", "\n").replace("\n", " | ")
+    return one_line(text.rstrip("\r\n").replace("\r\n", "\n").replace("\r", "\n").replace("\n", " | "))

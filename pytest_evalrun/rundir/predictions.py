@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 REWRITE_LINES = 256
 _NAMES_A_FILE = b'"sha256":'
 
+# Fields that stand only in the lines where they say something.
+_RARE = (("detail", None), ("blanked", False))
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class Line(NamedTuple):
     """What became of one sample. ``status`` is ``ok`` or ``failed``; ``error`` says why it failed.
 
-    ``seconds`` is what whoever asked had to wait for it; ``detail`` what else the model told, in most lines nothing.
+    ``seconds`` is what whoever asked had to wait for it; ``detail`` what else the model told.
+    ``blanked`` where a secret was taken out of the prediction, or of ``detail``.
     """
 
     index: int  # type: ignore[assignment] # the word of the format; tuple.index is not missed
@@ -40,14 +44,16 @@ class Line(NamedTuple):
     error: str | None
     seconds: float | None
     detail: dict[str, Any] | None = None
+    blanked: bool = False
 
     def dumps(self) -> bytes:
         """The line of the file. Raises PairError for what JSON does not have."""
+        fields = self._asdict()
+        for name, usual in _RARE:
+            if fields[name] is usual:
+                del fields[name]
         try:
-            values = self._asdict()
-            if self.detail is None:
-                del values["detail"]
-            return encoded(_encode(values)) + b"\n"
+            return encoded(_encode(fields)) + b"\n"
         except (ValueError, TypeError, RecursionError) as error:
             raise PairError(f"sample {self.id}: its prediction or reference cannot be kept: {error}") from error
 

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from re import Pattern
 
     from pytest_evalrun.suite.discovery import Suite
 
 BLANK = "***"
-# A secret of three letters would blank half of every log.
+# A secret of three letters would blank half of every log; so would such a line of a secret.
 SHORTEST = 4
+# What is shorter may be a common word, like the password `root`: it is blanked only where it must be the secret.
+SHORTEST_ANYWHERE = 12
+# A line that is longer is handed on in parts: a program that never ends its line must not cost memory.
+LONGEST_LINE = 1 << 16
+
+# As many letters before a short value say that it is the secret.
+CONTEXT = 4
 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Of a board: the name of the environment variable that holds its password.
+_OF_A_BOARD = "password_env"
 
 
 def expand(value: Any, environ: Mapping[str, str] = os.environ) -> Any:
@@ -38,26 +54,212 @@ def _value(name: str, environ: Mapping[str, str]) -> str:
 
 
 def secret_names(value: Any) -> set[str]:
-    """The names of all secrets that a structure asks for."""
+    """The names of all secrets that a structure asks for, passwords of boards included."""
     if isinstance(value, str):
         return set(_SECRET.findall(value))
+    own: set[str] = set()
     if isinstance(value, dict):
+        own = {value[_OF_A_BOARD]} if isinstance(value.get(_OF_A_BOARD), str) else own
         value = value.values()
     elif not isinstance(value, list | tuple | set):
         return set()
-    return set().union(*map(secret_names, value))
+    return own.union(*map(secret_names, value))
 
 
-def secret_values(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The values of every secret that the suites ask for and that is long enough to be blanked."""
+def secrets_of(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> Secrets:
+    """Every secret that the suites ask for."""
     layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
     names = secret_names([dict(layer.values) for layer in layers.values()])
-    return tuple(environ[name] for name in sorted(names) if len(environ.get(name, "")) >= SHORTEST)
+    return Secrets(tuple(environ[name] for name in sorted(names) if name in environ))
 
 
-def blank(text: str, secrets: Iterable[str]) -> str:
-    """The text with the values of secrets replaced; longer ones first, because one may hold another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            text = text.replace(secret, BLANK)
-    return text
+@dataclass(frozen=True)
+class Secrets:
+    """Values that must not be seen, and how they are blanked; without any, nothing is looked at.
+
+    A value of 12 characters or more is blanked wherever it stands, as it is or as shells, Python, JSON, CSV and URLs
+    write it, and so is each line over 3 characters of one of several lines. A shorter one is blanked as
+    ``NAME=value`` and in the words of a command.
+    """
+
+    values: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._long or self._short)
+
+    def blank(self, text: str) -> str:
+        """The text as it may be written down and shown."""
+        return _blanked(self._anywhere, text) if self else text
+
+    def words(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The words of a command likewise; of a shell's script, its words."""
+        return tuple(_blanked(self._in_commands, word) for word in argv) if self else tuple(argv)
+
+    def prediction(self, value: Any) -> Any:
+        """What a model answered, in builtins, without what is long of them; the same object where it holds none."""
+        return _walked(value, lambda text: _blanked(self._predicted, text)) if self._long else value
+
+    def fields(self, value: Any) -> Any:
+        """A structure of builtins with every text in it blanked."""
+        return _walked(value, self.blank) if self else value
+
+    @cached_property
+    def longest(self) -> int:
+        """No more bytes than these are blanked as one, what must stand before them included."""
+        forms = self._forms.union(form for value in self._short for form in written(value))
+        return max((len(form.encode(errors="surrogateescape")) + CONTEXT for form in forms), default=0)
+
+    @cached_property
+    def _long(self) -> list[str]:
+        return [value for value in self.values if len(value.strip()) >= SHORTEST_ANYWHERE]
+
+    @cached_property
+    def _short(self) -> list[str]:
+        return [value for value in map(str.strip, self.values) if SHORTEST <= len(value) < SHORTEST_ANYWHERE]
+
+    @cached_property
+    def _forms(self) -> frozenset[str]:
+        return self._written(SHORTEST)
+
+    def _written(self, shortest: int) -> frozenset[str]:
+        """The long ones and what is so long of their lines, in all forms."""
+        parts = {part for value in self._long for part in _parts(value) if len(part) >= shortest}
+        return frozenset(form for part in parts for form in written(part))
+
+    @cached_property
+    def _predicted(self) -> Pattern[str]:
+        return re.compile(_any_of(self._written(SHORTEST_ANYWHERE)))
+
+    @cached_property
+    def _anywhere(self) -> Pattern[str]:
+        return self._pattern(_AS_VALUE)
+
+    @cached_property
+    def _in_commands(self) -> Pattern[str]:
+        return self._pattern(_AS_VALUE, *_AS_WORD)
+
+    def _pattern(self, *places: str) -> Pattern[str]:
+        """The long ones anywhere, the short ones in these places."""
+        short = _any_of(form for value in self._short for form in written(value))
+        anywhere = [_any_of(self._forms)] if self._forms else []
+        return re.compile("|".join([*anywhere, *(place.format(short) for place in places if self._short)]))
+
+
+NO_SECRETS = Secrets()
+
+# Where a short value is the secret and no common word: NAME=value, also as Python and JSON write an environment.
+_AS_VALUE = r"""(?:(?<=\w=)|(?<=\w=['"])|(?<=\w['"]:['"])|(?<=\w['"]:[ ]['"])){}(?![\w/@-]|\.\w)"""
+# A word of a command, also behind an option's letter, and a password in a URL; never a part of a path.
+_AS_WORD = (r"(?:(?<![\w/.@-])|(?<=\A-\w)|(?<=\s-\w)){}(?![\w/@-]|\.\w)", r"(?<=:){}(?=@)")
+
+
+def _parts(value: str) -> Iterator[str]:
+    """A value as it is and without the blanks around it, and its lines; a newline may stand in it as ``\\n``."""
+    yield from (value, value.strip())
+    lines = [line.strip() for line in value.splitlines()]
+    if len(lines) > 1:
+        yield from lines
+    yield from (part for part in value.split("\\n") if len(part) >= SHORTEST_ANYWHERE)
+
+
+def written(text: str) -> set[str]:
+    """The text as programs write it, without the quotes around it: once, and once more inside other such text."""
+    once = {write(text) for write in _WRITINGS}
+    if "\n" in text:  # its lines are told by themselves
+        return once
+    return once.union(write(form) for form in once for write in _WRITINGS)
+
+
+_WRITINGS: tuple[Callable[[str], str], ...] = (
+    lambda text: text,
+    lambda text: shlex.quote(f"{text} ")[1:-2],
+    lambda text: text.replace("'", "'\\''"),
+    lambda text: re.sub(r"([^\w@%+=:,./-])", r"\\\1", text),
+    lambda text: re.sub(r'([\\"$`])', r"\\\1", text),
+    lambda text: text.replace('"', '""'),
+    lambda text: repr(text)[1:-1],
+    lambda text: repr(f"{text}\"'")[1:-4],
+    lambda text: ascii(text)[1:-1],
+    lambda text: ascii(f"{text}\"'")[1:-4],
+    lambda text: repr(text.encode(errors="surrogateescape"))[2:-1],
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: quote(text, errors="surrogateescape"),
+    lambda text: quote(text, safe="", errors="surrogateescape"),
+    lambda text: quote_plus(text, errors="surrogateescape"),
+    lambda text: _lower_case(quote(text, safe="", errors="surrogateescape")),
+)
+
+
+def _lower_case(text: str) -> str:
+    return re.sub("%..", lambda match: match[0].lower(), text)
+
+
+def _any_of(forms: Iterable[str]) -> str:
+    """A pattern of the longest of them, common beginnings told once: its cost does not grow with their number."""
+    branches = []
+    for _, group in groupby(sorted(set(forms)), key=lambda form: form[:1]):
+        words = list(group)
+        start = _beginning(words[0], words[-1])
+        rest = [word[len(start) :] for word in words if word != start]
+        branches.append(re.escape(start) + (_any_of(rest) + "?" * (start in words) if rest else ""))
+    return f"(?:{'|'.join(branches)})"
+
+
+def _beginning(first: str, last: str) -> str:
+    """What both begin with, and of sorted texts all between them."""
+    differs = (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(differs, len(first))]
+
+
+def _blanked(pattern: Pattern[str], text: str) -> str:
+    """In one pass; what overlaps is one: the rest of a secret must not stay because another begins in it."""
+    parts, end, at = [], 0, 0
+    while found := pattern.search(text, at):
+        if found.start() >= end:
+            parts += [text[end : found.start()], BLANK]
+        end, at = max(end, found.end()), found.start() + 1
+    return "".join([*parts, text[end:]]) if parts else text
+
+
+def _walked(value: Any, change: Callable[[str], str]) -> Any:
+    """The same structure with every text in it changed; the very same object where nothing is."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        entries = [(_walked(key, change), _walked(entry, change)) for key, entry in value.items()]
+        same = all(new[0] is key and new[1] is entry for new, (key, entry) in zip(entries, value.items(), strict=True))
+        return value if same else dict(entries)
+    if isinstance(value, list | tuple):
+        found = [_walked(entry, change) for entry in value]
+        return value if all(new is old for new, old in zip(found, value, strict=True)) else found
+    return value
+
+
+class BlankedLines:
+    """What comes in chunks of bytes, handed on in whole lines without the secrets: one may come in two chunks."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The lines that are complete by now; of one that is too long, all that no secret can begin in."""
+        head, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        lines = self._blank(head + newline)
+        if len(self._rest) <= LONGEST_LINE:
+            return lines
+        rest = self._blank(self._rest)
+        cut = max(0, len(rest) - self._secrets.longest)
+        self._rest = rest[cut:]
+        return lines + rest[:cut]
+
+    def finish(self) -> bytes:
+        """The last line, where it was not ended."""
+        rest, self._rest = self._rest, b""
+        return self._blank(rest)
+
+    def _blank(self, data: bytes) -> bytes:
+        if not (data and self._secrets):
+            return data
+        return self._secrets.blank(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")

@@ -159,6 +159,7 @@ def test_the_value_of_a_secret_is_written_nowhere(project, workers):
     assert "1 passed" in ran, ran
     assert "1 error" in ran, ran
     assert "***" in log_of(project)
+    project.run("evals", "-n", workers, "--eval-mode", "viz", "-k", f"not {SECRET}", TOKEN=SECRET)
     leaks = [path for path in project.workdir.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert not leaks
     assert SECRET not in ran.output, ran

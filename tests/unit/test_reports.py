@@ -8,10 +8,11 @@ import pytest
 
 from pytest_evalrun.evaluation.gates import Verdict
 from pytest_evalrun.evaluation.life import Evaluation
-from pytest_evalrun.reports import outcome_of, reason_of, stands, tell
+from pytest_evalrun.reports import make_safe, outcome_of, reason_of, stands, tell
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.secrets import Secrets
 
 BREACH = Verdict("top1", "min", 0.5, 0.9, 0.4)
 
@@ -127,3 +128,21 @@ def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
     how = {"pair": pair(), "suite_item": True, "evaluates": True} | how
     told = tell(how.pop("pair"), evaluation, worker="main", **how)
     assert stands(outcome, told) == status
+
+
+def test_what_pytest_shows_is_safe_and_holds_no_secret():
+    """The message and every line of a traceback, sections, properties; pytest's own colours stay where it made them."""
+    said = "\x1b[2J\u202e hunter22222222 \x1b[31mred\x1b[0m"
+    with pytest.raises(ValueError, match="hunter") as caught:
+        raise ValueError(said)
+    properties = [("key", "hunter22222222"), ("n", 1)]
+    for colours, shown in ((True, "\x1b[31mred\x1b[0m"), (False, "\\x1b[31mred\\x1b[0m")):
+        for longrepr in (caught.getrepr(), caught.getrepr(style="value"), said, ("/file.py", 3, said)):
+            report = SimpleNamespace(longrepr=longrepr, sections=[("log", said)], user_properties=properties)
+            make_safe(report, Secrets(("hunter22222222",)), colours=colours)
+            text = report.longrepr[2] if isinstance(longrepr, tuple) else str(report.longrepr)
+            assert f"\\x1b[2J\\u202e *** {shown}" in text
+            assert "hunter22222222" not in text
+            assert type(report.longrepr) is type(longrepr)
+            assert report.sections == [("log", f"\\x1b[2J\\u202e *** {shown}")]
+            assert report.user_properties == [("key", "***"), ("n", 1)]

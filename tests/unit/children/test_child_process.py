@@ -14,6 +14,7 @@ import pytest
 
 from pytest_evalrun.children import channel
 from pytest_evalrun.children.faults import ChildError, ModelDied
+from pytest_evalrun.children.output import TAIL_BYTES, last_lines
 from pytest_evalrun.errors import PairError
 
 ECHO = """while read -r line; do echo "$line"; done"""
@@ -327,3 +328,10 @@ def test_stacks_are_waited_for_but_not_for_ever(start, wait_until):
     assert b"in stuck_here" in start.output
     deaf.end(0)
     deaf.dump_stacks()
+
+
+def test_a_half_of_a_line_is_not_among_the_last_lines():
+    """What is kept of the output may begin within a secret; a line that is all there is stays."""
+    assert last_lines(b"x" * (TAIL_BYTES - 4) + b"\nend") == "end"
+    assert last_lines(b"first\nend\n") == "first\nend"
+    assert last_lines(b"x" * TAIL_BYTES) == "x" * TAIL_BYTES

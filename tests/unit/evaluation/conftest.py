@@ -10,6 +10,7 @@ import pytest
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,7 @@ class Evaluator:
 
     def context(self, run_id="launch", secrets=(), launcher=None, **launch):
         launch = Launch(str(self.run), str(self.workdir), run_id, **launch)
-        self.contexts.append(Context(launch, "main", secrets, launcher=launcher))
+        self.contexts.append(Context(launch, "main", Secrets(tuple(secrets)), launcher=launcher))
         return self.contexts[-1]
 
     def __call__(self, pair, *, shared=False, **launch):

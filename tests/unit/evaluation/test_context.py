@@ -42,10 +42,10 @@ def test_warnings_are_in_the_log_too(context, tmp_path):
 
 def test_what_is_said_holds_no_secret(evaluator, tmp_path):
     """Values of secrets are blanked before they are written."""
-    context = evaluator.context(secrets=("hunter2222",))
+    context = evaluator.context(secrets=("hunter22222222",))
     context.log = ItemLog(None)
     context.log.open(tmp_path / "a.log")
-    context.say("token hunter2222")
+    context.say("token hunter22222222")
     context.log.close()
     assert (tmp_path / "a.log").read_text().endswith("] token ***\n")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.evaluation.logs import ItemLog, PairLog, Redirect
+from pytest_evalrun.suite.secrets import Secrets
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_descriptors_are_given_back(path, redirect):
 
 def test_no_descriptor_is_left_over(path, redirect):
     """However many pairs a worker evaluates."""
-    log = ItemLog(redirect(echo=1, secrets=["hunter2222"]))
+    log = ItemLog(redirect(echo=1, secrets=Secrets(("hunter22222222",))))
     log.open(path)
     log.close()
     before = set(Path("/proc/self/fd").iterdir())
@@ -119,12 +120,12 @@ def test_with_echo_the_terminal_sees_all(path, redirect, capfd, echo):
 @pytest.mark.parametrize("echo", [None, 1], ids=["log", "log and terminal"])
 def test_secrets_reach_neither_log_nor_terminal(path, redirect, capfd, echo):
     """Whoever writes them: print, C code, a child, logging."""
-    log = ItemLog(redirect(echo=echo, secrets=["hunter2222"]))
+    log = ItemLog(redirect(echo=echo, secrets=Secrets(("hunter22222222",))))
     log.open(path)
-    print("token hunter2222.")
-    os.write(2, b"\xff hunter2222\n")
-    subprocess.run(["echo", "child hunter2222"], check=True)
-    logging.getLogger("api").warning("login hunter2222")
+    print("token hunter22222222.")
+    os.write(2, b"\xff hunter22222222\n")
+    subprocess.run(["echo", "child hunter22222222"], check=True)
+    logging.getLogger("api").warning("login hunter22222222")
     log.close()
     content = path.read_bytes()
     assert b"hunter" not in content
@@ -202,3 +203,26 @@ def test_streams_that_are_closed_hurt_nobody(path, redirect, monkeypatch):
     os.write(1, b"still here\n")
     log.close()
     assert path.read_text() == "still here\n"
+
+
+def test_with_echo_the_terminal_is_not_driven(path, redirect, capfd):
+    """The log has what was written; the terminal shows it."""
+    log = ItemLog(redirect(echo=1))
+    log.open(path)
+    os.write(1, b"\x1b[31mred\x07 10%\r20%\n")
+    log.close()
+    log.tell("pair \u202egnp")
+    assert path.read_bytes() == b"\x1b[31mred\x07 10%\r20%\n"
+    captured = capfd.readouterr()
+    assert captured.out == "\\x1b[31mred\\x07 10%\n20%\n"
+    assert captured.err == "pair \\u202egnp\n"
+
+
+def test_under_a_debugger_other_processes_tell_no_secret(path):
+    """What a model in a process of its own says comes in chunks, and goes into the file without a way around."""
+    log = ItemLog(None, Secrets(("hunter22222222",)))
+    log.open(path)
+    for chunk in (b"a hunter2222", b"2222\nb hunter", b"22222222"):
+        log.write(chunk)
+    log.close()
+    assert path.read_bytes() == b"a ***\nb ***"

@@ -256,8 +256,8 @@ def test_models_never_see_the_answers(asked):
 
 def test_reasons_show_no_secret(asked, evaluator):
     """What an error says of a secret is blanked before it is kept."""
-    context = evaluator.context(secrets=("hunter2222",))
-    result = asked(Model(errors=[ValueError("login with hunter2222 refused")]), 1, context=context)
+    context = evaluator.context(secrets=("hunter22222222",))
+    result = asked(Model(errors=[ValueError("login with hunter22222222 refused")]), 1, context=context)
     assert result.failed == {0: "ValueError: login with *** refused"}
 
 
@@ -278,3 +278,12 @@ def test_a_worker_without_its_launcher_ends(shop, evaluator):
         Predictor(pair, context, paths, Model(), progress, 9).run(Sample(i, str(i), i) for i in range(9))
     progress.close()
     assert progress.done_count == 2
+
+
+def test_a_secret_that_a_model_answers_is_blanked(asked, evaluator):
+    """Before it is kept, at any depth, and its line says so; a short one changes no answer."""
+    context = evaluator.context(secrets=("hunter22222222", "root"))
+    answers = ["my key: hunter22222222", {"k": ["hunter22222222"]}, "/root PASS=root", 3]
+    result = asked(Model(answer=lambda batch: [answers[sample.index] for sample in batch]), 4, context=context)
+    assert [line.prediction for line in result.lines] == ["my key: ***", {"k": ["***"]}, "/root PASS=root", 3]
+    assert [line.blanked for line in result.lines] == [True, True, False, False]

@@ -242,8 +242,8 @@ def test_names_are_handed_over_as_they_are(bench, evaluator):
 
 def test_secrets_are_blanked(bench, evaluator, monkeypatch):
     """The program gets the secret; the files of the run and the log do not."""
-    monkeypatch.setenv("TOKEN", "hush-hush")
-    context = evaluator.context(secrets=("hush-hush",))
+    monkeypatch.setenv("TOKEN", "hush-hush-hush")
+    context = evaluator.context(secrets=("hush-hush-hush",))
     evaluate(program(bench, params={"do": "${TOKEN}"}, env={"KEY": "${TOKEN}"}), context)
     (record,) = records(evaluator)
     assert "***" in record.command

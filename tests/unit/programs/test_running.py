@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from pytest_evalrun.children.faults import ChildError
-from pytest_evalrun.programs.running import Ending, Surroundings, name_of, run
+from pytest_evalrun.programs.running import SHOWN_OF_A_COMMAND, Ending, Surroundings, name_of, run
+from pytest_evalrun.suite.secrets import Secrets
 
 
 def started(code, *, look=lambda: None, around=None):
@@ -77,3 +78,14 @@ def test_not_found():
 def test_long_commands_are_cut():
     """A message shows the start of a long command."""
     assert len(name_of(["x" * 10_000])) < 400
+
+
+def test_a_secret_in_a_command_is_not_cut_in_two():
+    """A name that is cut is made of words without secrets: of a half nobody would know that it is one."""
+    words = Secrets(("hunter22222222", "root")).words
+    around = Surroundings(lambda _: None, lambda _: None, words=words)
+    for length in range(SHOWN_OF_A_COMMAND - 40, SHOWN_OF_A_COMMAND):
+        with pytest.raises(ChildError) as caught:
+            run(["no-such", "x" * length, "hunter22222222", "-p", "root"], dict(os.environ), ".", around, lambda: None)
+        assert "hunt" not in str(caught.value)
+        assert "-p r" not in str(caught.value)

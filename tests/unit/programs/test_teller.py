@@ -7,14 +7,15 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.teller import LONGEST_LINE, Teller
+from pytest_evalrun.programs.teller import Teller
+from pytest_evalrun.suite.secrets import LONGEST_LINE, Secrets
 
 CHUNKS = st.lists(st.text("ab\n", max_size=9).map(str.encode))
 
 
 def told(chunks, *, secrets=(), shown=True):
     log, terminal = [], []
-    teller = Teller(log.append, terminal.append if shown else None, "d/m 0-5", secrets)
+    teller = Teller(log.append, terminal.append if shown else None, "d/m 0-5", Secrets(secrets))
     for chunk in chunks:
         teller(chunk)
     teller.finish()
@@ -32,7 +33,7 @@ def test_everything_arrives(chunks):
 @given(CHUNKS)
 def test_secrets_are_blanked_everywhere(chunks):
     """A secret that came in two chunks reaches neither log nor terminal."""
-    log, terminal = told([b"x", *chunks, b"hush", b"-hush\n"], secrets=("hush-hush",))
+    log, terminal = told([b"x", *chunks, b"hush", b"-hush-hush\n"], secrets=("hush-hush-hush",))
     assert b"hush" not in log
     assert log.endswith(b"***\n")
     assert "hush" not in "".join(terminal)
@@ -57,3 +58,11 @@ def test_bytes_that_are_no_text():
     log, terminal = told([b"caf\xe9\n"])
     assert log == b"caf\xe9\n"
     assert terminal == ["[d/m 0-5] caf\ufffd"]
+
+
+def test_the_terminal_is_not_driven():
+    """The log has it as it was written; a carriage return ends a line, and the prefix stands before each."""
+    log, terminal = told([b"\x1b[2J 10%\r", b"20%\r", b"\n\xe2\x80\xaegnp\n"])
+    assert log == b"\x1b[2J 10%\r20%\r\n\xe2\x80\xaegnp\n"
+    lines = "\n".join(terminal).splitlines()
+    assert lines == [f"[d/m 0-5] {line}" for line in ("\\x1b[2J 10%", "20%", "\\u202egnp")]

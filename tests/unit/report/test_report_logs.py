@@ -6,7 +6,7 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.known import known_pairs
-from pytest_evalrun.report.logs import follow_logs, read_logs
+from pytest_evalrun.report.logs import follow_logs, read_logs, shown
 from pytest_evalrun.rundir.sessions import open_session
 
 
@@ -73,3 +73,11 @@ def test_following_ends_when_the_pair_is_done(run, pair):
     steps = [lambda: None, lambda: run.paths.task_list.write_text("torn"), lambda: session.close(clean=True)]
     assert b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)())) == b"one\n"
     assert steps == []
+
+
+def test_shown_it_is_safe_wherever_it_is_cut():
+    """In lines: control characters are escapes, a carriage return ends a line, what is no text is told as such."""
+    text = "\x1b[31mred\r\n10%\r20%\r\u202egnp 任务\n".encode() + b"caf\xe9\n"
+    for size in range(1, len(text) + 1):
+        blocks = (text[at : at + size] for at in range(0, len(text), size))
+        assert b"".join(shown(blocks)).decode() == "\\x1b[31mred\n10%\n20%\n\\u202egnp 任务\ncaf\ufffd\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.report.text import columns, display_width, markdown, markdown_row, natural_key, number, one_line
+from pytest_evalrun.report.text import columns, display_width, markdown, markdown_row, natural_key, number
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,6 @@ def test_columns_align_by_display_width():
 def test_columns_without_rows():
     """No rows make no lines."""
     assert columns([]) == []
-
-
-@given(st.text())
-def test_one_line_is_one_line(text):
-    """No value breaks a line or drives the terminal."""
-    assert "\x1b" not in one_line(text)
-    assert len(one_line(text).splitlines()) <= 1
-
-
-def test_one_line_of_json_values():
-    """Everything but text is shown as JSON."""
-    assert one_line({"a": [1, None]}) == '{"a": [1, null]}'
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from pytest_evalrun.rundir.configs import write_snapshot
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def test_secrets_are_blanked(tmp_path: Path) -> None:
     values = {"params": {"key": [f"Bearer {secret}"], secret: 1, "url": "${URL}"}}
     suites = [suite("s", ["hidden-token"], ["d"], values)]
     path = write_snapshot(
-        RunPaths(tmp_path), NOW, suites, [f"--eval-set=params.key={secret}"], [secret, "hidden-token"]
+        RunPaths(tmp_path), NOW, suites, [f"--eval-set=params.key={secret}"], Secrets((secret, "hidden-token"))
     )
     content = read(path)
     assert content["argv"] == ["--eval-set=params.key=***"]

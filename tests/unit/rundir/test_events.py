@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.rundir.events import EventMerger, EventWriter
+from pytest_evalrun.suite.secrets import Secrets
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -154,3 +155,16 @@ def kill(merger: EventMerger, events: Path, cut: object) -> None:
     merger._out.close()
     if events.exists():
         os.truncate(events, max(0, events.stat().st_size - int(str(cut))))
+
+
+def test_no_event_holds_a_secret(tmp_path: Path) -> None:
+    """Whoever writes it, and at whatever depth it stands."""
+    secrets = Secrets(("hunter22222222",))
+    writer = EventWriter(tmp_path / "events" / "gw0.jsonl", "gw0", secrets)
+    writer.write("batch_retried", "s/t/d", error="refused hunter22222222", more=[{"key": "hunter22222222"}])
+    writer.close()
+    merger = EventMerger(tmp_path / "events.jsonl", tmp_path / "events", secrets)
+    merger.write("worker_lost", error="hunter22222222")
+    merger.close()
+    assert "hunter" not in (tmp_path / "events.jsonl").read_text()
+    assert [event.get("error") for event in read(tmp_path / "events.jsonl")] == ["refused ***", "***"]

@@ -23,7 +23,7 @@ from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.rundir.tasklock import TaskListLock
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
 
-ARGV = ["pytest", "evals", "--eval-set", "params.key=hunter2222"]
+ARGV = ["pytest", "evals", "--eval-set", "params.key=hunter22222222"]
 
 
 @pytest.fixture(autouse=True)
@@ -204,9 +204,9 @@ def test_processes_that_live_are_named(start, suite):
 
 def test_no_secret_is_written_down(start, suite, monkeypatch):
     """Neither from the command line nor from what items say; not in any file of the run."""
-    monkeypatch.setenv("TOKEN", "hunter2222")
+    monkeypatch.setenv("TOKEN", "hunter22222222")
     session = start()
-    session.live.finished(suite.pairs[0], "error", worker="gw0", status=Status.FAILED, note="bad key hunter2222")
+    session.live.finished(suite.pairs[0], "error", worker="gw0", status=Status.FAILED, note="bad key hunter22222222")
     session.live.close(clean=True)
     written = [path for path in session.paths.root.rglob("*") if path.is_file()]
     assert len(written) > 5

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.mainlog import MainLog
+from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,3 +25,11 @@ def test_line_has_time_level_and_text(tmp_path: Path) -> None:
     assert re.fullmatch(stamp + r" \[ERROR\] one \| two \| three", lines[1])
     assert lines[2].endswith(r"[TASK] \udcff")
     assert lines[3:] == [""]
+
+
+def test_a_line_is_safe_and_holds_no_secret(tmp_path: Path) -> None:
+    """Whoever looks at it with cat: no control, nothing that turns the direction, no token."""
+    log = MainLog(tmp_path / "task_run.log", Secrets(("hunter22222222",)))
+    log.write("ERROR", "\x1b[31mred \u202egnp: hunter22222222")
+    log.close()
+    assert (tmp_path / "task_run.log").read_text().endswith("] [ERROR] \\x1b[31mred \\u202egnp: ***\n")

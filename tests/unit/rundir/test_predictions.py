@@ -268,3 +268,11 @@ def test_nothing_predicted_is_nothing_to_read(path: Path, disk: Disk) -> None:
     assert list(progress.ordered()) == []
     assert (progress.done_count, progress.in_order, path.exists()) == (0, True, False)
     progress.close()
+
+
+def test_a_line_says_that_it_was_blanked() -> None:
+    """Only where it was: all other lines are as they ever were."""
+    line = Line(0, "a", "ok", "***", None, None, 0.5, True)
+    assert json.loads(line.dumps())["blanked"] is True
+    assert parse_line(line.dumps(), 1) == line
+    assert "blanked" not in json.loads(line._replace(blanked=False).dumps())
