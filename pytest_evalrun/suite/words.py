@@ -56,8 +56,9 @@ def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
                 is_program = pair.peek("adapter") in (PROGRAM, BOARD)
                 if (id(layer), is_program) not in seen:
                     seen.add((id(layer), is_program))
-                    for word in layer.values["env"].keys() - {*SEED_ENV}:
-                        found[_fate(is_program)][word].append(layer)
+                    for word in layer.values["env"]:
+                        if word not in SEED_ENV:
+                            found[_fate(is_program)][word].append(layer)
     return found
 
 

@@ -272,7 +272,7 @@ def test_nothing_predicted_is_nothing_to_read(path: Path, disk: Disk) -> None:
 
 def test_a_line_says_that_it_was_blanked() -> None:
     """Only where it was: all other lines are as they ever were."""
-    line = Line(0, "a", "ok", "***", None, None, 0.5, True)
+    line = Line(0, "a", "ok", "***", None, None, 0.5, blanked=True)
     assert json.loads(line.dumps())["blanked"] is True
     assert parse_line(line.dumps(), 1) == line
     assert "blanked" not in json.loads(line._replace(blanked=False).dumps())
