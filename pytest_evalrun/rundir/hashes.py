@@ -47,6 +47,7 @@ class HashCache:
 
     def __init__(self, db: Path, *, mode: Literal["content", "stat"] = "content", warn: Callable[[str], None]) -> None:
         self._store = HashStore(db, warn)
+        self._mode = mode
         self._by_content = mode == "content"
         self._memo: dict[tuple[str, str], tuple[str, Any]] = {}
 
@@ -64,7 +65,7 @@ class HashCache:
         """One digest over the names (relative to root) and contents of many files; order does not matter."""
         base, ordered = os.fspath(root), sorted(names)
         started = time.time_ns()
-        key, newest = _survey(base, ordered)
+        key, newest = _survey(base, ordered, self._mode)
         digest = self._recall("tree", base, key)
         if digest is None:
             known = self._store.get("trees", key.encode(), "")
@@ -166,9 +167,12 @@ def _settled(newest: int, started: int) -> bool:
     return newest < started - RACY_NS
 
 
-def _survey(base: str, names: list[str]) -> tuple[str, int]:
-    """A digest over the names and stats of many files, and the newest of their times; reads none of them."""
-    whole = hashlib.sha256(os.fsencode(base))
+def _survey(base: str, names: list[str], mode: str) -> tuple[str, int]:
+    """A digest over the names and stats of many files, and the newest of their times; reads none of them.
+
+    It has the mode in it: what was never read must not be found by who asks for the content.
+    """
+    whole = hashlib.sha256(mode.encode() + b"\0" + os.fsencode(base))
     newest = 0
     directory = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

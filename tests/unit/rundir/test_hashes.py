@@ -206,6 +206,24 @@ def test_stat_mode_reads_nothing(work: Work, data: Path) -> None:
     assert work.reads() == []
 
 
+@pytest.mark.parametrize("first", ["content", "stat"])
+def test_modes_do_not_answer_for_each_other(work: Work, data: Path, first: Any) -> None:
+    """What one mode remembers is never told in the other: content is read, and stat compares what it compared."""
+    alone = {mode: _digests(work.cache(mode=mode), data) for mode in ("content", "stat")}
+    work.close()
+    work.db.unlink()
+    work.reads()
+    second = "stat" if first == "content" else "content"
+    for mode in (first, second, first, second):
+        assert _digests(work.cache(mode=mode), data) == alone[mode]
+    assert {digest.startswith("stat:") for digest in alone["stat"]} == {True}
+    assert work.reads() == NAMES_READ
+
+
+def _digests(cache: HashCache, data: Path) -> list[str]:
+    return [cache.tree(data, NAMES), cache.path(data), cache.file(data / "a"), cache.path(data / "a")]
+
+
 def test_links_are_followed_once(work: Work, data: Path, tmp_path: Path) -> None:
     """What a model's directory links to is its content too; loops, links to nowhere and byte code are not."""
     outside = tmp_path / "blobs"
