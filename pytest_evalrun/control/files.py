@@ -6,14 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.rundir.fingerprints import SUFFIXES
 from pytest_evalrun.rundir.layout import PairPaths, RunPaths, WorkDir
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-OLD = ".old"
-STALE = ".stale"
 # Below these a pair has a directory of its own too: shards, and what a user's tests recorded.
 _WITH_DIRECTORIES = ("predictions", "results", "state", "shards", "logs/infer", "logs/eval")
 # What SQLite leaves beside a database.
@@ -41,7 +40,7 @@ def all_files(key: PairKey) -> list[str]:
     paths = [str(getattr(pair, name)) for name in named if not name.startswith("_")]
     paths += [f"{directory}/{'/'.join(key)}" for directory in _WITH_DIRECTORIES]
     ordered = [*state_files(key), *paths]
-    return list(dict.fromkeys(f"{path}{suffix}" for path in ordered for suffix in ("", OLD, STALE)))
+    return list(dict.fromkeys(f"{path}{suffix}" for path in ordered for suffix in ("", *SUFFIXES)))
 
 
 def run_files(names: Iterable[str]) -> Iterator[str]:

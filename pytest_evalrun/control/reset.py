@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.control.files import OLD, evaluated_files, state_files
+from pytest_evalrun.control.files import evaluated_files, state_files
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.tree import Tree
 from pytest_evalrun.report.known import WORDS
+from pytest_evalrun.rundir.fingerprints import OLD
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,11 +16,23 @@ from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, 
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
-from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered
+from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
-from pytest_evalrun.evaluation.stored import count_shards, leave_word, locked, paths_of
+from pytest_evalrun.evaluation.stored import (
+    BACK,
+    MEND,
+    aside_of,
+    count_shards,
+    damage_of,
+    keep_fingerprint,
+    leave_word,
+    locked,
+    paths_of,
+    put_right,
+    trouble_of,
+)
 from pytest_evalrun.remote.faults import BoardGone
-from pytest_evalrun.rundir.fingerprints import read_fingerprint, set_aside, write_fingerprint
+from pytest_evalrun.rundir.fingerprints import OLD, STALE, read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -74,7 +85,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done with a pair, and why: ``reuse``, ``score``, ``resume`` or ``run``."""
+    """What would be done with a pair, and why: ``reuse``, ``score``, ``resume`` or ``run``.
+
+    Before one of these, ``back`` and ``mend``: of predictions put aside, of predictions that were damaged.
+    """
 
     action: str
     reason: str
@@ -105,7 +119,7 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
             context.abandon()
             raise PairError(f"{error}; the stacks of all threads are in its log") from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - after sys.exit() in a model pytest sets up no other item
-            trouble = _trouble(error, paths)
+            trouble = trouble_of(error, paths)
             leave_word(pair, paths, "error", context.shown(str(trouble)))
             raise trouble from trouble.__cause__
 
@@ -116,15 +130,6 @@ def _life(pair: Pair, context: Context, paths: PairPaths) -> Life:
     from pytest_evalrun.evaluation.shardlife import ShardLife
 
     return ShardLife(pair, context, paths)
-
-
-def _trouble(error: BaseException, paths: PairPaths) -> PairError:
-    """The pair's error, with what caused it; a full disk needs room and no traceback."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PairError(f"{error.strerror}: make room for {paths.run}, then the same command carries on")
-    trouble = PairError(f"{type(error).__name__}: {error}")
-    trouble.__cause__ = error
-    return trouble
 
 
 class Life:
@@ -141,7 +146,7 @@ class Life:
     def run(self) -> Evaluation:
         if not self.pair.cuts:
             self._start_afresh()
-        plan = self.plan()
+        plan = self._settled()
         if self.pair.cuts and (plan.action == "run" or self._is_old()):
             raise self._nothing(plan)
         if plan.action == "reuse":
@@ -157,7 +162,8 @@ class Life:
         else:
             count_shards(self.context.disk, self.pair, self.paths)
         outputs = Outputs(output_directory(self.pair, self.paths))
-        progress = PredictionsFile(self.paths.predictions).open(self.context.disk, count, outputs.hold)
+        file = PredictionsFile(self.paths.predictions)
+        progress = file.open(self.context.disk, count, outputs.hold, self.paths.marker)
         try:
             self.already = take_over(self.pair, self.paths, progress, outputs.hold)
             if self.pair.cuts and not plan.marker:
@@ -177,12 +183,13 @@ class Life:
     def _make_room(self, plan: Plan, count: int) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
         if plan.action != "run":
+            keep_fingerprint(plan, self.context, self.paths)
             return
         if self.context.launch.mode == "eval":
             raise unpredicted(0, count, plan)  # what lies there stays untouched
         if plan.reason != NEW:
             self._load(plan)  # a model that does not even load costs no predictions
-            set_aside(self.paths, ".stale")
+            set_aside(self.paths, STALE)
         write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
     def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
@@ -208,6 +215,16 @@ class Life:
         action, reason = self._decide(identity, prediction, score, marker)
         return Plan(action, reason, reader, identity, prediction, score, marker)
 
+    def _settled(self) -> Plan:
+        """The plan, after what it wants of predictions that were put aside or damaged is in its place."""
+        plan = self.plan()
+        if plan.action not in (BACK, MEND):
+            return plan
+        put_right(plan, self.context, self.paths)
+        settled = self.plan()
+        reason = plan.reason if settled.reason == NEW else f"{plan.reason}; {settled.reason}"
+        return replace(settled, reason=reason) if plan.action == MEND else settled
+
     def _marker(self) -> Marker | None:
         marker = read_marker(self.paths.marker)
         if marker is None and self.paths.marker.exists():
@@ -218,12 +235,13 @@ class Life:
         stored = marker.fingerprint["prediction"] if marker else self._stored_parts()
         if stored is None:
             return "run", "re-run: its fingerprint is missing" if anything(self.paths) else NEW
-        if changed := difference(stored, prediction, self.hashes):
-            return "run", f"re-run: {changed}"
+        changed = difference(stored, prediction, self.hashes)
+        if (changed or marker is None) and (found := aside_of(self.paths, changed, prediction, marker, self.hashes)):
+            return found
         if marker is None:
             return self._unmarked(identity)
-        if broken := marker.holds(self.context.paths.root, by_hash=self._distrusts(marker)):
-            return "score", f"scored again: {broken}"
+        if broken := marker.broken(self.context.paths.root, by_hash=self._distrusts(marker)):
+            return damage_of(self.paths, broken)
         if changed := difference(marker.fingerprint["score"], score, self.hashes):
             return "score", f"scored again: {changed}"
         return "reuse", f"reused: unchanged since {marker.time}"
@@ -260,7 +278,7 @@ class Life:
             self._put_aside()
 
     def _put_aside(self) -> None:
-        set_aside(self.paths, ".old", with_result=True)
+        set_aside(self.paths, OLD, with_result=True)
 
     def _is_old(self) -> bool:
         """--eval-fresh, once a launch: what this very launch made is fresh already."""
@@ -362,7 +380,8 @@ class Life:
         """The result, then the marker that vouches for it."""
         self.context.disk.write(self.paths.result, result.dumps())
         fingerprint = {"prediction": plan.prediction, "score": plan.score}
-        write_marker(self.context.disk, self.paths, fingerprint, {"samples": result.samples["total"]})
+        lines = result.samples["predicted"] + result.samples["failed"]
+        write_marker(self.context.disk, self.paths, fingerprint, {"samples": result.samples["total"]}, lines=lines)
 
     def _remember(self, result: Result) -> None:
         entry = {
@@ -375,10 +394,3 @@ class Life:
             "timing": result.timing,
         }
         append_history(self.context.disk, self.context.workdir.history, entry)
-
-
-def unpredicted(done: int, count: int, plan: Plan) -> PairError:
-    return PairError(
-        f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
-        "run without it, or with --eval-mode infer, first"
-    )

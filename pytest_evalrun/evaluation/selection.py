@@ -10,7 +10,7 @@ from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.cuts import data_of
 from pytest_evalrun.evaluation.life import NEW, Life
 from pytest_evalrun.evaluation.shards import anything, survey
-from pytest_evalrun.evaluation.stored import paths_of
+from pytest_evalrun.evaluation.stored import BACK, MEND, paths_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.predictions import Tally
     from pytest_evalrun.suite.pairs import Cut, Pair
 
-ACTIONS = {"reuse": "reuse", "score": "score", "resume": "run", "run": "run", "skip": "skip", "error": "error"}
+ACTIONS = {
+    "reuse": "reuse",
+    "back": "reuse",
+    "mend": "run",
+    "score": "score",
+    "resume": "run",
+    "run": "run",
+    "skip": "skip",
+    "error": "error",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verd
 def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[str]:
     """Full ids of the pairs that are ``unfinished``, ``failed`` or ``stale`` by the run's own state."""
     if only == "stale":
-        again = ("run", "score")
+        again = ("run", "score", BACK, MEND)
         return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
     paths = existing_run(workdir, wanted)
     states = read_task_list(paths.task_list) or {} if paths else {}
@@ -103,8 +112,8 @@ def _verdict(pair: Pair, context: Survey) -> Verdict:
 
 
 def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:
-    if plan.action == "run":
-        return Verdict(pair, "run", plan.reason, cut.size)
+    if plan.action in ("run", BACK, MEND):
+        return Verdict(pair, plan.action, plan.reason, cut.size)
     if plan.action == "reuse":
         return Verdict(pair, "reuse", "reused: its pair is complete", cut.size)
     already = sum(map(context.found(pair.whole, plan).is_done, range(cut.low, min(cut.high, plan.identity.count))))

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.life import NEW, Evaluation, Life, unpredicted
+from pytest_evalrun.evaluation.life import NEW, Evaluation, Life
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.score import first_failure
-from pytest_evalrun.evaluation.shards import shard_progress
+from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
 from pytest_evalrun.evaluation.stored import locked, state_writer
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -49,7 +49,7 @@ class ShardLife(Life):
         loaded: Parts | None = None
         while True:
             with locked(self.paths.whole, shared=True):
-                plan, old = self.plan(), self._is_old()
+                plan, old = self._settled(), self._is_old()
                 if old and loaded == plan.prediction:
                     self._put_aside()
                     plan, old = self.plan(), False

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from pytest_evalrun.evaluation.life import Plan
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
@@ -188,3 +189,10 @@ def uncovered(pair: Pair, missing: Sequence[Cut], covered: str) -> PairError:
     names = ", ".join(cut.label for cut in missing[:10]) + (", …" if len(missing) > 10 else "")
     complete = len(pair.cuts) - len(missing)
     return PairError(f"{complete} of {len(pair.cuts)} shards are complete, {covered}; missing: {names}")
+
+
+def unpredicted(done: int, count: int, plan: Plan) -> PairError:
+    return PairError(
+        f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
+        "run without it, or with --eval-mode infer, first"
+    )

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from hashlib import _Hash
+    from typing import BinaryIO
+
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
 
 FORMAT = 1
 BLOCK = 1 << 16
+DAMAGED = ".damaged"
+# Into so many groups of samples the predictions are cut, each with a digest: what is damaged costs no other group.
+MOST_GROUPS = 64
+LINES = 256
+DIGITS = 16
+# How our own lines begin.
+INDEX = re.compile(rb'\{"index":(\d{1,18}),')
+CHANGED = "changed after it was marked"
+MISSING = "is missing"
+NO_FILE = "is no file"
+UNREADABLE = "cannot be read"
+
+
+class Broken(NamedTuple):
+    """A file that is not what its marker says; ``name`` is relative to the run."""
+
+    name: str
+    reason: str
+
+    @property
+    def is_missing(self) -> bool:
+        return self.reason == MISSING
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the file may be what it was, for all that is known."""
+        return self.reason.startswith(UNREADABLE)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +71,10 @@ class Marker:
     def to_json(self) -> dict[str, Any]:
         values = {"format": FORMAT, "time": self.time, "fingerprint": self.fingerprint, "files": self.files}
         return values | {"extra": self.extra}
+
+    def dumps(self) -> str:
+        """The text of the file."""
+        return json.dumps(self.to_json(), ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, values: Any) -> Marker:
@@ -51,31 +94,43 @@ class Marker:
         Size and mtime settle it. A copied run has new mtimes: where only these differ, and with ``by_hash`` always,
         the content decides.
         """
+        broken = self.broken(run, by_hash)
+        return broken and str(broken)
+
+    def broken(self, run: Path, by_hash: bool = False) -> Broken | None:
+        """The first file that is not what it was, in the order in which they depend on each other."""
         for name, facts in self.files.items():
             if reason := _broken(run, name, facts, by_hash):
-                return reason
+                return Broken(name, reason)
         return None
 
 
 def write_marker(
-    disk: Disk, paths: PairPaths, fingerprint: dict[str, Any], extra: dict[str, Any] | None = None
+    disk: Disk,
+    paths: PairPaths,
+    fingerprint: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+    *,
+    lines: int = 0,
 ) -> Marker:
     """Vouch for the pair's predictions, result and scores as they are now.
 
-    ``fingerprint`` has the parts ``prediction`` and ``score``. Raises FileNotFoundError without predictions or result.
+    ``fingerprint`` has the parts ``prediction`` and ``score``. Where the predictions are known to be so many ``lines``,
+    one a sample in the order of the dataset, each group of them is vouched for too. Raises FileNotFoundError without
+    predictions or result.
     """
     run = os.fspath(paths.run)
     files = {}
-    for path, needed in ((paths.predictions, True), (paths.result, True), (paths.scores, False)):
+    for path, count in ((paths.predictions, lines), (paths.result, 0), (paths.scores, 0)):
         name = os.fspath(path)
         try:
-            files[name[len(run) + 1 :]] = _facts(name)
+            files[name[len(run) + 1 :]] = facts_of(name, count)
         except FileNotFoundError:
-            if needed:
+            if path is not paths.scores:
                 raise
     time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     marker = Marker(time, fingerprint, files, extra or {})
-    disk.write(paths.marker, json.dumps(marker.to_json(), ensure_ascii=False) + "\n", vouches=True)
+    disk.write(paths.marker, marker.dumps(), vouches=True)
     return marker
 
 
@@ -87,30 +142,92 @@ def read_marker(path: Path) -> Marker | None:
         return None
 
 
-def _facts(path: str) -> dict[str, Any]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        digest = hashlib.sha256()
-        while block := os.read(fd, BLOCK):
-            digest.update(block)
-        stat = os.fstat(fd)
-    finally:
-        os.close(fd)
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
+def facts_of(path: Path | str, lines: int = 0) -> dict[str, Any]:
+    """Size, mtime and hash of a file, and of ``lines`` the hashes of groups.
+
+    Raises OSError, also for what is no file: a FIFO must not block us.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=BLOCK) as file:
+        if not S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        whole, groups = hashlib.sha256(), {}
+        if lines:
+            stride = -(-lines // MOST_GROUPS)
+            groups = {"stride": stride, "groups": list(_groups(file, stride, whole))}
+        while block := file.read(BLOCK):
+            whole.update(block)
+        stat = os.fstat(file.fileno())
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": whole.hexdigest(), **groups}
+
+
+def _groups(file: BinaryIO, stride: int, whole: _Hash) -> Iterator[str]:
+    """The digest of every ``stride`` lines; ``whole`` goes along. Memory holds a few lines at a time."""
+    while lines := list(islice(file, min(stride, LINES))):
+        group, left = hashlib.sha256(), stride
+        while lines:
+            data = b"".join(lines)
+            whole.update(data)
+            group.update(data)
+            left -= len(lines)
+            lines = list(islice(file, min(left, LINES)))
+        yield group.hexdigest()[:DIGITS]
+
+
+def keep_sound(disk: Disk, paths: PairPaths, marker: Marker) -> int:
+    """Put predictions aside that are not what their marker says, and keep of them what it still vouches for.
+
+    How many samples these are. What lay there is called ``.damaged`` then. The marker goes last: killed in between,
+    this is done again, from what lies aside.
+    """
+    path = paths.whole.predictions
+    damaged = path.with_name(path.name + DAMAGED)
+    if os.path.lexists(path):
+        if damaged.is_dir() and not damaged.is_symlink():
+            shutil.rmtree(damaged)
+        path.rename(damaged)
+    facts = marker.files.get(path.relative_to(paths.run).as_posix(), {})
+    kept = 0
+    if damaged.is_file() and (stride := facts.get("stride")):
+        sound = _sound_groups(damaged, stride, facts["groups"])
+        with disk.replacing(path) as file:
+            for index, raw in _indexed(damaged):
+                if index // stride in sound:
+                    file.write(raw)
+                    kept += 1
+    paths.whole.marker.unlink()
+    return kept
+
+
+def _sound_groups(path: Path, stride: int, groups: list[str]) -> set[int]:
+    found: dict[int, _Hash] = {}
+    for index, raw in _indexed(path):
+        found.setdefault(index // stride, hashlib.sha256()).update(raw)
+    return {
+        place for place, group in enumerate(groups) if place in found and found[place].hexdigest()[:DIGITS] == group
+    }
+
+
+def _indexed(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for raw in file:
+            if known := INDEX.match(raw):
+                yield int(known[1]), raw
 
 
 def _broken(run: Path, name: str, facts: dict[str, Any], by_hash: bool) -> str | None:
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        return f"{name} lies outside the run"
+        return "lies outside the run"
     path = f"{run}/{name}"
     try:
         stat = os.stat(path)  # noqa: PTH116 - for every reused pair
+        if not S_ISREG(stat.st_mode):
+            return NO_FILE
         if stat.st_size != facts["size"]:
-            return f"{name} changed after it was marked"
-        if (by_hash or stat.st_mtime_ns != facts["mtime_ns"]) and _facts(path)["sha256"] != facts["sha256"]:
-            return f"{name} changed after it was marked"
+            return CHANGED
+        if (by_hash or stat.st_mtime_ns != facts["mtime_ns"]) and facts_of(path)["sha256"] != facts["sha256"]:
+            return CHANGED
     except FileNotFoundError:
-        return f"{name} is missing"
+        return NO_FILE if os.path.islink(path) else MISSING  # noqa: PTH114
     except OSError as error:
-        return f"{name} cannot be read: {error.strerror}"
+        return f"{UNREADABLE}: {error.strerror}"
     return None

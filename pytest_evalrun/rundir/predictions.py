@@ -201,16 +201,21 @@ class PredictionsFile:
         scan.tally.in_order = scan.tally.in_order and scan.end == scan.size
         return _ordered(self.path, scan.tally)
 
-    def open(self, disk: Disk, count: int, holds: Callable[[Any], bool] | None = None) -> Progress:
+    def open(
+        self, disk: Disk, count: int, holds: Callable[[Any], bool] | None = None, marker: Path | None = None
+    ) -> Progress:
         """Carry on with the file: what a crash tore off its end is cut, what is damaged before is ignored.
 
-        ``holds`` is asked of each prediction that names files whether they are still what the model wrote.
+        ``holds`` is asked of each prediction that names files whether they are still what the model wrote. ``marker``
+        vouches for the file as it is, and goes before it is changed: killed in between, it is not taken for damaged.
         """
         scan = _scan(self.path, count, holds)
         if scan.end < scan.size:
+            if marker is not None:
+                marker.unlink(missing_ok=True)
             with self.path.open("r+b") as file:
                 file.truncate(scan.end)
-        return Progress(self.path, disk, scan.tally, _repairs(self.path.name, scan))
+        return Progress(self.path, disk, scan.tally, _repairs(self.path.name, scan), marker)
 
 
 def _repairs(name: str, scan: _Scan) -> str | None:
@@ -228,8 +233,9 @@ def _repairs(name: str, scan: _Scan) -> str | None:
 class Progress:
     """The predictions of one pair while they are being made; ``repaired`` says what a crash had left."""
 
-    def __init__(self, path: Path, disk: Disk, tally: Tally, repaired: str | None) -> None:
+    def __init__(self, path: Path, disk: Disk, tally: Tally, repaired: str | None, marker: Path | None = None) -> None:
         self.path = path
+        self._marker = marker
         self.repaired = repaired
         self._disk = disk
         self._tally = tally
@@ -263,6 +269,7 @@ class Progress:
     def begin(self) -> None:
         """Open the file now: if it is set aside later, lines still go to where they belong."""
         if self._appender is None:
+            self._unmark()
             self._appender = self._disk.appender(self.path)
 
     def append(self, lines: Sequence[Line]) -> None:
@@ -301,8 +308,13 @@ class Progress:
                     file.write(b"".join(waiting))
                     waiting.clear()
             file.write(b"".join(waiting))
+            self._unmark()
         self.close()  # it still writes to the file that was replaced
         self._tally = tally
+
+    def _unmark(self) -> None:
+        if self._marker is not None:
+            self._marker.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._appender is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import json
 import os
 import threading
@@ -231,6 +233,258 @@ def test_a_result_damaged_unnoticed_is_made_again(shop, evaluator, paths):
     again = evaluator(pair)
     assert again.reason == "scored again: its result is damaged"
     assert again.result.metrics == undisturbed
+
+
+def spoil(path, old, new):
+    """A change that no size tells of."""
+    content = path.read_bytes()
+    assert len(old) == len(new)
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("count", [6, 300], ids=["a digest a sample", "a digest for some samples"])
+@pytest.mark.parametrize("limit", [None, 5], ids=["whole", "limited"])
+@pytest.mark.parametrize("distrust", [None, "2999-01-01T00:00:00Z"], ids=["by time", "by content"])
+def test_marked_predictions_that_changed_are_not_trusted(shop, evaluator, paths, count, limit, distrust):
+    """What its marker does not vouch for is asked again and lies aside; what it vouches for is not paid twice."""
+    shop.data(count=count)
+    pair = shop.pair(limit=limit)
+    before = evaluator(pair).metrics
+    path = paths(pair).predictions
+    good, stat = path.read_bytes(), path.stat()
+    shop.notes()
+    spoil(path, b'"s3","status":"ok","prediction":3', b'"s3","status":"ok","prediction":7')
+    spoiled = path.read_bytes()
+    if distrust:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = evaluator(pair, distrust=distrust)
+    group = -(-min(count, limit or count) // 64)
+    assert shop.asked() == [f"s{i}" for i in range(3 // group * group, (3 // group + 1) * group)]
+    assert again.reason.startswith(f"re-run: predictions/letters/echo/{path.name} changed after it was marked; resumed")
+    assert again.metrics == before
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == spoiled
+    assert [line["prediction"] for line in lines_of(path)] == [
+        json.loads(line)["prediction"] for line in good.split(b"\n")[:-1]
+    ]
+    assert evaluator(pair).reused
+
+
+MEDDLING = {
+    "a line gone": lambda lines: lines[:2] + lines[3:],
+    "a line twice": lambda lines: [*lines, lines[2]],
+    "two changed places": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "one taken for another": lambda lines: [*lines[:5], lines[4].replace(b'"index":4', b'"index":5')],
+    "a line more": lambda lines: [*lines, lines[5].replace(b"5", b"6")],
+    "the end": lambda lines: lines[:3],
+    "everything": lambda lines: [b"\0" * 400],
+    "a comment": lambda lines: [b"# mine\n", *lines],
+}
+
+
+@pytest.mark.parametrize("meddle", MEDDLING.values(), ids=MEDDLING)
+def test_whatever_was_done_to_marked_predictions(shop, evaluator, paths, meddle):
+    """The result is that of an undisturbed run, and each sample is there once, in its place."""
+    shop.data(wrong={1})
+    pair = shop.pair()
+    undisturbed = evaluator(pair).metrics
+    path = paths(pair).predictions
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(meddle(lines)))
+    assert evaluator(pair).metrics == undisturbed
+    assert [(line["index"], line["prediction"]) for line in lines_of(path)] == [(i, i) for i in range(6)]
+    assert evaluator(pair).reused
+
+
+def test_a_marker_of_an_older_version_vouches_for_the_whole(shop, evaluator, paths):
+    """It has no digests of parts: all samples are asked again."""
+    shop.data()
+    pair = shop.pair()
+    evaluator(pair)
+    marker = json.loads(paths(pair).marker.read_text())
+    for facts in marker["files"].values():
+        facts.pop("stride", None)
+        facts.pop("groups", None)
+    paths(pair).marker.write_text(json.dumps(marker))
+    assert evaluator(pair).reused
+    shop.notes()
+    spoil(paths(pair).predictions, b'"prediction":3', b'"prediction":7')
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert len(shop.asked()) == 6
+
+
+def test_what_carries_on_takes_nothing_for_damaged(shop, evaluator, paths, monkeypatch):
+    """A marked pair whose failed sample is asked again, killed while it was: the marker went before the first line."""
+    shop.data()
+    pair = shop.pair(params={"bad": ["s3"]}, max_failed=1)
+    evaluator(pair)
+    shop.data(wrong={0})  # it is scored again, and what failed is asked again
+    shop.notes()
+    killed(monkeypatch, life.Scorer, "run")
+    with pytest.raises(KeyboardInterrupt):
+        evaluator(pair)
+    monkeypatch.undo()
+    shop.notes()
+    assert evaluator(pair).metrics == {"exact_match": pytest.approx(4 / 5)}
+    assert shop.asked() == ["s3"]
+    assert not list(evaluator.run.rglob("*.damaged"))
+
+
+def killed(monkeypatch, place, name):
+    def die(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, name, die)
+
+
+def half(data):
+    data.write_bytes(b"".join(data.read_bytes().splitlines(keepends=True)[:3]))
+
+
+def scrambled(data):
+    data.write_bytes(data.read_bytes().replace(b'"x": ', b'"x": 1'))
+
+
+def emptied(data):
+    data.write_bytes(b"")
+
+
+FAULTS = {
+    "half of it": [half],
+    "other content": [scrambled],
+    "nothing": [emptied],
+    "one fault after another": [half, scrambled, half],
+}
+CASES = {
+    f"{name}, {word}": (faults, word != "evaluated")
+    for name, faults in FAULTS.items()
+    for word in ("evaluated", "an error")
+}
+del CASES["one fault after another, evaluated"]  # complete ones take each other's place
+
+
+@pytest.mark.parametrize(("faults", "broken"), CASES.values(), ids=CASES)
+def test_good_predictions_are_found_again(shop, evaluator, paths, faults, broken):
+    """A fault of the data that has passed costs nothing, whatever was run meanwhile: nothing is asked again."""
+    data = shop.data(wrong={1})
+    good = data.read_bytes()
+    pair = shop.pair()
+    undisturbed, kept = evaluator(pair).metrics, paths(pair).predictions.read_bytes()
+    meanwhile = shop.pair(metrics=["./m.py:broken"]) if broken else pair
+    for fault in faults:
+        data.write_bytes(good)
+        fault(data)
+        with contextlib.suppress(PairError):
+            evaluator(meanwhile)
+    data.write_bytes(good)
+    shop.notes()
+    again = evaluator(pair)
+    assert shop.notes() == []
+    assert again.metrics == undisturbed
+    assert again.reused == (broken or faults == [emptied])  # another result has taken its place: it is scored again
+    assert paths(pair).predictions.read_bytes() == kept
+    assert evaluator(pair).reused
+
+
+@pytest.mark.parametrize("mode", ["all", "infer"])
+def test_unfinished_predictions_are_found_again(shop, evaluator, paths, mode):
+    """What was predicted before the data was damaged for a while is carried on with, if it is the same."""
+    data = shop.data()
+    good = data.read_bytes()
+    pair = shop.pair()
+    evaluator(pair, mode=mode)
+    path = paths(pair).predictions
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    paths(pair).marker.unlink(missing_ok=True)
+    half(data)
+    evaluator(pair)
+    data.write_bytes(good)
+    aside = path.with_name(f"{path.name}.stale")
+    if mode == "infer":
+        aside.write_bytes(aside.read_bytes().replace(b'"prediction":3', b'"prediction":7'))
+    shop.notes()
+    assert evaluator(pair).metrics == {"exact_match": 1.0}
+    assert len(shop.asked()) == (6 if mode == "infer" else 2)
+
+
+def test_parameters_that_go_back_and_forth(shop, evaluator):
+    """The evaluation before this one is kept, complete: nothing is asked that was asked before."""
+    shop.data()
+    for plus in (0, 1):
+        evaluator(shop.pair(params={"plus": plus}))
+    shop.notes()
+    for plus in (0, 1, 0, 1):
+        pair = shop.pair(params={"plus": plus})
+        assert evaluator(pair).metrics == {"exact_match": 1.0 - plus}
+        assert shop.notes() == []
+
+
+def test_fresh_means_fresh(shop, evaluator):
+    """What lies aside is not found again by who asked for new predictions, nor by the launch after a kill."""
+    shop.data()
+    for plus in (0, 1):
+        evaluator(shop.pair(params={"plus": plus}))
+    shop.notes()
+    evaluator(shop.pair(), run_id="two", fresh=True)
+    assert len(shop.asked()) == 6
+
+
+def test_the_model_is_blamed_for_its_fault(shop, evaluator):
+    """After a dataset that was damaged for a while, too: what counts is the last complete evaluation."""
+    data = shop.data()
+    good, weights = data.read_bytes(), shop.root / "weights.bin"
+    evaluator(shop.pair())
+    half(data)
+    with pytest.raises(PairError):
+        evaluator(shop.pair(metrics=["./m.py:broken"]))
+    data.write_bytes(good)
+    weights.write_bytes(b"weig")
+    assert evaluator(shop.pair()).reason == "re-run: model changed"
+
+
+def test_killed_while_predictions_change_places(shop, evaluator, monkeypatch):
+    """At any moment, when they go aside and when they come back: none is lost, and none is taken for another's."""
+    data = shop.data()
+    good = data.read_bytes()
+    pair = shop.pair(metrics=["exact_match", "./m.py:off_by"])
+    moments = 0
+    for step in itertools.count():
+        data.write_bytes(good)
+        evaluator(pair, run_id=f"fresh {step}", fresh=True)
+        shop.notes()
+        died = [dying_at(step, monkeypatch, lambda: scrambled(data) or evaluator(pair))]
+        data.write_bytes(good)
+        died.append(dying_at(step, monkeypatch, lambda: evaluator(pair)))
+        asked = len(shop.asked())
+        assert evaluator(pair).metrics == {"exact_match": 1.0, "off_by": 0.0}
+        assert shop.notes() == []
+        assert asked <= 6  # those of the scrambled data
+        if not any(died):
+            break
+        moments += 1
+    assert moments > 10
+
+
+def dying_at(step, monkeypatch, act):
+    """Whether a kill before the ``step``-th change of a name ended it."""
+    calls = itertools.count()
+
+    def dying(real):
+        def change(*args, **options):
+            if next(calls) == step:
+                raise KeyboardInterrupt
+            return real(*args, **options)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace", "unlink"):
+            patch.setattr(os, name, dying(getattr(os, name)))
+        try:
+            act()
+        except KeyboardInterrupt:
+            return True
+    return False
 
 
 def test_predictions_without_fingerprint_are_not_trusted(shop, evaluator, paths):

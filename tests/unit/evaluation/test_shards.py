@@ -338,6 +338,25 @@ def test_damage_to_a_complete_pair_is_made_good_by_its_shards(shop, evaluator, p
     assert shop.asked() == ["s3", "s4", "s5"]
 
 
+@pytest.mark.parametrize("complete", [True, False], ids=["of the pair", "of its shards"])
+def test_predictions_of_shards_are_found_again(shop, evaluator, paths, complete):
+    """Data that was other data for a while costs no sample that was predicted before, cut or gathered."""
+    data = shop.data(count=6)
+    good = data.read_bytes()
+    pair = cut(shop.pair(), "shards", 3, 6)
+    for shard in pair.shards()[: 3 if complete else 2]:
+        evaluator(shard)
+    if complete:
+        evaluator(pair)
+    shop.data(count=6, start=50)
+    launch(evaluator, pair, "of other data")
+    data.write_bytes(good)
+    shop.notes()
+    assert launch(evaluator, pair, "again").metrics == {"exact_match": 1.0}
+    assert shop.asked() == ([] if complete else ["s4", "s5"])
+    assert not paths(pair).shard_predictions.exists()
+
+
 IMAGES = """
 import numpy
 

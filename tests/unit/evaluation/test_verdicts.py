@@ -64,6 +64,26 @@ def test_of_first_samples_only_they_are_counted(shop, evaluator, run):
     assert [v.size for v in verdicts([limited], evaluator.workdir, "latest")] == [2]
 
 
+def test_what_was_damaged_or_lies_aside_is_told(shop, evaluator, run, plan):
+    """Both are stale, and said as the launch itself would find them; nothing is changed by looking."""
+    for name in ("damaged", "aside", "clean"):
+        shop.data(name)
+        evaluator(shop.pair(name))
+    path = evaluator.context().paths.pair(shop.pair("damaged").key).predictions
+    path.write_bytes(path.read_bytes().replace(b'"prediction":3', b'"prediction":7'))
+    shop.data("aside", count=3)
+    evaluator(shop.pair("aside"))
+    shop.data("aside")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    pairs = [shop.pair(name) for name in ("damaged", "aside", "clean")]
+    (mend, back, reuse) = plan(*pairs)
+    assert mend == ("mend", "re-run: predictions/letters/echo/damaged.jsonl changed after it was marked")
+    assert back == ("back", "found again: its predictions were put aside (dataset changed)")
+    assert reuse[0] == "reuse"
+    assert select("stale", pairs, evaluator.workdir, "latest") == {pair.full_id for pair in pairs[:2]}
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_skipped_pairs_are_not_looked_at(shop, run, plan):
     """Their reason is all there is to say."""
     assert plan(shop.pair("none", skip="too slow")) == [("skip", "too slow")]
