@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.screen import warn
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.mirrors import Mirrors
 from pytest_evalrun.rundir.tasklist import Status, parse
 from pytest_evalrun.rundir.tasklock import TaskListLock
@@ -37,7 +38,7 @@ def to_pending(workdir: WorkDir, paths: RunPaths) -> int | None:
 
 def _change(paths: RunPaths, change: Callable[[Place, Status], Status]) -> int | None:
     try:
-        text = paths.task_list.read_bytes().decode("utf-8", "surrogateescape")
+        text = read_file(paths.task_list).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return 0
     states = parse(text)

@@ -227,6 +227,8 @@ class Life:
 
     def _marker(self) -> Marker | None:
         marker = read_marker(self.paths.marker)
+        if marker is not None and not marker.vouches_for(self.paths.whole):
+            marker = None
         if marker is None and self.paths.marker.exists():
             self.context.warn(f"{self.pair.full_id}: {self.paths.marker.name} is damaged; the pair is scored again")
         return marker

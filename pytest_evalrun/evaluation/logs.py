@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.rundir.durable import open_with_parents
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedLines
 
@@ -24,12 +25,7 @@ class PairLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        try:
-            self.fd = os.open(path, flags, 0o666)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.fd = os.open(path, flags, 0o666)
+        self.fd = open_with_parents(str(path), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def line(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")

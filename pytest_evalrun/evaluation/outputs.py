@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.stored import paths_of
+from pytest_evalrun.rundir.markers import facts_of
+from pytest_evalrun.rundir.predictions import file_of, named_file, plain
 from pytest_evalrun.suite.jsontext import MOST_LEVELS
 
 if TYPE_CHECKING:
@@ -73,7 +76,10 @@ class Outputs:
         if inner >= MOST_LEVELS - 1:  # what cannot be read back is not written: a line is a level, and a file's name
             raise SampleError(f"sample {sample.id}: the model answered what is nested too deeply")
         if isinstance(prediction, dict):
-            return {str(key): self.to_json(value, sample, f"{part}.{key}", inner) for key, value in prediction.items()}
+            values = {
+                str(key): self.to_json(value, sample, f"{part}.{key}", inner) for key, value in prediction.items()
+            }
+            return plain(values)
         if isinstance(prediction, list | tuple):
             return [self.to_json(value, sample, f"{part}.{place}", inner) for place, value in enumerate(prediction)]
         if hasattr(prediction, "ndim") and hasattr(prediction, "tolist"):
@@ -93,34 +99,29 @@ class Outputs:
 
     def _file(self, path: Path) -> dict[str, Any]:
         """Relative to the output directory where it lies inside, so that a moved run still finds it."""
-        content = path.read_bytes()
-        inside = path.is_relative_to(self.directory)
-        name = path.relative_to(self.directory) if inside else path.absolute()
-        return {"file": str(name), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        facts = facts_of(path)
+        place, here = (Path(os.path.normpath(each.absolute())) for each in (path, self.directory))
+        name = place.relative_to(here) if place.is_relative_to(here) else place
+        return named_file(str(name), facts["size"], facts["sha256"])
 
     def from_json(self, prediction: Any) -> Any:
         """What a metric gets to see: files as absolute paths."""
-        return self.directory / prediction["file"] if _names_file(prediction) else prediction
+        name = file_of(prediction)
+        return prediction if name is None else self.directory / name
 
     def hold(self, prediction: Any) -> bool:
         """Whether the files that a stored prediction names are still what the model wrote."""
-        if _names_file(prediction):
-            return self._unchanged(prediction)
+        if (name := file_of(prediction)) is not None:
+            return self._unchanged(self.directory / name, prediction)
         parts = prediction.values() if isinstance(prediction, dict) else prediction
         return not isinstance(prediction, dict | list) or all(map(self.hold, parts))
 
-    def _unchanged(self, named: dict[str, Any]) -> bool:
-        path = self.directory / named["file"]
+    @staticmethod
+    def _unchanged(path: Path, named: dict[str, Any]) -> bool:
         try:
-            if path.stat().st_size != named["size"]:
-                return False
-            return bool(hashlib.sha256(path.read_bytes()).hexdigest() == named["sha256"])
-        except OSError:
+            return path.stat().st_size == named["size"] and bool(facts_of(path)["sha256"] == named["sha256"])
+        except (OSError, ValueError):
             return False
-
-
-def _names_file(prediction: Any) -> bool:
-    return isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
 
 
 def reference_to_json(reference: Any, dataset: str) -> Any:

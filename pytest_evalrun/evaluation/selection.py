@@ -10,7 +10,7 @@ from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.cuts import data_of
 from pytest_evalrun.evaluation.life import NEW, Life
 from pytest_evalrun.evaluation.shards import anything, survey
-from pytest_evalrun.evaluation.stored import BACK, MEND, paths_of
+from pytest_evalrun.evaluation.stored import BACK, MEND, paths_of, trouble_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
@@ -105,7 +105,7 @@ def _verdict(pair: Pair, context: Survey) -> Verdict:
     except EvalrunError as error:
         return Verdict(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
-        return Verdict(pair, "error", f"{type(error).__name__}: {error}")
+        return Verdict(pair, "error", str(trouble_of(error, paths)))
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     limit = pair.settings.limit
     return Verdict(pair, plan.action, plan.reason, min(size, limit) if size and limit else size)

@@ -13,6 +13,7 @@ from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
 from pytest_evalrun.evaluation.stored import locked, state_writer
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.rundir.timings import add_timing
@@ -80,7 +81,7 @@ class ShardLife(Life):
     def _forget_states(self) -> None:
         """States of shards are of one launch: what they say together must not count what others left behind."""
         lock = self.paths.whole.lock
-        if lock.read_text() != self.context.launch.run_id:
+        if read_file(lock).decode(errors="replace") != self.context.launch.run_id:
             for state in self.paths.shard_states.glob("*.state"):
                 state.unlink(missing_ok=True)
             lock.write_text(self.context.launch.run_id)

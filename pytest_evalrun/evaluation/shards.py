@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import PredictionsFile, Tally, parse_line
 from pytest_evalrun.rundir.timings import SUFFIX
 
@@ -145,7 +146,7 @@ def _missing(lines: Iterable[Line], progress: Progress, holds: Holds | None) -> 
 def _lines(file: Path, count: int, wanted: range) -> Iterator[Line]:
     """The sound lines of a file that are of a range; of a file that is not there, none."""
     try:
-        lines = file.open("rb")
+        lines = open_file(file)
     except FileNotFoundError:
         return
     with lines:

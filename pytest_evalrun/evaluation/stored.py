@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.fingerprint import difference
-from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.durable import IN_THE_WAY, open_with_parents, write_atomic
 from pytest_evalrun.rundir.fingerprints import bring_back, read_aside, read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -92,11 +92,19 @@ def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"]
 
 def trouble_of(error: BaseException, paths: PairPaths) -> PairError:
     """The pair's error, with what caused it; a full disk needs room and no traceback."""
+    if isinstance(error, OSError) and error.errno in IN_THE_WAY and (place := _ours(error, paths)):
+        return PairError(f"{place}: {error.strerror}; move what lies there elsewhere, then the same command carries on")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return PairError(f"{error.strerror}: make room for {paths.run}, then the same command carries on")
     trouble = PairError(f"{type(error).__name__}: {error}")
     trouble.__cause__ = error
     return trouble
+
+
+def _ours(error: OSError, paths: PairPaths) -> str | None:
+    """The file of the work directory that an error is about."""
+    names = (os.fspath(name) for name in (error.filename2, error.filename) if isinstance(name, str | os.PathLike))
+    return next((name for name in names if name.startswith(f"{paths.run.parent}/")), None)
 
 
 def aside_of(
@@ -164,7 +172,7 @@ def is_locked(paths: PairPaths) -> bool:
     """Whether anybody is at work on a shard."""
     try:
         fd = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,8 +192,10 @@ def locked(paths: PairPaths, shared: bool, wait: Callable[[], None] | None = Non
     if not shared:
         yield
         return
-    paths.lock.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fd = open_with_parents(str(paths.lock), os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise trouble_of(error, paths) from None
     try:
         while wait is not None and not _try(fd):
             wait()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.rundir.lines import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ class Follower:
             self._settle(stat)
             if stat.st_size == self._offset:
                 return []
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 file.seek(self._offset)
                 data = file.read()
         except OSError:

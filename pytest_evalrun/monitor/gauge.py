@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.monitor.follow import Signature, signature
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.state import RunningState, parse
 from pytest_evalrun.suite.names import refusal, safe_name
 from pytest_evalrun.suite.pairs import PairKey
@@ -46,7 +47,7 @@ class Gauge:
 
     def _take(self, file: Path, mtime: float, loaded: float) -> None:
         try:
-            state = parse(file.read_text(encoding="utf-8", errors="replace"))
+            state = parse(read_file(file).decode(errors="replace"))
         except OSError:
             return  # between two looks it went, or may not be read
         self.damaged = state is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_evalrun.monitor.follow import Directory
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.sessions import session_state
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LaunchFiles:
 def _read_pairs(file: Path) -> tuple[str, ...]:
     """The ids at the end of a snapshot, a line each; none where it is written otherwise, or cannot be read."""
     try:
-        _, found, lines = file.read_text(encoding="utf-8", errors="replace").partition(_PAIRS)
+        _, found, lines = read_file(file).decode(errors="replace").partition(_PAIRS)
     except OSError:
         return ()
     return tuple(line[2:] for line in lines.splitlines()) if found else ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.monitor.follow import Signature, signature
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.tasklist import Status, parse
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Tasks:
             return False
         self._seen = seen
         try:
-            data = self._path.read_bytes()
+            data = read_file(self._path)
         except OSError:
             return False
         if not self._update(data) and not self._parse(data):

@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -131,10 +132,11 @@ class _Search:
 def newest_lines(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
     """The lines of a file from its end, read in blocks; none where it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_file(path)
     except OSError:
         return
-    try:
+    with file:
+        fd = file.fileno()
         low = size = os.fstat(fd).st_size
         rest = b""
         while low > 0 and size - low < most:
@@ -144,8 +146,6 @@ def newest_lines(path: Path, most: int = MOST_BYTES) -> Iterator[bytes]:
             rest = first
         if low == 0:
             yield rest
-    finally:
-        os.close(fd)
 
 
 def _name(line: bytes) -> str:

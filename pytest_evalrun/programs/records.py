@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.results import KeptRows, is_older, matching
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
 
@@ -109,7 +110,7 @@ class Records:
 
     def _known(self) -> float | None:
         try:
-            args = parse_json(self.files.paths.args.read_bytes())
+            args = parse_json(read_file(self.files.paths.args))
             return float(args["began"]) if args["generation"] == self.generation else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.printable import printable
@@ -36,17 +37,16 @@ class Log:
     def more(self) -> Iterator[bytes]:
         """What was appended since; a file that was replaced by a shorter one is read from its start."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            file = open_file(self.path)
+        except OSError:
             return
-        try:
+        with file:
+            fd = file.fileno()
             if os.fstat(fd).st_size < self.offset:
                 self.offset = 0
             while block := os.pread(fd, _BLOCK, self.offset):
                 self.offset += len(block)
                 yield block
-        finally:
-            os.close(fd)
 
 
 def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.report.text import number
+from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import one_line
 
@@ -58,5 +59,5 @@ def _gate(gate: Mapping[str, Any]) -> str:
 
 def _shown(prediction: Any) -> str:
     """A file by its name: size and hash say nothing to a person."""
-    is_file = isinstance(prediction, dict) and prediction.keys() == {"file", "size", "sha256"}
-    return one_line(prediction["file"] if is_file else prediction)
+    name = file_of(prediction)
+    return one_line(prediction if name is None else name)

@@ -6,6 +6,7 @@ from array import array
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SampleLines:
         if self._in_order:
             yield from (line for _, _, line in self._parsed() if line is not None)
             return
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             for offset in self._offsets():
                 if offset >= 0:
                     file.seek(offset)
@@ -71,7 +72,7 @@ class SampleLines:
     def _parsed(self) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
         """Offset, line number and content of each line; None where it cannot be read."""
         offset = 0
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             for number, raw in enumerate(file, 1):
                 if offset >= self._size:  # appended since the file was opened
                     return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.results import read_result
 
 if TYPE_CHECKING:
@@ -41,12 +42,10 @@ class Places:
 
     def file(self, line: dict[str, Any]) -> str | None:
         """The file of a sample: the prediction, or else the input."""
-        prediction = line.get("prediction")
-        if isinstance(prediction, dict) and isinstance(prediction.get("file"), str):
-            return str(self.outputs / prediction["file"])
-        if self.inputs is not None and (self.inputs / line["id"]).is_file():
-            return str(self.inputs / line["id"])
-        return None
+        if (name := file_of(line.get("prediction"))) is not None:
+            return str(self.outputs / name)
+        path = self.inputs / line["id"] if self.inputs is not None else None
+        return str(path) if path is not None and ".." not in path.parts and path.is_file() else None
 
 
 def worst(

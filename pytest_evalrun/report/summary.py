@@ -15,6 +15,7 @@ from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
 from pytest_evalrun.report.rows import Row, Summary, read_summary
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def write_merge_summary(paths: RunPaths, values: dict[str, Any]) -> None:
 
 def _programs(file: Path) -> dict[str, Any]:
     try:
-        values = parse_json(file.read_bytes())
+        values = parse_json(read_file(file))
         return {"programs": values["programs"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

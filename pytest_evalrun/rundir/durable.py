@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import stat
 import sys
 import threading
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ MANY = 64
 MAX_ERRORS = 100
 
 _WRITE_ASIDE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+# A FIFO that somebody put there must not hold up the others.
+_SYNC = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+# What an OSError says where something lies in the place of one of our files.
+IN_THE_WAY = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EEXIST, errno.ELOOP, errno.ENXIO})
 _count = itertools.count()
 
 
@@ -84,12 +89,34 @@ def _aside(target: str) -> str:
 
 
 def open_with_parents(path: str, flags: int) -> int:
-    """``os.open``; the parents are made only when they turn out to be missing, so that most calls cost one call."""
+    """``os.open`` of a file that is made, with its parents, where it is missing: so most calls cost one call.
+
+    Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere.
+    """
+    while True:
+        try:
+            fd = os.open(path, flags | os.O_NONBLOCK)
+            break
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:  # another process was faster
+            if os.path.islink(path):  # noqa: PTH114
+                raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
     try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
+        check_file(fd, path)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_file(fd: int, path: Path | str) -> None:
+    """Raises OSError where a directory, a FIFO or a disk was opened; ``/dev/null`` takes and gives as a file does."""
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -240,7 +267,7 @@ class Disk:
 
     def _sync_path(self, path: str) -> None:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, _SYNC)
             try:
                 os.fsync(fd)
             finally:
@@ -258,7 +285,7 @@ class Disk:
         devices: set[int] = set()
         for path in paths:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, _SYNC)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.lines import LineFile, json_line, utc_time
+from pytest_evalrun.rundir.lines import LineFile, json_line, open_file, utc_time
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class EventMerger:
 
     def _open(self, worker: str, merged: _Merged | None) -> _Source | None:
         try:
-            fd = os.open(self._directory / f"{worker}.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+            with open_file(self._directory / f"{worker}.jsonl") as file:
+                fd = os.dup(file.fileno())
         except OSError:
             return None
         source = self._sources[worker] = _Source(fd, _skip(fd, merged) if merged else 0)
@@ -144,7 +145,7 @@ def _count_merged(path: Path) -> dict[str, _Merged]:
     merged: dict[str, _Merged] = {}
     if not path.is_file():
         return merged
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for line in file:
             match = _WORKER.search(line)
             if match and line.endswith(b"\n"):

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.markers import DAMAGED, Marker, facts_of, read_marker
 from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.jsontext import parse_json
@@ -82,7 +83,7 @@ def write_fingerprint(
 def read_fingerprint(path: Path) -> StoredFingerprint | None:
     """None where there is none, or where it is damaged: then nothing is known about the predictions."""
     try:
-        return StoredFingerprint.from_json(parse_json(path.read_bytes()))
+        return StoredFingerprint.from_json(parse_json(read_file(path)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -90,7 +91,7 @@ def read_fingerprint(path: Path) -> StoredFingerprint | None:
 def read_aside(paths: PairPaths, suffix: str = STALE) -> Aside | None:
     """What is known of the predictions of a pair that were put aside last; None where that is nothing."""
     try:
-        return Aside.from_json(parse_json(_aside(paths.whole.fingerprint, suffix).read_bytes()))
+        return Aside.from_json(parse_json(read_file(_aside(paths.whole.fingerprint, suffix))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -145,7 +146,7 @@ def bring_back(disk: Disk, paths: PairPaths) -> None:
         if _is_same(stale, aside.files[name]):
             now.parent.mkdir(parents=True, exist_ok=True)
             _replace(stale, now)
-    for path in (paths.scores, paths.outputs):
+    for path in (paths.scores, paths.outputs, paths.programs):
         _replace(_aside(path, STALE), path)
     if aside.marker is not None:
         disk.write(paths.marker, aside.marker.dumps(), vouches=True)
@@ -155,7 +156,7 @@ def bring_back(disk: Disk, paths: PairPaths) -> None:
 
 
 def _moved(paths: PairPaths) -> tuple[Path, ...]:
-    return paths.predictions, paths.shard_predictions, paths.scores, paths.outputs
+    return paths.predictions, paths.shard_predictions, paths.scores, paths.outputs, paths.programs
 
 
 def _describe(paths: PairPaths, suffix: str) -> Aside | None:

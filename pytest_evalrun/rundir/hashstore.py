@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class HashStore:
         self._db: sqlite3.Connection | None = None
         self._tried = False
         self._repaired = False
+        self._refused = False
         self._waiting: dict[tuple[str, bytes], tuple[str, bytes]] = {}
 
     def get(self, table: str, key: bytes, stat: str) -> bytes | None:
@@ -106,6 +108,11 @@ class HashStore:
         import sqlite3
 
         self._tried = True
+        if os.path.lexists(self._path) and not self._path.is_file():
+            if not self._refused:
+                self._warn(f"{self._path}: it is no file: no hash is kept, files are read again each time")
+            self._refused = True
+            return None
         db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _prepare(db)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def append_history(disk: Disk, path: Path, entry: dict[str, Any]) -> None:
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
     """The evaluations, oldest first; lines that a power cut tore are left out."""
     try:
-        file = path.open("rb")
-    except FileNotFoundError:
+        file = open_file(path)
+    except OSError:
         return
     with file:
         for line in file:

@@ -7,14 +7,15 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.durable import open_with_parents
+from pytest_evalrun.rundir.durable import check_file, open_with_parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
 _BLOCK = 1 << 16
-_OPEN = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 # Made once: json.dumps with options builds an encoder for every call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
 
@@ -41,6 +42,23 @@ def json_document(obj: Mapping[str, Any]) -> bytes:
 def _utf8(text: str) -> bytes:
     # The bytes of a file name that are not UTF-8 are lone surrogates here; as \udcXX they are valid JSON.
     return text.encode("utf-8", "backslashreplace")
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a file for reading. Raises OSError at once for what is none: a FIFO would let us wait for ever."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        check_file(fd, path)
+    except OSError:
+        os.close(fd)
+        raise
+    return os.fdopen(fd, "rb")
+
+
+def read_file(path: Path | str) -> bytes:
+    """The content of a file. Raises OSError where there is none, or something else in its place."""
+    with open_file(path) as file:
+        return file.read()
 
 
 class LineFile:
@@ -97,15 +115,14 @@ def _end_of_lines(fd: int, size: int) -> int:
 def read_tail(path: Path | str, n: int) -> list[str]:
     """The last ``n`` lines of a file, read from its end; none where there is no file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_file(path)
     except OSError:
         return []
-    try:
+    with file:
+        fd = file.fileno()
         low, data = os.fstat(fd).st_size, b""
         while low and data.count(b"\n") <= n:
             low, high = max(0, low - _BLOCK), low
             data = os.pread(fd, high - low, low) + data
-    finally:
-        os.close(fd)
     lines = data.decode("utf-8", "replace").split("\n")
     return [line for line in lines if line][-n:] if n > 0 else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Marker:
         broken = self.broken(run, by_hash)
         return broken and str(broken)
 
+    def vouches_for(self, paths: PairPaths) -> bool:
+        """Whether it is the pair's own: a copy of another's says nothing of its predictions."""
+        return os.fspath(paths.predictions)[len(os.fspath(paths.run)) + 1 :] in self.files
+
     def broken(self, run: Path, by_hash: bool = False) -> Broken | None:
         """The first file that is not what it was, in the order in which they depend on each other."""
         for name, facts in self.files.items():
@@ -137,7 +141,7 @@ def write_marker(
 def read_marker(path: Path) -> Marker | None:
     """A marker, or None where there is none or it is damaged: the pair is then scored again."""
     try:
-        return Marker.from_json(parse_json(path.read_bytes()))
+        return Marker.from_json(parse_json(read_file(path)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -147,9 +151,7 @@ def facts_of(path: Path | str, lines: int = 0) -> dict[str, Any]:
 
     Raises OSError, also for what is no file: a FIFO must not block us.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=BLOCK) as file:
-        if not S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    with open_file(path) as file:
         whole, groups = hashlib.sha256(), {}
         if lines:
             stride = -(-lines // MOST_GROUPS)
@@ -187,8 +189,9 @@ def keep_sound(disk: Disk, paths: PairPaths, marker: Marker) -> int:
         path.rename(damaged)
     facts = marker.files.get(path.relative_to(paths.run).as_posix(), {})
     kept = 0
-    if damaged.is_file() and (stride := facts.get("stride")):
-        sound = _sound_groups(damaged, stride, facts["groups"])
+    stride, groups = facts.get("stride"), facts.get("groups")
+    if damaged.is_file() and type(stride) is int and stride > 0 and isinstance(groups, list):
+        sound = _sound_groups(damaged, stride, groups)
         with disk.replacing(path) as file:
             for index, raw in _indexed(damaged):
                 if index // stride in sound:

@@ -7,11 +7,13 @@ What is done is kept as bits, so that memory does not grow with the samples.
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.durable import encoded
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -25,8 +27,32 @@ _NAMES_A_FILE = b'"sha256":'
 
 # Fields that stand only in the lines where they say something.
 _RARE = (("detail", None), ("blanked", False))
+_FILE_KEYS = ["file", "size", "sha256"]
+_HEX = re.compile("[0-9a-f]+")
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def named_file(name: str, size: int, sha256: str) -> dict[str, Any]:
+    """How a prediction names a file that the model wrote. The order of the keys is part of it: see ``plain``."""
+    return dict(zip(_FILE_KEYS, (name, size, sha256), strict=True))
+
+
+def plain(answer: dict[str, Any]) -> dict[str, Any]:
+    """An object that a model answered, the same to everybody, and never to be taken for the name of a file.
+
+    What names a file has its keys in our order; an answer that has just these keys gets another.
+    """
+    return dict(sorted(answer.items(), reverse=True)) if answer.keys() == set(_FILE_KEYS) else answer
+
+
+def file_of(prediction: Any) -> str | None:
+    """The name of the file that a prediction is, relative to the output directory where it lies there; else None."""
+    if not isinstance(prediction, dict) or list(prediction) != _FILE_KEYS:
+        return None
+    name, size, sha256 = prediction.values()
+    known = isinstance(name, str) and type(size) is int and isinstance(sha256, str) and _HEX.fullmatch(sha256)
+    return name if known and "\0" not in name and ".." not in name.split("/") else None
 
 
 class Line(NamedTuple):
@@ -133,7 +159,7 @@ class _Scan(NamedTuple):
 def _scan(path: Path, count: int, holds: Callable[[Any], bool] | None = None) -> _Scan:
     tally, end, position, damaged, trailing, lost = Tally(count), 0, 0, 0, 0, 0
     try:
-        file = path.open("rb")
+        file = open_file(path)
     except FileNotFoundError:
         return _Scan(tally, 0, 0, 0)
     with file:
@@ -156,7 +182,7 @@ def _scan(path: Path, count: int, holds: Callable[[Any], bool] | None = None) ->
 def _ordered(path: Path, tally: Tally) -> Iterator[Line]:
     if not tally.seen_count:
         return
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for raw in file if tally.in_order else _jumping(file, tally.count):
             line = parse_line(raw, tally.count)
             assert line is not None, "the scan saw a sound line here"
@@ -179,7 +205,7 @@ def _jumping(file: BinaryIO, count: int) -> Iterator[bytes]:
 
 def _line_count(path: Path) -> int:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return sum(1 for _ in file)
     except FileNotFoundError:
         return 0

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.lines import LineFile, json_line
+from pytest_evalrun.rundir.lines import LineFile, json_line, open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_processes(directory: Path) -> Iterator[ProcessEntry]:
     """Each process that is named in a directory of logs, once, with the pair it last turned to."""
     for file in sorted(directory.glob("*.jsonl")):
         last: dict[tuple[int, float | None], ProcessEntry] = {}
-        with file.open("rb") as lines:
+        with open_file(file) as lines:
             for line in lines:
                 if entry := _parse(line):
                     last[entry.pid, entry.start_time] = entry

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ assert [*_KINDS, "timing"] == [field.name for field in fields(Result)]
 def read_result(path: Path) -> Result | None:
     """A result, or None where there is none or it is damaged."""
     try:
-        return Result.from_json(parse_json(path.read_bytes()))
+        return Result.from_json(parse_json(read_file(path)))
     except (OSError, ValueError):
         return None
 

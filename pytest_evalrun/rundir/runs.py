@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.boards import merged, read_records
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.lines import json_document
+from pytest_evalrun.rundir.lines import json_document, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -121,11 +121,12 @@ def point_latest(workdir: WorkDir, paths: RunPaths) -> None:
 def read_run_json(paths: RunPaths) -> dict[str, Any]:
     """What ``run.json`` says; refused where it is missing or not what we wrote."""
     try:
-        content = parse_json(paths.run_json.read_bytes())
+        content = parse_json(read_file(paths.run_json))
     except FileNotFoundError:
         raise ConfigError(f"{paths.root} is not a run directory: it has no run.json") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{paths.run_json}: {error}; {_REMEDY}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{paths.run_json}: {reason}; {_REMEDY}") from error
     version = content.get("format") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise ConfigError(f"{paths.run_json}: format: found {version!r}, expected 1 to {RUN_FORMAT}; {_REMEDY}")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from pytest_evalrun.errors import ConfigError, RunBusy
-from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.lines import json_document, utc_time
+from pytest_evalrun.rundir.durable import check_file, write_atomic
+from pytest_evalrun.rundir.lines import json_document, read_file, utc_time
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
 from pytest_evalrun.rundir.runs import sync
 from pytest_evalrun.suite.jsontext import parse_json
@@ -175,7 +175,7 @@ def session_state(paths: RunPaths) -> SessionState:
 def read_session(paths: RunPaths) -> SessionInfo | None:
     """The session that last had the run; None where there was none, or its file is corrupt."""
     try:
-        return SessionInfo.from_json(parse_json(paths.session_json.read_bytes()))
+        return SessionInfo.from_json(parse_json(read_file(paths.session_json)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -262,7 +262,7 @@ def _refuse(paths: RunPaths) -> NoReturn:
 
 def _is_held(path: Path) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -277,6 +277,7 @@ def _is_held(path: Path) -> bool:
 
 
 _ELSEWHERE = "choose another place with --eval-workdir"
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _held: set[int] = set()
 
 
@@ -290,7 +291,8 @@ class _Lock:
     def _open(self) -> None:
         try:
             # Python's descriptors are closed by exec; what fork copies is closed in the child, see below.
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._fd = os.open(self._path, _LOCK, 0o666)
+            check_file(self._fd, self._path)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
         _held.add(self._fd)

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.durable import encoded
+from pytest_evalrun.rundir.durable import encoded, open_with_parents
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
-from pytest_evalrun.rundir.lines import utc_time
+from pytest_evalrun.rundir.lines import read_file, utc_time
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class RangeFiles:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Of several shards one at a time sorts out what an interrupted run left."""
-        self.paths.programs.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.paths.programs_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_with_parents(str(self.paths.programs_lock), os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -120,7 +119,7 @@ def read_ranges(directory: Path) -> Iterator[WorkerArgs]:
 
 def read_range(path: Path) -> WorkerArgs | None:
     try:
-        return WorkerArgs.from_json(parse_json(path.read_bytes()))
+        return WorkerArgs.from_json(parse_json(read_file(path)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_evalrun.rundir.lines import read_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
@@ -150,5 +152,5 @@ def _texts(directory: Path) -> Iterator[tuple[str, str]]:
     """The state files of a directory, by name; another process may make room for new ones meanwhile."""
     for name in os.listdir(directory) if directory.is_dir() else ():  # noqa: PTH208 - of thousands, a few at a time
         if name.endswith(".state"):
-            with suppress(FileNotFoundError):
-                yield name, (directory / name).read_text(encoding="utf-8", errors="replace")
+            with suppress(OSError):
+                yield name, read_file(directory / name).decode(errors="replace")

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +114,7 @@ class TaskList:
 def read_task_list(path: Path) -> dict[Place, Status] | None:
     """The states in a file; empty where there is none, None where it is corrupt."""
     try:
-        return parse(path.read_bytes().decode("utf-8", "surrogateescape"))
+        return parse(read_file(path).decode("utf-8", "surrogateescape"))
     except FileNotFoundError:
         return {}
     except OSError:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import threading
+import warnings
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -313,6 +314,20 @@ def test_a_marker_of_an_older_version_vouches_for_the_whole(shop, evaluator, pat
     assert len(shop.asked()) == 6
 
 
+def test_a_marker_of_another_pair_vouches_for_nothing(shop, evaluator, paths):
+    """Copied beside predictions that were not finished it is as good as a damaged one."""
+    shop.data()
+    shop.data("other", count=6)
+    pair, other = shop.pair(), shop.pair("other")
+    evaluator(pair)
+    evaluator(other)
+    path = paths(pair).predictions
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    paths(pair).marker.write_bytes(paths(other).marker.read_bytes())
+    with pytest.warns(EvalrunWarning, match="is damaged"):
+        assert evaluator(pair).result.samples["predicted"] == 6
+
+
 def test_what_carries_on_takes_nothing_for_damaged(shop, evaluator, paths, monkeypatch):
     """A marked pair whose failed sample is asked again, killed while it was: the marker went before the first line."""
     shop.data()
@@ -485,6 +500,57 @@ def dying_at(step, monkeypatch, act):
         except KeyboardInterrupt:
             return True
     return False
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def directory(path):
+    path.mkdir()
+    (path / "mine").touch()
+
+
+def link_to_nowhere(path):
+    path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "not marked"])
+@pytest.mark.parametrize("put", [fifo, directory, link_to_nowhere])
+@pytest.mark.parametrize("name", ["marker", "predictions", "scores", "result", "state", "fingerprint", "lock"])
+def test_what_lies_in_place_of_a_file(shop, evaluator, paths, name, put, marked):
+    """It is replaced, or a sentence says what to move: nobody waits for it, and nothing is written through it."""
+    shop.data(wrong={1})
+    pair = shop.pair()
+    undisturbed = evaluator(pair, shared=True).metrics
+    if not marked:
+        paths(pair).marker.unlink()
+    path = getattr(paths(pair), name)
+    path.unlink(missing_ok=True)
+    put(path)
+    told = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EvalrunWarning)  # a marker that is no file is a damaged one
+            evaluator(pair, shared=True)
+    except PairError as error:
+        told.append(error)
+        path.rename(path.with_name("moved"))
+    assert [error.__cause__ for error in told] == [None] * len(told)
+    assert all(str(error).startswith(f"{path}: ") for error in told)
+    assert all(str(error).endswith("elsewhere, then the same command carries on") for error in told)
+    assert evaluator(pair, shared=True).metrics == undisturbed
+    assert not path.with_name("nowhere").exists()
+
+
+def test_a_history_that_is_no_file_is_told(shop, evaluator):
+    """The pair is complete by then; what was evaluated is not lost with the line that could not be added."""
+    shop.data()
+    evaluator.workdir.mkdir()
+    fifo(evaluator.workdir / "history.jsonl")
+    with pytest.raises(PairError, match=r"history.jsonl: .*; move what lies there elsewhere"):
+        evaluator(shop.pair())
+    assert evaluator(shop.pair()).reused
 
 
 def test_predictions_without_fingerprint_are_not_trusted(shop, evaluator, paths):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from pytest_evalrun.datasets.images import read_image
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directories, output_directory, reference_to_json
+from pytest_evalrun.report.samples import Places
 from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.pairs import Suite
 
 SAMPLE = Sample(3, "s3", None)
@@ -187,6 +190,53 @@ def test_a_file_that_the_model_did_not_write(outputs):
     """What the model names must be there."""
     with pytest.raises(FileNotFoundError):
         outputs.to_json(outputs.directory / "none", SAMPLE)
+
+
+GOOD = "0" * 64
+ALIKE = {
+    "what is no name": {"file": 5, "size": 1, "sha256": "x"},
+    "another file": {"file": "/etc/passwd", "size": 1, "sha256": GOOD},
+    "a file that is there": {"file": "a.txt", "size": 4, "sha256": hashlib.sha256(b"text").hexdigest()},
+    "a way out": {"file": "../../../etc/passwd", "size": 1, "sha256": GOOD},
+    "a name alone": {"file": "/etc/passwd"},
+    "lists": {"file": ["a"], "size": [1], "sha256": [GOOD]},
+    "nothing": {"file": None, "size": None, "sha256": None},
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["itself", "in an answer"])
+@pytest.mark.parametrize("answer", ALIKE.values(), ids=ALIKE)
+def test_json_that_looks_like_the_name_of_a_file_is_json(outputs, answer, inside):
+    """A file is what a model gives as one: what JSON says is kept, compared and shown as it is, never opened."""
+    outputs.directory.mkdir(parents=True)
+    (outputs.directory / "a.txt").write_text("text")
+    answer = {"mask": [answer]} if inside else answer
+    kept = json.loads(json.dumps(outputs.to_json(answer, SAMPLE)))
+    assert kept == answer
+    assert outputs.from_json(kept) == answer
+    assert file_of(kept) is None
+    (outputs.directory / "a.txt").write_text("another")
+    assert outputs.hold(kept)
+    assert Places(outputs.directory).file({"id": "s", "prediction": kept}) is None
+
+
+@pytest.mark.parametrize("name", ["../a.txt", "sub/../../a.txt", "\0"], ids=ascii)
+def test_no_line_leads_out_of_the_output_directory(outputs, name):
+    """Not even one that somebody wrote by hand."""
+    kept = {"file": name, "size": 1, "sha256": GOOD}
+    assert outputs.from_json(kept) == kept
+    assert outputs.hold(kept)
+
+
+def test_a_name_that_is_no_file(outputs):
+    """A model that answers with a FIFO or a directory of its own has failed the sample; nobody waits."""
+    outputs.directory.mkdir(parents=True)
+    os.mkfifo(outputs.directory / "fifo")
+    (outputs.directory / "dir").mkdir()
+    for name in ("fifo", "dir"):
+        with pytest.raises(OSError, match="it is no file"):
+            outputs.to_json(outputs.directory / name, SAMPLE)
+        assert not outputs.hold({"file": name, "size": 0, "sha256": GOOD})
 
 
 PLACES = {

@@ -331,6 +331,21 @@ def test_damaged_values_are_computed_again(work: Work, data: Path) -> None:
     assert work.warnings == []
 
 
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link to nowhere"])
+def test_what_lies_in_place_of_the_cache(work: Work, data: Path, kind: str) -> None:
+    """Is left alone and told once: hashes are right, and nothing is written through a link."""
+    digest = work.cache().tree(data, NAMES)
+    work.close()
+    work.db.unlink()
+    put = {"fifo": os.mkfifo, "directory": os.mkdir, "link to nowhere": lambda path: path.symlink_to("nowhere")}
+    put[kind](work.db)
+    cache = work.cache()
+    assert [cache.tree(data, NAMES), cache.path(data)] == [digest, digest]
+    work.close()
+    assert [warning.partition(": ")[2][:13] for warning in work.warnings] == ["it is no file"]
+    assert not (work.db.parent / "nowhere").exists()
+
+
 def test_work_directory_that_comes_late(work: Work, data: Path) -> None:
     """Without the directory nothing is kept, made or told; once it is there the cache is."""
     work.db.parent.rmdir()

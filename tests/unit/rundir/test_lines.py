@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.planning.past import newest_lines
+from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.rundir.fingerprints import read_fingerprint
+from pytest_evalrun.rundir.history import read_history
 from pytest_evalrun.rundir.lines import LineFile, json_document, json_line, read_tail, utc_time
+from pytest_evalrun.rundir.markers import facts_of, read_marker
+from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.shards import read_range
+from pytest_evalrun.rundir.tasklist import read_task_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,3 +141,50 @@ def test_tail_of_a_long_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("\n".join(lines))
     assert read_tail(tmp_path / "f", 5) == lines[-5:]
     assert read_tail(tmp_path / "missing", 5) == []
+
+
+READERS = {
+    "marker": (read_marker, None),
+    "result": (read_result, None),
+    "fingerprint": (read_fingerprint, None),
+    "task list": (read_task_list, None),
+    "range": (read_range, None),
+    "history": (lambda path: list(read_history(path)), []),
+    "tail": (lambda path: read_tail(path, 5), []),
+    "newest lines": (lambda path: list(newest_lines(path)), []),
+    "facts": (facts_of, OSError),
+    "predictions": (lambda path: PredictionsFile(path).peek(3), OSError),
+    "samples": (SampleLines, OSError),
+    "line file": (lambda path: LineFile(path).write(b"line\n"), False),
+    "appender": (lambda path: Disk().appender(path), OSError),
+}
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
+@pytest.mark.parametrize(("use", "expected"), READERS.values(), ids=READERS)
+def test_nobody_waits_for_what_is_no_file(tmp_path, use, expected, put):
+    """A FIFO or a directory in place of a file is none, or an OSError at once."""
+    put(tmp_path / "it")
+    if expected is OSError:
+        with pytest.raises(OSError, match="it"):
+            use(tmp_path / "it")
+    else:
+        assert use(tmp_path / "it") == expected
+
+
+def test_nothing_is_written_through_a_link_to_nowhere(tmp_path):
+    """Who put the link there must not choose where a file is made."""
+    (tmp_path / "it").symlink_to(tmp_path / "elsewhere")
+    assert not LineFile(tmp_path / "it").write(b"line\n")
+    with pytest.raises(OSError, match="it is a link to nowhere"):
+        Disk().appender(tmp_path / "it")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_two_that_make_a_file_at_once_share_it(tmp_path):
+    """Of many processes that append to one history none finds another's file in its way."""
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            path = tmp_path / f"{number}" / "history.jsonl"
+            assert all(pool.map(lambda _: LineFile(path).write(b"line\n"), range(8)))  # noqa: B023 - done in this round
+            assert path.read_bytes() == b"line\n" * 8
