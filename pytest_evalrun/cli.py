@@ -218,6 +218,11 @@ def report(
     if merged:
         merge = merge_predictions(paths)
         warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
+        warn(
+            f"ERROR: {table} stays as it was, with {rows} rows: the predictions have fewer; "
+            "merge_summary.json says what is missing"
+            for table, rows in merge.kept.items()
+        )
         print_lines(f"{table}" for table in merge.tables)
         print_lines([f"{merge.total_rows} rows from {len(merge.files)} files"])
 

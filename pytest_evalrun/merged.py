@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.secrets import Secrets
 
 
-def merge_programs(paths: RunPaths, pairs: Iterable[Pair], secrets: Secrets) -> list[str]:
-    """What people should know of it; of a run without programs nothing is looked at."""
-    if not (paths.root / "shards").is_dir():
-        return []
-    from pytest_evalrun.report.mergerun import merge_run
+def merge_programs(paths: RunPaths, pairs: Iterable[Pair], secrets: Secrets) -> tuple[list[str], bool]:
+    """What people should know of it, and whether the tables have all rows of the pairs that are complete.
+
+    Of a run without programs nothing is looked at.
+    """
+    if not (paths.root / "shards").is_dir() and not (paths.summary / "merge_summary.json").is_file():
+        return [], True
+    from pytest_evalrun.report.mergerun import Lacking, merge_run
 
     wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
-    return merge_run(paths, filter(None, (_mergeable(pair, secrets) for pair in wholes.values())))
+    remarks = merge_run(paths, filter(None, (_mergeable(pair, secrets) for pair in wholes.values())))
+    return remarks, not any(isinstance(remark, Lacking) for remark in remarks)
 
 
 def _mergeable(pair: Pair, secrets: Secrets) -> Mergeable | None:

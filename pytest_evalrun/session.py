@@ -324,7 +324,7 @@ class Controller:
         try:
             self.terminal.summary = self._summarise(self.live.paths)
             if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
-                self.terminal.remarks += merge_programs(self.live.paths, self.pairs.values(), self.live.secrets)
+                self._merge(session, exitstatus, self.live)
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
             self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
         self.live.close(clean)
@@ -334,6 +334,15 @@ class Controller:
         if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):
             self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
+        """A merged file that lacks rows of a complete pair is no success."""
+        remarks, complete = merge_programs(live.paths, self.pairs.values(), live.secrets)
+        for remark in remarks:
+            live.log.write("ERROR" if remark.startswith("ERROR: ") else "WARNING", remark.removeprefix("ERROR: "))
+        self.terminal.remarks += remarks
+        if not complete and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _account(self, session: pytest.Session, exitstatus: int) -> None:
         """An item that never ran is no success: xdist ends with exit code 0 when no worker is left to run it."""

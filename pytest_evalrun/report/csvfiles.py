@@ -70,6 +70,9 @@ class CsvFile:
 
     def rows(self, notes: Notes) -> Iterator[tuple[list[str], str]]:
         """The header first, then every good row. What is left out is in ``notes``."""
+        if self.path.is_fifo():  # it would let us wait for ever
+            notes.add("it is no file")
+            return
         try:
             with self.path.open(encoding=self._encoding(notes), errors="surrogateescape", newline="") as file:
                 yield from self._read(file, notes)
@@ -130,6 +133,12 @@ class CsvFile:
                     yield cells, text
         except csv.Error as error:
             notes.add(f"read up to line {getattr(reader, 'line_num', 0)}: {error}")
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a merged table has; none where there is no such file, or it cannot be read."""
+    with large_fields():
+        return max(0, sum(1 for _ in CsvFile(path).rows(Notes())) - 1)
 
 
 def _is_good(cells: list[str], text: str, width: int, line: int, notes: Notes) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.rows import Summary, read_summary
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.report.summary import write_merge_summary
@@ -39,10 +40,11 @@ class MergedFile:
 
 @dataclass(frozen=True)
 class Merge:
-    """What was merged, and where it lies."""
+    """What was merged, and where it lies; ``kept`` are tables that stayed as they were, and how many rows they have."""
 
     tables: tuple[Path, ...]
     files: tuple[MergedFile, ...]
+    kept: dict[Path, int] = field(default_factory=dict)
 
     @property
     def total_rows(self) -> int:
@@ -72,7 +74,8 @@ class _Source:
 def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
     """Stream every pair's predictions into ``summary/<suite>_merged.csv``, in dataset order; not those of a limit.
 
-    A line that cannot be read is named, and the rest merged. merge_summary.json says what is missing and doubled.
+    A line that cannot be read is named, and the rest merged. merge_summary.json says what is missing and doubled. A
+    table is not replaced by a poorer one: with fewer rows, where samples are missing.
     """
     summary = read_summary(paths, lambda *_: False)
     chosen = {
@@ -85,10 +88,14 @@ def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
         raise ConfigError(f"suite {suite}: {paths.predictions} has no predictions of it; it has those of: {known}")
     tables = []
     files: list[MergedFile] = []
+    kept: dict[Path, int] = {}
     for directory, sources in chosen.items():
         tables.append(paths.summary / f"{directory}_merged.csv")
-        files += _merge_suite(tables[-1], sources)
-    merge = Merge(tuple(tables), tuple(files))
+        merged, rows = _merge_suite(tables[-1], sources)
+        files += merged
+        if rows:
+            kept[tables[-1]] = rows
+    merge = Merge(tuple(tables), tuple(files), kept)
     write_merge_summary(paths, merge.to_json())
     return merge
 
@@ -115,8 +122,8 @@ def _prediction_files(directory: Path) -> Iterator[Path]:
     return (path for path in directory.glob("*/*/*.jsonl") if not path.name.endswith(".scores.jsonl"))
 
 
-def _merge_suite(table: Path, sources: list[_Source]) -> list[MergedFile]:
-    """Written aside and renamed: a reader meets a whole table or the one before."""
+def _merge_suite(table: Path, sources: list[_Source]) -> tuple[list[MergedFile], int]:
+    """Written aside and renamed: a reader meets a whole table or the one before. The rows of that one, if it stays."""
     table.parent.mkdir(parents=True, exist_ok=True)
     aside = table.with_name(f".{table.name}.{os.getpid()}")
     try:
@@ -124,10 +131,13 @@ def _merge_suite(table: Path, sources: list[_Source]) -> list[MergedFile]:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             merged = [_merge_file(writer, source) for source in sources]
+        rows = count_rows(table) if any(file.missing for file in merged) else 0
+        if rows > sum(file.rows for file in merged):
+            return merged, rows
         aside.replace(table)
     finally:
         aside.unlink(missing_ok=True)
-    return merged
+    return merged, 0
 
 
 def _merge_file(writer: Any, source: _Source) -> MergedFile:

@@ -9,10 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
+from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.rundir.fingerprints import SUFFIXES
+from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.shards import read_range, read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
@@ -29,6 +34,14 @@ if TYPE_CHECKING:
 SUMMARY = "merge_summary.json"
 MERGED = "_merged.csv"
 SHOWN = 3
+# How a remark begins that tells of rows that were lost.
+ERROR = "ERROR: "
+
+
+class Lacking(str):
+    """A remark that tells of rows which a merged file lacks, though its pair is complete: no session ends well so."""
+
+    __slots__ = ()
 
 
 class Record(Protocol):
@@ -79,8 +92,12 @@ def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
     Pairs that were merged by earlier launches stay as they are.
     """
     remarks: list[str] = []
-    names = _table_names(paths)
-    for pair in pairs if names else ():  # 10,000 pairs without programs are not looked at
+    listed = _listed(paths)
+    if not listed and not (paths.root / "shards").is_dir():
+        return []  # 10,000 pairs without programs are not looked at
+    pairs = list(pairs)
+    names = _table_names(paths, [pair.key for pair in pairs if pair.full_id in listed])
+    for pair in pairs:
         if pair.key in names:
             remarks += _told(pair, lambda pair=pair: _merge_pair(paths, pair, names[pair.key]))  # type: ignore[misc]
     entries = [entry for key in names if (entry := _stored(paths, key)) is not None]
@@ -96,6 +113,15 @@ def merged_table(paths: RunPaths, key: PairKey) -> str | None:
     return f"{paths.summary.name}/{name}" if name.endswith(MERGED) else None
 
 
+def _listed(paths: RunPaths) -> set[str]:
+    """The pairs that were merged, as merge_summary.json says: their ranges may be gone since."""
+    try:
+        programs = parse_json(read_file(paths.summary / SUMMARY))["programs"]
+        return {str(entry["pair"]) for entry in programs}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def _told(pair: Mergeable | None, step: Callable[[], list[str]]) -> list[str]:
     try:
         return step()
@@ -104,10 +130,11 @@ def _told(pair: Mergeable | None, step: Callable[[], list[str]]) -> list[str]:
         return [f"{name}the results of its programs could not be merged: {str(error) or type(error).__name__}"]
 
 
-def _table_names(paths: RunPaths) -> dict[PairKey, str]:
-    """For every pair that has ranges. Two that would be the same on some file system carry a hash."""
-    found = (path.relative_to(paths.root).parts[1:4] for path in (paths.root / "shards").glob("*/*/*/worker_args_*"))
-    joined = {PairKey(*parts): safe_name("_".join(parts)) for parts in sorted(set(found))}
+def _table_names(paths: RunPaths, pairs: Iterable[PairKey]) -> dict[PairKey, str]:
+    """For every pair that has ranges, and ``pairs``. Two that would be the same on some file system carry a hash."""
+    found = {path.relative_to(paths.root).parts[1:4] for path in (paths.root / "shards").glob("*/*/*/worker_args_*")}
+    found = {parts for parts in found if not parts[2].endswith(SUFFIXES)} | set(pairs)  # not what was put aside
+    joined = {PairKey(*parts): safe_name("_".join(parts)) for parts in sorted(found)}
     # The predictions of a whole suite are merged into a file of its name.
     used = Counter(path.name.casefold() for path in paths.predictions.glob("*") if path.is_dir())
     used.update(name.casefold() for name in joined.values())
@@ -121,22 +148,57 @@ def _told_apart(name: str, key: PairKey, used: Counter[str]) -> str:
 
 
 def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
+    """Merge the files of a pair, where that makes no poorer table than the one that lies there."""
     directory = paths.pair(pair.key).programs
     records = list(read_ranges(directory))
     parts = list(parts_of(records))
     table = paths.summary / name
     signature = _signature(pair, parts, records)
     stored = _stored(paths, pair.key)
-    if stored is not None and stored["signature"] == signature and _size(table) == stored["bytes"]:
-        return list(stored["remarks"])
-    if not parts:
+    if stored is not None and stored["signature"] == signature and _state(table) == stored["table"]:
+        return _as_told(stored)
+    if not (parts or table.is_file() or paths.pair(pair.key).marker.is_file()):
         return []
-    merged = merge_parts(parts, table, pair.kind, pair.ids(), paths.root, pair.shown)
-    remarks = list(_remarks(pair, merged, records))
-    entry = {"pair": pair.full_id, "merged": _place(paths, merged), **merged.to_json(), "remarks": remarks}
-    text = json.dumps(entry | {"signature": signature, "bytes": _size(table)}, ensure_ascii=False, indent=1)
+
+    def is_poorer(found: Merged) -> bool:
+        return _lost(found, records) > 0 and found.total < count_rows(table)
+
+    merged = merge_parts(parts, table, pair.kind, pair.ids(), paths.root, refuse=is_poorer, shown=pair.shown)
+    kept = count_rows(table) if merged.table is None else 0
+    remarks = [*_losses(paths, pair, merged, records, kept), *_remarks(pair, merged, records, kept)]
+    place = table.relative_to(paths.root).as_posix() if table.is_file() else None
+    entry = {"pair": pair.full_id, "merged": place, **merged.to_json(), "kept": kept or None, "remarks": remarks}
+    text = json.dumps(entry | {"signature": signature, "table": _state(table)}, ensure_ascii=False, indent=1)
     write_atomic(directory / SUMMARY, text + "\n")
-    return remarks
+    return _as_told(entry)
+
+
+def _as_told(entry: dict[str, Any]) -> list[str]:
+    lacks = entry.get("kept") is None
+    return [Lacking(remark) if lacks and remark.startswith(ERROR) else str(remark) for remark in entry["remarks"]]
+
+
+def _lost(merged: Merged, records: Sequence[Record]) -> int:
+    """How many samples have no row, as far as that can be told."""
+    if merged.missing is not None:
+        return merged.missing
+    return max(0, (merged.expected or 0) - sum(high - low for low, high in _joined(records)))
+
+
+def _losses(paths: RunPaths, pair: Mergeable, merged: Merged, records: Sequence[Record], kept: int) -> Iterator[str]:
+    """What is missing of a pair that is complete; samples that failed, and were allowed to, have no rows."""
+    files = paths.pair(pair.key)
+    result = read_result(files.result) if files.marker.is_file() else None
+    lost = _lost(merged, records)
+    if result is None or lost <= result.samples.get("failed", 0):
+        return
+    unread = [path.name for path in sorted(files.programs.glob("worker_args_*.json")) if read_range(path) is None]
+    why = f" ({', '.join(unread[:SHOWN])} cannot be read)" if unread else ""
+    yield (
+        f"{ERROR}{pair.full_id}: what its programs wrote is gone for {lost} of {merged.expected} samples{why}; "
+        + (f"the merged file stays as it was, with {kept} rows" if kept else "the merged file lacks them")
+        + "; --eval-fresh makes them again"
+    )
 
 
 def parts_of(records: Iterable[Record]) -> Iterator[Part]:
@@ -164,6 +226,10 @@ def _signature(pair: Mergeable, parts: Sequence[Part], records: Sequence[Record]
     return hashlib.sha256(json.dumps([asdict(pair.kind), seen, states]).encode()).hexdigest()
 
 
+def _state(path: Path) -> list[int | None]:
+    return [_size(path), _time(path)]
+
+
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
@@ -172,13 +238,15 @@ def _time(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.is_file() else None
 
 
-def _remarks(pair: Mergeable, merged: Merged, records: Sequence[Record]) -> Iterator[str]:
+def _remarks(pair: Mergeable, merged: Merged, records: Sequence[Record], kept: int) -> Iterator[str]:
     covered = sum(high - low for low, high in _joined(records))
     if merged.expected is not None and covered < merged.expected:
-        yield (
-            f"{pair.full_id}: programs completed {covered} of {merged.expected} samples; "
-            "their results are merged as far as they go"
+        result = (
+            f"the merged file stays as it was, with {kept} rows"
+            if kept
+            else "their results are merged as far as they go"
         )
+        yield f"{pair.full_id}: programs completed {covered} of {merged.expected} samples; {result}"
     problems = merged.problems
     yield from (f"{pair.full_id}: {problem}" for problem in problems[:SHOWN])
     if len(problems) > SHOWN:
@@ -194,26 +262,26 @@ def _joined(records: Iterable[Record]) -> Iterator[Range]:
             taken.append(record.positions)
 
 
-def _place(paths: RunPaths, merged: Merged) -> str | None:
-    return merged.table.relative_to(paths.root).as_posix() if merged.table is not None else None
-
-
 def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any] | None:
     """What an earlier merge left; anything else is merged anew."""
     try:
-        entry = parse_json((paths.pair(key).programs / SUMMARY).read_bytes())
+        entry = parse_json(read_file(paths.pair(key).programs / SUMMARY))
     except (OSError, ValueError):
         return None
-    wanted = {"pair", "signature", "bytes", "remarks"}
+    wanted = {"pair", "signature", "table", "remarks"}
     return entry if isinstance(entry, dict) and wanted <= entry.keys() else None
 
 
 def _list(paths: RunPaths, entries: Sequence[dict[str, Any]]) -> list[str]:
-    """Among what merge_summary.json already says of predictions."""
+    """Among what merge_summary.json already says: of predictions, and of pairs whose ranges are gone."""
     try:
-        values = parse_json((paths.summary / SUMMARY).read_bytes())
+        values = parse_json(read_file(paths.summary / SUMMARY))
     except (OSError, ValueError):
         values = {}
-    shown = [{name: value for name, value in entry.items() if name not in ("signature", "bytes")} for entry in entries]
-    write_merge_summary(paths, (values if isinstance(values, dict) else {}) | {"programs": shown})
+    values = values if isinstance(values, dict) else {}
+    shown = [{name: value for name, value in entry.items() if name not in ("signature", "table")} for entry in entries]
+    known = {entry["pair"] for entry in shown}
+    before = values.get("programs")
+    shown += [entry for entry in before if entry["pair"] not in known] if isinstance(before, list) else []
+    write_merge_summary(paths, values | {"programs": sorted(shown, key=lambda entry: natural_key(entry["pair"]))})
     return []

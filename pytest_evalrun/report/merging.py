@@ -49,10 +49,10 @@ class MergedPart:
 
 @dataclass(frozen=True)
 class Merged:
-    """What came of it. ``table`` is None where no file has a header, ``missing`` and ``doubled`` where nobody knows.
+    """What came of it. ``table`` is None where no file has a header or it was refused.
 
-    ``order`` is number, position (of the dataset), text, or range where rows have no id; ``expected`` counts the ids
-    of the dataset.
+    ``missing`` and ``doubled`` are None where nobody knows. ``order`` is number, position (of the dataset), text, or
+    range where rows have no id; ``expected`` counts the ids of the dataset.
     """
 
     table: Path | None
@@ -92,17 +92,20 @@ def merge_parts(
     kind: Kind,
     expected: Iterable[str] | None = None,
     base: Path | None = None,
+    *,
+    refuse: Callable[[Merged], bool] = lambda _: False,
     shown: Callable[[str], str] = str,
 ) -> Merged:
     """Stream ``parts`` into ``table``: by number where all ids are integers, else in dataset order, else as text.
 
     ``expected`` are the ids in dataset order, where they are known. Files are named relative to ``base``. A file is
-    sorted, on disk, only where its rows or ranges are out of order. ``shown`` makes of a row's text what may be shown
-    of it: a program may have written down a secret.
+    sorted, on disk, only where its rows or ranges are out of order. ``refuse`` is asked with all that is known before
+    the table is written; then it stays what it is. ``shown`` makes of a row's text what may be shown of it: a program
+    may have written down a secret.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
     with large_fields(), _ids(table.parent, expected) as ids:
-        return _Merge(parts, kind, ids, base, shown).into(table)
+        return _Merge(parts, kind, ids, base, shown).into(table, refuse)
 
 
 @contextmanager
@@ -145,15 +148,17 @@ class _Merge:
         self._doubled = 0
         self._first_doubled: list[tuple[str, int]] = []
 
-    def into(self, table: Path) -> Merged:
+    def into(self, table: Path, refuse: Callable[[Merged], bool]) -> Merged:
         for source in self.sources:
             self._look(source)
         columns = list(dict.fromkeys(each for source in self.sources for each in columns_of(source.header)))
         order = self._order()
         self._compare()
-        if columns:
-            self._write(table, columns, order)
-        return self._merged(table if columns else None, columns, order)
+        found = self._merged(None, columns, order)
+        if not columns or refuse(found):
+            return found
+        self._write(table, columns, order)
+        return self._merged(table, columns, order)
 
     # ------------------------------------------------------------------ the first reading
 

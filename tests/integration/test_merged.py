@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import sys
 
@@ -112,6 +113,43 @@ def test_a_shard_that_failed(project):
     assert project.table == WHOLE[:21]
     assert "echo/m/d: programs completed 20 of 40 samples; their results are merged as far as they go" in ran
     assert project.merged["missing"]["count"] == 20
+
+
+def test_a_complete_table_is_not_replaced_by_a_poorer_one(project):
+    """What programs wrote is damaged, then gone: terminal, log and summary say so, and all rows stay in the table."""
+    args = ("evals", "-n0", "--eval-shard-size", "20")
+    assert project.make_worker().run(*args).code == 0
+    shards = project.latest / "shards/echo/m/d"
+    (shards / "worker_args_20_40.json").write_text("{")
+    for lost in (20, 40):
+        ran = project.run(*args)
+        assert ran.code == 0, ran
+        line = f"echo/m/d: what its programs wrote is gone for {lost} of 40 samples"
+        assert f"ERROR: {line}" in ran
+        assert f"[ERROR] {line}" in (project.latest / "task_run.log").read_text()
+        assert project.table == WHOLE
+        assert (project.merged["missing"]["count"], project.merged["kept"]) == (lost, 40)
+        shutil.rmtree(project.latest / "shards")
+    (project.latest / "summary" / "echo_m_d_merged.csv").unlink()
+    ran = project.run(*args)
+    assert "the merged file lacks them" in ran
+    assert ran.code == 1, ran
+    assert project.run(*args, "--eval-fresh").code == 0
+    assert project.table == WHOLE
+
+
+def test_the_table_is_that_of_the_predictions(project):
+    """Data that was damaged for a while: predictions and what the programs wrote come back together."""
+    assert project.make_worker().run("evals", "-n0").code == 0
+    good = (project.suite / "d.csv").read_text()
+    (project.suite / "d.csv").write_text(good.replace(",1,", ",7,", 1))
+    assert project.run("evals", "-n0").code == 0
+    assert project.table != WHOLE
+    (project.suite / "d.csv").write_text(good)
+    ran = project.run("evals", "-n0")
+    assert ran.code == 0, ran
+    assert project.table == WHOLE
+    assert project.merged["pair"] == "echo/m/d"
 
 
 def test_a_run_without_programs_has_no_such_table(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.evaluation import environment
+from pytest_evalrun.evaluation import environment, life
 from pytest_evalrun.evaluation.context import EvalrunWarning
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog

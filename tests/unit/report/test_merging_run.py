@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 
-from pytest_evalrun.report.mergerun import Mergeable, merge_run, parts_of
+from pytest_evalrun.report.mergerun import Lacking, Mergeable, merge_run, parts_of
 from pytest_evalrun.report.merging import Kind
 from pytest_evalrun.rundir.shards import WorkerArgs
 from pytest_evalrun.suite.pairs import PairKey
@@ -243,3 +245,96 @@ def test_which_pairs_are_merged(settings, kind):
     """Those whose programs write CSV, by the id column of the results, else of the suite."""
     found = Mergeable.of(KEY, "digits/mlp/clean", settings, list)
     assert (found.kind if found else None) == kind
+
+
+def complete(ranges, failed=0):
+    """A pair whose two ranges were merged, and its result and marker."""
+    for low in (0, 3):
+        ranges.range(low, low + 3, range(low, low + 3 - (failed if low else 0)))
+    path = ranges.run.result(*KEY, total=6, predicted=6 - failed, failed=failed)
+    for each in (ranges.paths.pair(KEY).predictions, ranges.paths.pair(KEY).marker):
+        ranges.run.write(each, "{}")
+    assert path
+    assert ranges.merge() == []
+    return (ranges.paths.summary / "digits_mlp_clean_merged.csv").read_bytes()
+
+
+def record(ranges):
+    return ranges.paths.pair(KEY).worker_args(3, 6)
+
+
+LOSSES = {
+    "a record is damaged": (lambda r: record(r).write_text("{"), 3),
+    "a record is gone": (lambda r: record(r).unlink(), 3),
+    "a record is a FIFO": (lambda r: (record(r).unlink(), os.mkfifo(record(r))), 3),
+    "all records are gone": (lambda r: shutil.rmtree(r.paths.root / "shards"), 6),
+    "a result is gone": (lambda r: (r.paths.root / "outputs/digits/mlp/clean/generation_3_to_6.csv").unlink(), 3),
+    "a result lost rows": (lambda r: r.range(3, 6, [3, 4]), 1),
+    "all results are gone": (lambda r: shutil.rmtree(r.paths.root / "outputs"), 6),
+    "a result is a FIFO": (
+        lambda r: [
+            each(r.paths.root / "outputs/digits/mlp/clean/generation_3_to_6.csv") for each in (os.unlink, os.mkfifo)
+        ],
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lose", "lost"), LOSSES.values(), ids=LOSSES)
+def test_a_table_is_never_replaced_by_a_poorer_one(ranges, lose, lost):
+    """What programs wrote may go: the complete table stays, and an ERROR line and the summary say what is gone."""
+    whole = complete(ranges)
+    lose(ranges)
+    for _ in range(2):
+        told = [str(remark) for remark in ranges.merge()]
+        assert told[0].startswith(f"ERROR: digits/mlp/clean: what its programs wrote is gone for {lost} of 6 samples")
+        assert "the merged file stays as it was, with 6 rows" in told[0]
+        assert (ranges.paths.summary / "digits_mlp_clean_merged.csv").read_bytes() == whole
+        (entry,) = ranges.summary["programs"]
+        assert (entry["missing"]["count"], entry["kept"]) == (lost, 6)
+        assert entry["merged"] == "summary/digits_mlp_clean_merged.csv"
+
+
+def test_a_table_that_lacks_rows_is_told_as_such(ranges):
+    """Where the complete one is gone too it is merged as far as it goes: that is an ERROR, each time."""
+    complete(ranges)
+    record(ranges).write_text("{")
+    (ranges.paths.summary / "digits_mlp_clean_merged.csv").unlink()
+    for _ in range(2):
+        told = ranges.merge()
+        assert told[0].startswith(
+            "ERROR: digits/mlp/clean: what its programs wrote is gone for 3 of 6 samples (worker_"
+        )
+        assert "the merged file lacks them; --eval-fresh" in told[0]
+        assert isinstance(told[0], Lacking)
+    assert list(ranges.table()) == ["0", "1", "2"]
+
+
+def test_samples_that_were_allowed_to_fail_are_no_loss(ranges):
+    """A pair is complete without their rows."""
+    complete(ranges, failed=1)
+    assert len(ranges.table()) == 5
+    assert ranges.summary["programs"][0]["missing"]["count"] == 1
+
+
+def test_an_unfinished_pair_leaves_the_table_of_the_last_complete_one(ranges):
+    """As its result stays until the new one is complete; then the new table comes, and be it shorter."""
+    whole = complete(ranges)
+    ranges.paths.pair(KEY).marker.unlink()
+    record(ranges).unlink()
+    assert ranges.merge() == [
+        "digits/mlp/clean: programs completed 3 of 6 samples; the merged file stays as it was, with 6 rows"
+    ]
+    assert (ranges.paths.summary / "digits_mlp_clean_merged.csv").read_bytes() == whole
+    ranges.range(0, 3, [0, 1, 2], form="of a shorter dataset: {}")
+    assert ranges.merge(ranges.pair(3)) == []
+    assert len(ranges.table()) == 3
+
+
+def test_ranges_that_were_put_aside_are_not_merged(ranges):
+    """They are of other predictions."""
+    complete(ranges)
+    (ranges.paths.root / "shards/digits/mlp/clean").rename(ranges.paths.root / "shards/digits/mlp/clean.stale")
+    ranges.range(0, 6, range(6))
+    assert ranges.merge() == []
+    assert len(ranges.summary["programs"]) == 1
