@@ -23,7 +23,7 @@ from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.settings import Settings
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SUMMARY = "merge_summary.json"
 MERGED = "_merged.csv"
 SHOWN = 3
+# What is known of a merge; where one of it is missing, another version made it, and it is made anew.
+_ENTRY = {"pair", "signature", "table", "remarks"}
 # How a remark begins that tells of rows that were lost.
 ERROR = "ERROR: "
 
@@ -100,7 +102,7 @@ def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
     for pair in pairs:
         if pair.key in names:
             remarks += _told(pair, lambda pair=pair: _merge_pair(paths, pair, names[pair.key]))  # type: ignore[misc]
-    entries = [entry for key in names if (entry := _stored(paths, key)) is not None]
+    entries = [entry for key in names if (entry := _stored(paths, key)).keys() >= _ENTRY]
     if entries:
         remarks += _told(None, lambda: _list(paths, entries))
     return remarks
@@ -108,7 +110,7 @@ def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
 
 def merged_table(paths: RunPaths, key: PairKey) -> str | None:
     """Where the table of a pair's programs lies, relative to the run; None where none was made."""
-    place = (_stored(paths, key) or {}).get("merged")
+    place = _stored(paths, key).get("merged")
     name = PurePath(place).name if isinstance(place, str) else ""
     return f"{paths.summary.name}/{name}" if name.endswith(MERGED) else None
 
@@ -120,6 +122,14 @@ def _listed(paths: RunPaths) -> set[str]:
         return {str(entry["pair"]) for entry in programs}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
+
+
+def _stays(paths: RunPaths, entry: Any, known: Collection[str]) -> bool:
+    """Whether an entry of an earlier launch still speaks of a table that is there."""
+    try:
+        return entry["pair"] not in known and (paths.root / entry["merged"]).is_file()
+    except (KeyError, TypeError):
+        return False
 
 
 def _told(pair: Mergeable | None, step: Callable[[], list[str]]) -> list[str]:
@@ -155,7 +165,7 @@ def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
     table = paths.summary / name
     signature = _signature(pair, parts, records)
     stored = _stored(paths, pair.key)
-    if stored is not None and stored["signature"] == signature and _state(table) == stored["table"]:
+    if stored.keys() >= _ENTRY and stored["signature"] == signature and _state(table) == stored["table"]:
         return _as_told(stored)
     if not (parts or table.is_file() or paths.pair(pair.key).marker.is_file()):
         return []
@@ -262,14 +272,13 @@ def _joined(records: Iterable[Record]) -> Iterator[Range]:
             taken.append(record.positions)
 
 
-def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any] | None:
-    """What an earlier merge left; anything else is merged anew."""
+def _stored(paths: RunPaths, key: PairKey) -> dict[str, Any]:
+    """What an earlier merge left, by this version or another."""
     try:
         entry = parse_json(read_file(paths.pair(key).programs / SUMMARY))
     except (OSError, ValueError):
-        return None
-    wanted = {"pair", "signature", "table", "remarks"}
-    return entry if isinstance(entry, dict) and wanted <= entry.keys() else None
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _list(paths: RunPaths, entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -282,6 +291,6 @@ def _list(paths: RunPaths, entries: Sequence[dict[str, Any]]) -> list[str]:
     shown = [{name: value for name, value in entry.items() if name not in ("signature", "table")} for entry in entries]
     known = {entry["pair"] for entry in shown}
     before = values.get("programs")
-    shown += [entry for entry in before if entry["pair"] not in known] if isinstance(before, list) else []
+    shown += [entry for entry in before if _stays(paths, entry, known)] if isinstance(before, list) else []
     write_merge_summary(paths, values | {"programs": sorted(shown, key=lambda entry: natural_key(entry["pair"]))})
     return []
