@@ -7,6 +7,7 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,10 @@ class Suites:
             return (os.sep,)
         here = self.config.invocation_params.dir
         return tuple(os.path.abspath(here / arg.partition("::")[0]) for arg in self.config.args)  # noqa: PTH100 - as above
+
+    def is_root(self, path: Path) -> bool:
+        """Whether a directory holds a suite."""
+        return os.fspath(path / SUITE_FILE) in self.found
 
     def _root_of(self, directory: str) -> str | None:
         """The nearest directory at or above that holds a suite."""
@@ -221,9 +226,12 @@ class SuiteModule(pytest.Module):
     """evalrun.yaml collected as a module whose only function is ``test_pair``."""
 
     def _getobj(self) -> Any:
-        from pytest_evalrun import pair_module
+        """A module of its own, because reports show what a module says of itself."""
+        from pytest_evalrun.pair_module import test_pair
 
-        return pair_module
+        module = ModuleType("evalrun", f"The suite in {self.path}.")
+        vars(module)["test_pair"] = test_pair
+        return module
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         suite = self.config.stash[suites_key].load(str(self.path))

@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, escaped, params
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.items import (
+    ABOUT_PAIRS,
+    OFFERED,
+    describe,
+    finds,
+    is_offered,
+    let_use,
+    pair_of,
+    register_fixture,
+    uses,
+)
 from pytest_evalrun.units import asked
-from pytest_evalrun.worker import Worker, pair_of
+from pytest_evalrun.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.evaluation.boards import HeldBoard
@@ -19,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.slots.gpus import Gpu
+    from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -75,68 +88,119 @@ class EvaluationResult:
         record_own(self.pair, self._worker.context, self._test, self._recorded)
 
 
+class Fixtures:
+    """What is offered to tests, registered under the names of its methods where :class:`Items` says.
+
+    None takes another as an argument: a project may have its own fixture of that name, and ours know their pair anyway.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def pair(self, request: pytest.FixtureRequest) -> Pair:
+        """One model x one dataset of the suite: names, paths and settings."""
+        pair: Pair = request.param if hasattr(request, "param") else _pair_for(request, "pair")
+        return pair
+
+    def evaluation(self, request: pytest.FixtureRequest) -> EvaluationResult:
+        """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
+        pair = _pair_for(request, "evaluation")
+        evaluation = self._worker.evaluate(request.node, pair)
+        return EvaluationResult(evaluation, self._worker, _own_name(request.node, pair))
+
+    def gpus(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, ...]]:
+        """GPUs of the test's own, as many as its marker or its pair asks for; CUDA_VISIBLE_DEVICES names them."""
+        if uses(request.node, "evaluation"):
+            # First: its model needs GPUs for itself, which it would never get while this test has them.
+            request.getfixturevalue("evaluation")
+        pair = pair_of(request.node)
+        with self._worker.lease(_need(request.node, pair), pair) as lease:
+            for name, value in lease.environment().items():
+                monkeypatch.setenv(name, value)
+            yield lease.gpus
+
+    def device(self, request: pytest.FixtureRequest) -> Iterator[HeldBoard]:
+        """A board for the test's own use, one with the labels of its pair: ``device.run("uname", "-a").text``."""
+        pair = _pair_for(request, "device")
+        if uses(request.node, "evaluation"):
+            # First: its model may need the only board there is, which goes back before the test gets it.
+            request.getfixturevalue("evaluation")
+        if uses(request.node, "gpus"):  # always in this order, or two tests could wait for each other
+            request.getfixturevalue("gpus")
+        with self._worker.board(pair) as board:
+            yield board
+
+
 class Items:
     """Registered when the first suite is found, on whatever process collects."""
 
     def __init__(self, config: pytest.Config, suites: Suites, worker: Worker) -> None:
         self.config = config
         self.suites = suites
-        self.worker = worker
+        self.fixtures = Fixtures(worker)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         if file_path.name != SUITE_FILE:
             return None
         return SuiteModule.from_parent(parent, path=file_path)
 
-    @pytest.fixture
-    def pair(self, request: pytest.FixtureRequest) -> Pair:
-        """One model x one dataset of the suite: names, paths and settings."""
-        pair: Pair = request.param
-        return pair
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """A suite has our fixtures, whoever else has some; tests beside and below it those that their project lacks.
 
-    @pytest.fixture
-    def evaluation(self, request: pytest.FixtureRequest, pair: Pair) -> EvaluationResult:
-        """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
-        evaluation = self.worker.evaluate(request.node, pair)
-        return EvaluationResult(evaluation, self.worker, _own_name(request.node, pair))
+        Around pytest's own part, after which the directory's conftest.py has spoken, and before what is in it is read.
+        """
+        if isinstance(collector, SuiteModule):
+            self._offer(collector, OFFERED)
+        report = yield
+        if isinstance(collector, pytest.Directory) and self.suites.is_root(collector.path):
+            self._offer(collector, [name for name in OFFERED if not finds(collector, name)])
+        return report
 
-    @pytest.fixture
-    def gpus(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, ...]]:
-        """GPUs of the test's own, as many as its marker or its pair asks for; CUDA_VISIBLE_DEVICES names them."""
-        if "evaluation" in request.fixturenames:
-            # First: its model needs GPUs for itself, which it would never get while this test has them.
-            request.getfixturevalue("evaluation")
-        pair = pair_of(request.node)
-        with self.worker.lease(asked(request.node, pair), pair) as lease:
-            for name, value in lease.environment().items():
-                monkeypatch.setenv(name, value)
-            yield lease.gpus
+    def _offer(self, node: pytest.Collector, names: Iterable[str]) -> None:
+        for name in names:
+            register_fixture(node, name, getattr(self.fixtures, name))
 
-    @pytest.fixture
-    def device(self, request: pytest.FixtureRequest, pair: Pair) -> Iterator[HeldBoard]:
-        """A board for the test's own use, one with the labels of its pair: ``device.run("uname", "-a").text``."""
-        if "evaluation" in request.fixturenames:
-            # First: its model may need the only board there is, which goes back before the test gets it.
-            request.getfixturevalue("evaluation")
-        if "gpus" in request.fixturenames:  # always in this order, or two tests could wait for each other
-            request.getfixturevalue("gpus")
-        with self.worker.board(pair) as board:
-            yield board
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, Any, Any]:
+        """Every function that asks for a pair gets those of the nearest suite above it, first in its ids.
 
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Every function that asks for a pair gets those of the nearest suite above it."""
-        if "pair" not in metafunc.fixturenames:
-            return
+        Unless somebody else gives values to that very name: so others are only listened to, until all have spoken.
+        """
+        names = [name for name in ABOUT_PAIRS if uses(metafunc.definition, name)]
+        if not names:
+            return (yield)
+        spoken: list[tuple[Any, Any]] = []
+        vars(metafunc)["parametrize"] = lambda *args, **kwargs: spoken.append((args, kwargs))
+        try:
+            result = yield
+        finally:
+            del vars(metafunc)["parametrize"]
+        taken = {name for args, kwargs in spoken for name in _names(*args, **kwargs)}
+        if is_offered(metafunc.definition, "pair"):
+            names.insert(0, "pair")
+        if (name := next((name for name in names if name not in taken), None)) is not None:
+            self._parametrize(metafunc, name)
+        for args, kwargs in spoken:
+            metafunc.parametrize(*args, **kwargs)
+        return result
+
+    def _parametrize(self, metafunc: pytest.Metafunc, name: str) -> None:
+        """With an empty set pytest would skip the test, and nobody would miss it; so its fixture tells."""
         path = metafunc.definition.path
         own = path.name == SUITE_FILE
         suite = self.suites.load(str(path)) if own else self.suites.suite_above(path)
-        metafunc.parametrize("pair", list(params(suite, shards=own)) if suite else [], indirect=True)
+        if suite is not None and suite.pairs:
+            let_use(metafunc.definition, name)
+            metafunc.parametrize(name, list(params(suite, shards=own)), indirect=True)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """pytest escapes ids that are not ASCII; ``-k`` finds them by their raw names too."""
         pair = pair_of(item)
         if pair is not None and not pair.id.isascii():
             item.extra_keyword_matches.add(pair.id)
+        if pair is not None and isinstance(item.parent, SuiteModule):
+            describe(item, pair)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -165,6 +229,30 @@ class Items:
             return sorted(select(only, pairs, self.suites.options.workdir, self.suites.options.run))
 
         return self.suites.selected(choose)
+
+
+def _names(argnames: str | Sequence[str], *_: Any, **__: Any) -> Sequence[str]:
+    """The names of a call of ``parametrize``."""
+    return [name.strip() for name in argnames.split(",")] if isinstance(argnames, str) else argnames
+
+
+def _pair_for(request: pytest.FixtureRequest, name: str) -> Pair:
+    """The pair of the test that asks; items are made before it can ask by ``getfixturevalue``."""
+    pair = pair_of(request.node)
+    if pair is None:
+        raise pytest.fail.Exception(
+            f"fixture {name!r}: this test is not about a pair: it must name the fixture in its arguments or in "
+            f"@pytest.mark.usefixtures({name!r}), be a function or a method, and have a suite with pairs above it",
+            pytrace=False,
+        )
+    return pair
+
+
+def _need(item: pytest.Item, pair: Pair | None) -> Need:
+    try:
+        return asked(item, pair)
+    except ConfigError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _own_name(item: Any, pair: Pair) -> str:

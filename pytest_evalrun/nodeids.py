@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.collect import SUITE_FILE, Suites, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     from pytest_evalrun.suite.pairs import Pair
 
 
-def pairs_by_id(ids: Sequence[str], suites: Suites) -> dict[str, Pair]:
-    """Node id → pair, from the text alone: under xdist this process has no items."""
+def pairs_by_id(ids: Sequence[str], suites: Suites, about: Container[str]) -> dict[str, Pair]:
+    """Node id → pair, from the text alone: under xdist this process has no items.
+
+    ``about`` has the ids of those tests of users that are about a pair at all: others may have names that look so.
+    """
     tables: dict[str, dict[str, Pair]] = {}
     found = {}
     for nodeid in ids:
         file, _, name = nodeid.partition("::")
+        if nodeid not in about and suites.path_of(file).name != SUITE_FILE:
+            continue
         if file not in tables:
             tables[file] = _table(suites.path_of(file), suites)
         pair = _named(name.partition("[")[2].removesuffix("]"), tables[file])

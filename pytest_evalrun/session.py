@@ -11,6 +11,7 @@ import pytest
 from pytest_evalrun.collect import Suites, suites_key
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.items import pair_of
 from pytest_evalrun.lastline import show_progress
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
@@ -23,7 +24,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
-from pytest_evalrun.worker import pair_of, shard_ended
+from pytest_evalrun.worker import shard_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -119,7 +120,7 @@ class Controller:
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
         self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
-        self.pairs = pairs_by_id(ids, self.suites)
+        self.pairs = pairs_by_id(ids, self.suites, self._told().about)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()
@@ -164,7 +165,7 @@ class Controller:
 
     def schedule(self, ids: Sequence[str]) -> None:
         """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
-        if self.suites.launch.read(TOLD) is None:
+        if not self._told().ordered:
             requeue(self.config, self._lost)
             return
 

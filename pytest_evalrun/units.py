@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.collect import SuiteModule
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.items import uses
 from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.scheduling import Unit
@@ -23,57 +27,85 @@ if TYPE_CHECKING:
 
 # What it is published as.
 TOLD = "items.json"
-NOTHING_TOLD = '{"modules": [], "needs": {}}'
+NOTHING_TOLD = '{"modules": [], "needs": {}, "about": [], "ordered": false}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
+# What the marker ``gpus`` may say, in this order, and what holds if it does not.
+GPUS_WORDS: Mapping[str, Any] = {"count": 1, "memory": 0, "per_gpu": 1}
 # Fixtures of these scopes would be set up once for every item if items of their module ran apart.
 TOGETHER = frozenset({"class", "module", "package"})
 
 
 @dataclass(frozen=True)
 class Told:
-    """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own."""
+    """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own.
+
+    Of the users' tests ``about`` are those that ask for a pair, which the text of an id does not say; ``ordered`` is
+    whether the workers take the orders of our scheduler.
+    """
 
     modules: frozenset[str]
     needs: Mapping[str, Need]
+    about: frozenset[str] = frozenset()
+    ordered: bool = False
 
     def dumps(self) -> str:
         needs = {nodeid: asdict(need) for nodeid, need in self.needs.items()}
-        return json.dumps({"modules": sorted(self.modules), "needs": needs})
+        told = {"modules": sorted(self.modules), "needs": needs, "about": sorted(self.about), "ordered": self.ordered}
+        return json.dumps(told)
 
     @classmethod
     def loads(cls, text: str) -> Told:
         values = json.loads(text)
         needs = {nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()}
-        return cls(frozenset(values["modules"]), needs)
+        return cls(frozenset(values["modules"]), needs, frozenset(values["about"]), values["ordered"])
 
 
-def told_of(items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Told:
+def told_of(
+    items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None], *, ordered: bool = False
+) -> Told:
     """Looks at test functions only: of a suite's own items the launching process knows everything."""
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
     needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
-    return Told(frozenset(file_of(item.nodeid) for item in others if _stays_together(item)), needs)
+    modules = frozenset(file_of(item.nodeid) for item in others if _stays_together(item))
+    return Told(modules, needs, frozenset(item.nodeid for item in others if pair_of(item)), ordered)
 
 
 def _asked_by(item: Any, pair: Pair | None) -> Need:
-    """What its own fixtures lease, beside what its pair needs."""
-    names = getattr(item, "fixturenames", ())
-    if "gpus" in names:
-        return asked(item, pair)
-    return board_of(pair.settings) if pair is not None and "device" in names else Need()
+    """What its own fixtures lease, beside what its pair needs; a wrong marker is told by the test itself."""
+    if uses(item, "gpus"):
+        with suppress(ConfigError):
+            return asked(item, pair)
+    return board_of(pair.settings) if pair is not None and uses(item, "device") else Need()
 
 
 def asked(item: pytest.Item, pair: Pair | None) -> Need:
-    """What the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU."""
+    """What the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU.
+
+    Raises ConfigError for a marker that says something else.
+    """
     marker = item.get_closest_marker("gpus")
     if marker is not None:
-        return Need(*marker.args, **({"gpus": 1} if not marker.args else {}) | _as_need(marker.kwargs))
+        return _need_of(marker)
     need = need_of(pair.settings) if pair is not None else Need()
     return need if need.gpus else Need(1)
 
 
-def _as_need(words: Mapping[str, Any]) -> dict[str, Any]:
-    return {"gpus" if name == "count" else name: value for name, value in words.items()}
+def _need_of(marker: Any) -> Need:
+    words = dict(zip(GPUS_WORDS, marker.args, strict=False))
+    given = {**GPUS_WORDS, **words, **marker.kwargs}
+    twice = words.keys() & marker.kwargs.keys() or len(marker.args) > len(GPUS_WORDS)
+    if twice or given.keys() != GPUS_WORDS.keys() or not all(_is_good(name, value) for name, value in given.items()):
+        written = ", ".join([*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())])
+        accepted = "gpus(count=1, memory=0, per_gpu=1), whole numbers from 1 on, and memory in GB"
+        raise ConfigError(f"found @pytest.mark.gpus({written}) beside the fixture `gpus`; accepted: {accepted}")
+    return Need(given["count"], given["memory"], given["per_gpu"])
+
+
+def _is_good(name: str, value: Any) -> bool:
+    if name == "memory":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _stays_together(item: Any) -> bool:

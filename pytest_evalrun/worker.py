@@ -22,11 +22,11 @@ from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
+from pytest_evalrun.items import pair_of, uses
 from pytest_evalrun.reports import make_safe, outcome_of, reason_of, tell
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.slots.need import board_of
-from pytest_evalrun.suite.pairs import Pair
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.units import TOLD, shards_first, told_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.sessions import Member
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
+    from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 
 TAIL_BYTES = 4096
@@ -50,13 +51,6 @@ SHARD_POLL_SECONDS = 0.1
 # The exit code of a process that was given up.
 GAVE_UP = 70
 evaluation_key = pytest.StashKey[Evaluation]()
-
-
-def pair_of(item: pytest.Item) -> Pair | None:
-    """The pair that an item is about, if it is about one."""
-    callspec = getattr(item, "callspec", None)
-    pair = callspec.params.get("pair") if callspec else None
-    return pair if isinstance(pair, Pair) else None
 
 
 class Worker:
@@ -201,8 +195,8 @@ class Worker:
         self.shared = len(set(asked)) < len(asked)
         alone = not hasattr(self.config, "workerinput")
         ordered = bool(asked) and take_orders(self.config, self._unload, self._look)
-        if asked and (ordered or alone):
-            self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of).dumps())
+        if asked:
+            self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of, ordered=ordered).dumps())
         if alone:
             session.items[:] = shards_first(session.items, pair_of)
         elif not ordered:
@@ -293,7 +287,7 @@ class Worker:
             make_safe(report, self.secrets, colours=not isinstance(item.parent, SuiteModule))
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
-            evaluates = "evaluation" in getattr(item, "fixturenames", ())
+            evaluates = uses(item, "evaluation")
             of_suite = isinstance(item.parent, SuiteModule)
             report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=of_suite, evaluates=evaluates)
             if self._context is not None and pair.skip is None:

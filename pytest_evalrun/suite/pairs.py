@@ -88,7 +88,7 @@ class Cut(NamedTuple):
         return self.high - self.low
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pair:
     """One model x one dataset: one pytest item. Layers are ordered lowest first and shared between pairs.
 
@@ -110,6 +110,10 @@ class Pair:
         """``task/dataset``, in the names that the user gave; of a shard ``task/dataset/0-250``."""
         whole = f"{self.task.name}/{self.dataset.name}"
         return whole if self.cut is None else f"{whole}/{self.cut.label}"
+
+    def __repr__(self) -> str:
+        """As a parameter it is shown in reports of all kinds, where its layers would be kilobytes."""
+        return self.id
 
     @property
     def whole(self) -> Pair:

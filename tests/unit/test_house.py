@@ -21,7 +21,7 @@ LONGEST_FUNCTION = 45
 UPPER = frozenset(
     {"plugin", "options", "launch", "signals", "collect", "fixtures", "pair_module", "worker", "session", "scheduling"}
     | {"reports", "terminal", "cli", "units", "losses", "workerloop", "nodeids", "machine", "progress", "lastline"}
-    | {"merged", "fleet", "cli_common", "cli_control"}
+    | {"merged", "fleet", "items", "cli_common", "cli_control"}
 )
 PYTEST = frozenset({"pytest", "_pytest", "xdist", "pluggy"})
 DATA = frozenset({"suite", "errors", "datasets.protocol", "datasets.arrays", "datasets.images", "datasets.values"})

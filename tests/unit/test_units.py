@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.items import HOME
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
-from pytest_evalrun.units import NOTHING_TOLD, ORDINARY_SECONDS, Told, told_of, units_of
+from pytest_evalrun.units import NOTHING_TOLD, ORDINARY_SECONDS, Told, asked, told_of, units_of
 
 
 def pair(task, dataset):
@@ -15,14 +17,16 @@ def pair(task, dataset):
     return Pair("s", "/", Task(task, None, "/"), Dataset(dataset, "/d"), layers)
 
 
-def made(ids, *, modules=(), asked=None, seconds=3.0, load=1.0, needs=None):
+def made(ids, *, modules=(), tests=None, seconds=3.0, load=1.0, needs=None):
     """Units of ids such as ``evalrun.yaml::test_pair[m/d]``; what has no brackets is an ordinary test."""
     pairs = {nodeid: pair(*nodeid.partition("[")[2][:-1].split("/")) for nodeid in ids if "[" in nodeid}
     estimates = {found.full_id: Estimate(seconds, load, "history") for found in pairs.values()}
-    return units_of(ids, pairs, Told(frozenset(modules), asked or {}), estimates, needs or {})
+    return units_of(ids, pairs, Told(frozenset(modules), tests or {}), estimates, needs or {})
 
 
 SUITE = "s/evalrun.yaml::test_pair"
+# A module's fixture that passes for ours.
+GPUS = f"def gpus(): pass\ngpus.__module__ = {HOME!r}\ngpus = pytest.fixture(gpus)"
 
 
 def test_a_pair_travels_alone():
@@ -49,7 +53,7 @@ def test_tests_of_pairs_stay_together_where_they_share_fixtures():
     """Only there; the module then needs what its neediest test needs."""
     ids = ["t.py::own[m/d]", "t.py::own[m/e]"]
     assert sorted(unit.indices for unit in made(ids)) == [(0,), (1,)]
-    (unit,) = made(ids, modules=["t.py"], needs={"s/m/e": Need(2)}, asked={ids[0]: Need(1, 40.0)})
+    (unit,) = made(ids, modules=["t.py"], needs={"s/m/e": Need(2)}, tests={ids[0]: Need(1, 40.0)})
     assert unit.indices == (0, 1)
     assert (unit.work.seconds, unit.work.need) == (6.0, Need(2))
 
@@ -80,7 +84,8 @@ def test_every_item_is_in_one_unit():
 
 def test_what_workers_tell_travels():
     """As text, because it is published in a file."""
-    told = Told(frozenset({"b.py", "a.py"}), {"a.py::t": Need(2, 40.0, 3), "b.py::t": Need(devices=("b1", "b2"))})
+    needs = {"a.py::t": Need(2, 40.0, 3), "b.py::t": Need(devices=("b1", "b2"))}
+    told = Told(frozenset({"b.py", "a.py"}), needs, frozenset({"a.py::t", "a.py::u"}), ordered=True)
     assert Told.loads(told.dumps()) == told
     assert Told.loads(NOTHING_TOLD) == Told(frozenset(), {})
 
@@ -118,14 +123,42 @@ def test_modules_with_wide_fixtures_are_told(pytester, text, together):
 def test_the_fixture_gpus_asks_as_its_marker_says(pytester, marker, need):
     """One GPU where it says nothing."""
     pytester.makeini("[pytest]\nmarkers = gpus: x")
-    text = f"import pytest\n@pytest.fixture\ndef gpus(): pass\n{marker}\ndef test_a(gpus): pass\ndef test_b(): pass"
+    text = f"import pytest\n{GPUS}\n{marker}\ndef test_a(gpus): pass\ndef test_b(): pass"
     told = told_of(pytester.getitems(text), lambda item: None)
     assert list(told.needs.values()) == [need]
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["'a100'", "kind=3", "0", "True", "1, 0, 0", "1, 2, 3, 4", "1, count=1", "memory=-1", "memory=float('nan')"],
+)
+def test_a_marker_that_says_something_else_is_told_by_its_test(pytester, marker):
+    """Naming what it says and what is accepted; until then nothing is reserved for the test."""
+    pytester.makeini("[pytest]\nmarkers = gpus: x")
+    text = f"import pytest\n{GPUS}\n@pytest.mark.gpus({marker})\ndef test_a(gpus): pass"
+    (item,) = pytester.getitems(text)
+    assert told_of([item], lambda item: None).needs == {}
+    with pytest.raises(ConfigError, match=r"found @pytest.mark.gpus\(.+accepted: gpus\(count=1"):
+        asked(item, None)
+
+
+OTHERS = {
+    "fixture": "@pytest.fixture\ndef gpus(): pass\n@pytest.mark.gpus('a100', kind=3)\ndef test_a(gpus): pass",
+    "parameter": "@pytest.mark.parametrize('gpus', [1, 2])\ndef test_a(gpus): pass",
+    "marker": "@pytest.mark.gpus('a100', kind=3)\ndef test_a(): pass",
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_what_others_call_gpus_reserves_nothing(pytester, text):
+    """A fixture, a parameter and a marker of a project are its own."""
+    pytester.makeini("[pytest]\nmarkers = gpus: x")
+    assert told_of(pytester.getitems(f"import pytest\n{text}"), lambda item: None).needs == {}
 
 
 def test_the_fixture_gpus_of_a_pair_on_a_board_is_about_gpus(pytester):
     """The board is its model's; one GPU, as where the pair says nothing."""
     settings = {"adapter": "ssh", "devices": [{"name": "b1"}]}
     found = Pair("s", "/", Task("m", None, "/"), Dataset("d", "/d"), (Layer("suite", "evalrun.yaml", settings),))
-    text = "import pytest\n@pytest.fixture\ndef gpus(): pass\ndef test_a(gpus): pass"
+    text = f"import pytest\n{GPUS}\ndef test_a(gpus): pass"
     assert list(told_of(pytester.getitems(text), lambda _: found).needs.values()) == [Need(1)]
