@@ -39,6 +39,7 @@ class Suites:
         self.launch = LaunchDir(Path(given) if given else None)
         self.found: dict[str, Suite] = {}
         self.errors: dict[str, str] = {}
+        self.foreign: dict[str, str] = {}
         self._roots: dict[str, str | None] = {}
         self._workdir: str | None = None
         self._protected: set[str] = set()
@@ -62,7 +63,16 @@ class Suites:
         root = self._root_of(directory)
         if root is not None and self._is_asked_for(directory):
             self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
-        return directory in self._protected or directory == self._workdir
+        return directory in self._protected or self._is_run(directory)
+
+    def _is_run(self, directory: str) -> bool:
+        """What else lies in the work directory is not ours."""
+        workdir, name = os.path.split(directory)
+        if workdir != self._workdir:
+            return False
+        from pytest_evalrun.rundir.layout import WorkDir
+
+        return WorkDir(Path(workdir)).run(name).run_json.exists()
 
     def _is_asked_for(self, directory: str) -> bool:
         """pytest looks at the neighbours of what it was asked for, too, though it collects nothing of them."""
@@ -75,6 +85,11 @@ class Suites:
             return (os.sep,)
         here = self.config.invocation_params.dir
         return tuple(os.path.abspath(here / arg.partition("::")[0]) for arg in self.config.args)  # noqa: PTH100 - as above
+
+    def is_foreign(self, path: Path) -> bool:
+        """Whether an evalrun.yaml is none of ours."""
+        self.load(str(path))
+        return str(path) in self.foreign
 
     def is_root(self, path: Path) -> bool:
         """Whether a directory holds a suite."""
@@ -92,22 +107,29 @@ class Suites:
 
     def suite_above(self, path: Path) -> Suite | None:
         """The suite that a test file belongs to: the nearest one above it."""
-        for directory in path.parents:
-            if (directory / SUITE_FILE).is_file():
-                return self.load(str(directory / SUITE_FILE))
+        files = (str(directory / SUITE_FILE) for directory in path.parents if (directory / SUITE_FILE).is_file())
+        for file in files:
+            suite = self.load(file)
+            if file not in self.foreign:
+                return suite
         return None
 
     def load(self, file: str) -> Suite | None:
-        """The suite of this file, discovered once a launch; None when it is broken (see ``errors``)."""
-        if file not in self.found and file not in self.errors:
-            self._activate()
+        """The suite of this file, discovered once a launch; None when it is broken (see ``errors``) or ``foreign``."""
+        if file not in self.found and file not in self.errors and file not in self.foreign:
             self._load(file)
         return self.found.get(file)
 
     def _load(self, file: str) -> None:
+        _import_plainly(self.config)
         discovered: list[Suite] = []
         text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
         content = json.loads(text) if not discovered else {}
+        if "foreign" in content and file not in self._asked:
+            self._pass_over(file, content["foreign"])
+            return
+        self._activate()
+        content |= {"error": content["foreign"]} if "foreign" in content else {}
         if "error" in content:
             self.errors[file] = content["error"]
             return
@@ -118,6 +140,10 @@ class Suites:
 
     def _discover(self, file: str, discovered: list[Suite]) -> str:
         from pytest_evalrun.errors import ConfigError
+        from pytest_evalrun.suite.foreign import why_foreign
+
+        if (reason := why_foreign(file)) is not None:
+            return json.dumps({"file": file, "foreign": reason})
         from pytest_evalrun.suite.discovery import discover
         from pytest_evalrun.suite.published import dump
 
@@ -128,6 +154,12 @@ class Suites:
             return json.dumps({"error": str(error)})
         discovered.append(suite)
         return json.dumps({"suite": dump([suite])})
+
+    def _pass_over(self, file: str, reason: str) -> None:
+        """What is below belongs to the suite above, as if the file were not there; it is told at the end."""
+        self.foreign[file] = reason
+        directory = os.path.dirname(file)  # noqa: PTH120 - as above
+        self._roots[directory] = self._roots.get(os.path.dirname(directory))  # noqa: PTH120 - as above
 
     def _cut(self, suite: Suite) -> Suite:
         """Only where something is cut is data looked at before the run."""
@@ -142,10 +174,9 @@ class Suites:
         """The first suite switches everything else on."""
         if self.active or self.config.pluginmanager.has_plugin("evalrun-items"):
             return
-        _import_plainly(self.config)
         from pytest_evalrun.fixtures import register
 
-        self._workdir = str(self.options.workdir)
+        self._workdir = os.path.normpath(self.options.workdir)
         self.config.addinivalue_line("markers", GPUS_MARKER)
         register(self.config, self)
 
@@ -195,7 +226,7 @@ class Suites:
             if "error" in content:
                 self.errors[content.get("file", path.name)] = content["error"]
             else:
-                self.load(_thaw(content).file)
+                self.load(content["file"] if "foreign" in content else _thaw(content).file)
         self._note_error("--eval-only", json.loads(self.launch.read("selection.json") or "{}"))
 
     def raise_errors(self) -> None:
@@ -208,11 +239,21 @@ class Suites:
         """What every worker must know before it has found a suite."""
         node.workerinput["evalrun_launch"] = str(self.launch.path)
         node.workerinput["evalrun_loop"] = self._schedules()
+        node.workerinput["evalrun_refused"] = self.refused
 
     def _schedules(self) -> bool:
         """Whether our scheduler takes over once a pair is found: not where the user asked for another one."""
         offered = self.config.hook.pytest_xdist_make_scheduler.get_hookimpls()
         return self.config.getoption("dist") == "load" and len(offered) == 1 and self.options.scheduler
+
+    @property
+    def refused(self) -> str | None:
+        """Why no pair may be evaluated in this launch; other tests run all the same."""
+        if hasattr(self.config, "workerinput"):
+            told: str | None = self.config.workerinput.get("evalrun_refused")
+            return told
+        each = self.config.getoption("dist", "no") == "each" and not self.config.option.collectonly
+        return "--dist each would evaluate every pair on every worker; use --dist load" if each else None
 
     def close(self) -> None:
         if not hasattr(self.config, "workerinput"):
@@ -254,7 +295,7 @@ def refuse_data(config: pytest.Config) -> None:
         given = config.invocation_params.dir / argument.partition("::")[0]
         path = Path(os.path.abspath(given))  # noqa: PTH100 - links stay, as in the paths of a suite
         directory = path if path.is_dir() else path.parent
-        file = next((found for parent in directory.parents if (found := parent / SUITE_FILE).is_file()), None)
+        file = next((found for parent in directory.parents if _is_suite(found := parent / SUITE_FILE)), None)
         if file is not None and not (directory / SUITE_FILE).is_file():
             _refuse_inside(directory, file)
 
@@ -278,12 +319,21 @@ def suite_files(config: pytest.Config) -> Iterator[Path]:
     skipped = config.getini("norecursedirs")
     for argument in config.args:
         path = config.invocation_params.dir / argument.partition("::")[0]
-        yield from ((parent / SUITE_FILE) for parent in path.parents if (parent / SUITE_FILE).is_file())
+        yield from (found for parent in path.parents if _is_suite(found := parent / SUITE_FILE))
         for directory, names, files in os.walk(path if path.is_dir() else path.parent):
-            if SUITE_FILE in files:
-                yield Path(directory, SUITE_FILE)
+            if SUITE_FILE in files and _is_suite(found := Path(directory, SUITE_FILE)):
+                yield found
                 names.clear()  # what is below may be data
             names[:] = [name for name in names if not any(fnmatch.fnmatch(name, word) for word in skipped)]
+
+
+def _is_suite(path: Path) -> bool:
+    """Nothing is imported where there is no such file."""
+    if not path.is_file():
+        return False
+    from pytest_evalrun.suite.foreign import is_suite
+
+    return is_suite(str(path))
 
 
 def params(suite: Suite, *, shards: bool) -> Iterator[Any]:

@@ -140,7 +140,7 @@ class Items:
         self.fixtures = Fixtures(worker)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        if file_path.name != SUITE_FILE:
+        if file_path.name != SUITE_FILE or self.suites.is_foreign(file_path):
             return None
         return SuiteModule.from_parent(parent, path=file_path)
 

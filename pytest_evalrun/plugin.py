@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+# So many files are named that are called like a suite and are none.
+MOST_SHOWN = 5
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
@@ -56,6 +59,15 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     except pytest.UsageError:
         suites.raise_errors()
         raise
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """No warning, of which some make an error."""
+    foreign = list(config.stash[suites_key].foreign.values())
+    for reason in foreign[:MOST_SHOWN]:
+        terminalreporter.write_line(f"evalrun: passed over, for it is no suite: {reason}")
+    if len(foreign) > MOST_SHOWN:
+        terminalreporter.write_line(f"evalrun: passed over {len(foreign) - MOST_SHOWN} more")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -112,15 +112,13 @@ class Controller:
 
     def collected(self, ids: Sequence[str]) -> None:
         """The node ids of the items to come; under xdist once per worker, of which the first counts."""
-        if self.live is not None or self.config.option.setupplan:
+        if self.live is not None or self.config.option.setupplan or self.suites.refused:
             return
-        if self.config.getoption("dist", "no") == "each":
-            raise pytest.UsageError("--dist each would evaluate every pair on every worker; use --dist load")
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
-        self.losses.expected = dict.fromkeys(ids)
         self.suites.load_all(ids)
         self.pairs = pairs_by_id(ids, self.suites, self._told().about)
+        self.losses.expected = dict.fromkeys(self.pairs)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()

@@ -76,6 +76,8 @@ class Worker:
     def context(self) -> Context:
         """Joined when the first item needs it: by then the launching process has said where the run is."""
         if self._context is None:
+            if self.suites.refused:
+                raise pytest.fail.Exception(self.suites.refused, pytrace=False)
             text = self.suites.launch.read("launch.json")
             assert text is not None, "the launching process publishes the run before it sends an item"
             launch = Launch.from_json(json.loads(text))
@@ -224,7 +226,7 @@ class Worker:
 
     def _logged(self, item: pytest.Item, *, only_users: bool = False) -> Generator[None, None, None]:
         """Lead the phase's output into the pair's log; the body of ``test_pair`` says nothing, so it needs none."""
-        pair = None if self.config.option.setupplan else pair_of(item)
+        pair = None if self.config.option.setupplan or self.suites.refused else pair_of(item)
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         self._nodeid = item.nodeid
@@ -278,7 +280,7 @@ class Worker:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
         report: Any = yield
-        pair = pair_of(item)
+        pair = None if self.suites.refused else pair_of(item)
         if pair is not None and call.excinfo is not None and call.excinfo.type is TimedOut:
             self.context.abandon()
             report.longrepr = f"{call.excinfo.value}; the stacks of all threads are in its log"

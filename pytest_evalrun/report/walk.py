@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.foreign import is_suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +43,7 @@ def _suites(path: Path, workdir: str) -> Iterator[Suite]:
 def _walk(top: Path, workdir: str) -> Iterator[Suite]:
     protected = {workdir}
     for directory, names, files in os.walk(top):
-        if SUITE_FILE in files:
+        if SUITE_FILE in files and is_suite(f"{directory}/{SUITE_FILE}"):
             suite = discover(Path(directory, SUITE_FILE))
             yield suite
             protected.update(os.path.realpath(path) for path in suite.protected)
