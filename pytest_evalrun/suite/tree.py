@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.entries import SUITE_FILE, Entry, run_config_in, skip_in, topmost
-from pytest_evalrun.suite.foreign import is_suite
 from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Dataset, Task
 from pytest_evalrun.suite.problems import place, shown, some
 
@@ -98,7 +97,7 @@ def _directories(directory: str) -> list[str]:
     with os.scandir(directory) as entries:
         names = sorted(e.name for e in entries if not e.name.startswith((".", "out")) and e.is_dir())
     paths = (f"{directory}/{name}" for name in names)
-    return [path for path in paths if not is_suite(f"{path}/{SUITE_FILE}")]
+    return [path for path in paths if not os.access(f"{path}/{SUITE_FILE}", os.F_OK)]
 
 
 def _files(directory: str, ending: str) -> list[str]:

@@ -150,7 +150,7 @@ def test_collect_only_says_what_would_be_done_and_why(project, tmp_path):
         pytest.param(("-k", "typo"), 5, ("4 deselected",), id="-k typo"),
         pytest.param(("-k", "typo", "-n", "2"), 5, ("no tests ran",), id="-k typo n2"),
         pytest.param(("--setup-plan",), 0, (), id="--setup-plan"),
-        pytest.param(("--dist", "each", "--tx", "2*popen"), 4, ("--dist each", "--dist load"), id="--dist each"),
+        pytest.param(("--dist", "each", "--tx", "2*popen"), 1, ("8 errors", "--dist load"), id="--dist each"),
     ],
 )
 def test_where_no_pair_is_dispatched_no_run_is_made(four, args, code, words):
@@ -201,7 +201,7 @@ def test_a_broken_neighbour_is_not_looked_at(project):
     project.make(("a",))
     other = project.root / "other"
     other.mkdir()
-    (other / "evalrun.yaml").write_text("models: 7\n")
+    (other / "evalrun.yaml").write_text("adapter: 7\n")
     ran = project.run("evals", "-n", "0")
     assert (ran.code, "1 passed" in ran) == (0, True), ran
     assert project.run("-n", "2", "other/..").code == 4
