@@ -195,7 +195,6 @@ class Controller:
         return lost
 
     def _open(self) -> None:
-        from pytest_evalrun.evaluation.context import Launch
         from pytest_evalrun.evaluation.outputs import output_directories
         from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
@@ -205,12 +204,21 @@ class Controller:
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
             live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts())
-            live.claim(output_directories(live.paths, suites), boards_of(suites))
+            with live.kept():
+                live.claim(output_directories(live.paths, suites), boards_of(suites))
+                self._publish(live)
         except ConfigError as error:
             raise pytest.UsageError(printable(str(error))) from None
         except OSError as error:
             told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
             raise pytest.UsageError(printable(told)) from None
+        self.live = live
+
+    def _publish(self, live: LiveRun) -> None:
+        """To the workers: where the run is, and what holds for all of it."""
+        from pytest_evalrun.evaluation.context import Launch
+
+        options = self.suites.options
         launch = Launch(
             run=str(live.paths.root),
             workdir=str(options.workdir),
@@ -224,7 +232,6 @@ class Controller:
             devices=str(self.suites.launch.path / BOARDS),
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
-        self.live = live
 
     def _facts(self) -> dict[str, Any]:
         """What whoever looks at the run from outside cannot know otherwise."""

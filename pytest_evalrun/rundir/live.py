@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -73,23 +73,30 @@ class LiveRun:
         self.secrets = secrets_of(suites)
         argv = self.secrets.words(argv)
         self.paths = open_run(workdir, wanted)
-        self.session = open_session(self.paths, argv, notify=say)
-        point_latest(workdir, self.paths)
-        self.log = MainLog(self.paths.main_log, self.secrets)
-        self.mirrors = Mirrors(self.paths)
-        self.events = EventMerger(self.paths.events, self.paths.root / "events", self.secrets)
         self._say = say
         self._untold: dict[str, bool] = {}
-        self.lock = TaskListLock(workdir.root, self._tell_later)
-        self.tasks = self._task_list(suites, say)
-        self._skipped = self._passed_over(suites)
         self._before: dict[str, Status] = {}
         self._cut: dict[str, Pair] = {}
         self._dirty = threading.Event()
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
         self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
-        self._start(suites, argv, facts)
+        with ExitStack() as opened:  # where one cannot be had, this process may go on, and try again
+            self.session = open_session(self.paths, argv, notify=say)
+            opened.callback(self.session.close, clean=True)
+            point_latest(workdir, self.paths)
+            self.log = MainLog(self.paths.main_log, self.secrets)
+            opened.callback(self.log.close)
+            self.mirrors = Mirrors(self.paths)
+            opened.callback(self.mirrors.close)
+            self.events = EventMerger(self.paths.events, self.paths.root / "events", self.secrets)
+            opened.callback(self.events.close)
+            self.lock = TaskListLock(workdir.root, self._tell_later)
+            opened.callback(self.lock.cleanup)
+            self.tasks = self._task_list(suites, say)
+            self._skipped = self._passed_over(suites)
+            self._start(suites, argv, facts)
+            opened.pop_all()
 
     def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any]) -> None:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
@@ -123,6 +130,15 @@ class LiveRun:
         noted = {name: why for name, why in skipped_in(self.paths).items() if name.partition("/")[0] not in names}
         skips = ((pair.full_id, pair.skip) for suite in suites for pair in suite.pairs)
         return noted | {name: self.secrets.blank(why) for name, why in skips if why is not None}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What the launching process still has to do before the first item; where it fails, the run is given back."""
+        try:
+            yield
+        except BaseException:
+            self.close(clean=True)
+            raise
 
     def claim(self, directories: Sequence[str], boards: Sequence[BoardRecord] = ()) -> None:
         """What models write to outside the run, here and on boards: only what the manifest names is ever removed."""
