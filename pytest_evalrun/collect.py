@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.launch import LaunchDir
+from pytest_evalrun.launch import LaunchDir, keep_imports, revive_imports
 from pytest_evalrun.options import Options, read_options
 from pytest_evalrun.suite.printable import printable
 
@@ -122,6 +122,7 @@ class Suites:
 
     def _load(self, file: str) -> None:
         _import_plainly(self.config)
+        revive_imports()
         discovered: list[Suite] = []
         text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
         content = json.loads(text) if not discovered else {}
@@ -256,6 +257,8 @@ class Suites:
         return "--dist each would evaluate every pair on every worker; use --dist load" if each else None
 
     def close(self) -> None:
+        if self.active or self.foreign:
+            keep_imports()
         if not hasattr(self.config, "workerinput"):
             self.launch.remove()
 
@@ -331,6 +334,7 @@ def _is_suite(path: Path) -> bool:
     """Nothing is imported where there is no such file."""
     if not path.is_file():
         return False
+    revive_imports()
     from pytest_evalrun.suite.foreign import is_suite
 
     return is_suite(str(path))

@@ -1,18 +1,44 @@
-"""What the processes of one launch share: a temporary directory in which each thing is made once."""
+"""What the processes of one launch share: a temporary directory in which each thing is made once.
+
+And what launches in one process share: modules that cannot be imported twice.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+_kept: dict[str, ModuleType] = {}
+
+
+def keep_imports() -> None:
+    """Remember the packages that are partly in C. Of these a process has one copy of the C part, for ever.
+
+    Whoever runs pytest inside of a test makes Python forget what was imported meanwhile, and the other part, imported
+    again, would not fit: yaml reads nothing then, numpy refuses.
+    """
+    suffixes = tuple(EXTENSION_SUFFIXES)
+    files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+    packages = {name.partition(".")[0] for name, file in files.items() if file.endswith(suffixes)}
+    _kept.update((name, module) for name, module in sys.modules.items() if name.partition(".")[0] in packages)
+
+
+def revive_imports() -> None:
+    """Before anything of ours is imported: the packages of an earlier launch in this process, unless they are there."""
+    there = set(sys.modules)
+    sys.modules.update((name, module) for name, module in _kept.items() if name.partition(".")[0] not in there)
 
 
 class LaunchDir:
