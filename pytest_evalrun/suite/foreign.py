@@ -90,4 +90,5 @@ def _lacking(keys: Collection[str]) -> str:
     near = {word for key in keys for word in difflib.get_close_matches(key, (*ALONE, *TOGETHER), n=1, cutoff=0.75)}
     meant = f"did you mean {', '.join(map(repr, sorted(near - set(keys))))}? " if near - set(keys) else ""
     wanted = "adapter, discover or script, or both models and datasets"
-    return f"found the keys {some(sorted(keys), MOST_KEYS) or 'of no value'}; {meant}a suite has {wanted}"
+    what = f"the keys {some(sorted(keys), MOST_KEYS)}" if keys else "no key"
+    return f"found {what}; {meant}a suite has {wanted}"

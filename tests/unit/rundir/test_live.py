@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -323,3 +324,32 @@ def test_the_plugin_column(layers, plugin):
     """What POST_PROCESS_PLUGIN names, as the highest layer says it."""
     stack = tuple(Layer("suite", "x", values) for values in layers)
     assert plugin_of(Pair("s", "/", Task("t", None, "/"), Dataset("d", "/d"), stack)) == plugin
+
+
+@pytest.mark.parametrize("fault", ["point_latest", "write_snapshot", "add_manifest"])
+def test_a_run_that_cannot_be_opened_is_given_back(start, monkeypatch, fault):
+    """Its lock, its thread and its files: the same process may try again."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device", "x")
+
+    threads = threading.active_count()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"pytest_evalrun.rundir.live.{fault}", fail)
+        with pytest.raises(OSError, match="No space"):
+            start()
+    assert threading.active_count() == threads
+    assert start().said == []
+
+
+def test_what_fails_before_the_first_item_gives_the_run_back(start, monkeypatch):
+    """To name the places that models write to comes after the run was opened."""
+    threads = threading.active_count()
+    live = start().live
+    monkeypatch.setattr("pytest_evalrun.rundir.live.add_manifest", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), live.kept():
+        live.claim(["/out"])
+    monkeypatch.undo()
+    assert threading.active_count() == threads
+    assert session_state(live.paths).word == "ended"
+    assert start().live.session.unclean is False
