@@ -1,4 +1,4 @@
-"""After a session: what the programs of its pairs wrote becomes one table for each of them."""
+"""After a session: the tables of the run, and of each pair whose programs wrote rows, one of those."""
 
 from __future__ import annotations
 
@@ -6,25 +6,39 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_evalrun.report.mergerun import Mergeable
+    from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Pair, PairKey, Suite
     from pytest_evalrun.suite.secrets import Secrets
 
 
-def merge_programs(paths: RunPaths, pairs: Iterable[Pair], secrets: Secrets) -> tuple[list[str], bool]:
+def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey, bool]) -> Summary:
+    """Write what is under ``summary/``. ``limits``: of first samples, what this launch made, and if it scored it."""
+    from pytest_evalrun.report.gone import on_disk
+    from pytest_evalrun.report.summary import write_summary
+
+    disk = on_disk(paths, suites)
+    return write_summary(paths, disk.is_gone, disk.skips, limits)
+
+
+def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], bool]:
     """What people should know of it, and whether the tables have all rows of the pairs that are complete.
 
     Of a run without programs nothing is looked at.
     """
+    paths = live.paths
     if not (paths.root / "shards").is_dir() and not (paths.summary / "merge_summary.json").is_file():
         return [], True
-    from pytest_evalrun.report.mergerun import Lacking, merge_run
+    from pytest_evalrun.report.mergerun import ERROR, Lacking, merge_run
 
     wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
-    remarks = merge_run(paths, filter(None, (_mergeable(pair, secrets) for pair in wholes.values())))
+    remarks = merge_run(paths, filter(None, (_mergeable(pair, live.secrets) for pair in wholes.values())))
+    for remark in remarks:
+        live.log.write("ERROR" if remark.startswith(ERROR) else "WARNING", remark.removeprefix(ERROR))
     return remarks, not any(isinstance(remark, Lacking) for remark in remarks)
 
 

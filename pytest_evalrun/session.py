@@ -15,7 +15,7 @@ from pytest_evalrun.items import pair_of
 from pytest_evalrun.lastline import show_progress
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
-from pytest_evalrun.merged import merge_programs
+from pytest_evalrun.merged import merge_programs, summarise
 from pytest_evalrun.nodeids import pairs_by_id
 from pytest_evalrun.reports import outcome_of, reason_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.fleet import Fleet
     from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.report.rows import Summary
-    from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.live import LiveRun
     from pytest_evalrun.suite.pairs import Pair, PairKey
 
@@ -328,7 +326,7 @@ class Controller:
         clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
         self.live.settle()
         try:
-            self.terminal.summary = self._summarise(self.live.paths)
+            self.terminal.summary = summarise(self.live.paths, self.suites.found.values(), self.limits)
             if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
                 self._merge(session, exitstatus, self.live)
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
@@ -343,9 +341,7 @@ class Controller:
 
     def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         """A merged file that lacks rows of a complete pair is no success."""
-        remarks, complete = merge_programs(live.paths, self.pairs.values(), live.secrets)
-        for remark in remarks:
-            live.log.write("ERROR" if remark.startswith("ERROR: ") else "WARNING", remark.removeprefix("ERROR: "))
+        remarks, complete = merge_programs(live, self.pairs.values())
         self.terminal.remarks += remarks
         if not complete and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -361,13 +357,6 @@ class Controller:
         self.terminal.remarks += [f"{count} never ran; the same command runs them:", *shown, *more]
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _summarise(self, paths: RunPaths) -> Summary:
-        from pytest_evalrun.report.gone import on_disk
-        from pytest_evalrun.report.summary import write_summary
-
-        disk = on_disk(paths, self.suites.found.values())
-        return write_summary(paths, disk.is_gone, disk.skips, self.limits)
-
     def _summarise_only(self, session: pytest.Session) -> None:
         """--eval-mode viz: no item runs, the tables are made again."""
         from pytest_evalrun.rundir.layout import WorkDir
@@ -376,7 +365,7 @@ class Controller:
         options, argv = self.suites.options, secrets_of(self.suites.found.values()).words(sys.argv)
         try:
             with existing_run(WorkDir(options.workdir), options.run, argv) as paths:
-                self.terminal.summary = self._summarise(paths)
+                self.terminal.summary = summarise(paths, self.suites.found.values(), self.limits)
         except ConfigError as error:
             raise pytest.UsageError(printable(str(error))) from None
         self.terminal.remarks.append(f"summary of {paths.root.name} made again; no item was run")
