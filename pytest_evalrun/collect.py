@@ -14,7 +14,6 @@ import pytest
 
 from pytest_evalrun.launch import LaunchDir, keep_imports, revive_imports
 from pytest_evalrun.options import Options, read_options
-from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -234,6 +233,8 @@ class Suites:
         """Everything that is wrong with any suite, as one usage error."""
         clashes = _clashes(self.found.values())
         if problems := [*self.errors.values(), *clashes]:
+            from pytest_evalrun.suite.printable import printable
+
             raise pytest.UsageError(printable("\n".join(problems)))
 
     def tell(self, node: Any) -> None:
@@ -306,6 +307,7 @@ def refuse_data(config: pytest.Config) -> None:
 def _refuse_inside(directory: Path, file: Path) -> None:
     from pytest_evalrun.errors import ConfigError
     from pytest_evalrun.suite.discovery import discover
+    from pytest_evalrun.suite.printable import printable
 
     try:
         suite = discover(file)

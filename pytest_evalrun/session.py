@@ -116,7 +116,7 @@ class Controller:
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
         self.suites.load_all(ids)
         self.pairs = pairs_by_id(ids, self.suites, self._told().about)
-        self.losses.expected = dict.fromkeys(self.pairs)
+        self.losses.expected = dict.fromkeys(ids)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()
@@ -349,6 +349,8 @@ class Controller:
     def _account(self, session: pytest.Session, exitstatus: int) -> None:
         """An item that never ran is no success: xdist ends with exit code 0 when no worker is left to run it."""
         missing = self.losses.never_ran()
+        if exitstatus != pytest.ExitCode.OK:  # after -x pytest says nothing of ordinary tests, and neither do we
+            missing = [nodeid for nodeid in missing if nodeid in self.pairs]
         if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not missing:
             return
         shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair, Suite
 
 SIGNS = {"pending": "○", "running": "◐", "passed": "✓", "failed": "✗", "error": "✗", "skipped": "⊘"}
+MOST_FOREIGN = 5
 Names = tuple[str, str, str]
 
 
@@ -111,12 +112,14 @@ def _latest(workdir: Path) -> FoundRun | None:
 def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
     """The suites at or below the paths, here where there are none. Raises ConfigError where nothing is found."""
     found = False
-    for suite in find_suites(paths or [Path()], workdir):
+    foreign: list[str] = []
+    for suite in find_suites(paths or [Path()], workdir, foreign):
         found = True
         yield suite
     if not found:
         where = ", ".join(str(path.absolute()) for path in paths or [Path()])
-        raise ConfigError(f"no evalrun.yaml found: looked in {where} and below")
+        passed = "".join(f"\npassed over, for it is no suite: {why}" for why in foreign[:MOST_FOREIGN])
+        raise ConfigError(f"no suite found: looked for evalrun.yaml in {where} and below{passed}")
 
 
 def entries(asked: Asked) -> tuple[list[Entry], list[str]]:

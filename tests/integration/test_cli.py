@@ -104,7 +104,7 @@ def test_list_does_not_walk_where_pytest_does_not(project, where):
     """Nor into the work directory."""
     inner = project / where / "inner"
     inner.mkdir(parents=True)
-    (inner / "evalrun.yaml").write_text("nonsense: 1\n")
+    (inner / "evalrun.yaml").write_text("adapter: 7\n")
     code, out, _ = call(project, "list")
     assert code == 0
     assert len(out.splitlines()) == 3
@@ -114,12 +114,20 @@ def test_no_suite_is_an_error(tmp_path):
     """One line that says where was looked."""
     code, out, err = call(tmp_path, "list")
     assert (code, out) == (2, "")
-    assert err.startswith("Error: no evalrun.yaml found: looked in ")
+    assert err.startswith("Error: no suite found: looked for evalrun.yaml in ")
+
+
+def test_what_is_no_suite_is_told_where_there_is_no_other(tmp_path):
+    """Its place, and what it lacks: it may be a suite with a slip of the pen."""
+    (tmp_path / "evalrun.yaml").write_text("adaptor: onnx\n")
+    code, _, err = call(tmp_path, "list")
+    assert code == 2
+    assert "evalrun.yaml: found the keys adaptor; did you mean 'adapter'?" in err
 
 
 def test_a_wrong_suite_is_an_error(project):
     """The configuration's own message, and no traceback."""
-    (project / "evals/letters/evalrun.yaml").write_text("metricks: [top1]\n")
+    (project / "evals/letters/evalrun.yaml").write_text("adapter: onnx\nmetricks: [top1]\n")
     code, _, err = call(project, "list")
     assert code == 2
     assert err.startswith("Error: ")

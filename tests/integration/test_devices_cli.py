@@ -139,7 +139,7 @@ class TestDevices:
         """No suite, no such place, no board in any suite: one line, and exit code 2."""
         project.root.mkdir()
         code, _, err = project.evalrun("devices")
-        assert (code, err.startswith("Error: no evalrun.yaml found: looked in ")) == (2, True)
+        assert (code, err.startswith("Error: no suite found: looked for evalrun.yaml in ")) == (2, True)
         project.make()
         code, _, err = project.evalrun("devices", "nowhere")
         assert (code, "nowhere: not found" in err) == (2, True)

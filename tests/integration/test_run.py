@@ -251,7 +251,7 @@ def test_the_summary_covers_all_of_the_run(project):
     with (project.latest / "summary/summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == (
-        "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high".split(",")
+        "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high,limit".split(",")
     )
     assert [row["task"] for row in rows] == ["a", "b"]
 
