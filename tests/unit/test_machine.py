@@ -193,7 +193,7 @@ def test_slots_of_suites_on_disk(host, tmp_path):
     assert slots_of([file], Options()) == 5
     file.write_text(SUITE.replace("gpus: 2", "gpus: 9"))
     assert slots_of([file], Options()) == 0
-    file.write_text("nonsense: 1")
+    file.write_text("adapter: 7")
     assert slots_of([file], Options()) == 0
 
 
