@@ -118,7 +118,7 @@ class TableReader(ABC):
         value = self._cell(line, row, self.reference, "reference")
         if value is None or value == self.missing:
             raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is empty")
-        if flaw := flaw_of(value):
+        if type(value) is not str and (flaw := flaw_of(value)):
             raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {flaw}")
         return value
 

@@ -34,7 +34,7 @@ def parse_json(text: str | bytes, *, levels: int = MOST_LEVELS, decode: Callable
         value = decode(text)
     except RecursionError:
         raise TooDeep(levels) from None
-    if _openings(text) > levels and _is_deeper(text, levels):
+    if len(text) > 2 * levels and _openings(text) > levels and _is_deeper(text, levels):
         raise TooDeep(levels)
     return value
 
