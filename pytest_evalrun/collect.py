@@ -369,12 +369,6 @@ def _told(choose: Callable[[], list[str]]) -> str:
         return json.dumps({"error": str(error)})
 
 
-def escaped(text: str) -> str:
-    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
-    plain = text.isascii() and text.isprintable() and "\\" not in text
-    return text if plain else text.encode("unicode_escape").decode("ascii")
-
-
 def _published_name(file: str) -> str:
     import hashlib
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, escaped, params
+from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, params
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.items import (
     ABOUT_PAIRS,
@@ -19,6 +19,7 @@ from pytest_evalrun.items import (
     register_fixture,
     uses,
 )
+from pytest_evalrun.suite.names import escaped_id
 from pytest_evalrun.units import asked
 from pytest_evalrun.worker import Worker
 
@@ -257,7 +258,7 @@ def _need(item: pytest.Item, pair: Pair | None) -> Need:
 
 def _own_name(item: Any, pair: Pair) -> str:
     """The function's name, and its other parameters where it has any: each variant keeps its own values."""
-    own = pair.id if pair.id in item.callspec.id else escaped(pair.id)
+    own = pair.id if pair.id in item.callspec.id else escaped_id(pair.id)
     before, _, after = f"-{item.callspec.id}-".partition(f"-{own}-")
     others = f"{before}-{after}".strip("-")
     return f"{item.originalname}[{others}]" if others else str(item.originalname)

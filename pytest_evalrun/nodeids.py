@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.collect import SUITE_FILE, Suites, escaped
+from pytest_evalrun.collect import SUITE_FILE, Suites
+from pytest_evalrun.suite.names import escaped_id
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -36,7 +37,7 @@ def _table(path: Path, suites: Suites) -> dict[str, Pair]:
     suite = suites.load(str(path)) if path.name == SUITE_FILE else suites.suite_above(path)
     # Under both names, because pytest can be told not to escape ids.
     pairs = [item for pair in suite.pairs for item in (*pair.shards(), pair)] if suite else []
-    return {name: pair for pair in pairs for name in (pair.id, escaped(pair.id))}
+    return {name: pair for pair in pairs for name in (pair.id, escaped_id(pair.id))}
 
 
 def _named(text: str, table: dict[str, Pair]) -> Pair | None:

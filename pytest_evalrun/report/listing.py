@@ -19,6 +19,7 @@ from pytest_evalrun.report.walk import find_suites
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.names import escaped_id
 from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _entry(pair: Pair, suite: Suite, known: Known | None, paths: RunPaths | None
     file, here = Path(suite.file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
     when = _when(paths, known) if pair.skip is None else None
-    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{pair.id}]", known, when)
+    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{escaped_id(pair.id)}]", known, when)
 
 
 def _names(pair: Pair) -> Names:

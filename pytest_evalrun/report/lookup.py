@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.names import escaped_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,13 +52,8 @@ def find_pair(wanted: str, candidates: Iterable[T]) -> T:
 
 def _named(name: str, pairs: Sequence[T]) -> list[T]:
     return [pair for pair in pairs if name in (pair.full_id, pair.id)] or [
-        pair for pair in pairs if name in (_escaped(pair.full_id), _escaped(pair.id))
+        pair for pair in pairs if name in (escaped_id(pair.full_id), escaped_id(pair.id))
     ]
-
-
-def _escaped(name: str) -> str:
-    """As pytest prints ids that are not ASCII."""
-    return name.encode("unicode_escape").decode("ascii")
 
 
 def _ambiguous(name: str, found: Sequence[Named]) -> str:

@@ -40,6 +40,11 @@ def _shortened(safe: str, name: str) -> str:
     return f"{start}-{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:12]}"
 
 
+def escaped_id(name: str) -> str:
+    """A pair's id as pytest writes it into node ids: what is not ASCII is escaped, and so is the backslash itself."""
+    return name.encode("unicode_escape").decode("ascii")
+
+
 def refusal(name: str, what: str) -> str | None:
     """Why a name can be no id and no file, or None where it can. ``what`` is "suite", "task" or "dataset"."""
     reason = _refusal(name)
