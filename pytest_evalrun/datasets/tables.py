@@ -117,7 +117,8 @@ class TableReader(ABC):
             return None
         value = self._cell(line, row, self.reference, "reference")
         if value is None or value == self.missing:
-            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is empty")
+            found = "null" if self.missing is None else "empty"
+            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {found}")
         if type(value) is not str and (flaw := flaw_of(value)):
             raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {flaw}")
         return value
