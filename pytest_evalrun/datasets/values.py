@@ -179,9 +179,12 @@ _EACH_KEY_ONCE = json.JSONDecoder(object_pairs_hook=_object_of)
 def from_json(text: str) -> Any:
     """What a line of JSON says; a key that stands twice, of which json by itself drops all but the last, is an error.
 
-    Raises ValueError, and as :func:`parse_json` does.
+    Raises ValueError with the column alone, for whoever calls knows the line; and as :func:`parse_json` does.
     """
-    return parse_json(text, decode=_EACH_KEY_ONCE.decode)
+    try:
+        return parse_json(text, decode=_EACH_KEY_ONCE.decode)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} (column {error.pos + 1})") from None
 
 
 def flaw_of(value: Any) -> str:

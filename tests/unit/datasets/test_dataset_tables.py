@@ -145,6 +145,7 @@ FAULTS = {
     ),
     "jsonl: empty": ("jsonl", "\n\n", {}, "the dataset is empty"),
     "jsonl: broken": ("jsonl", '{"a": 1}\n{"a": \n', {}, ":2: not a line of JSON"),
+    "jsonl: broken in its column": ("jsonl", '{"a": 1}\n{"a": x}\n', {}, "(column 7)"),
     "jsonl: column twice": (
         "jsonl",
         '{"q": 1, "q": 2}\n',

@@ -130,6 +130,7 @@ def test_lines_that_are_no_objects(tmp_path):
     for data, reason in (
         (b"[1]\n", "a list, not an object"),
         (b"{\n", "not a line of JSON"),
+        (b"{1}\n", r"a\.csv:1: not a line of JSON: [^()]*\(column 2\)"),
         (b"[" * 9000 + b"\n", "nested too deeply"),
         (b"{}\n", "no column 'id'"),
     ):
