@@ -77,9 +77,9 @@ def test_list_needs_no_run(project):
     code, out, err = call(project, "list")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "pair                  node id                                              status",
-        "letters/upper/clean   evals/letters/evalrun.yaml::test_pair[upper/clean]   -",
-        "letters/模型 A/clean  evals/letters/evalrun.yaml::test_pair[模型 A/clean]  skipped: not ready",
+        "pair                  node id                                                      status",
+        "letters/upper/clean   evals/letters/evalrun.yaml::test_pair[upper/clean]           -",
+        r"letters/模型 A/clean  evals/letters/evalrun.yaml::test_pair[\u6a21\u578b A/clean]  skipped: not ready",
     ]
     assert not (project / "outputs").exists()
 
