@@ -8,22 +8,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.faults import ModelDied
-from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.choice import predictor_of
-from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
+from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
-from pytest_evalrun.evaluation.shards import anything, forget, peek, take_over, uncovered, unpredicted
+from pytest_evalrun.evaluation.shards import forget, take_over, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import (
-    BACK,
-    MEND,
-    aside_of,
     count_shards,
-    damage_of,
     keep_fingerprint,
     leave_word,
     locked,
@@ -34,7 +29,7 @@ from pytest_evalrun.evaluation.stored import (
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.fingerprints import OLD, STALE, read_fingerprint, set_aside, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
-from pytest_evalrun.rundir.markers import Marker, read_marker, write_marker
+from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
 from pytest_evalrun.rundir.timings import timings_in
@@ -43,17 +38,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.datasets.protocol import Identity, Reader, Sample
+    from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
 
 
-NEW = "new"
 # Up to so many samples are kept in memory for scoring: reading a tiny dataset twice is what would cost.
 FEW = 256
 
@@ -81,22 +75,6 @@ class Evaluation:
     @property
     def breached(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if not verdict.holds]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be done with a pair, and why: ``reuse``, ``score``, ``resume`` or ``run``.
-
-    Before one of these, ``back`` and ``mend``: of predictions put aside, of predictions that were damaged.
-    """
-
-    action: str
-    reason: str
-    reader: Reader
-    identity: Identity
-    prediction: Parts
-    score: Parts
-    marker: Marker | None
 
 
 def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluation:
@@ -139,7 +117,7 @@ class Life:
         self.pair = pair
         self.context = context
         self.paths = paths
-        self.hashes = context.hashes(pair.settings.fingerprint)
+        self.planner = Planner(pair, context, paths)
         self.watch = Stopwatch(context.slots.memory)
         self.already = 0
 
@@ -156,127 +134,71 @@ class Life:
             why = "its result is damaged" if result is None else "none of its samples was predicted"
             plan = replace(plan, action="score", reason=f"scored again: {why}")
         self.context.say(f"{self.pair.full_id}: {plan.reason}")
-        count = self._count(plan.identity)
         if not self.pair.cuts:
-            self._make_room(plan, count)
+            self._make_room(plan)
         else:
             count_shards(self.context.disk, self.pair, self.paths)
         outputs = Outputs(output_directory(self.pair, self.paths))
         file = PredictionsFile(self.paths.predictions)
-        progress = file.open(self.context.disk, count, outputs.hold, self.paths.marker)
+        progress = file.open(self.context.disk, plan.count, outputs.hold, self.paths.marker)
         try:
             self.already = take_over(self.pair, self.paths, progress, outputs.hold)
             if self.pair.cuts and not plan.marker:
                 plan = replace(plan, reason=f"{len(self.pair.cuts)} shards")
-            return self._evaluate(plan, progress, count)
+            return self._evaluate(plan, progress)
         finally:
             progress.close()
 
     def _nothing(self, plan: Plan) -> PairError:
         """What lies there is not what is wanted now: a pair that is cut has nothing to take over from its shards."""
-        count = self._count(plan.identity)
         if self.context.launch.mode == "eval":
-            return unpredicted(0, count, plan)
+            return unpredicted(0, plan.count, plan)
         reason = plan.reason if plan.action == "run" else "--eval-fresh"
-        return uncovered(self.pair, self.pair.cuts, f"0 of {count} samples are predicted ({reason})")
+        return uncovered(self.pair, self.pair.cuts, f"0 of {plan.count} samples are predicted ({reason})")
 
-    def _make_room(self, plan: Plan, count: int) -> None:
+    def _make_room(self, plan: Plan) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
         if plan.action != "run":
             keep_fingerprint(plan, self.context, self.paths)
             return
         if self.context.launch.mode == "eval":
-            raise unpredicted(0, count, plan)  # what lies there stays untouched
+            raise unpredicted(0, plan.count, plan)  # what lies there stays untouched
         if plan.reason != NEW:
             self._load(plan)  # a model that does not even load costs no predictions
             set_aside(self.paths, STALE)
         write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
-    def _evaluate(self, plan: Plan, progress: Progress, count: int) -> Evaluation:
+    def _evaluate(self, plan: Plan, progress: Progress) -> Evaluation:
         if progress.repaired:
             self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
-        samples = self._samples(plan.reader, count)
+        samples = self._samples(plan)
         if self.context.launch.mode == "eval":
-            if progress.done_count + progress.failed_count < count:
-                raise unpredicted(progress.done_count, count, plan)
-        elif progress.done_count < count and not self.pair.cuts:
-            self._predict(plan, samples, progress, count)
+            if progress.done_count + progress.failed_count < plan.count:
+                raise unpredicted(progress.done_count, plan.count, plan)
+        elif progress.done_count < plan.count and not self.pair.cuts:
+            self._predict(plan, samples, progress, plan.count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, plan)
-        return self._score(plan, samples, progress, count)
-
-    def plan(self) -> Plan:
-        """What is there against what is wanted; reads data only through the hash cache."""
-        reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
-        identity = self.context.identity(self.pair, reader)
-        prediction = prediction_parts(self.pair, identity, self.hashes)
-        score = score_parts(self.pair, identity, self.hashes)
-        marker = self._marker()
-        action, reason = self._decide(identity, prediction, score, marker)
-        return Plan(action, reason, reader, identity, prediction, score, marker)
+        return self._score(plan, samples, progress)
 
     def _settled(self) -> Plan:
         """The plan, after what it wants of predictions that were put aside or damaged is in its place."""
-        plan = self.plan()
+        plan = self.planner.plan()
         if plan.action not in (BACK, MEND):
             return plan
         put_right(plan, self.context, self.paths)
-        settled = self.plan()
+        settled = self.planner.plan()
         reason = plan.reason if settled.reason == NEW else f"{plan.reason}; {settled.reason}"
         return replace(settled, reason=reason) if plan.action == MEND else settled
 
-    def _marker(self) -> Marker | None:
-        marker = read_marker(self.paths.marker)
-        if marker is not None and not marker.vouches_for(self.paths.whole):
-            marker = None
-        if marker is None and self.paths.marker.exists():
-            self.context.warn(f"{self.pair.full_id}: {self.paths.marker.name} is damaged; the pair is scored again")
-        return marker
-
-    def _decide(self, identity: Identity, prediction: Parts, score: Parts, marker: Marker | None) -> tuple[str, str]:
-        stored = marker.fingerprint["prediction"] if marker else self._stored_parts()
-        if stored is None:
-            return "run", "re-run: its fingerprint is missing" if anything(self.paths) else NEW
-        changed = difference(stored, prediction, self.hashes)
-        if (changed or marker is None) and (found := aside_of(self.paths, changed, prediction, marker, self.hashes)):
-            return found
-        if marker is None:
-            return self._unmarked(identity)
-        if broken := marker.broken(self.context.paths.root, by_hash=self._distrusts(marker)):
-            return damage_of(self.paths, broken)
-        if changed := difference(marker.fingerprint["score"], score, self.hashes):
-            return "score", f"scored again: {changed}"
-        return "reuse", f"reused: unchanged since {marker.time}"
-
-    def _stored_parts(self) -> Parts | None:
-        stored = read_fingerprint(self.paths.fingerprint)
-        return stored.parts if stored else None
-
-    def _distrusts(self, marker: Marker) -> bool:
-        """Markers from before an unclean end are believed by content only; to the second, as markers say it."""
-        distrust = self.context.launch.distrust
-        return distrust is not None and marker.time[:19] <= distrust[:19]
-
-    def _unmarked(self, identity: Identity) -> tuple[str, str]:
-        """Predictions of this very fingerprint, but no marker: how far did they come?"""
-        count = self._count(identity)
-        found = peek(self.paths, count)
-        if found.done_count == count:
-            return "score", f"scored: all {count} samples were predicted before"
-        return "resume", f"resumed at {found.done_count} of {count} samples" if found.done_count else NEW
-
-    def _samples(self, reader: Reader, count: int) -> Iterable[Sample]:
+    def _samples(self, plan: Plan) -> Iterable[Sample]:
         """The samples that count; a few are read once and kept, many are streamed each time."""
-        return list(islice(reader, count)) if count <= FEW else reader
-
-    def _count(self, identity: Identity) -> int:
-        limit = self.pair.settings.limit
-        return identity.count if limit is None else min(limit, identity.count)
+        return list(islice(plan.reader, plan.count)) if plan.count <= FEW else plan.reader
 
     def _start_afresh(self) -> None:
         """A model that does not even load costs no results."""
         if self._is_old():
-            self._load(self.plan())
+            self._load(self.planner.plan())
             self._put_aside()
 
     def _put_aside(self) -> None:
@@ -293,7 +215,7 @@ class Life:
             self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
         verdicts = judge(self.pair, result.metrics)
         current = self._judged(result, verdicts)
-        if current != result or self._distrusts(plan.marker):
+        if current != result or self.planner.distrusts(plan.marker):
             self._keep(plan, current)
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
@@ -323,14 +245,14 @@ class Life:
         self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress))
         return Evaluation(self.pair, None, False, plan.reason, predicted=progress.done_count)
 
-    def _score(self, plan: Plan, samples: Iterable[Sample], progress: Progress, count: int) -> Evaluation:
+    def _score(self, plan: Plan, samples: Iterable[Sample], progress: Progress) -> Evaluation:
         started = time.perf_counter()
         if self.context.log is not None:
             self.context.log.open(self.paths.eval_log)
-        scores = Scorer(self.pair, self.context, self.paths, count).run(samples, progress)
+        scores = Scorer(self.pair, self.context, self.paths, plan.count).run(samples, progress)
         self._check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
         if scores.outdated or not progress.in_order:
-            lines = with_references(samples, progress, count, self.pair.dataset.path)
+            lines = with_references(samples, progress, plan.count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
         self.watch.score = time.perf_counter() - started
         if self.pair.cuts:
@@ -347,7 +269,7 @@ class Life:
 
     def _check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         total = plan.identity.count
-        check_failures(self.pair.settings.max_failed, self._count(plan.identity), total, predicted, failed, first)
+        check_failures(self.pair.settings.max_failed, plan.count, total, predicted, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
         stored = read_fingerprint(self.paths.fingerprint)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.cuts import data_of
-from pytest_evalrun.evaluation.life import NEW, Life
+from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.shards import anything, survey
-from pytest_evalrun.evaluation.stored import BACK, MEND, paths_of, trouble_of
+from pytest_evalrun.evaluation.stored import paths_of, trouble_of
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
-    from pytest_evalrun.evaluation.life import Plan
+    from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.predictions import Tally
     from pytest_evalrun.suite.pairs import Cut, Pair
@@ -155,7 +155,7 @@ class Survey(Context):
 
     def plan(self, pair: Pair) -> Plan:
         if self._plan is None or self._plan[0] != pair.full_id:
-            self._plan = pair.full_id, Life(pair, self, paths_of(self.paths, pair)).plan()
+            self._plan = pair.full_id, Planner(pair, self, paths_of(self.paths, pair)).plan()
         return self._plan[1]
 
     def found(self, pair: Pair, plan: Plan) -> Tally:

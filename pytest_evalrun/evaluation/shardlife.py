@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.life import NEW, Evaluation, Life
+from pytest_evalrun.evaluation.life import Evaluation, Life
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory
+from pytest_evalrun.evaluation.plan import NEW
 from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
 from pytest_evalrun.evaluation.stored import locked, state_writer
@@ -19,9 +20,8 @@ from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.rundir.timings import add_timing
 
 if TYPE_CHECKING:
-    from pytest_evalrun.datasets.protocol import Identity
     from pytest_evalrun.evaluation.fingerprint import Parts
-    from pytest_evalrun.evaluation.life import Plan
+    from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Cut
@@ -53,8 +53,9 @@ class ShardLife(Life):
                 plan, old = self._settled(), self._is_old()
                 if old and loaded == plan.prediction:
                     self._put_aside()
-                    plan, old = self.plan(), False
-                self.hashes.commit()  # the others need not read the same files once more
+                    plan, old = self.planner.plan(), False
+                # The others need not read the same files once more.
+                self.context.hashes(self.pair.settings.fingerprint).commit()
                 if not old and (plan.action != "run" or plan.reason == NEW or loaded == plan.prediction):
                     return plan, self._open(plan)
                 if self._only_scores:
@@ -70,9 +71,8 @@ class ShardLife(Life):
         """None where the pair is complete. Under the lock, so that no line ever goes to predictions of another plan."""
         if plan.action == "reuse":
             return None
-        count = self._count(plan.identity)
-        self._make_room(plan, count)
-        own = PredictionsFile(self.paths.predictions).open(self.context.disk, count)
+        self._make_room(plan)
+        own = PredictionsFile(self.paths.predictions).open(self.context.disk, plan.count)
         if not self._only_scores:
             own.begin()
             self._forget_states()
@@ -122,6 +122,3 @@ class ShardLife(Life):
         stored = read_fingerprint(self.paths.fingerprint)
         if stored is None or stored.parts != plan.prediction:
             raise PairError("its model or dataset changed while it ran; the same command makes it again")
-
-    def _unmarked(self, identity: Identity) -> tuple[str, str]:  # noqa: ARG002 - how far it came is told of the range
-        return "resume", NEW

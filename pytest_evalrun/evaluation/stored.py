@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.fingerprint import difference
+from pytest_evalrun.evaluation.plan import BACK
 from pytest_evalrun.rundir.durable import IN_THE_WAY, open_with_parents, write_atomic
-from pytest_evalrun.rundir.fingerprints import bring_back, read_aside, read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.fingerprints import bring_back, read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
@@ -24,18 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.fingerprint import Parts
-    from pytest_evalrun.evaluation.life import Plan
+    from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.durable import Disk
-    from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
-    from pytest_evalrun.rundir.markers import Broken, Marker
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.suite.pairs import Pair, PairKey
-
-
-# Of a plan, before it can be carried out: what was put aside is wanted again, what is marked was damaged.
-BACK, MEND = "back", "mend"
 
 
 def key_of(pair: Pair) -> PairKey:
@@ -105,37 +98,6 @@ def _ours(error: OSError, paths: PairPaths) -> str | None:
     """The file of the work directory that an error is about."""
     names = (os.fspath(name) for name in (error.filename2, error.filename) if isinstance(name, str | os.PathLike))
     return next((name for name in names if name.startswith(f"{paths.run.parent}/")), None)
-
-
-def aside_of(
-    paths: PairPaths, changed: str | None, wanted: Parts, marker: Marker | None, hashes: HashCache
-) -> tuple[str, str] | None:
-    """What to do and why, where predictions lie there that are not wanted, or were put aside half.
-
-    Those that are wanted may lie aside. A re-run has the reason that tells it from the last complete evaluation: after
-    a dataset that was damaged for a while, a model that changed is the model.
-    """
-    aside = read_aside(paths)
-    if aside is not None and (changed or aside.stored == read_fingerprint(paths.fingerprint)):
-        since = difference(aside.stored.parts, wanted, hashes)
-        if since is None and aside.holds(paths):
-            return BACK, f"found again: its predictions were put aside ({changed or 'half of them'})"
-        if since and marker is None and aside.marker is not None:
-            changed = since
-    return ("run", f"re-run: {changed}") if changed else None
-
-
-def damage_of(paths: PairPaths, broken: Broken) -> tuple[str, str]:
-    """What to do and why, where a file is not what the marker says: scores and results are made of the predictions.
-
-    Raises PairError where the predictions may be what they were and cannot be read.
-    """
-    path = paths.whole.predictions
-    if paths.run / broken.name != path or (broken.is_missing and not path.with_name(path.name + DAMAGED).exists()):
-        return "score", f"scored again: {broken}"
-    if broken.is_unreadable:
-        raise PairError(f"{broken}; make it readable, or remove it: then its samples are asked again")
-    return MEND, f"re-run: {broken}"
 
 
 def put_right(plan: Plan, context: Context, paths: PairPaths) -> None:
