@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.launch import LaunchDir, keep_imports, revive_imports
+from pytest_evalrun.launch import LaunchDir, import_plainly, keep_imports, revive_imports
 from pytest_evalrun.options import Options, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_evalrun.suite.discovery import Suite
 
@@ -120,7 +120,7 @@ class Suites:
         return self.found.get(file)
 
     def _load(self, file: str) -> None:
-        _import_plainly(self.config)
+        import_plainly(self.config)
         revive_imports()
         discovered: list[Suite] = []
         text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
@@ -136,7 +136,8 @@ class Suites:
         suite = discovered[0] if discovered else _thaw(content)
         self.found[file] = suite
         self._protected.update(suite.protected)
-        self._register_tags(suite)
+        for tag in sorted({tag for pair in suite.pairs for tag in pair.tags}):
+            self.config.addinivalue_line("markers", f"{tag}: a tag of suite {suite.name}")
 
     def _discover(self, file: str, discovered: list[Suite]) -> str:
         from pytest_evalrun.errors import ConfigError
@@ -179,10 +180,6 @@ class Suites:
         self._workdir = os.path.normpath(self.options.workdir)
         self.config.addinivalue_line("markers", GPUS_MARKER)
         register(self.config, self)
-
-    def _register_tags(self, suite: Suite) -> None:
-        for tag in sorted({tag for pair in suite.pairs for tag in pair.tags}):
-            self.config.addinivalue_line("markers", f"{tag}: a tag of suite {suite.name}")
 
     def load_all(self, ids: Iterable[str]) -> None:
         """On the controller, which collects nothing: the suites that workers found, from what they published."""
@@ -231,8 +228,7 @@ class Suites:
 
     def raise_errors(self) -> None:
         """Everything that is wrong with any suite, as one usage error."""
-        clashes = _clashes(self.found.values())
-        if problems := [*self.errors.values(), *clashes]:
+        if problems := [*self.errors.values(), *_clashes(self.found.values())]:
             from pytest_evalrun.suite.printable import printable
 
             raise pytest.UsageError(printable("\n".join(problems)))
@@ -340,24 +336,6 @@ def _is_suite(path: Path) -> bool:
     from pytest_evalrun.suite.foreign import is_suite
 
     return is_suite(str(path))
-
-
-def params(suite: Suite, *, shards: bool) -> Iterator[Any]:
-    """The pairs of a suite as pytest parameters, each after its shards where these are wanted; tags are markers."""
-    for pair in (item for whole in suite.pairs for item in (*(whole.shards() if shards else ()), whole)):
-        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
-        if pair.skip is not None:
-            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
-        yield pytest.param(pair, id=pair.id, marks=marks)
-
-
-def _import_plainly(config: pytest.Config) -> None:
-    """Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
-
-    pytest has no other way to say so for a whole package (it marks all modules of a plugin's distribution).
-    """
-    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
-    marked.discard("pytest_evalrun")
 
 
 def _told(choose: Callable[[], list[str]]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites, params
+from pytest_evalrun.collect import SUITE_FILE, SuiteModule, Suites
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.items import (
     ABOUT_PAIRS,
@@ -16,6 +16,7 @@ from pytest_evalrun.items import (
     is_offered,
     let_use,
     pair_of,
+    params,
     register_fixture,
     uses,
 )

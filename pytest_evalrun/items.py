@@ -13,7 +13,9 @@ import pytest
 from pytest_evalrun.suite.pairs import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_evalrun.suite.discovery import Suite
 
 # The fixtures that are parametrized with pairs, the one that is preferred first.
 ABOUT_PAIRS = ("pair", "evaluation", "device")
@@ -89,3 +91,12 @@ def describe(item: Any, pair: Pair) -> None:
     own.__doc__ = f"Model {pair.task.name} on dataset {pair.dataset.name}{samples}, of the suite {pair.suite}."
     own.__module__ = function.__module__
     item.obj = own
+
+
+def params(suite: Suite, *, shards: bool) -> Iterator[Any]:
+    """The pairs of a suite as pytest parameters, each after its shards where these are wanted; tags are markers."""
+    for pair in (item for whole in suite.pairs for item in (*(whole.shards() if shards else ()), whole)):
+        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
+        if pair.skip is not None:
+            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
+        yield pytest.param(pair, id=pair.id, marks=marks)

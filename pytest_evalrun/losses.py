@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.scheduling import Lost, exit_code, how_it_died
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from pytest_evalrun.launch import LaunchDir
+
+MOST_SHOWN = 20
 
 
 class Losses:
@@ -78,5 +80,12 @@ class Losses:
         times = f", as {deaths - 1} before it" if deaths > 1 else ""
         return f"{self._reasons.get(nodeid, 'its worker died')}{times}; what it had predicted is kept"
 
-    def never_ran(self) -> Sequence[str]:
-        return [nodeid for nodeid in self.expected if nodeid not in self._ended]
+    def never_ran(self, among: Iterable[str]) -> list[str]:
+        """Lines about items that no worker was left for: xdist ends with exit code 0 then, and it is no success."""
+        missing = [nodeid for nodeid in among if nodeid not in self._ended]
+        if not missing:
+            return []
+        count = "1 item" if len(missing) == 1 else f"{len(missing)} items"
+        more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
+        shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
+        return [f"{count} never ran; the same command runs them:", *shown, *more]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from pytest_evalrun.options import Options
     from pytest_evalrun.report.mergerun import Mergeable
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.rundir.layout import RunPaths
@@ -23,6 +25,16 @@ def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey,
 
     disk = on_disk(paths, suites)
     return write_summary(paths, disk.is_gone, disk.skips, limits)
+
+
+def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, Summary]:
+    """The name of the run that is there, and its tables made anew. Raises ConfigError where there is none."""
+    from pytest_evalrun.rundir.layout import WorkDir
+    from pytest_evalrun.rundir.live import existing_run
+    from pytest_evalrun.suite.secrets import secrets_of
+
+    with existing_run(WorkDir(options.workdir), options.run, secrets_of(suites).words(sys.argv)) as paths:
+        return paths.root.name, summarise(paths, suites, {})
 
 
 def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], bool]:

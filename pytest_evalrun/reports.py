@@ -59,6 +59,14 @@ def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
     return Status.PENDING if outcome == "passed" else Status.FAILED
 
 
+def make_crashed(report: Any, pair: Pair, reason: str) -> None:
+    """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
+    report.when = "setup"
+    report.longrepr = reason
+    report.location = (*report.location[:2], report.nodeid.rpartition("::")[2])
+    report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
+
+
 def make_safe(report: Any, secrets: Secrets, *, colours: bool) -> None:
     """Every text of a report without secrets and safe to show; with ``colours`` those of pytest's own diffs stay."""
 

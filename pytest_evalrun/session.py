@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,19 +16,18 @@ from pytest_evalrun.items import pair_of
 from pytest_evalrun.lastline import show_progress
 from pytest_evalrun.losses import Losses
 from pytest_evalrun.machine import Machine
-from pytest_evalrun.merged import merge_programs, summarise
+from pytest_evalrun.merged import merge_programs, summarise, summarise_again
 from pytest_evalrun.nodeids import pairs_by_id
-from pytest_evalrun.reports import outcome_of, reason_of, stands
+from pytest_evalrun.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
-from pytest_evalrun.signals import Lasting, Sigterm
+from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.printable import printable
-from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import shard_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from pytest_evalrun.fleet import Fleet
     from pytest_evalrun.planning.costs import Estimate
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 # The last report of an item; xdist's own says "???" of a test whose worker died.
 ENDS = ("teardown", "???")
-MOST_SHOWN = 20
 # Where the processes of a launch keep their notes of boards.
 BOARDS = "devices"
 
@@ -68,13 +67,11 @@ class Controller:
         self.skipped = 0
         self.losses = Losses(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
+        self.terminal.outlast()
         self.machine = Machine((), {}, None)
         self.fleet: Fleet | None = None
         self.sigterm = Sigterm(self._workers)
         self.sigterm.take()
-        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter._tw._file.isatty():  # noqa: SLF001 - there is no public way to it
-            reporter._tw._file = Lasting(reporter._tw._file)  # noqa: SLF001
 
     def _workers(self) -> list[int]:
         return self.live.workers() if self.live is not None else []
@@ -84,20 +81,14 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        from pytest_evalrun.evaluation.selection import existing_run
+
         if self.config.option.collectonly:
-            self._check_run()
+            with _usage_errors():  # before pytest's list: there is no plan for a run that is not there
+                existing_run(self.suites.options.workdir, self.suites.options.run)
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
             self.machine = self._machine(self.planned.values())
             self._tell()
-
-    def _check_run(self) -> None:
-        """Told before pytest's list: there is no plan for a run that is not there."""
-        from pytest_evalrun.evaluation.selection import existing_run
-
-        try:
-            existing_run(self.suites.options.workdir, self.suites.options.run)
-        except ConfigError as error:
-            raise pytest.UsageError(printable(str(error))) from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -130,10 +121,8 @@ class Controller:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
         options = self.suites.options
         pairs = selected if options.mode != "eval" else ()
-        try:
+        with _usage_errors():
             return Machine(pairs, self._told().needs, options.gpus)
-        except ConfigError as error:
-            raise pytest.UsageError(printable(str(error))) from None
 
     def _fleet(self) -> Fleet:
         """The boards that answer; usage errors for host keys that nobody knows."""
@@ -141,11 +130,9 @@ class Controller:
         from pytest_evalrun.remote.notes import Notes
 
         notes = Notes(self.suites.launch.path / BOARDS)
-        try:
+        with _usage_errors():
             fleet = Fleet(self.machine, self.pairs, notes, self.terminal.line)
             fleet.look()
-        except ConfigError as error:
-            raise pytest.UsageError(printable(str(error))) from None
         return fleet
 
     def _tell(self) -> None:
@@ -201,12 +188,13 @@ class Controller:
         options = self.suites.options
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
-            live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts())
-            with live.kept():
-                live.claim(output_directories(live.paths, suites), boards_of(suites))
-                self._publish(live)
-        except ConfigError as error:
-            raise pytest.UsageError(printable(str(error))) from None
+            with _usage_errors():
+                live = LiveRun(
+                    WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts()
+                )
+                with live.kept():
+                    live.claim(output_directories(live.paths, suites), boards_of(suites))
+                    self._publish(live)
         except OSError as error:
             told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
             raise pytest.UsageError(printable(told)) from None
@@ -297,18 +285,12 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
-        """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup.
-
-        The worker that would have said so is dead, so its part of the report and its last event come from here.
-        """
+        """The worker that would have said so is dead, so its part of the report and its last event come from here."""
         pair = self.pairs.get(report.nodeid)
         if pair is None or self.live is None:
             return
         reason = self.losses.reason(report.nodeid)
-        report.when = "setup"
-        report.longrepr = reason
-        report.location = (*report.location[:2], report.nodeid.rpartition("::")[2])
-        report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
+        make_crashed(report, pair, reason)
         self.losses.ended(report.nodeid)
         if pair.cut is not None:
             self.suites.launch.publish(shard_ended(pair), "")
@@ -321,7 +303,8 @@ class Controller:
         mode = self.suites.options.mode
         if self.live is None:
             if mode == "viz" and not self.config.option.collectonly and exitstatus in (0, 5):
-                self._summarise_only(session)
+                self._summarise_again()
+                session.exitstatus = pytest.ExitCode.OK
             return
         clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
         self.live.settle()
@@ -334,8 +317,13 @@ class Controller:
         self.live.close(clean)
         if self.fleet is not None:
             self.terminal.remarks += self.fleet.tidy()
-        self._account(session, exitstatus)
-        if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and not _others(session, self.pairs):
+        # After -x pytest says nothing of ordinary tests that were not run, and neither do we.
+        among = self.losses.expected if exitstatus == pytest.ExitCode.OK else self.pairs
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and (lines := self.losses.never_ran(among)):
+            self.terminal.remarks += lines
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        alone = session.testscollected <= len(self.pairs)  # else the outcome of ordinary tests is a result
+        if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and alone:
             self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
@@ -346,32 +334,11 @@ class Controller:
         if not complete and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _account(self, session: pytest.Session, exitstatus: int) -> None:
-        """An item that never ran is no success: xdist ends with exit code 0 when no worker is left to run it."""
-        missing = self.losses.never_ran()
-        if exitstatus != pytest.ExitCode.OK:  # after -x pytest says nothing of ordinary tests, and neither do we
-            missing = [nodeid for nodeid in missing if nodeid in self.pairs]
-        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not missing:
-            return
-        shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
-        more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
-        count = "1 item" if len(missing) == 1 else f"{len(missing)} items"
-        self.terminal.remarks += [f"{count} never ran; the same command runs them:", *shown, *more]
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _summarise_only(self, session: pytest.Session) -> None:
+    def _summarise_again(self) -> None:
         """--eval-mode viz: no item runs, the tables are made again."""
-        from pytest_evalrun.rundir.layout import WorkDir
-        from pytest_evalrun.rundir.live import existing_run
-
-        options, argv = self.suites.options, secrets_of(self.suites.found.values()).words(sys.argv)
-        try:
-            with existing_run(WorkDir(options.workdir), options.run, argv) as paths:
-                self.terminal.summary = summarise(paths, self.suites.found.values(), self.limits)
-        except ConfigError as error:
-            raise pytest.UsageError(printable(str(error))) from None
-        self.terminal.remarks.append(f"summary of {paths.root.name} made again; no item was run")
-        session.exitstatus = pytest.ExitCode.OK
+        with _usage_errors():
+            name, self.terminal.summary = summarise_again(self.suites.options, self.suites.found.values())
+        self.terminal.remarks.append(f"summary of {name} made again; no item was run")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.config.option.collectonly:
@@ -395,6 +362,10 @@ class Controller:
             terminalreporter.write_line(printable(line))
 
 
-def _others(session: pytest.Session, pairs: dict[str, Pair]) -> bool:
-    """Whether tests that are not about a pair ran too: then their outcome is a result."""
-    return session.testscollected > len(pairs)
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """What is wrong with the user's configuration ends the session with exit code 4 and the sentence alone."""
+    try:
+        yield
+    except ConfigError as error:
+        raise pytest.UsageError(printable(str(error))) from None

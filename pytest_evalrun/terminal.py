@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.signals import Lasting
 from pytest_evalrun.suite.printable import one_line, printable
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class Terminal:
         self.config = config
         self.summary: Summary | None = None
         self.remarks: list[str] = []
+
+    def outlast(self) -> None:
+        """From now on the session goes on where its terminal is closed, and nobody hears it."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and reporter._tw._file.isatty():  # noqa: SLF001 - there is no public way to it
+            reporter._tw._file = Lasting(reporter._tw._file)  # noqa: SLF001
 
     def line(self, text: str) -> None:
         """A line of our own in the middle of the run."""

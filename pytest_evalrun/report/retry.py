@@ -11,6 +11,7 @@ from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.listing import suites_of
 from pytest_evalrun.report.runs import called
 from pytest_evalrun.rundir.sessions import read_session
+from pytest_evalrun.suite.problems import shown
 
 if TYPE_CHECKING:
     from pytest_evalrun.report.known import Known
@@ -29,15 +30,14 @@ def retry_of(found: FoundRun) -> Retry:
     """From the last launch of the run, for its options are a part of what is evaluated."""
     failed = tuple(pair for pair in known_pairs(found.paths).pairs if pair.failed)
     info = read_session(found.paths)
-    argv = info.argv if info and _is_pytest(info.argv) else ("pytest", *map(_shown, suites_of(found.paths)))
+    argv = (
+        info.argv
+        if info and _is_pytest(info.argv)
+        else ("pytest", *(shown(str(path)) for path in suites_of(found.paths)))
+    )
     return Retry(failed, retry_command(argv, called(found.workdir, found.paths)))
 
 
 def _is_pytest(argv: tuple[str, ...]) -> bool:
     """pytest.main() in somebody's program leaves that program's own arguments."""
     return bool(argv) and (Path(argv[0]).name in {"pytest", "py.test"} or argv[0].endswith("pytest/__main__.py"))
-
-
-def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -74,6 +74,12 @@ def _dataset_refusal(name: str) -> str | None:
     return f"{ending.group()!r} at the end is for files of a run" if ending else None
 
 
+def escaped_id(name: str) -> str:
+    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
+    plain = name.isascii() and name.isprintable() and "\\" not in name
+    return name if plain else name.encode("unicode_escape").decode("ascii")
+
+
 def clashes(names: Iterable[str], what: str) -> list[str]:
     """Names whose files would be the same on some file system, each pair as a problem that names both."""
     first: dict[str, str] = {}

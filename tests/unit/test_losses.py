@@ -127,8 +127,14 @@ def test_the_reason_names_what_the_system_says(launch, code, words):
 
 
 def test_what_never_ran_is_known():
-    """In the order of the collection."""
+    """In the order of the collection, and no more than fill a screen; where nothing is missing, nothing is said."""
     losses = Losses(None, 1)
     losses.expected = dict.fromkeys("cab")
     losses.ended("a")
-    assert list(losses.never_ran()) == ["c", "b"]
+    assert losses.never_ran(losses.expected) == ["2 items never ran; the same command runs them:", "  c", "  b"]
+    losses.ended("b")
+    assert losses.never_ran(losses.expected) == ["1 item never ran; the same command runs them:", "  c"]
+    losses.ended("c")
+    assert losses.never_ran(losses.expected) == []
+    losses.expected = dict.fromkeys(map(str, range(30)))
+    assert losses.never_ran(losses.expected)[-2:] == ["  19", "  and 10 more"]
