@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.report.commands import command_line
-from pytest_evalrun.rundir.sessions import session_state
+from pytest_evalrun.rundir.durable import open_plain
+from pytest_evalrun.rundir.sessions import LOCK, session_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
 
 POLL = 0.05
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def refuse_live(paths: RunPaths) -> None:
@@ -73,7 +73,7 @@ def _locks(paths: RunPaths, until: float) -> tuple[int, int]:
 
 def _take(path: Path) -> int:
     try:
-        fd = os.open(path, _OPEN, 0o666)
+        fd = open_plain(path, LOCK)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be locked: {error.strerror}; nothing was changed") from error
     try:

@@ -95,8 +95,7 @@ def open_with_parents(path: str, flags: int) -> int:
     """
     while True:
         try:
-            fd = os.open(path, flags | os.O_NONBLOCK)
-            break
+            return open_plain(path, flags)
         except FileNotFoundError:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -104,19 +103,19 @@ def open_with_parents(path: str, flags: int) -> int:
         except FileExistsError:  # another process was faster
             if os.path.islink(path):  # noqa: PTH114
                 raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
-    try:
-        check_file(fd, path)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
 
 
-def check_file(fd: int, path: Path | str) -> None:
-    """Raises OSError where a directory, a FIFO or a disk was opened; ``/dev/null`` takes and gives as a file does."""
+def open_plain(path: Path | str, flags: int) -> int:
+    """``os.open`` of a file, and of nothing else; a FIFO would let us wait for ever.
+
+    Raises OSError for a directory, a FIFO or a disk. ``/dev/null`` takes and gives as a file does.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     mode = os.fstat(fd).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-        raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+    if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
 
 
 def write_all(fd: int, data: bytes) -> None:

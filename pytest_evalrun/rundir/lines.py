@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.durable import check_file, open_with_parents
+from pytest_evalrun.rundir.durable import encoded, open_plain, open_with_parents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,28 +31,17 @@ def json_line(obj: Mapping[str, Any]) -> bytes:
         text = _encode(obj)
     except (TypeError, ValueError):  # a key that is no text, NaN, a cycle
         text = _encode({str(k): v if isinstance(v, str | int | None) else str(v) for k, v in obj.items()})
-    return _utf8(text + "\n")
+    return encoded(text + "\n")
 
 
 def json_document(obj: Mapping[str, Any]) -> bytes:
     """A small JSON file that people read too."""
-    return _utf8(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
-
-
-def _utf8(text: str) -> bytes:
-    # The bytes of a file name that are not UTF-8 are lone surrogates here; as \udcXX they are valid JSON.
-    return text.encode("utf-8", "backslashreplace")
+    return encoded(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
 
 
 def open_file(path: Path | str) -> BinaryIO:
     """Open a file for reading. Raises OSError at once for what is none: a FIFO would let us wait for ever."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        check_file(fd, path)
-    except OSError:
-        os.close(fd)
-        raise
-    return os.fdopen(fd, "rb")
+    return os.fdopen(open_plain(path, os.O_RDONLY), "rb")
 
 
 def read_file(path: Path | str) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from pytest_evalrun.errors import ConfigError, RunBusy
-from pytest_evalrun.rundir.durable import check_file, write_atomic
+from pytest_evalrun.rundir.durable import open_plain, write_atomic
 from pytest_evalrun.rundir.lines import json_document, read_file, utc_time
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
 from pytest_evalrun.rundir.runs import sync
@@ -277,7 +277,7 @@ def _is_held(path: Path) -> bool:
 
 
 _ELSEWHERE = "choose another place with --eval-workdir"
-_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _held: set[int] = set()
 
 
@@ -291,8 +291,7 @@ class _Lock:
     def _open(self) -> None:
         try:
             # Python's descriptors are closed by exec; what fork copies is closed in the child, see below.
-            self._fd = os.open(self._path, _LOCK, 0o666)
-            check_file(self._fd, self._path)
+            self._fd = open_plain(self._path, LOCK)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
         _held.add(self._fd)

@@ -100,7 +100,7 @@ class RangeFiles:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Of several shards one at a time sorts out what an interrupted run left."""
-        fd = open_with_parents(str(self.paths.programs_lock), os.O_RDWR | os.O_CLOEXEC)
+        fd = open_with_parents(str(self.paths.programs_lock), os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Timing:
 
 def add_timing(disk: Disk, predictions: Path, timing: Timing) -> None:
     """Beside the predictions of a shard, on top of what earlier sessions took for it."""
-    path = _path(predictions)
+    path = predictions.with_name(predictions.stem + SUFFIX)
     disk.write(path, json.dumps(asdict(_read(path) + timing)))
 
 
@@ -51,12 +52,8 @@ def timings_in(directory: Path) -> Timing:
     return sum(map(_read, sorted(directory.glob(f"*{SUFFIX}"))), Timing())
 
 
-def _path(predictions: Path) -> Path:
-    return predictions.with_name(predictions.stem + SUFFIX)
-
-
 def _read(path: Path) -> Timing:
     try:
-        return Timing.from_json(parse_json(path.read_bytes()))
+        return Timing.from_json(parse_json(read_file(path)))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return Timing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pytest_evalrun.control.hold import held, holding
@@ -47,6 +49,15 @@ def test_looking_leaves_no_trace(place, tree_of):
     with holding(paths, dry_run=True):
         pass
     assert tree_of(paths.root) == before
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
+def test_a_lock_that_is_no_file_is_refused(place, put):
+    """Nothing is taken away from a run of which others may hold the lock elsewhere."""
+    paths = place.run().paths
+    put(paths.session_lock)
+    with pytest.raises(ConfigError, match="cannot be locked"), held(paths):
+        pass
 
 
 def test_a_lock_that_is_a_link_is_refused(place, tmp_path):

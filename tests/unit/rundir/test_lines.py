@@ -26,6 +26,7 @@ from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.shards import read_range
 from pytest_evalrun.rundir.tasklist import read_task_list
+from pytest_evalrun.rundir.timings import timings_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,6 +153,7 @@ READERS = {
     "history": (lambda path: list(read_history(path)), []),
     "tail": (lambda path: read_tail(path, 5), []),
     "newest lines": (lambda path: list(newest_lines(path)), []),
+    "timing": (lambda path: timings_in(path.rename(path.with_name("0-1.timing.json")).parent).samples, 0),
     "facts": (facts_of, OSError),
     "predictions": (lambda path: PredictionsFile(path).peek(3), OSError),
     "samples": (SampleLines, OSError),
