@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 NAMES = frozenset({"onnx", PROGRAM, BOARD})
 
-# Raised when a built-in adapter gives models something else than before, or takes something else for their answer.
-_VERSIONS = {"onnx": 2}
-
 
 def create_adapter(task: Task, settings: Settings, root: str) -> Adapter:
     """The adapter of a task, not loaded yet; ``${SECRETS}`` in its parameters are read from the environment here."""
@@ -46,11 +43,6 @@ def model_files(settings: Settings, model: Path, hashes: Hashes) -> list[str]:
     from pytest_evalrun.adapters.onnx_data import external_data
 
     return external_data(model, hashes)
-
-
-def adapter_version(settings: Settings) -> int:
-    """Which meaning a built-in adapter has by now; of the user's own its source tells."""
-    return _VERSIONS.get(settings.adapter or "", 1)
 
 
 def adapter_source(settings: Settings, root: str) -> Path | None:

@@ -29,9 +29,6 @@ _BUILT_IN = {
     "exact_match": ("text", "ExactMatch"),
 }
 
-# Raised when a metric means something else than before, so that what was scored then is scored again.
-_VERSIONS = {"psnr": 2, "ssim": 2}
-
 
 def names() -> frozenset[str]:
     """The built-in metrics; those of installed packages are known to :func:`is_known`."""
@@ -64,11 +61,6 @@ def metric_source(spec: MetricSpec, root: str) -> Path | None:
     from pytest_evalrun.suite.objects import source_file
 
     return source_file(_reference(spec), root)
-
-
-def metric_version(spec: MetricSpec) -> int:
-    """Which meaning a built-in metric has by now; of all others their source tells."""
-    return _VERSIONS.get(spec.use, 1)
 
 
 def _create_built_in(name: str, params: Any) -> Metric:
