@@ -41,12 +41,12 @@ def _walk(root: str, below: str, leave_out: frozenset[str], above: frozenset[tup
             if entry.is_dir():
                 yield from _walk(root, f"{name}/", leave_out, above | {place})
             elif entry.is_file():
-                yield _printable(name, root)
+                yield _writable(name, root)
             elif entry.is_symlink():
                 raise PairError(f"{entry.path}: a link to {os.readlink(entry.path)}, which is missing")  # noqa: PTH115
 
 
-def _printable(name: str, root: str) -> str:
+def _writable(name: str, root: str) -> str:
     """Ids are written as UTF-8; a name that is not would fail much later, and without its place."""
     if not is_writable(name):
         raise PairError(f"{root}: the file name {os.fsencode(name)!r} is not UTF-8")

@@ -130,7 +130,7 @@ def read_cell(text: str, kind: str, where: str) -> Any:
 
 def delimiter_of(path: Path, dataset: Dataset, settings: Settings) -> str:
     """What stands between the cells of a table: as ``reader`` says, else a tab in a ``.tsv`` and a comma elsewhere."""
-    delimiter = settings.reader.get("delimiter", "\t" if path.suffix == ".tsv" else ",")
+    delimiter = settings.reader.get("delimiter", "\t" if path.suffix.lower() == ".tsv" else ",")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise PairError(f"dataset {dataset.name}: reader: delimiter is {delimiter!r}; accepted: one character")
     return delimiter

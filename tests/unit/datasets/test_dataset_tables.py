@@ -62,8 +62,9 @@ def test_inputs_keep_the_order_that_the_suite_names(table, read):
 
 
 def test_csv_dialects(table, read):
-    """Tabs in a .tsv, any delimiter by name, a byte order mark, blank lines, quoted newlines."""
-    assert next(iter(read(table("a\tb\n1\t2\n", "t.tsv"), format="csv"))).input == {"a": "1", "b": "2"}
+    """Tabs in a .tsv, in capitals too, any delimiter by name, a byte order mark, blank lines, quoted newlines."""
+    for name in ("t.tsv", "T.TSV"):
+        assert next(iter(read(table("a\tb\n1\t2\n", name), format="csv"))).input == {"a": "1", "b": "2"}
     semicolons = read(table("\ufeffa;b\n1;2\n\n"), format="csv", reader={"delimiter": ";"})
     assert [s.input for s in semicolons] == [{"a": "1", "b": "2"}]
     assert next(iter(read(table('a,b\n"two\nlines",2\n'), format="csv"))).input["a"] == "two\nlines"
