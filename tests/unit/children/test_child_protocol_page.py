@@ -50,7 +50,7 @@ def test_the_python_example_counts_words(serve):
     """Loaded, asked twice, told of an error, closed; what it says is output."""
     model, output = serve("python", sys.executable)
     assert model.predict(samples("a b", "", "数据 {} \n c d")) == [2, 0, 4]
-    with pytest.raises(ModelError, match="AttributeError: 'int' object has no attribute 'split'"):
+    with pytest.raises(ModelError, match="AttributeError: "):
         model.predict(samples(1))
     assert model.predict(samples("a")) == [1]
     pids = model.pids

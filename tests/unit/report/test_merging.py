@@ -280,7 +280,8 @@ def test_a_stray_quote_does_not_fill_the_memory(merging, monkeypatch):
     monkeypatch.setattr("pytest_evalrun.report.csvfiles.LARGEST_FIELD", 1000)
     merging.merge((b'id,answer\n0,x\n1,"' + b"2,y\n" * 1000, 0, 2))
     assert merging.ids == ["0"]
-    assert merging.problems() == {"a.csv": ["read up to line 253: field larger than field limit (1000)"]}
+    (problem,) = merging.problems()["a.csv"]
+    assert problem.startswith("read up to line 253: ")
 
 
 def test_as_json(merging):
