@@ -40,11 +40,6 @@ def _shortened(safe: str, name: str) -> str:
     return f"{start}-{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:12]}"
 
 
-def escaped_id(name: str) -> str:
-    """A pair's id as pytest writes it into node ids: what is not ASCII is escaped, and so is the backslash itself."""
-    return name.encode("unicode_escape").decode("ascii")
-
-
 def refusal(name: str, what: str) -> str | None:
     """Why a name can be no id and no file, or None where it can. ``what`` is "suite", "task" or "dataset"."""
     reason = _refusal(name)
@@ -75,7 +70,7 @@ def _dataset_refusal(name: str) -> str | None:
 
 
 def escaped_id(name: str) -> str:
-    """An id as pytest writes it: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
+    """A pair's id as pytest writes it into node ids: what is not ASCII, or not printable, is escaped, and so is the backslash itself."""
     plain = name.isascii() and name.isprintable() and "\\" not in name
     return name if plain else name.encode("unicode_escape").decode("ascii")
 
