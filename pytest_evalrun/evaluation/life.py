@@ -268,8 +268,10 @@ class Life:
         return Evaluation(self.pair, result, False, plan.reason, verdicts)
 
     def _check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
-        total = plan.identity.count
-        check_failures(self.pair.settings.max_failed, plan.count, total, predicted, failed, first)
+        """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""
+        if failed and not predicted and self.pair.cut is None:
+            raise PairError(f"no sample was predicted (of {failed}); the first: {first}")
+        check_failures(self.pair.settings.max_failed, plan.count, plan.identity.count, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
         stored = read_fingerprint(self.paths.fingerprint)

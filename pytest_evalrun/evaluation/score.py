@@ -223,14 +223,12 @@ def first_failure(progress: Progress | ShardProgress) -> str:
     return next((_failure(line) for line in progress.ordered() if line.status != "ok"), "")
 
 
-def check_failures(max_failed: float, count: int, total: int, predicted: int, failed: int, first: str) -> None:
-    """Raise PairError where nothing was predicted, or more samples failed than may.
+def check_failures(max_failed: float, count: int, total: int, failed: int, first: str) -> None:
+    """Raise PairError where more samples failed than may of their pair; ``first`` is why the first of them failed.
 
     ``max_failed`` is a share below 1, or a count meant for ``total`` samples: of the ``count`` that a limit leaves, a
-    part in proportion. ``predicted`` and ``failed`` count the item's own samples; ``first`` is why the first failed.
+    part in proportion.
     """
-    if failed and not predicted:
-        raise PairError(f"no sample was predicted (of {failed}); the first: {first}")
     share = 0 < max_failed < 1
     most = round(max_failed * (count if share else count / total), 6)
     if failed > most:

@@ -70,7 +70,7 @@ def _dataset_refusal(name: str) -> str | None:
 
 
 def escaped_id(name: str) -> str:
-    """A pair's id as pytest writes it into node ids: escaped where it is not ASCII or not printable, as is a backslash."""
+    """A pair's id as pytest writes it into node ids: escaped where it is not printable ASCII, as is a backslash."""
     plain = name.isascii() and name.isprintable() and "\\" not in name
     return name if plain else name.encode("unicode_escape").decode("ascii")
 

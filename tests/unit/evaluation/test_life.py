@@ -642,9 +642,9 @@ BOUNDS = {
 @pytest.mark.parametrize(("allowed", "count", "total", "most"), BOUNDS.values(), ids=BOUNDS)
 def test_how_many_may_fail(allowed, count, total, most):
     """A count is meant for the whole dataset, and shrinks with the samples that are left of it; a share needs not."""
-    check_failures(allowed, count, total, 1, most, "")
+    check_failures(allowed, count, total, most, "")
     with pytest.raises(PairError, match=f"{most + 1} of {count} samples failed"):
-        check_failures(allowed, count, total, 1, most + 1, "")
+        check_failures(allowed, count, total, most + 1, "")
 
 
 NOTHING = {

@@ -194,19 +194,40 @@ def test_failed_samples_of_shards_count_together(shop, evaluator):
         evaluator(none.shards()[0])
 
 
-def test_a_shard_that_predicted_nothing_is_an_error(shop, evaluator):
-    """It and its pair, though as many may fail; the shards that predicted something are fine."""
+@pytest.mark.parametrize("allowed", [2, 0.5], ids=["count", "share"])
+def test_a_shard_that_predicted_nothing_passes_as_far_as_its_pair_allows(shop, evaluator, allowed):
+    """One of two that failed whole is half of the pair: what may fail is judged of the pair, in every mode."""
     shop.data(count=4)
-    for names in (["s0", "s1"], ["s0", "s1", "s2", "s3"]):
-        pair = cut(shop.pair(task=names[-1], max_failed=4, params={"bad": names}), "shards", 2, 4)
-        first, second = pair.shards()
-        for mode in ("infer", "eval"):
-            with pytest.raises(PairError, match=r"^no sample was predicted \(of 2\); the first: s0: ValueError"):
-                evaluator(first, mode=mode)
-    with pytest.raises(PairError, match=r"no sample was predicted \(of 2\); the first: s2: ValueError"):
-        evaluator(second)
-    with pytest.raises(PairError, match=r"no sample was predicted \(of 4\); the first: s0: ValueError"):
+    pair = cut(shop.pair(max_failed=allowed, params={"bad": ["s0", "s1"]}), "shards", 2, 4)
+    for mode in ("infer", "eval"):
+        for shard in pair.shards():
+            evaluator(shard, mode=mode)
+    assert evaluator(pair).result.samples["failed"] == 2
+
+
+def test_a_shard_of_which_more_failed_than_may_of_its_pair_is_an_error(shop, evaluator):
+    """A count shrinks with the limit, for shards too."""
+    shop.data(count=8)
+    bad = {"bad": ["s0", "s1"]}
+    pair = cut(shop.pair(max_failed=2, limit=4, params=bad), "shards", 2, 4)
+    first, second = pair.shards()
+    with pytest.raises(PairError, match=r"^2 of 4 samples failed \(max_failed is 2 of 8, so 1 of these\)"):
+        evaluator(first)
+    evaluator(second)
+    with pytest.raises(PairError, match=r"^2 of 4 samples failed"):
         evaluator(pair)
+
+
+def test_a_pair_whose_shards_all_predicted_nothing_is_an_error(shop, evaluator, paths):
+    """Each of them passes where all may fail, their pair does not: nothing predicted is never passed."""
+    shop.data(count=4)
+    pair = cut(shop.pair(max_failed=4, params={"bad": [f"s{i}" for i in range(4)]}), "shards", 2, 4)
+    for mode in ("infer", "eval", "all"):
+        for shard in pair.shards():
+            evaluator(shard, mode=mode)
+        with pytest.raises(PairError, match=r"^no sample was predicted \(of 4\); the first: s0: ValueError"):
+            evaluator(pair, mode=mode)
+        assert not paths(pair).marker.exists()
 
 
 def test_a_sample_that_failed_is_asked_again_until_it_is_good(shop, evaluator, paths):
