@@ -112,9 +112,11 @@ def put_right(plan: Plan, context: Context, paths: PairPaths) -> None:
 
 
 def keep_fingerprint(plan: Plan, context: Context, paths: PairPaths) -> None:
-    """Where only the marker has it, it must lie there before the marker goes."""
+    """Where only the marker has it, it must lie there before the marker goes; how they were timed the result knows."""
     if plan.marker is not None and read_fingerprint(paths.fingerprint) is None:
-        write_fingerprint(context.disk, paths.fingerprint, plan.marker.fingerprint["prediction"], context.launch.run_id)
+        result = read_result(paths.whole.result)
+        parts, timing = plan.marker.fingerprint["prediction"], result and result.timing
+        write_fingerprint(context.disk, paths.fingerprint, parts, context.launch.run_id, timing=timing)
 
 
 def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:

@@ -118,6 +118,20 @@ def test_latencies_of_an_older_version_are_neither_shown_nor_kept(shop, evaluato
     assert fresh.seconds["p50"] is not None
 
 
+def test_latencies_of_an_older_version_stay_so_without_their_fingerprint(shop, evaluator, paths):
+    """Only the marker says what they were made from then, and only the result how they were timed."""
+    shop.data()
+    for task, timing in (("old", None), ("new", 2)):
+        evaluator(shop.pair(task=task))
+        files = paths(shop.pair(task=task))
+        values = json.loads(files.result.read_text()) | {"timing": timing}
+        files.result.write_text(json.dumps(values))
+        write_marker(evaluator.context().disk, files, json.loads(files.marker.read_text())["fingerprint"])
+        files.fingerprint.unlink()
+        scored = evaluator(shop.pair(task=task, metrics=["./m.py:wrong"])).result
+        assert (scored.timing, scored.seconds["p50"] is not None) == (timing, timing == 2)
+
+
 def test_history_remembers_every_evaluation(shop, evaluator):
     """A line for each that was completed, with what it came to; reuse adds none."""
     shop.data()
