@@ -140,8 +140,9 @@ class Controller:
         from pytest_evalrun.suite.words import strange_words
 
         pairs = self.pairs or self.planned
+        secrets = secrets_of(self.suites.found.values())
         for line in (*self.machine.lines(), *strange_words(pairs.values())):
-            self.terminal.line(line)
+            self.terminal.line(secrets.blank(line))
 
     def _told(self) -> Told:
         return Told.loads(self.suites.launch.read(TOLD) or NOTHING_TOLD)

@@ -24,6 +24,7 @@ from pytest_evalrun.evaluation.stored import (
     locked,
     paths_of,
     put_right,
+    result_of,
     trouble_of,
 )
 from pytest_evalrun.remote.faults import BoardGone
@@ -276,8 +277,7 @@ class Life:
     def _result(self, plan: Plan, scores: Scores) -> Result:
         stored = read_fingerprint(self.paths.fingerprint)
         timing = stored.timing if stored else None
-        only_scored = plan.action == "score" and not self.watch.timing.samples
-        old = read_result(self.paths.result) if only_scored else None
+        old = None if plan.action != "score" or self.watch.timing.samples else result_of(self.paths, plan, self.hashes)
         return Result(
             suite=self.pair.suite,
             task=self.pair.task.name,

@@ -115,8 +115,15 @@ def keep_fingerprint(plan: Plan, context: Context, paths: PairPaths) -> None:
     """Where only the marker has it, it must lie there before the marker goes; how they were timed the result knows."""
     if plan.marker is not None and read_fingerprint(paths.fingerprint) is None:
         result = read_result(paths.whole.result)
-        parts, timing = plan.marker.fingerprint["prediction"], result and result.timing
+        parts, timing = plan.marker.fingerprint["prediction"], result.timing if result else None
         write_fingerprint(context.disk, paths.fingerprint, parts, context.launch.run_id, timing=timing)
+
+
+def result_of(paths: PairPaths, plan: Plan, hashes: HashCache) -> Result | None:
+    """The result that lies there, if it is of these very predictions: of some that came back it may be of others."""
+    result = read_result(paths.result)
+    made_from = result.fingerprint.get("prediction", {}) if result else {}
+    return None if difference(made_from, plan.prediction, hashes) else result
 
 
 def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:

@@ -165,16 +165,23 @@ def test_the_tree_is_what_is_on_disk(tree):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_inputs_that_are_not_there_are_the_error_of_their_pair(tree, workers):
-    """A .run_config that names them wrongly hides nothing, hurts nobody else, and a wrong word in it is told."""
-    (tree.root / "a/own/.run_config").write_text("MAX_BATCHSIZE=6\nIN_SUBDIR=nope\n")
-    ran = tree.project.run("evals/tree", "-n", workers)
+def test_inputs_that_are_not_there_are_the_error_of_their_pair(tree, workers, monkeypatch):
+    """A .run_config that names them wrongly hides nothing, hurts nobody else, and a wrong word in it is told.
+
+    A secret that stands there as a word is blanked.
+    """
+    monkeypatch.setenv("EVALRUN_TEST_KEY", "secret_of_a_server")
+    words = "MAX_BATCHSIZE=6\nIN_SUBDIR=nope\nsecret_of_a_server=1\n"
+    (tree.root / "a/own/.run_config").write_text(words)
+    ran = tree.project.run("evals/tree", "-n", workers, "--eval-set", "env.KEY=${EVALRUN_TEST_KEY}")
     assert ran.code == 1, ran
     assert "2 passed, 1 skipped, 1 error" in ran, ran
     told = "evals/tree/a/own/.run_config:2: IN_SUBDIR: found 'nope', which is no directory of the dataset; looked for "
     assert f"{told}{tree.root}/a/own/nope" in ran, ran
     assert "a/own/.run_config:1: MAX_BATCHSIZE: no setting; without effect" in ran, ran
     assert "did you mean MAX_BATCH_SIZE?" in ran, ran
+    assert "GREETING, ***: no settings" in ran, ran
+    assert "secret_of_a_server" not in str(ran), ran
     assert "-own|3\n" in (tree.project.latest / ".task_list").read_text()
 
 

@@ -118,6 +118,18 @@ def test_latencies_of_an_older_version_are_neither_shown_nor_kept(shop, evaluato
     assert fresh.seconds["p50"] is not None
 
 
+def test_predictions_that_came_back_have_not_the_throughput_of_those_between(shop, evaluator):
+    """The result that lies there is of others: what only it knows, nobody knows of these."""
+    shop.data()
+    evaluator(shop.pair())
+    between = evaluator(shop.pair(params={"plus": 1})).result.seconds
+    back = evaluator(shop.pair())
+    assert shop.asked() == [f"s{i}" for i in range(6)] * 2
+    assert between["throughput"] is not None
+    assert back.result.seconds["throughput"] is None
+    assert back.result.seconds["p50"] is not None
+
+
 def test_latencies_of_an_older_version_stay_so_without_their_fingerprint(shop, evaluator, paths):
     """Only the marker says what they were made from then, and only the result how they were timed."""
     shop.data()
