@@ -22,6 +22,7 @@ from pytest_evalrun.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.scheduling import Lost, Scheduler, allow_restart, requeue, take_over
 from pytest_evalrun.signals import Sigterm
 from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import secrets_of
 from pytest_evalrun.terminal import Terminal
 from pytest_evalrun.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.worker import shard_ended

@@ -24,7 +24,6 @@ from pytest_evalrun.evaluation.stored import (
     locked,
     paths_of,
     put_right,
-    result_of,
     trouble_of,
 )
 from pytest_evalrun.remote.faults import BoardGone
@@ -277,7 +276,7 @@ class Life:
     def _result(self, plan: Plan, scores: Scores) -> Result:
         stored = read_fingerprint(self.paths.fingerprint)
         timing = stored.timing if stored else None
-        old = None if plan.action != "score" or self.watch.timing.samples else result_of(self.paths, plan, self.hashes)
+        old = None if plan.action != "score" or self.watch.timing.samples else self.planner.result_of(plan)
         return Result(
             suite=self.pair.suite,
             task=self.pair.task.name,

@@ -11,6 +11,7 @@ from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, 
 from pytest_evalrun.evaluation.shards import anything, peek
 from pytest_evalrun.rundir.fingerprints import read_aside, read_fingerprint
 from pytest_evalrun.rundir.markers import DAMAGED, Marker, read_marker
+from pytest_evalrun.rundir.results import read_result
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity, Reader
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.markers import Broken
+    from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.suite.pairs import Pair
 
 NEW = "new"
@@ -68,6 +70,12 @@ class Planner:
         """Markers from before an unclean end are believed by content only; to the second, as markers say it."""
         distrust = self._context.launch.distrust
         return distrust is not None and marker.time[:19] <= distrust[:19]
+
+    def result_of(self, plan: Plan) -> Result | None:
+        """The result that lies there, if it is of these predictions: of some that came back it may be of others."""
+        result = read_result(self._paths.result)
+        made_from = result.fingerprint.get("prediction", {}) if result else {}
+        return None if difference(made_from, plan.prediction, self._hashes) else result
 
     def _marker(self) -> Marker | None:
         marker = read_marker(self._paths.marker)

@@ -119,13 +119,6 @@ def keep_fingerprint(plan: Plan, context: Context, paths: PairPaths) -> None:
         write_fingerprint(context.disk, paths.fingerprint, parts, context.launch.run_id, timing=timing)
 
 
-def result_of(paths: PairPaths, plan: Plan, hashes: HashCache) -> Result | None:
-    """The result that lies there, if it is of these very predictions: of some that came back it may be of others."""
-    result = read_result(paths.result)
-    made_from = result.fingerprint.get("prediction", {}) if result else {}
-    return None if difference(made_from, plan.prediction, hashes) else result
-
-
 def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
     """The predictions of an evaluated pair, one line a sample, in dataset order."""
     return PredictionsFile(paths_of(context.paths, pair).predictions).lines()
