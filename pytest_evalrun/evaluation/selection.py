@@ -11,6 +11,7 @@ from pytest_evalrun.evaluation.cuts import data_of
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.shards import anything, survey
 from pytest_evalrun.evaluation.stored import paths_of, trouble_of
+from pytest_evalrun.rundir.fingerprints import read_aside
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import check_format, resolve_run
@@ -22,34 +23,22 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.plan import Plan
-    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.rundir.predictions import Tally
     from pytest_evalrun.suite.pairs import Cut, Pair
-
-ACTIONS = {
-    "reuse": "reuse",
-    "back": "reuse",
-    "mend": "run",
-    "score": "score",
-    "resume": "run",
-    "run": "run",
-    "skip": "skip",
-    "error": "error",
-}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What would be done with a pair, why, and how many samples it had when last evaluated."""
+    """What would be done with a pair, why, and how many samples it had when last evaluated.
+
+    ``action`` is ``run``, ``resume``, ``score``, ``reuse``, ``skip`` or ``error``.
+    """
 
     pair: Pair
     action: str
     reason: str
     size: int | None = None
-
-    def line(self) -> str:
-        size = f"  {self.size} samples" if self.size is not None else ""
-        return f"{ACTIONS[self.action]:5}  {self.pair.full_id}{size}  ({self.reason})"
 
 
 def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verdict]:
@@ -69,7 +58,7 @@ def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verd
 def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[str]:
     """Full ids of the pairs that are ``unfinished``, ``failed`` or ``stale`` by the run's own state."""
     if only == "stale":
-        again = ("run", "score", BACK, MEND)
+        again = ("run", "score")
         return {v.pair.full_id for v in verdicts(pairs, workdir, wanted) if v.action in again and v.reason != NEW}
     paths = existing_run(workdir, wanted)
     states = read_task_list(paths.task_list) or {} if paths else {}
@@ -106,15 +95,25 @@ def _verdict(pair: Pair, context: Survey) -> Verdict:
         return Verdict(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
         return Verdict(pair, "error", str(trouble_of(error, paths)))
+    action = _action(plan, paths)
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     limit = pair.settings.limit
-    return Verdict(pair, plan.action, plan.reason, min(size, limit) if size and limit else size)
+    return Verdict(pair, action, plan.reason, min(size, limit) if size and limit else size)
+
+
+def _action(plan: Plan, paths: PairPaths) -> str:
+    """What a plan comes to: where a part was damaged the model is asked, but not for what lies aside complete."""
+    if plan.action == BACK:
+        aside = read_aside(paths)
+        return "score" if aside is not None and aside.marker is not None else "run"
+    return "run" if plan.action == MEND else plan.action
 
 
 def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:
-    if plan.action in ("run", BACK, MEND):
-        return Verdict(pair, plan.action, plan.reason, cut.size)
-    if plan.action == "reuse":
+    action = _action(plan, paths_of(context.paths, pair))
+    if action == "run":
+        return Verdict(pair, action, plan.reason, cut.size)
+    if action == "reuse" or plan.action == BACK:
         return Verdict(pair, "reuse", "reused: its pair is complete", cut.size)
     already = sum(map(context.found(pair.whole, plan).is_done, range(cut.low, min(cut.high, plan.identity.count))))
     if already == cut.size:

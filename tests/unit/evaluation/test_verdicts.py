@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.evaluation.selection import Verdict, select, verdicts
+from pytest_evalrun.evaluation.selection import select, verdicts
 from pytest_evalrun.rundir.tasklist import Status, TaskList
+from pytest_evalrun.suite.pairs import Cut
+
+HALVES = (Cut(0, 3, "0-3"), Cut(3, 6, "3-6"))
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_of_first_samples_only_they_are_counted(shop, evaluator, run):
 
 
 def test_what_was_damaged_or_lies_aside_is_told(shop, evaluator, run, plan):
-    """Both are stale, and said as the launch itself would find them; nothing is changed by looking."""
+    """Both are stale; of the one the model is asked, the other is scored alone; nothing is changed by looking."""
     for name in ("damaged", "aside", "clean"):
         shop.data(name)
         evaluator(shop.pair(name))
@@ -77,9 +82,11 @@ def test_what_was_damaged_or_lies_aside_is_told(shop, evaluator, run, plan):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     pairs = [shop.pair(name) for name in ("damaged", "aside", "clean")]
     (mend, back, reuse) = plan(*pairs)
-    assert mend == ("mend", "re-run: predictions/letters/echo/damaged.jsonl changed after it was marked")
-    assert back == ("back", "found again: its predictions were put aside (dataset changed)")
+    assert mend == ("run", "re-run: predictions/letters/echo/damaged.jsonl changed after it was marked")
+    assert back == ("score", "found again: its predictions were put aside (dataset changed)")
     assert reuse[0] == "reuse"
+    shards = [shard for pair in pairs[:2] for shard in replace(pair, cuts=HALVES).shards()]
+    assert [action for action, _ in plan(*shards)] == ["run", "run", "reuse", "reuse"]
     assert select("stale", pairs, evaluator.workdir, "latest") == {pair.full_id for pair in pairs[:2]}
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
@@ -100,13 +107,6 @@ def test_a_readers_fault_is_that_pairs_verdict(shop, evaluator, run, plan):
     actions = plan(shop.pair(format="./r.py:Failing"), shop.pair())
     assert actions[0] == ("error", "KeyError: 'no such split'")
     assert actions[1][0] == "reuse"
-
-
-def test_lines_for_people(shop):
-    """The action, the pair, how many samples it has where that is known, and why."""
-    pair = shop.pair()
-    assert Verdict(pair, "reuse", "unchanged", 6).line() == "reuse  letters/echo/clean  6 samples  (unchanged)"
-    assert Verdict(pair, "resume", "at 2").line() == "run    letters/echo/clean  (at 2)"
 
 
 SELECTED = {
