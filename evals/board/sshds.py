@@ -156,9 +156,17 @@ class Board:
         return sorted(path.name for path in self.home.glob("task_*"))
 
 
+def _name(process: psutil.Process) -> str:
+    """Empty for one that has ended meanwhile, as sessions do whose client has just gone."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def end_sshd(listener: psutil.Process) -> None:
     """And its connections; what was started through them ends by itself, as on a board."""
-    sessions = [child for child in listener.children(recursive=True) if child.name().startswith("sshd")]
+    sessions = [child for child in listener.children(recursive=True) if _name(child).startswith("sshd")]
     for process in (listener, *sessions):
         try:
             process.kill()
