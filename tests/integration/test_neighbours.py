@@ -265,7 +265,7 @@ LIGHT = """
 import sys
 def test_light():
     assert not {"pydantic", "numpy", "pandas", "psutil"} & set(sys.modules)
-    assert not [name for name in sys.modules if name in ("pytest_evalrun.fixtures", "pytest_evalrun.session")]
+    assert not {f"pytest_evalrun.plugin.{name}" for name in ("fixtures", "controller")} & set(sys.modules)
 """
 
 

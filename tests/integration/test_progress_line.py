@@ -28,7 +28,8 @@ pytestmark = pytest.mark.unmeasured
 DRIVER = """
 import os
 import pytest
-from pytest_evalrun import lastline, progress
+from pytest_evalrun.plugin import lastline
+from pytest_evalrun.plugin import progress
 
 progress.SECONDS_ELSEWHERE = float(os.environ.get("EVERY", "60"))
 

@@ -122,7 +122,14 @@ def test_show_finds_the_files_of_samples_from_anywhere(project):
     (project.suite / "one" / "labels.csv").write_text("id,label\na.txt,2\n")
     ran = project.run("evals")
     assert ran.code == 0, ran
-    command = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()", "show", "echo/a/one", "--wrong"]
+    command = [
+        sys.executable,
+        "-c",
+        "from pytest_evalrun.cli import main; main()",
+        "show",
+        "echo/a/one",
+        "--wrong",
+    ]
     shown = subprocess.run([*command, "--workdir", str(project.workdir)], capture_output=True, text=True, check=True)
     assert str(project.suite / "one" / "a.txt") in shown.stdout
 

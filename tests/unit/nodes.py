@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.planning.work import Work
-from pytest_evalrun.scheduling import TICK_SECONDS, Lost, Scheduler, Unit
+from pytest_evalrun.plugin.xdist.scheduler import TICK_SECONDS, Lost, Scheduler, Unit
+from pytest_evalrun.plugin.xdist.workerloop import UNLOAD, parse
 from pytest_evalrun.slots.need import Need
-from pytest_evalrun.workerloop import UNLOAD, parse
 
 
 class FakeNode:

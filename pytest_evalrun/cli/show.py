@@ -1,0 +1,303 @@
+"""The ``evalrun`` command: what there is, what a run says, whether it still holds, and how to live with it."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pytest_evalrun.cli.common import (
+    WORKDIR,
+    ExpressionOption,
+    JsonOption,
+    PairArgument,
+    RunArgument,
+    RunOption,
+    WorkDirOption,
+    find,
+    matcher,
+)
+from pytest_evalrun.cli.control import clean, devices, reset, stop
+from pytest_evalrun.errors import ConfigError, EvalrunError
+from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
+from pytest_evalrun.suite.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_evalrun.report.listing import Entry
+    from pytest_evalrun.report.rows import Row
+    from pytest_evalrun.report.runs import FoundRun
+    from pytest_evalrun.report.samples import Places
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.discovery import Suite
+    from pytest_evalrun.suite.pairs import Pair
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is still a name
+    try:
+        app()
+    except EvalrunError as error:
+        warn([f"Error: {error}"])
+        sys.exit(2)
+    except OSError as error:
+        warn([f"Error: {error.filename or 'the system'}: {error.strerror}"])
+        sys.exit(2)
+
+
+@app.callback()
+def _describe() -> None:
+    """Look at suites and runs of pytest-evalrun, and stop, reset or clean a run. To evaluate, run pytest."""
+
+
+@app.command()
+def explain(
+    pair: PairArgument,
+    suite: Annotated[list[Path] | None, typer.Option(help="Where to look for suites; default: here")] = None,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Show every setting of a pair, its value, and the layer it came from."""
+    from pytest_evalrun.report.listing import suites_at
+    from pytest_evalrun.report.lookup import find_pair
+    from pytest_evalrun.suite.explain import explain as explain_pair
+
+    found = find_pair(pair, _pairs(suites_at(_where(pair, suite), workdir)))
+    rows = ((row.setting, one_line(row.value), row.layer, row.source) for row in explain_pair(found))
+    print_table(("setting", "value", "layer", "source"), rows)
+
+
+@app.command("list")
+def list_pairs(
+    places: Annotated[list[str] | None, typer.Argument(metavar="[RUN | PATH...]", help="default: here, latest")] = None,
+    as_json: JsonOption = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed")] = False,
+    expression: ExpressionOption = "",
+    ids: Annotated[bool, typer.Option("--ids", help="Node ids to paste, instead of a tree")] = False,
+    why: Annotated[bool, typer.Option(help="Say what would run again, and why; looks at data for it")] = True,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """List every pair that pytest would find, and how it stands in a run."""
+    from pytest_evalrun.report import listing
+
+    asked = listing.asked_for(places or [], workdir)
+    found = asked.run
+    entries, remarks = listing.entries(asked)
+    matches = matcher(expression)
+    entries = [e for e in entries if (e.failed or not failed) and (matches is None or matches(e.full_id))]
+    reasons = _reasons(entries, found) if found and why and not ids else {}
+    if as_json:
+        print_json([listing.to_json(entry, reasons.get(entry.full_id)) for entry in entries])
+    else:
+        print_lines(listing.tree(entries, reasons) if found and not ids else listing.flat(entries))
+    warn(remarks)
+
+
+@app.command()
+def runs(as_json: JsonOption = False, workdir: WorkDirOption = WORKDIR) -> None:
+    """List the runs of a work directory, newest first: how each stands, and the command that made it."""
+    from pytest_evalrun.report.runs import HEADER, overviews
+
+    found = list(overviews(workdir))
+    if as_json:
+        print_json([run.to_json() for run in found])
+        return
+    print_table(HEADER, (run.cells() for run in found))
+
+
+@app.command()
+def logs(
+    pair: PairArgument,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the pair is done or the run ends")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="As it was written: what a model wrote may drive your terminal")
+    ] = False,
+    run: RunOption = "latest",
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Print what a pair has logged, safe to show: control characters as escapes, a carriage return as a line's end."""
+    from pytest_evalrun.report.known import known_pairs
+    from pytest_evalrun.report.logs import follow_logs, read_logs, shown
+    from pytest_evalrun.report.lookup import find_pair
+
+    paths = _run(workdir, run)
+    known = known_pairs(paths)
+    found = find_pair(pair, (*known.pairs, *known.limits))
+    blocks = (follow_logs if follow else read_logs)(paths, found)
+    for block in blocks if raw else shown(blocks):
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN")],
+    after: Annotated[str, typer.Argument(metavar="RUN")],
+    most: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="So many ids of flipped samples")] = 10,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Compare two runs: their pairs, their metrics, and which samples came out the other way."""
+    from pytest_evalrun.report.diff import diff_runs
+
+    found = diff_runs(_run(workdir, before), _run(workdir, after), most)
+    print_lines(found.lines(before, after))
+    warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
+
+
+@app.command()
+def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None:
+    """Print the pytest command that runs again what failed; what failed goes to stderr."""
+    from pytest_evalrun.report.retry import retry_of
+
+    found = find(workdir, run)
+    again = retry_of(found)
+    warn(f"{pair.status}: {pair.full_id}" for pair in again.failed)
+    warn([] if again.failed else [f"{found.name}: nothing failed"])
+    print_lines([again.command] if again.failed else [])
+
+
+for command in (stop, reset, clean, devices):
+    app.command()(command)
+
+
+@app.command()
+def show(
+    pair: PairArgument,
+    worst: Annotated[int | None, typer.Option(metavar="N", min=1, help="The N samples with the worst scores")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="The samples that were answered wrongly")] = False,
+    metric: Annotated[str | None, typer.Option(help="By which metric; default: the first that fits")] = None,
+    run: RunOption = "latest",
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Show what a run says of a pair, and the samples behind it."""
+    from pytest_evalrun.report import results, samples
+    from pytest_evalrun.report.lookup import find_pair
+    from pytest_evalrun.report.rows import read_summary
+
+    if worst is not None and wrong:
+        raise ConfigError("--worst and --wrong: give one of them")
+    paths = _run(workdir, run)
+    row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
+    if worst is not None:
+        found = samples.worst(paths, row.key, metric, worst, _places(paths, row))
+        print_table(results.SAMPLES, results.sample_rows(found))
+    elif wrong:
+        print_table(results.SAMPLES, results.sample_rows(samples.wrong(paths, row.key, metric, _places(paths, row))))
+    else:
+        print_lines(results.result_lines(row))
+        if row.metrics:
+            print_table(results.METRICS, results.metric_rows(row))
+
+
+@app.command()
+def report(
+    merged: Annotated[bool, typer.Option("--merged", help="Merge all predictions into one table a suite too")] = False,
+    run: RunOption = "latest",
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Make the summary of a run again."""
+    from pytest_evalrun.report.gone import on_disk
+    from pytest_evalrun.report.merge import merge_predictions
+    from pytest_evalrun.report.summary import write_summary
+
+    paths = _run(workdir, run)
+    disk = on_disk(paths)
+    summary = write_summary(paths, disk.is_gone, disk.skips)
+    warn(f"{name}: cannot be read; left out" for name in summary.unreadable)
+    print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
+    if merged:
+        merge = merge_predictions(paths)
+        warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
+        warn(
+            f"ERROR: {table} stays as it was, with {rows} rows: the predictions have fewer; "
+            "merge_summary.json says what is missing"
+            for table, rows in merge.kept.items()
+        )
+        print_lines(f"{table}" for table in merge.tables)
+        print_lines([f"{merge.total_rows} rows from {len(merge.files)} files"])
+
+
+@app.command()
+def monitor(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="latest, or a run's name")] = "latest",
+    interval: Annotated[
+        float, typer.Option("-i", "--interval", min=0.1, metavar="SECONDS", help="How often it looks")
+    ] = 0.5,
+    once: Annotated[bool, typer.Option("--once", help="One page, and no more")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Watch a run from any terminal: how far it is, what runs where, what failed and why."""
+    from pytest_evalrun.monitor import monitor as watch
+
+    if once and as_json:
+        raise ConfigError("--once and --json: give one of them")
+    raise typer.Exit(watch(_run(workdir, run).root, interval, once=once, as_json=as_json, stream=sys.stdout))
+
+
+@app.command()
+def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
+    """Check by hash every file that a run vouches for; exit code 1 when something does not hold."""
+    from pytest_evalrun.report.verify import verify_run
+
+    paths = _run(workdir, run)
+    problems = verify_run(paths)
+    print_lines(f"{problem.file}: {problem.text}" for problem in problems)
+    if problems:
+        raise typer.Exit(1)
+    print_lines([f"{paths.root}: all that is marked as complete is as it was written"])
+
+
+def _run(workdir: Path, name: str) -> RunPaths:
+    return find(workdir, name).paths
+
+
+def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
+    """A pasted pytest id says itself where its suite is."""
+    file = Path(pair.partition("::")[0])
+    return [file] if paths is None and "::" in pair and file.is_file() else paths
+
+
+def _pairs(suites: Iterable[Suite]) -> Iterator[Pair]:
+    for suite in suites:
+        yield from suite.pairs
+
+
+def _reasons(entries: Iterable[Entry], found: FoundRun) -> dict[str, str]:
+    """What a launch would do with each pair that it would not just reuse."""
+    from pytest_evalrun.evaluation.selection import verdicts
+
+    pairs = [entry.pair for entry in entries if entry.pair is not None and entry.status != "running"]
+    told = verdicts(pairs, found.workdir.root, found.name)
+    return {v.pair.full_id: f"{v.action}: {v.reason}" for v in told if v.action not in ("reuse", "skip")}
+
+
+def _places(paths: RunPaths, row: Row) -> Places | None:
+    """Where the pair's files lie, if its suite is still there to say so."""
+    from pytest_evalrun.evaluation.outputs import output_directory
+    from pytest_evalrun.report.samples import Places
+    from pytest_evalrun.rundir.runs import read_run_json
+    from pytest_evalrun.suite.discovery import discover
+
+    # Relative to the run, as the manifest has it: a copied tree finds its own suites.
+    file = (paths.root / read_run_json(paths).get("suites", {}).get(row.suite, "")).resolve()
+    try:
+        pairs = discover(file).pairs if file.is_file() else ()
+        names = (row.suite, row.task, row.dataset)
+        pair = next((pair for pair in pairs if (pair.suite, pair.task.name, pair.dataset.name) == names), None)
+        if pair is None:
+            return None
+        inputs = Path(pair.dataset.path, pair.settings.in_subdir or "") if pair.settings.format == "files" else None
+        return Places(output_directory(pair, paths.pair(row.key)), inputs)
+    except ConfigError:
+        return None

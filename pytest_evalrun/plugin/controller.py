@@ -1,0 +1,373 @@
+"""The launching process's side: state as reports come in, and session finish."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.plugin.collectors import Suites, suites_key
+from pytest_evalrun.plugin.items import pair_of
+from pytest_evalrun.plugin.lastline import show_progress
+from pytest_evalrun.plugin.machine import Machine
+from pytest_evalrun.plugin.merged import merge_programs, summarise, summarise_again
+from pytest_evalrun.plugin.nodeids import pairs_by_id
+from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
+from pytest_evalrun.plugin.signals import Sigterm
+from pytest_evalrun.plugin.terminal import Terminal
+from pytest_evalrun.plugin.worker import shard_ended
+from pytest_evalrun.plugin.xdist.crashes import Losses
+from pytest_evalrun.plugin.xdist.scheduler import Lost, Scheduler, allow_restart, requeue, take_over
+from pytest_evalrun.plugin.xdist.units import NOTHING_TOLD, TOLD, Told, units_of
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.plugin.fleet import Fleet
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Pair, PairKey
+
+
+# The last report of an item; xdist's own says "???" of a test whose worker died.
+ENDS = ("teardown", "???")
+# Where the processes of a launch keep their notes of boards.
+BOARDS = "devices"
+
+
+def controller(config: pytest.Config) -> Controller:
+    """The one object of the launching process; registered when first asked for."""
+    plugin = config.pluginmanager.get_plugin("evalrun-controller")
+    if plugin is None:
+        plugin = Controller(config, config.stash[suites_key])
+        config.pluginmanager.register(plugin, "evalrun-controller")
+    assert isinstance(plugin, Controller)
+    return plugin
+
+
+class Controller:
+    """Opens the run when the first item is dispatched, keeps its state, closes it."""
+
+    def __init__(self, config: pytest.Config, suites: Suites) -> None:
+        self.config = config
+        self.suites = suites
+        self.live: LiveRun | None = None
+        self.pairs: dict[str, Pair] = {}
+        self.planned: dict[str, Pair] = {}
+        self.expected: dict[str, Estimate] = {}
+        # The evaluations of first samples that ended, and whether they came to a result.
+        self.limits: dict[PairKey, bool] = {}
+        self.scored = 0
+        self.skipped = 0
+        self.losses = Losses(suites.launch, suites.options.crash_retries)
+        self.terminal = Terminal(config)
+        self.terminal.outlast()
+        self.machine = Machine((), {}, None)
+        self.fleet: Fleet | None = None
+        self.sigterm = Sigterm(self._workers)
+        self.sigterm.take()
+
+    def _workers(self) -> list[int]:
+        return self.live.workers() if self.live is not None else []
+
+    def pytest_unconfigure(self) -> None:
+        self.sigterm.give_back()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        from pytest_evalrun.evaluation.selection import existing_run
+
+        if self.config.option.collectonly:
+            with _usage_errors():  # before pytest's list: there is no plan for a run that is not there
+                existing_run(self.suites.options.workdir, self.suites.options.run)
+            self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
+            self.machine = self._machine(self.planned.values())
+            self._tell()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """At ``-n0`` this is the moment before the first item."""
+        option = self.config.option
+        runs = not session.testsfailed or option.continue_on_collection_errors
+        if session.items and runs and not option.collectonly:
+            self.collected([item.nodeid for item in session.items])
+        return (yield)
+
+    def collected(self, ids: Sequence[str]) -> None:
+        """The node ids of the items to come; under xdist once per worker, of which the first counts."""
+        if self.live is not None or self.config.option.setupplan or self.suites.refused:
+            return
+        if self.suites.options.fresh and self.suites.options.mode == "eval":
+            raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
+        self.suites.load_all(ids)
+        self.pairs = pairs_by_id(ids, self.suites, self._told().about)
+        self.losses.expected = dict.fromkeys(ids)
+        self.machine = self._machine(self.pairs.values())
+        self.fleet = self._fleet() if self.machine.boards else None
+        self._tell()
+        if self.pairs:
+            with self.sigterm.held_back():
+                self._open()
+            self.expected = self._estimates(self.pairs.values())
+            show_progress(self.config, self.pairs, self.expected)
+
+    def _machine(self, selected: Iterable[Pair]) -> Machine:
+        """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
+        options = self.suites.options
+        pairs = selected if options.mode != "eval" else ()
+        with _usage_errors():
+            return Machine(pairs, self._told().needs, options.gpus)
+
+    def _fleet(self) -> Fleet:
+        """The boards that answer; usage errors for host keys that nobody knows."""
+        from pytest_evalrun.plugin.fleet import Fleet
+        from pytest_evalrun.remote.notes import Notes
+
+        notes = Notes(self.suites.launch.path / BOARDS)
+        with _usage_errors():
+            fleet = Fleet(self.machine, self.pairs, notes, self.terminal.line)
+            fleet.look()
+        return fleet
+
+    def _tell(self) -> None:
+        """Before anything runs: what there is to run on, and words that may not do what they were written for."""
+        from pytest_evalrun.suite.words import strange_words
+
+        pairs = self.pairs or self.planned
+        secrets = secrets_of(self.suites.found.values())
+        for line in (*self.machine.lines(), *strange_words(pairs.values())):
+            self.terminal.line(secrets.blank(line))
+
+    def _told(self) -> Told:
+        return Told.loads(self.suites.launch.read(TOLD) or NOTHING_TOLD)
+
+    def schedule(self, ids: Sequence[str]) -> None:
+        """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
+        if not self._told().ordered:
+            requeue(self.config, self._lost)
+            return
+
+        def make(workers: int, tick: Callable[[], None]) -> Scheduler:
+            units = units_of(ids, self.pairs, self._told(), self.expected, self.machine.needs)
+            return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
+
+        take_over(self.config, make)
+
+    def _estimates(self, pairs: Iterable[Pair]) -> dict[str, Estimate]:
+        from pytest_evalrun.evaluation.selection import existing_run
+        from pytest_evalrun.planning.costs import estimates
+        from pytest_evalrun.rundir.layout import WorkDir
+
+        options = self.suites.options
+        paths = self.live.paths if self.live is not None else existing_run(options.workdir, options.run)
+        wholes = {pair.whole.full_id: pair.whole for pair in pairs}
+        return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
+
+    def _lost(self, nodeid: str, node: Any) -> Lost:
+        """An item's worker died: told at once where the item is run again, else with its error."""
+        pair = self.pairs.get(nodeid)
+        limit = pair.settings.timeout if pair is not None else None
+        lost = self.losses.of(nodeid, node, limit, again=pair is not None)
+        if pair is not None and lost is not Lost.UNTOUCHED and self.losses.charged(nodeid):
+            allow_restart(self.config)
+        if pair is not None and lost is Lost.AGAIN:
+            self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
+        return lost
+
+    def _open(self) -> None:
+        from pytest_evalrun.evaluation.outputs import output_directories
+        from pytest_evalrun.remote.manifest import boards_of
+        from pytest_evalrun.rundir.layout import WorkDir
+        from pytest_evalrun.rundir.live import LiveRun
+
+        options = self.suites.options
+        suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
+        try:
+            with _usage_errors():
+                live = LiveRun(
+                    WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts()
+                )
+                with live.kept():
+                    live.claim(output_directories(live.paths, suites), boards_of(suites))
+                    self._publish(live)
+        except OSError as error:
+            told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
+            raise pytest.UsageError(printable(told)) from None
+        self.live = live
+
+    def _publish(self, live: LiveRun) -> None:
+        """To the workers: where the run is, and what holds for all of it."""
+        from pytest_evalrun.evaluation.context import Launch
+
+        options = self.suites.options
+        launch = Launch(
+            run=str(live.paths.root),
+            workdir=str(options.workdir),
+            run_id=live.session.run_id,
+            mode=options.mode,
+            fresh=options.fresh,
+            distrust=live.session.distrust,
+            gpus=options.gpus,
+            crash_retries=options.crash_retries,
+            lacking=self.machine.lacking,
+            devices=str(self.suites.launch.path / BOARDS),
+        )
+        self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
+
+    def _facts(self) -> dict[str, Any]:
+        """What whoever looks at the run from outside cannot know otherwise."""
+        selected = {pair.whole.full_id for pair in self.pairs.values() if pair.skip is None}
+        gpus = [gpu.token for gpu in self.machine.gpus]
+        return {"selected": len(selected)} | ({"gpus": gpus} if gpus else {})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.losses.started(nodeid)
+        pair = self.pairs.get(nodeid)
+        if pair is None or self.live is None:
+            return
+        self.terminal.starts(nodeid)
+        if pair.skip is None:
+            self.live.started(pair)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:
+        return self.terminal.status(report)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self._account_for(report)
+        pair = self.pairs.get(report.nodeid)
+        if pair is None or self.live is None:
+            return
+        if report.when == "call" or not report.passed:
+            self._ended(pair, report)
+            if self.fleet is not None:
+                self.fleet.ended(report.nodeid)
+
+    def _account_for(self, report: Any) -> None:
+        """An item of a suite has nothing to tear down: with the report that counts it is over."""
+        counts = report.when == "call" or not report.passed
+        if report.when in ENDS or (counts and getattr(report, "evalrun", {}).get("suite_item")):
+            self.losses.ended(report.nodeid)
+        elif counts:
+            self.losses.called(report.nodeid)
+
+    def _ended(self, pair: Pair, report: Any) -> None:
+        assert self.live is not None
+        told = getattr(report, "evalrun", {})
+        outcome = outcome_of(report)
+        note = str(told.get("reason", "")) if report.passed else reason_of(report)
+        self.terminal.item(pair, report, outcome, told, note)
+        if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
+            self.limits[key_of(pair)] = "scored" in told
+        self.skipped += outcome == "skipped"
+        self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
+        if pair.skip is not None:
+            leave_word(pair, self.live.paths.pair(key_of(pair)), "skipped", pair.skip)
+            return
+        self.live.finished(
+            pair,
+            outcome,
+            worker=getattr(report, "worker_id", told.get("worker", "main")),
+            status=stands(outcome, told),
+            note=note,
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        if error and self.live is not None:
+            self.live.worker_lost(node.gateway.id, str(error))
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """The worker that would have said so is dead, so its part of the report and its last event come from here."""
+        pair = self.pairs.get(report.nodeid)
+        if pair is None or self.live is None:
+            return
+        reason = self.losses.reason(report.nodeid)
+        make_crashed(report, pair, reason)
+        self.losses.ended(report.nodeid)
+        if pair.cut is not None:
+            self.suites.launch.publish(shard_ended(pair), "")
+        self.live.crashed(pair, reason)
+        leave_word(pair, self.live.paths.pair(key_of(pair)), "error", reason)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """After xdist has ended its workers: nobody writes to the run any more."""
+        mode = self.suites.options.mode
+        if self.live is None:
+            if mode == "viz" and not self.config.option.collectonly and exitstatus in (0, 5):
+                self._summarise_again()
+                session.exitstatus = pytest.ExitCode.OK
+            return
+        clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
+        self.live.settle()
+        try:
+            self.terminal.summary = summarise(self.live.paths, self.suites.found.values(), self.limits)
+            if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
+                self._merge(session, exitstatus, self.live)
+        except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
+            self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
+        self.live.close(clean)
+        if self.fleet is not None:
+            self.terminal.remarks += self.fleet.tidy()
+        # After -x pytest says nothing of ordinary tests that were not run, and neither do we.
+        among = self.losses.expected if exitstatus == pytest.ExitCode.OK else self.pairs
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and (lines := self.losses.never_ran(among)):
+            self.terminal.remarks += lines
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        alone = session.testscollected <= len(self.pairs)  # else the outcome of ordinary tests is a result
+        if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and alone:
+            self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
+        """A merged file that lacks rows of a complete pair is no success."""
+        remarks, complete = merge_programs(live, self.pairs.values())
+        self.terminal.remarks += remarks
+        if not complete and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _summarise_again(self) -> None:
+        """--eval-mode viz: no item runs, the tables are made again."""
+        with _usage_errors():
+            name, self.terminal.summary = summarise_again(self.suites.options, self.suites.found.values())
+        self.terminal.remarks.append(f"summary of {name} made again; no item was run")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.config.option.collectonly:
+            self._show_plan(terminalreporter)
+        else:
+            self.terminal.show(terminalreporter, self.live.paths.root if self.live else None)
+
+    def _show_plan(self, terminalreporter: Any) -> None:
+        """For every collected pair: would it run, be reused or skipped, and why."""
+        from pytest_evalrun.evaluation.selection import verdicts
+        from pytest_evalrun.planning.plan import plan_lines
+
+        if not self.planned:
+            return
+        options = self.suites.options
+        found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
+        workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
+        pool = self.machine.pool()
+        terminalreporter.section("evalrun plan")
+        for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, pool):
+            terminalreporter.write_line(printable(line))
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """What is wrong with the user's configuration ends the session with exit code 4 and the sentence alone."""
+    try:
+        yield
+    except ConfigError as error:
+        raise pytest.UsageError(printable(str(error))) from None

@@ -1,0 +1,102 @@
+"""What pytest's items are to us: which pair one is about, and which of our fixtures it uses.
+
+A project may have fixtures, parameters and markers of the same names: none of them counts here.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.suite.pairs import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_evalrun.suite.discovery import Suite
+
+# The fixtures that are parametrized with pairs, the one that is preferred first.
+ABOUT_PAIRS = ("pair", "evaluation", "device")
+OFFERED = (*ABOUT_PAIRS, "gpus")
+# Where their functions are defined.
+HOME = "pytest_evalrun.plugin.fixtures"
+
+
+def pair_of(item: pytest.Item) -> Pair | None:
+    """The pair that an item is about, if it is about one."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return None
+    values = ((name, callspec.params.get(name)) for name in ABOUT_PAIRS)
+    return next((value for name, value in values if isinstance(value, Pair) and uses(item, name)), None)
+
+
+def uses(item: Any, name: str) -> bool:
+    """Whether what an item, or the function that items are made of, asks for under this name is our fixture."""
+    info = getattr(item, "_fixtureinfo", None)  # there is no public way to it
+    return info is not None and name in info.names_closure and _is_ours(name, info.name2fixturedefs.get(name))
+
+
+def let_use(function: Any, name: str) -> None:
+    """From now on it is as if a function asked for this fixture, too."""
+    info = function._fixtureinfo  # noqa: SLF001 - as above
+    if name not in info.names_closure:
+        object.__setattr__(info, "initialnames", (*info.initialnames, name))
+        info.names_closure.append(name)
+        info.name2fixturedefs[name] = finds(function, name)
+
+
+def finds(node: pytest.Item | pytest.Collector, name: str) -> Sequence[Any]:
+    """The fixtures of this name that are visible at a node, the nearest last."""
+    return node.session._fixturemanager.getfixturedefs(name, node) or ()  # noqa: SLF001 - as above
+
+
+def is_offered(node: pytest.Item, name: str) -> bool:
+    """Whether a test would get our fixture if it asked for this name."""
+    return _is_ours(name, finds(node, name))
+
+
+def _is_ours(name: str, definitions: Sequence[Any] | None) -> bool:
+    """The nearest is used; it may ask for the one that it hides, and then that is used too."""
+    for definition in reversed(definitions or ()):
+        if getattr(definition.func, "__module__", None) == HOME:
+            return True
+        if name not in definition.argnames:
+            return False
+    return False
+
+
+def register_fixture(node: pytest.Collector, name: str, function: Callable[..., Any]) -> None:
+    """Offer a fixture to all tests at or below a node."""
+    public = getattr(pytest, "register_fixture", None)
+    if public is not None:
+        public(name=name, func=function, node=node)
+        return
+    # Before 9.1. There the last one that was registered wins and not the nearest, and the conftest.py of a directory
+    # on the command line has long been read.
+    manager: Any = node.session._fixturemanager  # noqa: SLF001 - as above
+    manager._register_fixture(name=name, func=function, nodeid=node.nodeid)  # noqa: SLF001 - as above
+    if isinstance(node, pytest.Directory):
+        known = manager._arg2fixturedefs[name]  # noqa: SLF001 - as above
+        known.insert(0, known.pop())
+
+
+def describe(item: Any, pair: Pair) -> None:
+    """Give the test of a suite a docstring that speaks of its own pair: this is what reports show of it."""
+    function = item.obj
+    own = FunctionType(function.__code__, function.__globals__, function.__name__)
+    samples = f", samples {pair.cut.label}" if pair.cut is not None else ""
+    own.__doc__ = f"Model {pair.task.name} on dataset {pair.dataset.name}{samples}, of the suite {pair.suite}."
+    own.__module__ = function.__module__
+    item.obj = own
+
+
+def params(suite: Suite, *, shards: bool) -> Iterator[Any]:
+    """The pairs of a suite as pytest parameters, each after its shards where these are wanted; tags are markers."""
+    for pair in (item for whole in suite.pairs for item in (*(whole.shards() if shards else ()), whole)):
+        marks: Sequence[Any] = [getattr(pytest.mark, tag) for tag in pair.tags]
+        if pair.skip is not None:
+            marks = [*marks, pytest.mark.skip(reason=pair.skip)]
+        yield pytest.param(pair, id=pair.id, marks=marks)

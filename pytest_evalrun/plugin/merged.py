@@ -1,0 +1,66 @@
+"""After a session: the tables of the run, and of each pair whose programs wrote rows, one of those."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from pytest_evalrun.plugin.options import Options
+    from pytest_evalrun.report.mergerun import Mergeable
+    from pytest_evalrun.report.rows import Summary
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Pair, PairKey, Suite
+    from pytest_evalrun.suite.secrets import Secrets
+
+
+def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey, bool]) -> Summary:
+    """Write what is under ``summary/``. ``limits``: of first samples, what this launch made, and if it scored it."""
+    from pytest_evalrun.report.gone import on_disk
+    from pytest_evalrun.report.summary import write_summary
+
+    disk = on_disk(paths, suites)
+    return write_summary(paths, disk.is_gone, disk.skips, limits)
+
+
+def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, Summary]:
+    """The name of the run that is there, and its tables made anew. Raises ConfigError where there is none."""
+    from pytest_evalrun.rundir.layout import WorkDir
+    from pytest_evalrun.rundir.live import existing_run
+    from pytest_evalrun.suite.secrets import secrets_of
+
+    with existing_run(WorkDir(options.workdir), options.run, secrets_of(suites).words(sys.argv)) as paths:
+        return paths.root.name, summarise(paths, suites, {})
+
+
+def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], bool]:
+    """What people should know of it, and whether the tables have all rows of the pairs that are complete.
+
+    Of a run without programs nothing is looked at.
+    """
+    paths = live.paths
+    if not (paths.root / "shards").is_dir() and not (paths.summary / "merge_summary.json").is_file():
+        return [], True
+    from pytest_evalrun.report.mergerun import ERROR, Lacking, merge_run
+
+    wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
+    remarks = merge_run(paths, filter(None, (_mergeable(pair, live.secrets) for pair in wholes.values())))
+    for remark in remarks:
+        live.log.write("ERROR" if remark.startswith(ERROR) else "WARNING", remark.removeprefix(ERROR))
+    return remarks, not any(isinstance(remark, Lacking) for remark in remarks)
+
+
+def _mergeable(pair: Pair, secrets: Secrets) -> Mergeable | None:
+    from pytest_evalrun.datasets import create_reader
+    from pytest_evalrun.evaluation.stored import key_of
+    from pytest_evalrun.report.mergerun import Mergeable
+
+    def ids() -> Iterator[str]:
+        samples = create_reader(pair.dataset, pair.settings, pair.root)
+        return (sample.id for sample in islice(samples, pair.settings.limit))
+
+    return Mergeable.of(key_of(pair), pair.full_id, pair.settings, ids, secrets.prediction)

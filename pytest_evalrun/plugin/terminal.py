@@ -1,0 +1,124 @@
+"""What a person sees: a line a pair as it ends, then the tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.plugin.signals import Lasting
+from pytest_evalrun.suite.printable import one_line, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_evalrun.report.rows import Summary
+    from pytest_evalrun.suite.pairs import Pair
+
+MARKUP = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}
+
+
+class Terminal:
+    """Speaks through pytest's terminal reporter; at ``-q`` pytest's own letters stay."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.summary: Summary | None = None
+        self.remarks: list[str] = []
+
+    def outlast(self) -> None:
+        """From now on the session goes on where its terminal is closed, and nobody hears it."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and reporter._tw._file.isatty():  # noqa: SLF001 - there is no public way to it
+            reporter._tw._file = Lasting(reporter._tw._file)  # noqa: SLF001
+
+    def line(self, text: str) -> None:
+        """A line of our own in the middle of the run."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            _fresh_line(reporter)
+            reporter.write_line(printable(f"evalrun: {text}"))
+
+    def status(self, report: Any) -> tuple[str, str, Any] | None:
+        """The category; the letter is left out where a whole line is shown, and ``-v`` shows the metrics."""
+        told = getattr(report, "evalrun", None)
+        if told is None or self.config.option.verbose < 0:
+            return None
+        outcome = "skipped" if report.skipped else "passed" if report.passed else "failed"
+        if outcome == "failed" and report.when != "call":
+            outcome = "error"
+        if self.config.option.verbose == 0:
+            return outcome, "", (WORDS[outcome], {MARKUP[outcome]: True})
+        word = one_line(" ".join([WORDS[outcome], *_details(told)]))
+        return outcome, WORDS[outcome][0], (word, {MARKUP[outcome]: True})
+
+    def starts(self, nodeid: str) -> None:
+        """pytest would begin every line with the suite's file, as if letters followed."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.config.option.verbose == 0:
+            reporter.currentfspath = self.config.rootpath / nodeid.partition("::")[0]
+
+    def item(self, pair: Pair, report: Any, outcome: str, told: dict[str, Any], note: str = "") -> None:
+        """One line for a pair that ended, at normal verbosity; ``note`` says why there is no result."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or self.config.option.verbose != 0:
+            return
+        test = "" if told.get("suite_item", True) else f"::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
+        _fresh_line(reporter)
+        reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
+        details = _details(told) if outcome in ("passed", "failed") else [note] if note else []
+        reporter.write_line(one_line("  ".join([pair.full_id + test, *details])))
+
+    def show(self, reporter: Any, run: Path | None) -> None:
+        """The tables of the run, and where they are kept."""
+        if self.summary is None and not self.remarks:
+            return
+        from pytest_evalrun.report.plain import render_matrix
+
+        reporter.section("evalrun")
+        if self.summary is not None and self.config.option.verbose >= 0:
+            for line in render_matrix(self.summary, reporter._tw.fullwidth):  # noqa: SLF001 - pytest offers no other
+                reporter.write_line(line)
+        if run is not None:
+            reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
+            reporter.write_line(one_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}"))
+        for remark in self.remarks:
+            reporter.write_line(printable(remark))
+
+
+def _fresh_line(reporter: Any) -> None:
+    """End the line in which letters of ordinary tests or a file name stand; pytest's own count of it is not kept."""
+    if reporter._tw.width_of_current_line:  # noqa: SLF001 - pytest offers no other
+        reporter.write_line("")
+    reporter.currentfspath = None
+
+
+def _details(told: dict[str, Any]) -> list[str]:
+    parts = [
+        f"{name}={_number(value)} [{_number(low)}, {_number(high)}]"
+        for name, (value, low, high) in told.get("metrics", {}).items()
+    ]
+    if samples := told.get("samples"):
+        parts.append(_samples(samples))
+    if told.get("seconds") is not None and not told.get("reused"):
+        parts.append(f"{told['seconds']:.2f}s")
+    if reason := told.get("reason"):
+        parts.append(f"({reason})")
+    return parts
+
+
+def _samples(samples: dict[str, int]) -> str:
+    if samples["predicted"] == samples["total"]:
+        return f"{samples['total']} samples"
+    return f"{samples['predicted']} of {samples['total']} samples"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    """Relative to where the user stands, when it lies there."""
+    base = config.invocation_params.dir
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)

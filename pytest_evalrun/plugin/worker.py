@@ -1,0 +1,367 @@
+"""The worker's side: where items run, what their reports carry, and where their output goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
+from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.deadline import STACKS, Deadline
+from pytest_evalrun.evaluation.leased import Slots, Surroundings
+from pytest_evalrun.evaluation.life import Evaluation, evaluate
+from pytest_evalrun.evaluation.logs import ItemLog, Redirect
+from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
+from pytest_evalrun.plugin.collectors import SuiteModule, Suites
+from pytest_evalrun.plugin.items import pair_of, uses
+from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, tell
+from pytest_evalrun.plugin.signals import Sigterm
+from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
+from pytest_evalrun.plugin.xdist.workerloop import take_orders
+from pytest_evalrun.rundir.sessions import join_session
+from pytest_evalrun.slots.need import board_of
+from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.secrets import secrets_of
+
+if TYPE_CHECKING:
+    import warnings
+    from collections.abc import Generator, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pytest_evalrun.evaluation.boards import HeldBoard
+    from pytest_evalrun.rundir.sessions import Member
+    from pytest_evalrun.slots.leases import Lease
+    from pytest_evalrun.slots.need import Need
+    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.secrets import Secrets
+
+TAIL_BYTES = 4096
+MOST_SEARCHED = 1 << 20
+SHARD_POLL_SECONDS = 0.1
+# The exit code of a process that was given up.
+GAVE_UP = 70
+evaluation_key = pytest.StashKey[Evaluation]()
+
+
+class Worker:
+    """One per process that runs items: the only process at ``-n0``, each xdist worker otherwise."""
+
+    def __init__(self, config: pytest.Config, suites: Suites) -> None:
+        self.config = config
+        self.suites = suites
+        self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
+        self.shared = False
+        self._shards: set[str] = set()
+        self._log_start = 0
+        self._nodeid: str | None = None
+        self.sigterm = Sigterm()
+        if hasattr(config, "workerinput"):
+            self.sigterm.take()
+        self._context: Context | None = None
+        self._member: Member | None = None
+        self._redirect: Redirect | None = None
+        self._log: ItemLog | None = None
+
+    @property
+    def context(self) -> Context:
+        """Joined when the first item needs it: by then the launching process has said where the run is."""
+        if self._context is None:
+            if self.suites.refused:
+                raise pytest.fail.Exception(self.suites.refused, pytrace=False)
+            text = self.suites.launch.read("launch.json")
+            assert text is not None, "the launching process publishes the run before it sends an item"
+            launch = Launch.from_json(json.loads(text))
+            # At -n0 the parent is a shell, whose end is no reason to stop: nohup, a closed terminal.
+            launcher = os.getppid() if hasattr(self.config, "workerinput") else None
+            context = Context(launch, self.name, self.secrets, launcher=launcher)
+            self._member = join_session(context.paths, launch.run_id)
+            context.processes.add(os.getpid())
+            context.shows_programs = self.config.option.verbose > 0 or self.config.getoption("capture", "no") == "no"
+            self._context = context
+        return self._context
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Of all suites; asked for when all are collected."""
+        return secrets_of(self.suites.found.values())
+
+    @property
+    def log(self) -> ItemLog:
+        if self._log is None:
+            self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config), self.secrets)
+            self._log = ItemLog(self._redirect, self.secrets)
+        return self._log
+
+    def evaluate(self, item: pytest.Item, pair: Pair) -> Evaluation:
+        """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
+        context = self.context
+        context.events.write("item_started", pair.full_id)
+        self._await_shards(pair)
+        try:
+            with context.working():
+                evaluation = evaluate(pair, context, shared=self.shared)
+        except Lacking as lacking:
+            pytest.skip(str(lacking))
+        except EvalrunError as error:
+            context.say(f"{pair.full_id}: error: {error}")
+            self._explain(error)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt.__cause__, pytest.exit.Exception):
+                raise interrupt.__cause__ from None  # of Ctrl-C under --pdb pytest would ask for a post-mortem
+            raise
+        finally:
+            context.item_done()
+        item.stash[evaluation_key] = evaluation
+        item.user_properties.extend(evaluation.metrics.items())
+        return evaluation
+
+    def _await_shards(self, pair: Pair) -> None:
+        """Where xdist's own scheduler hands out the items, shards of this pair may be at work on other workers.
+
+        What nobody is at is done here and now: it may be due after this very item.
+        """
+        shards = pair.shards() if self._shards and pair.cut is None else ()
+        waiting = [shard for shard in shards if shard.full_id in self._shards]
+        while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
+            idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard))]
+            if not idle:
+                self._pause()
+                continue
+            waiting.remove(idle[0])
+            with suppress(EvalrunError):  # its own item will tell
+                evaluate(idle[0], self.context)
+
+    def _pause(self) -> None:
+        """Others may wait for the GPU of the model that idles here."""
+        self._look()
+        with self.context.deadline.paused() if self.context.deadline else nullcontext():
+            self.context.check_launcher()
+            time.sleep(SHARD_POLL_SECONDS)
+
+    @contextmanager
+    def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
+        """GPUs for a test's own use; the model at hand goes first, for it may be on them."""
+        live = self.suites.launch.read("launch.json") is not None
+        around = self.context.surroundings if live else Surroundings()
+        slots = self.context.slots if live else Slots(self.suites.options.gpus)
+        self._unload()
+        try:
+            held = slots.take(need, pair.full_id if pair is not None else None, around)
+        except EvalrunError as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        try:
+            yield held.lease
+        finally:
+            held.free()
+
+    @contextmanager
+    def board(self, pair: Pair) -> Iterator[HeldBoard]:
+        """Likewise a board; a pair that is optional is skipped where there is none."""
+        lacking = self.context.launch.lacking.get(str(board_of(pair.settings)))
+        if lacking and pair.settings.optional:
+            pytest.skip(lacking)
+        self._unload()
+        try:
+            held = self.context.boards.take(pair, self.context.surroundings)
+        except EvalrunError as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        try:
+            yield held
+        finally:
+            held.free()
+
+    def _explain(self, error: EvalrunError) -> NoReturn:
+        """The message; of what the user's own code raised, the traceback too. A debugger gets the real thing."""
+        if self.config.getoption("usepdb"):
+            raise error
+        cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
+        raise pytest.fail.Exception(self.context.shown(f"{error}\n\n{cause}".rstrip()), pytrace=False) from None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Pairs that several items ask for need the pair's lock: those of user functions, and repeated ones.
+
+        Before xdist tells the launching process of the items, so that it finds there what we tell of them.
+        """
+        asked = [id(pair) for item in session.items if (pair := pair_of(item))]
+        self.shared = len(set(asked)) < len(asked)
+        alone = not hasattr(self.config, "workerinput")
+        ordered = bool(asked) and take_orders(self.config, self._unload, self._look)
+        if asked:
+            self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of, ordered=ordered).dumps())
+        if alone:
+            session.items[:] = shards_first(session.items, pair_of)
+        elif not ordered:
+            self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
+
+    def _unload(self) -> None:
+        if self._context is not None:
+            self._context.models.close()
+
+    def _look(self) -> None:
+        if self._context is not None:
+            self._context.models.make_room()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item, only_users=True)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        yield from self._logged(item, only_users=True)
+
+    def _logged(self, item: pytest.Item, *, only_users: bool = False) -> Generator[None, None, None]:
+        """Lead the phase's output into the pair's log; the body of ``test_pair`` says nothing, so it needs none."""
+        pair = None if self.config.option.setupplan or self.suites.refused else pair_of(item)
+        if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
+            return (yield)
+        self._nodeid = item.nodeid
+        capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        path = paths_of(self.context.paths, pair).infer_log
+        if not only_users:
+            self._log_start = path.stat().st_size if path.exists() else 0
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            self._open_log(path)
+            if not only_users:
+                self.context.deadline = self._limit(item, pair)
+            try:
+                with self._working(is_users=only_users), self._phase():
+                    return (yield)
+            finally:
+                if self.context.deadline is not None:
+                    self.context.deadline.close()
+                self.log.close()
+
+    def _phase(self) -> AbstractContextManager[None]:
+        return self.context.deadline.phase() if self.context.deadline else nullcontext()
+
+    def _working(self, *, is_users: bool) -> AbstractContextManager[None]:
+        """In the setup only the evaluation is at work: what a fixture of the session starts there is to stay."""
+        return self.context.working() if is_users else nullcontext()
+
+    def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
+        seconds = pair.settings.timeout
+        if seconds is None or _debugging(self.config):
+            return None
+        return Deadline(seconds, lambda: self.log.fd, lambda reason: self._give_up(item.nodeid, pair, reason))
+
+    def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
+        """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
+        leave_word(pair, paths_of(self.context.paths, pair), "error", reason)
+        self.context.end_strays()
+        if hasattr(self.config, "workerinput"):
+            told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
+            self.suites.launch.publish(f"hung-{self.name}.json", json.dumps(told))
+        else:
+            self.log.tell(f"evalrun: {nodeid} {reason}: pytest ends here; with -n 1 the other items would go on")
+        os._exit(GAVE_UP)
+
+    def _open_log(self, path: Path) -> None:
+        self.context.log = self.log  # made here, where pytest's capture is off: it keeps the real descriptors
+        try:
+            self.log.open(path)
+        except OSError as error:
+            raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+        report: Any = yield
+        pair = None if self.suites.refused else pair_of(item)
+        if pair is not None and call.excinfo is not None and call.excinfo.type is TimedOut:
+            self.context.abandon()
+            report.longrepr = f"{call.excinfo.value}; the stacks of all threads are in its log"
+            report.when = "setup" if report.when == "call" else report.when  # of a test that hangs: ERROR, not FAILED
+        if pair is not None:
+            make_safe(report, self.secrets, colours=not isinstance(item.parent, SuiteModule))
+        if pair is not None and (report.when == "call" or not report.passed):
+            evaluation = item.stash.get(evaluation_key, None)
+            evaluates = uses(item, "evaluation")
+            of_suite = isinstance(item.parent, SuiteModule)
+            report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=of_suite, evaluates=evaluates)
+            if self._context is not None and pair.skip is None:
+                self._record(report, pair)
+        return report
+
+    def _record(self, report: Any, pair: Pair) -> None:
+        """The event that ends the item; it is written here, where the worker is known.
+
+        Trouble is explained by the end of the log; a breached gate explains itself.
+        """
+        if self._shards and pair.cut is not None:
+            self.suites.launch.publish(shard_ended(pair), "")
+        told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
+        if report.evalrun["limit"] is not None:
+            told["limit"] = report.evalrun["limit"]
+        if report.skipped:
+            told["reason"] = reason_of(report)
+        self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
+        if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
+            self._attach_log(report, pair)
+
+    def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
+        path = paths_of(self.context.paths, pair).infer_log
+        if path.is_file():
+            shown = self.context.shown
+            report.sections.append((shown(f"end of {path}"), shown(tail_of(path, self._log_start))))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
+        """What a model warns of is shown at the end of the session, and travels there from a worker."""
+        text = str(warning_message.message)
+        if nodeid == self._nodeid and (safe := printable(self.secrets.blank(text))) != text:
+            warning_message.message = UserWarning(safe)
+
+    def pytest_unconfigure(self) -> None:
+        self.sigterm.give_back()
+
+    def pytest_sessionfinish(self) -> None:
+        """The model is closed before the run is, within the five seconds that an interrupt leaves."""
+        if self._context is not None:
+            self._context.close()
+        if self._member is not None:
+            self._member.close()
+        if self._redirect is not None:
+            self._redirect.close()
+
+
+def shard_ended(pair: Pair) -> str:
+    """What the end of a shard is published as, to the items that wait for it."""
+    return f"ended-{hashlib.sha256(pair.full_id.encode()).hexdigest()[:24]}"
+
+
+def tail_of(path: Path, start: int) -> str:
+    """What a log ends with since ``start``; of a time-out, where each thread was."""
+    with path.open("rb") as file:
+        file.seek(start)
+        _, stacks, found = file.read(MOST_SEARCHED).rpartition(STACKS)
+        if stacks:
+            return found[:TAIL_BYTES].decode(errors="replace")
+        file.seek(max(start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def _debugging(config: pytest.Config) -> bool:
+    """Under a debugger nothing is redirected, so that its prompt is seen and answered."""
+    asked = config.getoption("usepdb") or config.getoption("trace", False)
+    return bool(asked) or "pydevd" in sys.modules
+
+
+def _echo(config: pytest.Config) -> int | None:
+    """With ``-s`` a copy goes to the terminal; an xdist worker has only its stderr left for that."""
+    if config.getoption("capture", "no") != "no":
+        return None
+    return 2 if hasattr(config, "workerinput") else 1

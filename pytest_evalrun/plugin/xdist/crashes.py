@@ -1,0 +1,91 @@
+"""Workers that died: which item each took along, whether that is run again, and what is said of it if not."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.plugin.xdist.scheduler import Lost, exit_code, how_it_died
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.plugin.launch import LaunchDir
+
+MOST_SHOWN = 20
+
+
+class Losses:
+    """Counts the deaths of each item's workers; keeps which items there are, and which have ended."""
+
+    def __init__(self, launch: LaunchDir, retries: int) -> None:
+        self._launch = launch
+        self.retries = retries
+        self.expected: dict[str, None] = {}
+        self._started: dict[str, float] = {}
+        self._called: set[str] = set()
+        self._ended: set[str] = set()
+        self._deaths: dict[str, int] = {}
+        self._reasons: dict[str, str] = {}
+
+    def started(self, nodeid: str) -> None:
+        self._started[nodeid] = time.monotonic()
+
+    def called(self, nodeid: str) -> None:
+        """It has an outcome, but not all of its reports: to run it again would count it twice."""
+        self._called.add(nodeid)
+
+    def ended(self, nodeid: str) -> None:
+        self._ended.add(nodeid)
+
+    def of(self, nodeid: str, node: Any, limit: float | None, *, again: bool = True) -> Lost:
+        """Decide, and remember the reason; to be asked once a death. ``limit`` is the item's own, in seconds.
+
+        ``again`` is False for what may not be run again, whatever was asked for.
+        """
+        if nodeid not in self._started and nodeid not in self._ended:
+            return Lost.UNTOUCHED
+        self._deaths[nodeid] = deaths = self._deaths.get(nodeid, 0) + 1
+        if nodeid in self._ended:
+            return Lost.OVER
+        hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
+        self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
+        del self._started[nodeid]
+        again = again and not hung and nodeid not in self._called
+        return Lost.AGAIN if again and deaths <= self.retries else Lost.ERROR
+
+    def _hung(self, nodeid: str, worker: str) -> str | None:
+        """What a worker said of itself before it gave up an item that nothing could interrupt."""
+        text = self._launch.read(f"hung-{worker}.json")
+        told = json.loads(text) if text else {}
+        return told["reason"] if told.get("nodeid") == nodeid else None
+
+    def _overdue(self, nodeid: str, node: Any, limit: float | None) -> str | None:
+        """A worker in which nothing of Python runs any more is ended by faulthandler, with exit code 1."""
+        if limit is None or time.monotonic() - self._started[nodeid] < limit or exit_code(node) != 1:
+            return None
+        return f"timed out after {limit:g} s; nothing in its worker reacted, so it was replaced"
+
+    def charged(self, nodeid: str) -> bool:
+        """Whether its tries paid for its last worker; what is run again all the same is paid for by the session."""
+        return 0 < self._deaths.get(nodeid, 0) <= self.retries + 1
+
+    def again(self, nodeid: str) -> str:
+        return f"{self._reasons[nodeid]}; running again ({self._deaths[nodeid]} of {self.retries})"
+
+    def reason(self, nodeid: str) -> str:
+        """Why an item is an error although nothing in it failed."""
+        deaths = self._deaths.get(nodeid, 1)
+        times = f", as {deaths - 1} before it" if deaths > 1 else ""
+        return f"{self._reasons.get(nodeid, 'its worker died')}{times}; what it had predicted is kept"
+
+    def never_ran(self, among: Iterable[str]) -> list[str]:
+        """Lines about items that no worker was left for: xdist ends with exit code 0 then, and it is no success."""
+        missing = [nodeid for nodeid in among if nodeid not in self._ended]
+        if not missing:
+            return []
+        count = "1 item" if len(missing) == 1 else f"{len(missing)} items"
+        more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
+        shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
+        return [f"{count} never ran; the same command runs them:", *shown, *more]

@@ -1,0 +1,194 @@
+"""Node ids → units for the scheduler: a pair by itself, the tests of any other module together."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.planning.costs import work_of
+from pytest_evalrun.planning.work import Work
+from pytest_evalrun.plugin.collectors import SuiteModule
+from pytest_evalrun.plugin.items import uses
+from pytest_evalrun.plugin.xdist.scheduler import Unit
+from pytest_evalrun.slots.need import Need, board_of, need_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pytest
+
+    from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.suite.pairs import Pair
+
+# What it is published as.
+TOLD = "items.json"
+NOTHING_TOLD = '{"modules": [], "needs": {}, "about": [], "ordered": false}'
+# Of an ordinary test nobody has told us anything.
+ORDINARY_SECONDS = 0.05
+# What the marker ``gpus`` may say, in this order, and what holds if it does not.
+GPUS_WORDS: Mapping[str, Any] = {"count": 1, "memory": 0, "per_gpu": 1}
+# Fixtures of these scopes would be set up once for every item if items of their module ran apart.
+TOGETHER = frozenset({"class", "module", "package"})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own.
+
+    Of the users' tests ``about`` are those that ask for a pair, which the text of an id does not say; ``ordered`` is
+    whether the workers take the orders of our scheduler.
+    """
+
+    modules: frozenset[str]
+    needs: Mapping[str, Need]
+    about: frozenset[str] = frozenset()
+    ordered: bool = False
+
+    def dumps(self) -> str:
+        needs = {nodeid: asdict(need) for nodeid, need in self.needs.items()}
+        told = {"modules": sorted(self.modules), "needs": needs, "about": sorted(self.about), "ordered": self.ordered}
+        return json.dumps(told)
+
+    @classmethod
+    def loads(cls, text: str) -> Told:
+        values = json.loads(text)
+        needs = {nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()}
+        return cls(frozenset(values["modules"]), needs, frozenset(values["about"]), values["ordered"])
+
+
+def told_of(
+    items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None], *, ordered: bool = False
+) -> Told:
+    """Looks at test functions only: of a suite's own items the launching process knows everything."""
+    others = [item for item in items if not isinstance(item.parent, SuiteModule)]
+    needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
+    modules = frozenset(file_of(item.nodeid) for item in others if _stays_together(item))
+    return Told(modules, needs, frozenset(item.nodeid for item in others if pair_of(item)), ordered)
+
+
+def _asked_by(item: Any, pair: Pair | None) -> Need:
+    """What its own fixtures lease, beside what its pair needs; a wrong marker is told by the test itself."""
+    if uses(item, "gpus"):
+        with suppress(ConfigError):
+            return asked(item, pair)
+    return board_of(pair.settings) if pair is not None and uses(item, "device") else Need()
+
+
+def asked(item: pytest.Item, pair: Pair | None) -> Need:
+    """What the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU.
+
+    Raises ConfigError for a marker that says something else.
+    """
+    marker = item.get_closest_marker("gpus")
+    if marker is not None:
+        return _need_of(marker)
+    need = need_of(pair.settings) if pair is not None else Need()
+    return need if need.gpus else Need(1)
+
+
+def _need_of(marker: Any) -> Need:
+    words = dict(zip(GPUS_WORDS, marker.args, strict=False))
+    given = {**GPUS_WORDS, **words, **marker.kwargs}
+    twice = words.keys() & marker.kwargs.keys() or len(marker.args) > len(GPUS_WORDS)
+    if twice or given.keys() != GPUS_WORDS.keys() or not all(_is_good(name, value) for name, value in given.items()):
+        written = ", ".join([*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())])
+        accepted = "gpus(count=1, memory=0, per_gpu=1), whole numbers from 1 on, and memory in GB"
+        raise ConfigError(f"found @pytest.mark.gpus({written}) beside the fixture `gpus`; accepted: {accepted}")
+    return Need(given["count"], given["memory"], given["per_gpu"])
+
+
+def _is_good(name: str, value: Any) -> bool:
+    if name == "memory":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _stays_together(item: Any) -> bool:
+    fixtures = getattr(item, "_fixtureinfo", None)  # pytest has no other place that tells of autouse fixtures too
+    named = fixtures.name2fixturedefs.values() if fixtures is not None else ()
+    return any(definition.scope in TOGETHER for definitions in named for definition in definitions)
+
+
+def units_of(
+    ids: Sequence[str],
+    pairs: Mapping[str, Pair],
+    told: Told,
+    estimates: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+) -> list[Unit]:
+    """``needs`` by the full id of a pair; what is not named there needs nothing."""
+    alone: list[Unit] = []
+    modules: dict[str, list[int]] = {}
+    shards = _shards(ids, pairs)
+    for index, nodeid in enumerate(ids):
+        pair = pairs.get(nodeid)
+        if pair is None or file_of(nodeid) in told.modules:
+            modules.setdefault(file_of(nodeid), []).append(index)
+        else:
+            need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
+            work = work_of(index, pair, estimates[pair.whole.full_id], need)
+            alone.append(Unit((index,), work, () if pair.cut else tuple(shards.get(pair.full_id, ()))))
+    return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
+
+
+def shards_first(items: Sequence[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Iterator[pytest.Item]:
+    """The items in their order, which ``--ff`` and others change, but that no pair comes before its shards."""
+    pairs = [pair_of(item) for item in items]
+    left = Counter(pair.whole.full_id for pair in pairs if pair is not None and pair.cut is not None)
+    held: dict[str, list[pytest.Item]] = {}
+    for item, pair in zip(items, pairs, strict=True):
+        name = pair.whole.full_id if pair is not None else ""
+        if not left[name]:
+            yield item
+        elif pair is not None and pair.cut is None:
+            held.setdefault(name, []).append(item)
+        else:
+            yield item
+            left[name] -= 1
+            yield from held.pop(name, ()) if not left[name] else ()
+
+
+def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int]]:
+    """Of each pair that is cut, the items that must end before its own."""
+    found: dict[str, list[int]] = {}
+    for index, nodeid in enumerate(ids):
+        pair = pairs.get(nodeid)
+        if pair is not None and pair.cut is not None:
+            found.setdefault(pair.whole.full_id, []).append(index)
+    return found
+
+
+def _module(
+    ids: Sequence[str],
+    indices: Sequence[int],
+    pairs: Mapping[str, Pair],
+    told: Told,
+    estimates: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+    shards: Mapping[str, Sequence[int]],
+) -> Unit:
+    """All of a module at once; it needs what the neediest of its tests needs."""
+    seconds, need, after = 0.0, Need(), list[int]()
+    for nodeid in (ids[index] for index in indices):
+        pair = pairs.get(nodeid)
+        after += shards.get(pair.full_id, ()) if pair is not None else ()
+        seconds += estimates[pair.whole.full_id].seconds if pair is not None else ORDINARY_SECONDS
+        need = _more(need, told.needs.get(nodeid, Need()))
+        need = _more(need, needs.get(pair.full_id, Need()) if pair is not None else Need())
+    return Unit(
+        tuple(indices), Work(indices[0], f"module {file_of(ids[indices[0]])}", seconds, 0.0, need), tuple(after)
+    )
+
+
+def _more(one: Need, other: Need) -> Need:
+    """The harder to meet; of two that want a board, the one that fewer would do for."""
+    return max(one, other, key=lambda n: (n.gpus, n.memory, -n.per_gpu, bool(n.devices), -len(n.devices)))
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]

@@ -1,0 +1,124 @@
+"""Options as data: one line each, from which the command line, the ini file and the layers are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_evalrun.plugin.options import OPTIONS, header, read_options
+from pytest_evalrun.suite.runconfig import command_line_layer, eval_set_layer
+from pytest_evalrun.suite.settings import Settings
+
+BY_FLAG = {option.flag: option for option in OPTIONS}
+
+
+def test_every_option_is_ours():
+    """Flags begin with --eval-, ini keys are called alike, and no two are the same."""
+    assert all(flag.startswith("--eval-") for flag in BY_FLAG)
+    assert len(BY_FLAG) == len(OPTIONS)
+    assert all(option.dest == option.flag[2:].replace("-", "_") for option in OPTIONS)
+
+
+def test_settings_are_known():
+    """An option that sets a setting names one that pairs have, and leaves it alone where it is not given."""
+    for option in OPTIONS:
+        if option.setting:
+            assert option.setting in Settings.__dataclass_fields__
+            assert option.default is None
+
+
+def test_helps_follow_pytests_rules():
+    """A capital letter, no full stop."""
+    assert [option.flag for option in OPTIONS if not option.help[0].isupper() or option.help.endswith(".")] == []
+
+
+@pytest.fixture
+def options(pytester):
+    """``options(*arguments, ini="…")``: as a real pytest reads them."""
+
+    def read(*arguments, ini=""):
+        pytester.makeini(f"[pytest]\n{ini}")
+        config = pytester.parseconfig("-p", "no:cacheprovider", *arguments)
+        return read_options(config), header(config)
+
+    return read
+
+
+def test_defaults(options, pytester):
+    """Nothing given is nothing said, and the runs lie below rootdir."""
+    found, line = options()
+    assert line is None
+    assert found.workdir == pytester.path / "outputs" / "default"
+    assert (found.run, found.mode, found.only, found.fresh) == ("latest", "all", None, False)
+    assert (found.settings, found.sets, found.eval_set(), found.command_line()) == ((), (), [], [])
+
+
+GIVEN = {
+    "--eval-workdir": ("out", None),
+    "--eval-run": ("new", None),
+    "--eval-mode": ("infer", None),
+    "--eval-only": ("failed", None),
+    "--eval-limit": ("7", ("limit", 7)),
+    "--eval-fresh": ("true", None),
+    "--eval-set": ("max_batch_size=3", None),
+    "--eval-batch-size": ("9", ("max_batch_size", 9)),
+    "--eval-in-subdir": ("images", ("in_subdir", "images")),
+    "--eval-suffixes": (".a,.b", ("suffixes", ".a,.b")),
+    "--eval-out": (".out", ("out_subdir", ".out")),
+    "--eval-retries": ("0", ("retries", 0)),
+    "--eval-crash-retries": ("2", None),
+    "--eval-timeout": ("1.5", ("timeout", 1.5)),
+    "--eval-shards": ("3", ("shards", 3)),
+    "--eval-shard-size": ("4", ("shard_size", 4)),
+    "--eval-scheduler": ("off", None),
+    "--eval-gpus": ("0,1", None),
+    "--eval-gpus-per-item": ("2", ("gpus", 2)),
+    "--eval-min-gpu-memory": ("40.5", ("min_gpu_memory", 40.5)),
+    "--eval-workers-per-gpu": ("2", ("workers_per_gpu", 2)),
+}
+
+
+@pytest.mark.parametrize("where", ["command line", "ini"])
+def test_each_option_is_read_from_both(options, where):
+    """The same value from either, shown in the header; those that are settings become a layer each."""
+    assert GIVEN.keys() == BY_FLAG.keys()
+    if where == "ini":
+        found, line = options(ini="\n".join(f"{BY_FLAG[flag].dest} = {value}" for flag, (value, _) in GIVEN.items()))
+    else:
+        words = [[flag] if flag == "--eval-fresh" else [flag, value] for flag, (value, _) in GIVEN.items()]
+        found, line = options(*(word for option in words for word in option))
+    shown = {flag: "True" if flag == "--eval-fresh" else value for flag, (value, _) in GIVEN.items()}
+    assert line == "evalrun: " + ", ".join(f"{option.flag[7:]}={shown[option.flag]}" for option in OPTIONS)
+    settings = {flag: setting for flag, (_, setting) in GIVEN.items() if setting}
+    assert {flag: (key, value) for flag, key, value in found.settings} == settings
+    assert found.command_line() == [command_line_layer(flag, *setting) for flag, setting in settings.items()]
+    assert found.eval_set() == [eval_set_layer(["max_batch_size=3"])]
+    assert (found.workdir.name, found.run, found.mode, found.only, found.fresh) == (
+        "out",
+        "new",
+        "infer",
+        "failed",
+        True,
+    )
+    assert found.sets == ("max_batch_size=3",)
+    assert (found.crash_retries, found.scheduler, found.gpus) == (2, False, "0,1")
+
+
+def test_the_command_line_wins(options):
+    """Over the ini file."""
+    found, line = options("--eval-limit", "3", "--eval-mode", "eval", ini="eval_limit = 9\neval_mode = infer")
+    assert found.settings == (("--eval-limit", "limit", 3),)
+    assert line == "evalrun: mode=eval, limit=3"
+
+
+BAD = {
+    "choice": ("eval_mode = none", "ini key eval_mode: 'none' is not accepted; accepted: all, infer, eval, viz"),
+    "number": ("eval_limit = many", "ini key eval_limit: expected a whole number, got 'many'"),
+    "fraction": ("eval_timeout = soon", "ini key eval_timeout: expected a number, got 'soon'"),
+}
+
+
+@pytest.mark.parametrize(("ini", "message"), BAD.values(), ids=BAD)
+def test_what_an_ini_file_must_not_say(options, ini, message):
+    """Key, value found, values accepted."""
+    with pytest.raises(pytest.UsageError, match=message):
+        options(ini=ini)

@@ -1,0 +1,148 @@
+"""What reports carry: builtins only, and what they say of a pair."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_evalrun.evaluation.gates import Verdict
+from pytest_evalrun.evaluation.life import Evaluation
+from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, stands, tell
+from pytest_evalrun.rundir.results import Result
+from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.secrets import Secrets
+
+BREACH = Verdict("top1", "min", 0.5, 0.9, 0.4)
+
+
+class Odd(float):
+    """As a library's number may be."""
+
+
+def pair(**settings):
+    layers = (Layer("suite", "evalrun.yaml", settings),)
+    return Pair("letters", "/", Task("a", None, "/"), Dataset("one", "/one"), layers)
+
+
+def evaluated(verdicts=(), value=0.5):
+    metrics = {"top1": {"value": Odd(value), "n": 4, "low": 0.1, "high": 0.9, "better": "higher", "table": {"x": 1}}}
+    samples = {"total": 4, "predicted": 4, "failed": 0, "reused": 0}
+    result = Result("letters", "a", "one", "passed", metrics, samples, {"total": 1.5}, [], {}, {})
+    return Evaluation(pair(), result, False, "new", list(verdicts))
+
+
+def inferred():
+    return Evaluation(pair(), None, False, "new", predicted=4)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "longrepr", "reason"),
+    [
+        pytest.param(
+            True, ("pair_module.py", 11, "Skipped: no board: b1: no answer"), "no board: b1: no answer", id="skip"
+        ),
+        pytest.param(False, "Failed: m.onnx is empty\nin its log", "m.onnx is empty", id="text"),
+        pytest.param(
+            False, SimpleNamespace(reprcrash=SimpleNamespace(message="assert 1 == 2")), "assert 1 == 2", id="crash"
+        ),
+        pytest.param(False, None, "", id="nothing"),
+    ],
+)
+def test_why_there_is_no_result_is_one_line(skipped, longrepr, reason):
+    """Whatever pytest has kept of it."""
+    assert reason_of(SimpleNamespace(skipped=skipped, longrepr=longrepr)) == reason
+
+
+@pytest.mark.parametrize(
+    ("report", "outcome"),
+    [
+        pytest.param({"passed": True, "when": "call"}, "passed", id="passed"),
+        pytest.param({"when": "call"}, "failed", id="quality"),
+        pytest.param({"when": "setup"}, "error", id="infrastructure"),
+        pytest.param({"when": "teardown"}, "error", id="at the end"),
+        pytest.param({"skipped": True, "when": "setup"}, "skipped", id="skipped"),
+    ],
+)
+def test_failed_always_means_quality(report, outcome):
+    """Trouble in a fixture is an error."""
+    report = {"passed": False, "skipped": False} | report
+    assert outcome_of(SimpleNamespace(**report)) == outcome
+
+
+def test_a_report_tells_the_essentials():
+    """Names, metrics with their intervals, samples and seconds; of tables and other large things nothing."""
+    assert tell(pair(limit=3), evaluated([BREACH]), worker="gw1", suite_item=True, evaluates=True) == {
+        "pair": "letters/a/one",
+        "worker": "gw1",
+        "suite_item": True,
+        "evaluates": True,
+        "limit": 3,
+        "shard": False,
+        "reused": False,
+        "reason": "new",
+        "scored": True,
+        "breached": True,
+        "predicted": 0,
+        "metrics": {"top1": [0.5, 0.1, 0.9]},
+        "samples": {"total": 4, "predicted": 4, "failed": 0, "reused": 0},
+        "seconds": 1.5,
+    }
+
+
+def test_only_builtins_travel():
+    """A subclass of float would end the session of a distributed run."""
+    told = tell(pair(), evaluated(), worker="main", suite_item=True, evaluates=True)
+    assert type(told["metrics"]["top1"][0]) is float
+
+
+def test_without_an_evaluation_there_is_little_to_tell():
+    """An error before it, or inference alone."""
+    told = tell(pair(), None, worker="main", suite_item=True, evaluates=True)
+    assert "scored" not in told
+    told = tell(pair(), inferred(), worker="main", suite_item=True, evaluates=True)
+    assert (told["scored"], told["predicted"], "metrics" in told) == (False, 4, False)
+
+
+STANDS = {
+    "passed": ("passed", evaluated(), {}, Status.COMPLETED),
+    "a gate is breached": ("failed", evaluated([BREACH]), {}, Status.FAILED),
+    "error": ("error", None, {}, Status.FAILED),
+    "inferred": ("passed", inferred(), {}, Status.PENDING),
+    "skipped": ("skipped", None, {}, Status.PENDING),
+    "a user's function is skipped": ("skipped", None, {"suite_item": False}, None),
+    "skipped under a limit": ("skipped", None, {"pair": pair(limit=3)}, None),
+    "limited": ("passed", evaluated(), {"pair": pair(limit=3)}, None),
+    "a user's function passes": ("passed", evaluated(), {"suite_item": False}, Status.COMPLETED),
+    "a user's own assert": ("failed", evaluated(), {"suite_item": False}, Status.COMPLETED),
+    "a user's function on a breach": ("passed", evaluated([BREACH]), {"suite_item": False}, Status.FAILED),
+    "an error before a user's function": ("error", None, {"suite_item": False}, Status.FAILED),
+    "a function of the pair alone": ("failed", None, {"suite_item": False, "evaluates": False}, None),
+}
+
+
+@pytest.mark.parametrize(("outcome", "evaluation", "how", "status"), STANDS.values(), ids=STANDS)
+def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
+    """As its evaluation says; what a user's function finds besides is that function's own affair."""
+    how = {"pair": pair(), "suite_item": True, "evaluates": True} | how
+    told = tell(how.pop("pair"), evaluation, worker="main", **how)
+    assert stands(outcome, told) == status
+
+
+def test_what_pytest_shows_is_safe_and_holds_no_secret():
+    """The message and every line of a traceback, sections, properties; pytest's own colours stay where it made them."""
+    said = "\x1b[2J\u202e hunter22222222 \x1b[31mred\x1b[0m"
+    with pytest.raises(ValueError, match="hunter") as caught:
+        raise ValueError(said)
+    properties = [("key", "hunter22222222"), ("n", 1)]
+    for colours, shown in ((True, "\x1b[31mred\x1b[0m"), (False, "\\x1b[31mred\\x1b[0m")):
+        for longrepr in (caught.getrepr(), caught.getrepr(style="value"), said, ("/file.py", 3, said)):
+            report = SimpleNamespace(longrepr=longrepr, sections=[("log", said)], user_properties=properties)
+            make_safe(report, Secrets(("hunter22222222",)), colours=colours)
+            text = report.longrepr[2] if isinstance(longrepr, tuple) else str(report.longrepr)
+            assert f"\\x1b[2J\\u202e *** {shown}" in text
+            assert "hunter22222222" not in text
+            assert type(report.longrepr) is type(longrepr)
+            assert report.sections == [("log", f"\\x1b[2J\\u202e *** {shown}")]
+            assert report.user_properties == [("key", "***"), ("n", 1)]

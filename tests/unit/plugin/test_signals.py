@@ -1,0 +1,130 @@
+"""SIGTERM is as good as Ctrl-C, on the process and on those that work for it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pytest_evalrun.plugin.signals import Lasting, Sigterm
+
+WORKER = """
+import sys, time
+from pytest_evalrun.plugin.signals import Lasting, Sigterm
+
+sigterm = Sigterm()
+sigterm.take()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt as error:
+    print("interrupted by", error, flush=True)
+"""
+
+
+@pytest.fixture
+def taken():
+    """Makes handlers, and gives back what they took."""
+    made = []
+
+    def make(*args):
+        made.append(Sigterm(*args))
+        made[-1].take()
+        return made[-1]
+
+    yield make
+    for sigterm in reversed(made):
+        sigterm.give_back()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_it_interrupts(taken, name):
+    """The main thread meets KeyboardInterrupt, which pytest ends cleanly on."""
+    taken()
+    with pytest.raises(KeyboardInterrupt, match=name):
+        os.kill(os.getpid(), signal.Signals[name])
+
+
+def test_a_terminal_is_closed_once(taken):
+    """The kernel and the shell both tell: the second must not cut short the end that the first began."""
+    taken()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_what_is_ignored_stays_ignored(taken, monkeypatch):
+    """nohup means it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        taken()
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_it_waits_for_what_is_half_open(taken):
+    """The interrupt comes when the block has ended, and only then."""
+    sigterm, done = taken(), []
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), sigterm.held_back():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("opened")
+    assert done == ["opened"]
+    with taken().held_back():
+        pass
+
+
+def test_a_terminal_that_is_gone_fails_nobody():
+    """What is written to it goes nowhere; any other trouble is told."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as file:
+        lasting = Lasting(file)
+        lasting.write("seen\n")
+        lasting.flush()
+        assert os.read(ours, 100) == b"seen\r\n"
+        os.close(ours)
+        for _ in range(2):
+            lasting.write("unseen\n")
+            lasting.flush()
+        assert lasting.name == theirs
+    with Path("/dev/full").open("w") as full, pytest.raises(OSError, match="No space"):
+        Lasting(full).write("x" * 100_000)
+
+
+def test_it_is_given_back(taken):
+    """The handler of before is there again, once, whoever gives back how often."""
+    before = signal.getsignal(signal.SIGTERM)
+    sigterm = taken()
+    assert signal.getsignal(signal.SIGTERM) != before
+    sigterm.give_back()
+    sigterm.give_back()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_workers_are_told(taken):
+    """Ctrl-C reaches the whole group, SIGTERM only this process: it is passed on; who is gone is no trouble."""
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout.readline() == "ready\n"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    taken(lambda: [gone.pid, worker.pid])
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert worker.communicate(timeout=300)[0] == "interrupted by SIGTERM\n"
+
+
+def test_other_threads_take_nothing():
+    """Only the main thread may set handlers; elsewhere nothing happens."""
+    before = signal.getsignal(signal.SIGTERM)
+    sigterm = Sigterm()
+    thread = threading.Thread(target=sigterm.take)
+    thread.start()
+    thread.join()
+    sigterm.give_back()
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,202 @@
+"""Lines on the terminal: one a pair as it ends, then the tables; at -q pytest's own letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_evalrun.plugin.terminal import Terminal
+from pytest_evalrun.report.rows import read_summary
+from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.results import Result
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
+
+TOLD = {
+    "suite_item": True,
+    "reused": False,
+    "reason": "new",
+    "metrics": {"top1": [0.912345, 0.9, 0.95]},
+    "samples": {"total": 10, "predicted": 10, "failed": 0, "reused": 0},
+    "seconds": 1.234,
+}
+PAIR = Pair("letters", "/", Task("a", None, "/"), Dataset("one", "/one"), ())
+SKIPPED = Pair("letters", "/", Task("a", None, "/"), Dataset("two", "/two"), (), skip="too slow")
+NODEID = "letters/test_own.py::test_share[a/one]"
+
+
+class Reporter:
+    """As much of pytest's terminal reporter as is spoken through; keeps the text."""
+
+    def __init__(self):
+        self.text, self.currentfspath = "", "before"
+        self._tw = SimpleNamespace(fullwidth=80, width_of_current_line=0)
+
+    def write(self, text, **markup):
+        self.text += text
+        self._tw.width_of_current_line = len(self.text.rpartition("\n")[2])
+
+    def write_line(self, text, **markup):
+        self.write(f"{text}\n")
+
+    def section(self, title):
+        self.write_line(f"== {title}")
+
+    def ensure_newline(self):
+        """Not relied upon: it forgets what stands in the line when that came from a worker."""
+
+
+@pytest.fixture
+def reporter():
+    return Reporter()
+
+
+@pytest.fixture
+def terminal(reporter, tmp_path):
+    """``terminal(verbose)``: one that speaks through the reporter, for a user who stands in tmp_path."""
+
+    def make(verbose=0, reporter=reporter):
+        plugins = SimpleNamespace(get_plugin={"terminalreporter": reporter}.get)
+        invocation = SimpleNamespace(dir=tmp_path)
+        option = SimpleNamespace(verbose=verbose)
+        return Terminal(
+            SimpleNamespace(pluginmanager=plugins, option=option, invocation_params=invocation, rootpath=tmp_path)
+        )
+
+    return make
+
+
+def report(outcome="passed", when="call", told=TOLD):
+    flags = {name: outcome == name for name in ("passed", "failed", "skipped")}
+    more = {} if told is None else {"evalrun": told}
+    return SimpleNamespace(when=when, nodeid=NODEID, **flags, **more)
+
+
+LINES = {
+    "new": ("passed", PAIR, {}, "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  10 samples  1.23s  (new)"),
+    "reused": (
+        "passed", PAIR, {"reused": True, "reason": "reused: unchanged since t"},
+        "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  10 samples  (reused: unchanged since t)",
+    ),
+    "some failed": (
+        "failed", PAIR, {"samples": {"total": 10, "predicted": 9, "failed": 1, "reused": 0}},
+        "FAILED  letters/a/one  top1=0.9123 [0.9, 0.95]  9 of 10 samples  1.23s  (new)",
+    ),
+    "a user's function": (
+        "passed", PAIR, {"suite_item": False, "metrics": {}, "samples": None, "seconds": None},
+        "PASSED  letters/a/one::test_share  (new)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outcome", "pair", "told", "line"), LINES.values(), ids=LINES)
+def test_a_line_a_pair(terminal, reporter, outcome, pair, told, line):
+    """Outcome, name, metrics with intervals, samples, seconds, and why it was reused or made again."""
+    terminal().item(pair, report(outcome), outcome, TOLD | told)
+    assert reporter.text == f"{line}\n"
+
+
+def test_an_error_says_what_the_trouble_was(terminal, reporter):
+    """And nothing else: there are no values."""
+    terminal().item(PAIR, report("failed", "setup"), "error", {"pair": "letters/a/one"}, "m.onnx: the model is empty")
+    assert reporter.text == "ERROR   letters/a/one  m.onnx: the model is empty\n"
+
+
+def test_who_was_skipped_says_why(terminal, reporter):
+    """By its suite from the start, or when its turn came."""
+    terminal().item(SKIPPED, report("skipped", "setup"), "skipped", {"pair": "letters/a/two"}, "too slow")
+    assert reporter.text == "SKIPPED letters/a/two  too slow\n"
+
+
+@pytest.mark.parametrize("verbose", [-1, 1], ids=["-q", "-v"])
+def test_lines_are_for_normal_verbosity(terminal, reporter, verbose):
+    """At -q letters suffice, and at -v pytest writes a line itself."""
+    terminal(verbose).item(PAIR, report(), "passed", TOLD)
+    assert reporter.text == ""
+
+
+def test_a_line_begins_a_line(terminal, reporter):
+    """Whatever letters of ordinary tests stand there."""
+    reporter.write("..F")
+    terminal().line("waiting")
+    terminal().item(PAIR, report(), "error", {})
+    assert reporter.text == "..F\nevalrun: waiting\nERROR   letters/a/one\n"
+
+
+def test_without_a_reporter_nothing_is_said(terminal, capfd):
+    """`-p no:terminal` is no error."""
+    silent = terminal(reporter=None)
+    silent.line("waiting")
+    silent.starts(NODEID)
+    silent.item(PAIR, report(), "passed", TOLD)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pytest_repeats_no_file_name(terminal, reporter, tmp_path):
+    """It would begin each of our lines with the suite's file."""
+    terminal().starts(NODEID)
+    assert reporter.currentfspath == tmp_path / "letters" / "test_own.py"
+
+
+STATUSES = {
+    "a line of ours": (0, report(), ("passed", "", ("PASSED", {"green": True}))),
+    "error": (0, report("failed", "setup"), ("error", "", ("ERROR", {"red": True}))),
+    "skipped": (0, report("skipped", "setup"), ("skipped", "", ("SKIPPED", {"yellow": True}))),
+    "quiet": (-1, report(), None),
+    "another test": (0, report(told=None), None),
+    "verbose": (
+        1, report("failed"),
+        ("failed", "F", ("FAILED top1=0.9123 [0.9, 0.95] 10 samples 1.23s (new)", {"red": True})),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("verbose", "shown", "status"), STATUSES.values(), ids=STATUSES)
+def test_status(terminal, verbose, shown, status):
+    """Counted as pytest counts; without a letter where a line follows, with the metrics at -v."""
+    assert terminal(verbose).status(shown) == status
+
+
+@pytest.fixture
+def summary(tmp_path):
+    """Of a run with one pair."""
+    paths = RunPaths(tmp_path / "outputs" / "run")
+    metrics = {"top1": {"value": 0.5, "n": 4, "low": 0.1, "high": 0.9, "better": "higher"}}
+    samples = {"total": 4, "predicted": 4, "failed": 0, "reused": 0}
+    result = Result("letters", "a", "one", "passed", metrics, samples, {"total": 1.5}, [], {}, {})
+    path = paths.pair(PAIR.key).result
+    path.parent.mkdir(parents=True)
+    path.write_text(result.dumps())
+    return read_summary(paths, lambda *_: False)
+
+
+@pytest.mark.parametrize("verbose", [0, -1], ids=["normal", "-q"])
+def test_the_end(terminal, reporter, summary, tmp_path, verbose):
+    """Tables, where they are kept, and remarks; at -q no tables."""
+    shown = terminal(verbose)
+    shown.summary = summary
+    shown.remarks.append("every selected pair was skipped")
+    shown.show(reporter, tmp_path / "outputs" / "run")
+    lines = reporter.text.splitlines()
+    assert lines[0] == "== evalrun"
+    assert lines[-3:] == [
+        "run: outputs/run/",
+        "summary: outputs/run/summary/summary.md",
+        "every selected pair was skipped",
+    ]
+    assert any("top1" in line for line in lines) == (verbose == 0)
+
+
+def test_a_run_elsewhere_is_named_whole(terminal, reporter):
+    """It does not lie where the user stands."""
+    shown = terminal()
+    shown.remarks.append("remark")
+    shown.show(reporter, Path("/data/run"))
+    assert reporter.text == "== evalrun\nrun: /data/run/\nsummary: /data/run/summary/summary.md\nremark\n"
+
+
+def test_nothing_to_show_is_no_section(terminal, reporter):
+    """Of a session without a run."""
+    terminal().show(reporter, None)
+    assert reporter.text == ""
