@@ -33,7 +33,8 @@ TESTS = Path(__file__).parents[1] / "tests"
 LEASES = """\
 import statistics, sys, time
 from pathlib import Path
-from pytest_evalrun.slots.gpus import Nvml, find_gpus
+from pytest_evalrun.slots.gpus import Nvml
+from pytest_evalrun.slots.visible import find_gpus
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
 from pytest_evalrun.slots.need import Need
 

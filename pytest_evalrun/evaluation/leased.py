@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
-from pytest_evalrun.slots.gpus import Nvml, find_gpus
+from pytest_evalrun.slots.gpus import Nvml
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
 from pytest_evalrun.slots.need import GB
+from pytest_evalrun.slots.visible import find_gpus
 from pytest_evalrun.suite.settings import PROGRAM
 
 if TYPE_CHECKING:

@@ -44,8 +44,9 @@ class Machine:
             self._look(only, others)
 
     def _look(self, only: str | None, others: Mapping[str, Need]) -> None:
-        from pytest_evalrun.slots.gpus import Nvml, find_gpus
+        from pytest_evalrun.slots.gpus import Nvml
         from pytest_evalrun.slots.leases import LeaseDirectory, Leases
+        from pytest_evalrun.slots.visible import find_gpus
 
         with Nvml() as nvml:
             found = find_gpus(only, nvml=nvml)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.remote.connection import Connection
     from pytest_evalrun.remote.tarstream import Entry
-    from pytest_evalrun.remote.transfer import Moved
 
 # One SFTP packet with its head is one SSH packet.
 WRITE = (1 << 15) - 128
@@ -27,10 +26,8 @@ _CAT_TO = 'exec cat > "$1"'
 _LIST = 'cd -- "$1" && find . -type f'
 
 
-def upload(board: Connection, entries: Sequence[Entry], target: str, aside: str) -> Moved:
-    """As :func:`transfer.upload`."""
-    from pytest_evalrun.remote.transfer import Moved
-
+def upload(board: Connection, entries: Sequence[Entry], target: str, aside: str) -> int:
+    """As :func:`transfer.upload`; how many bytes went over."""
     places = {posixpath.dirname(f"{aside}/{entry.name}") for entry in entries} | {aside}
     made = "".join(f"{place}\0" for place in sorted(places)).encode(errors="surrogateescape")
     board.must(f"making {target}", 'rm -rf -- "$1" && exec xargs -0 mkdir -p --', aside, data=made)
@@ -41,7 +38,7 @@ def upload(board: Connection, entries: Sequence[Entry], target: str, aside: str)
             sums[entry.name], length = files.put(entry.path, f"{aside}/{entry.name}")
             size += length
     settle(board, sums, hashes_below(board, aside, sums), target, aside)
-    return Moved(len(sums), size)
+    return size
 
 
 def download(board: Connection, source: str, aside: Path) -> Mapping[str, str]:

@@ -104,7 +104,7 @@ def upload(board: Connection, entries: Sequence[Entry], target: str, empty: str 
             board.must(f"making {empty}", _EMPTY, empty)
         if board.facts.tar:
             return _stream_up(board, entries, target, aside, "")
-        return fallback.upload(board, entries, target, aside)
+        return Moved(len(entries), fallback.upload(board, entries, target, aside))
     except BoardError:
         board.run('rm -rf -- "$1"', aside)
         raise

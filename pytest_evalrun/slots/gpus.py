@@ -1,22 +1,14 @@
-"""Which GPUs this host has for us, and what the driver says of them."""
+"""The GPUs of this host, and what the driver says of them."""
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-from pytest_evalrun.slots.visible import chosen_gpus, unseen_tokens, visible_gpus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 NVML_ORDER = "PCI_BUS_ID"
-_UUID = re.compile(r"(GPU|MIG)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -44,60 +36,6 @@ class Gpu:
         if self.index is not None:
             return f"GPU {self.index}"
         return self.token if self.token.startswith(("GPU-", "MIG-")) else f"GPU {self.token}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """The GPUs that may be used; ``reason`` says why there are none, or which were left out."""
-
-    gpus: tuple[Gpu, ...]
-    reason: str = ""
-
-
-def find_gpus(only: str | None = None, environ: Mapping[str, str] = os.environ, nvml: Nvml | None = None) -> Found:
-    """Those that CUDA_VISIBLE_DEVICES shows and ``only`` (--eval-gpus) names; no driver is a reason, not an error.
-
-    Where the driver cannot be asked, ``only`` is believed: then their names and sizes are unknown.
-    """
-    if only is not None and only.strip().lower() == "none":
-        return Found((), "--eval-gpus is none")
-    with _opened(nvml) as driver:
-        if driver.failure:
-            return _unseen(only, environ.get(VISIBLE), driver.failure)
-        return _seen(only, environ, driver)
-
-
-@contextmanager
-def _opened(nvml: Nvml | None) -> Iterator[Nvml]:
-    if nvml is not None:
-        yield nvml
-        return
-    with Nvml() as own:
-        yield own
-
-
-def _unseen(only: str | None, listed: str | None, failure: str) -> Found:
-    if only is None:
-        return Found((), f"the NVIDIA driver cannot be asked: {failure}")
-    tokens = unseen_tokens(only, listed)
-    gpus = tuple(Gpu(token, None, token if _UUID.fullmatch(token) else "", "", 0, 0) for token in tokens)
-    return Found(gpus, f"what they are is unknown, the NVIDIA driver cannot be asked: {failure}")
-
-
-def _seen(only: str | None, environ: Mapping[str, str], driver: Nvml) -> Found:
-    listed = environ.get(VISIBLE)
-    every = driver.gpus(by_uuid=environ.get(ORDER, NVML_ORDER) != NVML_ORDER)
-    gpus = visible_gpus(listed, every, driver.count, driver.named)
-    if only is not None:
-        gpus = chosen_gpus(only, gpus, every, listed, driver.named)
-    return Found(tuple(gpus), _reason(gpus, every, listed, driver))
-
-
-def _reason(gpus: list[Gpu], every: list[Gpu], listed: str | None, driver: Nvml) -> str:
-    lost = "; ".join(f"{whom} is left out: {error}" for whom, error in driver.left_out.items())
-    if gpus or lost:
-        return lost
-    return f"{VISIBLE}={listed} shows none of {len(every)}" if every else "the NVIDIA driver knows no GPU"
 
 
 class Nvml:

@@ -17,7 +17,8 @@ CHILD = """
 import json, os, sys, threading
 import pynvml
 from pytest_evalrun.errors import EvalrunError
-from pytest_evalrun.slots.gpus import Found, Gpu, Nvml, find_gpus
+from pytest_evalrun.slots.gpus import Gpu, Nvml
+from pytest_evalrun.slots.visible import Found, find_gpus
 from pytest_evalrun.slots.leases import Lease, LeaseDirectory, Leases
 from pytest_evalrun.slots.need import Need
 

@@ -9,7 +9,8 @@ import pynvml
 import pytest
 from nvml import DRIVER_NOT_LOADED, GPU_CALLS, GPU_IS_LOST, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN, uuid
 
-from pytest_evalrun.slots.gpus import Found, Gpu, find_gpus
+from pytest_evalrun.slots.gpus import Gpu
+from pytest_evalrun.slots.visible import Found, find_gpus
 
 GB = 1 << 30
 
@@ -74,8 +75,8 @@ def test_no_gpus_on_request():
     """--eval-gpus none finds nothing, and does not ask the driver for it."""
     assert find_gpus("None", {}) == Found((), "--eval-gpus is none")
     code = (
-        "import sys; from pytest_evalrun.slots.gpus import find_gpus, Nvml; Nvml().close(); "
-        "find_gpus('none'); sys.exit('pynvml' in sys.modules)"
+        "import sys; from pytest_evalrun.slots.gpus import Nvml; from pytest_evalrun.slots.visible import find_gpus; "
+        "Nvml().close(); find_gpus('none'); sys.exit('pynvml' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
