@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.pairs import RUN_CONFIGS
+from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import found, line_of, place
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
 
 Kind = Literal["string", "int", "float", "bool", "list"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.suite.pairs import RUN_CONFIGS
+from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.suite.pairs import Layer, Pair
+    from pytest_evalrun.suite.layers import Layer
+    from pytest_evalrun.suite.pairs import Pair
 
 _WIDE = 1 << 20
 

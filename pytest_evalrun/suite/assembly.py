@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.discovery import Stack
     from pytest_evalrun.suite.entries import Entry, Row
-    from pytest_evalrun.suite.pairs import Dataset, Layer, Task
+    from pytest_evalrun.suite.layers import Layer
+    from pytest_evalrun.suite.pairs import Dataset, Task
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.suitefile import Part, SuiteFile
 

@@ -18,7 +18,8 @@ from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_evalrun.suite.pairs import Layer, Pair
+    from pytest_evalrun.suite.layers import Layer
+    from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.settings import Gate, Settings
 

@@ -19,7 +19,7 @@ from pytest_evalrun.suite.validation import validated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.settings import Settings
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.suite.entries import Row
-    from pytest_evalrun.suite.pairs import Layer, Pair
+    from pytest_evalrun.suite.layers import Layer
+    from pytest_evalrun.suite.pairs import Pair
 
 
 __all__ = ["Stack", "Suite", "discover"]

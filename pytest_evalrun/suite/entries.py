@@ -12,7 +12,7 @@ from pytest_evalrun.suite.problems import shown
 from pytest_evalrun.suite.runconfig import run_config_layer
 
 if TYPE_CHECKING:
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
 
 RUN_CONFIG = ".run_config"

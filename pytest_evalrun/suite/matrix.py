@@ -13,14 +13,15 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.entries import Entry, Item, run_config_in, skip_in
-from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Dataset, Task
+from pytest_evalrun.suite.layers import DATASET_CONFIG, TASK_CONFIG
+from pytest_evalrun.suite.pairs import Dataset, Task
 from pytest_evalrun.suite.problems import found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_evalrun.suite.entries import Row
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.suitefile import Part, SuiteFile
 

@@ -1,24 +1,17 @@
-"""The words of a suite as data: layers of settings, tasks, datasets, pairs."""
+"""The words of a suite as data: tasks, datasets, pairs."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.settings import Settings
-
-# The kinds of the layers that lie beside models and data.
-TASK_CONFIG = "task .run_config"
-DATASET_CONFIG = "dataset .run_config"
-RUN_CONFIGS = (TASK_CONFIG, DATASET_CONFIG)
-
 
 _LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
 
@@ -44,19 +37,6 @@ class PairKey(NamedTuple):
     def full(self) -> PairKey:
         """The names of the whole evaluation."""
         return self._replace(dataset=_LIMIT.sub("", self.dataset))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One source of settings: what it says, and where it says so.
-
-    ``values`` holds only builtins (what JSON knows), with ``${SECRET}`` names unexpanded.
-    """
-
-    kind: str
-    source: str
-    values: Mapping[str, Any]
-    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pytest_evalrun.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.suite.jsontext import parse_json
-from pytest_evalrun.suite.pairs import Cut, Dataset, Layer, Pair, Suite, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Suite, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

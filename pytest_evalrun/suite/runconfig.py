@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.loading import parse_value
-from pytest_evalrun.suite.pairs import Layer
 from pytest_evalrun.suite.problems import Problems, accepted, found, place
 from pytest_evalrun.suite.schema import SETTINGS, LayerModel, SettingsModel
 from pytest_evalrun.suite.settings import MAPPINGS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
 
 
 # The adapters of programs, here and on a board, among the names that a suite may give.

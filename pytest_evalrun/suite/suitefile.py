@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.loading import Document, read_yaml
-from pytest_evalrun.suite.pairs import Layer
 from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.schema import SETTINGS, SuiteModel
 from pytest_evalrun.suite.validation import validated

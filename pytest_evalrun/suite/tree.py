@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.entries import SUITE_FILE, Entry, run_config_in, skip_in, topmost
-from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Dataset, Task
+from pytest_evalrun.suite.layers import DATASET_CONFIG, TASK_CONFIG
+from pytest_evalrun.suite.pairs import Dataset, Task
 from pytest_evalrun.suite.problems import place, shown, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_evalrun.suite.entries import Row
-    from pytest_evalrun.suite.pairs import Layer
+    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
 
 DEPTH = 2

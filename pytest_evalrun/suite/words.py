@@ -6,14 +6,15 @@ import difflib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.pairs import RUN_CONFIGS
+from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import line_of, place, some
 from pytest_evalrun.suite.settings import BOARD, MAPPINGS, NAMES, PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.suite.pairs import Layer, Pair
+    from pytest_evalrun.suite.layers import Layer
+    from pytest_evalrun.suite.pairs import Pair
 
 # Settings that fit into one line of text.
 FLAT = NAMES - MAPPINGS - {"results"}

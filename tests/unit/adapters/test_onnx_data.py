@@ -14,7 +14,8 @@ from pytest_evalrun.datasets.protocol import Identity
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts
 from pytest_evalrun.rundir.hashes import HashCache
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 NAMES = {"plain": "m.onnx.data", "long": "w" * 200, "chinese": "权重 1.bin", "none": None}
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Reader, Sample
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.pairs import DATASET_CONFIG, TASK_CONFIG, Layer
+from pytest_evalrun.suite.layers import DATASET_CONFIG, TASK_CONFIG, Layer
 
 ODD = ["a b.png", "it's.png", "$(touch x).png", "任务.png", "x" * 200 + ".png", 'quo"te.png']
 

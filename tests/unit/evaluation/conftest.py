@@ -9,7 +9,8 @@ import pytest
 
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.life import evaluate
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from pytest_evalrun.remote.faults import BoardGone, LinkLost
 from pytest_evalrun.remote.link import Limits
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.notes import Notes
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 
 class Fleet:

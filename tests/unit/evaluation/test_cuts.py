@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pytest_evalrun.datasets.tables import JsonlReader
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.cuts import cut_suite, ranges, wanted
-from pytest_evalrun.suite.pairs import Layer, Suite
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Suite
 from pytest_evalrun.suite.published import dump, load
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gates import Verdict, breach_table, judge
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 NUMBERS = st.floats(-1e6, 1e6)
 HEADER = "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high\n"

@@ -9,7 +9,8 @@ import pytest
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.layout import WorkDir
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 if TYPE_CHECKING:
     from pathlib import Path

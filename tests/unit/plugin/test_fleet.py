@@ -27,7 +27,8 @@ from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.devices import DeviceSpec
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 
 @pytest.fixture(autouse=True)

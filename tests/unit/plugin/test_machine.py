@@ -11,9 +11,11 @@ import pytest
 from pytest_evalrun.plugin import machine
 from pytest_evalrun.plugin.machine import Machine, slots_of
 from pytest_evalrun.slots import gpus as drivers
-from pytest_evalrun.slots.gpus import Found, Gpu
+from pytest_evalrun.slots.gpus import Gpu
 from pytest_evalrun.slots.need import GB, Need
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.slots.visible import Found
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 SUITE = """
 adapter: ./model.py:predict

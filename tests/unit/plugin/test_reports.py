@@ -11,7 +11,8 @@ from pytest_evalrun.evaluation.life import Evaluation
 from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, stands, tell
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.rundir.tasklist import Status
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import Secrets
 
 BREACH = Verdict("top1", "min", 0.5, 0.9, 0.4)

@@ -22,7 +22,8 @@ from pytest_evalrun.programs.running import Surroundings
 from pytest_evalrun.programs.told import environment, placeholders, there
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import work_name
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 ODD = 'it\'s $(touch pwned) `touch pwned` "x"'
 # Each line of the batch comes back as it was told, and the file that it names.

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.settings import Settings
 
 ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

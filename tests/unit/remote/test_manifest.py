@@ -9,7 +9,8 @@ import pytest
 
 from pytest_evalrun.evaluation import boardmodel
 from pytest_evalrun.remote.manifest import boards_of
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Suite, Task
 
 B1, B2 = {"name": "b1", "host": "10.0.0.5", "labels": {"soc": "j5"}}, {"name": "b2", "password_env": "SECRET"}
 

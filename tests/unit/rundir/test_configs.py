@@ -12,7 +12,8 @@ import yaml
 
 from pytest_evalrun.rundir.configs import write_snapshot
 from pytest_evalrun.rundir.layout import RunPaths
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.rundir.tasklock import TaskListLock
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Suite, Task
 
 ARGV = ["pytest", "evals", "--eval-set", "params.key=hunter22222222"]
 

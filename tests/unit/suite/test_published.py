@@ -9,7 +9,8 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Suite, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Suite, Task
 from pytest_evalrun.suite.published import dump, load
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

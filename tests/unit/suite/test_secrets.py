@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.discovery import Suite
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import LONGEST_LINE, BlankedLines, Secrets, expand, secret_names, secrets_of
 
 VALUE = {"key": "${API_KEY}", "urls": ["http://${HOST}:${PORT}/", "$HOST", "${}"], "n": 5, "none": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.suite.pairs import Layer
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.settings import Gate, MetricSpec, Settings, resolve
 
 

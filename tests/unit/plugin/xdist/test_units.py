@@ -9,7 +9,8 @@ from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.plugin.items import HOME
 from pytest_evalrun.plugin.xdist.units import NOTHING_TOLD, ORDINARY_SECONDS, Told, asked, told_of, units_of
 from pytest_evalrun.slots.need import Need
-from pytest_evalrun.suite.pairs import Dataset, Layer, Pair, Task
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
 
 def pair(task, dataset):
