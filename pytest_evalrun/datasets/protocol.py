@@ -19,9 +19,15 @@ class Sample:
     """
 
     index: int
+    """Its place in the dataset, from 0."""
     id: str
+    """Its name, which never changes."""
     input: Any
+    """A path (`files`, one suffix), `{suffix: path}` (several), `{column: value}`, or the bare value of a single
+    column.
+    """
     reference: Any = None
+    """What the answer should be; models never see it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,11 @@ class Identity:
     """
 
     inputs: str
+    """A digest of the content of all inputs."""
     references: str
+    """A digest of all references."""
     count: int
+    """How many samples there are."""
 
 
 class Hashes(Protocol):

@@ -16,11 +16,17 @@ class MetricValue:
     """A named number with its 95 % interval, the number of samples behind it, and which way is better."""
 
     value: float
+    """The value."""
     n: int
+    """How many samples are behind it."""
     low: float
+    """The lower end of its 95 % interval."""
     high: float
+    """The upper end of its 95 % interval."""
     better: Better
+    """Which way is better, `higher` or `lower`."""
     table: dict[str, Any] | None = None
+    """What else it has to show, such as a confusion matrix."""
 
     def to_json(self) -> dict[str, Any]:
         """In builtins: numpy's numbers of a user's metric would neither be JSON nor travel to where they are shown."""

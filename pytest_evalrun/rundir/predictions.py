@@ -61,14 +61,23 @@ class Line(NamedTuple):
     """
 
     index: int  # type: ignore[assignment] # the word of the format; tuple.index is not missed
+    """The place of the sample in the dataset, from 0."""
     id: str
+    """The sample's id."""
     status: str
+    """`ok` or `failed`."""
     prediction: Any
+    """What the model answered; a file that it wrote is named with size and hash."""
     reference: Any
+    """What the answer should have been."""
     error: str | None
+    """Why the sample failed."""
     seconds: float | None
+    """What whoever asked had to wait for it."""
     detail: dict[str, Any] | None = None
+    """What else the model told."""
     blanked: bool = False
+    """Whether a secret was taken out of the prediction, or of `detail`."""
 
     def dumps(self) -> bytes:
         """The line of the file. Raises PairError for what JSON does not have."""

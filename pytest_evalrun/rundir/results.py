@@ -30,16 +30,27 @@ class Result:
     """
 
     suite: str
+    """The name of the suite."""
     task: str
+    """The name of the model."""
     dataset: str
+    """The name of the dataset."""
     status: str
+    """passed, failed, error, skipped or pending."""
     metrics: dict[str, dict[str, Any]]
+    """Name → value, n, low, high, better, and table where there is one."""
     samples: dict[str, int]
+    """total, predicted, failed, reused."""
     seconds: dict[str, float | None]
+    """load, predict, score, total, p50, p95 in seconds; throughput in samples per second."""
     gates: list[dict[str, Any]]
+    """What was judged: metric, limit, whether it holds."""
     fingerprint: dict[str, Any]
+    """What the result depends on, part by part."""
     environment: dict[str, Any]
+    """Versions and machine."""
     timing: int | None = None
+    """2 where each sample's seconds are those of the request that answered it."""
 
     def to_json(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in _KINDS}

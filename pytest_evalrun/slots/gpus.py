@@ -21,11 +21,17 @@ class Gpu:
     """
 
     token: str
+    """How CUDA_VISIBLE_DEVICES names it."""
     index: int | None
+    """NVML's index, if it has one."""
     uuid: str
+    """NVML's UUID."""
     name: str
+    """What it is sold as."""
     total: int
+    """Its memory in bytes, 0 where nobody knows."""
     free: int
+    """What was free of it when it was found, in bytes."""
 
     @property
     def key(self) -> str:

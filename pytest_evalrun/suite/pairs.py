@@ -44,8 +44,11 @@ class Task:
     """A model with its datasets. ``path`` is the absolute path of the model's file or directory, if it has one."""
 
     name: str
+    """The model's name: its path below the suite in the tree layout."""
     path: str | None
+    """The absolute path of the model's file or directory, if it has one."""
     directory: str
+    """The absolute directory that the model is in; the suite's where it has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ class Dataset:
     """Samples with, usually, references. ``path`` is the absolute path of the file or directory that holds them."""
 
     name: str
+    """The dataset's name."""
     path: str
+    """The absolute path of the file or directory that holds its samples."""
 
 
 class Cut(NamedTuple):
@@ -76,14 +81,23 @@ class Pair:
     """
 
     suite: str
+    """The name of the suite."""
     root: str
+    """The absolute directory of the suite."""
     task: Task
+    """The model."""
     dataset: Dataset
+    """The data."""
     layers: tuple[Layer, ...]
+    """The layers of its settings, lowest first; shared between pairs."""
     tags: tuple[str, ...] = ()
+    """Words that are markers of its item."""
     skip: str | None = None
+    """Why it is skipped; None where it is not."""
     cuts: tuple[Cut, ...] = ()
+    """Its shards, where it has some."""
     cut: Cut | None = None
+    """The range of a shard; None of a whole pair."""
 
     @property
     def id(self) -> str:
