@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.report.commands import command_line
-from pytest_evalrun.rundir.durable import open_plain
-from pytest_evalrun.rundir.sessions import LOCK, session_state
+from pytest_evalrun.rundir.locks import FileLock
+from pytest_evalrun.rundir.sessions import session_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +49,11 @@ def held(paths: RunPaths, wait: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(members)
-        os.close(session)
+        members.close()
+        session.close()
 
 
-def _locks(paths: RunPaths, until: float) -> tuple[int, int]:
+def _locks(paths: RunPaths, until: float) -> tuple[FileLock, FileLock]:
     while True:
         try:
             refuse_live(paths)
@@ -63,7 +61,7 @@ def _locks(paths: RunPaths, until: float) -> tuple[int, int]:
             try:
                 return session, _take(paths.members_lock)
             except BaseException:
-                os.close(session)
+                session.close()
                 raise
         except RunBusy:
             if time.monotonic() >= until:
@@ -71,19 +69,14 @@ def _locks(paths: RunPaths, until: float) -> tuple[int, int]:
         time.sleep(POLL)
 
 
-def _take(path: Path) -> int:
+def _take(path: Path) -> FileLock:
     try:
-        fd = open_plain(path, LOCK)
+        lock = FileLock(path)
+        if lock.take():
+            return lock
     except OSError as error:
         raise ConfigError(f"{path}: cannot be locked: {error.strerror}; nothing was changed") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise RunBusy(
-            f"{path.parent}: processes of a session still work in it; end them first: evalrun stop {path.parent.name}"
-        ) from None
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    lock.close()
+    raise RunBusy(
+        f"{path.parent}: processes of a session still work in it; end them first: evalrun stop {path.parent.name}"
+    )

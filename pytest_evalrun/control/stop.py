@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.hold import held
@@ -16,6 +15,7 @@ from pytest_evalrun.control.tasks import to_pending
 from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.report.commands import carry_on_command, command_line
 from pytest_evalrun.report.runs import called
+from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes
 from pytest_evalrun.rundir.sessions import session_state
@@ -59,15 +59,11 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
 @contextmanager
 def _alone(paths: RunPaths) -> Iterator[None]:
     """A second stop waits for the first: a second SIGTERM would cut short the end that the first one began."""
-    fd = os.open(paths.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except OSError:
-            pass  # NFS locks no directories; two at once are then only less polite to each other
+    root = paths.root
+    with FileLock(root, lambda: os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as lock:
+        with suppress(OSError):  # NFS locks no directories; two at once are then only less polite to each other
+            lock.take(wait=None)
         yield
-    finally:
-        os.close(fd)
 
 
 def _settled(paths: RunPaths, seconds: float) -> SessionState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.plan import BACK
-from pytest_evalrun.rundir.durable import IN_THE_WAY, open_with_parents, write_atomic
+from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
 from pytest_evalrun.rundir.fingerprints import bring_back, read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
@@ -132,21 +132,6 @@ def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) 
     context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
 
 
-def is_locked(paths: PairPaths) -> bool:
-    """Whether anybody is at work on a shard."""
-    try:
-        fd = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 @contextmanager
 def locked(paths: PairPaths, shared: bool, wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Only pairs that several items of a launch ask for need the lock: the second finds the first one's result.
@@ -157,21 +142,12 @@ def locked(paths: PairPaths, shared: bool, wait: Callable[[], None] | None = Non
         yield
         return
     try:
-        fd = open_with_parents(str(paths.lock), os.O_RDWR | os.O_CLOEXEC)
+        lock = FileLock.with_parents(paths.lock)
     except OSError as error:
         raise trouble_of(error, paths) from None
-    try:
-        while wait is not None and not _try(fd):
+    with lock:
+        while wait is not None and not lock.take():
             wait()
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if wait is None:
+            lock.take(wait=None)
         yield
-    finally:
-        os.close(fd)
-
-
-def _try(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

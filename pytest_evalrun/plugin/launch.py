@@ -5,7 +5,6 @@ And what launches in one process share: modules that cannot be imported twice.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -107,10 +106,9 @@ class LaunchDir:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        from pytest_evalrun.rundir.locks import FileLock
+
         self._make()
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with FileLock(self.path / "lock") as lock:
+            lock.take(wait=None)
             yield
-        finally:
-            os.close(fd)

@@ -20,13 +20,14 @@ from pytest_evalrun.evaluation.deadline import STACKS, Deadline
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import is_locked, leave_word, paths_of
+from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.plugin.collectors import SuiteModule, Suites
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, tell
 from pytest_evalrun.plugin.signals import Sigterm
 from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
+from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.slots.need import board_of
 from pytest_evalrun.suite.printable import printable
@@ -133,7 +134,7 @@ class Worker:
         shards = pair.shards() if self._shards and pair.cut is None else ()
         waiting = [shard for shard in shards if shard.full_id in self._shards]
         while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
-            idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard))]
+            idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard).lock)]
             if not idle:
                 self._pause()
                 continue

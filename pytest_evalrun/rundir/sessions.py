@@ -7,19 +7,17 @@ replaces ``session.json``, so that a worker of the old session that wakes up lat
 
 from __future__ import annotations
 
-# The kernel frees such a lock when its holder dies, however that happens.
-import fcntl
 import os
 import socket
-import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from pytest_evalrun.errors import ConfigError, RunBusy
-from pytest_evalrun.rundir.durable import open_plain, write_atomic
+from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document, read_file, utc_time
+from pytest_evalrun.rundir.locks import FileLock, is_locked
 from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
 from pytest_evalrun.rundir.runs import sync
 from pytest_evalrun.suite.jsontext import parse_json
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
 
 SESSION_FORMAT = 1
-POLL = 0.05
 # Whoever asks for the state of a session holds its lock for a moment; that must not refuse a new one.
 GRACE = 0.3
 NOTIFY_AFTER = 1.0
@@ -87,7 +84,7 @@ class Session:
     looked at a few pairs only says nothing about the others.
     """
 
-    def __init__(self, paths: RunPaths, lock: _Lock, info: SessionInfo, *, unclean: bool) -> None:
+    def __init__(self, paths: RunPaths, lock: FileLock, info: SessionInfo, *, unclean: bool) -> None:
         self.info = info
         self.unclean = unclean
         self.distrust = info.distrust
@@ -100,7 +97,7 @@ class Session:
 
     def close(self, clean: bool) -> None:
         """End the session; unless it is ``clean`` the next one will not trust sizes and times. Never raises."""
-        if not self._lock.held:
+        if not self._lock.is_open:
             return
         try:
             self.info = replace(self.info, ended=utc_time(), clean=clean)
@@ -108,17 +105,17 @@ class Session:
         except OSError:
             pass  # a full disk: without "ended" the next session checks by hash, which is right
         finally:
-            self._lock.release()
+            self._lock.close()
 
 
 class Member:
     """A worker's part in a session; held until ``close`` or the death of the process."""
 
-    def __init__(self, lock: _Lock) -> None:
+    def __init__(self, lock: FileLock) -> None:
         self._lock = lock
 
     def close(self) -> None:
-        self._lock.release()
+        self._lock.close()
 
 
 def open_session(
@@ -131,27 +128,27 @@ def open_session(
 
     ``argv`` goes into ``session.json`` as it is: blank its secrets. ``notify`` is told whom it waits for.
     """
-    lock = _Lock(paths.session_lock)
+    lock = _open(paths.session_lock)
     try:
-        if not lock.take(fcntl.LOCK_EX, GRACE):
+        if not _take(lock, GRACE):
             _refuse(paths)
         unclean = _ended_unclean(paths)
         info = _new_info(argv, utc_time() if unclean else _distrust_of(paths))
         _begin(paths, info, wait, notify)
     except BaseException:
-        lock.release()
+        lock.close()
         raise
     return Session(paths, lock, info, unclean=unclean)
 
 
 def join_session(paths: RunPaths, run_id: str) -> Member:
     """Become a member of a live session; a straggler of one that is dead is refused."""
-    lock = _Lock(paths.members_lock)
+    lock = _open(paths.members_lock)
     try:
-        lock.take(fcntl.LOCK_SH, None)
+        _take(lock, None, shared=True)
         _check_session(paths, run_id)
     except BaseException:
-        lock.release()
+        lock.close()
         raise
     return Member(lock)
 
@@ -165,7 +162,7 @@ def _check_session(paths: RunPaths, run_id: str) -> None:
 def session_state(paths: RunPaths) -> SessionState:
     """How the last session of a run stands, without waiting for it or keeping it from anything."""
     info = read_session(paths)
-    if _is_held(paths.session_lock):
+    if is_locked(paths.session_lock):
         return SessionState("live", info)
     if info is None:
         return SessionState("none", None)
@@ -216,14 +213,14 @@ def _boot_id() -> str:
 
 
 def _begin(paths: RunPaths, info: SessionInfo, wait: float, notify: Callable[[str], None]) -> None:
-    members = _Lock(paths.members_lock)
+    members = _open(paths.members_lock)
     try:
         _wait_for_members(paths, members, wait, notify)
         _write(paths, info)
     except OSError as error:
         raise ConfigError(f"{paths.session_json}: cannot be written: {error.strerror}; {_ELSEWHERE}") from error
     finally:
-        members.release()
+        members.close()
 
 
 def _write(paths: RunPaths, info: SessionInfo) -> None:
@@ -231,11 +228,11 @@ def _write(paths: RunPaths, info: SessionInfo) -> None:
     sync(paths.session_json)  # after a power cut the file of the session before would call this one clean
 
 
-def _wait_for_members(paths: RunPaths, members: _Lock, wait: float, notify: Callable[[str], None]) -> None:
-    if members.take(fcntl.LOCK_EX, min(wait, NOTIFY_AFTER)):
+def _wait_for_members(paths: RunPaths, members: FileLock, wait: float, notify: Callable[[str], None]) -> None:
+    if _take(members, min(wait, NOTIFY_AFTER)):
         return
     notify(f"waiting up to {wait:g} s for processes of an earlier session: {_living(paths)}")
-    if not members.take(fcntl.LOCK_EX, max(0.0, wait - NOTIFY_AFTER)):
+    if not _take(members, max(0.0, wait - NOTIFY_AFTER)):
         raise RunBusy(
             f"{paths.root}: processes of an earlier session still work in it after {wait:g} s: {_living(paths)}; "
             "end them, or start another run with --eval-run new"
@@ -260,86 +257,18 @@ def _refuse(paths: RunPaths) -> NoReturn:
     raise RunBusy(f"{paths.root} is in use by {who}; wait for it, end it, or start another run with --eval-run new")
 
 
-def _is_held(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
-
-
 _ELSEWHERE = "choose another place with --eval-workdir"
-LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-_held: set[int] = set()
 
 
-class _Lock:
-    """A kernel lock on a file that is removed with its run only."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open()
-
-    def _open(self) -> None:
-        try:
-            # Python's descriptors are closed by exec; what fork copies is closed in the child, see below.
-            self._fd = open_plain(self._path, LOCK)
-        except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
-        _held.add(self._fd)
-
-    @property
-    def held(self) -> bool:
-        return self._fd in _held
-
-    def take(self, how: int, wait: float | None) -> bool:
-        """Try for ``wait`` seconds, None for as long as it takes."""
-        end = None if wait is None else time.monotonic() + wait
-        while not self._try(how):
-            if end is not None and time.monotonic() >= end:
-                return False
-            time.sleep(POLL)
-        return True
-
-    def _try(self, how: int) -> bool:
-        try:
-            fcntl.flock(self._fd, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
-        if not self._is_there():  # `evalrun clean` took the file away before we had it
-            self.release()
-            self._open()
-            return False
-        return True
-
-    def _is_there(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._fd), self._path.stat())
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        if self._fd in _held:
-            _held.discard(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+def _open(path: Path) -> FileLock:
+    try:
+        return FileLock(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be opened: {error.strerror}; {_ELSEWHERE}") from error
 
 
-def _leave_to_parent() -> None:
-    """A forked child has no part in its parent's locks: it would keep them when the parent dies."""
-    for fd in _held:
-        os.close(fd)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_leave_to_parent)
+def _take(lock: FileLock, wait: float | None, *, shared: bool = False) -> bool:
+    try:
+        return lock.take(shared=shared, wait=wait)
+    except OSError as error:
+        raise ConfigError(f"{lock.path}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error

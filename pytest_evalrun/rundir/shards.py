@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.durable import encoded, open_with_parents
+from pytest_evalrun.rundir.durable import encoded
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.lines import read_file, utc_time
+from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -100,12 +99,9 @@ class RangeFiles:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Of several shards one at a time sorts out what an interrupted run left."""
-        fd = open_with_parents(str(self.paths.programs_lock), os.O_RDWR)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with FileLock.with_parents(self.paths.programs_lock) as lock:
+            lock.take(wait=None)
             yield
-        finally:
-            os.close(fd)
 
     def _write(self, path: Path, values: Mapping[str, Any]) -> None:
         self._disk.write(path, encoded(json.dumps(plain(values), ensure_ascii=False, indent=1, allow_nan=False) + "\n"))

@@ -7,7 +7,6 @@ lock is taken in the work directory.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import stat
@@ -18,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.locks import POLL_SECONDS, FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOCK_TIMEOUT = 5.0
-_POLL = 0.05
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no wait for a pipe's other end
 
@@ -41,7 +40,8 @@ class TaskListLock:
         self._private = WorkDir(self._workdir).task_lock
         self.path = self.directory / self._private.name
         self._say = say
-        self._place = self._file = -1
+        self._place = -1
+        self._lock: FileLock | None = None
 
     def __enter__(self) -> TaskListLock:
         """Raises ConfigError where another process has it for longer than the limit, or nothing can be locked."""
@@ -52,14 +52,15 @@ class TaskListLock:
                     f"{self.path}: another process holds the lock of the task list for more than {LOCK_TIMEOUT:g} s; "
                     "end it, or remove the file if no such process is left"
                 )
-            time.sleep(_POLL)
+            time.sleep(POLL_SECONDS)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for fd in (self._file, self._place):
-            if fd >= 0:
-                os.close(fd)
-        self._place = self._file = -1
+        if self._lock is not None:
+            self._lock.close()
+        if self._place >= 0:
+            os.close(self._place)
+        self._place, self._lock = -1, None
 
     def cleanup(self) -> None:
         """Remove the lock file if nobody holds it, and its directory if nothing else is in it."""
@@ -74,15 +75,11 @@ class TaskListLock:
             self.__exit__()
 
     def _try(self) -> bool:
-        """Whether it is ours now; it counts only on the file that others will find, too."""
+        """Whether it is ours now."""
         try:
-            self._open()
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            there = os.stat(self.path.name, dir_fd=self._place, follow_symlinks=False)
-            if os.path.samestat(there, os.fstat(self._file)):
+            self._lock = self._open()
+            if self._lock.take():
                 return True
-        except BlockingIOError:
-            pass
         except OSError as error:
             tidied = isinstance(error, FileNotFoundError) and self._workdir.exists()  # by whoever had it until now
             if not tidied:
@@ -91,21 +88,38 @@ class TaskListLock:
         self.__exit__()
         return False
 
-    def _open(self) -> None:
-        """The directory and the file in it, in the seed's place or in ours."""
+    def _open(self) -> FileLock:
+        """In the seed's place, or in ours."""
         try:
             self.path = self.directory / self._private.name
-            self._place = own_directory(self.directory)
-            self._file = os.open(self.path.name, _FILE, 0o600, dir_fd=self._place)
-            _check_own(os.fstat(self._file))
+            return FileLock(self.path, self._in_the_seeds)
         except FileNotFoundError:
             raise
         except OSError as error:
             self.__exit__()
             self._warn(error)
             self.path = self._private
-            self._place = os.open(self._workdir, _DIRECTORY & ~os.O_NOFOLLOW)  # the user's own word: may be a link
-            self._file = os.open(self.path.name, _FILE, 0o666, dir_fd=self._place)
+            return FileLock(self.path, self._in_ours)
+
+    def _in_the_seeds(self) -> int:
+        self._enter(own_directory(self.directory))
+        file = os.open(self.path.name, _FILE, 0o600, dir_fd=self._place)
+        try:
+            _check_own(os.fstat(file))
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def _in_ours(self) -> int:
+        self._enter(os.open(self._workdir, _DIRECTORY & ~os.O_NOFOLLOW))  # the user's own word: may be a link
+        return os.open(self.path.name, _FILE, 0o666, dir_fd=self._place)
+
+    def _enter(self, place: int) -> None:
+        """Once more where the file was removed before it was locked."""
+        if self._place >= 0:
+            os.close(self._place)
+        self._place = place
 
     def _warn(self, error: OSError) -> None:
         if self._say is not None:

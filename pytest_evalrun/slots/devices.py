@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_evalrun.rundir.locks import FileLock
     from pytest_evalrun.slots.directory import Holder, LeaseDirectory
 
 FIRST_PAUSE = 0.01
@@ -53,15 +54,18 @@ class Device:
 class DeviceLease:
     """A device that is ours until ``release``, and longer in processes that were given copies of ``fds``."""
 
-    def __init__(self, device: Device, fds: Sequence[int]) -> None:
+    def __init__(self, device: Device, locks: Sequence[FileLock]) -> None:
         self.device = device
-        self.fds = tuple(fds)
+        self.locks = tuple(locks)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors of the locks; none once it was released, and in a forked child."""
+        return tuple(lock.fileno() for lock in self.locks if lock.is_open)
 
     def release(self) -> None:
-        """By closing alone: to unlock would take the device from those who share the descriptors."""
-        fds, self.fds = self.fds, ()
-        for fd in fds:
-            os.close(fd)
+        for lock in self.locks:
+            lock.close()
 
     def __enter__(self) -> DeviceLease:
         return self
@@ -163,8 +167,8 @@ class DevicePool:
     def _first(self, ranked: Sequence[DeviceState]) -> DeviceLease | None:
         with self._directory.choosing():
             for state in ranked:
-                if fds := self._directory.take(state.device.key, state.device.slots, 0.0):
-                    return DeviceLease(state.device, fds)
+                if locks := self._directory.take(state.device.key, state.device.slots, 0.0):
+                    return DeviceLease(state.device, locks)
         return None
 
     def _is_well(self, lease: DeviceLease) -> bool:

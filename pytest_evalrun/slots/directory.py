@@ -8,9 +8,6 @@ but to keep a distance. The kernel's lock alone decides, and is gone when the la
 from __future__ import annotations
 
 import errno
-
-# Shared or not, and kept by a child for its parent: what no library of locks offers.
-import fcntl
 import json
 import os
 import pwd
@@ -18,13 +15,14 @@ import re
 import stat
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ FILE_MODE = 0o666
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # no wait for the other end of a planted pipe
 _PATIENCE = 1.0  # for a file that another process is just making
 _COURTESY = 0.25
+_COURTEOUS_POLL = 0.001
 
 
 @dataclass(frozen=True)
@@ -73,44 +72,39 @@ class LeaseDirectory:
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be made: {error.strerror}; {_ELSEWHERE}") from error
 
-    def lock(self, name: str, how: int) -> int | None:
-        """The descriptor that has the lock for as long as it, or a copy of it, is open; None where others have it."""
-        anew = False
-        while True:
-            fd = self._open(name)
-            try:
-                fcntl.flock(fd, how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                return None
-            except OSError as error:
-                os.close(fd)
-                raise ConfigError(f"{self.path / name}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
-            if self._is_current(name, fd):
-                if anew or how != fcntl.LOCK_EX or not self._removed_as_foreign(name, fd):
-                    return fd
-                anew = True  # once: on some file systems what we make is not ours
-            os.close(fd)
+    def lock(self, name: str, *, shared: bool = False) -> FileLock | None:
+        """The lock for as long as it, or a copy of its descriptor, is open; None where others have it."""
+        lock = self._file(name)
+        try:
+            taken = lock.take(shared=shared)
+            if taken and not shared and self._removed_as_foreign(name, lock.fileno()):
+                taken = lock.take()  # once: on some file systems what we make is not ours
+        except OSError as error:
+            raise ConfigError(f"{self.path / name}: cannot be locked: {error.strerror}; {_ELSEWHERE}") from error
+        if taken:
+            return lock
+        lock.close()
+        return None
 
     def is_held(self, name: str) -> bool:
         """Ask within ``choosing``: to ask is to take the lock for a moment."""
-        fd = self.lock(name, fcntl.LOCK_EX)
-        if fd is not None:
-            os.close(fd)
-        return fd is None
+        lock = self.lock(name)
+        if lock is not None:
+            lock.close()
+        return lock is None
 
-    def take(self, key: str, per_gpu: int, memory: float) -> tuple[int, ...]:
+    def take(self, key: str, per_gpu: int, memory: float) -> tuple[FileLock, ...]:
         """The locks of one GPU, alone or beside ``per_gpu - 1`` others; none where it is not to be had."""
         if per_gpu == 1:
-            alone = self.lock(f"{key}.lock", fcntl.LOCK_EX)
+            alone = self.lock(f"{key}.lock")
             return () if alone is None else (_sign(alone, memory),)
-        shared = self.lock(f"{key}.lock", fcntl.LOCK_SH)
+        shared = self.lock(f"{key}.lock", shared=True)
         if shared is None:
             return ()
         for place in range(per_gpu):
-            if (own := self.lock(f"{key}.{place}", fcntl.LOCK_EX)) is not None:
+            if (own := self.lock(f"{key}.{place}")) is not None:
                 return shared, _sign(own, memory)
-        os.close(shared)
+        shared.close()
         return ()
 
     def holders(self, key: str) -> tuple[Holder, ...]:
@@ -126,14 +120,10 @@ class LeaseDirectory:
 
         A courtesy, which the locks do not depend on: one that was stopped in the middle holds nobody up for long.
         """
-        fd = self._open("choosing.lock")
-        try:
-            deadline = time.monotonic() + _COURTESY
-            while not _try(fd) and time.monotonic() < deadline:
-                time.sleep(0.001)
+        with self._file("choosing.lock") as lock:
+            with suppress(OSError):
+                lock.take(wait=_COURTESY, poll=_COURTEOUS_POLL)
             yield
-        finally:
-            os.close(fd)
 
     def _holder(self, name: str) -> Holder:
         fd = self._open(name)
@@ -141,13 +131,6 @@ class LeaseDirectory:
             return _parse(os.pread(fd, 1000, 0))
         finally:
             os.close(fd)
-
-    def _is_current(self, name: str, fd: int) -> bool:
-        """The file that is locked is still the one that others will find: /tmp is tidied by many hands."""
-        try:
-            return (self.path / name).lstat().st_ino == os.fstat(fd).st_ino
-        except FileNotFoundError:
-            return False
 
     def _removed_as_foreign(self, name: str, fd: int) -> bool:
         """A lock file is its holder's, where the kernel lets us: another owner could take it away from under us."""
@@ -158,6 +141,9 @@ class LeaseDirectory:
         except OSError:  # his own in a sticky directory: the lock is had all the same
             return False
         return True
+
+    def _file(self, name: str) -> FileLock:
+        return FileLock(self.path / name, lambda: self._open(name))
 
     def _open(self, name: str) -> int:
         path = self.path / name
@@ -243,23 +229,13 @@ def _plain(fd: int) -> int:
     raise OSError(errno.EINVAL, "it is no plain file with one name")
 
 
-def _try(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _sign(fd: int, memory: float) -> int:
+def _sign(lock: FileLock, memory: float) -> FileLock:
     holder = {"pid": os.getpid(), "user": _user(), "since": datetime.now(UTC).isoformat(), "memory": memory}
     text = json.dumps(holder).encode()
-    try:
-        os.pwrite(fd, text, 0)
-        os.ftruncate(fd, len(text))
-    except OSError:
-        pass  # a full disk, or another user's file: the lock holds, and only messages are poorer
-    return fd
+    with suppress(OSError):  # a full disk, or another user's file: the lock holds, and only messages are poorer
+        os.pwrite(lock.fileno(), text, 0)
+        os.ftruncate(lock.fileno(), len(text))
+    return lock
 
 
 def _user() -> str:

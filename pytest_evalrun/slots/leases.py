@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pytest_evalrun.slots.states import State, blocked_text, is_blocked, is_impo
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from pytest_evalrun.rundir.locks import FileLock
     from pytest_evalrun.slots.gpus import Gpu, Nvml
     from pytest_evalrun.slots.need import Need
 
@@ -31,9 +31,14 @@ WAITING = "waiting.lock"
 class Lease:
     """GPUs that are ours until ``release``, and longer in processes that were given copies of ``fds``."""
 
-    def __init__(self, gpus: Sequence[Gpu], fds: Sequence[int]) -> None:
+    def __init__(self, gpus: Sequence[Gpu], locks: Sequence[FileLock]) -> None:
         self.gpus = tuple(gpus)
-        self.fds = tuple(fds)
+        self.locks = tuple(locks)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors of the locks; none once it was released, and in a forked child."""
+        return tuple(lock.fileno() for lock in self.locks if lock.is_open)
 
     def environment(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         """What a child must be started with to see these GPUs and no others."""
@@ -43,10 +48,8 @@ class Lease:
         return {VISIBLE: ",".join(gpu.token for gpu in self.gpus), **order}
 
     def release(self) -> None:
-        """By closing alone: to unlock would take the GPUs from the processes that share the descriptors, too."""
-        fds, self.fds = self.fds, ()
-        for fd in fds:
-            os.close(fd)
+        for lock in self.locks:
+            lock.close()
 
     def __enter__(self) -> Lease:
         return self
@@ -133,17 +136,17 @@ class Leases:
         if len(lease.gpus) < need.gpus:
             lease.release()
             return None
-        return Lease(sorted(lease.gpus, key=self._gpus.index), lease.fds)
+        return Lease(sorted(lease.gpus, key=self._gpus.index), lease.locks)
 
     def _add(self, lease: Lease, state: State, need: Need) -> Lease:
         """The lease with one GPU more, where that can be had: its memory is looked at again once it is ours."""
-        fds = self._directory.take(state.gpu.key, need.per_gpu, need.memory)
-        if not fds:
+        locks = self._directory.take(state.gpu.key, need.per_gpu, need.memory)
+        if not locks:
             return lease
         if not replace(state, free=self._free(state.gpu)).is_enough(need):
-            Lease((), fds).release()
+            Lease((), locks).release()
             return lease
-        return Lease((*lease.gpus, state.gpu), (*lease.fds, *fds))
+        return Lease((*lease.gpus, state.gpu), (*lease.locks, *locks))
 
     def _states(self) -> list[State]:
         return [self._state(gpu) for gpu in self._gpus]
@@ -165,17 +168,17 @@ class Leases:
     @contextmanager
     def _waiting(self) -> Iterator[Callable[[], None]]:
         """Lets the others know, from the first call of what it yields to the end of the block."""
-        fds: list[int] = []
+        locks: list[FileLock] = []
 
         def announce() -> None:
             # Where somebody asks at this very moment it does not succeed, and is tried again in the next round.
-            if not fds and (fd := self._directory.lock(WAITING, fcntl.LOCK_SH)) is not None:
-                fds.append(fd)
+            if not locks and (lock := self._directory.lock(WAITING, shared=True)) is not None:
+                locks.append(lock)
 
         try:
             yield announce
         finally:
-            Lease((), fds).release()
+            Lease((), locks).release()
 
 
 class _Wait:

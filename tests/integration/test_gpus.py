@@ -205,13 +205,12 @@ def test_a_lease_of_another_session_is_waited_for(host):
     """The log says whose it is."""
     host.nvml.gpus(80)
     project = host.make()
-    fds = LeaseDirectory(host.slots).take(uuid(0), 1, 0)
+    (lock,) = LeaseDirectory(host.slots).take(uuid(0), 1, 0)
     run = project.start("evals", "-n", "1")
     log = project.latest / "logs/infer/echo/a/one.log"
     said = f"GPU 0: leased by process {os.getpid()} of"
     wait_for(lambda: log.exists() and said in log.read_text(), process=run)
-    for fd in fds:
-        os.close(fd)
+    lock.close()
     output, _ = run.communicate(timeout=300)
     assert run.returncode == 0, output
 

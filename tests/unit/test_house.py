@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "datasets": DATA,
     "metrics": DATA,
     "rundir": frozenset({"suite", "errors"}),
-    "slots": frozenset({"suite", "errors"}),
+    "slots": frozenset({"suite", "rundir.locks", "errors"}),
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
     "programs": DATA | {"children", "rundir", "adapters", "remote", "errors"},
     "children": DATA | {"adapters", "rundir"},
@@ -52,6 +52,9 @@ UNSAFE_CALLS = frozenset({"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yam
 # Whose own JSON may be damaged, and what others wrote may be anything: on the lower floor one module reads it.
 READS_JSON = "suite.jsontext"
 JSON_CALLS = frozenset({"json.loads", "json.load", "loads", "orjson.loads"})
+# Every lock must close in forked children, so one module takes them all.
+LOCKS = "rundir.locks"
+LOCK_MODULES = frozenset({"fcntl", "filelock", "portalocker"})
 UNSAFE_ARGUMENTS = frozenset({"shell", "allow_pickle"})
 
 
@@ -108,6 +111,8 @@ def forbidden(module: str, target: str) -> str | None:
     first, _, rest = target.partition(".")
     if first in UNSAFE_MODULES:
         return f"{first} is never used: it runs what it reads"
+    if first in LOCK_MODULES and module != LOCKS:
+        return f"{first} is used in {LOCKS} alone: FileLock"
     room = module.partition(".")[0]
     if room in UPPER:
         return None
@@ -192,6 +197,10 @@ def test_types_are_shipped() -> None:
         pytest.param("attic/a.py", "import os", "attic is no room of the house", id="unknown room"),
         pytest.param("cli/a.py", "import pickle", "pickle is never used", id="pickle"),
         pytest.param("cli/a.py", "from cloudpickle import dumps", "cloudpickle is never used", id="cloudpickle"),
+        pytest.param("slots/a.py", "import fcntl", "fcntl is used in rundir.locks alone", id="flock"),
+        pytest.param("plugin/a.py", "from fcntl import flock", "fcntl is used in rundir.locks", id="flock by name"),
+        pytest.param("cli/a.py", "from filelock import FileLock", "filelock is used in rundir", id="another's lock"),
+        pytest.param("slots/a.py", f"from {NAME}.rundir import runs", "slots may not import rundir.runs", id="room"),
         pytest.param("cli/a.py", "yaml.load(text, Loader)", "yaml.load is never called", id="yaml.load"),
         pytest.param("rundir/a.py", "json.loads(text)", "json.loads is called in suite.jsontext alone", id="json"),
         pytest.param("cli/a.py", "subprocess.run(line, shell=True)", "shell= is never given", id="shell"),
@@ -217,6 +226,8 @@ def test_breach_is_found(tmp_path: Path, file: str, source: str, complaint: str)
         pytest.param("suite/a.py", f"from {NAME}.suite.pairs import Pair", id="own room"),
         pytest.param("adapters/a.py", f"from {NAME}.datasets.protocol import Sample", id="protocol"),
         pytest.param("evaluation/a.py", f"from {NAME}.rundir import durable", id="downwards"),
+        pytest.param("slots/a.py", f"from {NAME}.rundir.locks import FileLock", id="one module of a room"),
+        pytest.param("rundir/locks.py", "import fcntl", id="the one taker of locks"),
         pytest.param("suite/jsontext.py", "json.loads(text)", id="the one reader of JSON"),
         pytest.param("plugin/units.py", "json.loads(text)", id="what the upper floor tells itself"),
         pytest.param("suite/a.py", "yaml.safe_load(text)\nsubprocess.run(words, shell=False)", id="safe calls"),

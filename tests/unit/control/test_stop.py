@@ -296,7 +296,7 @@ def test_a_file_system_that_locks_no_directories_is_no_reason_not_to_stop(run, m
             raise OSError(9, "Bad file descriptor")
         return real(fd, how)
 
-    monkeypatch.setattr(stop.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     process = run.holder()
     before = time.monotonic()
     run.stop()

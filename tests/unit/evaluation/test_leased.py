@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -227,9 +226,8 @@ def load(models, shop, name="Model"):
 @contextmanager
 def somebody_waits(bench):
     """As who waits in ``acquire`` announces it."""
-    fd = LeaseDirectory(bench.place).lock("waiting.lock", 1)
-    yield
-    os.close(fd)
+    with LeaseDirectory(bench.place).lock("waiting.lock", shared=True):
+        yield
 
 
 @pytest.mark.parametrize(("idle", "waits", "stays"), [(59, True, True), (61, False, True), (61, True, False)])

@@ -14,8 +14,9 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.selection import verdicts
 from pytest_evalrun.evaluation.shardlife import ShardLife
-from pytest_evalrun.evaluation.stored import is_locked, locked, paths_of
+from pytest_evalrun.evaluation.stored import locked, paths_of
 from pytest_evalrun.rundir import state
+from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.state import parse
 from pytest_evalrun.suite.pairs import Cut
 
@@ -114,7 +115,7 @@ def test_a_model_is_loaded_while_nobody_waits_for_the_lock(shop, evaluator, pair
     real = ShardLife._load
 
     def load(life, plan):
-        held.append((plan.action, is_locked(paths(pair))))
+        held.append((plan.action, is_locked(paths(pair).lock)))
         return real(life, plan)
 
     monkeypatch.setattr(ShardLife, "_load", load)
@@ -126,13 +127,16 @@ def test_a_shard_is_locked_while_it_runs(evaluator, pair, paths, monkeypatch):
     """So others can tell that somebody is at it; its pair is not, or shards would wait for each other."""
     shard, seen = pair.shards()[0], []
     real = ShardLife._range
-    monkeypatch.setattr(
-        ShardLife, "_range", lambda *args: seen.append((is_locked(paths(shard)), is_locked(paths(pair)))) or real(*args)
-    )
-    assert not is_locked(paths(shard))
+
+    def look(*args):
+        seen.append((is_locked(paths(shard).lock), is_locked(paths(pair).lock)))
+        return real(*args)
+
+    monkeypatch.setattr(ShardLife, "_range", look)
+    assert not is_locked(paths(shard).lock)
     evaluator(shard, shared=True)
     assert seen == [(True, False)]
-    assert not is_locked(paths(shard))
+    assert not is_locked(paths(shard).lock)
 
 
 def test_a_shard_that_is_asked_for_twice_is_done_once(shop, evaluator, pair):
@@ -269,8 +273,8 @@ def test_a_lock_that_nobody_holds_is_free(evaluator, pair, paths):
     """It dies with its process, and with its block."""
     shard = pair.shards()[0]
     with locked(paths(shard), shared=True):
-        assert is_locked(paths(shard))
-    assert not is_locked(paths(shard))
+        assert is_locked(paths(shard).lock)
+    assert not is_locked(paths(shard).lock)
 
 
 def test_fresh_costs_nothing_where_the_model_does_not_load(shop, evaluator, pair):

@@ -38,6 +38,11 @@ def strict_umask():
     os.umask(before)
 
 
+def give_back(*locks):
+    for lock in locks:
+        lock.close()
+
+
 def mode(path: Path) -> int:
     return path.lstat().st_mode & 0o7777
 
@@ -45,11 +50,10 @@ def mode(path: Path) -> int:
 def test_directory_is_open_to_all(place, strict_umask):
     """Whatever the umask, all users may make lock files in the directory and use those of others."""
     directory = LeaseDirectory(place)
-    fds = directory.take("GPU-x", 2, 0)
+    locks = directory.take("GPU-x", 2, 0)
     assert mode(place) == 0o1777
     assert {mode(place / "GPU-x.lock"), mode(place / "GPU-x.0")} == {0o666}
-    for fd in fds:
-        os.close(fd)
+    give_back(*locks)
 
 
 def test_place_is_told_by_the_environment(monkeypatch, tmp_path):
@@ -83,7 +87,7 @@ def test_directory_made_by_many_at_once(place):
 
 def test_directory_that_was_made_meanwhile_is_used(directory):
     """Who comes second, when the first has locks there already, leaves them as they are and no trace of its own."""
-    os.close(*directory.take("GPU-x", 1, 0))
+    give_back(*directory.take("GPU-x", 1, 0))
     _make(directory.path)
     assert (directory.path / NAME).exists()
     assert [path.name for path in directory.path.parent.iterdir()] == ["slots"]
@@ -153,16 +157,16 @@ def test_directory_of_another_user_is_refused(place, give_away, bits):
 
 def test_lock_file_is_its_holders(directory, give_away):
     """One that another user made is made anew before it is ours, and only when nobody has it."""
-    other = directory.lock(NAME, fcntl.LOCK_EX)
+    other = directory.lock(NAME)
     give_away(directory.path / NAME)
-    assert directory.lock(NAME, fcntl.LOCK_EX) is None
-    os.close(other)
+    assert directory.lock(NAME) is None
+    give_back(other)
     before = (directory.path / NAME).stat().st_ino
     keeper = os.open(directory.path / NAME, os.O_RDONLY)  # so that its number is not used again
-    fds = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     assert (directory.path / NAME).stat().st_ino != before
     assert directory.is_held(NAME)
-    os.close(*fds)
+    give_back(*locks)
     os.close(keeper)
 
 
@@ -172,12 +176,12 @@ def test_lock_file_of_another_user_that_must_stay_is_a_lock(directory, give_away
     def refused(path, **_):
         raise PermissionError(1, "Operation not permitted")
 
-    os.close(directory.lock(NAME, fcntl.LOCK_EX))
+    give_back(directory.lock(NAME))
     give_away(directory.path / NAME)
     monkeypatch.setattr(Path, "unlink", refused)
-    fds = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     assert directory.is_held(NAME)
-    os.close(*fds)
+    give_back(*locks)
 
 
 def test_private_directory_will_do(place):
@@ -190,17 +194,16 @@ def test_private_directory_will_do(place):
 
 def test_lock_is_had_once(directory):
     """An exclusive lock is had by one, a shared one by many, until the last descriptor is closed."""
-    first = directory.lock(NAME, fcntl.LOCK_EX)
-    assert directory.lock(NAME, fcntl.LOCK_SH) is None
-    copy = os.dup(first)
-    os.close(first)
+    first = directory.lock(NAME)
+    assert directory.lock(NAME, shared=True) is None
+    copy = os.dup(first.fileno())
+    give_back(first)
     assert directory.is_held(NAME)
     os.close(copy)
-    shared = [directory.lock(NAME, fcntl.LOCK_SH) for _ in range(2)]
+    shared = [directory.lock(NAME, shared=True) for _ in range(2)]
     assert None not in shared
-    assert directory.lock(NAME, fcntl.LOCK_EX) is None
-    for fd in shared:
-        os.close(fd)
+    assert directory.lock(NAME) is None
+    give_back(*shared)
     assert not directory.is_held(NAME)
 
 
@@ -208,31 +211,29 @@ def test_shared_gpu_has_so_many_places(directory):
     """A GPU is had alone, or by as many at once as each of them allows."""
     alone = directory.take("GPU-x", 1, 0)
     assert directory.take("GPU-x", 2, 0) == ()
-    os.close(*alone)
+    give_back(*alone)
     pairs = [directory.take("GPU-x", 2, 0) for _ in range(2)]
-    assert all(len(fds) == 2 for fds in pairs)
+    assert all(len(locks) == 2 for locks in pairs)
     assert directory.take("GPU-x", 2, 0) == ()
     assert directory.take("GPU-x", 1, 0) == ()
     third = directory.take("GPU-x", 3, 0)
     assert len(third) == 2
-    for fd in (*pairs[0], *pairs[1], *third):
-        os.close(fd)
+    give_back(*pairs[0], *pairs[1], *third)
     assert directory.holders("GPU-x") == ()
 
 
 def test_holders_are_told(directory):
     """A lock file says who has the lease, since when and with how much memory; nobody has what is not locked."""
-    fds = directory.take("GPU-x", 1, 40)
+    locks = directory.take("GPU-x", 1, 40)
     (holder,) = directory.holders("GPU-x")
     assert (holder.pid, holder.user) == (os.getpid(), pwd.getpwuid(os.geteuid()).pw_name)
     assert holder.memory == 40
     assert datetime.now(UTC) - holder.since < timedelta(minutes=5)
-    os.close(*fds)
+    give_back(*locks)
     assert directory.holders("GPU-x") == ()
     shared = [directory.take("GPU-x", 3, memory) for memory in (1, 2)]
     assert [holder.memory for holder in directory.holders("GPU-x")] == [1, 2]
-    for fd in (*shared[0], *shared[1]):
-        os.close(fd)
+    give_back(*shared[0], *shared[1])
 
 
 @pytest.mark.parametrize(
@@ -250,23 +251,23 @@ def test_holders_are_told(directory):
 )
 def test_lock_file_that_says_nothing_is_held_all_the_same(directory, text):
     """What is written in a lock file never matters to who has it."""
-    fds = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     (directory.path / NAME).write_bytes(text)
     assert directory.holders("GPU-x") == (Holder(0, "", None),)
     assert str(Holder(0, "", None)) == "another process"
-    os.close(*fds)
+    give_back(*locks)
 
 
 def test_lock_file_cannot_play_with_the_terminal(directory):
     """Of what others wrote a person sees a number, a plain word and a time; absurd amounts do not count."""
-    fds = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     lie = {"pid": 7, "user": "\x1b[2Jann\n" + "x" * 100, "since": "2026-01-02T03:04:05+00:00", "memory": float("nan")}
     (directory.path / NAME).write_text(json.dumps(lie))
     (holder,) = directory.holders("GPU-x")
     assert (holder.user, holder.memory) == ("??2Jann?" + "x" * 24, 0)
     assert str(holder).startswith("process 7 of ??2Jann?")
     assert "(since 2026-01-0" in str(holder)
-    os.close(*fds)
+    give_back(*locks)
 
 
 def test_holder_in_words():
@@ -326,7 +327,7 @@ def test_file_of_another_user_is_opened_as_it_is(directory, monkeypatch):
 
     monkeypatch.setattr(os, "open", protected)
     for _ in range(2):
-        os.close(*directory.take("GPU-x", 1, 0))
+        give_back(*directory.take("GPU-x", 1, 0))
 
 
 def test_file_that_may_only_be_read_is_a_lock_all_the_same(directory, monkeypatch):
@@ -338,12 +339,12 @@ def test_file_that_may_only_be_read_is_a_lock_all_the_same(directory, monkeypatc
             raise FileNotFoundError if not os.path.lexists(path) else PermissionError
         return plain(path, flags, *rest)
 
-    os.close(*directory.take("GPU-x", 1, 0))
+    give_back(*directory.take("GPU-x", 1, 0))
     (directory.path / NAME).write_text("")
     monkeypatch.setattr(os, "open", closed)
-    (fd,) = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     assert directory.holders("GPU-x") == (Holder(0, "", None),)
-    os.close(fd)
+    give_back(*locks)
 
 
 def test_file_that_may_not_be_opened_is_told(directory, monkeypatch):
@@ -354,7 +355,7 @@ def test_file_that_may_not_be_opened_is_told(directory, monkeypatch):
 
     monkeypatch.setattr(os, "open", closed)
     with pytest.raises(ConfigError, match=f"{NAME}: cannot be opened: Permission denied; remove it"):
-        directory.lock(NAME, fcntl.LOCK_EX)
+        directory.lock(NAME)
 
 
 def test_file_that_another_process_makes_first_is_used(directory, monkeypatch):
@@ -369,7 +370,7 @@ def test_file_that_another_process_makes_first_is_used(directory, monkeypatch):
         return plain(path, flags, *rest)
 
     monkeypatch.setattr(os, "open", second)
-    os.close(*directory.take("GPU-x", 1, 0))
+    give_back(*directory.take("GPU-x", 1, 0))
     assert made == [directory.path / NAME]
 
 
@@ -380,9 +381,9 @@ def test_user_without_a_name_is_a_number(directory, monkeypatch):
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    fds = directory.take("GPU-x", 1, 0)
+    locks = directory.take("GPU-x", 1, 0)
     assert [holder.user for holder in directory.holders("GPU-x")] == [str(os.geteuid())]
-    os.close(*fds)
+    give_back(*locks)
 
 
 @pytest.mark.parametrize("replaced", [True, False])
@@ -400,17 +401,17 @@ def test_file_removed_between_open_and_lock_is_not_ours(directory, monkeypatch, 
         flock(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", replaced_first)
-    fd = directory.lock(NAME, fcntl.LOCK_EX)
-    assert os.fstat(fd).st_ino == (directory.path / NAME).stat().st_ino
+    lock = directory.lock(NAME)
+    assert os.fstat(lock.fileno()).st_ino == (directory.path / NAME).stat().st_ino
     assert len(opened) == 2
-    os.close(fd)
+    give_back(lock)
 
 
 def test_courtesy_is_not_waited_for_long(directory):
     """A process that was stopped while it chose holds the others up for a moment only."""
     with directory.choosing(), directory.choosing():
-        fds = directory.take("GPU-x", 1, 0)
-        os.close(*fds)
+        locks = directory.take("GPU-x", 1, 0)
+        give_back(*locks)
 
 
 def test_lock_that_cannot_be_had_is_told(directory, monkeypatch):
@@ -421,7 +422,7 @@ def test_lock_that_cannot_be_had_is_told(directory, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(ConfigError, match="cannot be locked: Function not implemented; choose another directory"):
-        directory.lock(NAME, fcntl.LOCK_EX)
+        directory.lock(NAME)
 
 
 def test_two_users_share_a_host(host):
