@@ -11,12 +11,10 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
-from pytest_evalrun.plugin.collectors import Suites, suites_key
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import show_progress
 from pytest_evalrun.plugin.machine import Machine
 from pytest_evalrun.plugin.merged import merge_programs, summarise, summarise_again
-from pytest_evalrun.plugin.nodeids import pairs_by_id
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import Sigterm
 from pytest_evalrun.plugin.terminal import Terminal
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.fleet import Fleet
+    from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.rundir.live import LiveRun
     from pytest_evalrun.suite.pairs import Pair, PairKey
 
@@ -42,11 +41,11 @@ ENDS = ("teardown", "???")
 BOARDS = "devices"
 
 
-def controller(config: pytest.Config) -> Controller:
+def controller(config: pytest.Config, suites: Suites) -> Controller:
     """The one object of the launching process; registered when first asked for."""
     plugin = config.pluginmanager.get_plugin("evalrun-controller")
     if plugin is None:
-        plugin = Controller(config, config.stash[suites_key])
+        plugin = Controller(config, suites)
         config.pluginmanager.register(plugin, "evalrun-controller")
     assert isinstance(plugin, Controller)
     return plugin
@@ -106,8 +105,7 @@ class Controller:
             return
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
-        self.suites.load_all(ids)
-        self.pairs = pairs_by_id(ids, self.suites, self._told().about)
+        self.pairs = self.suites.pairs_of(ids, self._told().pairs)
         self.losses.expected = dict.fromkeys(ids)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None

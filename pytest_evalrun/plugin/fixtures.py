@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.plugin.collectors import SUITE_FILE, SuiteModule, Suites
+from pytest_evalrun.plugin.collectors import SUITE_FILE, SuiteModule
 from pytest_evalrun.plugin.items import (
     ABOUT_PAIRS,
     OFFERED,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.evaluation.boards import HeldBoard
     from pytest_evalrun.evaluation.life import Evaluation
+    from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.slots.gpus import Gpu
@@ -144,7 +145,8 @@ class Items:
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         if file_path.name != SUITE_FILE or self.suites.is_foreign(file_path):
             return None
-        return SuiteModule.from_parent(parent, path=file_path)
+        suite = self.suites.load(str(file_path))
+        return SuiteModule.from_parent(parent, path=file_path, has_pairs=suite is not None and suite.has_adapter)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
@@ -213,7 +215,6 @@ class Items:
             self._keep(items, self._selected(options.only))
         if not hasattr(config, "workerinput"):
             self.suites.raise_errors()
-        self.suites.publish_places(items)
 
     def _keep(self, items: list[pytest.Item], wanted: set[str]) -> None:
         """Ordinary tests are not ours to deselect."""
@@ -270,7 +271,7 @@ def register(config: pytest.Config, suites: Suites) -> None:
     from pytest_evalrun.plugin.controller import controller
 
     if not hasattr(config, "workerinput"):
-        controller(config)
+        controller(config, suites)
     if not distributes(config):
         worker = Worker(config, suites)
         config.pluginmanager.register(worker, "evalrun-worker")

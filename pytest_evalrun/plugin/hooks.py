@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.plugin.collectors import DataDirectory, Suites, refuse_data, suite_files, suites_key
+from pytest_evalrun.plugin.collectors import DataDirectory, refuse_data, suite_files
 from pytest_evalrun.plugin.options import add_options, header, read_options
+from pytest_evalrun.plugin.suites import Suites, suites_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -30,7 +31,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[suites_key] = Suites(config)
+    config.stash[suites_key] = Suites(config, _switch_on)
+
+
+def _switch_on(suites: Suites) -> None:
+    """The first suite was found, by whichever process."""
+    from pytest_evalrun.plugin.fixtures import register
+
+    register(suites.config, suites)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -94,6 +102,6 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
     if suites.active:
         from pytest_evalrun.plugin.controller import controller
 
-        plugin = controller(node.config)
+        plugin = controller(node.config, suites)
         plugin.collected(ids)
         plugin.schedule(ids)

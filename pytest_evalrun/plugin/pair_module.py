@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pytest_evalrun.plugin.fixtures import EvaluationResult
     from pytest_evalrun.suite.pairs import Pair
 
 
-def test_pair(pair: Pair, evaluation: EvaluationResult) -> None:  # noqa: ARG001 - its name is in reports
+class Judged(Protocol):
+    """The one thing that this test asks of the fixture ``evaluation``."""
+
+    def check_gates(self) -> None:
+        """Fail the test where a gate is breached."""
+
+
+def test_pair(pair: Pair, evaluation: Judged) -> None:  # noqa: ARG001 - its name is in reports
     """Infrastructure trouble was the fixture's, so that a failure here always means quality."""
     evaluation.check_gates()

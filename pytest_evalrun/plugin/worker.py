@@ -21,7 +21,7 @@ from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import leave_word, paths_of
-from pytest_evalrun.plugin.collectors import SuiteModule, Suites
+from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, tell
 from pytest_evalrun.plugin.signals import Sigterm
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.evaluation.boards import HeldBoard
+    from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.rundir.sessions import Member
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
@@ -194,16 +195,17 @@ class Worker:
 
         Before xdist tells the launching process of the items, so that it finds there what we tell of them.
         """
-        asked = [id(pair) for item in session.items if (pair := pair_of(item))]
+        pairs = {item: pair for item in session.items if (pair := pair_of(item)) is not None}
+        asked = [id(pairs[item]) for item in session.items if item in pairs]
         self.shared = len(set(asked)) < len(asked)
         alone = not hasattr(self.config, "workerinput")
-        ordered = bool(asked) and take_orders(self.config, self._unload, self._look)
-        if asked:
-            self.suites.launch.once(TOLD, lambda: told_of(session.items, pair_of, ordered=ordered).dumps())
+        ordered = bool(pairs) and take_orders(self.config, self._unload, self._look)
+        if pairs:
+            self.suites.launch.once(TOLD, lambda: told_of(session.items, pairs.get, ordered=ordered).dumps())
         if alone:
-            session.items[:] = shards_first(session.items, pair_of)
+            session.items[:] = shards_first(session.items, pairs.get)
         elif not ordered:
-            self._shards = {pair.full_id for item in session.items if (pair := pair_of(item)) and pair.cut}
+            self._shards = {pair.full_id for pair in pairs.values() if pair.cut}
 
     def _unload(self) -> None:
         if self._context is not None:

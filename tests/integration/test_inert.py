@@ -15,7 +15,7 @@ HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil yam
 def test_light():
     assert not [name for name in HEAVY if name in sys.modules]
     ours = {name for name in sys.modules if name.startswith("pytest_evalrun")}
-    light = ("plugin", "plugin.hooks", "plugin.collectors", "plugin.options", "plugin.launch")
+    light = ("plugin", "plugin.hooks", "plugin.collectors", "plugin.suites", "plugin.options", "plugin.launch")
     assert ours <= {"pytest_evalrun", *(f"pytest_evalrun.{name}" for name in light)}
 
 def test_signals():

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
@@ -18,7 +18,7 @@ from pytest_evalrun.plugin.xdist.scheduler import Unit
 from pytest_evalrun.slots.need import Need, board_of, need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import pytest
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # What it is published as.
 TOLD = "items.json"
-NOTHING_TOLD = '{"modules": [], "needs": {}, "about": [], "ordered": false}'
+NOTHING_TOLD = '{"modules": [], "needs": {}, "pairs": {}, "ordered": false}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
 # What the marker ``gpus`` may say, in this order, and what holds if it does not.
@@ -40,35 +40,36 @@ TOGETHER = frozenset({"class", "module", "package"})
 class Told:
     """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own.
 
-    Of the users' tests ``about`` are those that ask for a pair, which the text of an id does not say; ``ordered`` is
-    whether the workers take the orders of our scheduler.
+    ``pairs`` has the full id of the pair that an item is about, which the text of a node id does not say; ``ordered``
+    is whether the workers take the orders of our scheduler.
     """
 
     modules: frozenset[str]
     needs: Mapping[str, Need]
-    about: frozenset[str] = frozenset()
+    pairs: Mapping[str, str] = field(default_factory=dict)
     ordered: bool = False
 
     def dumps(self) -> str:
         needs = {nodeid: asdict(need) for nodeid, need in self.needs.items()}
-        told = {"modules": sorted(self.modules), "needs": needs, "about": sorted(self.about), "ordered": self.ordered}
+        told = {"modules": sorted(self.modules), "needs": needs, "pairs": self.pairs, "ordered": self.ordered}
         return json.dumps(told)
 
     @classmethod
     def loads(cls, text: str) -> Told:
         values = json.loads(text)
         needs = {nodeid: Need(**need | {"devices": tuple(need["devices"])}) for nodeid, need in values["needs"].items()}
-        return cls(frozenset(values["modules"]), needs, frozenset(values["about"]), values["ordered"])
+        return cls(frozenset(values["modules"]), needs, values["pairs"], values["ordered"])
 
 
 def told_of(
-    items: Iterable[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None], *, ordered: bool = False
+    items: Collection[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None], *, ordered: bool = False
 ) -> Told:
-    """Looks at test functions only: of a suite's own items the launching process knows everything."""
+    """Of a suite's own items the pairs are all: what these need, the launching process knows."""
+    pairs = {item.nodeid: pair.full_id for item in items if (pair := pair_of(item)) is not None}
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
     needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
     modules = frozenset(file_of(item.nodeid) for item in others if _stays_together(item))
-    return Told(modules, needs, frozenset(item.nodeid for item in others if pair_of(item)), ordered)
+    return Told(modules, needs, pairs, ordered)
 
 
 def _asked_by(item: Any, pair: Pair | None) -> Need:

@@ -86,7 +86,7 @@ def test_every_item_is_in_one_unit():
 def test_what_workers_tell_travels():
     """As text, because it is published in a file."""
     needs = {"a.py::t": Need(2, 40.0, 3), "b.py::t": Need(devices=("b1", "b2"))}
-    told = Told(frozenset({"b.py", "a.py"}), needs, frozenset({"a.py::t", "a.py::u"}), ordered=True)
+    told = Told(frozenset({"b.py", "a.py"}), needs, {"a.py::t[x]": "s/m/d", "ü::t[x]": "s/ü/d/0-9"}, ordered=True)
     assert Told.loads(told.dumps()) == told
     assert Told.loads(NOTHING_TOLD) == Told(frozenset(), {})
 
