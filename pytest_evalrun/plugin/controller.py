@@ -262,7 +262,7 @@ class Controller:
         told = getattr(report, "evalrun", {})
         outcome = outcome_of(report)
         note = str(told.get("reason", "")) if report.passed else reason_of(report)
-        self.terminal.item(pair, report, outcome, told, note)
+        self.terminal.item(pair, outcome, told, note)
         if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"

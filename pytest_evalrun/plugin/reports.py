@@ -63,7 +63,7 @@ def make_crashed(report: Any, pair: Pair, reason: str) -> None:
     """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
     report.when = "setup"
     report.longrepr = reason
-    report.location = (*report.location[:2], report.nodeid.rpartition("::")[2])
+    report.location = (*report.location[:2], report.nodeid.partition("::")[2])
     report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
 
 
@@ -91,13 +91,14 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def tell(
-    pair: Pair, evaluation: Evaluation | None, *, worker: str, suite_item: bool, evaluates: bool
+    pair: Pair, evaluation: Evaluation | None, *, worker: str, test: str | None, evaluates: bool
 ) -> dict[str, Any]:
     """The ``evalrun`` attribute of a report.
 
-    ``suite_item`` is False for a user's own test function, ``evaluates`` where that takes the pair alone.
+    ``test`` is the name of a user's own test function, None for an item of a suite; ``evaluates`` is False where that
+    function takes the pair alone.
     """
-    told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": suite_item}
+    told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": test is None, "test": test}
     told |= {"evaluates": evaluates, "limit": pair.peek("limit"), "shard": pair.cut is not None}
     if evaluation is None:
         return told

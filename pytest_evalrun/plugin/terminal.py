@@ -59,12 +59,12 @@ class Terminal:
         if reporter is not None and self.config.option.verbose == 0:
             reporter.currentfspath = self.config.rootpath / nodeid.partition("::")[0]
 
-    def item(self, pair: Pair, report: Any, outcome: str, told: dict[str, Any], note: str = "") -> None:
+    def item(self, pair: Pair, outcome: str, told: dict[str, Any], note: str = "") -> None:
         """One line for a pair that ended, at normal verbosity; ``note`` says why there is no result."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or self.config.option.verbose != 0:
             return
-        test = "" if told.get("suite_item", True) else f"::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
+        test = f"::{told['test']}" if told.get("test") else ""
         _fresh_line(reporter)
         reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
         details = _details(told) if outcome in ("passed", "failed") else [note] if note else []

@@ -293,8 +293,8 @@ class Worker:
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)
             evaluates = uses(item, "evaluation")
-            of_suite = isinstance(item.parent, SuiteModule)
-            report.evalrun = tell(pair, evaluation, worker=self.name, suite_item=of_suite, evaluates=evaluates)
+            test = None if isinstance(item.parent, SuiteModule) else getattr(item, "originalname", item.name)
+            report.evalrun = tell(pair, evaluation, worker=self.name, test=test, evaluates=evaluates)
             if self._context is not None and pair.skip is None:
                 self._record(report, pair)
         return report

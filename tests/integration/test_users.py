@@ -60,6 +60,27 @@ def test_known():
 """
 
 
+ODD = """
+import pytest
+
+@pytest.mark.xdist_group("one group")
+@pytest.mark.parametrize("other", ["one-b/two", "x::y[z]"])
+def test_odd(evaluation, other):
+    pass
+"""
+
+
+@pytest.mark.parametrize("way", [[], ["--eval-scheduler=off"], ["--dist=loadgroup"]], ids=["ours", "xdist's", "groups"])
+def test_what_else_a_node_id_says_is_about_no_pair(project, way):
+    """Another parameter may be called like a pair, have brackets or colons; a group may stand behind them all."""
+    project.make(models=("a", "one-b"), datasets=("one", "two"))
+    (project.suite / "test_odd.py").write_text(ODD)
+    ran = project.run("evals/echo/test_odd.py", "-n2", *way)
+    assert ran.code == 0, ran
+    for pair in ("a/one", "a/two", "one-b/one", "one-b/two"):
+        assert ran.output.count(f"PASSED  echo/{pair}::test_odd  ") == 2, ran
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_functions_of_the_user_share_the_pairs(project, tmp_path, workers):
     """Whatever asks for a pair, its model is asked once a sample; own metrics go beside the pair's result."""

@@ -26,7 +26,7 @@ from pytest_evalrun.plugin import progress
 from pytest_evalrun.plugin.lastline import Screen, last_line, show_progress
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from paper import Paper
 
 WIDTH = 40

@@ -74,10 +74,11 @@ def test_failed_always_means_quality(report, outcome):
 
 def test_a_report_tells_the_essentials():
     """Names, metrics with their intervals, samples and seconds; of tables and other large things nothing."""
-    assert tell(pair(limit=3), evaluated([BREACH]), worker="gw1", suite_item=True, evaluates=True) == {
+    assert tell(pair(limit=3), evaluated([BREACH]), worker="gw1", test=None, evaluates=True) == {
         "pair": "letters/a/one",
         "worker": "gw1",
         "suite_item": True,
+        "test": None,
         "evaluates": True,
         "limit": 3,
         "shard": False,
@@ -94,15 +95,15 @@ def test_a_report_tells_the_essentials():
 
 def test_only_builtins_travel():
     """A subclass of float would end the session of a distributed run."""
-    told = tell(pair(), evaluated(), worker="main", suite_item=True, evaluates=True)
+    told = tell(pair(), evaluated(), worker="main", test=None, evaluates=True)
     assert type(told["metrics"]["top1"][0]) is float
 
 
 def test_without_an_evaluation_there_is_little_to_tell():
     """An error before it, or inference alone."""
-    told = tell(pair(), None, worker="main", suite_item=True, evaluates=True)
+    told = tell(pair(), None, worker="main", test=None, evaluates=True)
     assert "scored" not in told
-    told = tell(pair(), inferred(), worker="main", suite_item=True, evaluates=True)
+    told = tell(pair(), inferred(), worker="main", test=None, evaluates=True)
     assert (told["scored"], told["predicted"], "metrics" in told) == (False, 4, False)
 
 
@@ -112,21 +113,21 @@ STANDS = {
     "error": ("error", None, {}, Status.FAILED),
     "inferred": ("passed", inferred(), {}, Status.PENDING),
     "skipped": ("skipped", None, {}, Status.PENDING),
-    "a user's function is skipped": ("skipped", None, {"suite_item": False}, None),
+    "a user's function is skipped": ("skipped", None, {"test": "test_own"}, None),
     "skipped under a limit": ("skipped", None, {"pair": pair(limit=3)}, None),
     "limited": ("passed", evaluated(), {"pair": pair(limit=3)}, None),
-    "a user's function passes": ("passed", evaluated(), {"suite_item": False}, Status.COMPLETED),
-    "a user's own assert": ("failed", evaluated(), {"suite_item": False}, Status.COMPLETED),
-    "a user's function on a breach": ("passed", evaluated([BREACH]), {"suite_item": False}, Status.FAILED),
-    "an error before a user's function": ("error", None, {"suite_item": False}, Status.FAILED),
-    "a function of the pair alone": ("failed", None, {"suite_item": False, "evaluates": False}, None),
+    "a user's function passes": ("passed", evaluated(), {"test": "test_own"}, Status.COMPLETED),
+    "a user's own assert": ("failed", evaluated(), {"test": "test_own"}, Status.COMPLETED),
+    "a user's function on a breach": ("passed", evaluated([BREACH]), {"test": "test_own"}, Status.FAILED),
+    "an error before a user's function": ("error", None, {"test": "test_own"}, Status.FAILED),
+    "a function of the pair alone": ("failed", None, {"test": "test_own", "evaluates": False}, None),
 }
 
 
 @pytest.mark.parametrize(("outcome", "evaluation", "how", "status"), STANDS.values(), ids=STANDS)
 def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
     """As its evaluation says; what a user's function finds besides is that function's own affair."""
-    how = {"pair": pair(), "suite_item": True, "evaluates": True} | how
+    how = {"pair": pair(), "test": None, "evaluates": True} | how
     told = tell(how.pop("pair"), evaluation, worker="main", **how)
     assert stands(outcome, told) == status
 

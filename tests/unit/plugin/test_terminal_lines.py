@@ -84,7 +84,7 @@ LINES = {
         "FAILED  letters/a/one  top1=0.9123 [0.9, 0.95]  9 of 10 samples  1.23s  (new)",
     ),
     "a user's function": (
-        "passed", PAIR, {"suite_item": False, "metrics": {}, "samples": None, "seconds": None},
+        "passed", PAIR, {"suite_item": False, "test": "test_share", "metrics": {}, "samples": None, "seconds": None},
         "PASSED  letters/a/one::test_share  (new)",
     ),
 }  # fmt: skip
@@ -93,26 +93,26 @@ LINES = {
 @pytest.mark.parametrize(("outcome", "pair", "told", "line"), LINES.values(), ids=LINES)
 def test_a_line_a_pair(terminal, reporter, outcome, pair, told, line):
     """Outcome, name, metrics with intervals, samples, seconds, and why it was reused or made again."""
-    terminal().item(pair, report(outcome), outcome, TOLD | told)
+    terminal().item(pair, outcome, TOLD | told)
     assert reporter.text == f"{line}\n"
 
 
 def test_an_error_says_what_the_trouble_was(terminal, reporter):
     """And nothing else: there are no values."""
-    terminal().item(PAIR, report("failed", "setup"), "error", {"pair": "letters/a/one"}, "m.onnx: the model is empty")
+    terminal().item(PAIR, "error", {"pair": "letters/a/one"}, "m.onnx: the model is empty")
     assert reporter.text == "ERROR   letters/a/one  m.onnx: the model is empty\n"
 
 
 def test_who_was_skipped_says_why(terminal, reporter):
     """By its suite from the start, or when its turn came."""
-    terminal().item(SKIPPED, report("skipped", "setup"), "skipped", {"pair": "letters/a/two"}, "too slow")
+    terminal().item(SKIPPED, "skipped", {"pair": "letters/a/two"}, "too slow")
     assert reporter.text == "SKIPPED letters/a/two  too slow\n"
 
 
 @pytest.mark.parametrize("verbose", [-1, 1], ids=["-q", "-v"])
 def test_lines_are_for_normal_verbosity(terminal, reporter, verbose):
     """At -q letters suffice, and at -v pytest writes a line itself."""
-    terminal(verbose).item(PAIR, report(), "passed", TOLD)
+    terminal(verbose).item(PAIR, "passed", TOLD)
     assert reporter.text == ""
 
 
@@ -120,7 +120,7 @@ def test_a_line_begins_a_line(terminal, reporter):
     """Whatever letters of ordinary tests stand there."""
     reporter.write("..F")
     terminal().line("waiting")
-    terminal().item(PAIR, report(), "error", {})
+    terminal().item(PAIR, "error", {})
     assert reporter.text == "..F\nevalrun: waiting\nERROR   letters/a/one\n"
 
 
@@ -129,7 +129,7 @@ def test_without_a_reporter_nothing_is_said(terminal, capfd):
     silent = terminal(reporter=None)
     silent.line("waiting")
     silent.starts(NODEID)
-    silent.item(PAIR, report(), "passed", TOLD)
+    silent.item(PAIR, "passed", TOLD)
     assert capfd.readouterr() == ("", "")
 
 
