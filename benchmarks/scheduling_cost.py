@@ -19,7 +19,8 @@ from benchmarks.workload import SEED
 from pytest_evalrun.planning.forecast import forecast
 from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.planning.work import Work
-from pytest_evalrun.plugin.xdist.scheduler import Lost, Scheduler, Unit
+from pytest_evalrun.plugin.xdist.crashes import Lost
+from pytest_evalrun.plugin.xdist.scheduler import Scheduler, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

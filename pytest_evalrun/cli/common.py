@@ -36,10 +36,10 @@ def matcher(expression: str) -> Callable[[str], bool] | None:
     """pytest's own -k over the full id of a pair; None where nothing was asked for."""
     if not expression.strip():
         return None
-    from _pytest.mark.expression import Expression
+    from pytest_evalrun.plugin.internals import compile_keywords
 
     try:
-        compiled = Expression.compile(expression)
+        evaluate = compile_keywords(expression)
     except SyntaxError as error:
         raise ConfigError(f"-k {expression}: {error.msg} (at column {error.offset})") from None
 
@@ -49,6 +49,6 @@ def matcher(expression: str) -> Callable[[str], bool] | None:
                 raise ConfigError(f"-k {expression}: {name}(…): names in -k have no parameters")
             return name.lower() in full_id.lower()
 
-        return compiled.evaluate(has)
+        return evaluate(has)
 
     return matches

@@ -19,8 +19,9 @@ from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, s
 from pytest_evalrun.plugin.signals import Sigterm
 from pytest_evalrun.plugin.terminal import Terminal
 from pytest_evalrun.plugin.worker import shard_ended
-from pytest_evalrun.plugin.xdist.crashes import Losses
-from pytest_evalrun.plugin.xdist.scheduler import Lost, Scheduler, allow_restart, requeue, take_over
+from pytest_evalrun.plugin.xdist.crashes import Losses, Lost, requeue
+from pytest_evalrun.plugin.xdist.internals import allow_restart
+from pytest_evalrun.plugin.xdist.scheduler import Scheduler, take_over
 from pytest_evalrun.plugin.xdist.units import NOTHING_TOLD, TOLD, Told, units_of
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of

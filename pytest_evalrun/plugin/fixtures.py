@@ -8,16 +8,20 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.collectors import SUITE_FILE, SuiteModule
+from pytest_evalrun.plugin.internals import (
+    add_fixture,
+    parameter_ids,
+    parametrize_kept,
+    register_fixture,
+    visible_fixtures,
+)
 from pytest_evalrun.plugin.items import (
     ABOUT_PAIRS,
     OFFERED,
     describe,
-    finds,
     is_offered,
-    let_use,
     pair_of,
     params,
-    register_fixture,
     uses,
 )
 from pytest_evalrun.plugin.worker import Worker
@@ -158,7 +162,7 @@ class Items:
             self._offer(collector, OFFERED)
         report = yield
         if isinstance(collector, pytest.Directory) and self.suites.is_root(collector.path):
-            self._offer(collector, [name for name in OFFERED if not finds(collector, name)])
+            self._offer(collector, [name for name in OFFERED if not visible_fixtures(collector, name)])
         return report
 
     def _offer(self, node: pytest.Collector, names: Iterable[str]) -> None:
@@ -174,12 +178,8 @@ class Items:
         names = [name for name in ABOUT_PAIRS if uses(metafunc.definition, name)]
         if not names:
             return (yield)
-        spoken: list[tuple[Any, Any]] = []
-        vars(metafunc)["parametrize"] = lambda *args, **kwargs: spoken.append((args, kwargs))
-        try:
+        with parametrize_kept(metafunc) as spoken:
             result = yield
-        finally:
-            del vars(metafunc)["parametrize"]
         taken = {name for args, kwargs in spoken for name in _names(*args, **kwargs)}
         if is_offered(metafunc.definition, "pair"):
             names.insert(0, "pair")
@@ -195,7 +195,7 @@ class Items:
         own = path.name == SUITE_FILE
         suite = self.suites.load(str(path)) if own else self.suites.suite_above(path)
         if suite is not None and suite.pairs:
-            let_use(metafunc.definition, name)
+            add_fixture(metafunc.definition, name)
             metafunc.parametrize(name, list(params(suite, shards=own)), indirect=True)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -260,10 +260,10 @@ def _need(item: pytest.Item, pair: Pair | None) -> Need:
 
 def _own_name(item: Any, pair: Pair) -> str:
     """The function's name, and its other parameters where it has any: each variant keeps its own values."""
-    own = pair.id if pair.id in item.callspec.id else escaped_id(pair.id)
-    before, _, after = f"-{item.callspec.id}-".partition(f"-{own}-")
-    others = f"{before}-{after}".strip("-")
-    return f"{item.originalname}[{others}]" if others else str(item.originalname)
+    own, *others = parameter_ids(item)
+    if own not in (pair.id, escaped_id(pair.id)):  # somebody else gives the pairs, and calls them as he likes
+        others = [own, *others]
+    return f"{item.originalname}[{'-'.join(others)}]" if others else str(item.originalname)
 
 
 def register(config: pytest.Config, suites: Suites) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.plugin.internals import used_fixtures, visible_fixtures
 from pytest_evalrun.suite.pairs import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_evalrun.suite.discovery import Suite
 
@@ -35,52 +36,22 @@ def pair_of(item: pytest.Item) -> Pair | None:
 
 def uses(item: Any, name: str) -> bool:
     """Whether what an item, or the function that items are made of, asks for under this name is our fixture."""
-    info = getattr(item, "_fixtureinfo", None)  # there is no public way to it
-    return info is not None and name in info.names_closure and _is_ours(name, info.name2fixturedefs.get(name))
-
-
-def let_use(function: Any, name: str) -> None:
-    """From now on it is as if a function asked for this fixture, too."""
-    info = function._fixtureinfo  # noqa: SLF001 - as above
-    if name not in info.names_closure:
-        object.__setattr__(info, "initialnames", (*info.initialnames, name))
-        info.names_closure.append(name)
-        info.name2fixturedefs[name] = finds(function, name)
-
-
-def finds(node: pytest.Item | pytest.Collector, name: str) -> Sequence[Any]:
-    """The fixtures of this name that are visible at a node, the nearest last."""
-    return node.session._fixturemanager.getfixturedefs(name, node) or ()  # noqa: SLF001 - as above
+    return _is_ours(name, used_fixtures(item, name))
 
 
 def is_offered(node: pytest.Item, name: str) -> bool:
     """Whether a test would get our fixture if it asked for this name."""
-    return _is_ours(name, finds(node, name))
+    return _is_ours(name, visible_fixtures(node, name))
 
 
-def _is_ours(name: str, definitions: Sequence[Any] | None) -> bool:
+def _is_ours(name: str, definitions: Sequence[Any]) -> bool:
     """The nearest is used; it may ask for the one that it hides, and then that is used too."""
-    for definition in reversed(definitions or ()):
+    for definition in reversed(definitions):
         if getattr(definition.func, "__module__", None) == HOME:
             return True
         if name not in definition.argnames:
             return False
     return False
-
-
-def register_fixture(node: pytest.Collector, name: str, function: Callable[..., Any]) -> None:
-    """Offer a fixture to all tests at or below a node."""
-    public = getattr(pytest, "register_fixture", None)
-    if public is not None:
-        public(name=name, func=function, node=node)
-        return
-    # Before 9.1. There the last one that was registered wins and not the nearest, and the conftest.py of a directory
-    # on the command line has long been read.
-    manager: Any = node.session._fixturemanager  # noqa: SLF001 - as above
-    manager._register_fixture(name=name, func=function, nodeid=node.nodeid)  # noqa: SLF001 - as above
-    if isinstance(node, pytest.Directory):
-        known = manager._arg2fixturedefs[name]  # noqa: SLF001 - as above
-        known.insert(0, known.pop())
 
 
 def describe(item: Any, pair: Pair) -> None:

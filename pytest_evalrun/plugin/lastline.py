@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.planning.costs import work_of
+from pytest_evalrun.plugin.internals import current_line, set_terminal_file, terminal_file
 from pytest_evalrun.plugin.progress import Progress
 from pytest_evalrun.report.text import display_width
 from pytest_evalrun.slots.need import Need
@@ -46,7 +47,7 @@ def show_progress(config: pytest.Config, pairs: Mapping[str, Pair], estimates: M
 def last_line(config: pytest.Config, expected: Mapping[str, float]) -> LastLine | None:
     """A line that counts the items in ``expected``; None at ``-q`` and where there is nothing to write to."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    stream: Any = getattr(getattr(reporter, "_tw", None), "_file", None)
+    stream = terminal_file(reporter)
     try:
         fd = os.dup(stream.fileno())  # at -n0 pytest and the item's log put other files under the stream's own
     except (AttributeError, OSError, ValueError):  # -p no:terminal, or a stream that is no file
@@ -113,11 +114,11 @@ class Screen:
         self._reporter = reporter
         self._fd = fd
         self._lock = threading.RLock()  # a signal's handler may write in the middle of a write
-        self._stream = reporter._tw._file  # noqa: SLF001 - the one way that all of pytest's output takes
+        self._stream = terminal_file(reporter)
         self._stream.flush()
         self._flushed = True
-        self._standing = reporter._tw._current_line.rpartition("\r")[2]  # noqa: SLF001 - as above
-        reporter._tw._file = _Watched(self._stream, self)  # noqa: SLF001 - as above
+        self._standing = current_line(reporter)
+        set_terminal_file(reporter, _Watched(self._stream, self))
         self._shown = False
         self._left = False
 
@@ -186,7 +187,7 @@ class Screen:
         with self._lock:
             self.clear()
             if self._fd >= 0:
-                self._reporter._tw._file = self._stream  # noqa: SLF001 - as above
+                set_terminal_file(self._reporter, self._stream)
                 os.close(self._fd)
                 self._fd = -1
 

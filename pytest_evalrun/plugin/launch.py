@@ -19,18 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    import pytest
-
 _kept: dict[str, ModuleType] = {}
-
-
-def import_plainly(config: pytest.Config) -> None:
-    """Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
-
-    pytest has no other way to say so for a whole package (it marks all modules of a plugin's distribution).
-    """
-    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
-    marked.discard("pytest_evalrun")
 
 
 def keep_imports() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.plugin.internals import is_of_pytest
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.printable import printable
 
@@ -84,7 +85,7 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, list | tuple):
         return type(value)([_changed(entry, change) for entry in value])
-    if type(value).__module__.startswith("_pytest."):
+    if is_of_pytest(value):
         for name, entry in vars(value).items():
             setattr(value, name, _changed(entry, change))
     return value

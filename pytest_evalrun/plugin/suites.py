@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.collectors import SUITE_FILE
-from pytest_evalrun.plugin.launch import LaunchDir, import_plainly, keep_imports, revive_imports
+from pytest_evalrun.plugin.launch import LaunchDir, keep_imports, revive_imports
 from pytest_evalrun.plugin.options import Options, read_options
 
 if TYPE_CHECKING:
@@ -127,8 +127,13 @@ class Suites:
         self._accept(file, {} if discovered else json.loads(text), *discovered)
 
     def _prepare_imports(self) -> None:
-        """Before anything of the lower floor is imported."""
-        import_plainly(self.config)
+        """Before anything of the lower floor is imported.
+
+        Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
+        """
+        from pytest_evalrun.plugin.internals import do_not_rewrite
+
+        do_not_rewrite(self.config, "pytest_evalrun")
         revive_imports()
 
     def _accept(self, file: str, content: dict[str, Any], suite: Suite | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.plugin.internals import end_line, set_terminal_file, terminal_file, terminal_width
 from pytest_evalrun.plugin.signals import Lasting
 from pytest_evalrun.suite.printable import one_line, printable
 
@@ -30,14 +31,14 @@ class Terminal:
     def outlast(self) -> None:
         """From now on the session goes on where its terminal is closed, and nobody hears it."""
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter._tw._file.isatty():  # noqa: SLF001 - there is no public way to it
-            reporter._tw._file = Lasting(reporter._tw._file)  # noqa: SLF001
+        if reporter is not None and (file := terminal_file(reporter)).isatty():
+            set_terminal_file(reporter, Lasting(file))
 
     def line(self, text: str) -> None:
         """A line of our own in the middle of the run."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            _fresh_line(reporter)
+            end_line(reporter)
             reporter.write_line(printable(f"evalrun: {text}"))
 
     def status(self, report: Any) -> tuple[str, str, Any] | None:
@@ -65,7 +66,7 @@ class Terminal:
         if reporter is None or self.config.option.verbose != 0:
             return
         test = f"::{told['test']}" if told.get("test") else ""
-        _fresh_line(reporter)
+        end_line(reporter)
         reporter.write(f"{WORDS[outcome]:7} ", **{MARKUP[outcome]: True})
         details = _details(told) if outcome in ("passed", "failed") else [note] if note else []
         reporter.write_line(one_line("  ".join([pair.full_id + test, *details])))
@@ -78,20 +79,13 @@ class Terminal:
 
         reporter.section("evalrun")
         if self.summary is not None and self.config.option.verbose >= 0:
-            for line in render_matrix(self.summary, reporter._tw.fullwidth):  # noqa: SLF001 - pytest offers no other
+            for line in render_matrix(self.summary, terminal_width(reporter)):
                 reporter.write_line(line)
         if run is not None:
             reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
             reporter.write_line(one_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}"))
         for remark in self.remarks:
             reporter.write_line(printable(remark))
-
-
-def _fresh_line(reporter: Any) -> None:
-    """End the line in which letters of ordinary tests or a file name stand; pytest's own count of it is not kept."""
-    if reporter._tw.width_of_current_line:  # noqa: SLF001 - pytest offers no other
-        reporter.write_line("")
-    reporter.currentfspath = None
 
 
 def _details(told: dict[str, Any]) -> list[str]:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 from pytest_evalrun.planning.pool import Pool
 from pytest_evalrun.planning.work import Work
-from pytest_evalrun.plugin.xdist.scheduler import TICK_SECONDS, Lost, Scheduler, Unit
+from pytest_evalrun.plugin.xdist.crashes import Lost
+from pytest_evalrun.plugin.xdist.scheduler import TICK_SECONDS, Scheduler, Unit
 from pytest_evalrun.plugin.xdist.workerloop import UNLOAD, parse
 from pytest_evalrun.slots.need import Need
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.plugin.xdist.scheduler import Lost, exit_code, how_it_died
+from pytest_evalrun.plugin.xdist.internals import exit_code, replace_remove_node, scopes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    import pytest
 
     from pytest_evalrun.plugin.launch import LaunchDir
 
 MOST_SHOWN = 20
+
+
+class Lost(Enum):
+    """What becomes of an item whose worker died."""
+
+    AGAIN = "it is run again"
+    OVER = "it had its outcome already"
+    UNTOUCHED = "it had not started yet"
+    ERROR = "it is reported as an error"
+
+
+AGAIN = frozenset({Lost.AGAIN, Lost.UNTOUCHED})
 
 
 class Losses:
@@ -89,3 +106,49 @@ class Losses:
         more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
         shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
         return [f"{count} never ran; the same command runs them:", *shown, *more]
+
+
+def how_it_died(node: Any) -> str:
+    """What the operating system says of a worker that is gone: its signal or exit code."""
+    code = exit_code(node)
+    if code is None:
+        return "its connection was lost"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    return f"it was ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+
+
+def requeue(config: pytest.Config, lost: Callable[[str, Any], Lost]) -> None:
+    """Where another scheduler than ours is at work, an item whose worker died is run again all the same."""
+    replace_remove_node(config, lambda scheduler: partial(_remove, scheduler, scheduler.remove_node, lost))
+
+
+def _remove(
+    scheduler: Any, remove: Callable[[Any], str | None], lost: Callable[[str, Any], Lost], node: Any
+) -> str | None:
+    """In the place of ``remove_node`` of a scheduler of xdist: what ``lost`` says is run again is no crashed item."""
+    scopes = scopes_of(scheduler, node)
+    if scopes is not None:
+        return _remove_scopes(scopes, remove, lost, node)
+    crashed = remove(node)
+    what = lost(crashed, node) if crashed is not None else Lost.OVER
+    if what in AGAIN:
+        try:
+            scheduler.mark_test_pending(crashed)
+        except NotImplementedError:
+            return crashed
+    return crashed if what is Lost.ERROR else None
+
+
+def _remove_scopes(
+    scopes: list[dict[str, bool]], remove: Callable[[Any], str | None], lost: Callable[[str, Any], Lost], node: Any
+) -> str | None:
+    """These run what crashed again by themselves, and report it each time: unless it counts as done."""
+    crashed = next(((scope, item) for scope in scopes for item, done in scope.items() if not done), None)
+    what = lost(crashed[1], node) if crashed is not None else Lost.OVER
+    if crashed is not None and what not in AGAIN:
+        scope, item = crashed
+        scope[item] = True
+    remove(node)
+    return crashed[1] if crashed is not None and what is Lost.ERROR else None

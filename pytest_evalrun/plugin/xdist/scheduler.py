@@ -6,21 +6,26 @@ meet on one worker while others idle. Ours sends an item only when it is to star
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 from itertools import count
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_evalrun.planning.later import Later
 from pytest_evalrun.planning.queue import Queue
+from pytest_evalrun.plugin.xdist.crashes import AGAIN, Lost
+from pytest_evalrun.plugin.xdist.internals import (
+    difference,
+    replace_scheduler,
+    scheduler_of,
+    start_patiently,
+    wake,
+)
 from pytest_evalrun.plugin.xdist.workerloop import UNLOAD, message
 from pytest_evalrun.slots.need import Need
 
@@ -31,21 +36,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.planning.work import Work
 
 
-class Lost(Enum):
-    """What becomes of an item whose worker died."""
-
-    AGAIN = "it is run again"
-    OVER = "it had its outcome already"
-    UNTOUCHED = "it had not started yet"
-    ERROR = "it is reported as an error"
-
-
-AGAIN = frozenset({Lost.AGAIN, Lost.UNTOUCHED})
-
 # While a worker waits although there is work left, the queue is asked again so often: expectations may be wrong.
 TICK_SECONDS = 0.5
-# So often a worker is started that dies at once.
-STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -232,12 +224,8 @@ class Scheduler:
         _tell(entry.node, message(entry.unit[0], successor, len(self.ids)))
 
     def _difference(self) -> str | None:
-        from xdist.report import report_collection_diff
-
-        for name, collection in self._first.items():
-            if text := report_collection_diff(self.ids, collection, "the launching process", name):
-                return str(text)
-        return None
+        found = (difference(self.ids, collection, name) for name, collection in self._first.items())
+        return next(filter(None, found), None)
 
 
 def _possible(unit: Unit, pool: Pool) -> Unit:
@@ -256,108 +244,10 @@ def _tell(node: Any, number: int) -> None:
 def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:
     """Put our scheduler in the place of xdist's, once: when the first worker has told which items there are.
 
-    ``pytest_xdist_make_scheduler`` is called before anybody knows of a suite, and where there is none xdist's own must
-    stay. Workers that are ready already come along.
+    Where there is no suite xdist's own must stay.
     """
-    session: Any = config.pluginmanager.get_plugin("dsession")
-    before = session.sched
+    before = scheduler_of(config)
     if isinstance(before, Scheduler):
         return
-
-    def tick() -> None:
-        timer = Timer(TICK_SECONDS, session.queue.put, [("unscheduled", {"node": None, "indices": []})])
-        timer.daemon = True
-        timer.start()
-
-    session.sched = make(before.numnodes, tick)
-    for node in before.nodes:
-        session.sched.add_node(node)
-    _start_anew(session)
-
-
-def _start_anew(session: Any) -> None:
-    """A replacement that dies before its first word would be an internal error that ends the session; try again."""
-    clone = session._clone_node  # noqa: SLF001 - xdist offers no other place
-
-    def again(node: Any) -> Any:
-        for _ in range(STARTS - 1):
-            with suppress(EOFError, OSError):
-                return clone(node)
-        return clone(node)
-
-    session._clone_node = again  # noqa: SLF001 - as above
-
-
-class _Requeue:
-    """In the place of ``remove_node`` of a scheduler of xdist: what ``lost`` says is run again is no crashed item.
-
-    ``pytest_handlecrashitem`` comes too late for that: its report goes to every plugin, whatever it says.
-    """
-
-    def __init__(self, scheduler: Any, lost: Callable[[str, Any], Lost]) -> None:
-        from xdist.scheduler import LoadScopeScheduling
-
-        self._remove = scheduler.remove_node
-        self._scheduler = scheduler
-        self._lost = lost
-        self._scopes = isinstance(scheduler, LoadScopeScheduling)  # loadfile and loadgroup are such ones too
-
-    def __call__(self, node: Any) -> str | None:
-        if self._scopes:
-            return self._of_scopes(node)
-        crashed: str | None = self._remove(node)
-        lost = self._lost(crashed, node) if crashed is not None else Lost.OVER
-        if lost in AGAIN:
-            try:
-                self._scheduler.mark_test_pending(crashed)
-            except NotImplementedError:
-                return crashed
-        return crashed if lost is Lost.ERROR else None
-
-    def _of_scopes(self, node: Any) -> str | None:
-        """These run what crashed again by themselves, for ever, and report it each time: unless it counts as done."""
-        scopes = self._scheduler.assigned_work.get(node, {}).values()
-        crashed = next(((scope, item) for scope in scopes for item, done in scope.items() if not done), None)
-        lost = self._lost(crashed[1], node) if crashed is not None else Lost.OVER
-        if crashed is not None and lost not in AGAIN:
-            scope, item = crashed
-            scope[item] = True
-        self._remove(node)
-        return crashed[1] if crashed is not None and lost is Lost.ERROR else None
-
-
-def requeue(config: pytest.Config, lost: Callable[[str, Any], Lost]) -> None:
-    """Where another scheduler than ours is at work, an item whose worker died is run again all the same."""
-    session: Any = config.pluginmanager.get_plugin("dsession")
-    if not isinstance(session.sched.remove_node, _Requeue):
-        session.sched.remove_node = _Requeue(session.sched, lost)
-
-
-def allow_restart(config: pytest.Config) -> None:
-    """A crash that costs an item one of its retries costs the session none of its restarts, unless the user set them.
-
-    So the budget grows with the items, while workers that die before they run anything still end the session.
-    """
-    session: Any = config.pluginmanager.get_plugin("dsession")
-    if config.getoption("maxworkerrestart", None) is None and session._max_worker_restart is not None:  # noqa: SLF001
-        session._max_worker_restart += 1  # noqa: SLF001 - xdist counts deaths for the whole session only
-
-
-def how_it_died(node: Any) -> str:
-    """What the operating system says of a worker that is gone: its signal or exit code."""
-    code = exit_code(node)
-    if code is None:
-        return "its connection was lost"
-    if code >= 0:
-        return f"it ended with exit code {code}"
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-    return f"it was ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
-
-
-def exit_code(node: Any) -> int | None:
-    """Of the worker's process, where execnet keeps it; negative for a signal, as subprocess has it."""
-    popen: Any = getattr(getattr(node.gateway, "_io", None), "popen", None)
-    try:
-        return None if popen is None else popen.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        return None
+    replace_scheduler(config, make(before.numnodes, partial(wake, config, TICK_SECONDS)))
+    start_patiently(config)

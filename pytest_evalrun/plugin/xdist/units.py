@@ -13,6 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.plugin.collectors import SuiteModule
+from pytest_evalrun.plugin.internals import all_fixtures
 from pytest_evalrun.plugin.items import uses
 from pytest_evalrun.plugin.xdist.scheduler import Unit
 from pytest_evalrun.slots.need import Need, board_of, need_of
@@ -110,9 +111,7 @@ def _is_good(name: str, value: Any) -> bool:
 
 
 def _stays_together(item: Any) -> bool:
-    fixtures = getattr(item, "_fixtureinfo", None)  # pytest has no other place that tells of autouse fixtures too
-    named = fixtures.name2fixturedefs.values() if fixtures is not None else ()
-    return any(definition.scope in TOGETHER for definitions in named for definition in definitions)
+    return any(definition.scope in TOGETHER for definition in all_fixtures(item))
 
 
 def units_of(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_evalrun.plugin.internals import tear_down
+from pytest_evalrun.plugin.xdist.internals import Orders, supported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,16 +31,6 @@ def parse(number: int, count: int) -> tuple[int, int | None]:
     return index, None if successor == count else successor
 
 
-@cache
-def supported() -> bool:
-    """Whether this xdist has the parts that the loop below takes over (all of 3.8 has)."""
-    from xdist import dsession, remote
-
-    names = {*vars(remote.WorkerInteractor), *remote.WorkerInteractor.__init__.__code__.co_names}
-    parts = {"handle_command", "sendevent", "torun", "channel"}
-    return parts <= names and hasattr(remote, "Marker") and hasattr(dsession.DSession, "worker_unscheduled")
-
-
 def take_orders(config: pytest.Config, unload: Callable[[], None], look: Callable[[], None]) -> bool:
     """On a worker: run items as our scheduler sends them, where the launching process said that it will."""
     if not getattr(config, "workerinput", {}).get("evalrun_loop") or not supported():
@@ -54,9 +46,7 @@ class OneAtATime:
     """
 
     def __init__(self, config: pytest.Config, unload: Callable[[], None], look: Callable[[], None]) -> None:
-        # The class lives in a module that execnet made, so it is known by its name.
-        plugins = config.pluginmanager.get_plugins()
-        self._xdist: Any = next(plugin for plugin in plugins if type(plugin).__name__ == "WorkerInteractor")
+        self._orders = Orders(config)
         self._unload = unload
         self._look = look
         self._idle = False
@@ -65,8 +55,7 @@ class OneAtATime:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        ended = self._xdist.handle_command.__func__.__globals__["Marker"].SHUTDOWN
-        self._xdist.channel.setcallback(self._xdist.handle_command, endmarker=ended)
+        self._orders.listen()
         threading.Thread(target=self._remind, name="evalrun-idle", daemon=True).start()
         while isinstance(number := self._wait(), int):
             if number >= 0:
@@ -80,7 +69,7 @@ class OneAtATime:
 
     def _wait(self) -> object:
         self._idle = True
-        number = self._xdist.torun.get()
+        number = self._orders.next()
         self._idle = False
         return number
 
@@ -88,27 +77,26 @@ class OneAtATime:
         while True:
             time.sleep(LOOK_SECONDS)
             if self._idle:
-                self._xdist.torun.put(LOOK)
+                self._orders.add(LOOK)
 
     def _run(self, session: pytest.Session, index: int, successor: int | None) -> None:
         item = session.items[index]
         self._tear_down(session, item)
-        self._xdist.item_index = index
+        self._orders.begin(index)
         following = self._stay(item) if successor is None else session.items[successor]
         started = time.perf_counter()
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         self._last = item
         seconds = time.perf_counter() - started
-        self._xdist.sendevent("runtest_protocol_complete", item_index=index, duration=seconds)
+        self._orders.end(index, seconds)
 
     def _tear_down(self, session: pytest.Session, item: pytest.Item | None) -> None:
         """What the last item left standing, and the next one has no use for; trouble is the last item's."""
         last = self._last
         if last is None:
             return
-        stack: Any = session._setupstate  # noqa: SLF001 - pytest offers no other
         call = pytest.CallInfo.from_call(
-            lambda: stack.teardown_exact(item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
+            lambda: tear_down(session, item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
         )
         if call.excinfo is not None:
             report = last.ihook.pytest_runtest_makereport(item=last, call=call)

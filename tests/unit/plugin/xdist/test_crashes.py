@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.plugin.launch import LaunchDir
-from pytest_evalrun.plugin.xdist.crashes import Losses
-from pytest_evalrun.plugin.xdist.scheduler import Lost
+from pytest_evalrun.plugin.xdist.crashes import Losses, Lost
 
 
 @pytest.fixture

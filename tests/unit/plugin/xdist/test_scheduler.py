@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from nodes import FakeNode, Stage, unit
 
 from pytest_evalrun.planning.pool import WHOLE, Pool
-from pytest_evalrun.plugin.xdist.scheduler import Lost, Scheduler, allow_restart, requeue, take_over
+from pytest_evalrun.plugin.xdist.crashes import Lost, requeue
+from pytest_evalrun.plugin.xdist.internals import allow_restart
+from pytest_evalrun.plugin.xdist.scheduler import Scheduler, take_over
 from pytest_evalrun.slots.need import Need
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.plugin.xdist.internals import supported
 from pytest_evalrun.plugin.xdist.workerloop import (
     LOOK,
     UNLOAD,
@@ -15,7 +16,6 @@ from pytest_evalrun.plugin.xdist.workerloop import (
     Stay,
     message,
     parse,
-    supported,
     take_orders,
 )
 

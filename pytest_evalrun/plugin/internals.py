@@ -1,0 +1,151 @@
+"""The one file that touches what pytest keeps to itself; what is xdist's is in ``xdist/internals.py``.
+
+Each function says why pytest's own words do not do, and since or until which version. Where nothing else is said, all
+of 9.0 to 9.2 have it so, and none of them has a public way.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+# ------------------------------------------------------------------ imports
+
+
+def do_not_rewrite(config: pytest.Config, package: str) -> None:
+    """Import a package as it is: pytest marks all modules of a plugin's distribution for rewritten asserts.
+
+    ``register_assert_rewrite`` has no opposite.
+    """
+    marked: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    marked.discard(package)
+
+
+# ------------------------------------------------------------------ fixtures
+
+
+def used_fixtures(item: Any, name: str) -> Sequence[Any]:
+    """The definitions that an item, or the function that items are made of, uses under a name, the nearest last.
+
+    ``item.fixturenames`` says neither whose they are, nor that they are none but parameters.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    return (info.name2fixturedefs.get(name) or ()) if info is not None and name in info.names_closure else ()
+
+
+def all_fixtures(item: Any) -> Iterator[Any]:
+    """The definitions of everything that an item uses, also of what comes by itself."""
+    info = getattr(item, "_fixtureinfo", None)
+    return chain.from_iterable(info.name2fixturedefs.values() if info is not None else ())
+
+
+def add_fixture(function: Any, name: str) -> None:
+    """From now on it is as if a function asked for this fixture, too: ``usefixtures`` comes too late to parametrize."""
+    info = function._fixtureinfo
+    if name not in info.names_closure:
+        object.__setattr__(info, "initialnames", (*info.initialnames, name))
+        info.names_closure.append(name)
+        info.name2fixturedefs[name] = visible_fixtures(function, name)
+
+
+def visible_fixtures(node: pytest.Item | pytest.Collector, name: str) -> Sequence[Any]:
+    """The fixtures of this name that are visible at a node, the nearest last."""
+    return node.session._fixturemanager.getfixturedefs(name, node) or ()
+
+
+def register_fixture(node: pytest.Collector, name: str, function: Callable[..., Any]) -> None:
+    """Offer a fixture to all tests at or below a node: public from 9.1 on.
+
+    In 9.0 the last one that was registered wins and not the nearest, and the conftest.py of a directory on the command
+    line has long been read.
+    """
+    public = getattr(pytest, "register_fixture", None)
+    if public is not None:
+        public(name=name, func=function, node=node)
+        return
+    manager: Any = node.session._fixturemanager
+    manager._register_fixture(name=name, func=function, nodeid=node.nodeid)
+    if isinstance(node, pytest.Directory):
+        known = manager._arg2fixturedefs[name]
+        known.insert(0, known.pop())
+
+
+# ------------------------------------------------------------------ parameters
+
+
+@contextmanager
+def parametrize_kept(metafunc: pytest.Metafunc) -> Iterator[list[tuple[Any, Any]]]:
+    """Calls of ``metafunc.parametrize`` are only noted: no hook tells what others give values to before they do."""
+    kept: list[tuple[Any, Any]] = []
+    vars(metafunc)["parametrize"] = lambda *args, **kwargs: kept.append((args, kwargs))
+    try:
+        yield kept
+    finally:
+        del vars(metafunc)["parametrize"]
+
+
+def parameter_ids(item: Any) -> list[str]:
+    """What each call of ``parametrize`` gave to an item's id, in their order; ``callspec.id`` has them joined."""
+    return list(item.callspec._idlist)
+
+
+def compile_keywords(expression: str) -> Callable[[Callable[..., bool]], bool]:
+    """pytest's own ``-k``: asked with a function that says whether a name matches. Raises SyntaxError."""
+    from _pytest.mark.expression import Expression
+
+    return Expression.compile(expression).evaluate
+
+
+# ------------------------------------------------------------------ running
+
+
+def tear_down(session: pytest.Session, nextitem: pytest.Item | None) -> None:
+    """Tear down what the next item has no use for: pytest itself does so only as part of running an item."""
+    session._setupstate.teardown_exact(nextitem)
+
+
+def is_of_pytest(value: object) -> bool:
+    """Whether it is an object that pytest made to show an exception; of their classes few have public names."""
+    return type(value).__module__.startswith("_pytest.")
+
+
+# ------------------------------------------------------------------ the terminal
+
+
+def terminal_file(reporter: Any) -> Any:
+    """The file that all of pytest's output goes to; None where there is none. ``reporter`` may be None."""
+    return getattr(getattr(reporter, "_tw", None), "_file", None)
+
+
+def set_terminal_file(reporter: Any, file: Any) -> None:
+    """From now on pytest writes there."""
+    reporter._tw._file = file
+
+
+def current_line(reporter: Any) -> str:
+    """What stands in the line that pytest has begun."""
+    text: str = reporter._tw._current_line
+    return text.rpartition("\r")[2]
+
+
+def end_line(reporter: Any) -> None:
+    """End the line in which letters of ordinary tests or a file name stand; pytest's own count of it is not kept.
+
+    ``ensure_newline`` looks at that count.
+    """
+    if reporter._tw.width_of_current_line:
+        reporter.write_line("")
+    reporter.currentfspath = None
+
+
+def terminal_width(reporter: Any) -> int:
+    """In columns, as pytest has found it out."""
+    width: int = reporter._tw.fullwidth
+    return width
