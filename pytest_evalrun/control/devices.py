@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.control.clean import amount
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.remote.boards.survey import Wanted, survey
 from pytest_evalrun.remote.hosts import host_of, identity
-from pytest_evalrun.remote.survey import Wanted, survey
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DeviceSpec, home_of
@@ -17,7 +17,7 @@ from pytest_evalrun.suite.settings import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_evalrun.remote.survey import Standing
+    from pytest_evalrun.remote.boards.survey import Standing
     from pytest_evalrun.slots.directory import Holder
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.settings import Settings

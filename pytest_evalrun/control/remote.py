@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.clean import amount
 from pytest_evalrun.errors import ConfigError, EvalrunError
+from pytest_evalrun.remote.boards.atonce import at_once
+from pytest_evalrun.remote.boards.survey import PATIENCE
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.hosts import host_of
 from pytest_evalrun.remote.leftovers import drop_bare_cache, look, model_of, take_away
 from pytest_evalrun.remote.manifest import SERVER
 from pytest_evalrun.remote.models import model_name
-from pytest_evalrun.remote.places import CACHE, WORK, checked, work_name
-from pytest_evalrun.remote.survey import PATIENCE
+from pytest_evalrun.remote.places import CACHE, WORK, checked, stems, work_name
 from pytest_evalrun.rundir.runs import boards_in, read_run_json, run_names
 from pytest_evalrun.suite.names import safe_name
 
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.boards import BoardRecord
 
-_AT_ONCE = 64
 _SHOWN = 5
-# A shard has its range behind the name of its pair; a second session of the same pair the number 2, up to 100.
-_RANGE = re.compile(r"_\d+-\d+\Z")
-_NUMBER = re.compile(r"_([2-9]|[1-9]\d|100)\Z")
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,12 @@ def plan_boards(found: FoundRun, pairs: Sequence[Known] | None, known: Sequence[
         rest = {*record.work, *others.get(record.place, ())} - {*here.work}
         if here.work or here.models:
             plans.append(BoardCleaning(here, frozenset(rest)))
-    return _at_once(plans, _look)
+    return at_once(partial(_on_board, _look), plans)
 
 
 def clean_boards(plans: Sequence[BoardCleaning]) -> list[BoardCleaning]:
     """Do it, on all at once; what came up meanwhile stays. The plans come back with what went wrong."""
-    return _at_once(plans, _clean)
+    return at_once(partial(_on_board, _clean), plans)
 
 
 def _check(record: BoardRecord) -> None:
@@ -146,20 +142,12 @@ def _of_other_runs(found: FoundRun) -> dict[tuple[str, str], set[str]]:
     return named
 
 
-def _at_once(
-    plans: Sequence[BoardCleaning], do: Callable[[BoardCleaning, Connection], BoardCleaning]
-) -> list[BoardCleaning]:
-    def one(plan: BoardCleaning) -> BoardCleaning:
-        try:
-            with Connection(host_of(plan.record.spec), home=plan.record.home, limits=PATIENCE) as board:
-                return do(plan, board)
-        except (EvalrunError, LinkLost, TimeoutError) as error:
-            return replace(plan, trouble=str(error))
-
-    if not plans:
-        return []
-    with ThreadPoolExecutor(min(len(plans), _AT_ONCE), thread_name_prefix="evalrun-clean") as pool:
-        return list(pool.map(one, plans))
+def _on_board(do: Callable[[BoardCleaning, Connection], BoardCleaning], plan: BoardCleaning) -> BoardCleaning:
+    try:
+        with Connection(host_of(plan.record.spec), home=plan.record.home, limits=PATIENCE) as board:
+            return do(plan, board)
+    except (EvalrunError, LinkLost, TimeoutError) as error:
+        return replace(plan, trouble=str(error))
 
 
 def _look(plan: BoardCleaning, board: Connection) -> BoardCleaning:
@@ -184,12 +172,5 @@ def _clean(plan: BoardCleaning, board: Connection) -> BoardCleaning:
 def _is_ours(name: str, plan: BoardCleaning) -> bool:
     if model := model_of(name):
         return model in plan.record.models
-    named = next((one for one in _stems(name) if one in plan.record.work or one in plan.others), None)
+    named = next((one for one in stems(name) if one in plan.record.work or one in plan.others), None)
     return named in plan.record.work
-
-
-def _stems(name: str) -> Iterator[str]:
-    """The names of pairs that a work directory may come from, the longest first."""
-    shorter = _NUMBER.sub("", name)
-    yield name
-    yield from (one for one in (shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)) if one != name)

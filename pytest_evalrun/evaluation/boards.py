@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.remote.boards.survey import health
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import BoardGone, LinkLost
 from pytest_evalrun.remote.hosts import host_of, identity
 from pytest_evalrun.remote.link import Limits
-from pytest_evalrun.remote.survey import health
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DeviceSpec, home_of

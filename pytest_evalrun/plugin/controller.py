@@ -13,7 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import show_progress
-from pytest_evalrun.plugin.machine import Machine
+from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import Sigterm
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.plugin.fleet import Fleet
     from pytest_evalrun.plugin.suites import Suites
+    from pytest_evalrun.remote.boards.fleet import Fleet
     from pytest_evalrun.rundir.live import LiveRun
     from pytest_evalrun.suite.pairs import Pair, PairKey
 
@@ -126,13 +126,13 @@ class Controller:
 
     def _fleet(self) -> Fleet:
         """The boards that answer; usage errors for host keys that nobody knows."""
-        from pytest_evalrun.plugin.fleet import Fleet
+        from pytest_evalrun.remote.boards.fleet import Fleet
         from pytest_evalrun.remote.notes import Notes
 
         notes = Notes(self.suites.launch.path / BOARDS)
         with _usage_errors():
-            fleet = Fleet(self.machine, self.pairs, notes, self.terminal.line)
-            fleet.look()
+            fleet = Fleet(self.machine.boards, on_boards(self.pairs), notes, self.terminal.line)
+            self.machine.do_without(fleet.look())
         return fleet
 
     def _tell(self) -> None:

@@ -126,6 +126,12 @@ def asks_for_boards(pair: Pair) -> bool:
     return any(layer.values.get("adapter") == BOARD or layer.values.get("remote") for layer in pair.layers)
 
 
+def on_boards(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
+    """Those of the pairs by node id that run on boards."""
+    due = {nodeid: pair for nodeid, pair in pairs.items() if pair.skip is None and asks_for_boards(pair)}
+    return {nodeid: pair for nodeid, pair in due.items() if pair.settings.uses_board}
+
+
 def _asks(pair: Pair) -> bool:
     return asks_for_gpus(pair) or asks_for_boards(pair)
 

@@ -15,12 +15,17 @@ from pytest_evalrun.remote.faults import BoardError
 from pytest_evalrun.remote.watchdog import PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_evalrun.remote.connection import Connection
 
 WORK = "task_"
 CACHE = ".model_cache"
 _OWN = re.compile(rf"{WORK}[^/\0\n]+|{re.escape(CACHE)}(/[^/\0\n]+)?")
 _REFUSED = 73
+# What a work directory is called beside its pair: a range of it, then the number of one whose name was taken.
+_RANGE = re.compile(r"_\d+-\d+\Z")
+_NUMBER = re.compile(r"_([2-9]|[1-9]\d|100)\Z")
 
 # Whether an owner, the token of a watch and the PID of its shell, still lives.
 LIVES = f"""
@@ -122,6 +127,12 @@ def below(board: Connection, name: str) -> str:
 def work_name(task: str, dataset: str) -> str:
     """``task_<task>_<dataset>`` as in task_run.sh, of names that are safe for files."""
     return checked(f"{WORK}{task.replace('/', '_')}_{dataset.replace('/', '_')}")
+
+
+def stems(name: str) -> Iterator[str]:
+    """The names of pairs that a work directory may come from, the longest first."""
+    shorter = _NUMBER.sub("", name)
+    yield from dict.fromkeys([name, shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)])
 
 
 def claim(board: Connection, name: str) -> WorkDir:

@@ -20,12 +20,12 @@ from sshd import QUICK, Sshd, until
 
 import pytest_evalrun
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.remote.boards.survey import health
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.link import Limits
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.places import claim, left_behind
 from pytest_evalrun.remote.program import RemoteProgram
-from pytest_evalrun.remote.survey import health
 from pytest_evalrun.remote.tarstream import Entry
 from pytest_evalrun.remote.transfer import download, upload
 from pytest_evalrun.slots.devices import Device, DevicePool

@@ -311,7 +311,7 @@ def test_import_is_cheap():
     """paramiko is loaded when a board is asked for, never by importing the room."""
     code = (
         "import sys, pytest_evalrun.remote.connection, pytest_evalrun.remote.transfer, pytest_evalrun.remote.models,"
-        "pytest_evalrun.remote.survey, pytest_evalrun.slots.devices;"
+        "pytest_evalrun.remote.boards.survey, pytest_evalrun.slots.devices;"
         "print([m for m in ('paramiko', 'psutil', 'pydantic', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.remote.boards.atonce import at_once
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.hosts import route
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Somebody waits at a terminal.
 PATIENCE = Limits(connect=5.0, quiet=5.0, reconnect=0.0)
-_AT_ONCE = 64
 
 # $1: home. One fact a line; what a board cannot tell is left out.
 _STAND = f"""
@@ -65,10 +65,7 @@ class Wanted:
 
 def survey(wanted: Sequence[Wanted], limits: Limits = PATIENCE) -> list[Standing]:
     """One standing each, in their order; a board that cannot be reached is one of them."""
-    if not wanted:
-        return []
-    with ThreadPoolExecutor(min(len(wanted), _AT_ONCE), thread_name_prefix="evalrun-survey") as pool:
-        return list(pool.map(lambda one: standing(one, limits), wanted))
+    return at_once(partial(standing, limits=limits), wanted)
 
 
 def standing(wanted: Wanted, limits: Limits = PATIENCE) -> Standing:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from sshd import ME, Sshd, free_port, keygen, until
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.plugin import fleet as fleets
-from pytest_evalrun.plugin.fleet import Fleet, at_once
-from pytest_evalrun.plugin.machine import Machine
+from pytest_evalrun.plugin.machine import Machine, on_boards
+from pytest_evalrun.remote.boards import fleet as fleets
+from pytest_evalrun.remote.boards.fleet import Fleet
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.notes import Notes
 from pytest_evalrun.remote.places import claim
@@ -67,9 +62,12 @@ def launch(tmp_path):
     def make(*pairs, others=None):
         machine, notes, said = Machine(pairs, others or {}, None), Notes(tmp_path / "notes"), []
         ids = {f"s::{number}": one for number, one in enumerate(pairs)}
-        return SimpleNamespace(
-            machine=machine, notes=notes, said=said, fleet=Fleet(machine, ids, notes, said.append), ids=list(ids)
-        )
+        fleet = Fleet(machine.boards, on_boards(ids), notes, said.append)
+
+        def look():
+            machine.do_without(fleet.look())
+
+        return SimpleNamespace(machine=machine, notes=notes, said=said, fleet=fleet, ids=list(ids), look=look)
 
     return make
 
@@ -86,7 +84,7 @@ def aside(notes):
 def test_boards_that_answer_are_left_as_they_are(board, launch):
     """Nothing is said, nothing set aside, nothing made on them, and no connection stays open."""
     one = launch(pair(entry(board)))
-    one.fleet.look()
+    one.look()
     assert (one.said, aside(one.notes), len(one.machine.boards)) == ([], {}, 1)
     assert list(board.home.iterdir()) == []
     until(lambda: not board.sessions())
@@ -98,12 +96,12 @@ def test_lines_of_known_hosts_that_nobody_can_use_are_told(board, launch):
     authority = f"@cert-authority * {' '.join(board.host_key.with_suffix('.pub').read_text().split()[:2])}\n"
     board.known_hosts.write_text(authority + good)
     one = launch(pair(entry(board), entry(board, "b2")))
-    one.fleet.look()
+    one.look()
     (line,) = one.said
     assert line.startswith(f"{board.known_hosts}: passed over: line 1 (@cert-authority")
     board.known_hosts.write_text(authority)
     with pytest.raises(ConfigError, match=r"not known(.|\n)*passed over: line 1 \(@cert-authority"):
-        launch(pair(entry(board))).fleet.look()
+        launch(pair(entry(board))).look()
 
 
 def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
@@ -112,7 +110,7 @@ def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
     one = launch(
         pair(entry(board), down), pair(down, task="b", optional=True), pair(entry(board, "same"), down, task="c")
     )
-    one.fleet.look()
+    one.look()
     (line,) = one.said
     assert line.startswith("board dead set aside: cannot be reached: Connection refused")
     assert list(aside(one.notes)) == ["dead"]
@@ -132,7 +130,7 @@ def test_boards_that_only_tests_ask_for_are_looked_at_too(board, launch):
         others={"t.py::t": Need(devices=(DeviceSpec.of(down).key,))},
     )
     assert one.machine.slots() == 1
-    one.fleet.look()
+    one.look()
     assert (list(aside(one.notes)), one.machine.slots(), one.machine.needs) == (["dead"], 0, {})
 
 
@@ -140,7 +138,7 @@ def test_a_board_that_refuses_our_key_is_set_aside(board, launch, tmp_path):
     """It is in order, and others may get in: no mistake of the suite."""
     stranger = keygen(tmp_path / "stranger")
     one = launch(pair(entry(board, identity_file=[str(stranger)])))
-    one.fleet.look()
+    one.look()
     assert f"does not let {ME} in" in aside(one.notes)["b1"]
     assert one.machine.needs == {}
     assert all("does not let" in reason for reason in one.machine.lacking.values())
@@ -155,7 +153,7 @@ def test_every_unknown_or_changed_host_key_is_a_mistake(board, launch, tmp_path)
     unknown = entry(board, "new", known_hosts=str(tmp_path / "nothing"))
     one = launch(pair(entry(board), unknown, entry(board, "old", known_hosts=str(changed)), dead(board)))
     with pytest.raises(ConfigError) as error:
-        one.fleet.look()
+        one.look()
     first, second = str(error.value).splitlines()
     assert "host key is not known: ssh-ed25519 SHA256:" in first
     assert "`host_key: SHA256:" in first
@@ -169,7 +167,7 @@ def test_a_password_that_is_nowhere_is_a_mistake(board, launch, monkeypatch):
     """So is all that could not be understood: waiting would not help."""
     monkeypatch.delenv("NO_SUCH", raising=False)
     with pytest.raises(ConfigError, match="NO_SUCH, which is not set"):
-        launch(pair(entry(board, password_env="NO_SUCH"))).fleet.look()
+        launch(pair(entry(board, password_env="NO_SUCH"))).look()
 
 
 def test_a_board_that_says_nothing_is_not_waited_for_longer_than_is_bearable(board, launch, monkeypatch):
@@ -177,7 +175,7 @@ def test_a_board_that_says_nothing_is_not_waited_for_longer_than_is_bearable(boa
     monkeypatch.setattr(fleets, "PATIENCE", fleets.PATIENCE.__class__(connect=2.0, quiet=2.0, reconnect=0.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         one = launch(pair(entry(board), entry(board, "silent", port=silent.getsockname()[1])))
-        one.fleet.look()
+        one.look()
     assert list(aside(one.notes)) == ["silent"]
     assert [spec.name for spec in one.machine.boards.values()] == ["b1"]
 
@@ -186,11 +184,11 @@ def test_a_home_that_is_not_there_matters_to_who_wants_it(board, launch):
     """The board is set aside only where none of its homes can be entered."""
     here, nowhere = entry(board, home=str(board.home)), entry(board, home="/nonexistent")
     one = launch(pair(here), pair(nowhere, task="b"))
-    one.fleet.look()
+    one.look()
     assert aside(one.notes) == {}
     assert "entering /nonexistent failed" in one.said[0]
     one = launch(pair(nowhere))
-    one.fleet.look()
+    one.look()
     assert "entering /nonexistent failed" in aside(one.notes)["b1"]
 
 
@@ -207,7 +205,7 @@ def test_what_a_dead_session_left_of_these_pairs_goes(board, launch):
     skipped = pair(entry(board), dataset="y", skip="not today")
     server = pair(entry(board), task="b", ask="server")
     one = launch(pair(entry(board)), keep, skipped, pair(entry(board), dataset="keep_2"), server)
-    one.fleet.look()
+    one.look()
     left = {path.name.removeprefix("task_a_") for path in board.home.iterdir()}
     assert left == {"y", "x_1", "x_old", "xx", "keep", "keep_3", "x_9", "elsewhere"}
     (line,) = one.said
@@ -300,17 +298,3 @@ def test_notes_that_are_damaged_cost_a_line(board, launch):
     note.write_text("nonsense")
     (line,) = one.fleet.tidy()
     assert line.startswith("what was used of boards cannot be read")
-
-
-def test_late_gifts_are_dropped():
-    """Of jobs at the same time one that takes too long gives None; what it then gives goes."""
-    dropped = []
-
-    def late():
-        until(lambda: over)
-        return "late"
-
-    over = []
-    assert at_once([lambda: "now", late], 0.5, dropped.append) == ["now", None]
-    over.append(time.monotonic())
-    until(lambda: dropped == ["late"])

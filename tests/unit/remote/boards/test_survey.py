@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from sshd import QUICK, free_port
 
+from pytest_evalrun.remote.boards.survey import CachedModel, Wanted, health, survey
 from pytest_evalrun.remote.hosts import Host
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.places import claim
-from pytest_evalrun.remote.survey import CachedModel, Wanted, health, survey
 
 SOON = replace(QUICK, reconnect=0.0)
 

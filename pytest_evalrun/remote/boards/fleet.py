@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.plugin.machine import asks_for_boards
+from pytest_evalrun.remote.boards.atonce import at_once
+from pytest_evalrun.remote.boards.survey import PATIENCE
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import Refused
 from pytest_evalrun.remote.hosts import host_of, identity, route
 from pytest_evalrun.remote.manifest import work_names
 from pytest_evalrun.remote.models import DROP_MODEL, ModelCache
-from pytest_evalrun.remote.places import CACHE, below, left_behind, remove
-from pytest_evalrun.remote.survey import PATIENCE
+from pytest_evalrun.remote.places import CACHE, below, left_behind, remove, stems
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DROP_CACHE, KEEP_MODELS, devices_of, home_of, keeps_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pytest_evalrun.plugin.machine import Machine
     from pytest_evalrun.remote.notes import Notes, Used
     from pytest_evalrun.suite.devices import DeviceSpec
     from pytest_evalrun.suite.pairs import Pair
 
-T = TypeVar("T")
 # Of the dead there may be gigabytes; a board that dies meanwhile is noticed long before.
 REMOVING = 60.0
 # A worker has just ended: its board may need a moment to notice that nobody uses the model any more.
 _LINGERING = 2.0
 _PAUSE = 0.2
 _MOST_SHOWN = 5
-# What a work directory is called beside its pair: a range of it, then the number of one whose name was taken.
-_RANGE = re.compile(r"_\d+-\d+\Z")
-_NUMBER = re.compile(r"_([2-9]|[1-9]\d)\Z")
+# A connection that stands, the user's mistake, or why the board cannot be used.
+_Seen = Connection | ConfigError | str
 
 
 @dataclass
@@ -56,33 +51,41 @@ class _Place:
 
     def owns(self, name: str) -> bool:
         """Whether a directory that nobody uses may go: the longest name of a pair that it may come from decides."""
-        found = next((stem for stem in _stems(name) if stem in self.work or stem in self.kept), None)
+        found = next((stem for stem in stems(name) if stem in self.work or stem in self.kept), None)
         return found is not None and found not in self.kept
 
 
 class Fleet:
-    """``machine`` loses the boards that cannot be used; ``pairs`` by node id; ``say`` tells a person, line by line."""
+    """``boards`` by their keys are all that anything asks for; ``pairs`` are those that run on boards, by node id.
 
-    def __init__(self, machine: Machine, pairs: Mapping[str, Pair], notes: Notes, say: Callable[[str], None]) -> None:
-        self._machine = machine
+    ``say`` tells a person, line by line.
+    """
+
+    def __init__(
+        self,
+        boards: Mapping[str, DeviceSpec],
+        pairs: Mapping[str, Pair],
+        notes: Notes,
+        say: Callable[[str], None],
+    ) -> None:
         self._notes = notes
         self._say = say
-        on_boards = {nodeid: pair for nodeid, pair in pairs.items() if _uses_board(pair)}
-        self._places = _places(on_boards.values())
+        self._places = _places(pairs.values())
         known = {place.spec.key for place in self._places}
-        self._places += [_Place(spec, spec.home) for key, spec in machine.boards.items() if key not in known]
+        self._places += [_Place(spec, spec.home) for key, spec in boards.items() if key not in known]
         self._left: dict[str, set[str]] = {}
-        for nodeid, pair in on_boards.items():
+        for nodeid, pair in pairs.items():
             self._left.setdefault(_task(pair), set()).add(nodeid)
         self._tasks = {nodeid: task for task, ids in self._left.items() for nodeid in ids}
 
-    def look(self) -> None:
+    def look(self) -> dict[str, tuple[str, str]]:
         """Connect to every board that a pair may use: who is no longer there is set aside, for every worker.
 
-        Raises ConfigError for all host keys that are not known, and for what cannot be understood.
+        What was set aside comes back, by its key, with the board's name and the reason. Raises ConfigError for all
+        host keys that are not known, and for what cannot be understood.
         """
-        found = at_once([partial(_look, place) for place in self._places], PATIENCE.connect, _give_up)
-        boards = [one if one is not None else f"it did not answer within {PATIENCE.connect:g} s" for one in found]
+        silent: _Seen = f"it did not answer within {PATIENCE.connect:g} s"
+        boards = at_once(_look, self._places, within=PATIENCE.connect, late=silent, drop=_give_up)
         looked = list(zip(self._places, boards, strict=True))
         for note in dict.fromkeys(note for one in boards if isinstance(one, Connection) for note in one.notes):
             self._say(note)
@@ -90,11 +93,12 @@ class Fleet:
             mistakes = dict.fromkeys(str(one) for one in boards if isinstance(one, ConfigError))
             if mistakes:
                 raise ConfigError("\n".join(mistakes))
-            self._set_aside([(place, one) for place, one in looked if isinstance(one, str)])
+            gone = self._set_aside([(place, one) for place, one in looked if isinstance(one, str)])
             self._remove_leftovers([(place, one) for place, one in looked if isinstance(one, Connection)])
         finally:
             for one in boards:
                 _give_up(one)
+        return gone
 
     def ended(self, nodeid: str) -> None:
         """An item has its outcome; of the last one of a task the workers hear that they may drop its model."""
@@ -109,8 +113,8 @@ class Fleet:
         """After the last worker has ended: models go by their policies. What could not be done is told, a line each."""
         try:
             due = [used for used in self._notes.used() if set(used.models.values()) - {KEEP_MODELS}]
-            found = at_once([partial(_drop_models, used) for used in due], PATIENCE.connect)
-            troubles = [one if one is not None else f"not done within {PATIENCE.connect:g} s" for one in found]
+            slow = f"not done within {PATIENCE.connect:g} s"
+            troubles = at_once(_drop_models, due, within=PATIENCE.connect, late=slow)
         except KeyboardInterrupt:
             return ["interrupted: models may be left on boards"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -118,7 +122,7 @@ class Fleet:
         told = zip(due, troubles, strict=True)
         return [f"board {used.spec.name}: models may be left there: {trouble}" for used, trouble in told if trouble]
 
-    def _set_aside(self, troubles: Sequence[tuple[_Place, str]]) -> None:
+    def _set_aside(self, troubles: Sequence[tuple[_Place, str]]) -> dict[str, tuple[str, str]]:
         """A board, unless it can be used below another home; then only items that want this one are in trouble."""
         reasons: dict[str, tuple[str, str]] = {}
         bad = {id(place) for place, _ in troubles}
@@ -133,54 +137,20 @@ class Fleet:
                 DevicePool(LeaseDirectory(), [device], notes=self._notes.aside).set_aside(device, reason)
                 self._say(f"board {name} set aside: {reason}")
             reasons.setdefault(place.spec.key, (name, reason))
-        self._machine.do_without(reasons)
+        return reasons
 
     def _remove_leftovers(self, boards: Sequence[tuple[_Place, Connection]]) -> None:
-        jobs = [partial(_remove_leftovers, place, board) for place, board in boards]
         slow = f"what a dead session left could not be removed within {REMOVING:g} s"
-        for (place, _), told in zip(boards, at_once(jobs, REMOVING), strict=True):
-            if told != "":
-                self._say(f"board {place.spec.name}: {told or slow}")
-
-
-def at_once(
-    jobs: Sequence[Callable[[], T]], seconds: float, drop: Callable[[T], object] = lambda _: None
-) -> list[T | None]:
-    """What each of the jobs gives, all at the same time; None of those that take longer, whose late gift is dropped.
-
-    They raise nothing. No thread is waited for, not even at the end of the process.
-    """
-    found: list[T | None] = [None] * len(jobs)
-    done = [threading.Event() for _ in jobs]
-    over = threading.Event()
-    lock = threading.Lock()
-
-    def work(number: int) -> None:
-        gift = jobs[number]()
-        with lock:
-            late = over.is_set()
-            found[number] = None if late else gift
-        done[number].set()
-        if late:
-            drop(gift)
-
-    for number in range(len(jobs)):
-        threading.Thread(target=work, args=[number], name=f"evalrun-board-{number}", daemon=True).start()
-    deadline = time.monotonic() + seconds
-    try:
-        for event in done:
-            event.wait(max(0.0, deadline - time.monotonic()))
-    finally:
-        with lock:
-            over.set()
-    return found
+        said = at_once(_remove_leftovers, boards, within=REMOVING, late=slow)
+        for (place, _), told in zip(boards, said, strict=True):
+            if told:
+                self._say(f"board {place.spec.name}: {told}")
 
 
 # ------------------------------------------------------------------ on one board
 
 
-def _look(place: _Place) -> Connection | ConfigError | str:
-    """A connection that stands, the user's mistake, or why the board cannot be used."""
+def _look(place: _Place) -> _Seen:
     address = ""
     board = None
     try:
@@ -202,8 +172,9 @@ def _give_up(board: Any) -> None:
         board.close()
 
 
-def _remove_leftovers(place: _Place, board: Connection) -> str:
+def _remove_leftovers(found: tuple[_Place, Connection]) -> str:
     """What to tell of it; nothing where there was nothing."""
+    place, board = found
     gone: list[str] = []
     try:
         for name in filter(place.owns, left_behind(board)):
@@ -247,10 +218,6 @@ def _is_there(board: Connection, name: str) -> bool:
 # ------------------------------------------------------------------ who needs what where
 
 
-def _uses_board(pair: Pair) -> bool:
-    return pair.skip is None and asks_for_boards(pair) and pair.settings.uses_board
-
-
 def _places(pairs: Iterable[Pair]) -> list[_Place]:
     """Every board as each suite writes it down: of two ways in, one may be wrong."""
     found: dict[tuple[str, str], _Place] = {}
@@ -262,12 +229,6 @@ def _places(pairs: Iterable[Pair]) -> list[_Place]:
             place = found.setdefault((repr(spec), home), _Place(spec, home))
             (place.kept if kept else place.work).update(names)
     return list(found.values())
-
-
-def _stems(name: str) -> Iterator[str]:
-    """The names of pairs that a work directory may come from, the longest first."""
-    shorter = _NUMBER.sub("", name)
-    yield from dict.fromkeys([name, shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)])
 
 
 def _identity(spec: DeviceSpec) -> str:
