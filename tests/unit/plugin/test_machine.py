@@ -11,6 +11,7 @@ import pytest
 from pytest_evalrun.plugin import machine
 from pytest_evalrun.plugin.machine import Machine, slots_of
 from pytest_evalrun.slots import gpus as drivers
+from pytest_evalrun.slots import visible
 from pytest_evalrun.slots.gpus import Gpu
 from pytest_evalrun.slots.need import GB, Need
 from pytest_evalrun.slots.visible import Found
@@ -56,10 +57,10 @@ def host(monkeypatch, tmp_path):
 
     def have(*free):
         found = Found(tuple(gpu(index, gigabytes) for index, gigabytes in enumerate(free)))
-        monkeypatch.setattr(drivers, "find_gpus", lambda *_, **__: found)
+        monkeypatch.setattr(visible, "find_gpus", lambda *_, **__: found)
         monkeypatch.setattr(drivers, "Nvml", Driver)
 
-    monkeypatch.setattr(drivers, "find_gpus", unasked)
+    monkeypatch.setattr(visible, "find_gpus", unasked)
     monkeypatch.setattr(drivers, "Nvml", unasked)
     return have
 
