@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.fingerprints import SUFFIXES
+from pytest_evalrun.rundir.aside import SUFFIXES
 from pytest_evalrun.rundir.layout import PairPaths, RunPaths, WorkDir
 from pytest_evalrun.suite.pairs import PairKey
 

@@ -9,7 +9,7 @@ from pytest_evalrun.control.files import evaluated_files, state_files
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.tree import Tree
 from pytest_evalrun.report.known import WORDS
-from pytest_evalrun.rundir.fingerprints import OLD
+from pytest_evalrun.rundir.aside import OLD
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pytest_evalrun.programs.results import is_older, matching
 from pytest_evalrun.programs.running import name_of
 from pytest_evalrun.programs.teller import Teller
 from pytest_evalrun.programs.told import arguments, command_line
-from pytest_evalrun.programs.watching import COMPLETE, Pace
+from pytest_evalrun.programs.watching import Pace, finished, let_begin, own_name
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.shards import WorkerArgs
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.sites import Site, Watch
     from pytest_evalrun.programs.running import Ending
     from pytest_evalrun.suite.pairs import Pair
-
-STATE_NAME = "RUN_STATE_NAME"
 
 
 class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
@@ -49,6 +47,7 @@ class Asking:
         self.records = predictor.records
         self.site = site
         self.local = local
+        self.own = own_name(self.pair.settings)
 
     def ask(self, first: int, last: int) -> None:
         """Start the program for these positions and take its results; all of them are done or failed afterwards."""
@@ -58,7 +57,7 @@ class Asking:
         argv = arguments(self.site.settings, {**self.site.values, **bounds})
         prefix = self.predictor.paths.program_files / f"state_{low}_{high}"
         prefix.parent.mkdir(parents=True, exist_ok=True)
-        prefix.with_name(prefix.name + COMPLETE).unlink(missing_ok=True)
+        let_begin(prefix, self.own, self.predictor.own_places, self.records.began)
         added = self.site.environment(prefix)
         pattern = self.results.pattern({**self.local, **bounds})
         record = self._begin(argv, added, (first, last), pattern, (low, high))
@@ -105,9 +104,11 @@ class Asking:
             record = replace(record, pid=pid)
             self.records.files.write(record)
 
-        look = Looker(self.predictor, self.site.watch(record, prefix))
+        watch = self.site.watch(record, prefix)
         try:
-            return self.site.run(argv, added, teller, look, started), record
+            ending = self.site.run(argv, added, teller, Looker(self.predictor, watch), started)
+            self.predictor.keep_counters(record.positions, watch.last())
+            return ending, record
         except BaseException as error:
             # Ctrl-C is nobody's failure: the range waits for the next run.
             status = "failed" if isinstance(error, Exception | TimedOut) else "pending"
@@ -123,7 +124,7 @@ class Asking:
         files = [path for path in matching(record.pattern) if not is_older(path, self.records.began)]
         try:
             if record.pattern and not files:
-                raise PairError(_without_results(record, ending))
+                raise PairError(_without_results(record, ending) + self._said_before())
             strict = self.predictor.ranged  # others do the whole dataset each time
             answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=strict)
             # With the first answer the files were read through: what is wrong with all of them has been told.
@@ -134,12 +135,19 @@ class Asking:
         done = record.ended_as("completed", returncode=0, files=tuple(map(str, files)))
         self.records.files.write(done)
         taken = self.predictor.append(answers, round(time.time() - record.began, 6))
+        if taken.failed and not taken.good and (why := self._said_before()):
+            self.context.warn(f"{self.pair.full_id}{why}")
         self.context.say(f"range {record.low}-{record.high}: {taken.good} of {last - first} samples done")
         if taken.failed and self.results.keeps:
             # A copy of what was accepted is what belongs to the range; the others will be asked again.
             kept = self.records.keep(done, files, whole=True)
             done = replace(done, files=kept.files if kept else ())
         self.records.files.write(replace(done, rows=taken.rows))
+
+    def _said_before(self) -> str:
+        """Why a program may have done nothing: its own word from before this run, which is the user's."""
+        older = [path for path in finished(self.own, self.predictor.own_places) if is_older(path, self.records.began)]
+        return "".join(f"; {path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
 
 
 def _without_results(record: WorkerArgs, ending: Ending) -> str:

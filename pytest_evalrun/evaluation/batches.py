@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.evaluation.asking import announce, teller_of
 from pytest_evalrun.evaluation.leased import lent
-from pytest_evalrun.evaluation.outputs import batch_directory
+from pytest_evalrun.evaluation.outputs import batch_directory, own_places
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.programs.batch import BatchProgram
-from pytest_evalrun.programs.results import results_of
+from pytest_evalrun.programs.results import make_room, results_of
 from pytest_evalrun.programs.running import Surroundings
 from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
+from pytest_evalrun.programs.watching import let_begin, own_name
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class BatchPredictor:
         gpus = lease.environment() if lease is not None else {}
         files = self.paths.program_files
         label = f"_{self.pair.cut.label}" if self.pair.cut is not None else ""
+        state = files / f"state{label}"
         values = placeholders(self.pair, where, gpus.get(GPUS, ""))
-        env = whole_environment(environment(self.pair, where, files / f"state{label}"), gpus)
+        env = whole_environment(environment(self.pair, where, state), gpus)
         teller = teller_of(self.pair, self.context)
 
         def started(pid: int) -> None:
@@ -88,6 +90,13 @@ class BatchPredictor:
 
         def told(argv: Sequence[str]) -> None:
             announce(self.context, teller, argv, gpus)
+
+        own, places = own_name(self.pair.settings), own_places(self.pair, self.paths)
+        began = self.paths.fingerprint.stat().st_mtime
+
+        def begin(pattern: str) -> None:
+            make_room(pattern, began)
+            let_begin(state, own, places, began)
 
         return BatchProgram(
             self.pair.settings,
@@ -105,4 +114,5 @@ class BatchPredictor:
             ),
             self.context.check_launcher,
             told,
+            begin,
         )

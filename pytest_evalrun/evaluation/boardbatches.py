@@ -103,6 +103,7 @@ class BoardPredictor:
             ),
             self.context.check_launcher,
             told,
+            self.paths.fingerprint.stat().st_mtime,
         )
 
     def _environment(self, where: Where) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
 from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.gates import judge
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory, put_own_state_aside
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, take_over, uncovered, unpredicted
@@ -27,7 +27,8 @@ from pytest_evalrun.evaluation.stored import (
     trouble_of,
 )
 from pytest_evalrun.remote.faults import BoardGone
-from pytest_evalrun.rundir.fingerprints import OLD, STALE, read_fingerprint, set_aside, write_fingerprint
+from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
+from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -166,6 +167,7 @@ class Life:
         if plan.reason != NEW:
             self._load(plan)  # a model that does not even load costs no predictions
             set_aside(self.paths, STALE)
+        put_own_state_aside(self.pair, self.paths, fresh=self.context.launch.fresh)
         write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
 
     def _evaluate(self, plan: Plan, progress: Progress) -> Evaluation:

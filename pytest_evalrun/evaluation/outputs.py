@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.stored import paths_of
+from pytest_evalrun.rundir.aside import OLD, was_evaluated
+from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.markers import facts_of
 from pytest_evalrun.rundir.predictions import file_of, named_file, plain
 from pytest_evalrun.suite.jsontext import MOST_LEVELS
+from pytest_evalrun.suite.settings import BOARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +53,28 @@ def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
     pairs = [pair for suite in suites for pair in suite.pairs]
     elsewhere = [pair for pair in pairs if any(layer.values.get("out_subdir") for layer in pair.layers)]
     return sorted({str(output_directory(pair, paths_of(run, pair))) for pair in elsewhere})
+
+
+def own_places(pair: Pair, paths: PairPaths) -> tuple[Path, ...]:
+    """Where a program of this machine may keep a state of its own; nowhere, where it runs on a board."""
+    if pair.settings.adapter == BOARD:
+        return ()
+    dataset = Path(pair.dataset.path)
+    return output_directory(pair, paths), dataset if dataset.is_dir() else dataset.parent
+
+
+def put_own_state_aside(pair: Pair, paths: PairPaths, *, fresh: bool) -> None:
+    """Before a pair is evaluated anew: a script with a state file of its own would say that everything is done.
+
+    Where no run beside this one ever evaluated the pair, what lies there is the user's, and stays, unless he wants it
+    ``fresh``.
+    """
+    if not pair.settings.is_program:
+        return
+    from pytest_evalrun.programs.watching import own_name, put_aside
+
+    if (name := own_name(pair.settings)) and (fresh or was_evaluated(WorkDir(paths.run.parent), paths.key)):
+        put_aside(name, own_places(pair, paths), OLD)
 
 
 class Outputs:

@@ -9,7 +9,8 @@ from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts, score_parts
 from pytest_evalrun.evaluation.shards import anything, peek
-from pytest_evalrun.rundir.fingerprints import read_aside, read_fingerprint
+from pytest_evalrun.rundir.aside import read_aside
+from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.markers import DAMAGED, Marker, read_marker
 from pytest_evalrun.rundir.results import read_result
 

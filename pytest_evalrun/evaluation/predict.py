@@ -78,6 +78,7 @@ class Predictor:
         self.progress.append(lines)
         self._count(lines)
         self._report(len(batch), len(batch))
+        self._check_hope(lines)
         self.context.check_launcher()
 
     def _batches(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
@@ -170,9 +171,12 @@ class Predictor:
         self.completed += len(lines) - len(failed)
         self.counts.failed_batches += bool(failed)
         self.counts.failed_in_a_row = self.counts.failed_in_a_row + 1 if len(failed) == len(lines) else 0
+
+    def _check_hope(self, lines: list[Line]) -> None:
+        """Raise PairError where the model failed too often in a row, once the state says so."""
         if self.counts.failed_in_a_row == HOPELESS and self.counts.batch < self.batches:
             self.state.finish()
-            raise PairError(f"{HOPELESS} whole batches failed in a row; the last one: {failed[-1].error}")
+            raise PairError(f"{HOPELESS} whole batches failed in a row; the last one: {lines[-1].error}")
 
     def _report(self, within: int, size: int) -> None:
         batch = min(self.counts.batch + (within == 0), self.batches)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation.asking import Asking, ProgramFailed
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.evaluation.outputs import Outputs, output_directory, own_places, reference_to_json
 from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
 from pytest_evalrun.evaluation.sites import site_of
 from pytest_evalrun.evaluation.stored import state_writer
@@ -71,6 +71,7 @@ class RangePredictor:
         self.high = high
         self.paths = paths
         self.output = output_directory(pair, paths)
+        self.own_places = own_places(pair, paths)
         self.outputs = Outputs(self.output)
         self.state = state_writer(context.disk, pair, paths)
         self.ranged = knows_ranges(pair.settings)
@@ -78,6 +79,8 @@ class RangePredictor:
         self._total = 0
         self._finished = 0
         self._failures = 0
+        # FAILED and RETRY of each range, as its program has counted them.
+        self._counters: dict[tuple[int, int], tuple[int, int]] = {}
 
     def run(self, samples: Iterable[Sample]) -> None:
         """Predict every sample that is not done. Raises PairError where the program fails, or leaves no results."""
@@ -257,13 +260,18 @@ class RangePredictor:
                 total_batches=batches,
                 batch_completed=done - (batch - 1) * size,
                 batch_total=min(size, self._total - (batch - 1) * size),
-                failed_batches=self._failures,
-                retry_count=self._failures,
+                failed_batches=self._failures + sum(failed for failed, _ in self._counters.values()),
+                retry_count=self._failures + sum(retries for _, retries in self._counters.values()),
                 timestamp=int(time.time()),
                 max_batch_size=size,
                 total_data=self.count,
             )
         )
+
+    def keep_counters(self, positions: tuple[int, int], own: RunningState | None) -> None:
+        """What the program of a range says at its end: nobody else knows what it has tried again by itself."""
+        if own is not None:
+            self._counters[positions] = own.failed_batches, own.retry_count
 
     def _facts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What holds for every range, as args.json and scheduler_config.json say it; secrets by name only."""

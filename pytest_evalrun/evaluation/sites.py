@@ -10,7 +10,7 @@ from pytest_evalrun.evaluation.leased import lent
 from pytest_evalrun.programs.results import FileResults, TableResults
 from pytest_evalrun.programs.running import Surroundings, run
 from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
-from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState
+from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState, own_name
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.state import RunningState
     from pytest_evalrun.suite.settings import Settings
 
-STATE_NAME = "RUN_STATE_NAME"
-
 
 class Watch(Protocol):
     """How far a running program is."""
@@ -36,6 +34,9 @@ class Watch(Protocol):
 
     def read(self) -> RunningState | None:
         """What it says itself."""
+
+    def last(self) -> RunningState | None:
+        """What it said last, now that it has ended."""
 
 
 class Site(Protocol):
@@ -108,8 +109,7 @@ class Here:
 
     def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
         predictor = self._predictor
-        directories = [predictor.output, Path(self._where.dataset_dir)]
-        own = OwnState(prefix, directories, self.settings.env.get(STATE_NAME))
+        own = OwnState(prefix, predictor.own_places, own_name(self.settings))
         return _Local(_counter(predictor, record), own)
 
     def recover(self, error: Exception, losses: int) -> None:  # noqa: ARG002 - there is no link to lose
@@ -130,6 +130,8 @@ class _Local:
 
     def read(self) -> RunningState | None:
         return self._own.read()
+
+    last = read
 
 
 def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | Nothing:

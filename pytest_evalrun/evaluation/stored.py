@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.plan import BACK
+from pytest_evalrun.rundir.aside import bring_back
 from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
-from pytest_evalrun.rundir.fingerprints import bring_back, read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile

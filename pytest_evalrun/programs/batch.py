@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class BatchProgram:
-    """An adapter. ``file`` is where a batch is listed; ``announce`` is told the words before each start."""
+    """An adapter. ``file`` is where a batch is listed; ``announce`` is told the words before each start.
+
+    ``begin`` is told the pattern of its results before each start: what an earlier one left is in the way.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class BatchProgram:
         around: Surroundings,
         look: Callable[[], None],
         announce: Callable[[Sequence[str]], None],
+        begin: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._values = {**values, "batch": str(file)}
@@ -46,6 +50,7 @@ class BatchProgram:
         self._around = around
         self._look = look
         self._announce = announce
+        self._begin = begin
 
     def load(self) -> None:
         """The place of the list."""
@@ -56,8 +61,7 @@ class BatchProgram:
         inputs = [listed(sample) for sample in batch]
         self._file.write_text("".join(f"{line}\n" for line in inputs), encoding="utf-8", errors="surrogateescape")
         pattern = self._results.pattern(self._values)
-        for left in matching(pattern):
-            left.unlink()
+        self._begin(pattern)
         argv = arguments(self._settings, self._values, inputs)
         self._announce(argv)
         if isinstance(self._results, FileResults):

@@ -12,7 +12,7 @@ from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.errors import ConfigError, SampleError
 from pytest_evalrun.programs.batch import listed, predictions
 from pytest_evalrun.programs.board import run_there
-from pytest_evalrun.programs.results import FileResults, matching
+from pytest_evalrun.programs.results import FileResults, make_room
 from pytest_evalrun.programs.running import name_of
 from pytest_evalrun.programs.told import arguments, placeholders, portable_command
 from pytest_evalrun.remote.tarstream import Entry, check_name
@@ -136,7 +136,10 @@ def moved(value: Any, place: Callable[[PurePath], PurePath]) -> Any:
 
 
 class BatchStages:
-    """A program that is started once a batch. ``where`` gives the places on the board, with ``output`` filled in."""
+    """A program that is started once a batch. ``where`` gives the places on the board, with ``output`` filled in.
+
+    What it leaves lies in ``output`` afterwards, where nothing is its own that lay there when it ``began``.
+    """
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class BatchStages:
         around: Surroundings,
         look: Callable[[], None],
         announce: Callable[[Sequence[str]], None],
+        began: float,
     ) -> None:
         self._pair = pair
         self._work = work
@@ -161,6 +165,7 @@ class BatchStages:
         self._around = around
         self._look = look
         self._announce = announce
+        self._began = began
         self._fetching = threading.Lock()
         # Where results are looked for once they are here.
         self._local = {**placeholders(pair, where(str(output)), ""), "batch": ""}
@@ -192,8 +197,7 @@ class BatchStages:
 
     def _fetch(self, ran: Ran) -> Sequence[Any]:
         pattern = self._results.pattern(self._local)
-        for left in matching(pattern):
-            left.unlink()
+        make_room(pattern, self._began)
         if isinstance(self._results, FileResults):
             self._results.began = time.time()
         download(self._work.connection, f"{self._work.path}/out{ran.sent.place}", self._output)

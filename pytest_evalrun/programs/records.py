@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.results import KeptRows, is_older, matching
+from pytest_evalrun.rundir.aside import STALE
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.programs.results import Results
     from pytest_evalrun.rundir.shards import RangeFiles, WorkerArgs
     from pytest_evalrun.suite.settings import Settings
-
-STALE = ".stale"
 
 
 class Records:

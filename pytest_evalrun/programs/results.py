@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.placing import place
 from pytest_evalrun.programs.tables import TABLES, Row
+from pytest_evalrun.rundir.aside import STALE
+from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.template import fill
 
@@ -74,6 +76,15 @@ def is_older(path: Path, began: float) -> bool:
         return path.stat().st_ctime < began - TICK_SECONDS
     except OSError:
         return False
+
+
+def make_room(pattern: str, began: float) -> None:
+    """Before a program writes there: what it wrote since it ``began`` goes, what lay there before becomes stale."""
+    for path in matching(pattern):
+        if is_older(path, began):
+            path.replace(path.with_name(path.name + STALE))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def located(template: str, values: Mapping[str, str]) -> str:
@@ -194,7 +205,7 @@ class MetricsResults:
 def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
     """Name → value, better, and what else the file says. Raises PairError where it holds no numbers."""
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_file(path))
     except (OSError, ValueError) as error:
         raise PairError(f"{path}: no metrics: {error}") from None
     if not isinstance(values, dict) or not values:

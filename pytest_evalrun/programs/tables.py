@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pytest_evalrun.datasets.values import from_json, next_row, twice
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.lines import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ class _File:
 
     def rows(self) -> Iterator[Row]:
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 yield from self._rows(_Lines(file, self.whole))
         except UnicodeDecodeError as error:
             if self.whole:
@@ -75,7 +76,7 @@ class CsvTable(_File):
 
     def at(self, offset: int) -> Row:
         assert self._header is not None, "offsets come from rows"
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             file.seek(offset)
             cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
         return self._row(cells, 0, offset)
@@ -132,7 +133,7 @@ class JsonlTable(_File):
     kind = "jsonl"
 
     def at(self, offset: int) -> Row:
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             file.seek(offset)
             return self._row(file.readline().decode(), 0, offset)
 

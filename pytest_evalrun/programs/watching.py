@@ -7,16 +7,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.programs.results import matching
+from pytest_evalrun.programs.results import is_older, matching
+from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.state import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_evalrun.rundir.state import RunningState
+    from pytest_evalrun.suite.settings import Settings
 
 BLOCK = 1 << 20
 STATE, COMPLETE = ".state", ".complete.state"
+STATE_NAME = "RUN_STATE_NAME"
 # Looking may cost this share of the time at most: a directory can hold a hundred thousand files.
 SHARE = 0.05
 
@@ -35,7 +38,7 @@ class Lines:
     def _lines(self, path: Path) -> int:
         position, lines = self._seen.get(path, (0, 0))
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 if os.fstat(file.fileno()).st_size < position:  # begun anew
                     position = lines = 0
                 file.seek(position)
@@ -80,7 +83,7 @@ class OwnState:
     def __init__(self, prefix: Path, directories: Sequence[Path], name: str | None) -> None:
         self._told = prefix.with_name(prefix.name + STATE)
         self._directories = directories
-        self._name = f"{Path(name).name}{STATE}" if name else None
+        self._name = f"{name}{STATE}" if name else None
         self._since = time.time()
 
     def read(self) -> RunningState | None:
@@ -88,7 +91,7 @@ class OwnState:
         for path in self._candidates():
             try:
                 fresh = path.stat().st_mtime >= self._since - 1
-                state = parse(path.read_text(encoding="utf-8", errors="replace")) if fresh else None
+                state = parse(read_file(path).decode(errors="replace")) if fresh else None
             except OSError:
                 continue
             if state is not None:
@@ -105,6 +108,35 @@ class OwnState:
                 continue
             found += [directory / name for name in sorted(names, key=lambda name: (name != self._name, name))]
         return found
+
+
+def own_name(settings: Settings) -> str | None:
+    """By which name a program writes its state that has one of its own, whatever it is told."""
+    return Path(settings.env.get(STATE_NAME) or "").name or None
+
+
+def put_aside(name: str, directories: Iterable[Path], suffix: str) -> None:
+    """A program that looks for its own state by this name finds nothing any more, and begins anew."""
+    for directory in directories:
+        for path in (directory / f"{name}{COMPLETE}", directory / f"{name}{STATE}"):
+            if os.path.lexists(path):
+                path.replace(path.with_name(path.name + suffix))
+
+
+def finished(name: str | None, directories: Iterable[Path]) -> list[Path]:
+    """The files by which it says that there is nothing left to do."""
+    return [path for directory in directories if name and os.path.lexists(path := directory / f"{name}{COMPLETE}")]
+
+
+def let_begin(told: Path, name: str | None, directories: Iterable[Path], since: float) -> None:
+    """Before a start: there is something left to do, whatever an earlier start of ours said at its end.
+
+    ``told`` is the prefix that it is told; what lay there ``since`` earlier is the user's, and stays.
+    """
+    told.with_name(told.name + COMPLETE).unlink(missing_ok=True)
+    for path in finished(name, directories):
+        if not is_older(path, since):
+            path.unlink(missing_ok=True)
 
 
 class Pace:

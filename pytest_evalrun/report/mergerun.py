@@ -13,8 +13,8 @@ from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.aside import SUFFIXES
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.fingerprints import SUFFIXES
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.shards import read_range, read_ranges

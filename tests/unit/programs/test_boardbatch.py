@@ -115,6 +115,7 @@ class Bench:
             Surroundings(self.said.append, lambda _: None),
             lambda: None,
             lambda _: None,
+            0.0,
         )
 
     def server(self):
