@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from pytest_evalrun.metrics.protocol import Metric
-    from pytest_evalrun.suite.settings import MetricSpec
+    from pytest_evalrun.metrics.protocol import Asked, Metric
 
 ENTRY_POINTS = "pytest_evalrun.metrics"
 
@@ -40,7 +40,7 @@ def is_known(name: str) -> bool:
     return name in _BUILT_IN or _entry_point(name) is not None
 
 
-def create_metric(spec: MetricSpec, root: str) -> Metric:
+def create_metric(spec: Asked, root: str) -> Metric:
     """A fresh metric for one scoring; ``root`` is the suite's directory, which paths are relative to.
 
     Raises ConfigError for an unknown metric and for parameters that it does not have.
@@ -54,7 +54,7 @@ def create_metric(spec: MetricSpec, root: str) -> Metric:
     return user_metric(load_object(reference, root), spec.use, spec.params)
 
 
-def metric_source(spec: MetricSpec, root: str) -> Path | None:
+def metric_source(spec: Asked, root: str) -> Path | None:
     """The file behind a metric that is not built in: its content is part of the score's fingerprint."""
     if spec.use in _BUILT_IN:
         return None
@@ -75,7 +75,7 @@ def _create_built_in(name: str, params: Any) -> Metric:
         raise ConfigError(f"metric {name}: found parameters {dict(params)}; accepted: {accepted}") from None
 
 
-def _reference(spec: MetricSpec) -> str:
+def _reference(spec: Asked) -> str:
     """The path or dotted name behind a metric; a bare name is one that an installed package offers."""
     if "." in spec.use or "/" in spec.use:
         return spec.use
@@ -86,6 +86,7 @@ def _reference(spec: MetricSpec) -> str:
     return point.value
 
 
+@cache
 def _entry_point(name: str) -> EntryPoint | None:
     from importlib.metadata import entry_points
 

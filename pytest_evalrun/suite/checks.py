@@ -13,7 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite import commands, devicefiles
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, place_in, some
-from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spec, resolve
+from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spec, plugin_names, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REFERENCES = ("./file.py:Name", "package.module:Name")
 # What the metrics and gates of a pair depend on.
-SCORING = frozenset({"metrics", "gates", "post_process_plugin", "results"})
+SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin", "results"})
 # What a program is started with, and what its placeholders may be.
 OF_PROGRAMS = frozenset(
     {"adapter", "command", "shell", "ask", "results", "rows", "range", "params", "format", "shards", "shard_size"}
@@ -42,9 +42,6 @@ def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> No
             _check_word(value, place_in(layer, key), names, root, problems)
     for item in layer.values.get("metrics", ()):
         _check_metric(metric_spec(item).use, place_in(layer, "metrics"), root, problems)
-    for name in (layer.values.get("post_process_plugin") or "").split(","):
-        if name.strip():
-            _check_metric(name.strip(), place_in(layer, "post_process_plugin"), root, problems)
     for metric, gate in layer.values.get("gates", {}).items():
         _check_baseline(gate.get("baseline"), place_in(layer, f"gates.{metric}.baseline"), root, problems)
     out = layer.values.get("out_subdir")
@@ -152,6 +149,11 @@ def _check_stacks(
 
 
 def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
+    used = {spec.use for spec in settings.metrics}
+    for name in plugin_names(settings.post_process_plugin):
+        if name in used:  # else it is nobody's business but the program's
+            where = place_in(settings.origins["post_process_plugin"], "post_process_plugin")
+            _check_metric(name, where, pair.root, problems)
     names = [spec.name for spec in settings.metrics]
     for name in sorted({name for name in names if names.count(name) > 1}):
         where = place_in(settings.origins["metrics"], "metrics")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun import metrics
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -137,12 +139,23 @@ def _convert(values: dict[str, Any]) -> None:
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
     specs = [metric_spec(item) for item in values.get("metrics", ())]
-    # The seed's way to ask for a metric: added to those of the suite, not instead of them.
-    plugins = values.get("post_process_plugin") or ""
-    for plugin in filter(None, (name.strip() for name in plugins.split(","))):
-        if all(plugin not in (spec.name, spec.use) for spec in specs):
-            specs.append(metric_spec(plugin))
-    values["metrics"] = tuple(specs)
+    values["metrics"] = tuple(specs or map(metric_spec, _metrics_of_plugins(values)))
+
+
+def _metrics_of_plugins(values: Mapping[str, Any]) -> list[str]:
+    """The seed's way to ask for metrics, where the suite names none and the program does not score by itself.
+
+    To a program any word may mean something of its own: of these only those are metrics that we know.
+    """
+    names = plugin_names(values.get("post_process_plugin"))
+    if values.get("adapter") not in (PROGRAM, BOARD):
+        return names
+    return [] if values.get("results", {}).get("metrics") else [name for name in names if metrics.is_known(name)]
+
+
+def plugin_names(plugins: str | None) -> list[str]:
+    """The words of ``post_process_plugin``, each once."""
+    return [*dict.fromkeys(filter(None, (name.strip() for name in (plugins or "").split(","))))]
 
 
 def metric_spec(item: str | Mapping[str, Any]) -> MetricSpec:

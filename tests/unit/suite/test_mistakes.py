@@ -207,6 +207,15 @@ def test_gate_is_checked_against_the_metrics_of_each_pair(tree):
     assert tree.ids() == ["a/d1", "a/d2", "group/b/d1"]
 
 
+def test_a_plugin_of_the_users_script_is_no_mistake(suite):
+    """Of a program it may be any word, and of another model one that nobody asks for."""
+    program = "adapter: command\ncommand: [./run]\nresults: {csv: a.csv}\n"
+    text = "models: [{name: m}]\ndatasets: [{path: clean.csv}]\n"
+    assert suite(program + text + "post_process_plugin: plugin1\n").settings("m/clean").metrics == ()
+    own = suite(text + "metrics: [mae]\npost_process_plugin: plugin1\n").settings("m/clean")
+    assert [spec.name for spec in own.metrics] == ["mae"]
+
+
 def test_gate_with_its_parts_in_two_layers(suite):
     """The baseline may lie below the drop that is measured from it."""
     suite(

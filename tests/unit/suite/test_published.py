@@ -65,7 +65,7 @@ def test_loading_imports_neither_yaml_nor_pydantic():
 def test_settings_resolve_without_yaml_and_pydantic():
     """The same holds for what each item needs."""
     code = (
-        "import sys; from pytest_evalrun.suite.pairs import *; "
+        "import sys; from pytest_evalrun.suite.layers import *; from pytest_evalrun.suite.pairs import *; "
         "Pair('s', '/', Task('t', None, '/'), Dataset('d', '/d'), (Layer('suite', 'f', {'limit': 1}),)).settings; "
         "print(sorted({'yaml', 'pydantic', 'dotenv'} & set(sys.modules)))"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,11 +64,28 @@ def test_metrics_by_name_path_and_with_parameters():
     )
 
 
-def test_post_process_plugin_adds_metrics():
-    """The seed's variable asks for more metrics, each once."""
-    settings = resolve(layers({"metrics": ["psnr"]}, {"post_process_plugin": "ssim, psnr"}))
-    assert [spec.name for spec in settings.metrics] == ["psnr", "ssim"]
-    assert settings.post_process_plugin == "ssim, psnr"
+PLUGINS = {
+    "alone": ({}, ["ssim", "psnr"]),
+    "beside metrics of the suite": ({"metrics": ["mae"]}, ["mae"]),
+    "of a program": ({"adapter": "command"}, ["ssim", "psnr"]),
+    "of a program on a board": ({"adapter": "ssh"}, ["ssim", "psnr"]),
+    "of a program that scores": ({"adapter": "command", "results": {"metrics": "m.json"}}, []),
+}
+
+
+@pytest.mark.parametrize(("suite", "names"), PLUGINS.values(), ids=PLUGINS)
+def test_post_process_plugin_names_metrics(suite, names):
+    """The seed's variable asks for metrics of ours, each once, where nothing else says which; it is kept as it is."""
+    settings = resolve(layers(suite, {"post_process_plugin": "ssim, psnr,ssim"}))
+    assert [spec.name for spec in settings.metrics] == names
+    assert settings.post_process_plugin == "ssim, psnr,ssim"
+
+
+@pytest.mark.parametrize("word", ["plugin1", "psnr.py", "a.b"])
+def test_other_words_in_post_process_plugin_are_the_programs(word):
+    """A program is handed what is no metric of ours, and scored by what is one."""
+    settings = resolve(layers({"adapter": "command"}, {"post_process_plugin": f"{word},psnr"}))
+    assert [spec.name for spec in settings.metrics] == ["psnr"]
 
 
 def test_what_only_discovery_needs_is_no_setting():
