@@ -69,11 +69,7 @@ CIRCLES = (
     frozenset({"evaluation.plan", "evaluation.shards"}),
     frozenset({"evaluation.life", "evaluation.shardlife"}),
     frozenset(f"evaluation.{name}" for name in ("asking", "boardbatches", "boardsites", "ranges", "sites")),
-    # Opened at the same time as this rule was made:
-    frozenset({"suite.settings", "suite.pairs"}),
     frozenset({"suite.assembly", "suite.checks", "suite.discovery", "suite.secrets", "adapters"}),
-    frozenset({"remote.fallback", "remote.transfer"}),
-    frozenset({"slots.gpus", "slots.visible"}),
 )
 
 
