@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError, PairError
+from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,12 +48,14 @@ class PythonAdapter:
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         assert self._predict is not None, "load comes first"
-        return self._predict(batch)
+        with UsersCode():
+            return self._predict(batch)
 
     def close(self) -> None:
         model, self._model, self._predict = self._model, None, None
         if callable(close := getattr(model, "close", None)):
-            close()
+            with UsersCode():
+                close()
 
     def _load_class(self, found: type) -> None:
         if not callable(getattr(found, "predict", None)):
@@ -80,7 +83,8 @@ class PythonAdapter:
 
     def _guarded(self, what: str, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            with UsersCode():
+                return call()
         except EvalrunError:
             raise
         except Exception as error:

@@ -12,6 +12,7 @@ from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
 from pytest_evalrun.datasets.values import digest_of, flaw_of, is_writable
 from pytest_evalrun.errors import EvalrunError, PairError
+from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,9 +45,10 @@ class UserReader:
     def __iter__(self) -> Iterator[Sample]:
         last = "before the first sample"
         try:
-            for index, item in enumerate(self._items()):
-                yield self._checked_sample(self._sample(index, item))
-                last = f"after sample {index}"
+            with UsersCode():
+                for index, item in enumerate(self._items()):
+                    yield self._checked_sample(self._sample(index, item))
+                    last = f"after sample {index}"
         except (EvalrunError, OSError):
             raise
         except Exception as error:

@@ -8,9 +8,10 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_evalrun.errors import TimedOut
+from pytest_evalrun.suite.forks import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ class Deadline:
         self._give_up = give_up
         self._watch: threading.Timer | None = None
         self._since: float | None = None
-        self._before: Any = None
+        self._handlers = Handlers()
 
     @property
     def reason(self) -> str:
@@ -76,7 +77,7 @@ class Deadline:
     def _start(self) -> None:
         if self.passed:
             return
-        self._before = signal.signal(signal.SIGALRM, self._alarm)
+        self._handlers.take(signal.SIGALRM, self._alarm)
         self._since = time.monotonic()
         left = max(self._left, 0.001)
         self._watch = threading.Timer(left + GRACE_SECONDS, self._unheard)
@@ -93,7 +94,7 @@ class Deadline:
         faulthandler.cancel_dump_traceback_later()
         if self._watch is not None:
             self._watch.cancel()
-        signal.signal(signal.SIGALRM, self._before)
+        self._handlers.give_back()
         self._left -= time.monotonic() - self._since
         self._since = None
 

@@ -13,6 +13,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -185,7 +186,7 @@ class Scorer:
 
     @staticmethod
     def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
-        with _blamed(name):
+        with _blamed(name), UsersCode():
             answer = metric.update(predictions, references)
         try:
             scores = list(answer)
@@ -248,7 +249,7 @@ def _score(name: str, score: Any) -> float:
 
 
 def _result(name: str, metric: Metric) -> MetricValue:
-    with _blamed(name):
+    with _blamed(name), UsersCode():
         result = metric.result()
     if not isinstance(result, MetricValue):
         raise PairError(f"metric {name}: result answered {type(result).__name__}; accepted: a MetricValue")

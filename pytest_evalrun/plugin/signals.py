@@ -9,6 +9,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.forks import Handlers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -24,7 +26,7 @@ class Sigterm:
 
     def __init__(self, workers: Callable[[], Iterable[int]] = tuple) -> None:
         self._workers = workers
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers = Handlers()
         self._held_back = False
         self._waiting: str | None = None
 
@@ -33,12 +35,10 @@ class Sigterm:
             return
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._interrupt)
+                self._handlers.take(number, self._interrupt)
 
     def give_back(self) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        self._before.clear()
+        self._handlers.give_back()
 
     @contextmanager
     def held_back(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from pytest_evalrun.plugin.xdist.workerloop import take_orders
 from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.slots.need import board_of
+from pytest_evalrun.suite.forks import UsersCode
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
@@ -242,7 +243,7 @@ class Worker:
             if not only_users:
                 self.context.deadline = self._limit(item, pair)
             try:
-                with self._working(is_users=only_users), self._phase():
+                with self._working(is_users=only_users), self._phase(), UsersCode():
                     return (yield)
             finally:
                 if self.context.deadline is not None:

@@ -1,0 +1,130 @@
+"""What a process that the user's code forks must not do in our place: models fork, by multiprocessing for one.
+
+Such a process has a copy of all that ours has. Its locks are closed by ``rundir.locks``. Here its signals become its
+own again, and it ends where the user's code does: what comes after that is ours, and is done once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from threading import Thread, get_ident
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+_taken: dict[Handlers, None] = {}
+# Of the threads that fork at this moment: the signals that they held back before.
+_forking: dict[int, set[int]] = {}
+_late: list[int] = []
+
+
+class Handlers:
+    """Handlers of signals, taken until ``give_back``; a forked child has those of before. Of the main thread only."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+
+    @property
+    def signals(self) -> Iterable[int]:
+        return self._before.keys()
+
+    def take(self, number: int, handler: Callable[[int, FrameType | None], object]) -> None:
+        """Each signal once; what another language handles stays as it is, for it could not be given back."""
+        if (before := signal.getsignal(number)) is None:
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if get_ident() in _forking:
+                _late.append(number)
+            else:
+                handler(number, frame)
+
+        _taken[self] = None
+        self._before[number] = before
+        signal.signal(number, handle)
+
+    def give_back(self) -> None:
+        """A second time does nothing."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+        _taken.pop(self, None)
+
+
+def _hold_back() -> None:
+    """What a new process is told before it can listen, Python throws away: it must wait until that has its handlers."""
+    if _taken:
+        _forking[get_ident()] = set()
+        numbers = {number for handlers in _taken for number in handlers.signals}
+        _forking[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+
+def _go_on_in_child() -> None:
+    for handlers in reversed(list(_taken)):
+        handlers.give_back()
+    _let_through()
+    _forking.clear()
+    _late.clear()
+
+
+def _go_on_in_parent() -> None:
+    """Python throws away, too, what is raised in here: what came meanwhile is handled when the fork is over."""
+    _let_through()
+    if _late:
+        Thread(target=_tell_again, args=[get_ident()], daemon=True).start()
+    _forking.pop(get_ident(), None)
+
+
+def _let_through() -> None:
+    if get_ident() in _forking:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking[get_ident()])
+
+
+def _tell_again(thread: int) -> None:
+    while thread in _forking:
+        time.sleep(0.001)
+    while _late:
+        os.kill(os.getpid(), _late.pop(0))
+
+
+os.register_at_fork(before=_hold_back, after_in_child=_go_on_in_child, after_in_parent=_go_on_in_parent)
+
+
+class UsersCode:
+    """Around a call of the user's code: a process forked in it that comes back from it ends here, as a program ends.
+
+    It exits with what ``sys.exit`` was given, 1 after an exception, which is shown, and 0 otherwise.
+    """
+
+    __slots__ = ("_owner",)
+
+    def __enter__(self) -> None:
+        self._owner = os.getpid()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if os.getpid() != self._owner:
+            _end(error)
+
+
+def _end(error: BaseException | None) -> NoReturn:
+    """At once: what the process would do at its exit is ours to do."""
+    code: Any = 0
+    try:
+        if isinstance(error, SystemExit):
+            code = error.code or 0
+            if not isinstance(code, int):
+                sys.stderr.write(f"{code}\n")
+        elif error is not None:
+            import traceback
+
+            code = 1
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code & 0xFF if isinstance(code, int) else 1)
