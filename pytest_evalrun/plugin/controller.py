@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from pytest_evalrun.plugin.worker import shard_ended
 from pytest_evalrun.plugin.xdist.crashes import Losses, Lost, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
 from pytest_evalrun.plugin.xdist.scheduler import Scheduler, take_over
-from pytest_evalrun.plugin.xdist.units import NOTHING_TOLD, TOLD, Told, units_of
+from pytest_evalrun.plugin.xdist.units import TOLD, Told, units_of
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
@@ -106,7 +107,7 @@ class Controller:
             return
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
-        self.pairs = self.suites.pairs_of(ids, self._told().pairs)
+        self.pairs = self.suites.pairs_of(ids, self.told.pairs)
         self.losses.expected = dict.fromkeys(ids)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
@@ -122,7 +123,7 @@ class Controller:
         options = self.suites.options
         pairs = selected if options.mode != "eval" else ()
         with _usage_errors():
-            return Machine(pairs, self._told().needs, options.gpus)
+            return Machine(pairs, self.told.needs, options.gpus)
 
     def _fleet(self) -> Fleet:
         """The boards that answer; usage errors for host keys that nobody knows."""
@@ -144,17 +145,20 @@ class Controller:
         for line in (*self.machine.lines(), *strange_words(pairs.values())):
             self.terminal.line(secrets.blank(line))
 
-    def _told(self) -> Told:
-        return Told.loads(self.suites.launch.read(TOLD) or NOTHING_TOLD)
+    @cached_property
+    def told(self) -> Told:
+        """Published with the first collection, and the same for all that follow: of 10,000 pairs it is a megabyte."""
+        text = self.suites.launch.read(TOLD)
+        return Told.loads(text) if text is not None else Told()
 
     def schedule(self, ids: Sequence[str]) -> None:
         """Under xdist: hand the items out ourselves, where the workers said that they have pairs."""
-        if not self._told().ordered:
+        if not self.told.ordered:
             requeue(self.config, self._lost)
             return
 
         def make(workers: int, tick: Callable[[], None]) -> Scheduler:
-            units = units_of(ids, self.pairs, self._told(), self.expected, self.machine.needs)
+            units = units_of(ids, self.pairs, self.told, self.expected, self.machine.needs)
             return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
 
         take_over(self.config, make)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # What it is published as.
 TOLD = "items.json"
-NOTHING_TOLD = '{"modules": [], "needs": {}, "pairs": {}, "ordered": false}'
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
 # What the marker ``gpus`` may say, in this order, and what holds if it does not.
@@ -45,8 +44,8 @@ class Told:
     is whether the workers take the orders of our scheduler.
     """
 
-    modules: frozenset[str]
-    needs: Mapping[str, Need]
+    modules: frozenset[str] = frozenset()
+    needs: Mapping[str, Need] = field(default_factory=dict)
     pairs: Mapping[str, str] = field(default_factory=dict)
     ordered: bool = False
 

@@ -7,7 +7,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.plugin.items import HOME
-from pytest_evalrun.plugin.xdist.units import NOTHING_TOLD, ORDINARY_SECONDS, Told, asked, told_of, units_of
+from pytest_evalrun.plugin.xdist.units import ORDINARY_SECONDS, Told, asked, told_of, units_of
 from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
@@ -88,7 +88,6 @@ def test_what_workers_tell_travels():
     needs = {"a.py::t": Need(2, 40.0, 3), "b.py::t": Need(devices=("b1", "b2"))}
     told = Told(frozenset({"b.py", "a.py"}), needs, {"a.py::t[x]": "s/m/d", "ü::t[x]": "s/ü/d/0-9"}, ordered=True)
     assert Told.loads(told.dumps()) == told
-    assert Told.loads(NOTHING_TOLD) == Told(frozenset(), {})
 
 
 @pytest.mark.parametrize(
