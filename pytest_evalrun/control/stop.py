@@ -17,7 +17,7 @@ from pytest_evalrun.report.commands import carry_on_command, command_line
 from pytest_evalrun.report.runs import called
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.mainlog import MainLog
-from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes
+from pytest_evalrun.rundir.processes import Living, ProcessEntry
 from pytest_evalrun.rundir.sessions import session_state
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ _ps = "-o pid,stat,wchan,cmd"
 def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Callable[[str], None]) -> bool:
     """End what is left of the recorded processes and of the groups that they lead."""
     main = None if info is None else info.pid
-    entries = [entry for entry in read_processes(paths.processes_dir) if _is_left(entry, main, paths)]
+    entries = [entry for entry in Living(paths.processes_dir).look() if _is_left(entry, main, paths)]
     targets = [Target(entry) for entry in entries]
     try:
         told = [target for target in targets if _tell(target, signal.SIGTERM)]
@@ -177,7 +177,7 @@ def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Call
 
 
 def _is_left(entry: ProcessEntry, main: int | None, paths: RunPaths) -> bool:
-    return entry.pid not in (main, os.getpid()) and alive(entry) and _is_its_owners(entry.pid, paths)
+    return entry.pid not in (main, os.getpid()) and _is_its_owners(entry.pid, paths)
 
 
 def _tell(target: Target, number: signal.Signals) -> bool:

@@ -1,11 +1,9 @@
-"""Files that grow or are replaced, read no more than they changed."""
+"""Files and directories that change: whether they have since the last look."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-
-from pytest_evalrun.rundir.lines import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,43 +18,6 @@ def signature(path: Path) -> Signature | None:
     except OSError:
         return None
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-class Follower:
-    """The complete lines that were appended to a file since the last look.
-
-    ``last``: of a file that is longer at the first look, only so many bytes of its end.
-    """
-
-    def __init__(self, path: Path, last: int | None = None) -> None:
-        self.path = path
-        self.changed = 0.0
-        self._last = last
-        self._inode: int | None = None
-        self._offset = 0
-
-    def read(self) -> list[bytes]:
-        """A last line without an end waits for the next call: its writer has not finished it."""
-        try:
-            stat = self.path.stat()
-            self._settle(stat)
-            if stat.st_size == self._offset:
-                return []
-            with open_file(self.path) as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        end = data.rfind(b"\n") + 1
-        self._offset += end
-        return data[:end].split(b"\n")[:-1]
-
-    def _settle(self, stat: os.stat_result) -> None:
-        """Where to go on: at the beginning of a file that is another one, or was cut."""
-        self.changed = stat.st_mtime
-        if stat.st_ino != self._inode or stat.st_size < self._offset:
-            self._inode = stat.st_ino
-            self._offset = max(0, stat.st_size - self._last) if self._last else 0
 
 
 class Directory:

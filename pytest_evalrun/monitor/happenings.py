@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.monitor.follow import Directory, Follower
+from pytest_evalrun.monitor.follow import Directory
 from pytest_evalrun.rundir.events import CONTROLLER
+from pytest_evalrun.rundir.lines import Follower
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import first_samples
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.monitor.follow import Follower
+from pytest_evalrun.rundir.lines import Follower
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -101,6 +101,43 @@ def _end_of_lines(fd: int, size: int) -> int:
     return 0
 
 
+class Follower:
+    """The complete lines that were appended to a file since the last look.
+
+    ``last``: of a file that is longer at the first look, only so many bytes of its end.
+    """
+
+    def __init__(self, path: Path, last: int | None = None) -> None:
+        self.path = path
+        self.changed = 0.0
+        self._last = last
+        self._inode: int | None = None
+        self._offset = 0
+
+    def read(self) -> list[bytes]:
+        """A last line without an end waits for the next call: its writer has not finished it."""
+        try:
+            stat = self.path.stat()
+            self._settle(stat)
+            if stat.st_size == self._offset:
+                return []
+            with open_file(self.path) as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return data[:end].split(b"\n")[:-1]
+
+    def _settle(self, stat: os.stat_result) -> None:
+        """Where to go on: at the beginning of a file that is another one, or was cut."""
+        self.changed = stat.st_mtime
+        if stat.st_ino != self._inode or stat.st_size < self._offset:
+            self._inode = stat.st_ino
+            self._offset = max(0, stat.st_size - self._last) if self._last else 0
+
+
 def read_tail(path: Path | str, n: int) -> list[str]:
     """The last ``n`` lines of a file, read from its end; none where there is no file."""
     try:

@@ -15,7 +15,7 @@ from pytest_evalrun.rundir.configs import write_snapshot
 from pytest_evalrun.rundir.events import EventMerger
 from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.mirrors import Mirrors
-from pytest_evalrun.rundir.processes import alive, read_processes
+from pytest_evalrun.rundir.processes import Living
 from pytest_evalrun.rundir.runs import (
     add_manifest,
     check_format,
@@ -77,6 +77,7 @@ class LiveRun:
         self._untold: dict[str, bool] = {}
         self._before: dict[str, Status] = {}
         self._cut: dict[str, Pair] = {}
+        self._processes = Living(self.paths.processes_dir)
         self._dirty = threading.Event()
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
@@ -104,6 +105,7 @@ class LiveRun:
         add_manifest(self.paths, places, [])
         note_skipped(self.paths, self._skipped)
         self.mirrors.main(os.getpid())
+        self.mirrors.running([])
         self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
         self.log.write("INFO", f"run {self.paths.root.name} started by process {os.getpid()}")
         self._write_tasks()
@@ -198,6 +200,7 @@ class LiveRun:
             if self._dirty.is_set():
                 self._dirty.clear()
                 self._write_tasks()
+                self.mirrors.running(entry.pid for entry in self._processes.look())
 
     def _write_tasks(self) -> None:
         """A disk that is full must not end a session that still evaluates: the next tick tries again."""
@@ -210,20 +213,13 @@ class LiveRun:
             self._tell_later(f"{error}; .task_list is behind until then")
             written = False
         self.mirrors.failed(failed)
-        self.mirrors.running(self._processes())
         if not written:
             self._dirty.set()
         self._pause = min(LONGEST_TICK_SECONDS, max(TICK_SECONDS, (time.perf_counter() - started) / MOST_SHARE))
 
-    def _processes(self) -> list[int]:
-        try:
-            return [entry.pid for entry in read_processes(self.paths.processes_dir) if alive(entry)]
-        except OSError:  # somebody tidies up: no reason to end the thread that keeps the task list
-            return []
-
     def workers(self) -> list[int]:
         """The processes of this session that are not the launching one."""
-        return [pid for pid in self._processes() if pid != os.getpid()]
+        return [entry.pid for entry in self._processes.look() if entry.pid != os.getpid()]
 
     def settle(self) -> None:
         """No item ends any more: running becomes pending, and the task list says how every pair stands."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.lines import LineFile, json_line, open_file
+from pytest_evalrun.rundir.lines import Follower, LineFile, json_line
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -76,15 +76,38 @@ def _group(pid: int) -> int:
         return pid
 
 
-def read_processes(directory: Path) -> Iterator[ProcessEntry]:
-    """Each process that is named in a directory of logs, once, with the pair it last turned to."""
-    for file in sorted(directory.glob("*.jsonl")):
-        last: dict[tuple[int, float | None], ProcessEntry] = {}
-        with open_file(file) as lines:
-            for line in lines:
-                if entry := _parse(line):
-                    last[entry.pid, entry.start_time] = entry
-        yield from last.values()
+class Living:
+    """The recorded processes of a run that live; a look costs what was written since the last one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[str, Follower] = {}
+        self._found: dict[str, dict[tuple[int, float | None], ProcessEntry]] = {}
+        self._looking = Lock()
+
+    def look(self) -> list[ProcessEntry]:
+        """Each of them once for each worker that named it, with the pair it last turned to there."""
+        with self._looking:
+            for file in self._names():
+                self._read(file)
+            return [entry for file in sorted(self._found) for entry in self._found[file].values()]
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self._directory) if name.endswith(".jsonl"))  # noqa: PTH208
+        except OSError:  # nobody has worked yet, or somebody tidies up
+            return []
+
+    def _read(self, file: str) -> None:
+        """What is dead stays dead, so nothing of it is kept."""
+        found = self._found.setdefault(file, {})
+        if file not in self._files:
+            self._files[file] = Follower(self._directory / file)
+        for line in self._files[file].read():
+            if entry := _parse(line):
+                found[entry.pid, entry.start_time] = entry
+        for key in [key for key, entry in found.items() if not alive(entry)]:
+            del found[key]
 
 
 def _parse(line: bytes) -> ProcessEntry | None:

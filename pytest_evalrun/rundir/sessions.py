@@ -18,7 +18,7 @@ from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document, read_file, utc_time
 from pytest_evalrun.rundir.locks import FileLock, is_locked
-from pytest_evalrun.rundir.processes import ProcessEntry, alive, read_processes, start_time
+from pytest_evalrun.rundir.processes import Living, ProcessEntry, start_time
 from pytest_evalrun.rundir.runs import sync
 from pytest_evalrun.suite.jsontext import parse_json
 
@@ -240,7 +240,7 @@ def _wait_for_members(paths: RunPaths, members: FileLock, wait: float, notify: C
 
 
 def _living(paths: RunPaths) -> str:
-    found = [_named(entry) for entry in read_processes(paths.processes_dir) if alive(entry)]
+    found = [_named(entry) for entry in Living(paths.processes_dir).look()]
     return ", ".join(found) or f"none that {paths.processes_dir} names on {socket.gethostname()}"
 
 

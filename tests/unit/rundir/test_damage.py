@@ -13,7 +13,7 @@ from pytest_evalrun.rundir.history import read_history
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.rundir.markers import read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile, parse_line
-from pytest_evalrun.rundir.processes import read_processes
+from pytest_evalrun.rundir.processes import Living
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.runs import read_run_json
 from pytest_evalrun.rundir.sessions import read_session
@@ -51,7 +51,7 @@ READERS = {
     "worker_args_0_1.json": read_range,
     "0-1.timing.json": lambda path: timings_in(path.parent).samples,
     "history.jsonl": lambda path: list(read_history(path)),
-    "processes.jsonl": lambda path: list(read_processes(path.parent)),
+    "processes.jsonl": lambda path: Living(path.parent).look(),
     "line": lambda path: parse_line(path.read_bytes() + b"\n", 10),
     "predictions.jsonl": lambda path: list(PredictionsFile(path).lines()),
 }

@@ -20,7 +20,7 @@ from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.history import read_history
-from pytest_evalrun.rundir.lines import LineFile, json_document, json_line, read_tail, utc_time
+from pytest_evalrun.rundir.lines import Follower, LineFile, json_document, json_line, read_tail, utc_time
 from pytest_evalrun.rundir.markers import facts_of, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_result
@@ -190,3 +190,59 @@ def test_two_that_make_a_file_at_once_share_it(tmp_path):
             path = tmp_path / f"{number}" / "history.jsonl"
             assert all(pool.map(lambda _: LineFile(path).write(b"line\n"), range(8)))  # noqa: B023 - done in this round
             assert path.read_bytes() == b"line\n" * 8
+
+
+@given(st.lists(st.binary(max_size=30), max_size=12))
+def test_chunks_make_the_same_lines_as_the_whole(tmp_path_factory, chunks):
+    """However a file grows, all its complete lines are seen, in order and once."""
+    path = tmp_path_factory.mktemp("grow") / "file"
+    follower, seen = Follower(path), []
+    for chunk in chunks:
+        with path.open("ab") as file:
+            file.write(chunk)
+        seen += follower.read()
+    assert seen == b"".join(chunks).split(b"\n")[:-1]
+
+
+def test_a_line_without_an_end_waits(tmp_path):
+    """Half a line is not shown: its writer has not finished it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntw")
+    follower = Follower(path)
+    assert follower.read() == [b"one"]
+    assert follower.read() == []
+    path.write_bytes(b"one\ntwo\n")
+    assert follower.read() == [b"two"]
+
+
+def test_a_file_that_is_another_one_is_read_from_its_beginning(tmp_path):
+    """Replaced or cut: what was read of the old one says nothing about it."""
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(b"old\n")
+    follower = Follower(path)
+    follower.read()
+    other.write_bytes(b"new\nlines\n")
+    other.rename(path)
+    assert follower.read() == [b"new", b"lines"]
+    path.write_bytes(b"cut\n")
+    assert follower.read() == [b"cut"]
+
+
+def test_of_a_long_file_only_the_end_is_read(tmp_path):
+    """A log of a thousand launches is not read from its beginning; what is appended is."""
+    path = tmp_path / "file"
+    path.write_bytes(b"long ago\n" * 100 + b"last\n")
+    follower = Follower(path, last=5)
+    assert follower.read() == [b"last"]
+    with path.open("ab") as file:
+        file.write(b"next\n")
+    assert follower.read() == [b"next"]
+
+
+def test_no_file_is_no_line(tmp_path):
+    """A file may come later, or be a directory."""
+    follower = Follower(tmp_path / "file")
+    assert follower.read() == []
+    assert Follower(tmp_path).read() == []
+    (tmp_path / "file").write_bytes(b"came\n")
+    assert follower.read() == [b"came"]
