@@ -20,6 +20,15 @@ class ModelDied(ChildError):  # noqa: N818 - what happened; its base says that i
         self.returncode = returncode
 
 
+class NotStarted(ModelDied):
+    """The program never ran, by no fault of its own: its supervisor was killed, or something was short."""
+
+    def __init__(self, name: str, reason: str, returncode: int) -> None:
+        self.fate = f"was not started: {reason}"
+        self.code = returncode
+        super().__init__(f"{name}: the program {self.fate}", returncode)
+
+
 class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause of an error, never caught
     """A traceback of another process, as text."""
 

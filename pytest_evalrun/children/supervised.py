@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children import keeper, supervisor
-from pytest_evalrun.children.faults import ChildError
+from pytest_evalrun.children.faults import ChildError, NotStarted
 from pytest_evalrun.rundir.processes import start_time
 
 if TYPE_CHECKING:
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 # SIGKILL can be late where a driver keeps a process in the kernel, or in vain where it belongs to another user.
 LONGEST_END_SECONDS = 60.0
+# What a system may have again in a moment: memory, processes, descriptors; a program that is just being written.
+_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ETXTBSY})
 _WHERE = {"program": "the program", "cwd": "the directory to start it in"}
 
 
 class Supervised:
-    """Starts a program with the descriptors ``stdio`` as its 0, 1 and 2. Raises ChildError where that fails."""
+    """Starts a program with the descriptors ``stdio`` as its 0, 1 and 2.
+
+    Raises ChildError where that fails, NotStarted where it may go well another time.
+    """
 
     def __init__(
         self,
@@ -39,7 +45,7 @@ class Supervised:
         self.gone = False
         self._lost = False
         self._pid: int | None = None
-        self._failure = "program 0"
+        self._failure = ""
         self._ooms = oom_kills()
         directory = cwd or os.getcwd()  # noqa: PTH109 - as text
         try:
@@ -117,9 +123,16 @@ class Supervised:
         while self._pid is None and not self.gone:
             self._hear(None)
         if self._pid is None:
-            where, number = self._failure.split()
-            reason = os.strerror(int(number)) if int(number) else "its supervisor ended"
-            raise ChildError(f"{cwd if where == 'cwd' else name}: {_WHERE[where]} cannot be used: {reason}")
+            raise self._why_not_started(name, cwd)
+
+    def _why_not_started(self, name: str, cwd: str) -> ChildError:
+        if not self._failure:
+            return NotStarted(name, "its supervisor ended", -signal.SIGKILL)
+        where, number = self._failure.split()
+        reason = os.strerror(int(number))
+        if int(number) in _PASSING:
+            return NotStarted(name, reason, os.EX_TEMPFAIL)
+        return ChildError(f"{cwd if where == 'cwd' else name}: {_WHERE[where]} cannot be used: {reason}")
 
     def _hear(self, timeout: float | None) -> None:
         """What the supervisor says within a time; its end is the end of all, however it came."""

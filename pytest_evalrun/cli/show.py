@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -265,7 +266,7 @@ def _run(workdir: Path, name: str) -> RunPaths:
 def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
     """A pasted pytest id says itself where its suite is."""
     file = Path(pair.partition("::")[0])
-    return [file] if paths is None and "::" in pair and file.is_file() else paths
+    return [file] if paths is None and "::" in pair and os.path.isfile(file) else paths  # noqa: PTH113
 
 
 def _pairs(suites: Iterable[Suite]) -> Iterator[Pair]:
@@ -292,7 +293,7 @@ def _places(paths: RunPaths, row: Row) -> Places | None:
     # Relative to the run, as the manifest has it: a copied tree finds its own suites.
     file = (paths.root / read_run_json(paths).get("suites", {}).get(row.suite, "")).resolve()
     try:
-        pairs = discover(file).pairs if file.is_file() else ()
+        pairs = discover(file).pairs if os.path.isfile(file) else ()  # noqa: PTH113
         names = (row.suite, row.task, row.dataset)
         pair = next((pair for pair in pairs if (pair.suite, pair.task.name, pair.dataset.name) == names), None)
         if pair is None:

@@ -231,8 +231,8 @@ class Life:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         deaths = 0
         while True:
-            adapter = self._load(plan)
             try:
+                adapter = self._load(plan)
                 with self.watch.predicting(progress):
                     return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
             except ModelDied as error:

@@ -55,9 +55,9 @@ def refuse_data(config: pytest.Config) -> None:
     for argument in config.known_args_namespace.file_or_dir:
         given = config.invocation_params.dir / argument.partition("::")[0]
         path = Path(os.path.abspath(given))  # noqa: PTH100 - links stay, as in the paths of a suite
-        directory = path if path.is_dir() else path.parent
+        directory = path if os.path.isdir(path) else path.parent  # noqa: PTH112 - no name is too long for it
         file = next((found for parent in directory.parents if _is_suite(found := parent / SUITE_FILE)), None)
-        if file is not None and not (directory / SUITE_FILE).is_file():
+        if file is not None and not os.path.isfile(directory / SUITE_FILE):  # noqa: PTH113 - as above
             _refuse_inside(directory, file)
 
 
@@ -82,7 +82,7 @@ def suite_files(config: pytest.Config) -> Iterator[Path]:
     for argument in config.args:
         path = config.invocation_params.dir / argument.partition("::")[0]
         yield from (found for parent in path.parents if _is_suite(found := parent / SUITE_FILE))
-        for directory, names, files in os.walk(path if path.is_dir() else path.parent):
+        for directory, names, files in os.walk(path if os.path.isdir(path) else path.parent):  # noqa: PTH112
             if SUITE_FILE in files and _is_suite(found := Path(directory, SUITE_FILE)):
                 yield found
                 names.clear()  # what is below may be data
@@ -91,7 +91,7 @@ def suite_files(config: pytest.Config) -> Iterator[Path]:
 
 def _is_suite(path: Path) -> bool:
     """Nothing is imported where there is no such file."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - as above
         return False
     revive_imports()
     from pytest_evalrun.suite.foreign import is_suite

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.children.faults import NotStarted
 from pytest_evalrun.children.process import Child
 from pytest_evalrun.children.supervised import signal_name
 
@@ -25,7 +26,10 @@ OF_A_SIGNAL = 128
 
 @dataclass(frozen=True)
 class Ending:
-    """How a program ended; ``returncode`` is negative where a signal ended it."""
+    """How a program ended; ``returncode`` is negative where a signal ended it.
+
+    One that was not started, by no fault of its own, has that of a program that is worth another try.
+    """
 
     returncode: int
     fate: str
@@ -80,7 +84,20 @@ def run(
 
     ``started`` is told the program's own PID. Raises ChildError where it cannot be started.
     """
-    child = Child(
+    try:
+        with _child(argv, env, cwd, around) as child:
+            if started is not None:
+                started(child.pid)
+            code = _wait(child, look)
+    except NotStarted as error:
+        return Ending(error.code, error.fate, "")
+    finally:
+        around.ended()
+    return Ending(code, child.fate(), child.last_lines)
+
+
+def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, around: Surroundings) -> Child:
+    return Child(
         argv,
         env=env,
         cwd=cwd,
@@ -91,14 +108,6 @@ def run(
         hold=around.hold,
         name=name_of(around.words(argv)),
     )
-    try:
-        with child:
-            if started is not None:
-                started(child.pid)
-            code = _wait(child, look)
-    finally:
-        around.ended()
-    return Ending(code, child.fate(), child.last_lines)
 
 
 def _wait(child: Child, look: Callable[[], None]) -> int:

@@ -26,10 +26,13 @@ def sent_files(pair: Pair) -> list[tuple[Path, str]]:
 def _chosen(pattern: str, root: str) -> Iterator[Path]:
     """A file, everything below a directory, or what a glob finds. Raises PairError where that is nothing."""
     path = Path(root, pattern)
-    if path.is_dir():
-        found = [one for one in sorted(path.rglob("*")) if one.is_file()]
-    else:
-        found = [path] if path.is_file() else sorted(one for one in Path(root).glob(pattern) if one.is_file())
+    try:
+        if path.is_dir():
+            found = [one for one in sorted(path.rglob("*")) if one.is_file()]
+        else:
+            found = [path] if path.is_file() else sorted(one for one in Path(root).glob(pattern) if one.is_file())
+    except OSError as error:
+        raise PairError(f"upload: found {pattern!r}: {error.strerror}") from None
     if not found:
         raise PairError(f"upload: found {pattern!r}, which matches no file below {root}")
     yield from found

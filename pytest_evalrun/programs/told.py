@@ -190,8 +190,11 @@ def _relative(word: str, root: str) -> str:
 
 
 def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
-    """The user's files that the command names, by the words for them: `python` is found elsewhere on every machine."""
+    """The user's files that the command names, by the words for them: `python` is found elsewhere on every machine.
+
+    A word that no file can be called, too long or with a NUL in it, names none.
+    """
     command = settings.command or ""
     for word in str(command).split() if settings.shell else words_of(command):
-        if not names_in(word) and (path := Path(root, fill(word, {}))).is_file():
+        if not names_in(word) and os.path.isfile(path := Path(root, fill(word, {}))):  # noqa: PTH113 - as said
             yield portable(word, root), path

@@ -60,7 +60,7 @@ def called(workdir: WorkDir, paths: RunPaths) -> str | None:
 
 def is_run(word: str, workdir: Path) -> bool:
     """Whether a word can only mean a run: its name, or a directory that is one."""
-    return word == "latest" or word in run_names(WorkDir(workdir)) or RunPaths(Path(word)).run_json.is_file()
+    return word == "latest" or word in run_names(WorkDir(workdir)) or os.path.isfile(RunPaths(Path(word)).run_json)  # noqa: PTH113
 
 
 def _is_path(wanted: str) -> bool:
@@ -70,9 +70,9 @@ def _is_path(wanted: str) -> bool:
 def _by_path(wanted: str) -> FoundRun:
     """``latest`` at its end is followed; the directory above is taken as it is, for locks are called after it."""
     path = Path(os.path.abspath(wanted))  # noqa: PTH100 - resolve() would follow the links above too
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114
         path = path.parent / path.readlink()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - a word may be too long for any file
         raise ConfigError(f"{wanted}: no such run; accepted: latest, a run's name, or its directory")
     return FoundRun(WorkDir(path.parent), RunPaths(path))
 

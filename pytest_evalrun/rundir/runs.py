@@ -30,7 +30,7 @@ def resolve_run(workdir: WorkDir, wanted: str) -> RunPaths | None:
         return None
     if wanted == "latest":
         return _latest(workdir)
-    if not _is_run_name(wanted) or not workdir.run(wanted).root.is_dir():
+    if not _is_run_name(wanted) or not os.path.isdir(workdir.run(wanted).root):  # noqa: PTH112
         raise ConfigError(f"--eval-run {wanted}: no such run in {workdir.root}; {_choices(workdir)}")
     return workdir.run(wanted)
 

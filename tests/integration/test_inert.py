@@ -92,6 +92,13 @@ def test_suites_are_evaluated_without_xdist_too(project, args, env):
     assert project.run("evals", *args, **env).output.count("reused: unchanged") == 2
 
 
+def test_a_path_that_cannot_be_is_pytests_to_refuse(plain):
+    """Of what no file can be called pytest itself says that it is not there."""
+    ran = plain.run("x" * 300)
+    assert ran.code == pytest.ExitCode.USAGE_ERROR, ran
+    assert "Traceback" not in ran, ran
+
+
 def test_the_options_are_in_the_help(plain):
     """In a group of their own, each with its meaning."""
     ran = plain.run("--help")

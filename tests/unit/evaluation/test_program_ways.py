@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from pytest_evalrun.children import keeper
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation import predict, ranges
 from pytest_evalrun.evaluation.leased import GpuMemory
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.programs.results import TICK_SECONDS, is_older, read_metrics
@@ -113,6 +116,47 @@ def test_server_that_died_is_started_again(bench, evaluator):
     (bench.root / "server.py").write_text(text)
     assert evaluator(program(bench, "server", ask="server")).metrics == {"exact_match": 1.0}
     assert len((bench.root / "loads.txt").read_text().splitlines()) == 2
+
+
+WAYS = {
+    "pair": lambda bench: program(
+        bench, "files", "{output}", "{dataset}", results={"files": "{id}.txt"}, metrics=[], retries=1
+    ),
+    "batch": lambda bench: batch(bench, retries=1),
+    "server": lambda bench: program(bench, "server", ask="server"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_program_that_was_not_started_is_started_again(bench, evaluator, monkeypatch, way):
+    """A supervisor that dies while a program starts costs a try, and not the pair."""
+    starts, run = [], keeper.Keeper.run
+
+    def killed(self, *order):
+        starts.append(self.pid)
+        if len(starts) == 1:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        run(self, *order)
+
+    monkeypatch.setattr(keeper.Keeper, "run", killed)
+    monkeypatch.setattr(ranges, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(predict, "BACKOFF_SECONDS", 0.0)
+    evaluator(way(bench))
+    assert [line["status"] for line in predictions(evaluator)] == ["ok"] * 6
+    assert len(set(starts)) == 2
+
+
+NO_FILES = {"too long": "a" * 300, "a loop": "loop", "below a file": "batch.py/x", "in a closed directory": "closed/x"}
+
+
+@pytest.mark.parametrize("word", NO_FILES.values(), ids=NO_FILES)
+def test_words_that_are_no_file_are_words(bench, evaluator, word):
+    """A word of a command may be longer than any file's name, or lead nowhere: it is handed on."""
+    (bench.root / "loop").symlink_to("loop")
+    (bench.root / "closed").mkdir(mode=0)
+    assert evaluator(program(bench, "server", word, ask="server")).metrics == {"exact_match": 1.0}
+    assert json.loads((bench.root / "loads.txt").read_text())[1] == [word]
 
 
 def test_files_by_name(bench, evaluator):
