@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.keeper import readable
+from pytest_evalrun.rundir.logfiles import lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +20,44 @@ TAIL_LINES = 20
 PATIENCE_SECONDS = 1.0
 
 
+class Heard:
+    """Hands on what a program writes, piece by piece, and keeps the end of it for messages.
+
+    What the handler does not take is lost, and nothing else: it is said where it is missing, once the handler takes
+    something again. ``failure`` is the first that it raised.
+    """
+
+    def __init__(self, handler: Callable[[bytes], None] | None) -> None:
+        self._handler = handler
+        self.tail = b""
+        self._lost = 0
+        self._why: Exception | None = None
+        self.failure: Exception | None = None
+
+    @property
+    def last_lines(self) -> str:
+        return last_lines(self.tail)
+
+    def take(self, chunk: bytes) -> None:
+        self.tail = (self.tail + chunk)[-TAIL_BYTES:] if len(chunk) < TAIL_BYTES else chunk[-TAIL_BYTES:]
+        if self._handler is None:
+            return
+        try:
+            if self._why is not None:
+                self._handler(lost(self._lost, self._why))
+                self._lost, self._why = 0, None
+            self._handler(chunk)
+        except Exception as error:  # noqa: BLE001 - no log is a reason to let the program wait, or to hear no more of it
+            self._lost, self._why = self._lost + len(chunk), error
+            self.failure = self.failure or error
+
+
 class Output:
     """A thread that reads a pipe, so that no program ever waits for us to listen."""
 
     def __init__(self, fd: int, handler: Callable[[bytes], None] | None) -> None:
         self._fd = fd
-        self._handler = handler
-        self._tail = b""
+        self._heard = Heard(handler)
         self._open = True
         self.count = 0
         self._last = time.monotonic()
@@ -36,7 +68,7 @@ class Output:
 
     @property
     def last_lines(self) -> str:
-        return last_lines(self._tail)
+        return self._heard.last_lines
 
     def flush(self) -> None:
         """Hand on all that the pipe holds by now, so that it belongs to what was asked and not to what follows."""
@@ -69,16 +101,7 @@ class Output:
             return
         self.count += len(chunk)
         self._last = time.monotonic()
-        self._tail = (self._tail + chunk)[-TAIL_BYTES:] if len(chunk) < TAIL_BYTES else chunk[-TAIL_BYTES:]
-        if self._handler is not None:
-            self._hand_on(chunk)
-
-    def _hand_on(self, chunk: bytes) -> None:
-        assert self._handler is not None
-        try:
-            self._handler(chunk)
-        except Exception:  # noqa: BLE001 - a log that cannot be written is no reason to let the program wait for ever
-            self._handler = None
+        self._heard.take(chunk)
 
 
 def last_lines(tail: bytes) -> str:

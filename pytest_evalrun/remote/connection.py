@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from pytest_evalrun.remote.command import Command
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.hosts import route
-from pytest_evalrun.remote.link import Limits, Link, broken
-from pytest_evalrun.remote.shell import BOOT, PLAIN, told
+from pytest_evalrun.remote.link import Limits, Link
+from pytest_evalrun.remote.shell import PLAIN, told
 from pytest_evalrun.remote.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.remote.hosts import Host
 
-# What fits into one SSH packet of OpenSSH together with its head: more would make two packets of each piece.
-PACKET = (1 << 15) - 64
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -185,10 +183,7 @@ class Connection:
     def run(self, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
         """A short script, from beginning to end. Raises LinkLost, TimeoutError."""
         with self.start(PLAIN + script, args) as command:
-            if data:
-                command.send(data)
-            command.end_input()
-            out = b"".join(command.output(timeout))
+            out = command.exchange([data]) if data else command.all_output(timeout)
             return Done(command.code(timeout), out, command.complaint())
 
     def must(self, what: str, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
@@ -240,94 +235,6 @@ class Connection:
         lines = self.must(f"entering {where}", _FACTS, self.home, _EMPTY).text.splitlines()
         found = dict(line.partition(" ")[::2] for line in lines)
         return Facts(found["home"], "tar" in found, "tee" in found, found.get("sha256", ""), found.get("hash", ""))
-
-
-class Command:
-    """A command that runs on a board: raw, without the watchdog. To be used as a context, or closed."""
-
-    def __init__(self, link: Link, told: bytes, *, combined: bool = False) -> None:
-        self._link = link
-        with link.telling():
-            self.channel: Any = link.channel()
-            self.channel.set_combine_stderr(combined)
-            self.channel.exec_command(BOOT)
-            self.channel.sendall(told)
-
-    def send(self, data: bytes) -> bool:
-        """False where it does not read any more; :meth:`code` and :meth:`complaint` then tell why."""
-        try:
-            for start in range(0, len(data), PACKET):  # paramiko copies what is left of the data for each packet
-                self.channel.sendall(data[start : start + PACKET])
-        except broken() as error:
-            if self._link.lost:
-                raise self._link.gone() from error
-            return False
-        return True
-
-    def end_input(self) -> None:
-        with self._link.telling():
-            self.channel.shutdown_write()
-
-    def receive(self, size: int, timeout: float | None = None) -> bytes:
-        """Something that it wrote; empty at the end. Raises LinkLost, TimeoutError."""
-        data = self._read(self.channel.recv, size, timeout)
-        if not data and self._link.lost:
-            raise self._link.gone()
-        return data
-
-    def _read(self, read: Callable[[int], bytes], size: int, timeout: float | None) -> bytes:
-        """paramiko also sends here, to say that it has room again: on a dead connection that fails."""
-        self.channel.settimeout(timeout)
-        try:
-            return read(size)
-        except TimeoutError:
-            raise
-        except broken() as error:
-            raise self._link.gone(str(error) or type(error).__name__) from error
-
-    def output(self, timeout: float | None = None) -> Iterator[bytes]:
-        while data := self.receive(1 << 16, timeout):
-            yield data
-
-    def complaint(self) -> bytes:
-        """What it wrote to standard error; called when it has ended."""
-        return b"".join(iter(lambda: self._read(self.channel.recv_stderr, 1 << 16, None), b""))
-
-    def code(self, timeout: float | None = None) -> int:
-        """Its exit code; negative, the number of a signal. Raises LinkLost, TimeoutError."""
-        if not self.channel.status_event.wait(timeout):
-            raise TimeoutError(f"board {self._link.name}: a command did not end in {timeout:g} s")
-        if (name := getattr(self.channel, "exit_signal", None)) is not None:
-            return -signal_number(name)
-        code: int = self.channel.exit_status
-        # A server that dies closes the channel as one does that has done its work.
-        if code == -1:
-            raise self._link.gone("the connection ended before the command did")
-        return code
-
-    def ended(self, timeout: float) -> bool:
-        """Within a time."""
-        return bool(self.channel.status_event.wait(timeout))
-
-    def close(self) -> None:
-        with contextlib.suppress(*broken()):
-            self.channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def signal_number(name: str) -> int:
-    """By its name in SSH, which has no SIG in front and may have a domain behind; 0 for one that nobody knows."""
-    import signal
-
-    try:
-        return signal.Signals[f"SIG{name.partition('@')[0]}"].value
-    except KeyError:
-        return 0
 
 
 def _nothing(_: str) -> None:

@@ -12,7 +12,8 @@ from pytest_evalrun.remote.shell import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.remote.connection import Command, Connection
+    from pytest_evalrun.remote.command import Command
+    from pytest_evalrun.remote.connection import Connection
 
 CAT = 'exec cat -- "$1"'
 # $2: how to make SHA-256; without it there is nothing to be said.

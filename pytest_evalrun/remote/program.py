@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalrun.children.faults import ModelDied
-from pytest_evalrun.children.output import TAIL_BYTES, last_lines
+from pytest_evalrun.children.output import Heard
 from pytest_evalrun.children.supervised import signal_name
-from pytest_evalrun.remote.connection import Command
+from pytest_evalrun.remote.command import Command, Taken
 from pytest_evalrun.remote.faults import BoardError, LinkLost
-from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import END, RUN, told
 
 if TYPE_CHECKING:
@@ -49,13 +46,10 @@ class RemoteProgram:
         self._board = board
         self._link = board.link()
         self._watchdog = board.watchdog
-        self._handler = output
-        self._answers = answers
-        self._tail = b""
+        self._heard = Heard(output)
         self._rest = bytearray()
-        self._failure: Exception | None = None
         begun = told(RUN, [self._watchdog.directory, cwd, *argv], env)
-        self._command = Command(self._link, begun, combined=not answers)
+        self._command = Command(self._link, begun, combined=not answers, errors=self._heard if answers else None)
         try:
             if not stdin:
                 self._command.end_input()
@@ -63,13 +57,13 @@ class RemoteProgram:
         except BaseException:
             self._command.close()
             raise
-        self._thread = threading.Thread(target=self._listen, name="evalrun-remote-output", daemon=True)
-        self._thread.start()
+        self._command.channel.settimeout(None)
+        self._output = None if answers else Taken(self._command.channel.recv, self._heard.take)
 
     @property
     def last_lines(self) -> str:
         """The last 20 lines of its output."""
-        return last_lines(self._tail)
+        return self._heard.last_lines
 
     def fate(self) -> str:
         """How it ended, in words."""
@@ -111,11 +105,11 @@ class RemoteProgram:
             code = self._command.code(timeout)
             # A stray that has the output keeps it open until the watchdog has ended it.
             self._watchdog.done(self.pid)
-            self._thread.join()
+            self._wait_for_output()
             self.returncode = code
             self._command.close()
-        if self._failure is not None:
-            raise self._failure
+        if self._heard.failure is not None:
+            raise self._heard.failure
         return self.returncode
 
     def end(self, grace: float = 2.0) -> None:
@@ -127,7 +121,7 @@ class RemoteProgram:
             except (LinkLost, TimeoutError):
                 pass
         self._command.close()
-        self._thread.join(5.0)
+        self._wait_for_output(5.0)
 
     def __enter__(self) -> Self:
         return self
@@ -148,22 +142,10 @@ class RemoteProgram:
         why = (noise + line + self._command.complaint()).decode(errors="replace").strip()
         raise BoardError(f"{self.name} could not be started: {why or f'exit code {code}'}")
 
-    def _listen(self) -> None:
-        channel = self._command.channel
-        channel.settimeout(None)
-        read = channel.recv_stderr if self._answers else channel.recv
-        with contextlib.suppress(*broken()):  # who waits for the end is told that the link is gone
-            while data := read(CHUNK):
-                self._tail = (self._tail + data)[-TAIL_BYTES:]
-                if self._handler is not None and self._failure is None:
-                    self._hand_on(data)
-
-    def _hand_on(self, data: bytes) -> None:
-        try:
-            assert self._handler is not None
-            self._handler(data)
-        except Exception as error:  # noqa: BLE001 - a full disk here is told to who waits, not to a thread
-            self._failure = error
+    def _wait_for_output(self, timeout: float | None = None) -> None:
+        if self._output is not None:
+            self._output.wait(timeout)
+        self._command.wait_for_errors(timeout)
 
     def _receive(self, deadline: float | None, timeout: float | None) -> bytes:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())

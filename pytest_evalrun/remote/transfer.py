@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.remote import fallback
-from pytest_evalrun.remote.connection import PACKET
+from pytest_evalrun.remote.command import PACKET
 from pytest_evalrun.remote.faults import ArrivedWrong, BoardError
 from pytest_evalrun.remote.hashes import SUM_ALL, hash_on, parse
 from pytest_evalrun.remote.shell import PLAIN
@@ -29,7 +29,8 @@ from pytest_evalrun.remote.tarstream import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_evalrun.remote.connection import Command, Connection
+    from pytest_evalrun.remote.command import Command
+    from pytest_evalrun.remote.connection import Connection
 
 _WRONG = 72
 # From so many bytes on it pays to start the processes that the faster tool needs.
@@ -162,11 +163,7 @@ def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: 
     large = sum(entry.path.stat().st_size for entry in entries) >= _LARGE
     fast = board.facts.hash if large and board.facts.hash != sha else ""
     with board.start(script, [target, aside, sha, fast, empty]) as command:
-        for piece in _ahead(iter(writer)):
-            if not command.send(piece):
-                break
-        command.end_input()
-        said = b"".join(command.output())
+        said = command.exchange(_ahead(iter(writer)))
         code = command.code()
         complaint = (command.complaint() or said).decode(errors="replace").strip()
     if code == _WRONG:
@@ -203,7 +200,7 @@ def _stream_down(board: Connection, source: str, aside: Path) -> Mapping[str, st
         summing.end_input()
         packing.end_input()
         arrived = _unpack(board, packing, aside)
-        told = parse(b"".join(summing.output())) if sha else arrived
+        told = parse(summing.all_output()) if sha else arrived
     if wrong := differing(told, arrived):
         raise ArrivedWrong(f"board {board.name}: files came back changed: {', '.join(wrong[:5])}")
     return arrived
@@ -236,10 +233,7 @@ def _stream_one(board: Connection, path: Path, target: str, aside: str) -> str:
     sha = board.facts.hash if board.facts.tee else ""
     with board.start(_UNPACK_ONE, [target, aside, str(PurePosixPath(target).parent), sha]) as command:
         with path.open("rb", buffering=0) as file:
-            while (data := file.read(PACKET)) and command.send(data):
-                pass
-        command.end_input()
-        said = b"".join(command.output()).decode(errors="replace")
+            said = command.exchange(iter(lambda: file.read(PACKET), b"")).decode(errors="replace")
         code = command.code()
         complaint = command.complaint().decode(errors="replace").strip()
     if code or complaint:

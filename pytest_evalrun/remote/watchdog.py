@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.children.output import Heard
+from pytest_evalrun.remote.command import Taken
 from pytest_evalrun.remote.faults import BoardError
 from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import BOOT, WATCH, told
@@ -33,6 +35,8 @@ class Watchdog:
         with link.telling():
             self._channel = link.channel()
             self._channel.settimeout(limits.connect)
+            self._errors = Heard(None)
+            self._taken = Taken(self._channel.recv_stderr, self._errors.take)
             self._channel.exec_command(BOOT)
             with suppress(*broken()):  # a shell that has ended already; what became of it is told by reading
                 self._channel.sendall(told(WATCH, [self.directory, str(limits.watch), str(limits.grace)]))
@@ -67,7 +71,8 @@ class Watchdog:
         self._channel.status_event.wait(self._link.limits.connect)
         if self._channel.exit_status == -1 and not hasattr(self._channel, "exit_signal"):
             return self._link.gone()
-        complaint = self._channel.recv_stderr(1000).decode(errors="replace").strip() or "its shell ended"
+        self._taken.wait(self._link.limits.connect)
+        complaint = self._errors.tail[-1000:].decode(errors="replace").strip() or "its shell ended"
         return BoardError(f"board {self._link.name}: no watchdog can be started: {complaint}")
 
     def _beat(self) -> None:

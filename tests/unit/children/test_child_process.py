@@ -335,3 +335,24 @@ def test_a_half_of_a_line_is_not_among_the_last_lines():
     assert last_lines(b"x" * (TAIL_BYTES - 4) + b"\nend") == "end"
     assert last_lines(b"first\nend\n") == "first\nend"
     assert last_lines(b"x" * TAIL_BYTES) == "x" * TAIL_BYTES
+
+
+def test_one_failure_of_a_log_silences_nothing_else(start):
+    """What it did not take is said where it is missing, once, and all that follows is there."""
+    heard = []
+
+    def full_twice(data):
+        heard.append(data)
+        if len(heard) <= 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    child = start.shell(
+        'for word in one two three four; do echo $word >&2; echo \'{"type":"x"}\'; read go; done', output=full_twice
+    )
+    for _ in range(4):
+        child.receive(30)
+        child.send({"type": "go"})
+    assert child.wait(30) == 0
+    child.end()
+    said = b"".join(heard[2:])
+    assert said == b"\n[evalrun: 8 bytes of output are lost here: No space left on device]\nthree\nfour\n"

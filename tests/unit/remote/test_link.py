@@ -16,6 +16,7 @@ import pytest
 from sshd import ME, QUICK, Sshd, free_port, keygen, until
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.remote import command
 from pytest_evalrun.remote import connection as connection_module
 from pytest_evalrun.remote.connection import Connection
 from pytest_evalrun.remote.faults import BoardError, LinkLost, Refused
@@ -362,3 +363,25 @@ def test_close_ends_the_attempts_to_connect_again(tmp_path):
             connection.run("echo no")
         connection.connect()
         assert connection.run("echo yes").text == "yes\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "data", "out"),
+    [
+        pytest.param("head -c 3000000 /dev/zero >&2; echo out; exit 3", b"", b"out\n", id="errors"),
+        pytest.param("cat; cat /dev/null >&2; exit 3", b"x" * 12_000_000, b"x" * 12_000_000, id="output while told"),
+        pytest.param("head -c 3000000 /dev/zero >&2; cat; exit 3", b"in", b"in", id="errors before it is told"),
+    ],
+)
+def test_a_command_may_say_as_much_as_it_likes(board, script, data, out):
+    """On both streams and in any order: nobody waits for a stream that nobody reads."""
+    done = board.connection().run(script, data=data)
+    assert (done.code, done.out) == (3, out)
+    assert len(done.err) < 100_000, "only the end of complaints is kept"
+
+
+def test_a_command_that_never_stops_speaking_costs_no_memory(board, monkeypatch):
+    """It is a fault of the board."""
+    monkeypatch.setattr(command, "MOST_OUTPUT", 1 << 20)
+    with pytest.raises(BoardError, match="a command wrote more than 1 MiB"):
+        board.connection().run("cat /dev/zero")

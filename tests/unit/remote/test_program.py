@@ -14,6 +14,9 @@ from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.program import RemoteProgram
 
+FLOOD = "head -c 3000000 /dev/zero"
+FLOODED = 3_000_000
+
 
 @pytest.fixture
 def start(board):
@@ -108,6 +111,20 @@ def test_answers_come_line_by_line(start):
     assert b"".join(heard) == b"log one\nlog two\n"
 
 
+@pytest.mark.parametrize("limit", [None, 20], ids=["no limit", "a limit"])
+def test_what_a_server_says_beside_its_answers_holds_nothing_up(start, limit):
+    """Answers and errors share a window of 2 MiB: neither waits until somebody listens to the other."""
+    heard = []
+    script = f'while read -r n; do {FLOOD} >&2; echo "answer $n"; done'
+    program = start("sh", "-c", script, stdin=True, answers=True, output=lambda data: heard.append(len(data)))
+    for word in (b"one", b"two"):
+        program.send_line(word + b"\n")
+        assert program.receive_line(limit) == b"answer " + word
+    program.end_input()
+    assert program.wait(20) == 0
+    assert sum(heard) == 2 * FLOODED
+
+
 def test_answer_that_does_not_come(start):
     """A time-out of an answer leaves the program running: it can still be asked."""
     program = start("cat", stdin=True, answers=True)
@@ -175,14 +192,24 @@ def test_lost_link_is_told_to_who_waits(start, board):
 
 
 def test_failure_of_a_log_is_told(start):
-    """What the receiver of the output raises, as on a full disk, comes out where the end is waited for."""
+    """What the receiver of the output raises, as on a full disk, comes out where the end is waited for.
 
-    def full(_):
-        raise OSError(28, "No space left on device")
+    What is written later is still handed on.
+    """
+    heard = []
 
-    program = start("sh", "-c", "echo one; sleep 0.2; echo two", output=full)
+    def full_at_first(data):
+        if not heard:
+            heard.append(b"")
+            raise OSError(28, "No space left on device")
+        heard.append(data)
+
+    program = start("sh", "-c", "echo one; read go; echo two", output=full_at_first, stdin=True)
+    until(lambda: heard)
+    program.send_line(b"go\n")
     with pytest.raises(OSError, match="No space left"):
         program.wait(20)
+    assert b"".join(heard) == b"\n[evalrun: 4 bytes of output are lost here: No space left on device]\ntwo\n"
 
 
 def test_program_has_a_group_of_its_own(start):

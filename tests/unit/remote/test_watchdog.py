@@ -188,3 +188,12 @@ def test_quiet_board_stays(board):
     assert not connection.lost
     assert connection.run("echo still").text == "still\n"
     assert connection.connects == 1
+
+
+def test_complaints_of_the_watch_do_not_stop_it(board, monkeypatch):
+    """Whatever its tools write to standard error: the board is still heard, and programs still end with the link."""
+    monkeypatch.setattr(watchdog, "WATCH", "head -c 3000000 /dev/zero >&2\n" + watchdog.WATCH)
+    connection = board.connection()
+    _, pids = begin(connection, board)
+    connection.close()
+    until(lambda: not any(map(alive, pids)))
