@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from itertools import chain, islice
@@ -175,10 +174,7 @@ def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
 
     def to_log(data: bytes) -> None:
         if context.log is not None:
-            try:
-                os.write(context.log.fd, data)
-            except OSError:  # a log that cannot be written is no reason to let the program wait
-                pass
+            context.log.write_blanked(data)
 
     name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
     return Teller(to_log, context.surroundings.tell, name, context.secrets)

@@ -250,7 +250,7 @@ class Life:
     def _score(self, plan: Plan, samples: Iterable[Sample], progress: Progress) -> Evaluation:
         started = time.perf_counter()
         if self.context.log is not None:
-            self.context.log.open(self.paths.eval_log)
+            self.context.log.open(self.paths.eval_log, self.pair.settings.log_limit)
         scores = Scorer(self.pair, self.context, self.paths, plan.count).run(samples, progress)
         self._check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
         if scores.outdated or not progress.in_order:

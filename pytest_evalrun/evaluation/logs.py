@@ -10,29 +10,27 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.durable import open_with_parents
-from pytest_evalrun.suite.printable import printable
-from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedLines
+from pytest_evalrun.rundir.logfiles import LogFile, write_all
+from pytest_evalrun.suite.printable import Shown, printable
+from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedStream
+from pytest_evalrun.suite.settings import LOG_LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.suite.secrets import Secrets
 
+# Seconds between two looks at how long a log is.
+SHORTEST_LOOK = 0.01
+LONGEST_LOOK = 0.1
 
-class PairLog:
-    """An append-only file, unbuffered so that ``tail -f`` sees every line at once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.fd = open_with_parents(str(path), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+class PairLog(LogFile):
+    """What is said of a pair, and what it says."""
 
     def line(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        _write(self.fd, f"[{stamp}] {text}\n".encode(errors="backslashreplace"))
-
-    def close(self) -> None:
-        os.close(self.fd)
+        self.write(f"[{stamp}] {text}\n".encode(errors="backslashreplace"))
 
 
 class ItemLog:
@@ -44,15 +42,17 @@ class ItemLog:
 
     def __init__(self, redirect: Redirect | None, secrets: Secrets = NO_SECRETS) -> None:
         self._redirect = redirect
-        self._lines = BlankedLines(secrets) if secrets and redirect is None else None
+        self._blanked = BlankedStream(secrets if redirect is None else NO_SECRETS)
         self._log: PairLog | None = None
+        self._guard = _Guard()
 
-    def open(self, path: Path) -> None:
-        """Close what is open, then lead everything into ``path``."""
+    def open(self, path: Path, limit: int = LOG_LIMIT) -> None:
+        """Close what is open, then lead everything into ``path``, which keeps ``limit`` bytes of it."""
         self.close()
-        self._log = PairLog(path)
+        self._log = PairLog(path, limit)
+        self._guard.watch(self._log)
         if self._redirect:
-            self._redirect.start(self._log.fd)
+            self._redirect.start(self._log)
 
     def line(self, text: str) -> None:
         if self._log:
@@ -60,8 +60,15 @@ class ItemLog:
 
     def write(self, data: bytes) -> None:
         """What another process says, for as long as this log is open; by the way that our own output takes."""
+        if self._log and self._redirect:
+            self._redirect.write(data)
+        elif self._log:
+            self._log.write(self._blanked.feed(data))
+
+    def write_blanked(self, data: bytes) -> None:
+        """Likewise, but past all others: what holds no secret, and is shown by whoever tells it."""
         if self._log:
-            _write(1 if self._redirect else self._log.fd, self._lines.feed(data) if self._lines else data)
+            self._log.write(data)
 
     @property
     def fd(self) -> int:
@@ -78,9 +85,50 @@ class ItemLog:
             return
         if self._redirect:
             self._redirect.stop()
-        elif self._lines:
-            _write(log.fd, self._lines.finish())
+        log.write(self._blanked.finish())
+        self._guard.leave()
         log.close()
+
+
+class _Guard:
+    """A thread that keeps the log at hand within its limit, whoever writes to it: C code, a child of a child."""
+
+    def __init__(self) -> None:
+        self._log: PairLog | None = None
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._since = self._size = 0.0
+
+    def watch(self, log: PairLog) -> None:
+        self._log, self._since, self._size = log, time.monotonic(), log.size
+        self._open.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="evalrun-log-limit", daemon=True)
+            self._thread.start()
+
+    def leave(self) -> None:
+        """It is checked a last time; afterwards its descriptor is not used any more."""
+        self._open.clear()
+        with self._lock:
+            log, self._log = self._log, None
+            if log is not None:
+                log.check()
+
+    def _run(self) -> None:
+        while self._open.wait():
+            time.sleep(self._look())
+
+    def _look(self) -> float:
+        """How many seconds nobody need look again: as fast as it grew, it will not be half way to the limit."""
+        with self._lock:
+            if self._log is None:
+                return 0.0
+            log, grown = self._log, self._log.size - self._size
+            log.check()
+            since, self._since, self._size = self._since, time.monotonic(), log.size
+            seconds = (log.limit - self._size) / 2 * (self._since - since) / max(grown, 1)
+            return min(max(seconds, SHORTEST_LOOK), LONGEST_LOOK)
 
 
 class Redirect:
@@ -98,11 +146,11 @@ class Redirect:
         self._pump: _Pump | None = None
         self._level = logging.WARNING
 
-    def start(self, log: int) -> None:
+    def start(self, log: PairLog) -> None:
         _flush()
         needed = self._secrets or self._echo is not None
         self._pump = _Pump(log, self._echo, self._secrets) if needed else None
-        target = self._pump.write_end if self._pump else log
+        target = self._pump.write_end if self._pump else log.fd
         for fd in self._saved:
             os.dup2(target, fd)
         for stream in (sys.stdout, sys.stderr):
@@ -120,6 +168,10 @@ class Redirect:
             os.dup2(saved, fd)
         if self._pump:
             self._pump.close()
+
+    def write(self, data: bytes) -> None:
+        """As if this process had written it."""
+        _write(1, data)
 
     def tell(self, text: str) -> None:
         _write(self._saved[2], text.encode(errors="backslashreplace"))
@@ -151,26 +203,26 @@ class _LogHandler(logging.Handler):
 
 
 class _Pump:
-    """A thread that copies what comes through a pipe to log and terminal, whole lines at a time, secrets blanked."""
+    """A thread that copies what comes through a pipe to log and terminal, at once, secrets blanked."""
 
-    def __init__(self, log: int, echo: int | None, secrets: Secrets) -> None:
+    def __init__(self, log: PairLog, echo: int | None, secrets: Secrets) -> None:
         self._read_end, self.write_end = os.pipe()
         self._log = log
         self._echo = echo
-        self._lines = BlankedLines(secrets)
+        self._blanked = BlankedStream(secrets)
+        self._shown = Shown()
         self._thread = threading.Thread(target=self._run, name="evalrun-tee", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while chunk := os.read(self._read_end, 65536):
-            self._copy(self._lines.feed(chunk))
-        self._copy(self._lines.finish())
+            self._copy(self._blanked.feed(chunk))
+        self._copy(self._blanked.finish(), final=True)
 
-    def _copy(self, data: bytes) -> None:
-        if data:
-            _write(self._log, data)
-        if data and self._echo is not None:
-            _write(self._echo, printable(data.decode(errors="replace")).encode())
+    def _copy(self, data: bytes, *, final: bool = False) -> None:
+        self._log.write(data)
+        if self._echo is not None:
+            _write(self._echo, self._shown.feed(data, final=final).encode())
 
     def close(self) -> None:
         """A child that outlives the item may still hold the pipe: wait for the rest only a moment."""
@@ -181,9 +233,9 @@ class _Pump:
 
 
 def _write(fd: int, data: bytes) -> None:
-    """A log that cannot be written is no reason to fail, nor to stop reading what a model says."""
+    """What is gone, a terminal or a pipe, is no reason to fail."""
     try:
-        os.write(fd, data)
+        write_all(fd, data)
     except OSError:
         pass
 

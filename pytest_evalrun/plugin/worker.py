@@ -239,7 +239,7 @@ class Worker:
         if not only_users:
             self._log_start = path.stat().st_size if path.exists() else 0
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            self._open_log(path)
+            self._open_log(path, pair)
             if not only_users:
                 self.context.deadline = self._limit(item, pair)
             try:
@@ -274,10 +274,10 @@ class Worker:
             self.log.tell(f"evalrun: {nodeid} {reason}: pytest ends here; with -n 1 the other items would go on")
         os._exit(GAVE_UP)
 
-    def _open_log(self, path: Path) -> None:
+    def _open_log(self, path: Path, pair: Pair) -> None:
         self.context.log = self.log  # made here, where pytest's capture is off: it keeps the real descriptors
         try:
-            self.log.open(path)
+            self.log.open(path, pair.settings.log_limit // max(1, len(pair.cuts) if pair.cut else 1))
         except OSError as error:
             raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
 
@@ -348,9 +348,12 @@ def shard_ended(pair: Pair) -> str:
 
 
 def tail_of(path: Path, start: int) -> str:
-    """What a log ends with since ``start``; of a time-out, where each thread was."""
+    """What a log ends with since ``start``; of a time-out, where each thread was.
+
+    One that was shortened since then ends with nothing older either.
+    """
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(start := start if start <= path.stat().st_size else 0)
         _, stacks, found = file.read(MOST_SEARCHED).rpartition(STACKS)
         if stacks:
             return found[:TAIL_BYTES].decode(errors="replace")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.printable import printable
-from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedLines
+from pytest_evalrun.suite.printable import Shown, printable
+from pytest_evalrun.suite.secrets import NO_SECRETS, BlankedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Other workers write to the same terminal: PIPE_BUF, less what letters that are not ASCII take.
 LONGEST_PART = 1 << 11
+# A line that is longer is shown in parts: a program that never ends its line must not cost memory.
+LONGEST_LINE = 1 << 16
 
 
 class Teller:
@@ -29,15 +31,14 @@ class Teller:
         self._log = log
         self._terminal = terminal
         self._prefix = f"[{printable(prefix)}] "
-        self._secrets = secrets
-        self._lines = BlankedLines(secrets)
+        self._blanked = BlankedStream(secrets)
+        self._shown = Shown()
+        # What the terminal waits for the end of.
+        self._line: list[str] = []
+        self._size = 0
 
     def __call__(self, chunk: bytes) -> None:
-        if not self._secrets:
-            self._log(chunk)
-            if self._terminal is None:
-                return
-        self._tell(self._lines.feed(chunk))
+        self._tell(self._blanked.feed(chunk))
 
     def tell(self, line: str) -> None:
         """To the terminal only."""
@@ -46,16 +47,29 @@ class Teller:
 
     def finish(self) -> None:
         """The last line, where the program did not end it."""
-        self._tell(self._lines.finish())
+        self._tell(self._blanked.finish(), final=True)
 
-    def _tell(self, lines: bytes) -> None:
-        if not lines:
+    def _tell(self, data: bytes, *, final: bool = False) -> None:
+        try:
+            self._log(data)
+        finally:
+            if self._terminal is not None:
+                self._show(self._terminal, self._shown.feed(data, final=final), final=final)
+
+    def _show(self, terminal: Callable[[str], None], text: str, *, final: bool) -> None:
+        """Whole lines, whoever else writes there."""
+        self._line.append(text)
+        self._size += len(text)
+        if not ("\n" in text or final or self._size > LONGEST_LINE):
             return
-        if self._secrets:
-            self._log(lines)
-        if self._terminal is not None:
-            for part in self._parts(printable(lines.decode(errors="replace"))):
-                self._terminal(part)
+        lines, newline, rest = "".join(self._line).rpartition("\n")
+        lines += newline
+        if final or len(rest) > LONGEST_LINE:
+            lines, rest = lines + rest, ""
+        self._line, self._size = [rest], len(rest)
+        if lines:
+            for part in self._parts(lines):
+                terminal(part)
 
     def _parts(self, text: str) -> Iterator[str]:
         """Prefixed lines, as many at once as the system writes without another process's in between."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from codecs import getincrementaldecoder
 from dataclasses import dataclass
-from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.rundir.logfiles import find_gap
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
-from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.printable import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.report.known import Known
     from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.logfiles import Gap
 
 PAUSE = 0.2
 _BLOCK = 1 << 16
+_KNOWN = 64
 
 
 @dataclass
@@ -33,20 +34,29 @@ class Log:
 
     path: Path
     offset: int = 0
+    # What was read last, by which a file that was written anew is known, and the gap that it had then.
+    end: bytes = b""
+    gap: Gap | None = None
 
     def more(self) -> Iterator[bytes]:
-        """What was appended since; a file that was replaced by a shorter one is read from its start."""
+        """What was appended since; one that was shortened goes on where we were, another file from its start."""
         try:
             file = open_file(self.path)
         except OSError:
             return
         with file:
             fd = file.fileno()
-            if os.fstat(fd).st_size < self.offset:
-                self.offset = 0
+            if os.pread(fd, len(self.end), self.offset - len(self.end)) != self.end:
+                self._find_place(fd)
             while block := os.pread(fd, _BLOCK, self.offset):
                 self.offset += len(block)
+                self.end = (self.end + block)[-_KNOWN:]
                 yield block
+
+    def _find_place(self, fd: int) -> None:
+        before, self.gap = self.gap, find_gap(fd)
+        position = before.position(self.offset) if before else self.offset
+        self.offset, self.end = self.gap.offset(position) if self.gap else 0, b""
 
 
 def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:
@@ -76,11 +86,11 @@ def follow_logs(paths: RunPaths, pair: Known, pause: Callable[[], None] = lambda
 
 
 def shown(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same in UTF-8 for a terminal, whatever is cut by the ends of the blocks."""
-    decoder = IncrementalNewlineDecoder(getincrementaldecoder("utf-8")("replace"), translate=True)
+    """The same in UTF-8 for a terminal."""
+    text = Shown()
     for block in blocks:
-        yield printable(decoder.decode(block)).encode()
-    yield printable(decoder.decode(b"", final=True)).encode()
+        yield text.feed(block).encode()
+    yield text.feed(b"", final=True).encode()
 
 
 def _logs(paths: RunPaths, pair: Known, known: dict[Path, Log]) -> list[Log]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ def printable(text: str, *, colours: bool = False) -> str:
     if "\r" in text:
         text = _LINE_END.sub("\n", text)
     return _BUT_COLOURS.sub(_escaped_but_colours, text) if colours else _IN_LINES.sub(_escaped, text)
+
+
+class Shown:
+    """The same for what comes in pieces of bytes, whatever is cut by their ends."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._returned = False
+
+    def feed(self, data: bytes, *, final: bool = False) -> str:
+        text = self._decoder.decode(data, final)
+        returned, self._returned = self._returned, text.endswith("\r") or (self._returned and not text)
+        return printable(text.removeprefix("\n") if returned else text)
 
 
 def one_line(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,6 +18,9 @@ from pydantic import (
     Tag,
 )
 
+# The end of a log explains what went wrong.
+SMALLEST_LOG = 100_000
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?)(i?)B?")
 # What pydantic says of its own in the way to a value of a list that may also be the name of a file.
 ENTRIES = "…entries"
 Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
@@ -82,6 +86,20 @@ def _max_failed(value: Any) -> float | int:
     if share == 1 and number.is_integer() and number >= 1:
         return int(number)
     raise ValueError("a count such as 3, or a share below 1 such as 0.05 or 5%")
+
+
+def _size(value: Any) -> int:
+    """Bytes, or a number with a unit."""
+    found = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** "_kmgt".index(unit.lower() or "_"))
+    if size < SMALLEST_LOG:
+        raise ValueError(
+            f"a size of {SMALLEST_LOG // 1000}kB or more such as 100MB, 1.5GB, 512MiB, or a number of bytes"
+        )
+    return size
 
 
 def _metric(value: Any) -> Any:
@@ -233,6 +251,7 @@ class SettingsModel(_Strict):
     shards: Positive | None = None
     shard_size: Positive | None = None
     timeout: Annotated[Number, Field(gt=0)] | None = None
+    log_limit: Annotated[Any, AfterValidator(_size)] = UNSET
     gpus: Count = UNSET
     min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET
     workers_per_gpu: Positive = UNSET

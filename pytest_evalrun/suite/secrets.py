@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+from bisect import bisect_right
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -25,11 +27,8 @@ BLANK = "***"
 SHORTEST = 4
 # What is shorter may be a common word, like the password `root`: it is blanked only where it must be the secret.
 SHORTEST_ANYWHERE = 12
-# A line that is longer is handed on in parts: a program that never ends its line must not cost memory.
-LONGEST_LINE = 1 << 16
-
-# As many letters before a short value say that it is the secret.
-CONTEXT = 4
+# As many letters before a short value say that it is the secret, at most.
+CONTEXT = 5
 
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Of a board: the name of the environment variable that holds its password.
@@ -91,6 +90,10 @@ class Secrets:
         """The text as it may be written down and shown."""
         return _blanked(self._anywhere, text) if self else text
 
+    def blank_until(self, text: str, at: int, end: int, stop: int) -> tuple[str, int]:
+        """Of the text from ``at`` to ``stop`` likewise, and how far it is blanked then; up to ``end`` it was before."""
+        return _blanked_until(self._anywhere, text, at, end, stop)
+
     def words(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The words of a command likewise; of a shell's script, its words."""
         return tuple(_blanked(self._in_commands, word) for word in argv) if self else tuple(argv)
@@ -103,11 +106,35 @@ class Secrets:
         """A structure of builtins with every text in it blanked."""
         return _walked(value, self.blank) if self else value
 
+    def decided(self, text: str, start: int) -> int:
+        """Up to where from ``start`` on it is known what is secret: what comes next may make one of all after that.
+
+        Where a line ends, by a carriage return too, nothing is waited for.
+        """
+        after_line = max(text.rfind("\n"), text.rfind("\r")) + 1
+        for found in self._first_letters.finditer(text, max(start, after_line, len(text) - self._longest)):
+            if self._may_become_one(text[found.start() :]):
+                return found.start()
+        return len(text)
+
+    def _may_become_one(self, end: str) -> bool:
+        """Whether this, and something more, is a secret."""
+        at = bisect_right(self._awaited, end)
+        return at < len(self._awaited) and self._awaited[at].startswith(end)
+
     @cached_property
-    def longest(self) -> int:
-        """No more bytes than these are blanked as one, what must stand before them included."""
-        forms = self._forms.union(form for value in self._short for form in written(value))
-        return max((len(form.encode(errors="surrogateescape")) + CONTEXT for form in forms), default=0)
+    def _awaited(self) -> list[str]:
+        """All forms, sorted; of a short value with what must follow before it can be told from a word."""
+        short = {form for value in self._short for form in written(value)}
+        return sorted(self._forms.union(f"{form}.\0" for form in short))
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._awaited), default=0)
+
+    @cached_property
+    def _first_letters(self) -> Pattern[str]:
+        return re.compile(f"[{''.join(re.escape(letter) for letter in sorted({form[0] for form in self._awaited}))}]")
 
     @cached_property
     def _long(self) -> list[str]:
@@ -213,13 +240,23 @@ def _beginning(first: str, last: str) -> str:
 
 
 def _blanked(pattern: Pattern[str], text: str) -> str:
-    """In one pass; what overlaps is one: the rest of a secret must not stay because another begins in it."""
-    parts, end, at = [], 0, 0
-    while found := pattern.search(text, at):
+    """In one pass."""
+    told, _ = _blanked_until(pattern, text, 0, 0, len(text))
+    return told
+
+
+def _blanked_until(pattern: Pattern[str], text: str, at: int, end: int, stop: int) -> tuple[str, int]:
+    """What is seen of the text from ``at`` to ``stop``, and how far it is blanked by then; up to ``end`` it was before.
+
+    What overlaps is one: the rest of a secret must not stay because another begins in it.
+    """
+    parts = []
+    end = max(at, end)
+    while (found := pattern.search(text, at)) and found.start() < stop:
         if found.start() >= end:
             parts += [text[end : found.start()], BLANK]
         end, at = max(end, found.end()), found.start() + 1
-    return "".join([*parts, text[end:]]) if parts else text
+    return ("".join([*parts, text[end:stop]]) if parts else text[end:stop]), end
 
 
 def _walked(value: Any, change: Callable[[str], str]) -> Any:
@@ -236,30 +273,38 @@ def _walked(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-class BlankedLines:
-    """What comes in chunks of bytes, handed on in whole lines without the secrets: one may come in two chunks."""
+class BlankedStream:
+    """What comes in chunks of bytes, without the secrets, one of which may come in two chunks.
+
+    All goes on at once but what a secret may begin with, which waits for what follows it; it is never longer than one.
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._rest = b""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("surrogateescape")
+        # A few letters that have gone on, which tell a short secret from a word; from ``_at`` on, what waits.
+        self._text = ""
+        self._at = 0
+        # Up to here a secret was blanked that has gone on.
+        self._end = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """The lines that are complete by now; of one that is too long, all that no secret can begin in."""
-        head, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
-        lines = self._blank(head + newline)
-        if len(self._rest) <= LONGEST_LINE:
-            return lines
-        rest = self._blank(self._rest)
-        cut = max(0, len(rest) - self._secrets.longest)
-        self._rest = rest[cut:]
-        return lines + rest[:cut]
+        """What can be told by now."""
+        return self._told(chunk) if self._secrets else chunk
 
     def finish(self) -> bytes:
-        """The last line, where it was not ended."""
-        rest, self._rest = self._rest, b""
-        return self._blank(rest)
+        """What still waited; what is fed from now on is another stream."""
+        rest = self._told(b"", final=True) if self._secrets else b""
+        self._forget()
+        return rest
 
-    def _blank(self, data: bytes) -> bytes:
-        if not (data and self._secrets):
-            return data
-        return self._secrets.blank(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+    def _told(self, chunk: bytes, *, final: bool = False) -> bytes:
+        text = self._text + self._decoder.decode(chunk, final)
+        stop = len(text) if final else self._secrets.decided(text, self._at)
+        told, end = self._secrets.blank_until(text, self._at, self._end, stop)
+        kept = max(0, stop - CONTEXT)
+        self._text, self._at, self._end = text[kept:], stop - kept, end - kept
+        return told.encode(errors="surrogateescape")

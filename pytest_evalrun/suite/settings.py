@@ -18,6 +18,8 @@ PROGRAM = "command"
 BOARD = "ssh"
 # What `types` of a reader may say of a column.
 CELL_KINDS = ("text", "number", "integer", "boolean")
+# Bytes that a log of a pair may have unless the suite says otherwise.
+LOG_LIMIT = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Settings:
     fingerprint: str = "content"
     limit: int | None = None
     timeout: float | None = None
+    log_limit: int = LOG_LIMIT
     shards: int | None = None
     shard_size: int | None = None
     gpus: int = 0

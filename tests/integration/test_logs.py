@@ -34,7 +34,8 @@ def talking(project):
 def with_model(project, text, size=8, **top):
     project.make()
     (project.suite / "model.py").write_text(text)
-    project.yaml((), ("one",), adapter="./model.py:predict", models=[{"name": "a"}], max_batch_size=size, **top)
+    top = {"adapter": "./model.py:predict"} | top
+    project.yaml((), ("one",), models=[{"name": "a"}], max_batch_size=size, **top)
     return project
 
 
@@ -166,3 +167,25 @@ def test_the_value_of_a_secret_is_written_nowhere(project, workers):
     assert "refused: ***" in json.dumps(project.predictions("a", "one"))
     assert "${TOKEN}" in next((project.latest / "configs").iterdir()).read_text()
     assert os.environ.get("TOKEN") is None
+
+
+@pytest.mark.parametrize("kind", ["a model", "a program"])
+def test_a_log_has_a_limit(project, kind):
+    """Whoever writes without an end: the log keeps its beginning and its end, and says what lies between."""
+    talk = "for i in range(9000): print('line', i, 'x' * 100)\n"
+    if kind == "a model":
+        text = f"def predict(batch):\n    {talk}    return [sample.input for sample in batch]\n"
+        with_model(project, text, log_limit="200kB")
+    else:
+        command = "python worker.py"
+        with_model(
+            project, "", adapter="command", command=command, results={"metrics": "{output}/m.json"}, log_limit=200_000
+        )
+        (project.suite / "worker.py").write_text(talk)
+    ran = project.run("evals", "-n", "1")
+    log = log_of(project)
+    assert len(log) <= 200_000, ran
+    assert "line 0 x" in log, ran
+    assert "line 8999 x" in log, ran
+    assert log.count("bytes are left out here; log_limit is 200000 bytes]") == 1
+    assert "left out here" in project.evalrun("logs", "a/one")[1]

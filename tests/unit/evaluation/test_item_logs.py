@@ -6,11 +6,13 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_evalrun.evaluation.logs import ItemLog, PairLog, Redirect
+from pytest_evalrun.rundir.logfiles import SHORTEST
 from pytest_evalrun.suite.secrets import Secrets
 
 
@@ -32,6 +34,14 @@ def redirect(monkeypatch):
     yield make
     for thing in (*streams, *made):
         thing.close()
+
+
+def until(holds):
+    """Wait until something holds."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -226,3 +236,47 @@ def test_under_a_debugger_other_processes_tell_no_secret(path):
         log.write(chunk)
     log.close()
     assert path.read_bytes() == b"a ***\nb ***"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"secrets": Secrets(("hunter22222222",))}, {"echo": 1}],
+    ids=["to the file", "with secrets", "with a copy"],
+)
+def test_a_progress_bar_is_seen_to_move(path, redirect, options):
+    """Nothing waits for the end of a line, whatever stands between a process and its log."""
+    log = ItemLog(redirect(**options))
+    log.open(path)
+    for percent in (b"\r 10%|#", b"\r 20%|##"):
+        os.write(2, percent)
+        until(lambda percent=percent: path.read_bytes().endswith(percent))
+    log.close()
+
+
+@pytest.mark.parametrize("secrets", [(), ("hunter22222222",)], ids=["to the file", "with secrets"])
+def test_a_log_without_an_end_is_limited(path, redirect, secrets):
+    """Whoever writes it: while the item runs it never is much longer, and its last words are there."""
+    log = ItemLog(redirect(secrets=Secrets(secrets)))
+    log.open(path, SHORTEST)
+    child = subprocess.Popen(["sh", "-c", "while printf %09999d 0; do :; done"])
+    try:
+        until(lambda: b"left out" in path.read_bytes())
+    finally:
+        child.kill()
+        child.wait()
+    print("last words")
+    log.close()
+    content = path.read_bytes()
+    assert len(content) <= SHORTEST
+    assert content.count(b"left out") == 1
+    assert content.endswith(b"last words\n")
+
+
+def test_a_long_line_takes_no_longer_than_its_length(path, redirect):
+    """Ten million bytes without a newline in small pieces, beside a secret: the time of a test, not minutes."""
+    log = ItemLog(redirect(secrets=Secrets(("hunter22222222",))))
+    log.open(path)
+    for _ in range(40_000):
+        os.write(1, b"x" * 250)
+    log.close()
+    assert path.stat().st_size == 10_000_000

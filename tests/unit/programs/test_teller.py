@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.teller import Teller
-from pytest_evalrun.suite.secrets import LONGEST_LINE, Secrets
+from pytest_evalrun.programs.teller import LONGEST_LINE, Teller
+from pytest_evalrun.suite.secrets import Secrets
 
 CHUNKS = st.lists(st.text("ab\n", max_size=9).map(str.encode))
 
@@ -66,3 +67,24 @@ def test_the_terminal_is_not_driven():
     assert log == b"\x1b[2J 10%\r20%\r\n\xe2\x80\xaegnp\n"
     lines = "\n".join(terminal).splitlines()
     assert lines == [f"[d/m 0-5] {line}" for line in ("\\x1b[2J 10%", "20%", "\\u202egnp")]
+
+
+def test_a_progress_bar_is_told_as_it_moves():
+    """Of a line that has not ended the log has all at once, beside secrets too; the terminal each state of a bar."""
+    log, terminal = [], []
+    teller = Teller(log.append, terminal.append, "p", Secrets(("hush-hush-hush",)))
+    teller(b" 10%\r")
+    teller(b" 20")
+    assert (b"".join(log), terminal) == (b" 10%\r 20", ["[p]  10%"])
+
+
+def test_a_log_that_fails_leaves_the_terminal():
+    """What one of them does not take, the other still gets."""
+    terminal = []
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        Teller(full, terminal.append, "p")(b"a line\n")
+    assert terminal == ["[p] a line"]

@@ -7,6 +7,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.logs import follow_logs, read_logs, shown
+from pytest_evalrun.rundir.logfiles import SHORTEST, LogFile
 from pytest_evalrun.rundir.sessions import open_session
 
 
@@ -81,3 +82,24 @@ def test_shown_it_is_safe_wherever_it_is_cut():
     for size in range(1, len(text) + 1):
         blocks = (text[at : at + size] for at in range(0, len(text), size))
         assert b"".join(shown(blocks)).decode() == "\\x1b[31mred\n10%\n20%\n\\u202egnp 任务\ncaf\ufffd\n"
+
+
+def test_a_log_that_is_shortened_is_followed(run, pair):
+    """Nothing comes twice, and the line that says what is missing comes where somebody was too slow to see it."""
+    session = open_session(run.paths, ["pytest"])
+    log = LogFile(run.paths.pair(pair.key).infer_log, SHORTEST)
+    number = 0
+
+    def write(lines):
+        nonlocal number
+        log.write(b"".join(b"line %07d\n" % i for i in range(number, number + lines)))
+        number += lines
+        log.check()
+
+    steps = [*[lambda: write(1000)] * 30, lambda: write(50_000), lambda: session.close(clean=True)]
+    write(1000)
+    lines = b"".join(follow_logs(run.paths, pair, lambda: steps.pop(0)())).splitlines()
+    missing = next(i for i, line in enumerate(lines) if b"left out here" in line)
+    assert lines[:missing] == [b"line %07d" % i for i in range(31_000)]
+    assert lines[missing + 1 :] == [b"line %07d" % i for i in range(81_000 - len(lines[missing + 1 :]), 81_000)]
+    assert len(lines[missing + 1 :]) > 1000

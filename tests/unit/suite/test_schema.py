@@ -47,6 +47,13 @@ WRONG = {
     "negative count": ({"max_failed": -1}, "max_failed: found -1; accepted: a count such as 3"),
     "words for a count": ({"max_failed": ["x"]}, "max_failed: found ['x']; accepted: a count such as 3"),
     "yes for a count": ({"max_failed": True}, "max_failed: found True; accepted: a count such as 3"),
+    "size without a unit": (
+        {"log_limit": "much"},
+        "log_limit: found 'much'; accepted: a size of 100kB or more such as",
+    ),
+    "unit that is none": ({"log_limit": "5XB"}, "log_limit: found '5XB'; accepted: a size of 100kB or more such as"),
+    "no log at all": ({"log_limit": 0}, "log_limit: found 0; accepted: a size of 100kB or more such as 100MB"),
+    "yes for a size": ({"log_limit": True}, "log_limit: found True; accepted: a size of 100kB or more such as"),
     "metric of two": (
         {"metrics": [{"a": {}, "b": {}}]},
         "metrics[0]: found {'a': {}, 'b': {}}; accepted: a name, ./file.py:Name",
@@ -102,3 +109,22 @@ NORMAL = {
 def test_values_are_normalized(values, normal):
     """Only what was given is kept, in the form that the rest of the house expects."""
     assert check(values) == normal
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("100MB", 100_000_000),
+        ("1GB", 10**9),
+        ("1.5 GB", 1_500_000_000),
+        ("512MiB", 512 << 20),
+        ("200kB", 200_000),
+        ("200K", 200_000),
+        ("2T", 2 * 10**12),
+        pytest.param(5_000_000, 5_000_000, id="an integer"),
+        pytest.param("5000000", 5_000_000, id="an integer in an environment"),
+    ],
+)
+def test_sizes_have_units(written, size):
+    """As people write them, in YAML and in every text of a layer."""
+    assert validated(SuiteModel, {"log_limit": written}, lambda _: "evalrun.yaml")["log_limit"] == size

@@ -16,7 +16,14 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.discovery import Suite
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
-from pytest_evalrun.suite.secrets import LONGEST_LINE, BlankedLines, Secrets, expand, secret_names, secrets_of
+from pytest_evalrun.suite.secrets import (
+    BlankedStream,
+    Secrets,
+    expand,
+    secret_names,
+    secrets_of,
+    written,
+)
 
 VALUE = {"key": "${API_KEY}", "urls": ["http://${HOST}:${PORT}/", "$HOST", "${}"], "n": 5, "none": None}
 
@@ -185,25 +192,56 @@ def test_what_a_prediction_holds_is_blanked():
     assert Secrets((PEM,)).prediction(f"{LINES[1]} {LINES[2]}") == f"*** {LINES[2]}", "a short line may be any word"
 
 
+def streamed(values, data, sizes=()):
+    """What goes on of each piece of the data, of these sizes, and at the end."""
+    stream, told = BlankedStream(Secrets(values)), []
+    for size in (*sizes, len(data)):
+        told.append(stream.feed(data[:size]))
+        data = data[size:]
+    return [*told, stream.finish()]
+
+
 @given(st.lists(st.integers(1, 40)), st.booleans())
 def test_a_secret_in_two_chunks_is_blanked(sizes, ended):
-    """Lines go on as they are complete, the last one at the end; bytes that are no text stay."""
+    """Wherever it is cut; bytes that are no text stay."""
     data = f"a {PLAIN}\n\n{PLAIN}{PLAIN} b\nc {PLAIN}".encode() + b"\xff" + b"\n" * ended
-    lines = BlankedLines(Secrets((PLAIN,)))
-    told, at = b"", 0
-    for size in (*sizes, len(data)):
-        told += lines.feed(data[at : at + size])
-        at += size
-    assert told + lines.finish() == b"a ***\n\n****** b\nc ***\xff" + b"\n" * ended
+    assert b"".join(streamed((PLAIN,), data, sizes)) == b"a ***\n\n****** b\nc ***\xff" + b"\n" * ended
 
 
-def test_a_secret_is_blanked_where_a_long_line_is_cut():
-    """A line that never ends is handed on in parts, and none of them ends within a secret."""
-    for length in range(LONGEST_LINE - 30, LONGEST_LINE + 5):
-        lines = BlankedLines(Secrets((PLAIN, "root")))
-        told = lines.feed(b"x" * length + b" " + PLAIN[:9].encode()) + lines.feed(PLAIN[9:].encode() + b" P=ro")
-        told += lines.feed(b"ot") + lines.finish()
-        assert told == b"x" * length + b" *** P=***"
+@given(
+    st.lists(st.sampled_from(["a", "b", "ab'", "=", "\\", "\r", "\n", "é", "P=root", "root", "."]), max_size=30),
+    st.text("ab'\\é", min_size=12, max_size=14),
+    st.lists(st.integers(0, 9)),
+)
+def test_a_stream_is_blanked_as_one_text_is(pieces, secret, sizes):
+    """However it is cut, and in whatever form the secret stands there."""
+    values = (secret, "root")
+    text = "".join(pieces) + secret[:-1] + "".join(written(secret)) + "".join(pieces) + secret
+    assert b"".join(streamed(values, text.encode(), sizes)).decode() == Secrets(values).blank(text)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "told"),
+    [
+        pytest.param(b"\r 10%|# |", b"\r 10%|# |", id="a progress bar"),
+        pytest.param(f"x {PLAIN[:5]}".encode(), b"x ", id="what may become the secret waits"),
+        pytest.param(f"x {PLAIN[:5]}\r".encode(), f"x {PLAIN[:5]}\r".encode(), id="a carriage return ends a line"),
+        pytest.param(f"x {PLAIN}".encode(), b"x ***", id="a whole one"),
+        pytest.param(b"P=root", b"P=", id="a short one, until it is known to be no part of a word"),
+        pytest.param(b"the root", b"the ", id="what may be a short one"),
+    ],
+)
+def test_what_is_no_secret_goes_on_at_once(chunk, told):
+    """A program that never ends its line is seen to live."""
+    assert BlankedStream(Secrets((PLAIN, "root"))).feed(chunk) == told
+
+
+def test_no_more_waits_than_a_secret_is_long():
+    """Of a line that never ends, secrets that overlap without an end included."""
+    stream = BlankedStream(Secrets(("a" * 20,)))
+    assert stream.feed(b"b" * 5000 + b"a" * 19) == b"b" * 5000
+    assert [stream.feed(b"a" * 1000) for _ in range(3)] == [b"***", b"", b""]
+    assert stream.feed(b"b") + stream.finish() == b"b"
 
 
 def test_without_secrets_nothing_is_looked_at():
