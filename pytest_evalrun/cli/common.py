@@ -7,15 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_evalrun.cli.project import DEFAULT, workdir_of
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.screen import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_evalrun.report.runs import FoundRun
 
+
+def _as_pytest(context: typer.Context, workdir: Path) -> Path:
+    """Where nobody names one: that of a pytest over the same words. What is no path of them is passed over there."""
+    source = context.get_parameter_source("workdir")
+    if source is not None and source.name != "DEFAULT":
+        return workdir
+    words = (context.params.get(name) for name in PLACES)
+    places = [word for found in words for word in (found if isinstance(found, list) else [found])]
+    return workdir_of([str(place) for place in places if place is not None])
+
+
+# The parameters that may hold paths of suites, or ids to paste.
+PLACES = ("places", "paths", "suite", "pair")
+WORKDIR = Path(DEFAULT)
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="task/dataset, suite/task/dataset, or a pytest id")]
-WorkDirOption = Annotated[Path, typer.Option("--workdir", readable=False, help="Directory above the runs")]
+WorkDirOption = Annotated[
+    Path,
+    typer.Option(
+        "--workdir",
+        readable=False,
+        callback=_as_pytest,
+        show_default="eval_workdir of the project",
+        help="Directory above the runs",
+    ),
+]
 RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
 RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
 ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]
@@ -23,13 +48,15 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list what would go")]
 PathsArgument = Annotated[list[Path] | None, typer.Argument(metavar="[PATH...]", help="Where suites are; here")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON list")]
-WORKDIR = Path("outputs/default")
 
 
 def find(workdir: Path, run: str) -> FoundRun:
+    """The run that is meant; where it had to be guessed, that is said."""
     from pytest_evalrun.report.runs import find_run
 
-    return find_run(run, workdir)
+    found = find_run(run, workdir)
+    warn([found.remark] if found.remark else [])
+    return found
 
 
 def matcher(expression: str) -> Callable[[str], bool] | None:

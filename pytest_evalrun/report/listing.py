@@ -134,7 +134,8 @@ def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
     if paths and asked.rest:
         gone = on_disk(paths, asked.suites).is_gone
         listed += [Entry(n, None, None, pair, _when(paths, pair), gone(*n)) for n, pair in known.items()]
-    return listed, _remarks(found) if found else []
+    guessed = [asked.run.remark] if asked.run and asked.run.remark else []
+    return listed, [*guessed, *(_remarks(found) if found else ())]
 
 
 def _remarks(found: KnownPairs) -> list[str]:

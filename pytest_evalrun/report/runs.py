@@ -27,10 +27,11 @@ WORDS = {"live": "running", "dead": "killed", "ended": "ended", "none": "never s
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run and the work directory that it lies in."""
+    """A run and the work directory that it lies in; ``remark`` says how it was guessed, where it had to be."""
 
     workdir: WorkDir
     paths: RunPaths
+    remark: str = ""
 
     @property
     def name(self) -> str:
@@ -38,7 +39,7 @@ class FoundRun:
 
 
 def find_run(wanted: str, workdir: Path) -> FoundRun:
-    """The run that ``latest``, a name in the work directory or a path stands for.
+    """The run that ``latest``, a name in the work directory or a path stands for; the newest without a ``latest``.
 
     Raises ConfigError where there is none, with the nearest names, and for one that a newer version wrote.
     """
@@ -80,14 +81,12 @@ def _by_path(wanted: str) -> FoundRun:
 def _by_name(wanted: str, workdir: WorkDir, shown: Path) -> FoundRun:
     if wanted == "latest":
         paths = resolve_run(workdir, wanted)
-        if paths is None:
-            raise ConfigError(_none(workdir, shown))
-        return FoundRun(workdir, paths)
+        return FoundRun(workdir, paths) if paths is not None else _newest(workdir, shown)
     names = run_names(workdir)
     if wanted in names:
         return FoundRun(workdir, workdir.run(wanted))
     if not names:
-        raise ConfigError(_none(workdir, shown))
+        raise ConfigError(_none(shown))
     near = difflib.get_close_matches(wanted, names, n=SHOWN, cutoff=0.4)
     raise ConfigError(
         f"run {wanted}: not found among {len(names)} in {shown}; "
@@ -95,10 +94,16 @@ def _by_name(wanted: str, workdir: WorkDir, shown: Path) -> FoundRun:
     )
 
 
-def _none(workdir: WorkDir, shown: Path) -> str:
+def _newest(workdir: WorkDir, shown: Path) -> FoundRun:
+    """The link is gone, the runs may not be."""
     names = run_names(workdir)
-    if names:  # the link is gone, the runs are not
-        return f"{shown}: nothing says which run is the latest; name one of: {', '.join(names[:SHOWN])}"
+    if not names:
+        raise ConfigError(_none(shown))
+    remark = f"{shown}: nothing says which run is the latest; this is the newest, {names[0]}"
+    return FoundRun(workdir, workdir.run(names[0]), remark)
+
+
+def _none(shown: Path) -> str:
     return f"{shown}: no run here; start one with pytest, or name its directory with --workdir"
 
 
@@ -137,7 +142,7 @@ def overviews(workdir: Path) -> Iterator[Overview]:
         raise ConfigError(f"{workdir}: {error.strerror}") from error
     names = run_names(place)
     if not names:
-        raise ConfigError(_none(place, workdir))
+        raise ConfigError(_none(workdir))
     for name in names:
         yield _overview(place.run(name), name == latest)
 

@@ -72,6 +72,20 @@ def evaluated(project):
     return project
 
 
+def test_a_run_is_found_from_anywhere_in_its_project(evaluated):
+    """By rootdir, as pytest finds it; where nothing says which run is the latest, the one that is taken is named."""
+    (evaluated / "pytest.ini").write_text("[pytest]\n")
+    inside = evaluated / "evals" / "letters"
+    code, out, err = call(inside, "show", "upper/clean")
+    assert (code, err) == (0, "")
+    (evaluated / "outputs/default/latest").unlink()
+    code, again, err = call(inside, "show", "upper/clean")
+    assert (code, again) == (0, out)
+    assert "this is the newest, " in err
+    code, _, err = call(inside, "list")
+    assert (code, "this is the newest, " in err) == (0, True)
+
+
 def test_list_needs_no_run(project):
     """Every pair that pytest would find, with an id to paste."""
     code, out, err = call(project, "list")

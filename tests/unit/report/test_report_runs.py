@@ -50,14 +50,20 @@ def test_an_unknown_run_is_told_with_the_nearest(workdir, wanted, text):
         find_run(wanted, workdir)
 
 
-def test_no_run_at_all(tmp_path, workdir):
-    """Neither is a link that is gone a reason to guess."""
+def test_no_run_at_all(tmp_path):
+    """Whatever is asked for, it is said that there is none."""
     for wanted in ("latest", "20261121_000000"):
         with pytest.raises(ConfigError, match="no run here"):
             find_run(wanted, tmp_path / "other")
+
+
+def test_without_a_link_the_newest_is_taken(workdir):
+    """And that is said; with the link there is nothing to say."""
+    assert find_run("latest", workdir).remark == ""
     (workdir / "latest").unlink()
-    with pytest.raises(ConfigError, match="nothing says which run is the latest; name one of: 20261121_000000"):
-        find_run("latest", workdir)
+    found = find_run("latest", workdir)
+    assert found.name == max(path.name for path in workdir.iterdir() if path.is_dir())
+    assert found.remark.endswith(f"nothing says which run is the latest; this is the newest, {found.name}")
 
 
 def test_a_run_of_a_newer_version_is_closed(workdir):

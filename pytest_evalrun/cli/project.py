@@ -1,0 +1,79 @@
+"""Where a pytest that were started here would keep its runs: found as pytest finds it, without starting it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import ArgumentError, ArgumentParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping, Sequence
+
+DEFAULT = "outputs/default"
+KEY = "eval_workdir"
+
+
+def workdir_of(paths: Sequence[str] = ()) -> Path:
+    """The work directory of ``pytest PATHS``: relative where it is below the current directory, absolute elsewhere.
+
+    Options in PYTEST_ADDOPTS and in ``addopts`` count as they do for pytest. Raises ConfigError for an ini file that
+    pytest could not read either.
+    """
+    here = Path.cwd()
+    rootdir, ini = _project(paths, here, _options("PYTEST_ADDOPTS", _from_environment()))
+    words = [*_words(ini.get("addopts")), *_from_environment()]
+    given = _options("addopts", words).workdir or ini.get(KEY) or DEFAULT
+    found = Path(os.path.normpath(rootdir / str(given)))
+    return found.relative_to(here) if found.is_relative_to(here) else found
+
+
+def _project(paths: Sequence[str], here: Path, given: Namespace) -> tuple[Path, Mapping[str, Any]]:
+    """rootdir, and what its ini file says.
+
+    pytest has no public way to ask for this without loading its plugins and every conftest.py of the project; since
+    9.0 this function takes the overrides and answers with values that know their origin.
+    """
+    from _pytest.config import UsageError  # all of pytest would take half as long again
+    from _pytest.config.findpaths import determine_setup
+
+    try:
+        rootdir, _, ini, *_ = determine_setup(
+            inifile=given.inifile,
+            override_ini=given.override_ini,
+            args=list(paths),
+            rootdir_cmd_arg=given.rootdir,
+            invocation_dir=here,
+        )
+    except (UsageError, OSError) as error:
+        raise ConfigError(f"{error}; pytest refuses it too; --workdir does without it") from None
+    return rootdir, {key: value.value for key, value in ini.items()}
+
+
+def _options(source: str, words: Sequence[str]) -> Namespace:
+    """Those that decide where a work directory is."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config-file", dest="inifile")
+    parser.add_argument("-o", "--override-ini", action="append")
+    parser.add_argument("--rootdir")
+    parser.add_argument("--eval-workdir", dest="workdir")
+    try:
+        return parser.parse_known_args(words)[0]
+    except ArgumentError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _from_environment() -> list[str]:
+    return _words(os.environ.get("PYTEST_ADDOPTS"))
+
+
+def _words(options: Any) -> list[str]:
+    """A line in an ini file or in the environment, a list in TOML."""
+    try:
+        return shlex.split(options) if isinstance(options, str) else [str(word) for word in options or ()]
+    except ValueError as error:
+        raise ConfigError(f"options of pytest: {options}: {error}") from None
