@@ -22,6 +22,7 @@ from pytest_evalrun.cli.common import (
 )
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,7 @@ def reset(
 
     with _held(workdir, run, expression, dry_run=dry_run) as held:
         plans = control.plan_reset(held.found, held.pairs(failed=failed))
-        lines, what = [plan.line() for plan in plans], f"reset {len(plans)} pairs of {held.found.name}"
+        lines, what = [plan.line() for plan in plans], f"reset {counted(len(plans), 'pair')} of {held.found.name}"
         if agreed(lines, what, yes=yes, dry_run=dry_run):
             control.reset(held.found, plans)
             print_lines(control.task_lines(held.found.paths))
@@ -159,7 +160,7 @@ def _told(boards: Sequence[BoardCleaning]) -> int:
 
 def _total(plan: Cleaning, boards: Sequence[BoardCleaning]) -> str:
     there = sum(len(board.goes) for board in boards)
-    places = f"{there} {'place' if there == 1 else 'places'} on boards"
+    places = f"{counted(there, 'place')} on boards"
     return f"{plan.total}, and {places}," if there else plan.total
 
 

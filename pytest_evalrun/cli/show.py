@@ -24,7 +24,7 @@ from pytest_evalrun.cli.common import (
 from pytest_evalrun.cli.control import clean, devices, reset, stop
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
-from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -225,7 +225,7 @@ def report(
             for table, rows in merge.kept.items()
         )
         print_lines(f"{table}" for table in merge.tables)
-        print_lines([f"{merge.total_rows} rows from {len(merge.files)} files"])
+        print_lines([f"{counted(merge.total_rows, 'row')} from {counted(len(merge.files), 'file')}"])
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pytest_evalrun.report.mergerun import merged_table
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.rundir.tasklock import TaskListLock
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,7 +151,7 @@ def _outside_size(place: Outside) -> Size:
 
 
 def _shown(size: Size) -> str:
-    return f"{size.files} {'file' if size.files == 1 else 'files'}, {amount(size.bytes)}"
+    return f"{counted(size.files, 'file')}, {amount(size.bytes)}"
 
 
 def amount(count: float) -> str:

@@ -9,6 +9,7 @@ from pytest_evalrun.planning.costs import LEAST, SCORING, work_of
 from pytest_evalrun.planning.forecast import Forecast, Start, forecast
 from pytest_evalrun.planning.work import Work
 from pytest_evalrun.slots.need import Need
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ class _Table:
 
 
 def _why(verdict: Verdict) -> str:
-    size = f"{verdict.size} samples  " if verdict.size is not None else ""
+    size = f"{counted(verdict.size, 'sample')}  " if verdict.size is not None else ""
     return f"{size}({verdict.reason})"
 
 
@@ -142,23 +143,19 @@ def _total(played: Forecast, verdicts: Sequence[Verdict], expected: Mapping[str,
     counts = Counter(expected[verdict.pair.whole.full_id].source for _, verdict in starts)
     told = ", ".join(f"{words} {counts[source]}" for source, words in SOURCES.items() if counts[source])
     return (
-        f"{_many(len(starts), 'pair')}, {_many(loads, 'model load')}, about {duration(played.makespan)}"
+        f"{counted(len(starts), 'pair')}, {counted(loads, 'model load')}, about {duration(played.makespan)}"
         f" (longest pair {duration(longest)})" + (f"; seconds {told}" if told else "")
     )
 
 
 def _hosts(workers: int, pool: Pool, works: Sequence[Work]) -> str:
-    told = [_many(workers, "worker") if workers else "one process, in pytest's order"]
+    told = [counted(workers, "worker") if workers else "one process, in pytest's order"]
     if on_gpus := [work.need for work in works if work.need.gpus]:
         slots = len(pool.memories) * max(need.per_gpu for need in on_gpus)
-        told.append(f"{_many(len(pool.memories), 'GPU')} ({_many(slots, 'slot')})")
+        told.append(f"{counted(len(pool.memories), 'GPU')} ({counted(slots, 'slot')})")
     if any(work.need.devices for work in works):
-        told.append(f"{_many(len(pool.devices), 'board')} ({_many(sum(pool.devices.values()), 'slot')})")
+        told.append(f"{counted(len(pool.devices), 'board')} ({counted(sum(pool.devices.values()), 'slot')})")
     return ", ".join(told)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def clock(seconds: float) -> str:

@@ -112,6 +112,7 @@ class Controller:
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()
+        self.terminal.suites = {pair.suite for pair in self.pairs.values()}
         if self.pairs:
             with self.sigterm.held_back():
                 self._open()
@@ -343,6 +344,7 @@ class Controller:
         """--eval-mode viz: no item runs, the tables are made again."""
         with _usage_errors():
             name, self.terminal.summary = summarise_again(self.suites.options, self.suites.found.values())
+        self.terminal.suites = {suite.name for suite in self.suites.found.values()}
         self.terminal.remarks.append(f"summary of {name} made again; no item was run")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

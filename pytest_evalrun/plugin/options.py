@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -142,7 +144,7 @@ def read_options(config: pytest.Config) -> Options:
         if option.setting and values[option.dest] is not None
     )
     return Options(
-        workdir=config.rootpath / values["eval_workdir"],
+        workdir=Path(os.path.normpath(config.rootpath / values["eval_workdir"])),
         run=values["eval_run"],
         mode=values["eval_mode"],
         only=values["eval_only"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.plugin.internals import end_line, set_terminal_file, terminal_file, terminal_width
 from pytest_evalrun.plugin.signals import Lasting
-from pytest_evalrun.suite.printable import one_line, printable
+from pytest_evalrun.suite.printable import counted, one_line, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +21,15 @@ WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "S
 
 
 class Terminal:
-    """Speaks through pytest's terminal reporter; at ``-q`` pytest's own letters stay."""
+    """Speaks through pytest's terminal reporter; at ``-q`` pytest's own letters stay.
+
+    Of ``summary`` the tables of ``suites`` are shown, by their names.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.summary: Summary | None = None
+        self.suites: set[str] = set()
         self.remarks: list[str] = []
 
     def outlast(self) -> None:
@@ -72,14 +76,14 @@ class Terminal:
         reporter.write_line(one_line("  ".join([pair.full_id + test, *details])))
 
     def show(self, reporter: Any, run: Path | None) -> None:
-        """The tables of the run, and where they are kept."""
+        """The tables of what was selected, and where all of the run's are kept."""
         if self.summary is None and not self.remarks:
             return
-        from pytest_evalrun.report.plain import render_matrix
+        from pytest_evalrun.report.plain import selected_lines
 
         reporter.section("evalrun")
         if self.summary is not None and self.config.option.verbose >= 0:
-            for line in render_matrix(self.summary, terminal_width(reporter)):
+            for line in selected_lines(self.summary, self.suites, terminal_width(reporter)):
                 reporter.write_line(line)
         if run is not None:
             reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
@@ -104,8 +108,8 @@ def _details(told: dict[str, Any]) -> list[str]:
 
 def _samples(samples: dict[str, int]) -> str:
     if samples["predicted"] == samples["total"]:
-        return f"{samples['total']} samples"
-    return f"{samples['predicted']} of {samples['total']} samples"
+        return counted(samples["total"], "sample")
+    return f"{samples['predicted']} of {counted(samples['total'], 'sample')}"
 
 
 def _number(value: float) -> str:

@@ -20,7 +20,7 @@ from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.names import escaped_id
-from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,8 +141,7 @@ def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
 def _remarks(found: KnownPairs) -> list[str]:
     remarks = [f"{name} is damaged; the rest is shown" for name in found.damaged]
     if count := len(found.limits):
-        what = f"{count} result{'' if count == 1 else 's'} of --eval-limit"
-        remarks.append(f"{what} left out; `evalrun clean --limits` removes such")
+        remarks.append(f"{counted(count, 'result')} of --eval-limit left out; `evalrun clean --limits` removes such")
     return remarks
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices
 from pytest_evalrun.report.tables import printable_tables
 from pytest_evalrun.report.text import columns, display_width, number
 from pytest_evalrun.suite.names import first_samples
-from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pytest_evalrun.report.rows import Row, Summary
 
 # A terminal is for what fits on a page or two; the files have the rest.
 MOST_LINES = 40
+# So many suites are named that have no table there.
+MOST_OTHERS = 5
 
 
 def to_text(summary: Summary, found: Iterable[Matrix]) -> str:
@@ -41,6 +44,15 @@ def render_matrix(summary: Summary, width: int) -> list[str]:
             table = _as_list(matrix)
         lines += [_title(matrix), *_cut(table), *_legend(matrix), ""]
     return lines[:-1]
+
+
+def selected_lines(summary: Summary, suites: Collection[str], width: int) -> list[str]:
+    """The matrices of the suites that were selected, and one line for what else is in the files."""
+    rest = Counter(row.suite for row in summary.present if row.suite not in suites)
+    others = [f"{one_line(suite)} ({counted(count, 'pair')})" for suite, count in rest.most_common(MOST_OTHERS)]
+    more = [counted(len(rest) - MOST_OTHERS, "more suite")] if len(rest) > MOST_OTHERS else []
+    also = [f"also in summary.md: {', '.join([*others, *more])}"] if rest else []
+    return [*render_matrix(summary.among(suites), width), *also]
 
 
 HEADER = ("suite", "task", "dataset", "status", "metric", "value", "n", "seconds")

@@ -13,7 +13,7 @@ from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
@@ -97,6 +97,10 @@ class Summary:
     def gone(self) -> tuple[Row, ...]:
         """The rows whose pairs are no longer on disk."""
         return tuple(row for row in self.rows if row.gone and row.limit is None)
+
+    def among(self, suites: Container[str]) -> Summary:
+        """What is of these suites alone."""
+        return replace(self, rows=tuple(row for row in self.rows if row.suite in suites))
 
     @property
     def full(self) -> tuple[Row, ...]:

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.printable import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,7 @@ _FILE_ENDINGS = re.compile(r"\.(complete|stale|old|scores|fingerprint|limit-\d+)
 
 def first_samples(name: str, limit: int | None) -> str:
     """What an evaluation of the first samples is called where people read: never like that of all."""
-    return name if limit is None else f"{name} (first {limit} samples)"
+    return name if limit is None else f"{name} (first {counted(limit, 'sample')})"
 
 
 @functools.cache

@@ -58,6 +58,11 @@ def printable_json(value: Any) -> str:
     return _IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 pair``, ``2 pairs``: of a noun whose plural has an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def as_typed(word: str) -> str:
     """What stands between ``$'`` and ``'`` in a shell so that the word is exactly this, bytes that are no text too."""
     return _IN_A_LINE.sub(_as_typed, re.sub(r"([\\'])", r"\\\1", word))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -206,3 +207,16 @@ def test_a_broken_neighbour_is_not_looked_at(project):
     assert (ran.code, "1 passed" in ran) == (0, True), ran
     assert project.run("-n", "2", "other/..").code == 4
     assert project.run("-n", "0").code == 4
+
+
+def test_the_tables_at_the_end_are_of_what_was_selected(project):
+    """A run has other suites too: one line says so, and the files have them."""
+    project.make()
+    shutil.copytree(project.suite, project.suite.with_name("other"))
+    both = project.run("evals")
+    assert "echo: exact_match" in both and "other: exact_match" in both
+    assert "also in summary.md" not in both
+    one = project.run("evals/other")
+    assert "other: exact_match" in one and "echo: exact_match" not in one
+    assert "also in summary.md: echo (1 pair)" in one
+    assert "echo" in (project.latest / "summary/summary.md").read_text()

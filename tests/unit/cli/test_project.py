@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from pytest_evalrun.cli.project import workdir_of
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.options import read_options
 
+ROOT = Path(__file__).parents[3]
 INI = "[pytest]\neval_workdir = runs/all\n"
 INNER = {"pytest.ini": INI, "inner/pytest.ini": "[pytest]\neval_workdir = own\n"}
 
@@ -48,7 +48,15 @@ def test_it_is_the_one_that_pytest_takes(pytester, monkeypatch, files, here, arg
     monkeypatch.setenv("PYTEST_ADDOPTS", addopts)
     monkeypatch.chdir(pytester.path / here)
     config = pytester.parseconfig(*args)
-    assert Path.cwd() / workdir_of(args) == Path(os.path.normpath(read_options(config).workdir))
+    assert Path.cwd() / workdir_of(args) == read_options(config).workdir
+
+
+def test_examples_leave_the_run_of_the_project_alone(monkeypatch):
+    """They are a project of their own; the run of `pytest evals/` is somebody's work."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    assert str(workdir_of(["examples"])) == str(workdir_of(["examples/breach"])) == "outputs/examples"
+    assert str(workdir_of(["evals"])) == "outputs/default"
 
 
 def test_it_is_shown_as_one_would_write_it(tmp_path, monkeypatch):

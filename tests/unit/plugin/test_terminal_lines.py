@@ -83,6 +83,10 @@ LINES = {
         "failed", PAIR, {"samples": {"total": 10, "predicted": 9, "failed": 1, "reused": 0}},
         "FAILED  letters/a/one  top1=0.9123 [0.9, 0.95]  9 of 10 samples  1.23s  (new)",
     ),
+    "one sample": (
+        "passed", PAIR, {"samples": {"total": 1, "predicted": 1, "failed": 0, "reused": 0}},
+        "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  1 sample  1.23s  (new)",
+    ),
     "a user's function": (
         "passed", PAIR, {"suite_item": False, "test": "test_share", "metrics": {}, "samples": None, "seconds": None},
         "PASSED  letters/a/one::test_share  (new)",
@@ -171,11 +175,20 @@ def summary(tmp_path):
     return read_summary(paths, lambda *_: False)
 
 
+def test_the_end_is_of_what_was_selected(terminal, reporter, summary, tmp_path):
+    """The run may have more: that is told in a line."""
+    shown = terminal()
+    shown.summary, shown.suites = summary, {"another"}
+    shown.show(reporter, tmp_path / "outputs" / "run")
+    assert "top1" not in reporter.text
+    assert "also in summary.md: letters (1 pair)\n" in reporter.text
+
+
 @pytest.mark.parametrize("verbose", [0, -1], ids=["normal", "-q"])
 def test_the_end(terminal, reporter, summary, tmp_path, verbose):
     """Tables, where they are kept, and remarks; at -q no tables."""
     shown = terminal(verbose)
-    shown.summary = summary
+    shown.summary, shown.suites = summary, {"letters"}
     shown.remarks.append("every selected pair was skipped")
     shown.show(reporter, tmp_path / "outputs" / "run")
     lines = reporter.text.splitlines()

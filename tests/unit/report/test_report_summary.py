@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from pytest_evalrun.report.plain import selected_lines
 from pytest_evalrun.report.results import result_lines
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.summary import CSV_COLUMNS, render_matrix, write_summary
@@ -322,6 +323,26 @@ def test_a_long_matrix_is_cut_on_the_terminal(run, present):
     assert len(lines) == 41
     assert "more in summary.txt" in lines[-2]
     assert lines[-1].startswith("mean")
+
+
+def test_the_terminal_has_the_suites_that_were_selected(run, present):
+    """One line says what else is in the files; where that is nothing, nothing is said."""
+    for suite, tasks in (("mine", 1), ("other", 2), ("third", 1)):
+        for task in range(tasks):
+            run.result(suite, f"t{task}", "x", metrics={"top1": 0.5})
+    summary = read_summary(run.paths, present)
+    titles = [line for line in render_matrix(summary, 80) if ": " in line]
+    assert titles == ["mine: top1", "other: top1", "third: top1"]
+    lines = selected_lines(summary, {"mine"}, 80)
+    assert [line for line in lines if ": " in line] == [
+        "mine: top1",
+        "also in summary.md: other (2 pairs), third (1 pair)",
+    ]
+    assert selected_lines(summary, {"mine", "other", "third"}, 80) == render_matrix(summary, 80)
+    for number in range(10):
+        run.result(f"s{number}", "t", "x", metrics={"top1": 0.5})
+    many = selected_lines(read_summary(run.paths, present), {"mine"}, 80)[-1]
+    assert many.endswith("7 more suites")
 
 
 def test_text_has_matrices_and_pairs(run, present):
