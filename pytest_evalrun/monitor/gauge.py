@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.state import RunningState, parse
-from pytest_evalrun.suite.names import refusal, safe_name
-from pytest_evalrun.suite.pairs import PairKey
+from pytest_evalrun.suite.names import refusal, safe_name, shard_of
+from pytest_evalrun.suite.pairs import Cut, PairKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,13 +81,19 @@ def done(state: RunningState) -> int:
 
 
 def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
-    """Where the files of ``suite/task/dataset`` may lie; an evaluation of the first N samples has some of its own.
+    """Where the files of ``suite/task/dataset``, or of a shard of it, may lie.
+
+    An evaluation of the first N samples has some of its own.
 
     Nowhere for a name that no pair can have: a damaged file must not lead out of the run.
     """
+    pair, shard = shard_of(pair)
     suite, _, rest = pair.partition("/")
     task, _, dataset = rest.rpartition("/")
     if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
         return []
     key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
-    return [paths.pair(each) for each in dict.fromkeys((key.limited(limit), key))]
+    keys = dict.fromkeys((key.limited(limit), key))
+    if shard is not None:
+        return [paths.shard(each, Cut(0, 0, shard)) for each in keys]  # their files are called by the label alone
+    return [paths.pair(each) for each in keys]

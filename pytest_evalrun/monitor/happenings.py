@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.monitor.follow import Directory
+from pytest_evalrun.planning.remaining import Remaining
 from pytest_evalrun.rundir.events import CONTROLLER
 from pytest_evalrun.rundir.lines import Follower
 from pytest_evalrun.suite.jsontext import parse_json
-from pytest_evalrun.suite.names import first_samples
+from pytest_evalrun.suite.names import first_samples, shard_of
+from pytest_evalrun.suite.secrets import BLANK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +45,8 @@ class Ended:
 class Happenings:
     """What is known after each event; what is about the last launch alone begins anew with ``run_started``.
 
+    ``expected`` are the seconds of each item that was selected, None where an older version did not say; ``ended`` are
+    items, ``done`` pairs. An item is a pair, or a shard of one.
     ``limited`` are the names, among those that failed or took longest, of evaluations of first samples.
     """
 
@@ -49,7 +54,7 @@ class Happenings:
         self.failed: dict[str, Ended] = {}
         self.slowest: dict[str, float] = {}
         self.limited: set[str] = set()
-        self._begin(None, None)
+        self._begin(None, None, None)
         self._takers: dict[str, Callable[[str, str, dict[str, Any], float], None]] = {
             "item_started": self._item_started,
             "item_finished": self._item_finished,
@@ -60,12 +65,15 @@ class Happenings:
             "run_finished": lambda *_: self.running.clear(),
         }
 
-    def _begin(self, since: float | None, selected: int | None) -> None:
+    def _begin(self, since: float | None, selected: int | None, expected: dict[str, float] | None) -> None:
         self.since = since
         self.selected = selected
-        self.first_item: float | None = None
-        self.executed = 0
+        self.expected = expected
+        self.items = len(expected) if expected else selected or 0
+        self.remaining = Remaining(self.items, expected)
         self.ended: set[str] = set()
+        self.done: set[str] = set()
+        self._open = Counter(shard_of(item)[0] for item in expected or ())
         self.skipped: set[str] = set()
         self.running: dict[str, Started] = {}
         self.slots: dict[str, str] = {}
@@ -80,15 +88,17 @@ class Happenings:
         kind = event["event"]
         if kind == "run_started":
             selected = event.get("selected")
-            self._begin(now, selected if isinstance(selected, int) else None)
+            self._begin(now, selected if isinstance(selected, int) else None, _seconds(event.get("expected")))
         elif taker := self._takers.get(kind):
             taker(str(event.get("pair")), str(event.get("worker")), event, now)
 
     def _item_started(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
         self.running[pair] = Started(worker, now, now)
-        self.ended.discard(pair)
+        if pair in self.ended:
+            self.ended.remove(pair)
+            self._reopen(pair)
         self.skipped.discard(pair)
-        self.first_item = self.first_item or now
+        self.remaining.started(pair, now)
 
     def _model_loaded(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
         if started := self.running.get(pair):
@@ -99,7 +109,10 @@ class Happenings:
         seconds = event.get("seconds")
         if seconds is None and started is not None:
             seconds = now - started.since
-        self.ended.add(pair)
+        self.remaining.finished(pair, now, reused=bool(event.get("reused")))
+        if pair not in self.ended:
+            self.ended.add(pair)
+            self._close(pair)
         name = self._named(pair, event.get("limit"))
         self.failed.pop(name, None)
         if event.get("outcome") in ("failed", "error"):
@@ -107,8 +120,19 @@ class Happenings:
         if event.get("outcome") == "skipped":
             self.skipped.add(pair)
         elif not event.get("reused"):
-            self.executed += 1
             self._rank(name, seconds)
+
+    def _close(self, item: str) -> None:
+        """A pair is done with the last of its items: its shards, and the one that scores."""
+        pair, shard = shard_of(item)
+        self._open[pair] -= pair in self._open
+        if not self._open[pair] and (shard is None or self.expected is not None):
+            self.done.add(pair)
+
+    def _reopen(self, item: str) -> None:
+        pair, _ = shard_of(item)
+        self._open[pair] += 1
+        self.done.discard(pair)
 
     def _named(self, pair: str, limit: Any) -> str:
         """What is told of the first samples holds for this launch alone, and says nothing of the pair."""
@@ -136,6 +160,13 @@ class Happenings:
         self._free(worker)
         for pair in [pair for pair, started in self.running.items() if started.worker == worker]:
             del self.running[pair]
+
+
+def _seconds(told: Any) -> dict[str, float] | None:
+    """By the ids of items; a blanked one is the id of none."""
+    if not isinstance(told, dict):
+        return None
+    return {item: float(seconds) for item, seconds in told.items() if BLANK not in item}
 
 
 class Events:

@@ -23,6 +23,7 @@ class Signs:
 
     status: Mapping[Status, str]
     skipped: str
+    deselected: str
     full: str
     rest: str
     cut: str
@@ -34,6 +35,7 @@ class Signs:
 UNICODE = Signs(
     {Status.PENDING: "○", Status.RUNNING: "◐", Status.COMPLETED: "✓", Status.FAILED: "✗"},
     skipped="⊘",
+    deselected="·",
     full="█",
     rest="░",
     cut="…",
@@ -44,6 +46,7 @@ UNICODE = Signs(
 ASCII = Signs(
     {Status.PENDING: "o", Status.RUNNING: ">", Status.COMPLETED: "+", Status.FAILED: "x"},
     skipped="/",
+    deselected=".",
     full="#",
     rest=".",
     cut="~",

@@ -14,16 +14,18 @@ from pytest_evalrun.monitor.launch import LaunchFiles, Standing, carry_on, limit
 from pytest_evalrun.monitor.log import Log
 from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
 from pytest_evalrun.monitor.tasks import Tasks
-from pytest_evalrun.rundir.runs import check_format
+from pytest_evalrun.rundir.runs import check_format, skipped_in
 from pytest_evalrun.rundir.tasklist import Status
-from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.names import shard_of
+from pytest_evalrun.suite.printable import counted, one_line
+from pytest_evalrun.suite.secrets import BLANK
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from pytest_evalrun.rundir.layout import RunPaths
 
 MOST_FAILED = 50
-# Less than this much work done says nothing about what is left.
-LEAST_WORK = 0.02
 
 
 class Reader:
@@ -50,7 +52,7 @@ class Reader:
             run=self.paths.root.name,
             standing=stands,
             progress=self._progress(stands, running),
-            counts=self.tasks.counts(),
+            counts=self._counts(running),
             skipped=self.tasks.skipped,
             running=running,
             failed=self._failed(),
@@ -67,11 +69,25 @@ class Reader:
         changed = self.tasks.look()
         changed = self.events.look() or changed
         self.log.look()
-        if changed:
-            self.tasks.pass_over(self.events.happenings.skipped)
         if self._launch.look() or self.tasks.version != version:
-            self.tasks.set_skipped(self._launch.pairs if len(self.tasks) else ())
+            self.tasks.set_skipped(self._left_out() if len(self.tasks) else ())
             self._forget()
+            changed = True
+        if changed:
+            self.tasks.set_aside(self.events.happenings.skipped, self._selected())
+
+    def _left_out(self) -> Iterable[str]:
+        """Pairs of the launch that are skipped from the start: in a snapshot a name may be blanked, as a secret is."""
+        pairs = self._launch.pairs
+        suites = {pair.partition("/")[0] for pair in pairs}
+        noted = (pair for pair in skipped_in(self.paths) if pair.partition("/")[0] in suites)
+        return dict.fromkeys([*(pair for pair in pairs if BLANK not in pair), *noted])
+
+    def _selected(self) -> Collection[str] | None:
+        """The pairs that this launch works on; None where that is not known of all."""
+        happenings = self.events.happenings
+        pairs = {shard_of(item)[0] for item in happenings.expected or ()}
+        return pairs if len(pairs) == happenings.selected else None
 
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""
@@ -100,9 +116,10 @@ class Reader:
         """By the events, which name the worker; the task list knows of those whose events were lost."""
         happenings = self.events.happenings
         found = dict(happenings.running)
+        told = {shard_of(item)[0] for item in (*found, *happenings.ended)}
         for row in self.tasks.rows_of[Status.RUNNING]:
             pair = self.tasks.pair(row)
-            if pair not in found and pair not in happenings.ended:
+            if pair not in told:
                 since = happenings.since or 0.0
                 found[pair] = Started("", since, since)
         return found
@@ -123,23 +140,28 @@ class Reader:
         happenings = self.events.happenings
         counts = self.tasks.counts()
         if happenings.selected is None:
-            selected, done = len(self.tasks), counts[Status.COMPLETED] + counts[Status.FAILED]
+            items = selected = len(self.tasks)
+            ended = done = counts[Status.COMPLETED] + counts[Status.FAILED]
         else:
-            selected, done = happenings.selected, min(len(happenings.ended), happenings.selected)
+            selected, done = happenings.selected, min(len(happenings.done), happenings.selected)
+            items, ended = happenings.items, len(happenings.ended)
         part = sum(each.share for each in running)
-        share = min(1.0, (done + part) / selected) if selected else 0.0
+        share = min(1.0, (ended + part) / items) if items else 0.0
         since = stands.since
-        seconds = time.time() - since if since and stands.word == "live" else None
-        left = self._left(max(0.0, selected - done - part), part) if stands.word == "live" else None
+        live = stands.word == "live"
+        seconds = time.time() - since if since and live else None
+        left = happenings.remaining.left(time.time()) if live and happenings.selected is not None else None
         return Progress(selected, done, share, seconds, left)
 
-    def _left(self, rest: float, part: float) -> float | None:
-        """As long a pair as until now; reused ones took no time and promise none."""
-        happenings = self.events.happenings
-        work = happenings.executed + part
-        if happenings.first_item is None or work < LEAST_WORK:
-            return None
-        return max(0.0, time.time() - happenings.first_item) * rest / work
+    def _counts(self, running: tuple[Running, ...]) -> dict[Status, int]:
+        """The list is a moment behind the events: what runs by these is not told to be pending."""
+        counts = self.tasks.counts()
+        for pair in {shard_of(each.pair)[0] for each in running}:
+            status = self.tasks.status_of(pair)
+            if status is not None and status is not Status.RUNNING:
+                counts[status] -= 1
+                counts[Status.RUNNING] += 1
+        return counts
 
     def _failed(self) -> tuple[Failed, ...]:
         """The last ones, newest first; of those that failed in a launch without events only the name is known."""
@@ -160,7 +182,7 @@ class Reader:
         if stands.info is None and self.paths.session_json.exists():
             found.append(f"{self.paths.session_json.name} is damaged: who runs here is not known")
         for name, count in self.events.damaged.items():
-            found.append(f"{name}: {count} damaged {'line' if count == 1 else 'lines'} left out")
+            found.append(f"{name}: {counted(count, 'damaged line')} left out")
         found += [f"the state of {pair} is damaged" for (pair, _), gauge in self._gauges.items() if gauge.damaged]
         return found
 

@@ -10,6 +10,8 @@ from pytest_evalrun.monitor.snapshot import WORDS
 from pytest_evalrun.monitor.tree import STYLES
 from pytest_evalrun.report.text import display_width, number
 from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.names import shard_of
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +90,8 @@ def counts(snapshot: Snapshot, pen: Pen, width: int) -> Line:
     pieces = [(pen.signs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
     if snapshot.skipped:
         pieces.append((pen.signs.skipped, "dim", snapshot.skipped, "skipped"))
+    if deselected := snapshot.tasks.deselected:
+        pieces.append((pen.signs.deselected, "dim", deselected, "deselected"))
     if width < NARROW:
         return tuple((f"{sign}{count} ", style if count else "dim") for sign, style, count, _ in pieces)
     return tuple((f"{sign} {count} {word}   ", style if count else "dim") for sign, style, count, word in pieces)
@@ -106,7 +110,15 @@ def running(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]
         (sign, (pad(pen.squeeze(name, room), room), ""), (fact, "dim")) for name, fact in zip(names, facts, strict=True)
     ]
     title = "Interrupted" if snapshot.standing.word == "dead" else "Running"
-    return [_rule(f"{title} ({len(found)})", pen, width), *lines]
+    return [_rule(f"{title} ({_how_many(found)})", pen, width), *lines]
+
+
+def _how_many(found: list[Running]) -> str:
+    """As many pairs as the counts say; of those that are cut, each shard has a line."""
+    items = [shard_of(each.pair) for each in found]
+    shards = sum(shard is not None for _, shard in items)
+    pairs = len({pair for pair, _ in items})
+    return f"{pairs}; {counted(shards, 'shard')}" if shards else str(pairs)
 
 
 def _fitting(facts: list[tuple[str, ...]], room: int) -> list[str]:

@@ -96,7 +96,8 @@ class Snapshot:
             "ended": info.ended if info else None,
             "death": asdict(self.death) if self.death else None,
             "progress": asdict(self.progress),
-            "counts": {WORDS[status]: count for status, count in self.counts.items()} | {"skipped": self.skipped},
+            "counts": {WORDS[status]: count for status, count in self.counts.items()}
+            | {"skipped": self.skipped, "deselected": self.tasks.deselected},
             "running": [running.to_json() for running in self.running],
             "failed": [asdict(failed) for failed in self.failed],
             "slowest": [{"pair": pair, "seconds": seconds} for pair, seconds in self.slowest],
@@ -110,4 +111,6 @@ class Snapshot:
         return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}
 
     def _word(self, row: int) -> str:
+        if self.tasks.is_deselected(row):
+            return "deselected"
         return "skipped" if self.tasks.is_skipped(row) else WORDS[self.tasks.status[row]]

@@ -25,7 +25,7 @@ _DIGITS = {ord(str(status.value)): status for status in Status}
 class Group:
     """A task: its directory (``suite/task``), the rows of its datasets, and the names of those that have no row.
 
-    ``passed``: how many of the rows were skipped when their turn came.
+    ``passed``: how many of the rows are not for this launch: skipped when their turn came, or deselected.
     """
 
     directory: str
@@ -50,17 +50,24 @@ class Tasks:
         self._seen: Signature | None = None
         self._data = b""
         self._passed: set[int] = set()
+        self._deselected: set[int] = set()
         self._group_of: list[Group] = []
         self._row_at: dict[int, int] = {}
+        self._row_of: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.datasets)
 
     def counts(self) -> dict[Status, int]:
-        """Without those that are skipped."""
+        """Without those that are skipped or deselected."""
         counts = {status: len(rows) for status, rows in self.rows_of.items()}
-        counts[Status.PENDING] -= len(self._passed)
+        counts[Status.PENDING] -= len(self._passed) + len(self._deselected)
         return counts
+
+    @property
+    def deselected(self) -> int:
+        """How many pairs wait for another launch: this one works on others."""
+        return len(self._deselected)
 
     @property
     def skipped(self) -> int:
@@ -69,6 +76,16 @@ class Tasks:
 
     def is_skipped(self, row: int) -> bool:
         return row in self._passed
+
+    def is_deselected(self, row: int) -> bool:
+        return row in self._deselected
+
+    def status_of(self, pair: str) -> Status | None:
+        """Of ``suite/task/dataset``, of those that wait for this launch, run or are done."""
+        if not self._row_of:
+            self._row_of = {name: row for row, name in enumerate(self.pairs())}
+        row = self._row_of.get(pair)
+        return self.status[row] if row is not None and row not in self._passed | self._deselected else None
 
     def pair(self, row: int) -> str:
         """``suite/task/dataset`` of a row."""
@@ -119,7 +136,7 @@ class Tasks:
         if states is None:
             return False
         self.version += 1
-        self._passed = set()
+        self._passed, self._deselected, self._row_of = set(), set(), {}
         self.datasets = [dataset for _, dataset in states]
         self.status = list(states.values())
         self.groups, self._group_of = _grouped([directory for directory, _ in states])
@@ -146,14 +163,17 @@ class Tasks:
                 self.left_out += 1
         self.groups = list(groups.values())
 
-    def pass_over(self, pairs: Collection[str]) -> None:
-        """Those that the launch skipped when their turn came; the list has them as pending."""
-        if not (pairs or self._passed):
+    def set_aside(self, skipped: Collection[str], selected: Collection[str] | None) -> None:
+        """What the list has as pending and the launch does not: skipped when their turn came, or never selected."""
+        if not (skipped or self._passed or self._deselected) and (selected is None or len(selected) >= len(self)):
             return
-        self._passed = {row for row in self.rows_of[Status.PENDING] if self.pair(row) in pairs}
+        pending = {row: self.pair(row) for row in self.rows_of[Status.PENDING]}
+        self._passed = {row for row, pair in pending.items() if pair in skipped}
+        self._deselected = {row for row, pair in pending.items() if selected is not None and pair not in selected}
+        self._deselected -= self._passed
         for group in self.groups:
             group.passed = 0
-        for row in self._passed:
+        for row in self._passed | self._deselected:
             self._group_of[row].passed += 1
 
 

@@ -66,6 +66,7 @@ class Tree:
             return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(what), "dim"))
         status, skipped = self._tasks.status[what], self._tasks.is_skipped(what)
         sign = pen.signs.skipped if skipped else pen.signs.status[status]
+        sign = pen.signs.deselected if self._tasks.is_deselected(what) else sign
         return (
             (f"    {sign} ", STYLES[status]),
             (pen.clean(self._tasks.datasets[what]), "dim" if status is Status.PENDING else ""),

@@ -13,7 +13,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.plugin.items import pair_of
-from pytest_evalrun.plugin.lastline import show_progress
+from pytest_evalrun.plugin.lastline import seconds_of, show_progress
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
@@ -28,7 +28,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.suites import Suites
@@ -114,10 +114,12 @@ class Controller:
         self._tell()
         self.terminal.suites = {pair.suite for pair in self.pairs.values()}
         if self.pairs:
+            with _usage_errors():
+                self.expected = self._estimates(self.pairs.values())
+            seconds = seconds_of(self.pairs, self.expected)
             with self.sigterm.held_back():
-                self._open()
-            self.expected = self._estimates(self.pairs.values())
-            show_progress(self.config, self.pairs, self.expected)
+                self._open(seconds)
+            show_progress(self.config, seconds)
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
@@ -170,7 +172,7 @@ class Controller:
         from pytest_evalrun.rundir.layout import WorkDir
 
         options = self.suites.options
-        paths = self.live.paths if self.live is not None else existing_run(options.workdir, options.run)
+        paths = existing_run(options.workdir, options.run)
         wholes = {pair.whole.full_id: pair.whole for pair in pairs}
         return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
@@ -185,7 +187,7 @@ class Controller:
             self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
         return lost
 
-    def _open(self) -> None:
+    def _open(self, seconds: Mapping[str, float]) -> None:
         from pytest_evalrun.evaluation.outputs import output_directories
         from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
@@ -196,7 +198,7 @@ class Controller:
         try:
             with _usage_errors():
                 live = LiveRun(
-                    WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts()
+                    WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts(seconds)
                 )
                 with live.kept():
                     live.claim(output_directories(live.paths, suites), boards_of(suites))
@@ -225,11 +227,13 @@ class Controller:
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
 
-    def _facts(self) -> dict[str, Any]:
-        """What whoever looks at the run from outside cannot know otherwise."""
-        selected = {pair.whole.full_id for pair in self.pairs.values() if pair.skip is None}
+    def _facts(self, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """What whoever looks at the run from outside cannot know otherwise: what runs, and how long it should take."""
+        pairs = {nodeid: pair for nodeid, pair in self.pairs.items() if pair.skip is None}
+        selected = {pair.whole.full_id for pair in pairs.values()}
+        expected = {pair.full_id: round(seconds[nodeid], 3) for nodeid, pair in pairs.items()}
         gpus = [gpu.token for gpu in self.machine.gpus]
-        return {"selected": len(selected)} | ({"gpus": gpus} if gpus else {})
+        return {"selected": len(selected), "expected": expected} | ({"gpus": gpus} if gpus else {})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:

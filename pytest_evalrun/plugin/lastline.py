@@ -31,14 +31,16 @@ WRITTEN_BY_OTHERS = ("no", "tee-sys")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def show_progress(config: pytest.Config, pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> None:
-    """From now on, until the session ends. ``pairs`` by node id, ``estimates`` by the full id of a whole pair.
+def seconds_of(pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """What each item should take. ``pairs`` by node id, ``estimates`` by the full id of a whole pair."""
+    return {nodeid: work_of(0, pair, estimates[pair.whole.full_id], Need()).seconds for nodeid, pair in pairs.items()}
+
+
+def show_progress(config: pytest.Config, expected: Mapping[str, float]) -> None:
+    """From now on, until the session ends. ``expected`` are seconds by node id.
 
     To be called where pytest captures nothing: then its stream is the terminal.
     """
-    expected = {
-        nodeid: work_of(0, pair, estimates[pair.whole.full_id], Need()).seconds for nodeid, pair in pairs.items()
-    }
     line = last_line(config, expected)
     if line is not None:
         config.pluginmanager.register(line, "evalrun-progress")
@@ -84,7 +86,8 @@ class LastLine:
     def pytest_runtest_logreport(self, report: Any) -> None:
         """With the report that counts the item is over; that of its teardown comes at once."""
         if report.nodeid in self._items and (report.when == "call" or not report.passed):
-            self._progress.finished(report.nodeid)
+            reused = bool(getattr(report, "evalrun", {}).get("reused"))
+            self._progress.finished(report.nodeid, reused=reused)
 
     def pytest_enter_pdb(self) -> None:
         self._paused = True

@@ -27,6 +27,12 @@ def first_samples(name: str, limit: int | None) -> str:
     return name if limit is None else f"{name} (first {counted(limit, 'sample')})"
 
 
+def shard_of(full_id: str) -> tuple[str, str | None]:
+    """The pair of an item's id, and the label of the shard that it is, None for the pair itself."""
+    pair, _, last = full_id.rpartition("/")
+    return (pair, last) if _SHARD.fullmatch(last) else (full_id, None)
+
+
 @functools.cache
 def safe_name(name: str) -> str:
     """The name as one file name: ``/`` becomes ``_``, NFC, at most 100 bytes (a hash is appended to what is longer)."""

@@ -17,8 +17,8 @@ from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.rundir.tasklist import Status, TaskList
-from pytest_evalrun.suite.names import safe_name
-from pytest_evalrun.suite.pairs import PairKey
+from pytest_evalrun.suite.names import safe_name, shard_of
+from pytest_evalrun.suite.pairs import Cut, PairKey
 
 ARGV = ["/bin/pytest", "evals", "-n", "2"]
 
@@ -58,12 +58,14 @@ class LivingRun:
 
     def item(self, pair, worker="gw0"):
         self.worker(worker).write("item_started", pair)
-        self._set(pair, Status.RUNNING)
+        self._set(shard_of(pair)[0], Status.RUNNING)
 
     def ended(self, pair, outcome="passed", worker="gw0", seconds=1.0, reused=False, note="new"):
         told = {"outcome": outcome, "reused": reused, "reason": "new", "seconds": seconds}
         for events in (self.worker(worker), EventWriter(self.paths.events, worker)):
             events.write("item_finished", pair, **told)
+        if shard_of(pair)[1] is not None:
+            return
         bad = outcome in ("failed", "error")
         stands = Status.PENDING if outcome == "skipped" else Status.COMPLETED
         self._set(pair, Status.FAILED if bad else stands)
@@ -75,9 +77,11 @@ class LivingRun:
         self.write_tasks()
 
     def files(self, pair):
+        pair, shard = shard_of(pair)
         suite, _, rest = pair.partition("/")
         task, _, dataset = rest.rpartition("/")
-        return self.paths.pair(PairKey(safe_name(suite), safe_name(task), safe_name(dataset)))
+        key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
+        return self.paths.pair(key) if shard is None else self.paths.shard(key, Cut(0, 0, shard))
 
     def state(self, pair, batch=3, batches=10, within=5, size=20, failed=1, retried=2, when=None):
         when = int(time.time()) if when is None else when

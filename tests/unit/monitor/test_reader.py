@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor import tasks
 from pytest_evalrun.monitor.reader import MOST_FAILED, Reader
+from pytest_evalrun.plugin.progress import Progress
+from pytest_evalrun.rundir.runs import note_skipped
 from pytest_evalrun.rundir.tasklist import Status
 
 
@@ -26,6 +29,77 @@ def test_progress_is_over_the_selected_pairs(run, reader):
     progress = reader.look().progress
     assert (progress.done, progress.selected, progress.share) == (1, 2, 0.5)
     assert progress.left is not None
+
+
+SHARDS = [f"echo/a/one/{low}-{low + 10}" for low in range(0, 40, 10)]
+
+
+def test_shards_are_parts_of_their_pair(run, reader):
+    """Progress counts every item, done are pairs, and what runs is told once: by its shards, each with its state."""
+    run.start(selected=1, expected=dict.fromkeys([*SHARDS, "echo/a/one"], 10.0))
+    for worker, shard in enumerate(SHARDS[:2]):
+        run.item(shard, f"gw{worker}")
+        run.state(shard, batch=6, batches=10, within=0, size=20)
+    snapshot = reader.look()
+    assert [(each.pair, each.share) for each in snapshot.running] == [(shard, 0.5) for shard in SHARDS[:2]]
+    assert (snapshot.counts[Status.RUNNING], snapshot.counts[Status.PENDING]) == (1, 0)
+    assert snapshot.progress.share == pytest.approx(1 / 5)
+    for shard in SHARDS:
+        run.ended(shard)
+    snapshot = reader.look()
+    assert snapshot.running == ()
+    assert (snapshot.progress.done, snapshot.progress.selected, snapshot.progress.share) == (0, 1, 0.8)
+    run.item("echo/a/one")
+    run.ended("echo/a/one")
+    progress = reader.look().progress
+    assert (progress.done, progress.share, progress.left) == (1, 1.0, 0.0)
+
+
+def test_what_was_not_selected_does_not_wait(run, reader):
+    """It is told apart, and its task does not count it; what is done of it stays done."""
+    run.tasks.set("echo/dir/b", "one", Status.COMPLETED)
+    run.write_tasks()
+    run.start(selected=2, expected={"echo/a/one": 1.0, "echo/a/two": 1.0})
+    snapshot = reader.look()
+    assert (snapshot.counts[Status.PENDING], snapshot.counts[Status.COMPLETED]) == (2, 1)
+    content = snapshot.to_json()
+    assert content["counts"]["deselected"] == 3
+    assert content["tasks"][0]["datasets"] == {"one": "pending", "two": "pending", "three": "deselected"}
+    run.ended("echo/a/one")
+    assert reader.look().counts[Status.PENDING] == 1
+
+
+def test_the_list_may_be_behind_the_events(run, reader):
+    """As many pairs run as are shown to run."""
+    run.start(selected=6)
+    run.worker("gw0").write("item_started", "echo/a/one")
+    snapshot = reader.look()
+    assert len(snapshot.running) == snapshot.counts[Status.RUNNING] == 1
+    assert sum(snapshot.counts.values()) == 6
+
+
+def test_the_time_left_is_the_terminals(run, reader, monkeypatch):
+    """Both are told what was expected of each item and when it started and ended."""
+    expected = {"echo/a/one": 10.0, "echo/a/two": 10.0, "echo/a/three": 60.0}
+    run.start(selected=3, expected=expected)
+    progress = Progress(3, lambda _: None, True, time.time, expected)
+    run.item("echo/a/one")
+    progress.started("echo/a/one")
+    assert progress.line().endswith(f"left ~{reader.look().progress.left:.0f}s")
+    assert reader.look().progress.left == pytest.approx(80, abs=5)
+
+
+def test_a_name_with_a_secret_in_it_is_no_other_pair(run, reader):
+    """The snapshot of a launch shows it blanked; the list and the events have it as it is."""
+    run.paths.configs.mkdir()
+    lines = ["echo/a/one", "echo/a/***", "echo/a/three", "echo/dir/b/one", "echo/dir/b/two", "echo/dir/b/three"]
+    text = "pairs: |2-\n" + "".join(f"  {line}\n" for line in lines)
+    (run.paths.configs / "20261121_103015.yaml").write_text(f"format: 1\n{text}")
+    note_skipped(run.paths, {"echo/a/slow": "too slow", "other/a/one": "of another launch"})
+    run.start(selected=6, expected=dict.fromkeys([*lines], 1.0))
+    snapshot = reader.look()
+    assert (snapshot.skipped, snapshot.counts[Status.PENDING]) == (1, 6)
+    assert snapshot.to_json()["counts"]["deselected"] == 0
 
 
 def test_progress_is_over_the_list_where_nobody_says_more(run, reader):
@@ -189,7 +263,7 @@ def test_it_is_one_object_of_json(run, reader):
     reader.tasks.set_skipped(["echo/a/slow"])
     content = json.loads(json.dumps(reader.look().to_json()))
     assert (content["format"], content["session"]) == (1, "live")
-    assert content["counts"] == {"pending": 4, "running": 1, "completed": 0, "failed": 1, "skipped": 1}
+    assert content["counts"] == {"pending": 4, "running": 1, "completed": 0, "failed": 1, "skipped": 1, "deselected": 0}
     assert content["progress"]["selected"] == 6
     assert content["running"][0]["state"]["retry_count"] == 2
     assert content["failed"][0]["reason"] == "1 gate breached"

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.plugin import progress
-from pytest_evalrun.plugin.lastline import Screen, last_line, show_progress
+from pytest_evalrun.plugin.lastline import Screen, last_line, seconds_of
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -323,14 +323,12 @@ def test_nothing_to_write_to(reporter):
     assert last_line(config(reporter), {}) is None
 
 
-def test_what_each_item_is_expected_to_take(console, monkeypatch):
+def test_what_each_item_is_expected_to_take():
     """A shard takes its share of the pair; the pair that is cut only scores."""
-    seen = {}
-    monkeypatch.setattr("pytest_evalrun.plugin.lastline.last_line", lambda config, expected: seen.update(expected))
     whole = Pair("s", "/", Task("t", None, "/"), Dataset("d", "/d"), (), cuts=(Cut(0, 25, "0-25"), Cut(25, 100, "x")))
     plain = replace(whole, dataset=Dataset("e", "/e"), cuts=())
     pairs = {pair.full_id: pair for pair in (*whole.shards(), whole, plain)}
     estimate = Estimate(200.0, 0.0, "history")
-    show_progress(config(console.reporter), pairs, {"s/t/d": estimate, "s/t/e": estimate})
+    seen = seconds_of(pairs, {"s/t/d": estimate, "s/t/e": estimate})
     assert [seen[name] for name in ("s/t/d/0-25", "s/t/d/x", "s/t/e")] == [50, 150, 200]
     assert 0 < seen["s/t/d"] < 50
