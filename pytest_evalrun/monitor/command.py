@@ -82,7 +82,7 @@ class Watch:
             finally:
                 self._leave()
         if ended:
-            print_end(self.reader.paths, self.snapshot, self.pen, self.stream)
+            print_end(self.reader, self.snapshot, self.pen, self.stream)
         return 0
 
     def _enter(self) -> None:

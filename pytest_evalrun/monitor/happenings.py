@@ -74,6 +74,8 @@ class Happenings:
         self.ended: set[str] = set()
         self.done: set[str] = set()
         self._open = Counter(shard_of(item)[0] for item in expected or ())
+        # The pairs that this launch works on; None where that is not known of all.
+        self.pairs = frozenset(self._open) if len(self._open) == selected else None
         self.skipped: set[str] = set()
         self.running: dict[str, Started] = {}
         self.slots: dict[str, str] = {}

@@ -21,7 +21,7 @@ from pytest_evalrun.suite.printable import counted, one_line
 from pytest_evalrun.suite.secrets import BLANK
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from pytest_evalrun.rundir.layout import RunPaths
 
@@ -74,7 +74,7 @@ class Reader:
             self._forget()
             changed = True
         if changed:
-            self.tasks.set_aside(self.events.happenings.skipped, self._selected())
+            self.tasks.set_aside(self.events.happenings.skipped, self.events.happenings.pairs)
 
     def _left_out(self) -> Iterable[str]:
         """Pairs of the launch that are skipped from the start: in a snapshot a name may be blanked, as a secret is."""
@@ -82,12 +82,6 @@ class Reader:
         suites = {pair.partition("/")[0] for pair in pairs}
         noted = (pair for pair in skipped_in(self.paths) if pair.partition("/")[0] in suites)
         return dict.fromkeys([*(pair for pair in pairs if BLANK not in pair), *noted])
-
-    def _selected(self) -> Collection[str] | None:
-        """The pairs that this launch works on; None where that is not known of all."""
-        happenings = self.events.happenings
-        pairs = {shard_of(item)[0] for item in happenings.expected or ()}
-        return pairs if len(pairs) == happenings.selected else None
 
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""

@@ -85,7 +85,9 @@ class Tasks:
         if not self._row_of:
             self._row_of = {name: row for row, name in enumerate(self.pairs())}
         row = self._row_of.get(pair)
-        return self.status[row] if row is not None and row not in self._passed | self._deselected else None
+        if row is None or row in self._passed or row in self._deselected:
+            return None
+        return self.status[row]
 
     def pair(self, row: int) -> str:
         """``suite/task/dataset`` of a row."""

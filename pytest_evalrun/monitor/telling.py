@@ -13,7 +13,7 @@ from pytest_evalrun.monitor.pen import plain
 from pytest_evalrun.monitor.screen import brush_for, window
 from pytest_evalrun.monitor.tree import Tree
 from pytest_evalrun.report.gone import on_disk
-from pytest_evalrun.report.plain import render_matrix
+from pytest_evalrun.report.plain import selected_lines
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.rundir.tasklist import Status
 
@@ -52,7 +52,7 @@ def tell(reader: Reader, pen: Pen, stream: TextIO, interval: float) -> int:
         stream.writelines(f"{pen.clean(line)}\n" for line in reader.log.new)
         said = _say_progress(snapshot, pen, stream, said)
     if snapshot.standing.word == "ended":
-        print_end(reader.paths, snapshot, pen, stream)
+        print_end(reader, snapshot, pen, stream)
         return 0
     if said:
         print_page(snapshot, pen, stream)
@@ -67,11 +67,13 @@ def _say_progress(snapshot: Snapshot, pen: Pen, stream: TextIO, said: str) -> st
     return now
 
 
-def print_end(paths: RunPaths, snapshot: Snapshot, pen: Pen, stream: TextIO) -> None:
-    """How the run came out: what failed, the tables, and where they are kept."""
-    width = width_of(stream)
+def print_end(reader: Reader, snapshot: Snapshot, pen: Pen, stream: TextIO) -> None:
+    """How the launch came out: what failed, the tables of what it worked on, and where all of the run's are kept."""
+    width, paths = width_of(stream), reader.paths
+    suites = {pair.partition("/")[0] for pair in reader.events.happenings.pairs or snapshot.tasks.pairs()}
     _print(ending(snapshot, pen, width), stream)
-    stream.writelines(f"{pen.clean(line)}\n" for line in render_matrix(_summary(paths, snapshot), width))
+    lines = selected_lines(_summary(paths, snapshot), suites, width)
+    stream.writelines(f"{pen.clean(line)}\n" for line in lines)
     stream.write(pen.clean(f"summary: {paths.summary / 'summary.md'}") + "\n")
     info = snapshot.standing.info
     if info is not None and (snapshot.standing.interrupted or snapshot.counts[Status.PENDING]):

@@ -76,7 +76,8 @@ class Tree:
         name = pen.clean(group.directory)
         wanted = len(group.rows) - group.passed
         if not wanted:
-            return ((f"  {pen.signs.skipped} ", "dim"), (name, "dim"))
+            deselected = any(map(self._tasks.is_deselected, group.rows))
+            return ((f"  {pen.signs.deselected if deselected else pen.signs.skipped} ", "dim"), (name, "dim"))
         status = stands(group)
         ended = group.counts[Status.COMPLETED] + group.counts[Status.FAILED]
         return (

@@ -54,6 +54,18 @@ def test_a_run_that_ended_shows_its_summary(run):
     assert text.endswith("carry on with: pytest evals -n 2\n")
 
 
+def test_the_tables_are_of_what_the_launch_worked_on(make_run):
+    """As in the terminal of that launch; the run may have more."""
+    run = make_run({"echo/a": ["one"], "other/a": ["one"]}).start(selected=1, expected={"echo/a/one": 1.0})
+    run.ended("echo/a/one")
+    run.result("echo/a/one", 0.75)
+    run.result("other/a/one", 0.25)
+    run.end()
+    _, text = told(run)
+    assert "echo: top1" in text and "other: top1" not in text
+    assert "also in summary.md: other (1 pair)" in text
+
+
 def test_suites_that_cannot_be_seen_from_here_do_not_empty_the_tables(run):
     """A run on a shared file system: its pairs are not gone because this machine lacks their suite."""
     run.paths.run_json.write_text('{"format": 1, "suites": {"echo": "../../no/evalrun.yaml"}}')
