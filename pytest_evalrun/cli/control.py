@@ -20,6 +20,7 @@ from pytest_evalrun.cli.common import (
     find,
     matcher,
 )
+from pytest_evalrun.cli.starting import is_live, stop_starting
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 from pytest_evalrun.suite.printable import counted
@@ -42,9 +43,11 @@ def stop(
     grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long it may take to end")] = 10.0,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """Stop a run that works in the background; it can be carried on."""
+    """Stop a run that works in the background, or is about to; it can be carried on."""
     from pytest_evalrun.control.stop import stop_run
 
+    if stop_starting(workdir, run, grace) and not is_live(workdir, run):
+        return
     found = find(workdir, run)
     stop_run(found.workdir, found.paths, grace, lambda line: print_lines([line]))
 

@@ -22,6 +22,7 @@ from pytest_evalrun.cli.common import (
     matcher,
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
+from pytest_evalrun.cli.starting import awaited_run
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 from pytest_evalrun.suite.printable import counted, one_line
@@ -243,7 +244,11 @@ def monitor(
 
     if once and as_json:
         raise ConfigError("--once and --json: give one of them")
-    raise typer.Exit(watch(_run(workdir, run).root, interval, once=once, as_json=as_json, stream=sys.stdout))
+    try:
+        root = awaited_run(workdir, run) or _run(workdir, run).root
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(watch(root, interval, once=once, as_json=as_json, stream=sys.stdout))
 
 
 @app.command()

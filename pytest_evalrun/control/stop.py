@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytest_evalrun.rundir.launches import Launch
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
     from pytest_evalrun.rundir.sessions import SessionInfo, SessionState
 
@@ -54,6 +55,14 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
         say(f"{paths.root.name} is not running: {_how_it_ended(state)}")
     elif state.info is not None:
         say(f"carry on with: {carry_on_command(state.info.argv, called(workdir, paths))}")
+
+
+def stop_launch(launch: Launch, grace: float, say: Callable[[str], None]) -> None:
+    """End a launch that has no run yet: nothing has been evaluated, and nothing is left of it."""
+    with Target(launch.process) as target:
+        if target.alive:
+            say(f"SIGTERM to process {launch.pid}, which is starting and has no run yet")
+            _end(target, grace, say)
 
 
 @contextmanager
@@ -235,7 +244,7 @@ def _unlink(path: Path) -> bool:
 def _how_it_ended(state: SessionState) -> str:
     info = state.info
     if info is None:
-        return "no session has begun yet (a launch that still collects has no run; Ctrl-C ends it)"
+        return "no session has begun yet"
     if info.ended:
         return f"its last session ended {info.ended}"
     return f"its last session (PID {info.pid}) was killed"

@@ -207,6 +207,7 @@ class Controller:
             told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
             raise pytest.UsageError(printable(told)) from None
         self.live = live
+        self.suites.notice.opened(live.paths.root)
 
     def _publish(self, live: LiveRun) -> None:
         """To the workers: where the run is, and what holds for all of it."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
+    import pytest
+
+    from pytest_evalrun.plugin.options import Options
+    from pytest_evalrun.rundir.launches import Launch
+
+# In a worker's input: the launching process.
+LAUNCHER = "evalrun_pid"
 _kept: dict[str, ModuleType] = {}
 
 
@@ -101,3 +109,50 @@ class LaunchDir:
         with FileLock(self.path / "lock") as lock:
             lock.take(wait=None)
             yield
+
+
+class Notice:
+    """Tells whoever looks from outside that a launch has begun: its run is made when the first item is dispatched."""
+
+    NAME = "announced"
+
+    def __init__(self, config: pytest.Config, launch: LaunchDir) -> None:
+        self._config = config
+        self._launch = launch
+
+    def begun(self, options: Options) -> None:
+        """With the first suite that a process of the launch finds; not where there will be no run."""
+        option = self._config.option
+        if option.collectonly or option.setupplan or options.mode == "viz":
+            return
+        self._launch.once(self.NAME, lambda: self._announced(options))
+
+    def _announced(self, options: Options) -> str:
+        from pytest_evalrun.rundir.launches import Launch, announce
+
+        pid = getattr(self._config, "workerinput", {}).get(LAUNCHER, os.getpid())
+        launch = Launch.of(pid, options.workdir, self._config.rootpath, options.run)
+        announce(launch)
+        return launch.dumps()
+
+    def _read(self) -> Launch | None:
+        from pytest_evalrun.rundir.launches import Launch
+
+        text = self._launch.read(self.NAME)
+        return Launch.loads(text) if text is not None else None
+
+    def opened(self, run: Path) -> None:
+        """Nobody needs to wait for the run any more."""
+        from pytest_evalrun.rundir.launches import announce
+
+        if (launch := self._read()) is not None:
+            announce(replace(launch, run=str(run)))
+
+    def over(self) -> None:
+        """Also where a worker has found a suite and the launching process never came to hear of it."""
+        if not self._launch.path.is_dir():
+            return  # no suite was found, and nothing is imported
+        from pytest_evalrun.rundir.launches import withdraw
+
+        if (launch := self._read()) is not None:
+            withdraw(launch)

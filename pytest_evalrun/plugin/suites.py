@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.collectors import SUITE_FILE
-from pytest_evalrun.plugin.launch import LaunchDir, keep_imports, revive_imports
+from pytest_evalrun.plugin.launch import LAUNCHER, LaunchDir, Notice, keep_imports, revive_imports
 from pytest_evalrun.plugin.options import Options, read_options
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Suites:
         self._switch_on = switch_on
         given = getattr(config, "workerinput", {}).get("evalrun_launch")
         self.launch = LaunchDir(Path(given) if given else None)
+        self.notice = Notice(config, self.launch)
         self.found: dict[str, Suite] = {}
         self.errors: dict[str, str] = {}
         self.foreign: dict[str, str] = {}
@@ -187,6 +188,7 @@ class Suites:
         """The first suite switches everything else on."""
         if self.active or self.config.pluginmanager.has_plugin("evalrun-items"):
             return
+        self.notice.begun(self.options)
         self._workdir = os.path.normpath(self.options.workdir)
         self.config.addinivalue_line("markers", GPUS_MARKER)
         self._switch_on(self)
@@ -236,6 +238,7 @@ class Suites:
     def tell(self, node: Any) -> None:
         """What every worker must know before it has found a suite."""
         node.workerinput["evalrun_launch"] = str(self.launch.path)
+        node.workerinput[LAUNCHER] = os.getpid()
         node.workerinput["evalrun_loop"] = self._schedules()
         node.workerinput["evalrun_refused"] = self.refused
 
@@ -257,6 +260,7 @@ class Suites:
         if self.active or self.foreign:
             keep_imports()
         if not hasattr(self.config, "workerinput"):
+            self.notice.over()
             self.launch.remove()
 
 

@@ -196,14 +196,15 @@ def _new_info(argv: Sequence[str], distrust: str | None) -> SessionInfo:
         pid=pid,
         start_time=start_time(pid),
         host=socket.gethostname(),
-        boot_id=_boot_id(),
+        boot_id=boot_id(),
         argv=tuple(argv),
         started=utc_time(),
         distrust=distrust,
     )
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """What tells this start of the machine from the one before: process ids begin anew with it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

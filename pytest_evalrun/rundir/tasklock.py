@@ -27,6 +27,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no wait for a pipe's other end
 
 
+def lock_directory(workdir: Path) -> Path:
+    """Where the seed has it: called after the path of the work directory."""
+    path = os.path.abspath(workdir)  # noqa: PTH100 - resolve() would follow links
+    digest = hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
+    return Path(tempfile.gettempdir(), f"task_locks_{digest}")
+
+
 class TaskListLock:
     """The lock file has the seed's name and place: watchers of the work directory would hold it open there.
 
@@ -35,8 +42,7 @@ class TaskListLock:
 
     def __init__(self, workdir: Path, say: Callable[[str], object] | None = None) -> None:
         self._workdir = Path(os.path.abspath(workdir))  # noqa: PTH100 - resolve() would follow links
-        digest = hashlib.md5(os.fsencode(self._workdir), usedforsecurity=False).hexdigest()
-        self.directory = Path(tempfile.gettempdir(), f"task_locks_{digest}")
+        self.directory = lock_directory(workdir)
         self._private = WorkDir(self._workdir).task_lock
         self.path = self.directory / self._private.name
         self._say = say

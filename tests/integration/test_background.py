@@ -13,8 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support import end, kill_group, wait_for
+from support import EVALRUN, end, kill_group, wait_for
 
+from pytest_evalrun.rundir.launches import launches
 from pytest_evalrun.rundir.tasklist import Status, parse
 
 pytestmark = pytest.mark.unmeasured
@@ -162,6 +163,80 @@ def test_its_terminal_is_closed(background, line, goes_on, workers):
     assert background.session()["clean"] is goes_on
     state = 2 if goes_on else 0
     assert (background.project.latest / ".task_list").read_text() == f"*echo/a||1\n-one|{state}\n+summary|1|1\n"
+
+
+# Collecting takes until a test lets it end.
+COLLECTS = """
+import os, time
+def pytest_collection_modifyitems():
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def starting(background):
+    """``starting(*options)``: a launch that has found its suite and has no run, after an earlier one; and its note."""
+    project = background.project
+    assert project.run("evals").code == 0
+    (project.suite / "conftest.py").write_text(COLLECTS)
+    processes = []
+
+    def start(*options):
+        process = project.start("evals", "--eval-run", "new", *options, GATE=str(background.gate))
+        processes.append(process)
+        (launch,) = wait_for(lambda: launches(project.workdir), process=process)
+        return process, launch
+
+    yield start
+    for process in processes:
+        kill_group(process)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_monitor_waits_for_a_launch_that_begins(starting, background, workers):
+    """Its run, not the one before, whoever comes too early; with the end of the launch its note is gone."""
+    project = background.project
+    before = project.latest.name
+    process, launch = starting("-n", workers)
+    assert (launch.pid, launch.run, launch.rootdir) == (process.pid, None, str(project.root))
+    monitor = subprocess.Popen(
+        [*EVALRUN, "monitor"], cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert f"process {process.pid} is starting" in monitor.stderr.readline()
+    background.gate.touch()
+    shown, _ = monitor.communicate(timeout=300)
+    process.communicate(timeout=300)
+    assert project.latest.name != before
+    assert project.latest.name in shown and before not in shown
+    assert launches(project.workdir) == []
+    assert not launch.file.exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_stop_ends_a_launch_that_begins(starting, background, workers):
+    """There is no run to stop, and none is made; the one before is left alone."""
+    project = background.project
+    before = project.latest.name
+    process, launch = starting("-n", workers)
+    code, out, err = project.evalrun("stop")
+    assert (code, err) == (0, "")
+    assert f"SIGTERM to process {process.pid}, which is starting" in out
+    assert before not in out
+    process.communicate(timeout=300)
+    assert project.latest.name == before
+    assert not launch.file.exists()
+
+
+def test_who_only_collects_is_no_launch(background):
+    """Nobody waits for the run of a dry run."""
+    project = background.project
+    (project.suite / "conftest.py").write_text(
+        "from pathlib import Path\nfrom pytest_evalrun.rundir.launches import launches\n"
+        f"def pytest_collection_modifyitems():\n    assert launches(Path({str(project.workdir)!r})) == []\n"
+    )
+    assert project.run("evals", "--collect-only").code == 0
+    assert project.run("evals").code == 3  # where there is a note, the assertion fails
 
 
 def test_the_list_is_right_while_nothing_else_happens(background):
