@@ -50,7 +50,7 @@ def plan_lines(
     0 workers are pytest's own process, which keeps pytest's order.
     """
     works = _works(verdicts, expected, needs)
-    played = forecast(works, workers, pool, after=_after(verdicts)) if workers else _in_order(works)
+    played = forecast(works, workers, pool, after=_after(verdicts, works)) if workers else _in_order(works)
     starts = sorted(played.starts, key=lambda start: (start.moment, start.worker))
     waiting = {start.work.place for start in starts}
     rest = [verdict for place, verdict in enumerate(verdicts) if place not in waiting]
@@ -74,14 +74,17 @@ def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs:
     return works
 
 
-def _after(verdicts: Sequence[Verdict]) -> dict[int, list[int]]:
-    """A pair that is cut starts when its shards have ended."""
+def _after(verdicts: Sequence[Verdict], works: Sequence[Work]) -> dict[int, list[int]]:
+    """A pair that is cut starts when its shards have ended: those that run at all, and where it runs itself."""
     shards: dict[str, list[int]] = {}
-    for place, verdict in enumerate(verdicts):
-        if verdict.pair.cut is not None:
-            shards.setdefault(verdict.pair.whole.full_id, []).append(place)
-    wholes = ((place, verdict.pair) for place, verdict in enumerate(verdicts) if verdict.pair.cut is None)
-    return {place: shards[pair.full_id] for place, pair in wholes if pair.cuts and pair.full_id in shards}
+    wholes: dict[str, int] = {}
+    for work in works:
+        pair = verdicts[work.place].pair
+        if pair.cut is not None:
+            shards.setdefault(pair.whole.full_id, []).append(work.place)
+        else:
+            wholes[pair.full_id] = work.place
+    return {place: shards[name] for name, place in wholes.items() if name in shards}
 
 
 def _in_order(works: Sequence[Work]) -> Forecast:

@@ -321,6 +321,10 @@ def test_the_plan_tells_of_each_shard(project):
     assert plan["one/7-10"].endswith("3 samples  (new)")
     assert plan["one"].endswith("10 samples  (resumed at 5 of 10 samples)")
     assert project.asked() == []
+    project.run("evals", "-k", "5-7 or 7-10 or one]")
+    done = project.run("evals", "--collect-only", "-n2")
+    assert done.code == 0
+    assert "2 workers: no pair would be run" in done
 
 
 # ------------------------------------------------------------------ modes

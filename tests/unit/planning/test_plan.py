@@ -182,3 +182,29 @@ def test_a_pair_that_is_cut_starts_when_its_shards_have_ended():
     lines = plan_lines([*shards, whole], {"s/a/x": Estimate(40, 10, "history")}, {}, 3, Pool())
     starts = dict(zip(words(lines, 1), words(lines, 2), strict=True))
     assert starts == {"s/a/x/0-20": "0:00", "s/a/x/20-40": "0:00", "s/a/x": "0:30"}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("actions", "starting"),
+    [
+        (("reuse", "reuse", "reuse"), []),
+        (("reuse", "reuse", "score"), ["s/a/x"]),
+        (("reuse", "resume", "run"), ["s/a/x/20-40", "s/a/x"]),
+        (("run", "run", "reuse"), ["s/a/x/0-20", "s/a/x/20-40"]),
+        (("error", "run", "error"), ["s/a/x/20-40"]),
+    ],
+    ids=["complete", "to score", "partly done", "shards alone", "broken"],
+)
+def test_a_pair_that_is_cut_waits_for_those_of_its_shards_that_run(actions, starting, workers):
+    """Whatever is done already takes no part in the plan, and nothing waits for it."""
+    whole = replace(verdict("a/x").pair, cuts=(Cut(0, 20, "0-20"), Cut(20, 40, "20-40")))
+    parts = zip([*whole.shards(), whole], actions, strict=True)
+    verdicts = [SimpleNamespace(pair=pair, action=action, reason="why", size=None) for pair, action in parts]
+    verdicts.append(verdict("b/long"))
+    expected = {"s/a/x": Estimate(40, 10, "history"), "s/b/long": Estimate(500, 10, "history")}
+    lines = plan_lines(verdicts, expected, {}, workers, Pool())
+    starts = dict(zip(words(lines, 1), words(lines, 2), strict=True))
+    assert starts.keys() == {*starting, "s/b/long"}
+    if workers == 3 and "s/a/x" in starts:
+        assert starts["s/a/x"] == ("0:30" if "s/a/x/20-40" in starts else "0:00")
