@@ -12,7 +12,18 @@ from __future__ import annotations
 
 
 class EvalrunError(Exception):
-    """The root of everything this project raises on purpose."""
+    """The root of everything this project raises on purpose; ``brief`` where the message does not begin with it."""
+
+    def __init__(self, text: str = "", *, brief: str | None = None) -> None:
+        super().__init__(text)
+        self._brief = brief
+
+    @property
+    def brief(self) -> str:
+        """What matters, for a line that may be cut at its end: a file that the message begins with by its name."""
+        line = (self._brief or str(self)).partition("\n")[0]
+        head, colon, rest = line.partition(": ")
+        return f"{head.rpartition('/')[2]}{colon}{rest}" if head.startswith("/") else line
 
 
 class ConfigError(EvalrunError):

@@ -88,4 +88,6 @@ class PythonAdapter:
         except EvalrunError:
             raise
         except Exception as error:
-            raise PairError(f"{self.ref} {what}: {type(error).__name__}: {error}") from error
+            cause = f"{type(error).__name__}: {error}"
+            text = f"{self.ref} {what}: {cause}"
+            raise PairError(text, brief=f"{what.replace('could not be', 'not')}: {cause}") from error

@@ -94,7 +94,8 @@ class ServerAdapter:
         except BaseException as error:
             self.kill()
             if isinstance(error, ModelError):
-                raise PairError(f"model {self.name} could not be loaded: {error}") from error
+                text = f"model {self.name} could not be loaded: {error}"
+                raise PairError(text, brief=f"not loaded: {error}") from error
             raise
 
     def _start(self) -> Talks:

@@ -15,8 +15,8 @@ class ChildError(PairError):
 class ModelDied(ChildError):  # noqa: N818 - what happened; its base says that it is an error
     """The program ended before it answered; ``returncode`` is negative where a signal ended it."""
 
-    def __init__(self, text: str, returncode: int | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, returncode: int | None = None, *, brief: str | None = None) -> None:
+        super().__init__(text, brief=brief)
         self.returncode = returncode
 
 

@@ -114,5 +114,11 @@ def last_lines(tail: bytes) -> str:
     return "\n".join(lines[cut:][-TAIL_LINES:])
 
 
+def brief_end(fate: str, lines: str) -> str:
+    """How a program ended, and the last line of its output, which most often says why: ``exit code 3: no board``."""
+    last = lines.rstrip().rpartition("\n")[2]
+    return fate.removeprefix("ended with ") + (f": {last}" if last else "")
+
+
 # More than any pipe holds; a program that never stops writing must not keep us.
 PIPE_CHUNKS = (1 << 20) // CHUNK + 1

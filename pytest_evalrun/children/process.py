@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pytest_evalrun.children.channel import Channel, LineTooLong
 from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.children.faults import ChildError, ModelDied
-from pytest_evalrun.children.output import Output
+from pytest_evalrun.children.output import Output, brief_end
 from pytest_evalrun.children.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Child:
             self._output.flush()
             return ChildError(self._told("closed its standard output, and did not end"))
         self._output.finish()
-        return ModelDied(self._told(self.fate()), code)
+        return ModelDied(self._told(self.fate()), code, brief=brief_end(self.fate(), self.last_lines))
 
     def _told(self, what: str) -> str:
         lines = self.last_lines

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
     """The program ended with an exit code, or by a signal; ``may_pass`` where trying again may help by itself."""
 
-    def __init__(self, text: str, *, may_pass: bool) -> None:
-        super().__init__(text)
-        self.may_pass = may_pass
+    def __init__(self, ending: Ending, name: str) -> None:
+        super().__init__(ending.told(name), brief=ending.brief)
+        self.may_pass = ending.may_pass
 
 
 class Asking:
@@ -62,8 +62,9 @@ class Asking:
         record = self._begin(argv, added, (first, last), pattern, (low, high))
         ending, record = self._run(argv, added, record, prefix)
         if ending.returncode:
-            self._fail(record, ending.told(name_of(record.command)), ending.returncode)
-            raise ProgramFailed(ending.told(name_of(record.command)), may_pass=ending.may_pass)
+            failed = ProgramFailed(ending, name_of(record.command))
+            self._fail(record, str(failed), ending.returncode)
+            raise failed
         self._take(record, ending)
 
     def _begin(
@@ -123,7 +124,8 @@ class Asking:
         files = [path for path in matching(record.pattern) if not is_older(path, self.records.began)]
         try:
             if record.pattern and not files:
-                raise PairError(_without_results(record, ending) + self._said_before())
+                reason = _without_results(record, ending) + self._said_before()
+                raise PairError(reason, brief=f"no results: there is no {record.pattern}")
             strict = self.predictor.ranged  # others do the whole dataset each time
             answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=strict)
             # With the first answer the files were read through: what is wrong with all of them has been told.

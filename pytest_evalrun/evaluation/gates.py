@@ -34,6 +34,13 @@ class Verdict:
     def holds(self) -> bool:
         return self.by <= 0
 
+    def in_brief(self) -> str:
+        """The value against the limit, as a breach: ``exact_match 0.75 < 0.9``."""
+        value, limit = f"{self.value:.6g}", f"{self.limit:.6g}"
+        if value == limit:
+            value, limit = repr(self.value), repr(self.limit)
+        return f"{self.metric} {value} {'<' if self.value < self.limit else '>'} {limit}"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"holds": self.holds}
 
@@ -56,6 +63,11 @@ def breach_table(verdicts: list[Verdict]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def in_brief(verdicts: list[Verdict]) -> str:
+    """The breached gates in one line: ``exact_match 0.75 < 0.9``."""
+    return ", ".join(v.in_brief() for v in verdicts if not v.holds)
 
 
 def _judge(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any]) -> Iterator[Verdict]:

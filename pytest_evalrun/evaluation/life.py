@@ -272,7 +272,9 @@ class Life:
     def _check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""
         if failed and not predicted and self.pair.cut is None:
-            raise PairError(f"no sample was predicted (of {failed}); the first: {first}")
+            why = first.rpartition("\n")[2]  # of a program that ended: what it wrote last
+            text = f"no sample was predicted (of {failed}); the first: {first}"
+            raise PairError(text, brief=f"none of {failed} predicted: {why}")
         check_failures(self.pair.settings.max_failed, plan.count, plan.identity.count, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:

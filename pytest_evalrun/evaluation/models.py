@@ -73,7 +73,8 @@ class LoadedModels:
         except EvalrunError:
             raise
         except Exception as error:
-            raise PairError(f"model {name} could not be loaded: {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {error}"
+            raise PairError(f"model {name} could not be loaded: {what}", brief=f"not loaded: {what}") from error
         seconds = time.perf_counter() - started
         self._adapter, self._key, self._name = adapter, key, name
         self._events.write("model_loaded", pair.full_id, model=name, seconds=round(seconds, 6))

@@ -301,7 +301,7 @@ class Controller:
         if pair is None or self.live is None:
             return
         reason = self.losses.reason(report.nodeid)
-        make_crashed(report, pair, reason)
+        make_crashed(report, pair, reason, self.losses.brief(report.nodeid))
         self.losses.ended(report.nodeid)
         if pair.cut is not None:
             self.suites.launch.publish(shard_ended(pair), "")

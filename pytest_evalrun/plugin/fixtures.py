@@ -24,6 +24,7 @@ from pytest_evalrun.plugin.items import (
     params,
     uses,
 )
+from pytest_evalrun.plugin.reports import Failure, failure
 from pytest_evalrun.plugin.worker import Worker
 from pytest_evalrun.plugin.xdist.units import asked
 from pytest_evalrun.suite.names import escaped_id
@@ -79,13 +80,13 @@ class EvaluationResult:
     def check_gates(self) -> None:
         """Fail the test with a table when a gate of the suite is breached."""
         __tracebackhide__ = True
-        from pytest_evalrun.evaluation.gates import breach_table
+        from pytest_evalrun.evaluation.gates import breach_table, in_brief
 
         breached = self._evaluation.breached
         if breached:
             noun = "gate" if len(breached) == 1 else "gates"
             table = breach_table(breached)
-            pytest.fail(f"{self.pair.full_id}: {len(breached)} {noun} breached\n{table}", pytrace=False)
+            raise Failure(f"{self.pair.full_id}: {len(breached)} {noun} breached\n{table}", in_brief(breached))
 
     def record(self, name: str, value: Any) -> None:
         """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``."""
@@ -243,11 +244,11 @@ def _pair_for(request: pytest.FixtureRequest, name: str) -> Pair:
     """The pair of the test that asks; items are made before it can ask by ``getfixturevalue``."""
     pair = pair_of(request.node)
     if pair is None:
-        raise pytest.fail.Exception(
+        text = (
             f"fixture {name!r}: this test is not about a pair: it must name the fixture in its arguments or in "
-            f"@pytest.mark.usefixtures({name!r}), be a function or a method, and have a suite with pairs above it",
-            pytrace=False,
+            f"@pytest.mark.usefixtures({name!r}), be a function or a method, and have a suite with pairs above it"
         )
+        raise Failure(text, text)
     return pair
 
 
@@ -255,7 +256,7 @@ def _need(item: pytest.Item, pair: Pair | None) -> Need:
     try:
         return asked(item, pair)
     except ConfigError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise failure(error) from None
 
 
 def _own_name(item: Any, pair: Pair) -> str:

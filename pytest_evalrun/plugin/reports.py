@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.errors import EvalrunError
+import pytest
 from pytest_evalrun.plugin.internals import is_of_pytest
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.printable import printable
@@ -15,6 +17,26 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
+
+
+class Failure(pytest.fail.Exception):  # type: ignore[name-defined, misc]  # no name of it is public
+    """A failure that is told without a traceback; ``brief`` is what matters of it, for pytest's short summary."""
+
+    def __init__(self, text: str, brief: str) -> None:
+        super().__init__(text, pytrace=False)
+        self.brief = brief
+
+
+def failure(error: EvalrunError) -> Failure:
+    """The failure of a test whose fixture met with trouble."""
+    return Failure(str(error), error.brief)
+
+
+def shorten(report: Any, error: BaseException) -> None:
+    """pytest cuts the line of a failure at the terminal's width, so that begins with what matters, not with a type."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and isinstance(error, Failure | EvalrunError):
+        crash.message = error.brief
 
 
 def outcome_of(report: Any) -> str:
@@ -60,10 +82,13 @@ def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
     return Status.PENDING if outcome == "passed" else Status.FAILED
 
 
-def make_crashed(report: Any, pair: Pair, reason: str) -> None:
+def make_crashed(report: Any, pair: Pair, reason: str, brief: str) -> None:
     """A crash is infrastructure trouble: pytest calls that ERROR when it happens at setup."""
     report.when = "setup"
-    report.longrepr = reason
+    with pytest.raises(Failure) as caught:
+        raise Failure(reason, brief)
+    report.longrepr = caught.getrepr(style="value")
+    shorten(report, caught.value)
     report.location = (*report.location[:2], report.nodeid.partition("::")[2])
     report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
 

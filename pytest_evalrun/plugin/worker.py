@@ -23,7 +23,7 @@ from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
-from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, tell
+from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
 from pytest_evalrun.plugin.signals import Sigterm
 from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
@@ -80,7 +80,7 @@ class Worker:
         """Joined when the first item needs it: by then the launching process has said where the run is."""
         if self._context is None:
             if self.suites.refused:
-                raise pytest.fail.Exception(self.suites.refused, pytrace=False)
+                raise Failure(self.suites.refused, self.suites.refused)
             text = self.suites.launch.read("launch.json")
             assert text is not None, "the launching process publishes the run before it sends an item"
             launch = Launch.from_json(json.loads(text))
@@ -161,7 +161,7 @@ class Worker:
         try:
             held = slots.take(need, pair.full_id if pair is not None else None, around)
         except EvalrunError as error:
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+            raise failure(error) from None
         try:
             yield held.lease
         finally:
@@ -177,7 +177,7 @@ class Worker:
         try:
             held = self.context.boards.take(pair, self.context.surroundings)
         except EvalrunError as error:
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+            raise failure(error) from None
         try:
             yield held
         finally:
@@ -188,7 +188,7 @@ class Worker:
         if self.config.getoption("usepdb"):
             raise error
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-        raise pytest.fail.Exception(self.context.shown(f"{error}\n\n{cause}".rstrip()), pytrace=False) from None
+        raise Failure(self.context.shown(f"{error}\n\n{cause}".rstrip()), error.brief) from None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -279,7 +279,8 @@ class Worker:
         try:
             self.log.open(path, pair.settings.log_limit // max(1, len(pair.cuts) if pair.cut else 1))
         except OSError as error:
-            raise pytest.fail.Exception(f"{path}: the log cannot be written: {error.strerror}", pytrace=False) from None
+            brief = f"the log cannot be written: {error.strerror}"
+            raise Failure(f"{path}: {brief}", brief) from None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
@@ -290,6 +291,8 @@ class Worker:
             report.longrepr = f"{call.excinfo.value}; the stacks of all threads are in its log"
             report.when = "setup" if report.when == "call" else report.when  # of a test that hangs: ERROR, not FAILED
         if pair is not None:
+            if call.excinfo is not None:
+                shorten(report, call.excinfo.value)
             make_safe(report, self.secrets, colours=not isinstance(item.parent, SuiteModule))
         if pair is not None and (report.when == "call" or not report.passed):
             evaluation = item.stash.get(evaluation_key, None)

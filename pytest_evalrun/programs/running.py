@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.faults import NotStarted
+from pytest_evalrun.children.output import brief_end
 from pytest_evalrun.children.process import Child
 from pytest_evalrun.children.supervised import signal_name
 
@@ -39,6 +40,11 @@ class Ending:
         """A sentence, and the last lines of the program's output."""
         end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
         return f"{name} {self.fate}{self._hint()}{end}"
+
+    @property
+    def brief(self) -> str:
+        """Its fate, for a line that may be cut."""
+        return brief_end(self.fate, self.last_lines)
 
     @property
     def may_pass(self) -> bool:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalrun.children.faults import ModelDied
-from pytest_evalrun.children.output import Heard
+from pytest_evalrun.children.output import Heard, brief_end
 from pytest_evalrun.children.supervised import signal_name
 from pytest_evalrun.remote.command import Command, Taken
 from pytest_evalrun.remote.faults import BoardError, LinkLost
@@ -89,7 +89,9 @@ class RemoteProgram:
             if seen > LONGEST_LINE:
                 raise BoardError(f"{self.name} wrote a line of more than {LONGEST_LINE} bytes")
             if not (piece := self._receive(deadline, timeout)):
-                raise ModelDied(f"{self.name} {self._end_in_words()}", self.returncode)
+                told = f"{self.name} {self._end_in_words()}"
+                brief = None if self.returncode is None else brief_end(self.fate(), self.last_lines)
+                raise ModelDied(told, self.returncode, brief=brief)
             self._rest += piece
         line = bytes(self._rest[:end])
         del self._rest[: end + 1]

@@ -191,7 +191,8 @@ class DevicePool:
             raise PairError(f"no device has {_wanted(labels)}; there are: {self._known()}; see devices and its labels")
         if not left:
             wanted = f" for {_wanted(labels)}" if labels else ""
-            raise PairError(f"no device is left{wanted}: " + "; ".join(map(str, states)))
+            told = "; ".join(map(str, states))
+            raise PairError(f"no device is left{wanted}: {told}", brief=f"no device is left: {told}")
         return left
 
     def _state(self, device: Device) -> DeviceState:

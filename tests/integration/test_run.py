@@ -200,6 +200,7 @@ def test_a_breached_gate_fails_the_item_with_a_table(project):
     assert "1 failed" in ran, ran
     assert "echo/a/one: 1 gate breached" in ran
     assert "exact_match  0.75   min   0.9    0.15" in ran
+    assert "::test_pair[a/one] - exact_match 0.75 < 0.9\n" in ran
     assert project.result("a", "one")["status"] == "failed"
     assert (project.latest / ".task_list").read_text().splitlines()[1] == "-one|3"
     assert (project.latest / "failed_tasks.txt").read_text() == "echo/a/one\n"

@@ -45,6 +45,7 @@ class Losses:
         self._ended: set[str] = set()
         self._deaths: dict[str, int] = {}
         self._reasons: dict[str, str] = {}
+        self._briefs: dict[str, str] = {}
 
     def started(self, nodeid: str) -> None:
         self._started[nodeid] = time.monotonic()
@@ -67,7 +68,9 @@ class Losses:
         if nodeid in self._ended:
             return Lost.OVER
         hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
-        self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {how_it_died(node)}"
+        died = "" if hung else how_it_died(node)
+        self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {died}"
+        self._briefs[nodeid] = hung or f"worker died: {died.removeprefix('it ').removeprefix('ended with ')}"
         del self._started[nodeid]
         again = again and not hung and nodeid not in self._called
         return Lost.AGAIN if again and deaths <= self.retries else Lost.ERROR
@@ -96,6 +99,10 @@ class Losses:
         deaths = self._deaths.get(nodeid, 1)
         times = f", as {deaths - 1} before it" if deaths > 1 else ""
         return f"{self._reasons.get(nodeid, 'its worker died')}{times}; what it had predicted is kept"
+
+    def brief(self, nodeid: str) -> str:
+        """The same for a line that may be cut."""
+        return self._briefs.get(nodeid, "worker died")
 
     def never_ran(self, among: Iterable[str]) -> list[str]:
         """Lines about items that no worker was left for: xdist ends with exit code 0 then, and it is no success."""

@@ -6,9 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gates import Verdict
 from pytest_evalrun.evaluation.life import Evaluation
-from pytest_evalrun.plugin.reports import make_safe, outcome_of, reason_of, stands, tell
+from pytest_evalrun.plugin.reports import (
+    Failure,
+    failure,
+    make_crashed,
+    make_safe,
+    outcome_of,
+    reason_of,
+    shorten,
+    stands,
+    tell,
+)
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.layers import Layer
@@ -54,6 +65,36 @@ def inferred():
 def test_why_there_is_no_result_is_one_line(skipped, longrepr, reason):
     """Whatever pytest has kept of it."""
     assert reason_of(SimpleNamespace(skipped=skipped, longrepr=longrepr)) == reason
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        pytest.param(Failure("s/a/one: 1 gate breached\ntable", "top1 0.5 < 0.9"), "top1 0.5 < 0.9", id="gate"),
+        pytest.param(
+            failure(PairError("the program `p` failed", brief="exit code 3: why")), "exit code 3: why", id="own"
+        ),
+        pytest.param(failure(PairError("timed out after 1 s\nmore")), "timed out after 1 s", id="first line"),
+        pytest.param(PairError("/data/a b/x.csv:3: label missing"), "x.csv:3: label missing", id="file"),
+        pytest.param(AssertionError("assert 1 == 2"), "assert 1 == 2", id="a user's"),
+    ],
+)
+def test_the_short_summary_begins_with_what_matters(error, line):
+    """pytest cuts it by the terminal's width; what it shows above says everything."""
+    with pytest.raises(type(error)) as caught:
+        raise error
+    report = SimpleNamespace(longrepr=caught.getrepr(style="value"), skipped=False)
+    shorten(report, error)
+    assert reason_of(report) == line
+    assert str(error) in str(report.longrepr)
+
+
+def test_of_a_worker_that_died_it_says_how():
+    """Of what was run in it nothing else is known."""
+    report = SimpleNamespace(nodeid="e.yaml::test_pair[a/one]", location=("e.yaml", 0, "?"), skipped=False)
+    make_crashed(report, pair(), "its worker gw1 died: it ended with exit code 3", "worker died: exit code 3")
+    assert reason_of(report) == "worker died: exit code 3"
+    assert str(report.longrepr).strip() == "its worker gw1 died: it ended with exit code 3"
 
 
 @pytest.mark.parametrize(

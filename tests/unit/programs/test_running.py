@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pytest_evalrun.children.faults import ChildError
+from pytest_evalrun.evaluation.asking import ProgramFailed
 from pytest_evalrun.programs.running import SHOWN_OF_A_COMMAND, Ending, Surroundings, name_of, run
 from pytest_evalrun.suite.secrets import Secrets
 
@@ -48,6 +49,21 @@ def test_fates_are_told_apart(fate):
     ending = started(code)
     assert ending.returncode == returncode
     assert told in ending.told("p")
+
+
+@pytest.mark.parametrize(
+    ("fate", "lines", "text"),
+    [
+        ("ended with exit code 3", "first\nno such board\n", "exit code 3: no such board"),
+        ("ended with exit code 3", "", "exit code 3"),
+        ("was ended by SIGSEGV", "loading", "was ended by SIGSEGV: loading"),
+    ],
+    ids=["why", "silent", "signal"],
+)
+def test_an_end_in_brief_begins_with_the_exit_code_and_says_what_was_written_last(fate, lines, text):
+    """The program's name and the rest of its output are in the message itself."""
+    assert Ending(3, fate, lines).brief == text
+    assert ProgramFailed(Ending(3, fate, lines), "p").brief == text
 
 
 def test_known_want_of_memory_is_not_guessed():
