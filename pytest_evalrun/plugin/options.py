@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_evalrun.suite.layers import Layer
 
 Kind = Literal["string", "int", "float", "bool", "list"]

@@ -233,7 +233,9 @@ class Suites:
         if problems := [*self.errors.values(), *_clashes(self.found.values())]:
             from pytest_evalrun.suite.printable import printable
 
-            raise pytest.UsageError(printable("\n".join(problems)))
+            # What a command line or the environment says is wrong for every suite alike.
+            lines = dict.fromkeys(line for problem in problems for line in problem.split("\n"))
+            raise pytest.UsageError(printable("\n".join(lines)))
 
     def tell(self, node: Any) -> None:
         """What every worker must know before it has found a suite."""

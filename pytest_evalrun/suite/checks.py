@@ -12,7 +12,7 @@ from pytest_evalrun import adapters, datasets, metrics
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite import commands, devicefiles
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
-from pytest_evalrun.suite.problems import accepted, found, place_in, some
+from pytest_evalrun.suite.problems import PAIR, accepted, found, place_in, some
 from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spec, plugin_names, resolve
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
         return
     _tell(commands.mistakes(settings), settings, problems)
     if settings.range == "id" and settings.format in datasets.NAMES - {"csv", "jsonl"}:
-        problems.add(f"{place_in(settings.origins['range'], 'range')}: found 'id' for {pair.id}; accepted: with tables")
+        problems.add(
+            f"{place_in(settings.origins['range'], 'range')}: found 'id' for {PAIR}; accepted: with tables", pair.id
+        )
 
 
 def _check_board(settings: Settings, _: Pair, problems: Problems) -> None:
@@ -164,7 +166,7 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
         if metric not in names and not settings.results.get("metrics"):
             words = accepted(metric, names) if names else "it has no metrics"
-            problems.add(f"{where}: the pair {pair.id} does not compute this metric; {words}")
+            problems.add(f"{where}: the pair {PAIR} does not compute this metric; {words}", pair.id)
         elif reason := _unfit(gate):
             problems.add(f"{where}: {reason}")
 

@@ -17,16 +17,21 @@ T = TypeVar("T")
 
 MOST_SHOWN = 20
 LONGEST_SHOWN = 80
+# Stands in a problem for the pair that has it: no text of a user has such a character.
+PAIR = "\0"
 
 
 class Problems:
     """Problems, one a line, each once, that become a single ConfigError."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, None] = {}
+        self._lines: dict[str, list[str]] = {}
 
-    def add(self, problem: str) -> None:
-        self._lines[problem] = None
+    def add(self, problem: str, pair: str | None = None) -> None:
+        """Of many pairs that have the same one, which is what ``PAIR`` in it stands for, the first is named."""
+        pairs = self._lines.setdefault(problem, [])
+        if pair is not None and pair not in pairs:
+            pairs.append(pair)
 
     def attempt(self, call: Callable[[], T], fallback: T) -> T:
         """What the call returns; where it raises ConfigError, the fallback, so that looking can go on."""
@@ -38,7 +43,12 @@ class Problems:
 
     def raise_any(self) -> None:
         if self._lines:
-            raise ConfigError("\n".join(self._lines))
+            raise ConfigError("\n".join(_of_pairs(*entry) for entry in self._lines.items()))
+
+
+def _of_pairs(problem: str, pairs: list[str]) -> str:
+    more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+    return problem.replace(PAIR, f"{pairs[0]}{more}", 1) if pairs else problem
 
 
 def shown(path: str) -> str:

@@ -55,6 +55,9 @@ def test_two_suites_of_one_name_are_refused(project):
         (other / name).write_text((project.suite / name).read_text())
     for workers in ("0", "2"):
         usage_error(project.run("evals", "-n", workers), "echo/evalrun.yaml", "other/evalrun.yaml", "same")
+    wrong = project.run("evals", "--eval-set", "max_batch_size=no")
+    usage_error(wrong, "--eval-set max_batch_size=no: found 'no'")
+    assert wrong.output.count("max_batch_size=no") == 2  # in the header, and once for both suites
 
 
 @pytest.mark.parametrize(

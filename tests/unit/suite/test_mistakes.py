@@ -216,6 +216,16 @@ def test_a_plugin_of_the_users_script_is_no_mistake(suite):
     assert [spec.name for spec in own.metrics] == ["mae"]
 
 
+def test_a_mistake_that_many_pairs_share_is_told_once(tree):
+    """Whether their own layers make each of them a case of its own; the first is named, the others counted."""
+    tree("adapter: onnx\ndiscover: {model_file_ext: .bin, in_subdir: in}\ngates: {ssim: {min: 0.7}}\n")
+    tree.write({"a/.run_config": "POST_PROCESS_PLUGIN=psnr\n", "a/d2/.run_config": "POST_PROCESS_PLUGIN=psnr\n"})
+    told = tree.problems()
+    assert len([line for line in told if "a/d1 (and 1 more) does not compute this metric" in line]) == 1
+    assert len([line for line in told if "group/b/d1 does not compute this metric" in line]) == 1
+    assert len(told) == 2
+
+
 def test_gate_with_its_parts_in_two_layers(suite):
     """The baseline may lie below the drop that is measured from it."""
     suite(
