@@ -41,8 +41,9 @@ WorkDirOption = Annotated[
         help="Directory above the runs",
     ),
 ]
-RunOption = Annotated[str, typer.Option("--run", help="latest, a run's name, or its directory")]
-RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="latest, a run's name, or its directory")]
+# Where a run was named before it stood behind the command's other words: scripts go on.
+OldRunOption = Annotated[str, typer.Option("--run", hidden=True)]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="latest, a run's name, or its directory")]
 ExpressionOption = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only the pairs whose ids match, as pytest")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list what would go")]
@@ -57,6 +58,13 @@ def find(workdir: Path, run: str) -> FoundRun:
     found = find_run(run, workdir)
     warn([found.remark] if found.remark else [])
     return found
+
+
+def find_asked(workdir: Path, run: str, old_run: str) -> FoundRun:
+    """The run of a command that took it by ``--run`` before."""
+    if old_run and run not in ("latest", old_run):
+        raise ConfigError(f"{run} and --run {old_run}: name one run")
+    return find(workdir, old_run or run)
 
 
 def matcher(expression: str) -> Callable[[str], bool] | None:

@@ -14,27 +14,26 @@ from pytest_evalrun.cli.common import (
     WORKDIR,
     ExpressionOption,
     JsonOption,
+    OldRunOption,
     PairArgument,
     RunArgument,
-    RunOption,
     WorkDirOption,
     find,
+    find_asked,
     matcher,
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
+from pytest_evalrun.cli.samples import diff, inputs_in, show
 from pytest_evalrun.cli.starting import awaited_run
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
-from pytest_evalrun.suite.printable import counted, one_line
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.report.listing import Entry
-    from pytest_evalrun.report.rows import Row
     from pytest_evalrun.report.runs import FoundRun
-    from pytest_evalrun.report.samples import Places
-    from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
 
@@ -118,13 +117,14 @@ def runs(as_json: JsonOption = False, workdir: WorkDirOption = WORKDIR) -> None:
 @app.command()
 def logs(
     pair: PairArgument,
+    run: RunArgument = "latest",
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on until the pair is done or the run ends")
     ] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="As it was written: what a model wrote may drive your terminal")
     ] = False,
-    run: RunOption = "latest",
+    old_run: OldRunOption = "",
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Print what a pair has logged, safe to show: control characters as escapes, a carriage return as a line's end."""
@@ -132,28 +132,13 @@ def logs(
     from pytest_evalrun.report.logs import follow_logs, read_logs, shown
     from pytest_evalrun.report.lookup import find_pair
 
-    paths = _run(workdir, run)
+    paths = find_asked(workdir, run, old_run).paths
     known = known_pairs(paths)
     found = find_pair(pair, (*known.pairs, *known.limits))
     blocks = (follow_logs if follow else read_logs)(paths, found)
     for block in blocks if raw else shown(blocks):
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
-
-
-@app.command()
-def diff(
-    before: Annotated[str, typer.Argument(metavar="RUN")],
-    after: Annotated[str, typer.Argument(metavar="RUN")],
-    most: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="So many ids of flipped samples")] = 10,
-    workdir: WorkDirOption = WORKDIR,
-) -> None:
-    """Compare two runs: their pairs, their metrics, and which samples came out the other way."""
-    from pytest_evalrun.report.diff import diff_runs
-
-    found = diff_runs(_run(workdir, before), _run(workdir, after), most)
-    print_lines(found.lines(before, after))
-    warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
 
 
 @app.command()
@@ -168,58 +153,32 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
     print_lines([again.command] if again.failed else [])
 
 
-for command in (stop, reset, clean, devices):
+for command in (show, diff, stop, reset, clean, devices):
     app.command()(command)
 
 
 @app.command()
-def show(
-    pair: PairArgument,
-    worst: Annotated[int | None, typer.Option(metavar="N", min=1, help="The N samples with the worst scores")] = None,
-    wrong: Annotated[bool, typer.Option("--wrong", help="The samples that were answered wrongly")] = False,
-    metric: Annotated[str | None, typer.Option(help="By which metric; default: the first that fits")] = None,
-    run: RunOption = "latest",
-    workdir: WorkDirOption = WORKDIR,
-) -> None:
-    """Show what a run says of a pair, and the samples behind it."""
-    from pytest_evalrun.report import results, samples
-    from pytest_evalrun.report.lookup import find_pair
-    from pytest_evalrun.report.rows import read_summary
-
-    if worst is not None and wrong:
-        raise ConfigError("--worst and --wrong: give one of them")
-    paths = _run(workdir, run)
-    row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
-    if worst is not None:
-        found = samples.worst(paths, row.key, metric, worst, _places(paths, row))
-        print_table(results.SAMPLES, results.sample_rows(found))
-    elif wrong:
-        print_table(results.SAMPLES, results.sample_rows(samples.wrong(paths, row.key, metric, _places(paths, row))))
-    else:
-        print_lines(results.result_lines(row))
-        if row.metrics:
-            print_table(results.METRICS, results.metric_rows(row))
-
-
-@app.command()
 def report(
+    run: RunArgument = "latest",
     merged: Annotated[bool, typer.Option("--merged", help="Merge all predictions into one table a suite too")] = False,
-    run: RunOption = "latest",
+    old_run: OldRunOption = "",
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Make the summary of a run again."""
     from pytest_evalrun.report.gone import on_disk
     from pytest_evalrun.report.merge import merge_predictions
     from pytest_evalrun.report.summary import write_summary
+    from pytest_evalrun.suite.printable import counted
 
-    paths = _run(workdir, run)
+    paths = find_asked(workdir, run, old_run).paths
     disk = on_disk(paths)
     summary = write_summary(paths, disk.is_gone, disk.skips)
     warn(f"{name}: cannot be read; left out" for name in summary.unreadable)
     print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
     if merged:
-        merge = merge_predictions(paths)
+        merge = merge_predictions(paths, inputs=inputs_in(paths))
         warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
+        warn(f"{file.file}: its inputs are not shown: {file.unread}" for file in merge.files if file.unread)
         warn(
             f"ERROR: {table} stays as it was, with {rows} rows: the predictions have fewer; "
             "merge_summary.json says what is missing"
@@ -231,7 +190,7 @@ def report(
 
 @app.command()
 def monitor(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="latest, or a run's name")] = "latest",
+    run: RunArgument = "latest",
     interval: Annotated[
         float, typer.Option("-i", "--interval", min=0.1, metavar="SECONDS", help="How often it looks")
     ] = 0.5,
@@ -245,27 +204,23 @@ def monitor(
     if once and as_json:
         raise ConfigError("--once and --json: give one of them")
     try:
-        root = awaited_run(workdir, run) or _run(workdir, run).root
+        root = awaited_run(workdir, run) or find(workdir, run).paths.root
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(watch(root, interval, once=once, as_json=as_json, stream=sys.stdout))
 
 
 @app.command()
-def verify(run: RunOption = "latest", workdir: WorkDirOption = WORKDIR) -> None:
+def verify(run: RunArgument = "latest", old_run: OldRunOption = "", workdir: WorkDirOption = WORKDIR) -> None:
     """Check by hash every file that a run vouches for; exit code 1 when something does not hold."""
     from pytest_evalrun.report.verify import verify_run
 
-    paths = _run(workdir, run)
+    paths = find_asked(workdir, run, old_run).paths
     problems = verify_run(paths)
     print_lines(f"{problem.file}: {problem.text}" for problem in problems)
     if problems:
         raise typer.Exit(1)
     print_lines([f"{paths.root}: all that is marked as complete is as it was written"])
-
-
-def _run(workdir: Path, name: str) -> RunPaths:
-    return find(workdir, name).paths
 
 
 def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
@@ -286,24 +241,3 @@ def _reasons(entries: Iterable[Entry], found: FoundRun) -> dict[str, str]:
     pairs = [entry.pair for entry in entries if entry.pair is not None and entry.status != "running"]
     told = verdicts(pairs, found.workdir.root, found.name)
     return {v.pair.full_id: f"{v.action}: {v.reason}" for v in told if v.action not in ("reuse", "skip")}
-
-
-def _places(paths: RunPaths, row: Row) -> Places | None:
-    """Where the pair's files lie, if its suite is still there to say so."""
-    from pytest_evalrun.evaluation.outputs import output_directory
-    from pytest_evalrun.report.samples import Places
-    from pytest_evalrun.rundir.runs import read_run_json
-    from pytest_evalrun.suite.discovery import discover
-
-    # Relative to the run, as the manifest has it: a copied tree finds its own suites.
-    file = (paths.root / read_run_json(paths).get("suites", {}).get(row.suite, "")).resolve()
-    try:
-        pairs = discover(file).pairs if os.path.isfile(file) else ()  # noqa: PTH113
-        names = (row.suite, row.task, row.dataset)
-        pair = next((pair for pair in pairs if (pair.suite, pair.task.name, pair.dataset.name) == names), None)
-        if pair is None:
-            return None
-        inputs = Path(pair.dataset.path, pair.settings.in_subdir or "") if pair.settings.format == "files" else None
-        return Places(output_directory(pair, paths.pair(row.key)), inputs)
-    except ConfigError:
-        return None

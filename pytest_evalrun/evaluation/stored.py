@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +15,7 @@ from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerpri
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.rundir.results import Result, read_result, record_text
 from pytest_evalrun.rundir.state import ShardStateWriter, StateWriter
 from pytest_evalrun.suite.names import safe_name
 
@@ -125,12 +124,11 @@ def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
     return PredictionsFile(paths_of(context.paths, pair).predictions).lines()
 
 
-def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any]) -> None:
+def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any], result: Result | None) -> None:
     """What a user's own test function found, beside the pair's result."""
     path = paths_of(context.paths, pair).test_result(safe_name(test))
-    content = {"suite": pair.suite, "task": pair.task.name, "dataset": pair.dataset.name, "test": test}
-    values = context.secrets.fields(values)
-    context.disk.write(path, json.dumps(content | {"values": values}, ensure_ascii=False, indent=1, default=str))
+    names = pair.suite, pair.task.name, pair.dataset.name
+    context.disk.write(path, record_text(result, names, test, context.secrets.fields(values)))
 
 
 @contextmanager

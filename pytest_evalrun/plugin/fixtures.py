@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,10 +47,11 @@ if TYPE_CHECKING:
 class EvaluationResult:
     """What the ``evaluation`` fixture gives to a test: metrics, gates, predictions, and a place for own metrics."""
 
-    def __init__(self, evaluation: Evaluation, worker: Worker, test: str) -> None:
+    def __init__(self, evaluation: Evaluation, worker: Worker, test: str, properties: list[tuple[str, Any]]) -> None:
         self._evaluation = evaluation
         self._worker = worker
         self._test = test
+        self._properties = properties
         self._recorded: dict[str, Any] = {}
 
     @property
@@ -89,11 +91,18 @@ class EvaluationResult:
             raise Failure(f"{self.pair.full_id}: {len(breached)} {noun} breached\n{table}", in_brief(breached))
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``."""
+        """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``.
+
+        It stands in the tables and in JUnit's properties as ``<test name>.<name>``.
+        """
         from pytest_evalrun.evaluation.stored import record_own
 
         self._recorded[name] = value
-        record_own(self.pair, self._worker.context, self._test, self._recorded)
+        record_own(self.pair, self._worker.context, self._test, self._recorded, self.result)
+        full = f"{self._test}.{name}"
+        others = [entry for entry in self._properties if entry[0] != full]
+        # Builtins only travel from a worker.
+        self._properties[:] = [*others, (full, json.loads(json.dumps(value, default=str)))]
 
 
 class Fixtures:
@@ -114,7 +123,7 @@ class Fixtures:
         """The pair evaluated, or reused when nothing changed: metrics, gates, predictions."""
         pair = _pair_for(request, "evaluation")
         evaluation = self._worker.evaluate(request.node, pair)
-        return EvaluationResult(evaluation, self._worker, _own_name(request.node, pair))
+        return EvaluationResult(evaluation, self._worker, _own_name(request.node, pair), request.node.user_properties)
 
     def gpus(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, ...]]:
         """GPUs of the test's own, as many as its marker or its pair asks for; CUDA_VISIBLE_DEVICES names them."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import EvalrunError
 import pytest
+
+from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.plugin.internals import is_of_pytest
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.printable import printable

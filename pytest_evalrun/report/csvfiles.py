@@ -12,6 +12,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.printable import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
@@ -41,7 +43,7 @@ class Notes:
 
 
 def _line(kind: str, count: int, first: int | str | None) -> str:
-    text = kind.format(n=f"{count} row" if count == 1 else f"{count} rows") if "{n}" in kind else kind
+    text = kind.format(n=counted(count, "row")) if "{n}" in kind else kind
     if first is None:
         return text
     place = f"line {first}" if isinstance(first, int) else f"id {first}"

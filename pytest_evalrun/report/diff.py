@@ -9,6 +9,7 @@ from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
 
 MOST_NAMED = 10
+# What a metric is, as a result's fingerprint has it.
+SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
 _OWN = frozenset({"index", "id"})
 
 
@@ -99,6 +102,11 @@ class RunDiff:
     def different(self) -> list[PairDiff]:
         return [pair for pair in self.pairs if not pair.same]
 
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs; what cannot be read may."""
+        return not (self.only_before or self.only_after or self.different or self.damaged)
+
     def lines(self, before: str, after: str) -> Iterator[str]:
         """For a person; the runs are called as they were asked for."""
         yield from (f"only in {before}: {name}" for name in self.only_before)
@@ -106,7 +114,7 @@ class RunDiff:
         for pair in self.different:
             yield from pair.lines()
         same = len(self.pairs) - len(self.different)
-        yield f"{len(self.pairs)} pairs in both, {same} of them the same"
+        yield f"{counted(len(self.pairs), 'pair')} in both, {same} of them the same"
 
 
 def diff_runs(before: RunPaths, after: RunPaths, most: int = MOST_NAMED) -> RunDiff:
@@ -140,7 +148,31 @@ def _pair(before: RunPaths, old: Known, after: RunPaths, new: Known, most: int) 
     lower = {name for name, metric in _metrics(new).items() if metric.get("better") == "lower"}
     turned = tuple(flip.turned() if flip.metric in lower else flip for flip in flips)
     name = first_samples(f"{old.place[0]}/{old.place[1]}", old.limit)
-    return PairDiff(name, (old.status, new.status), changes, turned, remark)
+    remarks = [*_scored_otherwise(_scoring(old), _scoring(new)), *([remark] if remark else [])]
+    return PairDiff(name, (old.status, new.status), changes, turned, "; ".join(remarks) or None)
+
+
+def _scoring(pair: Known) -> Mapping[str, Any]:
+    """What the scores depend on besides the predictions; nothing where the result does not say it."""
+    found = pair.row.fingerprint.get("score") if pair.row else None
+    return found if isinstance(found, dict) else {}
+
+
+def _scored_otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Why values of equal predictions may differ."""
+    if not old or not new:
+        return
+    if old.get("references") != new.get("references"):
+        yield "the references differ"
+    if old.get("comparison") != new.get("comparison"):
+        yield "values are compared by another rule"
+    before, after = old.get("metrics", {}), new.get("metrics", {})
+    for name in before.keys() & after.keys():
+        yield from (
+            f"metric {name}: its {what} differ{'' if what == 'parameters' else 's'}"
+            for key, what in SCORED_BY.items()
+            if before[name].get(key) != after[name].get(key)
+        )
 
 
 def _metrics(pair: Known) -> Mapping[str, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.report.tables import table_of
 from pytest_evalrun.report.text import natural_key, number
 from pytest_evalrun.suite.names import first_samples
 
@@ -67,10 +68,13 @@ def _has(cell: str, sign: str) -> bool:
 def matrices(summary: Summary) -> Iterator[Matrix]:
     """The matrices of every suite, metrics in the order in which the pairs name them.
 
+    What comes with a table of its own (a confusion matrix) is shown by that, and not by a number once more.
     Evaluations of the first N samples stand in matrices of their own: their values belong into no mean of full ones.
     """
     for suite, rows in _groups(summary):
-        for metric in dict.fromkeys(name for row in rows for name in row.metrics):
+        named = [(name, metric) for row in rows for name, metric in row.metrics.items()]
+        tables = {name for name, metric in named if table_of(metric) is not None}
+        for metric in dict.fromkeys(name for name, _ in named if name not in tables):
             yield _matrix(suite, metric, _concerned(rows, metric))
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.csvfiles import count_rows
+from pytest_evalrun.report.csvfiles import as_line, count_rows
 from pytest_evalrun.report.rows import Summary, read_summary
-from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.report.samplelines import Inputs, SampleLines, cell
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import TextIO
 
     from pytest_evalrun.rundir.layout import RunPaths
 
@@ -27,7 +26,10 @@ COLUMNS = ("suite", "task", "dataset", "index", "id", "status", "prediction", "r
 
 @dataclass(frozen=True)
 class MergedFile:
-    """One pair's predictions in a merge: ``rows`` written, samples without a line, lines that a later one replaced."""
+    """One pair's predictions in a merge: ``rows`` written, samples without a line, lines that a later one replaced.
+
+    ``unread`` is why its inputs could not be read, or not all of them.
+    """
 
     file: str
     rows: int
@@ -36,6 +38,7 @@ class MergedFile:
     doubled: int
     first_doubled: Sequence[int]
     broken: Sequence[str]
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,15 @@ class _Source:
     file: str
     names: tuple[str, str, str]
     total: int | None
+    inputs: Inputs
 
 
-def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
+def merge_predictions(
+    paths: RunPaths, suite: str | None = None, inputs: Callable[[str, str, str], Inputs] = lambda *_: Inputs()
+) -> Merge:
     """Stream every pair's predictions into ``summary/<suite>_merged.csv``, in dataset order; not those of a limit.
+
+    The columns that a model is asked with stand behind ours, by their names; ``inputs`` knows them by a pair's names.
 
     A line that cannot be read is named, and the rest merged. merge_summary.json says what is missing and doubled. A
     table is not replaced by a poorer one: with fewer rows, where samples are missing.
@@ -80,11 +88,11 @@ def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
     summary = read_summary(paths, lambda *_: False)
     chosen = {
         directory: sources
-        for directory, sources in _sources(paths, summary).items()
+        for directory, sources in _sources(paths, summary, inputs).items()
         if suite is None or suite in (directory, sources[0].names[0])
     }
     if suite is not None and not chosen:
-        known = ", ".join(sources[0].names[0] for sources in _sources(paths, summary).values()) or "none"
+        known = ", ".join(sources[0].names[0] for sources in _sources(paths, summary, inputs).values()) or "none"
         raise ConfigError(f"suite {suite}: {paths.predictions} has no predictions of it; it has those of: {known}")
     tables = []
     files: list[MergedFile] = []
@@ -100,7 +108,7 @@ def merge_predictions(paths: RunPaths, suite: str | None = None) -> Merge:
     return merge
 
 
-def _sources(paths: RunPaths, summary: Summary) -> dict[str, list[_Source]]:
+def _sources(paths: RunPaths, summary: Summary, inputs: Callable[[str, str, str], Inputs]) -> dict[str, list[_Source]]:
     """Predictions files by suite directory. Safe names stand in for a pair that has no result yet."""
     rows = {row.predictions: row for row in summary.rows}
     found: dict[str, list[_Source]] = {}
@@ -111,7 +119,7 @@ def _sources(paths: RunPaths, summary: Summary) -> dict[str, list[_Source]]:
         names = (row.suite, row.task, row.dataset) if row else (directory, task, name.removesuffix(".jsonl"))
         if (row.limit if row else PairKey(*names).limit) is not None:
             continue
-        source = _Source(path, file, names, row.samples.get("total", 0) if row else None)
+        source = _Source(path, file, names, row.samples.get("total", 0) if row else None, inputs(*names))
         found.setdefault(directory, []).append(source)
     for sources in found.values():
         sources.sort(key=lambda source: [natural_key(name) for name in source.names])
@@ -127,10 +135,10 @@ def _merge_suite(table: Path, sources: list[_Source]) -> tuple[list[MergedFile],
     table.parent.mkdir(parents=True, exist_ok=True)
     aside = table.with_name(f".{table.name}.{os.getpid()}")
     try:
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            merged = [_merge_file(writer, source) for source in sources]
+        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            added = tuple(dict.fromkeys(name for source in sources for name in source.inputs.columns))
+            file.write(as_line((*COLUMNS, *added)))
+            merged = [_merge_file(file, source, added) for source in sources]
         rows = count_rows(table) if any(file.missing for file in merged) else 0
         if rows > sum(file.rows for file in merged):
             return merged, rows
@@ -140,9 +148,13 @@ def _merge_suite(table: Path, sources: list[_Source]) -> tuple[list[MergedFile],
     return merged, 0
 
 
-def _merge_file(writer: Any, source: _Source) -> MergedFile:
+def _merge_file(table: TextIO, source: _Source, added: Sequence[str]) -> MergedFile:
     lines = SampleLines(source.path)
-    writer.writerows((*source.names, *(_cell(line.get(column)) for column in COLUMNS[3:])) for line in lines.ordered())
+    places = [source.inputs.columns.index(name) if name in source.inputs.columns else None for name in added]
+    for line, asked in source.inputs.beside(lines.ordered()):
+        own = (cell(line.get(column)) for column in COLUMNS[3:])
+        cells = (*source.names, *own, *(None if place is None else asked[place] for place in places))
+        table.write(as_line("" if value is None else str(value) for value in cells))
     total = lines.expected if source.total is None else source.total
     return MergedFile(
         file=source.file,
@@ -152,11 +164,5 @@ def _merge_file(writer: Any, source: _Source) -> MergedFile:
         doubled=lines.doubled,
         first_doubled=lines.first_doubled,
         broken=lines.broken,
+        unread="; ".join(source.inputs.problems),
     )
-
-
-def _cell(value: Any) -> Any:
-    """Text and numbers as they are, everything else as JSON, nothing for null."""
-    if isinstance(value, bool | dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    return value

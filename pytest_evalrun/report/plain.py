@@ -43,6 +43,7 @@ def render_matrix(summary: Summary, width: int) -> list[str]:
         if any(display_width(line) > width for line in table):
             table = _as_list(matrix)
         lines += [_title(matrix), *_cut(table), *_legend(matrix), ""]
+    lines += _the_confusion(summary, width)
     return lines[:-1]
 
 
@@ -53,6 +54,17 @@ def selected_lines(summary: Summary, suites: Collection[str], width: int) -> lis
     more = [counted(len(rest) - MOST_OTHERS, "more suite")] if len(rest) > MOST_OTHERS else []
     also = [f"also in summary.md: {', '.join([*others, *more])}"] if rest else []
     return [*render_matrix(summary.among(suites), width), *also]
+
+
+def _the_confusion(summary: Summary, width: int) -> list[str]:
+    """The one table of confusion that there is, where it fits; of several a person chooses."""
+    tables, left = printable_tables(summary)
+    if not tables and not left:
+        return []
+    lines = list(_confusions(summary))
+    if len(tables) == 1 and not left and all(display_width(line) <= width for line in lines):
+        return lines
+    return [f"{counted(len(tables) + left, 'table')} of confusion: summary.txt, or evalrun show PAIR", ""]
 
 
 HEADER = ("suite", "task", "dataset", "status", "metric", "value", "n", "seconds")

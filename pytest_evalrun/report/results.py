@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.rows import PACE
+from pytest_evalrun.report.tables import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.text import number
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import one_line
+from pytest_evalrun.suite.problems import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.report.rows import Row
     from pytest_evalrun.report.samples import ScoredSample
 
 METRICS = ("metric", "value", "95 % interval", "n", "better", "gate")
-SAMPLES = ("index", "id", "prediction", "reference", "score", "metric", "file")
+RECORDED = ("recorded by a test", "value")
 
 
 def result_lines(row: Row) -> Iterator[str]:
@@ -28,6 +30,9 @@ def result_lines(row: Row) -> Iterator[str]:
     if row.samples.get("predicted"):
         p50, p95, throughput = (_known(row.pace.get(name)) for name in PACE)
         yield f"seconds a sample: p50 {p50}, p95 {p95}; samples a second: {throughput}"
+    for name, table in tables_of(row):
+        if (count := len(table["labels"])) > MOST_LABELS:
+            yield f"{name}: its table of {count} labels is in results/{'/'.join(row.key)}.json"
     if row.error:
         yield from row.error.splitlines()
     if row.skipped:
@@ -42,10 +47,29 @@ def metric_rows(row: Row) -> Iterator[tuple[str, ...]]:
         yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], gates
 
 
+def tables(row: Row) -> Iterator[tuple[Sequence[str], Iterable[Sequence[str]]]]:
+    """Header and rows of all that the result has: metrics, the tables of some of them, what tests recorded."""
+    if row.metrics:
+        yield METRICS, metric_rows(row)
+    for name, table in tables_of(row):
+        if len(table["labels"]) > MOST_LABELS:
+            continue
+        header, *rows = cells_of(table)
+        yield (f"{name}: reference \\ prediction", *header[1:]), rows
+    if row.recorded:
+        yield RECORDED, ((name, one_line(value)) for name, value in row.recorded.items())
+
+
+def sample_header(inputs: Sequence[str]) -> tuple[str, ...]:
+    return ("index", "id", *inputs, "prediction", "reference", "score", "metric", "file")
+
+
 def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
-    """Under ``SAMPLES``."""
+    """Under :func:`sample_header`."""
     for s in samples:
-        yield str(s.index), s.id, _shown(s.prediction), one_line(s.reference), f"{s.score:.6g}", s.metric, s.file or ""
+        inputs = ("" if value is None else shown(one_line(value)) for value in s.inputs)
+        score = f"{s.score:.6g}"
+        yield str(s.index), s.id, *inputs, _shown(s.prediction), one_line(s.reference), score, s.metric, s.file or ""
 
 
 def _known(value: float | None) -> str:

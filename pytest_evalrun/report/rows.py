@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import natural_key
-from pytest_evalrun.rundir.results import iter_results
+from pytest_evalrun.rundir.results import iter_results, recorded_of
 from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.pairs import PairKey
@@ -32,6 +32,7 @@ class Row:
     it has files of its own, an ``id`` like them (``mlp/clean.limit-10``), and is ``shown`` only by the launch that made
     it.
     ``pace`` has ``PACE``: seconds that a sample was waited for, and samples a second; None is what nobody knows.
+    ``recorded`` is what tests of the user's own found of this very result: ``<test name>.<name>`` → value.
     """
 
     suite: str
@@ -49,6 +50,8 @@ class Row:
     skipped: str | None = None
     shown: bool = True
     pace: Mapping[str, float | None] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def breached(self) -> set[str]:
@@ -138,7 +141,7 @@ def read_summary(
 
 def passed_over(row: Row, why: str) -> Row:
     """A pair that is skipped has no values, whatever older result lies there."""
-    nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=())
+    nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={})
     return replace(nothing, error=None, skipped=why)
 
 
@@ -171,4 +174,6 @@ def _row(path: Path, result: Result, gone: bool) -> Row:
         gone=gone,
         skipped=result.environment.get("skipped"),
         pace={name: result.seconds.get(name) for name in PACE},
+        fingerprint=result.fingerprint,
+        recorded=recorded_of(path, result),
     )

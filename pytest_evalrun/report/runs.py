@@ -44,7 +44,7 @@ def find_run(wanted: str, workdir: Path) -> FoundRun:
     Raises ConfigError where there is none, with the nearest names, and for one that a newer version wrote.
     """
     if wanted == "new":
-        raise ConfigError("--run new: a run is started by pytest; accepted: latest, a run's name, or its directory")
+        raise ConfigError("run new: a run is started by pytest; accepted: latest, a run's name, or its directory")
     try:
         found = _by_path(wanted) if _is_path(wanted) else _by_name(wanted, WorkDir(workdir.absolute()), workdir)
         check_format(found.paths)

@@ -2,21 +2,82 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from array import array
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+# The columns that every table of samples has, by itself or of a merge.
+OURS = frozenset(
+    {"suite", "task", "dataset", "index", "id", "status", "prediction", "reference", "error", "seconds"}
+    | {"score", "metric", "file"}
+)
 # How many indexes a list of missing or doubled samples names; the count is exact.
 MOST_NAMED = 20
 # A larger index in a file of fewer bytes is damage, and must not size our bitmap.
 SANE_INDEX = 2**22
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the samples of a pair are asked with: its parts have ``names``, one without is called ``input``.
+
+    ``samples`` reads id and input of each, in dataset order, anew each time; None where nobody knows them any more.
+    ``problems`` is why that ended early.
+    """
+
+    names: Sequence[str] = ()
+    samples: Callable[[], Iterator[tuple[str, Any]]] | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What its parts are called in a table beside columns of ours."""
+        if self.samples is None:
+            return ()
+        return tuple(f"input.{name}" if name in OURS else name for name in self.names or ("input",))
+
+    def beside(self, lines: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
+        """Each line, in dataset order, with a cell for each column: empty ones for a sample that is another by now."""
+        nothing = ("",) * len(self.columns)
+        found = self._readable()
+        index, sample = next(found, (sys.maxsize, ("", None)))
+        for line in lines:
+            while index < line["index"]:
+                index, sample = next(found, (sys.maxsize, ("", None)))
+            same = index == line["index"] and sample[0] == line["id"]
+            yield line, self._cells(sample[1]) if same else nothing
+
+    def _readable(self) -> Iterator[tuple[int, tuple[str, Any]]]:
+        try:
+            yield from enumerate(self.samples() if self.samples is not None else ())
+        except (EvalrunError, OSError) as error:
+            self.problems.append(str(error))
+
+    def _cells(self, value: Any) -> tuple[Any, ...]:
+        if len(self.names) > 1 and isinstance(value, dict):
+            return tuple(cell(value.get(name)) for name in self.names)
+        return (cell(value),)
+
+
+def cell(value: Any) -> Any:
+    """For a table: text and numbers as they are, a path as text, everything else as JSON, nothing for null."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value if value is None or isinstance(value, str | int | float) else f"<{type(value).__name__}>"
 
 
 class SampleLines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.report.samplelines import Inputs, SampleLines
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.results import read_result
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.suite.pairs import PairKey
 
+# Of a suite that is gone nobody knows the inputs.
+NOWHERE = Inputs()
+
 
 @dataclass(frozen=True)
 class ScoredSample:
-    """One sample with what was asked of it; ``file`` is what the model wrote, else what it read, where that is one."""
+    """One sample, with cells of what was asked; ``file`` is what the model wrote, where that is one."""
 
     index: int
     id: str
+    inputs: tuple[Any, ...]
     prediction: Any
     reference: Any
     metric: str
@@ -33,27 +37,17 @@ class ScoredSample:
     file: str | None
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the files of a pair lie: what its model wrote, and, where samples are files, what it read."""
-
-    outputs: Path
-    inputs: Path | None = None
-
-    def file(self, line: dict[str, Any]) -> str | None:
-        """The file of a sample: the prediction, or else the input."""
-        if (name := file_of(line.get("prediction"))) is not None:
-            return str(self.outputs / name)
-        path = self.inputs / line["id"] if self.inputs is not None else None
-        return str(path) if path is not None and ".." not in path.parts and path.is_file() else None
-
-
 def worst(
-    paths: RunPaths, pair: PairKey, metric: str | None = None, n: int = 20, places: Places | None = None
+    paths: RunPaths,
+    pair: PairKey,
+    metric: str | None = None,
+    n: int = 20,
+    written: Path | None = None,
+    inputs: Inputs = NOWHERE,
 ) -> list[ScoredSample]:
     """The ``n`` samples with the worst scores, worst first; ``better`` of the result says which end that is.
 
-    Without a name, the first metric that scores its samples one by one.
+    Without a name, the first metric that scores its samples one by one. ``written`` is where the model wrote files.
     """
     files = paths.pair(pair)
     result = _result(files)
@@ -61,13 +55,17 @@ def worst(
     sign = 1 if result.metrics[name]["better"] == "higher" else -1
     scored = ((sign * score, line["index"], score) for line, score in _scores(files, name))
     chosen = {index: score for _, index, score in heapq.nsmallest(n, scored)}
-    lines = {line["index"]: line for line in _predictions(files, chosen)}
-    places = places or Places(files.outputs)
-    return [_sample(places, lines[index], name, score) for index, score in chosen.items() if index in lines]
+    lines = inputs.beside(_predictions(files, chosen))
+    found = {line["index"]: _sample(written or files.outputs, line, cells, name, chosen) for line, cells in lines}
+    return [found[index] for index in chosen if index in found]
 
 
 def wrong(
-    paths: RunPaths, pair: PairKey, metric: str | None = None, places: Places | None = None
+    paths: RunPaths,
+    pair: PairKey,
+    metric: str | None = None,
+    written: Path | None = None,
+    inputs: Inputs = NOWHERE,
 ) -> Iterator[ScoredSample]:
     """The samples that a right-or-wrong metric scored 0, in dataset order.
 
@@ -77,16 +75,15 @@ def wrong(
     result = _result(files)
     name = _binary_metric(files, result, metric)
     misses = (line["index"] for line, score in _scores(files, name) if score == 0)
-    places = places or Places(files.outputs)
-    for line in _joined(files, misses):
-        yield _sample(places, line, name, 0.0)
+    for line, cells in inputs.beside(_joined(files, misses)):
+        yield _sample(written or files.outputs, line, cells, name, {line["index"]: 0.0})
 
 
 def _result(files: PairPaths) -> Result:
     result = read_result(files.result)
     if result is None or not files.scores.exists() or not files.predictions.exists():
         raise ConfigError(
-            f"{files.result}: this pair has no scored samples yet; evaluate it first, or choose another with --run"
+            f"{files.result}: this pair has no scored samples yet; evaluate it first, or name another run"
         )
     return result
 
@@ -142,6 +139,10 @@ def _joined(files: PairPaths, indexes: Iterator[int]) -> Iterator[dict[str, Any]
             yield line
 
 
-def _sample(places: Places, line: dict[str, Any], metric: str, score: float) -> ScoredSample:
-    prediction, reference = line.get("prediction"), line.get("reference")
-    return ScoredSample(line["index"], line["id"], prediction, reference, metric, score, places.file(line))
+def _sample(
+    written: Path, line: dict[str, Any], inputs: tuple[Any, ...], metric: str, scores: Mapping[int, float]
+) -> ScoredSample:
+    index, prediction = line["index"], line.get("prediction")
+    name = file_of(prediction)
+    file = None if name is None else str(written / name)
+    return ScoredSample(index, line["id"], inputs, prediction, line.get("reference"), metric, scores[index], file)

@@ -6,6 +6,7 @@ import csv
 import gc
 import io
 import json
+import math
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,10 @@ def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
     for name, metric in row.metrics.items():
         interval = metric.get("n"), metric.get("low"), metric.get("high")
         yield (*head, name, metric["value"], *counts, *interval, row.limit)
+    for name, value in row.recorded.items():
+        # Whoever reads the column expects numbers; `evalrun show` has the others.
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+            yield (*head, name, +value, *counts, None, None, None, row.limit)
     if not row.metrics:
         yield (*head, None, None, *counts, None, None, None, row.limit)
 

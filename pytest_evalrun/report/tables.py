@@ -31,23 +31,28 @@ def printable_tables(summary: Summary) -> tuple[list[Table], int]:
     """The tables to print, and how many are left to the result files."""
     found: list[Table] = []
     left = 0
-    for row, name, table in _tables(summary):
+    for row, (name, table) in ((pair, table) for pair in summary.present for table in tables_of(pair)):
         if len(table["labels"]) > MOST_LABELS or len(found) == MOST_TABLES:
             left += 1
         else:
-            found.append(Table(f"{first_samples(row.pair, row.limit)}: {name}", _cells(table)))
+            found.append(Table(f"{first_samples(row.pair, row.limit)}: {name}", cells_of(table)))
     return found, left
 
 
-def _tables(summary: Summary) -> Iterator[tuple[Row, str, Mapping[str, Any]]]:
-    for row in summary.present:
-        for name, metric in row.metrics.items():
-            table = metric.get("table")
-            if isinstance(table, dict) and {"labels", "rows"} <= table.keys():
-                yield row, name, table
+def tables_of(row: Row) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The metrics of a pair that come with a table, which says more than their value."""
+    for name, metric in row.metrics.items():
+        if (table := table_of(metric)) is not None:
+            yield name, table
 
 
-def _cells(table: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+def table_of(metric: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    table = metric.get("table")
+    return table if isinstance(table, dict) and {"labels", "rows"} <= table.keys() else None
+
+
+def cells_of(table: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """As text; the header first."""
     labels = [one_line(label) for label in table["labels"]]
     body = (
         (label, *(str(cell) if isinstance(cell, int) else number(cell) for cell in row))

@@ -103,6 +103,32 @@ def read_result(path: Path) -> Result | None:
         return None
 
 
+def record_text(result: Result | None, names: tuple[str, str, str], test: str, values: dict[str, Any]) -> str:
+    """What a user's own test found, and of which result: of a later one it says nothing."""
+    suite, task, dataset = names
+    content = {"suite": suite, "task": task, "dataset": dataset, "test": test, "values": values}
+    if result is not None:
+        content["fingerprint"] = result.fingerprint
+    return json.dumps(content, ensure_ascii=False, indent=1, default=str)
+
+
+def recorded_of(path: Path, result: Result) -> dict[str, Any]:
+    """``<test name>.<name>`` → value, of all that tests recorded of the result at ``path``; what is damaged has none.
+
+    Files of earlier versions do not say of which result they are, and are taken for this one's.
+    """
+    directory = path.with_suffix("")
+    found: dict[str, Any] = {}
+    for name in sorted(_names(directory, of_files=True)):
+        try:
+            content = parse_json(read_file(directory / name))
+            if content.get("fingerprint", result.fingerprint) == result.fingerprint:
+                found |= {f"{content['test']}.{key}": value for key, value in content["values"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found
+
+
 def iter_results(results: Path) -> Iterator[tuple[Path, Result | None]]:
     """Every pair's result of a run, one at a time, in the order of their names; damaged ones as None.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 
@@ -187,7 +188,7 @@ def test_report_makes_the_summary_again(evaluated):
     assert (code, err) == (0, "")
     assert before == (run / "summary/summary.csv").read_text()
     assert len((run / "summary/letters_merged.csv").read_text().splitlines()) == 4
-    assert "3 rows from 1 files" in out
+    assert "3 rows from 1 file" in out
 
 
 def test_pairs_gone_from_disk_are_gone_in_the_report(evaluated):
@@ -207,9 +208,35 @@ def test_show_a_pair(evaluated):
     assert "min 0.5000 holds" in out
     code, out, _ = call(evaluated, "show", "upper/clean", "--wrong")
     assert code == 0
-    assert out.splitlines()[1].split() == ["2", "s2", "C", "X", "0", "exact_match"]
-    code, out, _ = call(evaluated, "show", "upper/clean", "--worst", "1")
+    assert [line.split() for line in out.splitlines()] == [
+        ["index", "id", "text", "prediction", "reference", "score", "metric", "file"],
+        ["2", "s2", "c", "C", "X", "0", "exact_match"],
+    ]
+    code, out, _ = call(evaluated, "show", "upper/clean", "latest", "--worst", "1")
     assert len(out.splitlines()) == 2
+    assert call(evaluated, "show", "upper/clean", "--run", "latest", "--worst", "1")[1] == out
+
+
+def test_runs_are_compared_for_a_script_too(evaluated):
+    """1 says that something differs, 2 that nothing could be compared; without being asked for, 0."""
+    run = evaluated / "outputs/default/latest"
+    shutil.copytree(run.resolve(), run.parent / "other")
+    assert call(evaluated, "diff", "latest", "other", "--exit-code")[0] == 0
+    result = run.parent / "other/results/letters/upper/clean.json"
+    result.write_text(result.read_text().replace('"value": 0.6666666666666666', '"value": 0.5'))
+    code, out, _ = call(evaluated, "diff", "latest", "other", "--exit-code")
+    assert code == 1
+    assert "exact_match  0.6667 → 0.5000  (-0.1667, worse)" in out
+    assert call(evaluated, "diff", "latest", "other")[0] == 0
+    assert call(evaluated, "diff", "latest", "none", "--exit-code")[0] == 2
+
+
+def test_nothing_wrong_is_said(evaluated):
+    """A header alone might be a mistake."""
+    data = evaluated / "evals/letters/clean.jsonl"
+    data.write_text(data.read_text().replace('"X"', '"C"'))
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=evaluated, check=True)
+    assert call(evaluated, "show", "upper/clean", "--wrong")[1] == "letters/upper/clean: nothing wrong of 3\n"
 
 
 def test_list_says_what_the_run_says(evaluated):
@@ -301,7 +328,7 @@ def _drain(fd):
         pytest.param(["show", PAIR, "--worst", "2", "--wrong"], "give one of them", id="worst and wrong"),
         pytest.param(["show", PAIR, "--wrong", "--metric", "psnr"], "metric psnr", id="unknown metric"),
         pytest.param(["show", PAIR, "--run", "none"], "one", id="unknown run"),
-        pytest.param(["report", "--run", "new"], "--run new: a run is started by pytest", id="new run"),
+        pytest.param(["report", "--run", "new"], "new: a run is started by pytest", id="new run"),
         pytest.param(["list", "no/such/place"], "no/such/place: not found", id="unknown path"),
         pytest.param(["show", PAIR, "--worst", "0"], "--worst", id="no samples"),
     ],
@@ -333,7 +360,7 @@ def test_report_tells_what_is_left_out(run_by_hand):
     assert code == 0
     assert "results/s/t/d.json: cannot be read; left out" in err
     assert "line 5 cannot be read; left out" in err
-    assert "4 rows from 1 files" in out
+    assert "4 rows from 1 file" in out
 
 
 def test_heavy_libraries_stay_out(project):

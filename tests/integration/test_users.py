@@ -89,11 +89,15 @@ def test_functions_of_the_user_share_the_pairs(project, tmp_path, workers):
     below = project.suite / "checks"
     below.mkdir()
     (below / "test_below.py").write_text(BELOW)
-    ran = project.run("evals", "-n", workers, ASKED=str(tmp_path / "asked"))
+    ran = project.run("evals", "-n", workers, f"--junitxml={tmp_path / 'report.xml'}", ASKED=str(tmp_path / "asked"))
     assert ran.code == 1, ran
     assert "4 failed, 16 passed" in ran, ran
     assert "too large" in ran
     assert len((tmp_path / "asked").read_text().split()) == 4 * 8
+    assert (tmp_path / "report.xml").read_text().count('<property name="test_answers.mean" value="3.5"') == 4
+    summary = (project.latest / "summary/summary.csv").read_text()
+    for name, value in (("test_answers.mean", 3.5), ("test_scaled[2].scaled", 2.0)):
+        assert summary.count(f",{name},{value},") == 4
     assert "PASSED  echo/a/one::test_answers" in ran, ran
     own = project.latest / "results/echo/b/two"
     assert json.loads((own / "test_answers.json").read_text()) == {

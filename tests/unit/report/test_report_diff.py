@@ -35,7 +35,7 @@ def test_metrics_and_the_samples_that_flipped(two):
         "  mae  0.5000 → 0.2500  (-0.25, better)",
         "  top1: 2 right before, wrong now: s0 and 1 more",
         "  top1: 1 wrong before, right now: s2",
-        "1 pairs in both, 0 of them the same",
+        "1 pair in both, 0 of them the same",
     ]
 
 
@@ -53,7 +53,49 @@ def test_a_pair_that_is_skipped_in_one_run_has_no_samples_to_compare(two):
         run.result("s", "a", "one", metrics={"top1": sum(right) / 2})
         run.scores("s", "a", "one", scores(right))
     note_skipped(two[1].paths, {"s/a/one": "labels are wrong"})
-    assert lines(two) == ["s/a/one  passed → skipped", "  top1  1.000 → -", "1 pairs in both, 0 of them the same"]
+    assert lines(two) == ["s/a/one  passed → skipped", "  top1  1.000 → -", "1 pair in both, 0 of them the same"]
+
+
+SCORED = {
+    "code": ({"top1": {"source": "1"}}, {"top1": {"source": "2"}}, "metric top1: its code differs"),
+    "parameters": ({"f": {"params": {"k": 1}}}, {"f": {"params": {"k": 3}}}, "metric f: its parameters differ"),
+    "version": ({"psnr": {}}, {"psnr": {"version": 2}}, "metric psnr: its version differs"),
+    "another": ({"m": {"use": "mae"}}, {"m": {"use": "rmse"}}, "metric m: its name differs"),
+    "same": ({"m": {"use": "mae"}}, {"m": {"use": "mae"}}, None),
+    "unknown": ({"m": {"use": "mae"}}, None, None),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "remark"), SCORED.values(), ids=SCORED)
+def test_metrics_that_are_not_the_same_are_told(two, old, new, remark):
+    """Equal values or not: who compares them must know; of a result that does not say it, nothing is said."""
+    for run, metrics in ((two[0], old), (two[1], new)):
+        fingerprint = {} if metrics is None else {"score": {"references": "r", "comparison": 2, "metrics": metrics}}
+        run.result("s", "a", "one", metrics={"top1": 0.5}, fingerprint=fingerprint)
+    found = diff_runs(two[0].paths, two[1].paths)
+    told = list(found.lines("old", "new"))
+    assert told == ([] if remark is None else ["s/a/one  passed", f"  {remark}"]) + [
+        f"1 pair in both, {1 if remark is None else 0} of them the same"
+    ]
+    assert found.same == (remark is None)
+
+
+def test_other_references_are_told(two):
+    """Then the same predictions have other scores."""
+    for run, references in zip(two, "12", strict=True):
+        run.result("s", "a", "one", fingerprint={"score": {"references": references, "comparison": 2, "metrics": {}}})
+    assert "  the references differ" in lines(two)
+
+
+def test_runs_are_the_same_only_where_all_of_both_could_be_compared(two):
+    """A pair of one only and a file that cannot be read are differences."""
+    for run in two:
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+    assert diff_runs(two[0].paths, two[1].paths).same
+    path = two[1].result("s", "b", "one")
+    assert not diff_runs(two[0].paths, two[1].paths).same
+    path.write_text("{")
+    assert not diff_runs(two[0].paths, two[1].paths).same
 
 
 def test_equal_runs_have_nothing_to_tell(two):
@@ -61,7 +103,7 @@ def test_equal_runs_have_nothing_to_tell(two):
     for run in two:
         run.result("s", "a", "one", metrics={"top1": 0.5})
         run.scores("s", "a", "one", scores([1, 0]))
-    assert lines(two) == ["1 pairs in both, 1 of them the same"]
+    assert lines(two) == ["1 pair in both, 1 of them the same"]
 
 
 def test_pairs_and_metrics_of_one_only(two):
@@ -75,7 +117,7 @@ def test_pairs_and_metrics_of_one_only(two):
         "only in new: s/a/new",
         "s/b/one  error → passed",
         "  top1  - → 0.5000",
-        "1 pairs in both, 0 of them the same",
+        "1 pair in both, 0 of them the same",
     ]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.report.merge import COLUMNS, merge_predictions
-from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.report.samplelines import Inputs, SampleLines
 
 
 def rows_of(run, suite="s"):
@@ -80,6 +81,41 @@ def test_a_broken_line_is_named_and_the_rest_merged(run, tail):
     assert merge.files[0].broken == ["line 2 cannot be read"]
     assert len(rows_of(run)) == 1
     assert before == path.read_bytes()
+
+
+def test_what_was_asked_stands_behind_under_its_own_names(run):
+    """Every pair of a suite has all columns, empty where it is not asked so, or nobody knows any more."""
+    asked = {
+        "t1": Inputs(("text", "id"), lambda: iter([("s0", {"text": 'a\rb,"c"', "id": 7}), ("s1", {"text": "x"})])),
+        "t2": Inputs((), lambda: iter([("s0", Path("/data/0.png"))])),
+        "t3": Inputs(),
+    }
+    for task in asked:
+        run.predictions("s", task, "d", [(0, 1, 1), (1, 2, 2)])
+    merge_predictions(run.paths, inputs=lambda suite, task, dataset: asked[task])
+    rows = rows_of(run)
+    assert tuple(rows[0]) == (*COLUMNS, "text", "input.id", "input")
+    assert [(r["task"], r["text"], r["input.id"], r["input"]) for r in rows] == [
+        ("t1", 'a\rb,"c"', "7", ""),
+        ("t1", "x", "", ""),
+        ("t2", "", "", "/data/0.png"),
+        ("t2", "", "", ""),
+        ("t3", "", "", ""),
+        ("t3", "", "", ""),
+    ]
+
+
+def test_inputs_that_cannot_be_read_cost_no_prediction(run):
+    """The rows are there, and the merge says what it has not read."""
+
+    def samples():
+        yield "s0", "a"
+        raise PairError("d.jsonl:2: not a line of JSON")
+
+    run.predictions("s", "t", "d", [(0, 1, 1), (1, 2, 2)])
+    merge = merge_predictions(run.paths, inputs=lambda *_: Inputs(("x",), samples))
+    assert [row["x"] for row in rows_of(run)] == ["a", ""]
+    assert [file.unread for file in merge.files] == ["d.jsonl:2: not a line of JSON"]
 
 
 def test_one_suite_can_be_chosen(run):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samples import Places, worst, wrong
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.samples import worst, wrong
 
 
 @pytest.fixture
@@ -78,8 +81,38 @@ def test_a_file_that_the_model_wrote_is_named(run):
     assert [str(run.paths.root / "outputs/s/t/d/a b.png")] == [s.file for s in found]
 
 
-def test_a_file_that_the_model_read_is_named(run, pair, tmp_path):
-    """Where samples are files, a person wants to look at them."""
-    (tmp_path / "s1").touch()
-    places = Places(tmp_path / "outputs", tmp_path)
-    assert [s.file for s in wrong(run.paths, pair, places=places)] == [str(tmp_path / "s1"), None, None]
+ASKED = {
+    "one column": (("text",), lambda i: f"t{i}", ("text",), [("t1",), ("t2",), ("t4",)]),
+    "several": (("id", "n"), lambda i: {"id": f"t{i}", "n": i}, ("input.id", "n"), [("t1", 1), ("t2", 2), ("t4", 4)]),
+    "files": ((), lambda i: Path(f"/in/{i}.png"), ("input",), [("/in/1.png",), ("/in/2.png",), ("/in/4.png",)]),
+    "all columns": ((), lambda i: {"a": i}, ("input",), [('{"a": 1}',), ('{"a": 2}',), ('{"a": 4}',)]),
+    "an object": ((), lambda i: object(), ("input",), [("<object>",)] * 3),
+}
+
+
+@pytest.mark.parametrize(("names", "value", "columns", "cells"), ASKED.values(), ids=ASKED)
+def test_samples_are_shown_with_what_was_asked(run, pair, names, value, columns, cells):
+    """By the names that the suite has for it; for the worst as for the wrong ones, whatever their order."""
+    inputs = Inputs(names, lambda: ((f"s{i}", value(i)) for i in range(6)))
+    assert inputs.columns == columns
+    assert [s.inputs for s in wrong(run.paths, pair, inputs=inputs)] == cells
+    worst_first = [(s.index, s.inputs) for s in worst(run.paths, pair, "mae", n=3, inputs=inputs)]
+    assert worst_first == [(2, cells[1]), (1, cells[0]), (4, cells[2])]
+
+
+def test_of_a_dataset_that_changed_only_the_samples_that_are_left_have_an_input(run, pair):
+    """By place and id; where it cannot be read any more the rest has none, and why is told."""
+
+    def samples():
+        yield from (("s0", "a"), ("other", "b"), ("s2", "c"))
+        raise PairError("line 4 is torn")
+
+    inputs = Inputs(("x",), samples)
+    assert [s.inputs for s in wrong(run.paths, pair, inputs=inputs)] == [("",), ("c",), ("",)]
+    assert inputs.problems == ["line 4 is torn"]
+
+
+def test_of_a_suite_that_is_gone_there_are_no_inputs(run, pair):
+    """And no column for them."""
+    assert Inputs().columns == ()
+    assert [s.inputs for s in wrong(run.paths, pair)] == [(), (), ()]

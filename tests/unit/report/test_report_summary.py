@@ -9,6 +9,7 @@ import pytest
 
 from pytest_evalrun.report.plain import selected_lines
 from pytest_evalrun.report.results import result_lines
+from pytest_evalrun.report.results import tables as tables_in
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.summary import CSV_COLUMNS, render_matrix, write_summary
 from pytest_evalrun.report.text import display_width
@@ -232,6 +233,7 @@ def test_confusion_tables_stand_below(run, present, metric):
     run.result("s", "a", "x", metrics={"confusion": metric(0.9, table=table)})
     write_summary(run.paths, present)
     assert "### s/a/x: confusion" in text_of(run, "md")
+    assert "## s: confusion" not in text_of(run, "md"), "it is no accuracy once more"
     assert "| dog\\|wolf | 0 | 6 |" in text_of(run, "md")
     assert "dog|wolf    0         6" in text_of(run, "txt")
 
@@ -391,3 +393,39 @@ def test_of_what_predicted_nothing_there_are_no_seconds(run):
     run.result("s", "t", "d", status="error", total=0, environment={"error": "no model"})
     (row,) = read_summary(run.paths, lambda *_: False).rows
     assert list(result_lines(row))[1:] == ["no model"]
+
+
+def test_what_a_test_recorded_is_a_row_too(run, present, metric):
+    """Of numbers, under the test's name; of a result that is another by now a test says nothing."""
+    fingerprint = {"prediction": {"model": "new"}, "score": {}}
+    path = run.result("s", "a", "x", metrics={"top1": 0.9}, fingerprint=fingerprint)
+    own = {"test": "test_own", "values": {"p95": 1.5, "fast": True, "note": "text", "many": [1], "none": float("nan")}}
+    run.write(path.with_suffix("") / "test_own.json", json.dumps(own | {"fingerprint": fingerprint}))
+    other = {"test": "test_old", "values": {"p95": 9}, "fingerprint": {"prediction": {"model": "old"}, "score": {}}}
+    run.write(path.with_suffix("") / "test_old.json", json.dumps(other))
+    run.write(path.with_suffix("") / "earlier version.json", json.dumps({"test": "test_was", "values": {"p95": 2}}))
+    run.write(path.with_suffix("") / "torn.json", "{")
+    write_summary(run.paths, present)
+    rows = [line.split(",")[3:6] for line in text_of(run, "csv").splitlines()[1:]]
+    assert rows == [
+        ["passed", "top1", "0.9"],
+        ["passed", "test_was.p95", "2"],
+        ["passed", "test_own.p95", "1.5"],
+        ["passed", "test_own.fast", "1"],
+    ]
+    note_skipped(run.paths, {"s/a/x": "not today"})
+    write_summary(run.paths, present)
+    assert "test_own" not in text_of(run, "csv")
+
+
+def test_a_pair_is_shown_with_its_tables_and_what_tests_recorded(run, present, metric):
+    """Whatever of it is no number too; a table that nobody would read is left to the result."""
+    tables = {name: {"labels": [*range(n)], "rows": [[0] * n] * n} for name, n in (("confusion", 2), ("big", 40))}
+    path = run.result("s", "a", "x", metrics={name: metric(0.9, table=table) for name, table in tables.items()})
+    run.write(path.with_suffix("") / "t.json", json.dumps({"test": "test_own", "values": {"note": "slow\x1b[2J"}}))
+    (row,) = read_summary(run.paths, present).rows
+    shown = [(tuple(header), [tuple(line) for line in rows]) for header, rows in tables_in(row)]
+    assert [header[0] for header, _ in shown] == ["metric", "confusion: reference \\ prediction", "recorded by a test"]
+    assert shown[1] == (("confusion: reference \\ prediction", "0", "1"), [("0", "0", "0"), ("1", "0", "0")])
+    assert shown[2][1] == [("test_own.note", "slow\\x1b[2J")]
+    assert "big: its table of 40 labels is in results/s/a/x.json" in list(result_lines(row))

@@ -1,0 +1,140 @@
+"""The commands of ``evalrun`` that look behind a number: a pair with its samples, and two runs side by side."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pytest_evalrun.cli.common import (
+    WORKDIR,
+    OldRunOption,
+    PairArgument,
+    RunArgument,
+    WorkDirOption,
+    find,
+    find_asked,
+)
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.screen import print_lines, print_table, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pytest_evalrun.report.rows import Row
+    from pytest_evalrun.report.samplelines import Inputs
+    from pytest_evalrun.report.samples import ScoredSample
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def show(
+    pair: PairArgument,
+    run: RunArgument = "latest",
+    worst: Annotated[int | None, typer.Option(metavar="N", min=1, help="The N samples with the worst scores")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="The samples that were answered wrongly")] = False,
+    metric: Annotated[str | None, typer.Option(help="By which metric; default: the first that fits")] = None,
+    old_run: OldRunOption = "",
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Show what a run says of a pair, and the samples behind it."""
+    from pytest_evalrun.report import results, samples
+    from pytest_evalrun.report.lookup import find_pair
+    from pytest_evalrun.report.rows import read_summary
+
+    if worst is not None and wrong:
+        raise ConfigError("--worst and --wrong: give one of them")
+    paths = find_asked(workdir, run, old_run).paths
+    row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
+    if worst is None and not wrong:
+        print_lines(results.result_lines(row))
+        for table in results.tables(row):
+            print_table(*table)
+        return
+    inputs, written = inputs_in(paths)(row.suite, row.task, row.dataset), _written(paths, row)
+    if worst is not None:
+        found: Iterable[ScoredSample] = samples.worst(paths, row.key, metric, worst, written, inputs)
+    else:
+        found = samples.wrong(paths, row.key, metric, written, inputs)
+    listed = list(results.sample_rows(found))
+    if listed:
+        print_table(results.sample_header(inputs.columns), listed)
+    else:
+        print_lines([f"{row.full_id}: nothing wrong of {row.samples.get('predicted', 0)}"])
+    warn(f"the inputs are not shown: {problem}" for problem in inputs.problems)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="RUN")],
+    after: Annotated[str, typer.Argument(metavar="RUN")],
+    most: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="So many ids of flipped samples")] = 10,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 where the runs differ, as git diff does")
+    ] = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Compare two runs: their pairs, their metrics, and which samples came out the other way."""
+    from pytest_evalrun.report.diff import diff_runs
+
+    found = diff_runs(find(workdir, before).paths, find(workdir, after).paths, most)
+    print_lines(found.lines(before, after))
+    warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
+    if exit_code and not found.same:
+        raise typer.Exit(1)
+
+
+def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
+    """What gives the inputs of a pair by its names; where its suite is no longer there to say so, none."""
+    from pytest_evalrun.report.samplelines import Inputs
+
+    named = _pairs_in(paths)
+
+    def inputs(suite: str, task: str, dataset: str) -> Inputs:
+        pair = named(suite, task, dataset)
+        return Inputs() if pair is None else _inputs(pair)
+
+    return inputs
+
+
+def _inputs(pair: Pair) -> Inputs:
+    from pytest_evalrun.datasets import create_reader
+    from pytest_evalrun.report.samplelines import Inputs
+
+    settings = pair.settings
+
+    def samples() -> Iterator[tuple[str, Any]]:
+        return ((sample.id, sample.input) for sample in create_reader(pair.dataset, settings, pair.root))
+
+    several = settings.suffixes if len(settings.suffixes) > 1 else ()
+    return Inputs(settings.inputs or several, samples)
+
+
+def _written(paths: RunPaths, row: Row) -> Path | None:
+    """The directory into which the model of a pair wrote, if its suite is still there to say so."""
+    from pytest_evalrun.evaluation.outputs import output_directory
+
+    pair = _pairs_in(paths)(row.suite, row.task, row.dataset)
+    return None if pair is None else output_directory(pair, paths.pair(row.key))
+
+
+def _pairs_in(paths: RunPaths) -> Callable[[str, str, str], Pair | None]:
+    """A pair by its names, as the suites of the run have it today; a suite that is wrong has none."""
+    from pytest_evalrun.rundir.runs import read_run_json
+    from pytest_evalrun.suite.discovery import discover
+
+    files = read_run_json(paths).get("suites", {})
+
+    @cache
+    def pairs(suite: str) -> dict[tuple[str, str], Pair]:
+        # Relative to the run, as the manifest has it: a copied tree finds its own suites.
+        file = (paths.root / files.get(suite, "")).resolve()
+        try:
+            found = discover(file).pairs if os.path.isfile(file) else ()  # noqa: PTH113 - whatever the name is
+        except ConfigError:
+            return {}
+        return {(pair.task.name, pair.dataset.name): pair for pair in found}
+
+    return lambda suite, task, dataset: pairs(suite).get((task, dataset))
