@@ -150,6 +150,7 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
     again = retry_of(found)
     warn(f"{pair.status}: {pair.full_id}" for pair in again.failed)
     warn([] if again.failed else [f"{found.name}: nothing failed"])
+    warn(["*** stands for a secret: write ${NAME} there"] if again.failed and "***" in again.command else [])
     print_lines([again.command] if again.failed else [])
 
 

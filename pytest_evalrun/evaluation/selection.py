@@ -14,17 +14,19 @@ from pytest_evalrun.evaluation.stored import paths_of, trouble_of
 from pytest_evalrun.rundir.aside import read_aside
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.runs import check_format, resolve_run
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.rundir.predictions import Tally
+    from pytest_evalrun.rundir.tasklist import Place
     from pytest_evalrun.suite.pairs import Cut, Pair
 
 
@@ -63,10 +65,23 @@ def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[
     paths = existing_run(workdir, wanted)
     states = read_task_list(paths.task_list) or {} if paths else {}
     due = [pair for pair in pairs if pair.skip is None]
-    found = {p.full_id: states.get((f"{p.suite}/{p.task.name}", p.dataset.name), Status.PENDING) for p in due}
+    found = {pair.full_id: _stands(pair, states, paths) for pair in due}
     if only == "failed":
         return {name for name, state in found.items() if state == Status.FAILED}
     return {name for name, state in found.items() if state != Status.COMPLETED}
+
+
+def _stands(pair: Pair, states: Mapping[Place, Status], paths: RunPaths | None) -> Status:
+    """By the task list; of what the last launch knew nothing of, by what an earlier one has left."""
+    if (state := states.get((f"{pair.suite}/{pair.task.name}", pair.dataset.name))) is not None:
+        return state
+    files = paths.pair(pair.key) if paths is not None else None
+    result = read_result(files.result) if files is not None else None
+    if files is None or result is None:
+        return Status.PENDING
+    if result.status in FAILED:
+        return Status.FAILED
+    return Status.COMPLETED if files.marker.exists() else Status.PENDING
 
 
 def existing_run(workdir: Path, wanted: str) -> RunPaths | None:

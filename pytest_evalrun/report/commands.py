@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 # What said which pairs a launch was about; the values that follow go with their options.
-_SELECTING = frozenset({"-k", "-m", "--deselect", "--eval-only"})
+_SELECTING = frozenset({"-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--eval-only", "--eval-limit"})
 _SELECTING_FLAGS = frozenset(
     {"--lf", "--last-failed", "--ff", "--failed-first", "--nf", "--new-first", "--sw", "--stepwise"}
+    | {"--sw-skip", "--stepwise-skip", "--sw-reset", "--stepwise-reset"}
 )
 # What would begin anew where the run is to go on.
 _RESTARTING = frozenset({"--eval-run"})
@@ -32,10 +33,14 @@ def carry_on_command(argv: Sequence[str], run: str | None = None) -> str:
     return _typed([*_program(argv), *rest, *_of_run(run)])
 
 
-def retry_command(argv: Sequence[str], run: str | None = None) -> str:
-    """The launch for what failed in the whole run, not only in what the last launch had selected."""
+def retry_command(argv: Sequence[str], run: str | None = None, suites: Iterable[str] = ()) -> str:
+    """The launch for what failed in the whole run, not only in what the last launch had selected.
+
+    ``suites`` are files of some that it had not found. They stand first: behind an option they might be its value.
+    """
     rest = _without(argv[1:], _RESTARTING | _SELECTING, _RESTARTING_FLAGS | _SELECTING_FLAGS)
-    return _typed([*_program(argv), *_whole_files(rest), *_of_run(run), "--eval-only", "failed"])
+    words = _whole_files(iter([*suites, *rest]))
+    return _typed([*_program(argv), *words, *_of_run(run), "--eval-only", "failed"])
 
 
 def _typed(words: Iterable[str]) -> str:

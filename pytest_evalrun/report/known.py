@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.rows import Row, read_summary
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.tasklist import Place
@@ -24,7 +26,6 @@ WORDS = {
     Status.COMPLETED: "passed",
     Status.FAILED: "failed",
 }
-FAILED = frozenset({"failed", "error"})
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,21 @@ def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
     pairs = sorted((_with_damage(pair, damaged) for pair in found.values()), key=_order)
     full = tuple(pair for pair in pairs if pair.limit is None)
     return KnownPairs(full, tuple(damaged), tuple(pair for pair in pairs if pair.limit is not None))
+
+
+def counts(paths: RunPaths, states: Mapping[Place, Status]) -> dict[Status, int]:
+    """How many pairs of a run stand how: by the task list of its last launch, and of others by their results."""
+    listed = {pair.key for place, state in states.items() if (pair := _of_place(place, state, live=False))}
+    found = Counter(states.values())
+    for path in paths.results.glob("*/*/*.json"):
+        key = PairKey(path.parent.parent.name, path.parent.name, path.name.removesuffix(".json"))
+        if key in listed or key.limit is not None or (result := read_result(path)) is None:
+            continue
+        if result.status in FAILED:
+            found[Status.FAILED] += 1
+        elif result.status == "passed":
+            found[Status.COMPLETED] += 1
+    return {status: found[status] for status in Status}
 
 
 def _of_row(row: Row, states: dict[Place, Status], live: bool) -> Known:

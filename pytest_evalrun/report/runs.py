@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.commands import command_line
+from pytest_evalrun.report.known import counts
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.rundir.runs import RUN_FORMAT, check_format, read_run_json, resolve_run, run_names
 from pytest_evalrun.rundir.sessions import session_state
-from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.rundir.tasklist import read_task_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,21 +162,21 @@ def _overview(paths: RunPaths, latest: bool) -> Overview:
     state = session_state(paths)
     if state.info is None and paths.session_json.exists():
         problems.append("session.json is damaged")
-    counts = {status.name.lower(): list((tasks or {}).values()).count(status) for status in Status}
-    return _described(paths, latest, state, counts, "; ".join(problems))
+    found = {status.name.lower(): count for status, count in counts(paths, tasks or {}).items()}
+    return _described(paths, latest, state, found, "; ".join(problems))
 
 
 def _closed(paths: RunPaths, latest: bool, problem: str) -> Overview:
     return Overview(paths.root.name, latest, "?", {}, "", "", "", problem)
 
 
-def _described(paths: RunPaths, latest: bool, state: SessionState, counts: dict[str, int], problem: str) -> Overview:
+def _described(paths: RunPaths, latest: bool, state: SessionState, found: dict[str, int], problem: str) -> Overview:
     info = state.info
     return Overview(
         name=paths.root.name,
         latest=latest,
         state=_word(state),
-        counts=counts,
+        counts=found,
         started=info.started if info else "",
         ended=(info.ended or "") if info else "",
         command=command_line(info.argv) if info else "",

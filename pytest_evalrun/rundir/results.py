@@ -86,6 +86,8 @@ class Result:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Statuses that say that something is to be mended: quality, or trouble.
+FAILED = frozenset({"failed", "error"})
 _KINDS: dict[str, type] = {
     **dict.fromkeys(("suite", "task", "dataset", "status"), str),
     **dict.fromkeys(("metrics", "samples", "seconds"), dict),

@@ -106,6 +106,7 @@ def test_functions_of_the_user_share_the_pairs(project, tmp_path, workers):
         "dataset": "two",
         "test": "test_answers",
         "values": {"answers": list(range(8)), "mean": 3.5},
+        "fingerprint": project.result("b", "two")["fingerprint"],
     }
     scaled = [json.loads(path.read_text())["values"]["scaled"] for path in sorted(own.glob("test_scaled*.json"))]
     assert scaled == [1.0, 2.0]

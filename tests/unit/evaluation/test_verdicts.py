@@ -127,6 +127,26 @@ def test_selection_by_state(shop, evaluator, run, only, names):
     assert select(only, pairs, evaluator.workdir, "latest") == {f"letters/echo/{name}" for name in names}
 
 
+@pytest.mark.parametrize(
+    ("left", "only"),
+    [("failed", {"unfinished", "failed"}), ("error", {"unfinished", "failed"}), ("passed", set())],
+)
+def test_what_the_last_launch_knew_nothing_of_stands_as_an_earlier_one_left_it(shop, evaluator, run, left, only):
+    """The task list is of the suites of one launch: what failed before in another is still to be found."""
+    shop.data()
+    evaluator(shop.pair())
+    tasks = TaskList([("other/echo", "", ["one"])])
+    (run / ".task_list").write_text(tasks.render())
+    result = run / "results/letters/echo/clean.json"
+    result.write_text(result.read_text().replace('"passed"', f'"{left}"'))
+    found = {word for word in ("unfinished", "failed") if select(word, [shop.pair()], evaluator.workdir, "latest")}
+    assert found == only
+    listed = TaskList([("letters/echo", "", ["clean"])])
+    (run / ".task_list").write_text(listed.render())
+    assert select("failed", [shop.pair()], evaluator.workdir, "latest") == set()
+    assert select("unfinished", [shop.pair()], evaluator.workdir, "latest") == {"letters/echo/clean"}
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"torn"], ids=["missing", "no text", "torn"])
 def test_without_a_task_list_nothing_is_finished(shop, evaluator, run, content):
     """A list that is damaged says as much as none."""

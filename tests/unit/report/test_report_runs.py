@@ -105,6 +105,17 @@ def test_runs_and_how_they_stand(workdir):
     assert newest().to_json()["counts"] == {"pending": 0, "running": 0, "completed": 1, "failed": 1}
 
 
+def test_a_run_counts_its_pairs_and_not_those_of_its_last_launch(run):
+    """The task list is of that one's suites; of the others their results tell, but not of first samples."""
+    run.paths.task_list.write_text("*s/a||2\n-one|2\n-two|3\n+summary|1|2\n")
+    for name, status in (("one", "passed"), ("two", "failed")):
+        run.result("s", "a", name, status=status)
+    for name, status in (("p", "passed"), ("q", "failed"), ("r", "error"), ("s", "skipped"), ("p.limit-3", "failed")):
+        run.result("other", "a", name, status=status)
+    (found,) = overviews(run.paths.root.parent)
+    assert found.counts == {"pending": 0, "running": 0, "completed": 2, "failed": 3}
+
+
 def test_damage_is_shown_as_damage(workdir):
     """Whatever of a run cannot be read; the others are as they are."""
     run = workdir / "20261121_000000"
