@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.values import same, spelled
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.metrics.checks import library, measured, need_samples, switch, unfit
+from pytest_evalrun.metrics.checks import measured, need_samples, switch, unfit
 from pytest_evalrun.metrics.intervals import MAX_CELLS, MAX_DRAWS, SEED, chunks, percentiles, wilson
 from pytest_evalrun.metrics.labels import Classes, Label, label_order
 from pytest_evalrun.metrics.proportion import Proportion
@@ -150,12 +150,11 @@ class Confusion(_Confusions):
         labels, rows, columns, counts = self._counted()
         if len(labels) > MAX_LABELS:
             raise PairError(f"metric confusion: {len(labels)} different labels; accepted: at most {MAX_LABELS}")
-        # One place more than there are labels: scikit-learn warns about a matrix of a single one.
-        matrix = library(self.name, "sklearn.metrics").confusion_matrix(
-            rows, columns, sample_weight=counts, labels=range(len(labels) + 1)
-        )[:-1, :-1]
-        n, right = sum(counts), int(matrix.trace())
-        table = {"labels": labels, "rows": [[int(cell) for cell in row] for row in matrix]}
+        matrix = [[0] * len(labels) for _ in labels]
+        for row, column, count in zip(rows, columns, counts, strict=True):
+            matrix[row][column] = count
+        n, right = sum(counts), sum(matrix[place][place] for place in range(len(labels)))
+        table = {"labels": labels, "rows": matrix}
         return measured(self.name, right / n, n, wilson(right, n), self.better, table)
 
 
@@ -165,12 +164,11 @@ class MacroF1(_Confusions):
     name = "macro_f1"
 
     def result(self) -> MetricValue:
+        import numpy as np
+
         _, rows, columns, counts = self._counted()
-        value = float(
-            library(self.name, "sklearn.metrics").f1_score(
-                rows, columns, sample_weight=counts, average="macro", zero_division=0.0
-            )
-        )
+        # As of each draw: scikit-learn's own number, without the second that its import takes.
+        value = float(_MacroF1OfDraws(np.asarray(rows), np.asarray(columns))(np.asarray([counts]))[0])
         return measured(self.name, value, sum(counts), _f1_interval(value, rows, columns, counts), self.better)
 
 

@@ -76,6 +76,18 @@ def test_counting_metrics_import_no_numpy():
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_no_metric_on_labels_or_numbers_waits_for_scikit_learn():
+    """Its import takes longer than most pairs are scored in; what is counted is its own number all the same."""
+    code = (
+        "import sys; from pytest_evalrun import metrics; from pytest_evalrun.suite.settings import MetricSpec\n"
+        "for name in ('macro_f1', 'confusion', 'mae', 'rmse', 'r2'):\n"
+        "    metric = metrics.create_metric(MetricSpec(name, name), '.')\n"
+        "    metric.update([1, 2, 2], [1, 2, 3]); metric.result()\n"
+        "print([m for m in ('pytest', 'sklearn', 'scipy', 'skimage', 'pandas') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
 def chunked(metric, pairs, cuts):
     """Feed the pairs in pieces; the scores of all pieces, and the result."""
     edges = [0, *sorted(cut % (len(pairs) + 1) for cut in cuts), len(pairs)]

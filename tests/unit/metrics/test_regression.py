@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.metrics.regression import R2, MeanAbsoluteError, RootMeanSquaredError
+from pytest_evalrun.metrics.regression import R2, WORST, MeanAbsoluteError, RootMeanSquaredError
 
 ALL = pytest.mark.parametrize("metric", [MeanAbsoluteError, RootMeanSquaredError, R2], ids=lambda made: made.name)
 
@@ -30,6 +33,20 @@ def test_value(metric, value, scores, better):
     assert found == scores
     assert (result.value, result.n, result.better) == (pytest.approx(value), 4, better)
     assert result.low < result.value < result.high
+
+
+LIBRARY = {MeanAbsoluteError: mean_absolute_error, RootMeanSquaredError: root_mean_squared_error, R2: r2_score}
+NUMBERS = st.floats(-1e9, 1e9) | st.integers(-3, 3)
+
+
+@ALL
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=60))
+def test_values_are_the_librarys(metric, pairs):
+    """To the last digit, so that a gate on an older result holds as it did; without variance it is 0 or 1."""
+    predictions, references = zip(*pairs, strict=True)
+    expected = float(LIBRARY[metric](np.array(references, float), np.array(predictions, float)))
+    found = scored(metric, predictions, references)[1].value
+    assert found == pytest.approx(max(expected, WORST), rel=1e-15, abs=0)
 
 
 @ALL
