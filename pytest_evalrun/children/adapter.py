@@ -192,7 +192,7 @@ class ChildAdapter(ServerAdapter):
             "params": settings.params,
             "adapter": settings.adapter,
             "preprocess": settings.preprocess,
-            "output": settings.output,
+            "words": settings.words,
             "task": task.name,
             "directory": task.directory,
             "root": root,

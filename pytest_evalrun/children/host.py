@@ -55,7 +55,7 @@ class Host:
         """``${SECRETS}`` in the parameters become values in here, and are in no message."""
         sys.path[:] = message["sys_path"]
         task = Task(message["task"], message["model"], message["directory"])
-        chosen = {name: message[name] for name in ("adapter", "params", "preprocess", "output")}
+        chosen = {name: message[name] for name in ("adapter", "params", "preprocess", "words")}
         self._adapter = create_adapter(task, Settings(**chosen), message["root"])
         self._adapter.load()
         return {"type": "ready"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pytest_evalrun import registry
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import found, line_of, place
@@ -14,34 +15,22 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Dataset
     from pytest_evalrun.suite.settings import Settings
 
-NAMES = frozenset({"files", "csv", "jsonl"})
-
-# What `reader:` may hold for each built-in format; a user's own reader gets whatever stands there.
-OPTIONS = {
-    "files": frozenset({"id", "label", "delimiter", "types"}),
-    "csv": frozenset({"delimiter", "types"}),
-    "jsonl": frozenset[str](),
-}
-
 
 def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
-    """The reader of a dataset: built in by ``format``, or the user's own where ``format`` names a path.
+    """The reader of a dataset: by the name that ``format`` gives, or the user's own where that is a path.
 
     Raises PairError for options that the format does not have, and for inputs that a ``.run_config`` names in vain.
     """
     _check_inputs(dataset, settings)
-    if settings.format not in NAMES:
-        from pytest_evalrun.datasets.user import UserReader
+    offer, reference = registry.find(registry.READERS, settings.format), settings.format
+    if offer is not None:
+        made, reference = offer.load(), offer.value
+        if offer.is_ours:
+            _check_options(dataset, settings, made.accepted)
+            return made(dataset, settings)  # type: ignore[no-any-return]
+    from pytest_evalrun.datasets.user import UserReader
 
-        return UserReader(dataset, settings, root)
-    _check_options(dataset, settings)
-    if settings.format == "files":
-        from pytest_evalrun.datasets.files import FilesReader
-
-        return FilesReader(dataset, settings)
-    from pytest_evalrun.datasets import tables
-
-    return tables.CsvReader(dataset, settings) if settings.format == "csv" else tables.JsonlReader(dataset, settings)
+    return UserReader(dataset, settings, root, reference)
 
 
 def _check_inputs(dataset: Dataset, settings: Settings) -> None:
@@ -57,8 +46,7 @@ def _check_inputs(dataset: Dataset, settings: Settings) -> None:
         )
 
 
-def _check_options(dataset: Dataset, settings: Settings) -> None:
-    accepted = OPTIONS[settings.format]
+def _check_options(dataset: Dataset, settings: Settings, accepted: frozenset[str]) -> None:
     if unknown := settings.reader.keys() - accepted:
         words = ", ".join(sorted(accepted)) or "none"
         raise PairError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_evalrun.datasets.labels import LabelTable
 from pytest_evalrun.datasets.listing import find_match, list_files, relative_to
@@ -27,6 +27,8 @@ class FilesReader:
     What grows with the dataset is one sorted list of names and, with ``labels``, one pointer a sample: the price
     of an order that does not depend on the file system.
     """
+
+    accepted: ClassVar[frozenset[str]] = frozenset({"id", "label", "delimiter", "types"})
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.root = Path(dataset.path)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
@@ -45,6 +45,7 @@ class TableReader(ABC):
     """What both kinds of tables share: which column is the id, which the reference, and which the input."""
 
     missing: Any = None  # the reference that is none, besides null
+    accepted: ClassVar[frozenset[str]] = frozenset()  # what `reader:` may hold
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.path = Path(dataset.path)
@@ -136,6 +137,7 @@ class CsvReader(TableReader):
     """A CSV file with a header row; cells are text, but in the columns of which ``types`` says something else."""
 
     missing = ""
+    accepted = frozenset({"delimiter", "types"})
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         super().__init__(dataset, settings)

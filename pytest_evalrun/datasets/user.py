@@ -1,4 +1,4 @@
-"""A reader of the user's own: a class or function named by path, whose samples are made uniform here."""
+"""A reader of the user's own or of another package: a class or function whose samples are made uniform here."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class UserReader:
     Where path is a directory, all of its files that are not hidden count as the dataset's content.
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings, root: str) -> None:
+    def __init__(self, dataset: Dataset, settings: Settings, root: str, reference: str) -> None:
+        """``reference`` is the path or dotted name of what is called."""
         from pytest_evalrun.suite.objects import load_object, source_file
 
         self.name = settings.format
         self.path = Path(dataset.path)
         self.options = dict(settings.reader)
-        self._make = load_object(self.name, root)
-        self._source = source_file(self.name, root)
+        self._make = load_object(reference, root)
+        self._source = source_file(reference, root)
         self._made: Iterable[Any] | None = None
 
     def __iter__(self) -> Iterator[Sample]:

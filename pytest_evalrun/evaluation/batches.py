@@ -69,7 +69,7 @@ class BatchPredictor:
 
     def _where(self, output: Path) -> AbstractContextManager[Where]:
         """This machine; a script that does its own ssh is told of a board, too."""
-        if not self.pair.settings.remote:
+        if not need_of(self.pair.settings).devices:
             return nullcontext(here(self.pair, output))
         from pytest_evalrun.evaluation.boardsites import nearby
 

@@ -19,7 +19,7 @@ from pytest_evalrun.remote.models import ModelCache, model_name
 from pytest_evalrun.remote.places import work_name
 from pytest_evalrun.suite.devices import model_policy
 from pytest_evalrun.suite.secrets import expand
-from pytest_evalrun.suite.settings import BOARD
+from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,9 +158,9 @@ class BoardModel:
     def _check(self) -> None:
         """What would fail on every board."""
         path = self._pair.task.path
-        if self._pair.settings.remote:
+        if not self._pair.settings.kind.runs_on_board:
             StartedLater(self._pair).load()
-        if path is not None and not Path(path).is_file() and self._pair.settings.adapter == BOARD:
+        elif path is not None and not Path(path).is_file():
             raise PairError(f"model {path}: what goes to a board is one file; pack it, and let the program unpack it")
 
     def _having(self) -> list[str]:
@@ -185,7 +185,7 @@ class BoardModel:
 
 def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: Surroundings) -> BoardModel:
     """The adapter of a pair that uses a board."""
-    if pair.settings.ask == "server":
+    if pair.settings.kind.way(pair.settings) is Way.SERVER:
         return BoardServerModel(pair, boards, digest, around)
     return BoardModel(pair, boards, digest, around)
 

@@ -59,7 +59,8 @@ def board_site(predictor: RangePredictor, model: Adapter) -> Iterator[Site]:
     """The board of the loaded model; the pair's work directory there goes when the programs are done."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
     with _working(predictor.pair, predictor.context, model) as work:
-        yield _Beside(predictor, model, work) if predictor.pair.settings.remote else There(predictor, model, work)
+        on_board = predictor.pair.settings.kind.runs_on_board
+        yield There(predictor, model, work) if on_board else _Beside(predictor, model, work)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.evaluation.predict import Predictor
-from pytest_evalrun.suite.settings import BOARD
+from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,14 +35,15 @@ def predictor_of(
     count: int,
 ) -> Asks:
     """``count`` is how many samples the pair, or the shard, has."""
-    settings = pair.settings
-    if settings.adapter == BOARD and settings.ask != "pair":
+    kind = pair.settings.kind
+    way = kind.way(pair.settings)
+    if kind.runs_on_board and way is not Way.RANGE:
         from pytest_evalrun.evaluation.boardbatches import BoardPredictor
 
         return BoardPredictor(pair, context, paths, adapter, progress, count)  # type: ignore[arg-type]
-    if not settings.is_program or settings.ask == "server":
+    if way in (Way.MODEL, Way.SERVER):
         return Predictor(pair, context, paths, adapter, progress, count)
-    if settings.ask == "batch":
+    if way is Way.BATCH:
         from pytest_evalrun.evaluation.batches import BatchPredictor
 
         return BatchPredictor(pair, context, paths, progress, count, adapter)

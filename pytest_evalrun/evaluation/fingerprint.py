@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters import adapter_source, model_files
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
-from pytest_evalrun.programs.sent import sent_files
-from pytest_evalrun.programs.told import NOT_HANDED_OVER, named_files, portable
-from pytest_evalrun.suite.template import words_of
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity
@@ -25,10 +21,6 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 # Where the code means something else than it did, though a suite says the same: raised, what an older version made is
 # made again. What was 1 at first is written down once it is more. Of a user's own code its source tells.
 IDENTITY = 1  # what the parts of a prediction mean
-ADAPTERS = {"onnx": 2}  # what is given to a model, and taken for its answer
-CELLS = (
-    "text"  # of CSV that programs write; of an older version they may be numbers, which does not say what was written
-)
 COMPARISON = 2  # how the same predictions and references are scored: nobody is asked again
 METRICS = {"psnr": 2, "ssim": 2}
 
@@ -56,7 +48,8 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
     Parameters keep the names of ``${SECRETS}``, never their values.
     """
     settings = pair.settings
-    source = adapter_source(settings, pair.root)
+    kind = settings.kind
+    source = kind.source(settings, pair.root)
     parts: Parts = {
         "identity": IDENTITY,
         "model": _model(pair, hashes),
@@ -64,13 +57,12 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
         "adapter": settings.adapter,
         "adapter_source": hashes.file(source) if source else None,
         "preprocess": dict(settings.preprocess),
-        "output": dict(settings.output),
+        "output": dict(settings.words.get("output", {})),  # counted of every kind from the first
         "params": dict(settings.params),
     }
-    if (version := ADAPTERS.get(settings.adapter or "", 1)) > 1:
-        parts["adapter_version"] = version
-    if settings.is_program:
-        parts |= _program(pair, hashes)
+    if kind.version is not None and kind.version > 1:
+        parts["adapter_version"] = kind.version
+    parts |= kind.identity(settings, pair.root, hashes)
     if settings.limit is not None:
         parts["limit"] = settings.limit
     return parts
@@ -110,30 +102,10 @@ def _model(pair: Pair, hashes: HashCache) -> str | None:
     path = Path(pair.task.path)
     try:
         digest = hashes.path(path)
-        others = model_files(pair.settings, path, hashes)
+        others = pair.settings.kind.model_files(path, hashes)
         return f"{digest} {hashes.tree(path.parent, others)}" if others else digest
     except OSError as error:
         raise PairError(f"model {error.filename or path} cannot be read: {error.strerror}") from None
-
-
-def _program(pair: Pair, hashes: HashCache) -> Parts:
-    """What is called and how, and the content of every file that the command names; paths as they were written."""
-    settings = pair.settings
-    command = settings.command or ""
-    words = str(command).split() if settings.shell else words_of(command)
-    # A script's place is no part of what it does: clones and other hosts reuse.
-    told = [portable(word, pair.root) for word in words]
-    how: Parts = {"words": told, "ask": settings.ask, "results": dict(settings.results)}
-    how |= {"shell": settings.shell, "rows": settings.rows, "range": settings.range}
-    files = dict(named_files(settings, pair.root))
-    if settings.upload:
-        files |= {name: path for path, name in sent_files(pair)}
-    parts: Parts = {"command": how, "program": {name: hashes.file(path) for name, path in files.items()}}
-    if settings.results.get("csv"):
-        parts["cells"] = CELLS
-    if env := {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}:
-        parts["env"] = env
-    return parts
 
 
 def _weight(name: str) -> tuple[bool, str]:
@@ -146,6 +118,8 @@ def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
         return LABELS[name] + _file_count(old, new, hashes)
     if name == "program" and isinstance(old, dict) and isinstance(new, dict):
         return f"program changed ({_changed_keys(old, new)})"
+    if name == "settings":
+        return f"settings of the adapter changed ({_changed_keys(old, new)})"
     if name == "params":
         return f"parameters changed ({_changed_keys(old, new)})"
     if name == "metrics":

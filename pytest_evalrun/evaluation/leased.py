@@ -14,7 +14,7 @@ from pytest_evalrun.slots.gpus import Nvml
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
 from pytest_evalrun.slots.need import GB
 from pytest_evalrun.slots.visible import find_gpus
-from pytest_evalrun.suite.settings import PROGRAM
+from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -190,7 +190,7 @@ class LeasedModel:
     def _make(self, pair: Pair, held: Held | None) -> ServerAdapter:
         gpus = held.lease.environment() if held is not None else {}
         hold = held.lease.fds if held is not None else ()
-        if pair.settings.adapter == PROGRAM:
+        if pair.settings.kind.way(pair.settings) is Way.SERVER:
             from pytest_evalrun.programs.server import server
 
             return server(pair, gpus=gpus, hold=hold, output=self._around.output, started=self._started)

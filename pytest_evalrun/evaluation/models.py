@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, Lacking, PairError
 from pytest_evalrun.slots.need import need_of
+from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,17 +83,17 @@ class LoadedModels:
 
     def _create(self, pair: Pair) -> Adapter:
         """In this process, or in another one, which may have GPUs of its own."""
-        program, need = pair.settings.is_program, need_of(pair.settings)
+        way, need = pair.settings.kind.way(pair.settings), need_of(pair.settings)
         if pair.settings.optional and (reason := self._lacking.get(str(need))):
             raise Lacking(reason)
-        if pair.settings.uses_board:
+        if need.devices:
             self._leased = self._on_board(pair)
             return self._leased
-        if program and pair.settings.ask != "server":
+        if way in (Way.BATCH, Way.RANGE):
             from pytest_evalrun.programs.whole import StartedLater
 
             return StartedLater(pair)
-        if not (program or need):
+        if way is Way.MODEL and not need:
             return create_adapter(pair.task, pair.settings, pair.root)
         from pytest_evalrun.evaluation.leased import LeasedModel
 

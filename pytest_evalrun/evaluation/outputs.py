@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.stored import paths_of
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.rundir.aside import OLD, was_evaluated
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.markers import facts_of
 from pytest_evalrun.rundir.predictions import file_of, named_file, plain
 from pytest_evalrun.suite.jsontext import MOST_LEVELS
-from pytest_evalrun.suite.settings import BOARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ def output_directory(pair: Pair, paths: PairPaths) -> Path:
 def batch_directory(pair: Pair, paths: PairPaths) -> Path:
     """Where a program that is started once a batch writes: tables of two shards at a time must not be one file."""
     whole = output_directory(pair, paths)
-    return whole if pair.cut is None or pair.settings.results.get("files") else whole / f".{pair.cut.label}"
+    return whole if pair.cut is None or program_of(pair.settings).results.get("files") else whole / f".{pair.cut.label}"
 
 
 def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
@@ -57,7 +57,7 @@ def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
 
 def own_places(pair: Pair, paths: PairPaths) -> tuple[Path, ...]:
     """Where a program of this machine may keep a state of its own; nowhere, where it runs on a board."""
-    if pair.settings.adapter == BOARD:
+    if pair.settings.kind.runs_on_board:
         return ()
     dataset = Path(pair.dataset.path)
     return output_directory(pair, paths), dataset if dataset.is_dir() else dataset.parent
@@ -69,7 +69,7 @@ def put_own_state_aside(pair: Pair, paths: PairPaths, *, fresh: bool) -> None:
     Where no run beside this one ever evaluated the pair, what lies there is the user's, and stays, unless he wants it
     ``fresh``.
     """
-    if not pair.settings.is_program:
+    if not pair.settings.kind.has_environment:
         return
     from pytest_evalrun.programs.watching import own_name, put_aside
 

@@ -14,6 +14,7 @@ from pytest_evalrun.evaluation.outputs import Outputs, output_directory, own_pla
 from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
 from pytest_evalrun.evaluation.sites import site_of
 from pytest_evalrun.evaluation.stored import state_writer
+from pytest_evalrun.programs.commands import knows_ranges, program_of
 from pytest_evalrun.programs.records import Records
 from pytest_evalrun.programs.results import FileResults, results_of
 from pytest_evalrun.programs.told import here, placeholders
@@ -21,7 +22,6 @@ from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.shards import RangeFiles
 from pytest_evalrun.rundir.state import RunningState
-from pytest_evalrun.suite.commands import knows_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -198,7 +198,7 @@ class RangePredictor:
             missing = any(not self.progress.is_done(i) for i in range(max(low, self.low), min(high, self.high)))
             if not missing or (self.results.keeps and not files):
                 continue
-            whole = self.pair.settings.rows == "any"
+            whole = program_of(self.pair.settings).rows == "any"
 
             def samples(low: int = low, high: int = high) -> Iterable[Sample]:
                 return self.span(low, high)
@@ -275,7 +275,7 @@ class RangePredictor:
 
     def _facts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What holds for every range, as args.json and scheduler_config.json say it; secrets by name only."""
-        pair, settings = self.pair.whole, self.pair.settings
+        pair, settings, own = self.pair.whole, self.pair.settings, program_of(self.pair.settings)
         cuts = [(cut.low, cut.high) for cut in pair.cuts] or [(0, self.count)]
         args = {
             "suite": pair.suite,
@@ -284,11 +284,11 @@ class RangePredictor:
             "model": pair.task.path,
             "input": pair.dataset.path,
             "output": self.output,
-            "command": settings.command,
+            "command": own.command,
             "params": settings.params,
-            "results": settings.results,
-            "id_column": settings.results.get("id_column") or settings.id_column,
-            "rows": settings.rows,
+            "results": own.results,
+            "id_column": own.results.get("id_column") or settings.id_column,
+            "rows": own.rows,
             "range": settings.range,
             "batch_size": settings.max_batch_size,
         }

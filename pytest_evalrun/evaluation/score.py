@@ -103,7 +103,7 @@ class Scorer:
         self.paths = paths
         self.outputs = Outputs(output_directory(pair, paths))
         # A program that left metrics has scored by itself: of single samples there is nothing to score.
-        self.by_program = "metrics" in pair.settings.results
+        self.by_program = pair.settings.kind.computes(pair.settings)
         specs = () if self.by_program else pair.settings.metrics
         self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in specs}
         self._reported: dict[str, dict[str, Any]] = {}

@@ -148,13 +148,14 @@ def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | N
 def site_of(predictor: RangePredictor, adapter: Adapter) -> Iterator[Site]:
     """For as long as programs of the predictor are started."""
     pair, context = predictor.pair, predictor.context
-    if pair.settings.uses_board:
+    need = need_of(pair.settings)
+    if need.devices:
         from pytest_evalrun.evaluation.boardsites import board_site
 
         with board_site(predictor, adapter) as site:
             yield site
         return
-    with lent(need_of(pair.settings), pair, context.slots, context.surroundings) as (lease, pids):
+    with lent(need, pair, context.slots, context.surroundings) as (lease, pids):
         gpus = lease.environment() if lease is not None else {}
         hold = tuple(lease.fds) if lease is not None else ()
         yield Here(predictor, here(pair, predictor.output), gpus, hold, pids)

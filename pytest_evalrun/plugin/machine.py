@@ -9,9 +9,8 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.slots.need import GB, Need, need_of
-from pytest_evalrun.suite.devices import devices_of
+from pytest_evalrun.suite.devices import asks_for_boards, devices_of
 from pytest_evalrun.suite.printable import printable
-from pytest_evalrun.suite.settings import BOARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,15 +120,10 @@ def asks_for_gpus(pair: Pair) -> bool:
     return any(layer.values.get("gpus") for layer in pair.layers)
 
 
-def asks_for_boards(pair: Pair) -> bool:
-    """Likewise; a later layer may have another opinion."""
-    return any(layer.values.get("adapter") == BOARD or layer.values.get("remote") for layer in pair.layers)
-
-
 def on_boards(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
     """Those of the pairs by node id that run on boards."""
     due = {nodeid: pair for nodeid, pair in pairs.items() if pair.skip is None and asks_for_boards(pair)}
-    return {nodeid: pair for nodeid, pair in due.items() if pair.settings.uses_board}
+    return {nodeid: pair for nodeid, pair in due.items() if pair.settings.kind.needs_board(pair.settings)}
 
 
 def _asks(pair: Pair) -> bool:

@@ -103,7 +103,7 @@ class Work:
         directory = claim(self.connection, self._name)
         self._claimed[directory.name] = directory
         self._path = directory.path
-        files = [Entry(path, name) for path, name in sent_files(self._pair)]
+        files = [Entry(path, name) for path, name in sent_files(self._pair.settings, self._pair.root)]
         if files:
             upload(self.connection, files, self.suite)
         else:

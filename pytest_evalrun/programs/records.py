@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.programs.results import KeptRows, is_older, matching
 from pytest_evalrun.rundir.aside import STALE
 from pytest_evalrun.rundir.lines import read_file
@@ -102,7 +103,7 @@ class Records:
 
     @property
     def _settings_kind(self) -> str:
-        return "csv" if self._settings.results.get("csv") else "jsonl"
+        return "csv" if program_of(self._settings).results.get("csv") else "jsonl"
 
     def _all(self) -> list[WorkerArgs]:
         return list(read_ranges(self.files.paths.programs))
@@ -117,7 +118,7 @@ class Records:
     def _settle(self, record: WorkerArgs) -> None:
         written = [path for path in matching(record.pattern) if not is_older(path, self.began)]
         kept = None
-        if self._results.keeps and self._settings.rows == "one" and written:
+        if self._results.keeps and program_of(self._settings).rows == "one" and written:
             kept = self.keep(record, written, whole=False)
         self.files.write(replace(record, status="failed", pattern=""))
         if kept is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.programs.placing import place
 from pytest_evalrun.programs.tables import TABLES, Row
 from pytest_evalrun.rundir.aside import STALE
@@ -58,7 +59,7 @@ class Results(Protocol):
 
 def results_of(settings: Settings, values: Mapping[str, str]) -> Results:
     """As the suite says; ``values`` fill the templates."""
-    declared = settings.results
+    declared = program_of(settings).results
     if declared.get("metrics"):
         return MetricsResults(declared["metrics"])
     if declared.get("files"):
@@ -102,11 +103,12 @@ class TableResults:
     keeps = True
 
     def __init__(self, settings: Settings) -> None:
-        self.kind = "csv" if settings.results.get("csv") else "jsonl"
-        self.template = settings.results[self.kind]
-        self.id_column = settings.results.get("id_column") or settings.id_column or "id"
-        self.column = settings.results.get("prediction")
-        self.any = settings.rows == "any"
+        own = program_of(settings)
+        self.kind = "csv" if own.results.get("csv") else "jsonl"
+        self.template = own.results[self.kind]
+        self.id_column = own.results.get("id_column") or settings.id_column or "id"
+        self.column = own.results.get("prediction")
+        self.any = own.rows == "any"
 
     def pattern(self, values: Mapping[str, str]) -> str:
         return located(self.template, values)

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.programs.told import named_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import Settings
 
 
-def sent_files(pair: Pair) -> list[tuple[Path, str]]:
+def sent_files(settings: Settings, root: str) -> list[tuple[Path, str]]:
     """Each with its name below the suite's directory, which it has on the board too."""
-    named = [path for _, path in named_files(pair.settings, pair.root)]
-    chosen = [path for pattern in pair.settings.upload for path in _chosen(pattern, pair.root)]
-    root = Path(pair.root)
+    named = [path for _, path in named_files(settings, root)]
+    chosen = [path for pattern in program_of(settings).upload for path in _chosen(pattern, root)]
     inside = {str(path.relative_to(root)): path for path in (*named, *chosen) if path.is_relative_to(root)}
     return [(path, name) for name, path in sorted(inside.items()) if ".." not in Path(name).parts]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
@@ -103,9 +104,10 @@ def as_text(value: Any) -> str:
 
 def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[str] = ()) -> list[str]:
     """The words of the command. Values stand in them as they are; a shell is given them quoted."""
-    command = settings.command
+    own = program_of(settings)
+    command = own.command
     assert command is not None, "checked when the suite was read"
-    if settings.shell:
+    if own.shell:
         quoted = {name: shlex.quote(value) for name, value in values.items()}
         quoted["inputs"] = " ".join(map(shlex.quote, inputs))
         return ["sh", "-c", fill(str(command), quoted)]
@@ -177,11 +179,11 @@ def portable(word: str, root: str) -> str:
 
 def portable_command(pair: Pair) -> Settings:
     """The settings with a command that names files of the suite by their relative names."""
-    command = pair.settings.command
-    if pair.settings.shell or command is None:
-        return pair.settings
-    words = tuple(_relative(word, pair.root) for word in words_of(command))
-    return replace(pair.settings, command=words)
+    settings, own = pair.settings, program_of(pair.settings)
+    if own.shell or own.command is None:
+        return settings
+    words = [_relative(word, pair.root) for word in words_of(own.command)]
+    return replace(settings, words={**settings.words, "command": words})
 
 
 def _relative(word: str, root: str) -> str:
@@ -194,7 +196,8 @@ def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
 
     A word that no file can be called, too long or with a NUL in it, names none.
     """
-    command = settings.command or ""
-    for word in str(command).split() if settings.shell else words_of(command):
+    own = program_of(settings)
+    command = own.command or ""
+    for word in str(command).split() if own.shell else words_of(command):
         if not names_in(word) and os.path.isfile(path := Path(root, fill(word, {}))):  # noqa: PTH113 - as said
             yield portable(word, root), path

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.suite.template import fill, names_in, words_of
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class StartedLater:
 
     def load(self) -> None:
         """Raises PairError where the program is not there: nothing else must be done in vain before that is known."""
-        if self._settings.shell:
+        if program_of(self._settings).shell:
             return
-        word = words_of(self._settings.command or "")[0]
+        word = words_of(program_of(self._settings).command or "")[0]
         if names_in(word):
             return
         name = fill(word, {})

@@ -6,8 +6,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.boards import BoardRecord, merged
-from pytest_evalrun.suite.devices import devices_of, home_of
-from pytest_evalrun.suite.settings import BOARD
+from pytest_evalrun.suite.devices import asks_for_boards, devices_of, home_of
+from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,12 +45,9 @@ def work_names(pair: Pair) -> Iterator[str]:
     from pytest_evalrun.remote.places import work_name
 
     yield work_name(pair.key.task, pair.key.dataset)
-    if pair.settings.ask == "server":
+    if pair.settings.kind.way(pair.settings) is Way.SERVER:
         yield work_name(pair.key.task, SERVER)
 
 
 def _may_use_board(pair: Pair) -> bool:
-    if pair.skip is not None:
-        return False
-    speaks = any(layer.values.get("adapter") == BOARD or layer.values.get("remote") for layer in pair.layers)
-    return speaks and pair.settings.uses_board
+    return pair.skip is None and asks_for_boards(pair) and pair.settings.kind.needs_board(pair.settings)

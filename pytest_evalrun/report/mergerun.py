@@ -82,10 +82,8 @@ class Mergeable:
         shown: Callable[[str], str] = str,
     ) -> Mergeable | None:
         """None where there is no CSV to merge."""
-        if not settings.results.get("csv"):
-            return None
-        column = settings.results.get("id_column") or settings.id_column or "id"
-        return cls(key, full_id, Kind(column, settings.rows), ids, shown)
+        table = settings.kind.csv(settings)
+        return None if table is None else cls(key, full_id, Kind(*table), ids, shown)
 
 
 def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:

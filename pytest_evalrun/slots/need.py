@@ -43,6 +43,6 @@ def board_of(settings: Settings) -> Need:
 
 def need_of(settings: Settings) -> Need:
     """What the model of a pair needs, once every layer has spoken."""
-    if settings.uses_board:
+    if settings.kind.needs_board(settings):
         return board_of(settings)
     return Need(settings.gpus, settings.min_gpu_memory, settings.workers_per_gpu) if settings.gpus else Need()

@@ -18,7 +18,6 @@ from pytest_evalrun.suite.problems import MOST_SHOWN, found, shown, some
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pytest_evalrun.suite.discovery import Stack
     from pytest_evalrun.suite.entries import Entry, Row
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Dataset, Task
@@ -28,6 +27,15 @@ if TYPE_CHECKING:
 
 # Settings that name directories, in a dataset or elsewhere.
 _DIRECTORIES = ("in_subdir", "references", "out_subdir")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers that all pairs share, cut where those of entries and directories come between."""
+
+    suite: tuple[Layer, ...]
+    launch: tuple[Layer, ...]
+    last: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)

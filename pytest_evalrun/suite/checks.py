@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun import adapters, datasets, metrics
+from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite import commands, devicefiles
+from pytest_evalrun.suite import devicefiles, ownwords
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import PAIR, accepted, found, place_in, some
-from pytest_evalrun.suite.settings import BOARD, CELL_KINDS, PROGRAM, metric_spec, plugin_names, resolve
+from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
+from pytest_evalrun.suite.settings import CELL_KINDS, is_reference, kind_names, metric_spec, plugin_names, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,23 +26,23 @@ if TYPE_CHECKING:
 
 REFERENCES = ("./file.py:Name", "package.module:Name")
 # What the metrics and gates of a pair depend on.
-SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin", "results"})
-# What a program is started with, and what its placeholders may be.
-OF_PROGRAMS = frozenset(
-    {"adapter", "command", "shell", "ask", "results", "rows", "range", "params", "format", "shards", "shard_size"}
+SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin"})
+# What kinds of models look at besides their own words.
+OF_KINDS = frozenset(
+    {"adapter", "params", "format", "shards", "shard_size", "range", "devices", "device", "env", "gpus"}
 )
 OF_READERS = frozenset({"format", "id_column", "reader"})
-OF_BOARDS = frozenset({"adapter", "ask", "devices", "device", "env", "remote", "upload", "gpus"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
     """Everything that can be said of a layer alone; each is looked at once, however many pairs share it."""
     devicefiles.complete_devices(layer, problems)
-    for key, names in (("adapter", adapters.NAMES), ("format", datasets.NAMES)):
-        if value := layer.values.get(key):
-            _check_word(value, place_in(layer, key), names, root, problems)
+    if adapter := layer.values.get("adapter"):
+        _check_adapter(adapter, place_in(layer, "adapter"), root, problems)
+    if reader := layer.values.get("format"):
+        _check_name(reader, place_in(layer, "format"), registry.READERS, root, problems)
     for item in layer.values.get("metrics", ()):
-        _check_metric(metric_spec(item).use, place_in(layer, "metrics"), root, problems)
+        _check_name(metric_spec(item).use, place_in(layer, "metrics"), registry.METRICS, root, problems)
     for metric, gate in layer.values.get("gates", {}).items():
         _check_baseline(gate.get("baseline"), place_in(layer, f"gates.{metric}.baseline"), root, problems)
     out = layer.values.get("out_subdir")
@@ -55,14 +56,24 @@ def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> No
         problems.add(f"{where}: found next to shards; accepted: shards for their number, or shard_size for their size")
 
 
-def _check_word(value: str, where: str, names: frozenset[str], root: str, problems: Problems) -> None:
-    if value not in names:
-        _check_reference(value, where, names, root, problems)
+def _check_adapter(value: str, where: str, root: str, problems: Problems) -> None:
+    """A kind is asked about its words at once, so its module must be there."""
+    if is_reference(value) or value not in kind_names():
+        _check_reference(value, where, kind_names(), root, problems)
+        return
+    try:
+        ownwords.check_kind(value)
+    except ConfigError as error:
+        problems.add(f"{where}: {error}")
 
 
-def _check_metric(use: str, where: str, root: str, problems: Problems) -> None:
-    if not metrics.is_known(use):
-        _check_reference(use, where, metrics.names(), root, problems)
+def _check_name(value: str, where: str, group: str, root: str, problems: Problems) -> None:
+    """What a package offers is imported by whoever needs it; that two of them offer it is known without."""
+    try:
+        if registry.find(group, value) is None:
+            _check_reference(value, where, registry.names(group), root, problems)
+    except ConfigError as error:
+        problems.add(f"{where}: {error}")
 
 
 def _check_reference(value: str, where: str, names: Iterable[str], root: str, problems: Problems) -> None:
@@ -85,36 +96,29 @@ def _check_baseline(baseline: Any, where: str, root: str, problems: Problems) ->
 
 
 def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
-    """Metrics, gates and programs of every distinct stack of layers that speak of them."""
+    """Metrics, gates and models of every distinct stack of layers that speak of them."""
     listed = list(pairs)
-    _check_stacks(listed, SCORING, _check_stack, problems)
     layers = {id(layer): layer for pair in listed for layer in pair.layers}.values()
-    if any(layer.values.get("adapter") in (PROGRAM, BOARD) for layer in layers):
-        _check_stacks(listed, OF_PROGRAMS, _check_program, problems)
-    if any(not OF_BOARDS.isdisjoint(layer.values) for layer in layers):
-        _check_stacks(listed, OF_BOARDS, _check_board, problems)
+    words = {word for layer in layers for word in layer.values} - SETTINGS - STRUCTURE
+    _check_stacks(listed, SCORING | words, _check_stack, problems)
+    if any(not OF_KINDS.isdisjoint(layer.values) for layer in layers):
+        _check_stacks(listed, OF_KINDS | words, _check_kind, problems)
     if any("types" in layer.values.get("reader", {}) for layer in layers):
         _check_stacks(listed, OF_READERS, _check_types, problems)
 
 
-def _check_program(settings: Settings, pair: Pair, problems: Problems) -> None:
-    if not settings.is_program:
-        return
-    _tell(commands.mistakes(settings), settings, problems)
-    if settings.range == "id" and settings.format in datasets.NAMES - {"csv", "jsonl"}:
-        problems.add(
-            f"{place_in(settings.origins['range'], 'range')}: found 'id' for {PAIR}; accepted: with tables", pair.id
-        )
-
-
-def _check_board(settings: Settings, _: Pair, problems: Problems) -> None:
-    _tell(devicefiles.mistakes(settings), settings, problems)
+def _check_kind(settings: Settings, _: Pair, problems: Problems) -> None:
+    missing = list(ownwords.missing(settings))
+    _tell(missing or settings.kind.mistakes(settings), settings, problems)
+    if not missing:
+        _tell(devicefiles.mistakes(settings), settings, problems)
 
 
 def _check_types(settings: Settings, _: Pair, problems: Problems) -> None:
     """Of tables that we read ourselves: what ``reader`` means to a user's own is the user's."""
     types = settings.reader.get("types")
-    if settings.format in datasets.NAMES and types is not None:
+    offer = registry.find(registry.READERS, settings.format)
+    if offer is not None and offer.is_ours and types is not None:
         _tell(_mistakes_in_types(types, settings.id_column), settings, problems)
 
 
@@ -155,7 +159,7 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
     for name in plugin_names(settings.post_process_plugin):
         if name in used:  # else it is nobody's business but the program's
             where = place_in(settings.origins["post_process_plugin"], "post_process_plugin")
-            _check_metric(name, where, pair.root, problems)
+            _check_name(name, where, registry.METRICS, pair.root, problems)
     names = [spec.name for spec in settings.metrics]
     for name in sorted({name for name in names if names.count(name) > 1}):
         where = place_in(settings.origins["metrics"], "metrics")
@@ -164,7 +168,7 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
         )
     for metric, gate in settings.gates.items():
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
-        if metric not in names and not settings.results.get("metrics"):
+        if metric not in names and not settings.kind.computes(settings):
             words = accepted(metric, names) if names else "it has no metrics"
             problems.add(f"{where}: the pair {PAIR} does not compute this metric; {words}", pair.id)
         elif reason := _unfit(gate):

@@ -13,7 +13,6 @@ from pytest_evalrun.suite.devices import POLICIES
 from pytest_evalrun.suite.loading import read_yaml
 from pytest_evalrun.suite.problems import accepted, found, place_in
 from pytest_evalrun.suite.schema import DevicesModel
-from pytest_evalrun.suite.settings import BOARD
 from pytest_evalrun.suite.validation import validated
 
 if TYPE_CHECKING:
@@ -77,26 +76,21 @@ def _path(value: Any, base: str) -> Any:
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with a pair's wish for a board: key and text."""
-    if settings.uses_board:
+    if settings.kind.needs_board(settings):
         yield from _mistakes_of_a_pair_on_a_board(settings)
     elif settings.adapter is None:  # for tests of the user's own, by the fixture `device`
         yield from _mistakes_of_labels(settings)
     # Where there are boards, the suite is run without them for once: --eval-set adapter=command.
-    elif wrong := [key for key in _OF_BOARDS if getattr(settings, key) and (key == "remote" or not settings.devices)]:
-        accepted_with = f"with {BOARD}, or command and remote: true"
+    elif wrong := [key for key in _OF_BOARDS if _says(settings, key) and (key == "remote" or not settings.devices)]:
+        accepted_with = "with ssh, or command and remote: true"
         yield wrong[0], f"found with adapter {settings.adapter}; accepted: {accepted_with}"
 
 
+def _says(settings: Settings, key: str) -> Any:
+    return settings.device if key == "device" else settings.words.get(key)
+
+
 def _mistakes_of_a_pair_on_a_board(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.adapter == BOARD and settings.remote:
-        yield "remote", f"found with adapter {BOARD}, which runs there by itself; accepted: with adapter command"
-    if settings.remote and settings.ask == "server":
-        yield "remote", "found with ask: server; accepted: ask: pair or batch, or adapter: ssh"
-    if settings.remote and settings.upload:
-        yield "upload", "found with remote: true, where the script sends its files; accepted: with adapter: ssh"
-    for pattern in settings.upload:
-        if pattern.startswith("/") or ".." in pattern.split("/"):
-            yield "upload", f"{found(pattern)}; accepted: files, directories and globs below the suite"
     if settings.gpus:
         yield "gpus", f"found {settings.gpus} for a model on a board; accepted: 0, labels of the board instead"
     yield from _mistakes_of_cleanup(settings)

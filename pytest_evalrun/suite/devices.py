@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.settings import is_reference
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.settings import Settings
 
 
@@ -46,6 +49,14 @@ class DeviceSpec:
 
     def has(self, labels: Mapping[str, str]) -> bool:
         return all(self.labels.get(name) == value for name, value in labels.items())
+
+
+def asks_for_boards(pair: Pair) -> bool:
+    """Whether a pair may need a board, without resolving the settings of 10,000 pairs that do not."""
+    adapter = pair.peek("adapter")
+    return (
+        adapter is not None and not is_reference(adapter) and any(layer.values.get("devices") for layer in pair.layers)
+    )
 
 
 def devices_of(settings: Settings) -> list[DeviceSpec]:

@@ -38,11 +38,11 @@ class Entry(Generic[Item]):
 Row = tuple[Entry[Task], "list[Entry[Dataset]]"]
 
 
-def run_config_in(directory: str, kind: str, problems: Problems) -> tuple[Layer, ...]:
+def run_config_in(directory: str, kind: str, problems: Problems, words: frozenset[str]) -> tuple[Layer, ...]:
     path = f"{directory}/{RUN_CONFIG}"
     if not os.access(path, os.F_OK):
         return ()
-    layer = problems.attempt(lambda: run_config_layer(path, kind), None)
+    layer = problems.attempt(lambda: run_config_layer(path, kind, words), None)
     return () if layer is None else (layer,)
 
 

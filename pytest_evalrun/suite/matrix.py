@@ -44,13 +44,16 @@ class _Found:
         return self.part.values.get("skip")
 
 
-def matrix_rows(suite: SuiteFile, problems: Problems) -> list[Row]:
-    """Every model with the one list of all datasets, in written order."""
+def matrix_rows(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list[Row]:
+    """Every model with the one list of all datasets, in written order.
+
+    ``words`` are settings in a ``.run_config`` besides those of all kinds of models.
+    """
     models = list(_found(suite, "models", "model entry", problems))
     datasets = list(_found(suite, "datasets", "dataset entry", problems))
     directories = _own_directories(models, datasets, suite.root)
-    columns = [_dataset(one, problems) for one in datasets]
-    return [(_task(one, suite.root, directories.get(one.path), problems), columns) for one in models]
+    columns = [_dataset(one, words, problems) for one in datasets]
+    return [(_task(one, suite.root, directories.get(one.path), words, problems), columns) for one in models]
 
 
 def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterator[_Found]:
@@ -103,18 +106,20 @@ def _own_directories(models: list[_Found], datasets: list[_Found], root: str) ->
     return own
 
 
-def _task(one: _Found, root: str, directory: str | None, problems: Problems) -> Entry[Task]:
-    return _entry(Task(one.name, one.path, directory or root), one, directory, TASK_CONFIG, problems)
+def _task(one: _Found, root: str, directory: str | None, words: frozenset[str], problems: Problems) -> Entry[Task]:
+    return _entry(Task(one.name, one.path, directory or root), one, directory, TASK_CONFIG, words, problems)
 
 
-def _dataset(one: _Found, problems: Problems) -> Entry[Dataset]:
+def _dataset(one: _Found, words: frozenset[str], problems: Problems) -> Entry[Dataset]:
     assert one.path is not None, "the schema asks for a dataset's path"
     directory = one.path if os.path.isdir(one.path) else None
-    return _entry(Dataset(one.name, one.path), one, directory, DATASET_CONFIG, problems)
+    return _entry(Dataset(one.name, one.path), one, directory, DATASET_CONFIG, words, problems)
 
 
-def _entry(item: Item, one: _Found, directory: str | None, kind: str, problems: Problems) -> Entry[Item]:
+def _entry(
+    item: Item, one: _Found, directory: str | None, kind: str, words: frozenset[str], problems: Problems
+) -> Entry[Item]:
     if directory is None:
         return Entry(item, one.layers, (), one.tags, one.skip)
-    config = run_config_in(directory, kind, problems)
+    config = run_config_in(directory, kind, problems, words)
     return Entry(item, one.layers, config, one.tags, one.skip or skip_in(directory), directory)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.settings import resolve
 
 if TYPE_CHECKING:
     from pytest_evalrun.suite.layers import Layer
@@ -134,8 +135,6 @@ class Pair:
     @cached_property
     def settings(self) -> Settings:
         """All layers resolved; late, because collecting 10,000 pairs must not pay for it."""
-        from pytest_evalrun.suite.settings import resolve
-
         return resolve(self.layers)
 
 

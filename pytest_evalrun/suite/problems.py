@@ -33,6 +33,10 @@ class Problems:
         if pair is not None and pair not in pairs:
             pairs.append(pair)
 
+    def __contains__(self, where: str) -> bool:
+        """Whether something is wrong at a place."""
+        return any(line.startswith(f"{where}:") for line in self._lines)
+
     def attempt(self, call: Callable[[], T], fallback: T) -> T:
         """What the call returns; where it raises ConfigError, the fallback, so that looking can go on."""
         try:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.loading import parse_value
+from pytest_evalrun.suite.ownwords import owner, words_of_kind
 from pytest_evalrun.suite.problems import Problems, accepted, found, place
 from pytest_evalrun.suite.schema import SETTINGS, LayerModel, SettingsModel
-from pytest_evalrun.suite.settings import MAPPINGS
+from pytest_evalrun.suite.settings import MAPPINGS, OF_DISCOVERY
 from pytest_evalrun.suite.template import escaped
 from pytest_evalrun.suite.validation import validated
 from pytest_evalrun.suite.words import FLAT, OTHERS_WORDS, SEED_ENV
@@ -30,15 +31,18 @@ _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^$`{}]*)\}")
 _NO_COMMAND = re.compile(r"\s*(#|$|set\s|shopt\s)")
 
 
-def run_config_layer(path: str, kind: str) -> Layer | None:
-    """A ``.run_config``: KEY=VALUE lines; keys that are no settings go to the program's environment."""
+def run_config_layer(path: str, kind: str, words: frozenset[str] = frozenset()) -> Layer | None:
+    """A ``.run_config``: KEY=VALUE lines; keys that are no settings go to the program's environment.
+
+    ``words`` are settings, too: those of the kinds of models that the suite names.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{place(path, None)}: cannot be read: {error}") from None
-    return _layer(kind, path, _bindings(text, path), FLAT - OTHERS_WORDS, keep_others=True)
+    return _layer(kind, path, _bindings(text, path), FLAT - OTHERS_WORDS | words, keep_others=True)
 
 
 def script_layer(path: str) -> Layer:
@@ -85,8 +89,8 @@ def _eval_set(item: str) -> dict[str, Any]:
         raise ConfigError(
             f"{source}: found {item!r}; accepted: KEY=VALUE, as in max_batch_size=8 or gates.top1.min=0.9"
         )
-    if first not in SETTINGS:
-        raise ConfigError(f"{source}: unknown key {first!r}; {accepted(first, SETTINGS)}")
+    if first not in SETTINGS and owner(first) is None:
+        raise ConfigError(f"{source}: unknown key {first!r}; {accepted(first, SETTINGS | words_of_kind(None))}")
     if rest and first not in MAPPINGS:
         raise ConfigError(f"{source}: {first} has no keys; accepted: {first}=VALUE")
     value = parse_value(text, source)
@@ -107,9 +111,18 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]
     for name in SEED_ENV:
         if environ.get(name):
             yield name, {"env": {name: environ[name]}}
-    for variable in (*SEED_SETTINGS, *(f"{PREFIX}{key.upper()}" for key in (*sorted(FLAT), "model_file_ext"))):
-        if environ.get(variable):
-            yield variable, {variable.removeprefix(PREFIX).lower(): environ[variable]}
+    for variable in (*SEED_SETTINGS, *sorted(name for name in environ if name.startswith(PREFIX))):
+        key = variable.removeprefix(PREFIX).lower()
+        if environ.get(variable) and (variable in SEED_SETTINGS or _is_flat(key)):
+            yield variable, {key: environ[variable]}
+
+
+def _is_flat(key: str) -> bool:
+    """Whether a text can be the value of a setting, or of a word that only some kinds of models have."""
+    if key in FLAT or key in OF_DISCOVERY:
+        return True
+    kind = None if key in SETTINGS else owner(key)
+    return kind is not None and key not in kind.in_yaml
 
 
 def _checked(kind: str, source: str, values: Mapping[str, Any]) -> Layer:

@@ -13,8 +13,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    StrictInt,
-    StrictStr,
     Tag,
 )
 
@@ -129,24 +127,23 @@ Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
-Command = Annotated[list[Annotated[str, BeforeValidator(_text)]], Field(min_length=1)]
 EnvValue = Annotated[str, BeforeValidator(_text)]
 Metrics = Annotated[list[Annotated[Any, AfterValidator(_metric)]], BeforeValidator(_words)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     # Keys may begin with `model_`: what pydantic keeps to itself starts otherwise.
     model_config = ConfigDict(extra="forbid", populate_by_name=False, protected_namespaces=())
 
 
-class GateModel(_Strict):
+class GateModel(Strict):
     min: Number = UNSET
     max: Number = UNSET
     max_drop: Annotated[Number, Field(ge=0)] = UNSET
     baseline: Number | Name = UNSET
 
 
-class PreprocessModel(_Strict):
+class PreprocessModel(Strict):
     input: Literal["image", "vector", "raw"] = UNSET
     color: Literal["rgb", "gray"] = UNSET
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = UNSET
@@ -160,17 +157,7 @@ class PreprocessModel(_Strict):
     orient: Literal["exif"] = UNSET
 
 
-class OutputModel(_Strict):
-    kind: Literal["class", "value", "vector", "image"] = UNSET
-    name: Name = UNSET
-    # Strict: 1.0 and true are no 1; whoever means these texts quotes them.
-    labels: list[StrictStr | StrictInt] = UNSET
-    top: Positive = UNSET
-    scale: Number = UNSET
-    layout: Layout = UNSET
-
-
-class DeviceEntry(_Strict):
+class DeviceEntry(Strict):
     """A board: where it is, how to get in, what it can do."""
 
     name: Name
@@ -203,34 +190,21 @@ Devices = Annotated[
 ]
 
 
-class DevicesModel(_Strict):
+class DevicesModel(Strict):
     """A file of boards."""
 
     devices: list[DeviceEntry]
 
 
-class ResultsModel(_Strict):
-    csv: Name = UNSET
-    jsonl: Name = UNSET
-    files: Name = UNSET
-    metrics: Name = UNSET
-    id_column: Name = UNSET
-    prediction: Name = UNSET
+class SettingsModel(Strict):
+    """Every setting that all kinds of models have; all may be left out, and None is only what unsets one.
 
-
-class SettingsModel(_Strict):
-    """Every setting of a pair; all may be left out, and None is only what unsets one."""
+    Where these may stand, the words of a kind may stand beside them.
+    """
 
     adapter: Name | None = None
     params: dict[str, Any] = UNSET
-    command: Annotated[str | Command, Field(union_mode="left_to_right")] | None = None
-    shell: bool = UNSET
-    ask: Literal["pair", "batch", "server"] = UNSET
-    results: ResultsModel | None = None
-    rows: Literal["one", "any"] = UNSET
-    range: Literal["position", "id"] = UNSET
     preprocess: PreprocessModel = UNSET
-    output: OutputModel = UNSET
     format: Name = UNSET
     in_subdir: Annotated[Name | None, AfterValidator(_inside)] = None
     suffixes: Words = UNSET
@@ -250,6 +224,7 @@ class SettingsModel(_Strict):
     limit: Positive | None = None
     shards: Positive | None = None
     shard_size: Positive | None = None
+    range: Literal["position", "id"] = UNSET
     timeout: Annotated[Number, Field(gt=0)] | None = None
     log_limit: Annotated[Any, AfterValidator(_size)] = UNSET
     gpus: Count = UNSET
@@ -257,8 +232,6 @@ class SettingsModel(_Strict):
     workers_per_gpu: Positive = UNSET
     devices: Devices | None = UNSET
     device: dict[str, EnvValue] = UNSET
-    remote: bool = UNSET
-    upload: Words = UNSET
     optional: bool = UNSET
     post_process_plugin: str | None = None
     env: dict[str, EnvValue] = UNSET
@@ -270,7 +243,7 @@ class LayerModel(SettingsModel):
     model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
 
 
-class DiscoverModel(_Strict):
+class DiscoverModel(Strict):
     model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
     in_subdir: Annotated[Name, AfterValidator(_inside)] = UNSET
     max_depth: Positive = UNSET
@@ -310,3 +283,10 @@ class SuiteModel(SettingsModel):
 
 
 SETTINGS = frozenset(SettingsModel.model_fields)
+# Keys of files and their entries that are no settings.
+STRUCTURE = frozenset(
+    field.alias or name
+    for model in (SuiteModel, ModelEntry, DatasetEntry, OverrideEntry, LayerModel)
+    for name, field in model.model_fields.items()
+    if name not in SETTINGS
+)

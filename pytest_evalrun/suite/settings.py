@@ -1,25 +1,30 @@
-"""The layers of a pair resolved to one value per setting, and where each came from."""
+"""The layers of a pair resolved to one value per setting, and where each came from; what a kind of model is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_evalrun import metrics
+from pytest_evalrun import registry
+from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic import BaseModel
 
     from pytest_evalrun.suite.layers import Layer
 
 
-# The adapters of programs, here and on a board, among the names that a suite may give.
-PROGRAM = "command"
-BOARD = "ssh"
 # What `types` of a reader may say of a column.
 CELL_KINDS = ("text", "number", "integer", "boolean")
 # Bytes that a log of a pair may have unless the suite says otherwise.
 LOG_LIMIT = 100_000_000
+# By which name the kind is registered whose models are the user's own classes, by path or dotted name.
+BY_REFERENCE = "python"
 
 
 @dataclass(frozen=True)
@@ -43,18 +48,14 @@ class MetricSpec:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for one pair once every layer has spoken."""
+    """What holds for one pair once every layer has spoken.
+
+    ``words`` are those that are no setting of all kinds, as the layers say them, whoever they belong to.
+    """
 
     adapter: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    command: str | tuple[str, ...] | None = None
-    shell: bool = False
-    ask: str = "pair"
-    results: Mapping[str, str] = field(default_factory=dict)
-    rows: str = "one"
-    range: str = "position"
     preprocess: Mapping[str, Any] = field(default_factory=dict)
-    output: Mapping[str, Any] = field(default_factory=dict)
     format: str = "files"
     in_subdir: str | None = None
     suffixes: tuple[str, ...] = ()
@@ -76,49 +77,193 @@ class Settings:
     log_limit: int = LOG_LIMIT
     shards: int | None = None
     shard_size: int | None = None
+    range: str = "position"
     gpus: int = 0
     min_gpu_memory: float = 0.0
     workers_per_gpu: int = 1
     devices: tuple[Mapping[str, Any], ...] = ()
     device: Mapping[str, str] = field(default_factory=dict)
-    remote: bool = False
-    upload: tuple[str, ...] = ()
     optional: bool = False
     post_process_plugin: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)
 
     @property
-    def is_program(self) -> bool:
-        """A program of the user's, here or on a board, and no Python object."""
-        return self.adapter in (PROGRAM, BOARD)
+    def kind(self) -> type[ModelKind]:
+        """The kind of model that ``adapter`` names. Raises ConfigError where it cannot be had."""
+        return kind_named(self.adapter)
 
-    @property
-    def uses_board(self) -> bool:
-        """A board must be had before the model can be asked: it runs there, or a script of ours talks to it."""
-        return self.adapter == BOARD or (self.remote and self.adapter == PROGRAM)
+    @cached_property
+    def own(self) -> Any:
+        """The words of the pair's kind, as its ``Own``; ``words`` may hold those of other kinds, too."""
+        return self.kind.own(self.words)
+
+
+class Way(Enum):
+    """How a kind of model is asked."""
+
+    MODEL = "an object, batch by batch"
+    SERVER = "a program that is kept running, batch by batch"
+    BATCH = "a program that is started once a batch"
+    RANGE = "a program that is started once a range of samples"
+
+
+class ModelKind:
+    """A kind of model, by the name of its entry point: this class is asked about its pairs, its objects are models.
+
+    The least that a kind needs are ``__init__(own, path, root)`` (its own settings, the model's file or directory if
+    there is one, the suite's directory), ``load``, ``predict`` and ``close`` of
+    :class:`pytest_evalrun.adapters.protocol.Adapter`. ``own`` is an object of its ``Own``: a pydantic model, whose
+    fields are words of evalrun.yaml beside the common ones. A mapping among them is replaced by a higher layer as a
+    whole.
+    """
+
+    Own: ClassVar[type]
+    # Raised where its predictions mean something else than before; without one, the source of its module counts.
+    version: ClassVar[int | None] = None
+    # Words that only YAML can say: in an environment or a .run_config they mean nothing.
+    in_yaml: ClassVar[frozenset[str]] = frozenset()
+    runs_on_board: ClassVar[bool] = False
+    has_environment: ClassVar[bool] = False
+
+    @classmethod
+    def schema(cls) -> type[BaseModel] | None:
+        """The pydantic model of its words in evalrun.yaml; None where it has none."""
+        return getattr(cls, "Own", None)
+
+    @classmethod
+    def words(cls) -> frozenset[str]:
+        """Its own words, without importing pydantic where ``Own`` is a dataclass."""
+        made = getattr(cls, "Own", None)
+        if made is None:
+            return frozenset()
+        if is_dataclass(made):
+            return frozenset(each.name for each in fields(made))
+        return frozenset(each.alias or name for name, each in made.model_fields.items())
+
+    @classmethod
+    def own(cls, words: Mapping[str, Any]) -> Any:
+        """An object of ``Own`` from the words that layers say, checked before; None where it has none."""
+        own = cls.words()
+        return cls.Own(**{name: value for name, value in words.items() if name in own}) if own else None
+
+    @classmethod
+    def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        """What no schema can say of the settings of a pair: key, and what is found and accepted."""
+        return iter(())
+
+    @classmethod
+    def way(cls, settings: Settings) -> Way:
+        """How its model is asked."""
+        return Way.MODEL
+
+    @classmethod
+    def needs_board(cls, settings: Settings) -> bool:
+        """Whether a board must be had before the model can be asked."""
+        return cls.runs_on_board
+
+    @classmethod
+    def identity(cls, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:
+        """What predictions depend on besides model, inputs and common settings, as named parts that JSON knows.
+
+        ``hashes`` is a :class:`pytest_evalrun.datasets.protocol.Hashes`: a file that a word names counts by content.
+        """
+        own = {name: settings.words[name] for name in sorted(cls.words()) if name in settings.words}
+        return {"settings": own} if own else {}
+
+    @classmethod
+    def source(cls, settings: Settings, root: str) -> Path | None:
+        """The Python file whose content is part of a prediction's identity."""
+        from pytest_evalrun.suite.objects import source_file
+
+        return None if cls.version is not None else source_file(f"{cls.__module__}:{cls.__qualname__}", root)
+
+    @classmethod
+    def model_files(cls, model: Path, hashes: Any) -> list[str]:
+        """Files beside a model's own that belong to it, relative to its directory."""
+        return []
+
+    @classmethod
+    def create(cls, settings: Settings, path: str | None, root: str) -> Any:
+        """A model that is not loaded yet, an :class:`~pytest_evalrun.adapters.protocol.Adapter`.
+
+        ``${SECRETS}`` in ``params`` and in its own words have been read.
+        """
+        return cls(settings.own, path, root)  # type: ignore[call-arg]
+
+    @classmethod
+    def computes(cls, settings: Settings) -> bool:
+        """Whether the model computes metrics itself, of a whole dataset, so that no sample is scored."""
+        return False
+
+    @classmethod
+    def csv(cls, settings: Settings) -> tuple[str, str] | None:
+        """Of a model that writes CSV the column of ids, and whether a sample has ``one`` row or ``any`` number."""
+        return None
+
+
+class NoModel(ModelKind):
+    """Of pairs without an adapter, which only feed tests of the user's own."""
+
+    version = 1
+
+
+def is_reference(adapter: str) -> bool:
+    """Whether an adapter is a path or a dotted name, and no name of a kind."""
+    return "." in adapter
+
+
+def kind_named(adapter: str | None) -> type[ModelKind]:
+    """The kind that ``adapter`` names, or that every reference is of; without an adapter, one that has no models.
+
+    Raises ConfigError for a name that nobody offers, and for what its package cannot keep.
+    """
+    if adapter is None:
+        return NoModel
+    name = BY_REFERENCE if is_reference(adapter) else adapter
+    offer = registry.find(registry.ADAPTERS, name)
+    if offer is None:
+        raise ConfigError(f"found the unknown name {name!r}; accepted: {', '.join(sorted(kind_names()))}")
+    kind = offer.load()
+    if not (isinstance(kind, type) and issubclass(kind, ModelKind)):
+        raise ConfigError(
+            f"{offer} is no kind of model; accepted: a class that extends pytest_evalrun.adapters.ModelKind"
+        )
+    return kind
+
+
+def kind_names() -> frozenset[str]:
+    """What ``adapter`` may name besides references."""
+    return registry.names(registry.ADAPTERS) - {BY_REFERENCE}
 
 
 MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
-NAMES = frozenset(Settings.__dataclass_fields__) - {"origins"}
-_TUPLES = ("suffixes", "inputs", "devices", "upload")
+NAMES = frozenset(Settings.__dataclass_fields__) - {"words", "origins"}
+# What lies in layers and says nothing of a pair: model_file_ext tells models from other files.
+OF_DISCOVERY = frozenset({"model_file_ext"})
+_TUPLES = ("suffixes", "inputs", "devices")
 
 
 def resolve(layers: Sequence[Layer]) -> Settings:
     """Merge layers, lowest first: mappings key by key, gates one level deeper, everything else replaced."""
     values: dict[str, Any] = {}
+    words: dict[str, Any] = {}
     origins: dict[str, Layer] = {}
     for layer in layers:
         for name, value in layer.values.items():
-            if name in MAPPINGS:
-                _merge(values.setdefault(name, {}), value, name, layer, origins)
-            elif name in NAMES:
-                values[name] = value
-            else:
+            if name in OF_DISCOVERY:
                 continue
+            into = values if name in NAMES else words
+            if name in MAPPINGS:
+                _merge(into.setdefault(name, {}), value, name, layer, origins)
+            else:
+                into[name] = value
             origins[name] = layer
     _convert(values)
-    return Settings(**values, origins=origins)
+    settings = Settings(**values, words=words, origins=origins)
+    asked = settings.post_process_plugin and not settings.metrics
+    return replace(settings, metrics=_metrics_of_plugins(settings)) if asked else settings
 
 
 def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str, layer: Layer, origins: dict[str, Layer]) -> None:
@@ -135,25 +280,24 @@ def _convert(values: dict[str, Any]) -> None:
     for name in _TUPLES:
         if name in values:
             values[name] = tuple(values[name] or ())
-    if isinstance(values.get("command"), list):
-        values["command"] = tuple(values["command"])
-    if "results" in values:
-        values["results"] = values["results"] or {}
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
-    specs = [metric_spec(item) for item in values.get("metrics", ())]
-    values["metrics"] = tuple(specs or map(metric_spec, _metrics_of_plugins(values)))
+    values["metrics"] = tuple(map(metric_spec, values.get("metrics", ())))
 
 
-def _metrics_of_plugins(values: Mapping[str, Any]) -> list[str]:
+def _metrics_of_plugins(settings: Settings) -> tuple[MetricSpec, ...]:
     """The seed's way to ask for metrics, where the suite names none and the program does not score by itself.
 
     To a program any word may mean something of its own: of these only those are metrics that we know.
     """
-    names = plugin_names(values.get("post_process_plugin"))
-    if values.get("adapter") not in (PROGRAM, BOARD):
-        return names
-    return [] if values.get("results", {}).get("metrics") else [name for name in names if metrics.is_known(name)]
+    names = plugin_names(settings.post_process_plugin)
+    try:
+        if settings.kind.has_environment:
+            known = registry.names(registry.METRICS)
+            names = [name for name in names if name in known and not settings.kind.computes(settings)]
+    except ConfigError:
+        pass  # of a kind that cannot be had, which is told where the adapter stands
+    return tuple(map(metric_spec, names))
 
 
 def plugin_names(plugins: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.loading import Document, read_yaml
 from pytest_evalrun.suite.problems import found
-from pytest_evalrun.suite.schema import SETTINGS, SuiteModel
+from pytest_evalrun.suite.schema import STRUCTURE, SuiteModel
 from pytest_evalrun.suite.validation import validated
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Part:
 
     def layer(self, kind: str) -> Layer | None:
         """The settings among the values."""
-        settings = {key: value for key, value in self.values.items() if key in SETTINGS}
+        settings = {key: value for key, value in self.values.items() if key not in STRUCTURE}
         lines = dict(self._lines(settings, (), DEEPEST_LINES))
         for key in _SHARED:
             if key in self.values.get("discover", ()) and key not in settings:

@@ -23,13 +23,17 @@ DEPTH = 2
 
 @dataclass(frozen=True)
 class Tree:
-    """What to look for. ``below`` and ``above`` are the layers under and over those of the directories."""
+    """What to look for. ``below`` and ``above`` are the layers under and over those of the directories.
+
+    ``words`` are settings in a ``.run_config`` besides those of all kinds of models.
+    """
 
     root: str
     model_file_ext: str
     depth: int
     below: tuple[Layer, ...]
     above: tuple[Layer, ...]
+    words: frozenset[str] = frozenset()
 
     def rows(self, problems: Problems) -> list[Row]:
         found = [self._row(directory, models, problems) for directory, models in self._tasks(self.root, self.depth)]
@@ -59,7 +63,7 @@ class Tree:
             problems.add(
                 f"{where}: found {len(models)} models ({some(models, 5)}); accepted: one *{self.model_file_ext}"
             )
-        config = run_config_in(directory, TASK_CONFIG, problems)
+        config = run_config_in(directory, TASK_CONFIG, problems, self.words)
         task = Task(name, f"{directory}/{models[0]}", directory)
         entry = Entry(task, run_config=config, skip=skip_in(directory), directory=directory)
         return entry, self._datasets(directory, config, problems)
@@ -69,7 +73,7 @@ class Tree:
 
         The latter are pairs whose inputs are missing, for a slip of the pen in that file must not hide them.
         """
-        found = [_dataset(path, task, problems) for path in _directories(task)]
+        found = [self._dataset(path, task, problems) for path in _directories(task)]
         there = [one for one in found if self._has_inputs(one, config, one.run_config) or self._is_hidden(one, config)]
         if not there and topmost("in_subdir", config) and not topmost("in_subdir", self.above):
             return found  # the task says where its inputs are, and they are nowhere
@@ -87,10 +91,9 @@ class Tree:
         own = topmost("in_subdir", dataset.run_config) is not None
         return own or (topmost("in_subdir", config) is not None and self._has_inputs(dataset))
 
-
-def _dataset(path: str, task: str, problems: Problems) -> Entry[Dataset]:
-    own = run_config_in(path, DATASET_CONFIG, problems)
-    return Entry(Dataset(path[len(task) + 1 :], path), run_config=own, skip=skip_in(path), directory=path)
+    def _dataset(self, path: str, task: str, problems: Problems) -> Entry[Dataset]:
+        own = run_config_in(path, DATASET_CONFIG, problems, self.words)
+        return Entry(Dataset(path[len(task) + 1 :], path), run_config=own, skip=skip_in(path), directory=path)
 
 
 def _directories(directory: str) -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.ownwords import layer_model, parted, words_of_kind
 from pytest_evalrun.suite.problems import accepted, found
-from pytest_evalrun.suite.schema import ENTRIES
+from pytest_evalrun.suite.schema import ENTRIES, SettingsModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +24,31 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: Callable
 
     Raises ConfigError with a line for every problem; ``place`` says where a value stands.
     """
+    common, of_kinds = parted(model, values)
+    told: list[tuple[Where, str]] = []
+    checked = _checked(model, common, (), told, "python")
+    for where, kind, words in of_kinds:
+        into: Any = checked
+        for key in where if not told else ():
+            into = into[key]
+        into |= _checked(layer_model(kind), words, where, told, "json")
+    if told:
+        raise ConfigError("\n".join(f"{place(where)}: {text}" for where, text in told))
+    return checked
+
+
+def _checked(
+    model: type[BaseModel], values: Any, inside: Where, told: list[tuple[Where, str]], mode: str
+) -> dict[str, Any]:
+    """The values that were given; what is wrong with them goes to ``told``, and nothing is left of them.
+
+    A model of somebody else's may hold what JSON does not know: ``mode`` "json" leaves builtins.
+    """
     try:
-        checked = model.model_validate(values)
+        return model.model_validate(values).model_dump(mode=mode, exclude_unset=True, by_alias=True)
     except ValidationError as error:
-        told = _problems(error, model, values)
-        raise ConfigError("\n".join(f"{place(where)}: {text}" for where, text in told)) from None
-    return checked.model_dump(exclude_unset=True, by_alias=True)
+        told += [((*inside, *where), text) for where, text in _problems(error, model, values)]
+        return {}
 
 
 def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[Where, str]]:
@@ -38,7 +58,7 @@ def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[st
     for details in error.errors(include_url=False):
         where, value = _resolve(details, values)
         if details["type"] == "extra_forbidden":
-            told.append((where, f"unknown key; {accepted(str(where[-1]), _keys(model, where[:-1]))}"))
+            told.append((where, f"unknown key; {accepted(str(where[-1]), _keys(model, where[:-1], values))}"))
         elif details["type"] == "missing":
             told.append((where, "is missing"))
         elif where in wanted:
@@ -80,15 +100,18 @@ def _wanted(details: ErrorDetails) -> str:
     return text.partition(", unable to parse")[0]
 
 
-def _keys(model: Any, where: Where) -> list[str]:
-    """What a mapping may hold, by its way from the top."""
+def _keys(model: Any, where: Where, values: Any) -> list[str]:
+    """What a mapping may hold, by its way from the top: with the words of its kind, where that is said."""
+    adapter = None
     for key in where:
+        adapter, values = values.get("adapter", adapter) if isinstance(values, dict) else adapter, values[key]
         if isinstance(key, int):
             continue
         field = _fields(model).get(str(key))
         # A mapping from the user's own names (gates) to models has no field of that name: it is the model already.
         model = _model_in(field.annotation) if field is not None else model
-    return [name for name in _fields(model) if not name.startswith("_")]
+    names = [name for name in _fields(model) if not name.startswith("_")]
+    return [*names, *words_of_kind(values.get("adapter", adapter))] if issubclass(model, SettingsModel) else names
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import line_of, place, some
-from pytest_evalrun.suite.settings import BOARD, MAPPINGS, NAMES, PROGRAM
+from pytest_evalrun.suite.settings import MAPPINGS, NAMES, kind_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 # Settings that fit into one line of text.
-FLAT = NAMES - MAPPINGS - {"results"}
+FLAT = NAMES - MAPPINGS
 # Words that scripts and .run_config files have long used for something else.
-OTHERS_WORDS = frozenset({"ask", "command", "devices", "range", "remote", "rows", "shell", "upload"})
+OTHERS_WORDS = frozenset({"devices", "range"})
 # RUN_STATE_NAME: by which name a program that has one of its own writes its state.
 SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
 
@@ -54,7 +54,7 @@ def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
     for pair in pairs:
         for layer in pair.layers:
             if layer.kind in RUN_CONFIGS and "env" in layer.values:
-                is_program = pair.peek("adapter") in (PROGRAM, BOARD)
+                is_program = kind_named(pair.peek("adapter")).has_environment
                 if (id(layer), is_program) not in seen:
                     seen.add((id(layer), is_program))
                     for word in layer.values["env"]:

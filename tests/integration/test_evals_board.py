@@ -252,7 +252,7 @@ def test_examples_of_the_page_are_suites(tmp_path):
         (root / "evalrun.yaml").write_text(suite)
         pairs = discover(root / "evalrun.yaml", environ={}).pairs
         assert pairs
-        assert all(pair.settings.uses_board and devices_of(pair.settings) for pair in pairs)
+        assert all(pair.settings.kind.needs_board(pair.settings) and devices_of(pair.settings) for pair in pairs)
     assert len(suites) == 2
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.adapters import adapter_source, create_adapter
+from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.adapters.protocol import Adapter
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError
@@ -164,6 +164,9 @@ def test_the_onnx_adapter_is_made_by_name(tmp_path):
 def test_the_source_behind_an_adapter(tmp_path):
     """The user's file is part of what a prediction depends on; built-in adapters have none."""
     (tmp_path / "my.py").write_text(SOURCE)
-    assert adapter_source(Settings(adapter="./my.py:Model"), str(tmp_path)) == tmp_path / "my.py"
-    assert adapter_source(Settings(adapter="onnx"), str(tmp_path)) is None
-    assert adapter_source(Settings(), str(tmp_path)) is None
+    for settings, source in (
+        (Settings(adapter="./my.py:Model"), tmp_path / "my.py"),
+        (Settings(adapter="onnx"), None),
+        (Settings(), None),
+    ):
+        assert settings.kind.source(settings, str(tmp_path)) == source

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun import metrics
+from pytest_evalrun import metrics, registry
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import library
 from pytest_evalrun.metrics.protocol import Metric
@@ -25,15 +25,15 @@ def create(name, **params):
     return metrics.create_metric(MetricSpec(name, name, params), "/nowhere")
 
 
-@pytest.mark.parametrize("name", sorted(metrics.names()))
+@pytest.mark.parametrize("name", sorted(registry.names(registry.METRICS)))
 def test_every_name_makes_a_metric(name):
     """Each built-in name is known, makes what the protocol asks for, and has no file to fingerprint."""
-    assert metrics.is_known(name)
+    assert registry.find(registry.METRICS, name) is not None
     assert isinstance(create(name), Metric)
     assert metrics.metric_source(MetricSpec(name, name), "/nowhere") is None
 
 
-@pytest.mark.parametrize("name", sorted(metrics.names()))
+@pytest.mark.parametrize("name", sorted(registry.names(registry.METRICS)))
 def test_no_sample_is_an_error(name):
     """A metric over nothing is no number: JSON has no NaN."""
     with pytest.raises(PairError, match=f"metric {name}: no sample to score"):
@@ -42,7 +42,7 @@ def test_no_sample_is_an_error(name):
 
 def test_unknown_metric_lists_what_there_is():
     """A name that nobody offers is the user's mistake, answered with the accepted names."""
-    assert not metrics.is_known("top_one")
+    assert registry.find(registry.METRICS, "top_one") is None
     with pytest.raises(ConfigError, match=r"metric 'top_one' is unknown; accepted: confusion, .*topk, or a path"):
         create("top_one")
 

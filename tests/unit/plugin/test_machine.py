@@ -15,6 +15,7 @@ from pytest_evalrun.slots import visible
 from pytest_evalrun.slots.gpus import Gpu
 from pytest_evalrun.slots.need import GB, Need
 from pytest_evalrun.slots.visible import Found
+from pytest_evalrun.suite.devices import asks_for_boards
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
@@ -259,9 +260,12 @@ def test_boards_that_are_gone_for_the_same_reason_are_told_together(host):
 
 def test_to_ask_for_boards_is_cheap_too():
     """By the layers alone, before any settings are resolved."""
-    assert not machine.asks_for_boards(pair(adapter="command", devices=DEVICES))
-    assert machine.asks_for_boards(on_board())
-    assert machine.asks_for_boards(pair(adapter="command", remote=True))
+    no_board, no_program = pair(adapter="command"), pair(adapter="./m.py:M", devices=DEVICES)
+    assert not asks_for_boards(no_board)
+    assert not asks_for_boards(no_program)
+    assert asks_for_boards(on_board())
+    assert asks_for_boards(pair(adapter="command", devices=DEVICES, remote=True))
+    assert not {"settings"} & {*vars(no_board), *vars(no_program)}
 
 
 @pytest.mark.parametrize("option", [[], ["--collect-only"], ["-n2"]])

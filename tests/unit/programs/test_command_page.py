@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_evalrun.suite.commands import PLACEHOLDERS
+from pytest_evalrun.programs.commands import PLACEHOLDERS
+from pytest_evalrun.programs.schema import ProgramModel, ResultsModel
 from pytest_evalrun.suite.discovery import discover
-from pytest_evalrun.suite.schema import ResultsModel, SettingsModel
+from pytest_evalrun.suite.schema import SettingsModel
 
 PAGE = (Path(__file__).parents[3] / "docs" / "command.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -45,5 +46,5 @@ def test_words_are_real():
         if row.startswith("| `")
         for word in re.findall(r"`(\w+)`", row[: row.index(" |", 2)])
     ]
-    assert {*words} - {"script"} <= SettingsModel.model_fields.keys()
+    assert {*words} - {"script"} <= SettingsModel.model_fields.keys() | ProgramModel.model_fields.keys()
     assert {"csv", "jsonl", "files", "metrics"} < ResultsModel.model_fields.keys()

@@ -32,7 +32,7 @@ def suite(tmp_path):
 
 
 def names(pair):
-    return [name for _, name in sent_files(pair)]
+    return [name for _, name in sent_files(pair.settings, pair.root)]
 
 
 def test_what_the_command_names_is_sent(suite):
@@ -53,7 +53,7 @@ def test_upload_takes_files_directories_and_globs(suite):
 def test_upload_of_nothing_is_an_error(suite):
     """A pattern that has no match is a slip, and is named."""
     with pytest.raises(PairError, match=r"upload: found 'libs', which matches no file below "):
-        sent_files(suite(upload=["libs"]))
+        names(suite(upload=["libs"]))
 
 
 @pytest.mark.parametrize("pattern", ["../secret", "lib/../../secret"])
@@ -67,7 +67,7 @@ def test_a_command_names_files_of_the_suite_as_the_board_knows_them(suite, tmp_p
     """By their relative names; words that are no files of the suite stay as they are."""
     root = suite().root
     pair = suite(["sh", f"{root}/ask.sh", "/bin/true", "{model}", f"{root}/lib/a.py"])
-    assert portable_command(pair).command == ("sh", "ask.sh", "/bin/true", "{model}", "lib/a.py")
+    assert portable_command(pair).own.command == ("sh", "ask.sh", "/bin/true", "{model}", "lib/a.py")
 
 
 def test_places_there_are_the_boards_own(suite):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
-from pytest_evalrun.suite.settings import Settings
+from pytest_evalrun.suite.settings import resolve
 
 ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
@@ -24,17 +24,21 @@ def pair(tmp_path, *layers, path="model.bin"):
     return Pair("s", str(tmp_path), task, Dataset("d", str(tmp_path / "d.csv")), layers)
 
 
+def settings_of(command, **more):
+    return resolve([Layer("suite", "evalrun.yaml", {"adapter": "command", "command": command} | more)])
+
+
 @given(ODD)
 def test_values_are_words(value):
     """A value stands in its word as it is, whatever it looks like; words are split before they are filled."""
-    settings = Settings(command="run --x={x} '{x} b' {{x}}")
+    settings = settings_of("run --x={x} '{x} b' {{x}}")
     assert arguments(settings, {"x": value}) == ["run", f"--x={value}", f"{value} b", "{x}"]
 
 
 @given(ODD)
 def test_a_shell_gets_values_quoted(value):
     """With a shell a value is one word of its text, and is never run."""
-    argv = arguments(Settings(command="printf %s {x}; printf %s ${{HOME:+}}", shell=True), {"x": value})
+    argv = arguments(settings_of("printf %s {x}; printf %s ${{HOME:+}}", shell=True), {"x": value})
     assert argv[:2] == ["sh", "-c"]
     assert shlex.split(argv[2].partition(";")[0] if ";" not in value else f"printf %s {shlex.quote(value)}")[2] == value
     assert argv[2].endswith("${HOME:+}")
@@ -42,7 +46,7 @@ def test_a_shell_gets_values_quoted(value):
 
 def test_a_shell_runs_no_value(tmp_path):
     """What looks like a command arrives as text."""
-    argv = arguments(Settings(command="printf %s {x}", shell=True), {"x": "$(touch pwned)'; touch pwned"})
+    argv = arguments(settings_of("printf %s {x}", shell=True), {"x": "$(touch pwned)'; touch pwned"})
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "$(touch pwned)'; touch pwned"
     assert not list(tmp_path.iterdir())
@@ -50,8 +54,8 @@ def test_a_shell_runs_no_value(tmp_path):
 
 def test_inputs_are_words_of_their_own():
     """``{inputs}`` becomes as many words as there are samples."""
-    assert arguments(Settings(command=("run", "{inputs}", "-v")), {}, ["a b", "c"]) == ["run", "a b", "c", "-v"]
-    assert arguments(Settings(command="run {inputs}", shell=True), {}, ["a b", "c"])[2] == "run 'a b' c"
+    assert arguments(settings_of(["run", "{inputs}", "-v"]), {}, ["a b", "c"]) == ["run", "a b", "c", "-v"]
+    assert arguments(settings_of("run {inputs}", shell=True), {}, ["a b", "c"])[2] == "run 'a b' c"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import pytest
 from pytest_evalrun.report.mergerun import Lacking, Mergeable, merge_run, parts_of
 from pytest_evalrun.report.merging import Kind
 from pytest_evalrun.rundir.shards import WorkerArgs
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import PairKey
-from pytest_evalrun.suite.settings import Settings
+from pytest_evalrun.suite.settings import Settings, resolve
 
 KEY = PairKey("digits", "mlp", "clean")
 
@@ -231,13 +232,17 @@ def test_files_of_an_earlier_place_are_told(ranges):
     assert list(ranges.table()) == ["0", "1", "2"]
 
 
+def program(**values):
+    return resolve([Layer("suite", "evalrun.yaml", {"adapter": "command"} | values)])
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        (Settings(results={"csv": "x.csv"}), Kind("id")),
-        (Settings(results={"csv": "x.csv"}, id_column="n", rows="any"), Kind("n", "any")),
-        (Settings(results={"csv": "x.csv", "id_column": "data_id"}, id_column="n"), Kind("data_id")),
-        (Settings(results={"jsonl": "x.jsonl"}), None),
+        (program(results={"csv": "x.csv"}), Kind("id")),
+        (program(results={"csv": "x.csv"}, id_column="n", rows="any"), Kind("n", "any")),
+        (program(results={"csv": "x.csv", "id_column": "data_id"}, id_column="n"), Kind("data_id")),
+        (program(results={"jsonl": "x.jsonl"}), None),
         (Settings(), None),
     ],
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pytest_evalrun.programs.commands import ProgramSettings
 from pytest_evalrun.suite.explain import Row, explain
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.runconfig import eval_set_layer
 from pytest_evalrun.suite.settings import Settings
 
@@ -34,6 +38,9 @@ def test_every_setting_has_a_row_with_its_source(tree):
 
 
 def test_no_setting_is_left_out(suite):
-    """Each field of Settings has at least one row."""
-    settings = {row.setting.partition(".")[0] for row in explain(suite().pair("m1/clean"))}
-    assert settings == set(Settings.__dataclass_fields__) - {"origins"}
+    """Each setting of all kinds of models has at least one row, and each word of the pair's own kind."""
+    common = {*Settings.__dataclass_fields__} - {"words", "origins"}
+    for adapter, own in (("./my.py:Model", set()), ("ssh", {*ProgramSettings.__dataclass_fields__})):
+        layer = Layer("suite", "evalrun.yaml", {"adapter": adapter})
+        rows = explain(replace(suite().pair("m1/clean"), layers=(layer,)))
+        assert {row.setting.partition(".")[0] for row in rows} == common | own

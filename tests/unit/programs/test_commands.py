@@ -7,11 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite.commands import knows_ranges, mistakes
-from pytest_evalrun.suite.settings import Settings
+from pytest_evalrun.programs.commands import knows_ranges, mistakes
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.settings import resolve
 from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
 
 CSV = {"csv": "a.csv"}
+
+
+def settings_of(**values):
+    return resolve([Layer("suite", "evalrun.yaml", {"adapter": "command"} | values)])
 
 
 @given(st.text(max_size=30), st.text(max_size=9))
@@ -37,7 +42,7 @@ def test_words():
 
 GOOD = {
     "table": {"command": "run {low} {high} {k}", "results": CSV, "params": {"k": 1}, "rows": "any"},
-    "batch": {"command": ("run", "{batch}", "{inputs}"), "ask": "batch", "results": {"files": "{stem}.png"}},
+    "batch": {"command": ["run", "{batch}", "{inputs}"], "ask": "batch", "results": {"files": "{stem}.png"}},
     "server": {"command": "serve {model} {gpus}", "ask": "server"},
     "shell": {"command": "a | b '{{print}}' {inputs}x", "ask": "batch", "shell": True, "results": CSV},
     "metrics": {"command": "run", "results": {"metrics": "m.json"}},
@@ -48,13 +53,13 @@ GOOD = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_good_settings(kind):
     """What the page says is let in."""
-    assert list(mistakes(Settings(adapter="command", **GOOD[kind]))) == []
+    assert list(mistakes(settings_of(**GOOD[kind]))) == []
 
 
 BAD = {
     "no command": ({"results": CSV}, "adapter", "needs a command"),
     "empty": ({"command": " ", "results": CSV}, "command", "accepted: a program and its arguments"),
-    "list for a shell": ({"command": ("a",), "shell": True, "results": CSV}, "command", "a list with shell: true"),
+    "list for a shell": ({"command": ["a"], "shell": True, "results": CSV}, "command", "a list with shell: true"),
     "range of a batch": ({"command": "a {low}", "ask": "batch", "results": CSV}, "command", "{low} with ask: batch"),
     "inputs inside": ({"command": "a x{inputs}", "ask": "batch", "results": CSV}, "command", "a word of its own"),
     "results of a server": ({"command": "a", "ask": "server", "results": CSV}, "results", "child protocol"),
@@ -82,12 +87,12 @@ BAD = {
 def test_mistakes(kind):
     """Each mistake is told with its key and what is accepted."""
     settings, key, text = BAD[kind]
-    found = list(mistakes(Settings(adapter="command", **settings)))
+    found = list(mistakes(settings_of(**settings)))
     assert [k for k, _ in found] == [key]
     assert text in found[0][1]
 
 
 def test_who_knows_ranges():
     """A program knows of ranges when its command names one of their ends."""
-    assert knows_ranges(Settings(command=("a", "--from={low}")))
-    assert not knows_ranges(Settings(command="a {{low}} {output}"))
+    assert knows_ranges(settings_of(command=["a", "--from={low}"]))
+    assert not knows_ranges(settings_of(command="a {{low}} {output}"))

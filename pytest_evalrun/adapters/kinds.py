@@ -1,0 +1,76 @@
+"""The kinds whose models are Python objects: what each counts as its own, and how its models are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.suite.settings import ModelKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.datasets.protocol import Hashes
+    from pytest_evalrun.suite.settings import Settings
+
+
+@dataclass(frozen=True)
+class OnnxSettings:
+    """Which output is the prediction, and what it means."""
+
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Onnx(ModelKind):
+    """A model file for ONNX Runtime. ``output`` counts of every kind, so that no result is made again for it."""
+
+    Own = OnnxSettings
+    version = 2
+    in_yaml = frozenset({"output"})
+
+    @classmethod
+    def schema(cls) -> type[BaseModel]:
+        from pytest_evalrun.adapters.schema import OnnxModel
+
+        return OnnxModel
+
+    @classmethod
+    def identity(cls, settings: Settings, root: str, hashes: Hashes) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def model_files(cls, model: Path, hashes: Hashes) -> list[str]:
+        """Weights that the model keeps in files of their own."""
+        if not model.is_file():
+            return []
+        from pytest_evalrun.adapters.onnx_data import external_data
+
+        return external_data(model, hashes)
+
+    @classmethod
+    def create(cls, settings: Settings, path: str | None, root: str) -> Adapter:
+        from pytest_evalrun.adapters.onnx import OnnxAdapter
+
+        return OnnxAdapter(path, settings.params, settings.preprocess, settings.own.output)
+
+
+class Python(ModelKind):
+    """The user's own class or function, which ``adapter`` names by its path or dotted name."""
+
+    @classmethod
+    def source(cls, settings: Settings, root: str) -> Path | None:
+        from pytest_evalrun.suite.objects import source_file
+
+        assert settings.adapter is not None, "it is what names the kind"
+        return source_file(settings.adapter, root)
+
+    @classmethod
+    def create(cls, settings: Settings, path: str | None, root: str) -> Adapter:
+        from pytest_evalrun.adapters.python import PythonAdapter
+
+        assert settings.adapter is not None, "it is what names the kind"
+        return PythonAdapter(settings.adapter, root, path, settings.params)
