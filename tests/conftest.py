@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 
 import hypothesis
+
+# packages.py, beside this file
+sys.path.insert(0, str(Path(__file__).parent))
 
 # How long an example takes says something about the machine, and nothing about a law.
 hypothesis.settings.register_profile("house", deadline=None)

@@ -12,7 +12,7 @@ from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite import devicefiles, ownwords
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
-from pytest_evalrun.suite.problems import PAIR, accepted, found, place_in, some
+from pytest_evalrun.suite.problems import PAIR, accepted, found, line_of, place, place_in, some
 from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
 from pytest_evalrun.suite.settings import CELL_KINDS, is_reference, kind_names, metric_spec, plugin_names, resolve
 
@@ -135,8 +135,12 @@ def _mistakes_in_types(types: Any, id_column: str | None) -> Iterator[tuple[str,
 
 def _tell(mistakes: Iterable[tuple[str, str]], settings: Settings, problems: Problems) -> None:
     for key, text in mistakes:
-        layer = settings.origins.get(key.partition(".")[0]) or settings.origins["adapter"]
-        problems.add(f"{place_in(layer, key)}: {text}")
+        if layer := settings.origins.get(key.partition(".")[0]):
+            where = place_in(layer, key)
+        else:  # what is not there is missed by whoever asks for the kind
+            layer = settings.origins["adapter"]
+            where = place(layer.source, line_of(layer, "adapter"), key)
+        problems.add(f"{where}: {text}")
 
 
 def _check_stacks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -248,3 +249,117 @@ def test_what_is_sent_along_counts(shop, parts):
     assert difference(before, parts(**settings)[0], NoHashes) == "program changed (lib/a.py)"
     (shop.root / "lib" / "b.py").write_text("2")
     assert difference(before, parts(**settings)[0], NoHashes) == "program changed (lib/a.py, lib/b.py)"
+
+
+PROGRAM_FILE = "86b0c5a1e2b73b08fd54c727f4458649ed9fe3ad1b6e8ac9460c070113509a1e"
+SCRIPT = {"run.sh": PROGRAM_FILE}
+OF_EVERY_KIND = {
+    "identity": 1,
+    "model": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c",
+    "inputs": "inputs 1",
+    "adapter_source": None,
+    "preprocess": {},
+    "output": {},
+    "params": {},
+}
+
+
+def asked(*words, ask="pair", results=None, shell=False, by="position"):
+    how = {"words": [*words], "ask": ask, "results": results or {}, "shell": shell, "rows": "one", "range": by}
+    return {"command": how, "program": SCRIPT}
+
+
+# What results that are kept were made with, kind by kind, as versions before the registry of kinds wrote it down.
+KEPT = {
+    "onnx": (
+        {"adapter": "onnx", "preprocess": {"input": "vector"}, "output": {"kind": "class"}, "limit": 3},
+        {"adapter_version": 2, "preprocess": {"input": "vector"}, "output": {"kind": "class"}, "limit": 3},
+    ),
+    "python": (
+        {"params": {"plus": 1}, "preprocess": {"scale": 2}, "command": "true", "env": {"A": "1"}},
+        {"params": {"plus": 1}, "preprocess": {"scale": 2}},
+    ),
+    "words of another kind": (
+        {"output": {"kind": "class"}, "results": {"csv": "a.csv"}},
+        {"output": {"kind": "class"}},
+    ),
+    "command, asked once": (
+        {
+            "adapter": "command",
+            "command": ["sh", "run.sh", "{dataset}", "{low}"],
+            "results": {"csv": "out_{low}.csv", "id_column": "id"},
+            "range": "id",
+            "env": {"SEED": "1", "REMOTE_TASK_HOME": "/x"},
+        },
+        {
+            **asked("sh", "run.sh", "{dataset}", "{low}", results={"csv": "out_{low}.csv", "id_column": "id"}, by="id"),
+            "cells": "text",
+            "env": {"SEED": "1"},
+        },
+    ),
+    "command, asked by batches": (
+        {
+            "adapter": "command",
+            "ask": "batch",
+            "shell": True,
+            "command": "sh run.sh {inputs} > {output}/o.jsonl",
+            "results": {"jsonl": "o.jsonl"},
+            "params": {"t": "${TOKEN}"},
+        },
+        {
+            **asked(
+                "sh",
+                "run.sh",
+                "{inputs}",
+                ">",
+                "{output}/o.jsonl",
+                ask="batch",
+                shell=True,
+                results={"jsonl": "o.jsonl"},
+            ),
+            "params": {"t": "${TOKEN}"},
+        },
+    ),
+    "command, a server": (
+        {"adapter": "command", "ask": "server", "command": "python run.sh {model}", "output": {"kind": "class"}},
+        {**asked("python", "run.sh", "{model}", ask="server"), "output": {"kind": "class"}},
+    ),
+    "command beside a board": (
+        {
+            "adapter": "command",
+            "remote": True,
+            "command": "sh run.sh",
+            "results": {"metrics": "m.json"},
+            "devices": [{"name": "b1"}],
+        },
+        asked("sh", "run.sh", results={"metrics": "m.json"}),
+    ),
+    "ssh": (
+        {
+            "adapter": "ssh",
+            "ask": "batch",
+            "command": "sh run.sh {batch}",
+            "results": {"csv": "o.csv"},
+            "devices": [{"name": "b1"}],
+            "upload": ["lib"],
+        },
+        {
+            **asked("sh", "run.sh", "{batch}", ask="batch", results={"csv": "o.csv"}),
+            "cells": "text",
+            "program": SCRIPT | {"lib/a.py": "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "counted"), KEPT.values(), ids=KEPT)
+def test_results_that_are_kept_are_of_the_same_identity(parts, shop, settings, counted):
+    """What made a result in an earlier version makes it now: nothing is asked again for how we sort settings."""
+    (shop.root / "run.sh").write_text("echo\n")
+    (shop.root / "lib").mkdir()
+    (shop.root / "lib" / "a.py").write_text("1")
+    adapter = settings.get("adapter", "./model.py:Model")
+    if "adapter" not in settings:
+        source = hashlib.sha256((shop.root / "model.py").read_bytes()).hexdigest()
+        counted = counted | {"adapter_source": source}
+    assert parts(**settings)[0] == OF_EVERY_KIND | {"adapter": adapter} | counted
