@@ -101,7 +101,10 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
     layers = {id(layer): layer for pair in listed for layer in pair.layers}.values()
     words = {word for layer in layers for word in layer.values} - SETTINGS - STRUCTURE
     _check_stacks(listed, SCORING | words, _check_stack, problems)
-    if any(not OF_KINDS.isdisjoint(layer.values) for layer in layers):
+    named = any(adapter and not is_reference(adapter) for adapter in (layer.values.get("adapter") for layer in layers))
+    if (
+        named or words or any("device" in layer.values for layer in layers)
+    ):  # of the user's own classes nothing is known
         _check_stacks(listed, OF_KINDS | words, _check_kind, problems)
     if any("types" in layer.values.get("reader", {}) for layer in layers):
         _check_stacks(listed, OF_READERS, _check_types, problems)
