@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from packages import installed
 
+from pytest_evalrun import registry
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.adapters.protocol import Adapter
 from pytest_evalrun.children import adapter as room
@@ -20,7 +22,7 @@ from pytest_evalrun.children.faults import ChildError, ModelDied, ModelError
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.suite.pairs import Task
-from pytest_evalrun.suite.settings import Settings
+from pytest_evalrun.suite.settings import Layer, Settings, resolve
 
 MODELS = '''
 import logging, os, signal, subprocess, sys, time
@@ -153,6 +155,37 @@ def make(tmp_path):
 
 def samples(*inputs):
     return [Sample(index, f"s{index}", given) for index, given in enumerate(inputs)]
+
+
+KIND = """
+from pydantic import BaseModel
+from pytest_evalrun.adapters import ModelKind
+
+class Says(ModelKind):
+    class Own(BaseModel):
+        word: str
+        times: int = 1
+
+    def __init__(self, own, path, root):
+        self.own, self.path, self.root = own, path, root
+
+    def load(self): ...
+    def predict(self, batch): return [f"{self.own.word * self.own.times} {self.path} {self.root}" for _ in batch]
+    def close(self): ...
+"""
+
+
+def test_a_kind_of_another_package_is_the_same_in_its_own_process(tmp_path, monkeypatch):
+    """Its words, the model's path and the suite's directory arrive; secrets are read in there."""
+    points = {registry.ADAPTERS: {"says": "says_kind:Says"}}
+    monkeypatch.syspath_prepend(installed(tmp_path / "site", "says", points, says_kind=KIND))
+    monkeypatch.setenv("WORD", "ab")
+    settings = resolve([Layer("suite", "evalrun.yaml", {"adapter": "says", "word": "${WORD}", "times": 2})])
+    parts = Task("m", "/m.bin", "/"), settings, str(tmp_path)
+    there = ChildAdapter(*parts, env={}, hold=(), output=None, started=os.getpgid)
+    there.load()
+    assert there.predict(samples("x")) == create_adapter(*parts).predict(samples("x")) == [f"abab /m.bin {tmp_path}"]
+    there.close()
 
 
 VALUES = [
