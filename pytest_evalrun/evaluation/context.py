@@ -87,6 +87,8 @@ class Context:
         self.log: ItemLog | None = None
         # Whether what programs write is shown on the terminal, too.
         self.shows_programs = False
+        # What a model may raise that is none of its failures: whoever drives the session wants it to end.
+        self.ends_session: tuple[type[BaseException], ...] = ()
         self.deadline: Deadline | None = None
         self.processes = ProcessLog(self.paths.processes(worker))
         self.slots = Slots(launch.gpus)

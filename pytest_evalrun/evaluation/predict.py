@@ -97,7 +97,7 @@ class Predictor:
             except PairError:
                 raise
             except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
-                _end_if_asked(error)
+                self._end_if_asked(error)
                 self._tell(batch, error)
                 if not may_pass(error) or attempt == self.pair.settings.retries:
                     return self._split(batch, error)
@@ -117,8 +117,13 @@ class Predictor:
         except PairError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            _end_if_asked(error)
+            self._end_if_asked(error)
             return self._split(batch, error)
+
+    def _end_if_asked(self, error: Exception) -> None:
+        """`q` at a breakpoint raises an Exception, but it ends the session as Ctrl-C does, not a sample."""
+        if isinstance(error, self.context.ends_session):
+            raise KeyboardInterrupt(str(error)) from error
 
     def _predict(self, batch: list[Sample]) -> list[Line]:
         """References stay with us: a model must not see the answers. Each sample has waited for the whole batch."""
@@ -193,13 +198,6 @@ class Predictor:
                 total_data=self.count,
             )
         )
-
-
-def _end_if_asked(error: Exception) -> None:
-    """`q` at a breakpoint raises pytest's Exit: an Exception, but it ends the session as Ctrl-C does, not a sample."""
-    kind = type(error)
-    if (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Exit"):
-        raise KeyboardInterrupt(str(error)) from error
 
 
 def _raised(error: Exception) -> NoReturn:

@@ -89,6 +89,7 @@ class Worker:
             context = Context(launch, self.name, self.secrets, launcher=launcher)
             self._member = join_session(context.paths, launch.run_id)
             context.processes.add(os.getpid())
+            context.ends_session = (pytest.exit.Exception,)
             context.shows_programs = self.config.option.verbose > 0 or self.config.getoption("capture", "no") == "no"
             self._context = context
         return self._context

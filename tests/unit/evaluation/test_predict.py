@@ -97,8 +97,9 @@ def test_what_a_model_tells_beside_its_answer(asked, monkeypatch, detail, error,
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_leaving_the_debugger_ends_the_session(asked, retries):
-    """It is no failure of a sample, and no other batch is asked."""
+def test_leaving_the_debugger_ends_the_session(asked, context, retries):
+    """It is no failure of a sample, and no other batch is asked; only whoever drives the session knows its error."""
+    context.ends_session = (pytest.exit.Exception,)
     model = Model(errors=[pytest.exit.Exception("Quitting debugger")])
     with pytest.raises(KeyboardInterrupt, match="Quitting debugger"):
         asked(model, 6, max_batch_size=2, retries=retries)
