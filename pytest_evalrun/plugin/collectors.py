@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.plugin.internals import MadeModule
 from pytest_evalrun.plugin.launch import revive_imports
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SUITE_FILE = "evalrun.yaml"
 
 
-class SuiteModule(pytest.Module):
+class SuiteModule(MadeModule):
     """evalrun.yaml collected as a module whose only function is ``test_pair``, or none: a suite need not run its pairs.
 
     ``has_pairs`` says which.
@@ -28,7 +29,7 @@ class SuiteModule(pytest.Module):
         super().__init__(**given)
         self._has_pairs = has_pairs
 
-    def _getobj(self) -> Any:
+    def make(self) -> ModuleType:
         """A module of its own, because reports show what a module says of itself."""
         from pytest_evalrun.plugin.pair_module import test_pair
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.collectors import SUITE_FILE
+from pytest_evalrun.plugin.internals import do_not_rewrite
 from pytest_evalrun.plugin.launch import LAUNCHER, LaunchDir, Notice, keep_imports, revive_imports
 from pytest_evalrun.plugin.options import Options, read_options
 
@@ -132,8 +133,6 @@ class Suites:
 
         Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
         """
-        from pytest_evalrun.plugin.internals import do_not_rewrite
-
         do_not_rewrite(self.config, "pytest_evalrun")
         revive_imports()
 

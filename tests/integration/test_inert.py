@@ -15,8 +15,8 @@ HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil yam
 def test_light():
     assert not [name for name in HEAVY if name in sys.modules]
     ours = {name for name in sys.modules if name.startswith("pytest_evalrun")}
-    light = ("plugin", "plugin.hooks", "plugin.collectors", "plugin.suites", "plugin.options", "plugin.launch")
-    assert ours <= {"pytest_evalrun", *(f"pytest_evalrun.{name}" for name in light)}
+    light = "collectors hooks internals launch options suites".split()
+    assert ours <= {"pytest_evalrun", "pytest_evalrun.plugin", *(f"pytest_evalrun.plugin.{name}" for name in light)}
 
 def test_signals():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

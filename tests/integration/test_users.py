@@ -70,10 +70,23 @@ def test_odd(evaluation, other):
 """
 
 
-@pytest.mark.parametrize("way", [[], ["--eval-scheduler=off"], ["--dist=loadgroup"]], ids=["ours", "xdist's", "groups"])
+WAYS = {
+    "ours": [],
+    "xdist's": ["--eval-scheduler=off"],
+    "groups": ["--dist=loadgroup"],
+    "rootdir elsewhere": ["-c", "elsewhere/pytest.ini"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_else_a_node_id_says_is_about_no_pair(project, way):
-    """Another parameter may be called like a pair, have brackets or colons; a group may stand behind them all."""
+    """Another parameter may be called like a pair, have brackets or colons; a group may stand behind them all.
+
+    And the file in front may not be where it seems to be.
+    """
     project.make(models=("a", "one-b"), datasets=("one", "two"))
+    (project.root / "elsewhere").mkdir()
+    (project.root / "elsewhere/pytest.ini").write_text("[pytest]\n")
     (project.suite / "test_odd.py").write_text(ODD)
     ran = project.run("evals/echo/test_odd.py", "-n2", *way)
     assert ran.code == 0, ran

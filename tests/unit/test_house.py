@@ -204,7 +204,11 @@ def unsafe(node: ast.AST) -> Iterator[str]:
 
 
 def private(node: ast.AST) -> str | None:
-    """The name with an underscore that an expression asks something else than ``self`` or ``cls`` for."""
+    """The name with an underscore that is asked of something else than ``self`` or ``cls``, or overridden in pytest."""
+    if isinstance(node, ast.ClassDef):
+        bases = [getattr(pytest, base.attr, None) for base in node.bases if isinstance(base, ast.Attribute)]
+        names = [part.name for part in node.body if isinstance(part, ast.FunctionDef) and is_private(part.name)]
+        return next((name for name in names if any(hasattr(base, name) for base in bases)), None)
     if isinstance(node, ast.Attribute) and is_private(node.attr):
         own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
         return None if own or ast.unparse(node) in PUBLIC else node.attr
@@ -266,6 +270,9 @@ def test_types_are_shipped() -> None:
         pytest.param("plugin/a.py", "x = item._request", "2: _request is private to somebody else", id="attribute"),
         pytest.param("plugin/a.py", "self.session._items = []", "_items is private to somebody", id="behind self"),
         pytest.param("cli/a.py", "getattr(item, '_obj', None)", "_obj is private to somebody else", id="by getattr"),
+        pytest.param(
+            "plugin/a.py", "class A(pytest.Module):\n def _getobj(self): pass", "2: _getobj is", id="override"
+        ),
         pytest.param("suite/a.py", "importlib.import_module('pytest')", "never imports pytest", id="by name"),
         pytest.param("suite/a.py", f"from {NAME}.plugin import x", "suite may not import plugin.x", id="upper floor"),
         pytest.param("evaluation/a.py", f"from {NAME} import cli", "may not import cli", id="upper module"),
@@ -312,6 +319,7 @@ def test_breach_is_found(tmp_path: Path, file: str, source: str, complaint: str)
         pytest.param("rundir/locks.py", "import fcntl", id="the one taker of locks"),
         pytest.param("plugin/internals.py", "from _pytest import x\nitem._request", id="the one place for pytest"),
         pytest.param("plugin/xdist/internals.py", "import xdist\nnode.gateway._io", id="the one place for xdist"),
+        pytest.param("plugin/a.py", "class A(pytest.Module):\n def _own(self): pass", id="a method of its own"),
         pytest.param("plugin/a.py", "self._x\ncls._y\nos._exit(0)\nx.__doc__", id="nobody else's"),
         pytest.param("remote/a.py", "channel._handler", id="of others than pytest"),
         pytest.param("suite/jsontext.py", "json.loads(text)", id="the one reader of JSON"),
