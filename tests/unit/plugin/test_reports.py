@@ -173,6 +173,14 @@ def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
     assert stands(outcome, told) == status
 
 
+@pytest.mark.parametrize("name", ["test_pair[m/d]", "test_own[m/d-x::y[z]]", "TestOwn::test_own[m/d]"])
+def test_a_crash_is_an_error_of_the_whole_test(name):
+    """It is called as its node id says behind the file, whatever parameters look like."""
+    report = SimpleNamespace(nodeid=f"s/file::{name}", location=("s/file", None, "s/file"))
+    make_crashed(report, pair(), "its worker died")
+    assert (report.when, report.longrepr, report.location[2]) == ("setup", "its worker died", name)
+
+
 def test_what_pytest_shows_is_safe_and_holds_no_secret():
     """The message and every line of a traceback, sections, properties; pytest's own colours stay where it made them."""
     said = "\x1b[2J\u202e hunter22222222 \x1b[31mred\x1b[0m"
