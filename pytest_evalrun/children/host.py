@@ -130,10 +130,17 @@ def _write(fd: int, line: bytes) -> None:
         left = left[os.write(fd, left) :]
 
 
+def _forget_stacks() -> None:
+    """A process that the model forks handles no signal for us."""
+    faulthandler.unregister(STACKS)
+    signal.signal(STACKS, signal.SIG_DFL)
+
+
 def main() -> None:
     """Until ``close`` comes, or nobody asks any more."""
     questions, answers = _private_pipes()
     faulthandler.register(STACKS, file=2, all_threads=True)
+    os.register_at_fork(after_in_child=_forget_stacks)
     _live_output()
     host = Host()
     for line in questions:

@@ -8,6 +8,7 @@ import select
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,9 @@ class Keeper:
         return [line.decode() for line in lines]
 
     def close(self) -> None:
-        """Its program, if it has one, ends with it."""
+        """Its program, if it has one, ends with it. A fork of this process may hold a copy of the socket for long."""
+        with suppress(OSError):  # it is gone already
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._process.wait()
         _alive.discard(self.pid)

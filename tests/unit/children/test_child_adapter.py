@@ -80,6 +80,18 @@ class Echo:
         os.kill(os.getpid(), signal.SIGSEGV)
     def do_hang(self):
         return self.stuck_here()
+    def do_fork(self):
+        there, here = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(here, b"!")
+            time.sleep(1000)
+        os.read(there, 1)
+        os.kill(child, signal.SIGUSR2)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    def do_return(self):
+        child = os.fork()
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 1 / 0
     def stuck_here(self):
         time.sleep(1000)
 
@@ -434,6 +446,13 @@ def test_a_fault_in_close_is_told(make, lives):
     with pytest.raises(ModelError, match="RuntimeError: cannot let go"):
         model.close()
     assert not lives(make.pids[1])
+
+
+def test_a_model_may_fork(make):
+    """Its child handles no signal for us, and gives no answer of its own."""
+    model = make.loaded("Echo")
+    samples = [Sample(index, str(index), word, None) for index, word in enumerate(("fork", "return", 5))]
+    assert model.predict(samples) == [-signal.SIGUSR2, 1, 5]
 
 
 def test_a_close_that_hangs_is_ended(make, lives, monkeypatch):

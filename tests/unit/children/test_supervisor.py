@@ -285,3 +285,19 @@ def test_out_of_memory_is_told(start, monkeypatch):
 def test_the_kernels_count_is_read():
     """A number where the kernel says it, else nothing to compare."""
     assert supervised.oom_kills() >= 0
+
+
+def test_a_fork_keeps_no_supervisor():
+    """A process that a model forked, and that lives for long, has a copy of the socket: we do not wait for it."""
+    idle = keeper.Keeper()
+    child = os.fork()
+    if not child:
+        signal.pause()
+        os._exit(0)
+    try:
+        idle.close()
+        assert idle.pid not in keeper.supervisors()
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
