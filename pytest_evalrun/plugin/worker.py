@@ -25,6 +25,7 @@ from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
 from pytest_evalrun.plugin.signals import Sigterm
+from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
 from pytest_evalrun.rundir.locks import is_locked
@@ -70,6 +71,7 @@ class Worker:
         self.sigterm = Sigterm()
         if hasattr(config, "workerinput"):
             self.sigterm.take()
+            leave_pipes_to_parent(config)
         self._context: Context | None = None
         self._member: Member | None = None
         self._redirect: Redirect | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.support import Project
+from tests.integration.support import Project, kill_group, wait_for
 
 MODEL = '''
 import atexit, multiprocessing, os, signal, sys, time
@@ -14,6 +14,10 @@ kept = []
 
 def wait():
     time.sleep(600)
+
+def wait_for_the_end():
+    while not os.path.exists("ended"):
+        time.sleep(0.02)
 
 class Model:
     def __init__(self, path, how):
@@ -57,6 +61,13 @@ class Model:
         kept.append(fork.Process(target=wait, daemon=True))
         kept[-1].start()
 
+    def die(self):
+        """Once, and leaves a helper that stays until the test has seen the run end."""
+        if not os.path.exists("died"):
+            open("died", "w").close()
+            fork.Process(target=wait_for_the_end).start()
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def quit(self):
         self.fork(lambda: sys.exit(7), 7)
         self.fork(lambda: 1 / 0, 1)
@@ -94,17 +105,21 @@ def project(tmp_path) -> Project:
     project = Project(tmp_path).make([], samples=1)
     (project.suite / "forks.py").write_text(MODEL)
     (project.suite / "model.bin").write_text("weights")
-    models = [{"name": how, "path": "model.bin", "params": {"how": how}} for how in WAYS]
-    project.yaml([], ["one"], models=models, adapter="./forks.py:Model", timeout=200)
     return project
+
+
+def write(project, *ways):
+    models = [{"name": how, "path": "model.bin", "params": {"how": how}} for how in ways]
+    project.yaml([], ["one"], models=models, adapter="./forks.py:Model", timeout=200)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_models_may_fork(project, workers):
     """Children end by signals and pools as without us, helpers hold up no other item of the pair, and what a child
     does at its end is not done to the run."""
+    write(project, *WAYS)
     (project.suite / "test_own.py").write_text(OWN)
-    ran = project.run("evals", "-n", workers, "--eval-timeout", "200", timeout=120)
+    ran = project.run("evals", "-n", workers, timeout=120)
     assert ran.code == 0, ran
     assert f"{2 * len(WAYS)} passed" in ran
     assert "KeyboardInterrupt" not in ran
@@ -116,3 +131,22 @@ def test_models_may_fork(project, workers):
         found = sorted(pair for event, pair in events if event == word)
         assert found == sorted(f"echo/{how}/one" for how in WAYS for _ in range(2))
     assert [event for event, _ in events].count("run_finished") == 1
+
+
+def test_a_worker_that_dies_is_seen_to(project):
+    """A helper that it has forked, and that lives on, does not hide its death."""
+    write(project, "die")
+    process = project.start("evals", "-n", "1")
+    try:
+        wait_for(lambda: (project.latest / "events.jsonl").exists() and ended(project), 60, process)
+        (project.root / "ended").touch()
+        output, _ = process.communicate(timeout=60)
+    finally:
+        (project.root / "ended").touch()
+        kill_group(process)
+    assert process.returncode == 0, output
+    assert "worker gw0 died" in output
+
+
+def ended(project):
+    return any(event["event"] == "run_finished" for event in project.events())

@@ -6,6 +6,7 @@ worker's loop, ``supported`` says so, and its own loop and scheduler stay.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import suppress
 from functools import cache
@@ -131,9 +132,7 @@ class Orders:
     """What a worker is told to do, and what it answers. Its own loop waits for the item after next (#894)."""
 
     def __init__(self, config: pytest.Config) -> None:
-        # The class lives in a module that execnet made, so it is known by its name.
-        plugins = config.pluginmanager.get_plugins()
-        self._interactor: Any = next(plugin for plugin in plugins if type(plugin).__name__ == "WorkerInteractor")
+        self._interactor = _interactor(config)
 
     def listen(self) -> None:
         """From now on words of the launching process become orders; its end is one, too."""
@@ -155,3 +154,22 @@ class Orders:
     def end(self, index: int, seconds: float) -> None:
         """The item is over, torn down too."""
         self._interactor.sendevent("runtest_protocol_complete", item_index=index, duration=seconds)
+
+
+def leave_pipes_to_parent(config: pytest.Config) -> None:
+    """On a worker: what a model forks may outlive it, and while that had its pipes, nobody would see the worker die."""
+    io = _interactor(config).channel.gateway._io
+    fds = [file.fileno() for name in ("infile", "outfile") if (file := getattr(io, name, None))]
+
+    def point_nowhere() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in fds:
+            os.dup2(null, fd, inheritable=False)
+        os.close(null)
+
+    os.register_at_fork(after_in_child=point_nowhere)
+
+
+def _interactor(config: pytest.Config) -> Any:
+    """What xdist runs in a worker. The class lives in a module that execnet made, so it is known by its name."""
+    return next(plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "WorkerInteractor")
