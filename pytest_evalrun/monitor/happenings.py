@@ -46,7 +46,7 @@ class Happenings:
     """What is known after each event; what is about the last launch alone begins anew with ``run_started``.
 
     ``expected`` are the seconds of each item that was selected, None where an older version did not say; ``ended`` are
-    items, ``done`` pairs. An item is a pair, or a shard of one.
+    items, ``begun`` and ``done`` pairs. An item is a pair, or a shard of one.
     ``limited`` are the names, among those that failed or took longest, of evaluations of first samples.
     """
 
@@ -73,6 +73,7 @@ class Happenings:
         self.remaining = Remaining(self.items, expected)
         self.ended: set[str] = set()
         self.done: set[str] = set()
+        self.begun: set[str] = set()
         self._open = Counter(shard_of(item)[0] for item in expected or ())
         # The pairs that this launch works on; None where that is not known of all.
         self.pairs = frozenset(self._open) if len(self._open) == selected else None
@@ -100,6 +101,7 @@ class Happenings:
             self.ended.remove(pair)
             self._reopen(pair)
         self.skipped.discard(pair)
+        self.begun.add(shard_of(pair)[0])
         self.remaining.started(pair, now)
 
     def _model_loaded(self, pair: str, worker: str, _: dict[str, Any], now: float) -> None:
@@ -112,6 +114,7 @@ class Happenings:
         if seconds is None and started is not None:
             seconds = now - started.since
         self.remaining.finished(pair, now, reused=bool(event.get("reused")))
+        self.begun.add(shard_of(pair)[0])
         if pair not in self.ended:
             self.ended.add(pair)
             self._close(pair)

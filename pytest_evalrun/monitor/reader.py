@@ -110,10 +110,9 @@ class Reader:
         """By the events, which name the worker; the task list knows of those whose events were lost."""
         happenings = self.events.happenings
         found = dict(happenings.running)
-        told = {shard_of(item)[0] for item in (*found, *happenings.ended)}
         for row in self.tasks.rows_of[Status.RUNNING]:
             pair = self.tasks.pair(row)
-            if pair not in told:
+            if pair not in happenings.begun:
                 since = happenings.since or 0.0
                 found[pair] = Started("", since, since)
         return found
@@ -148,13 +147,19 @@ class Reader:
         return Progress(selected, done, share, seconds, left)
 
     def _counts(self, running: tuple[Running, ...]) -> dict[Status, int]:
-        """The list is a moment behind the events: what runs by these is not told to be pending."""
-        counts = self.tasks.counts()
-        for pair in {shard_of(each.pair)[0] for each in running}:
+        """As many run as are shown to: the list is a moment behind the events, and knows no pause between shards."""
+        counts, happenings = self.tasks.counts(), self.events.happenings
+        shown = {shard_of(each.pair)[0] for each in running}
+        for pair in shown:
             status = self.tasks.status_of(pair)
-            if status is not None and status is not Status.RUNNING:
+            if status is not None:
                 counts[status] -= 1
                 counts[Status.RUNNING] += 1
+        for pair in map(self.tasks.pair, self.tasks.rows_of[Status.RUNNING]):
+            if pair not in shown:
+                counts[Status.RUNNING] -= 1
+                failed, done = pair in happenings.failed, pair in happenings.done
+                counts[Status.FAILED if failed else Status.COMPLETED if done else Status.PENDING] += 1
         return counts
 
     def _failed(self) -> tuple[Failed, ...]:

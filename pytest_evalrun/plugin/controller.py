@@ -114,11 +114,8 @@ class Controller:
         self._tell()
         self.terminal.suites = {pair.suite for pair in self.pairs.values()}
         if self.pairs:
-            with _usage_errors():
-                self.expected = self._estimates(self.pairs.values())
-            seconds = seconds_of(self.pairs, self.expected)
             with self.sigterm.held_back():
-                self._open(seconds)
+                seconds = self._open()
             show_progress(self.config, seconds)
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
@@ -187,7 +184,8 @@ class Controller:
             self.terminal.line(f"{pair.full_id}: {self.losses.again(nodeid)}")
         return lost
 
-    def _open(self, seconds: Mapping[str, float]) -> None:
+    def _open(self) -> dict[str, float]:
+        """The seconds that each item should take, by node id: of the run it is known what was done before."""
         from pytest_evalrun.evaluation.outputs import output_directories
         from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
@@ -197,6 +195,8 @@ class Controller:
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
             with _usage_errors():
+                self.expected = self._estimates(self.pairs.values())
+                seconds = seconds_of(self.pairs, self.expected)
                 live = LiveRun(
                     WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts(seconds)
                 )
@@ -208,6 +208,7 @@ class Controller:
             raise pytest.UsageError(printable(told)) from None
         self.live = live
         self.suites.notice.opened(live.paths.root)
+        return seconds
 
     def _publish(self, live: LiveRun) -> None:
         """To the workers: where the run is, and what holds for all of it."""
@@ -272,7 +273,7 @@ class Controller:
         assert self.live is not None
         told = getattr(report, "evalrun", {})
         outcome = outcome_of(report)
-        note = str(told.get("reason", "")) if report.passed else reason_of(report)
+        note = str(told.get("reason", "")) if report.passed else reason_of(report, pair.full_id)
         self.terminal.item(pair, outcome, told, note)
         if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told

@@ -49,13 +49,13 @@ def outcome_of(report: Any) -> str:
     return "failed" if report.when == "call" else "error"
 
 
-def reason_of(report: Any) -> str:
-    """Why it failed or was skipped, in one line; empty where it passed."""
+def reason_of(report: Any, name: str) -> str:
+    """Why the pair of this name failed or was skipped, in one line without the name; empty where it passed."""
     if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).removeprefix("Skipped: ").strip()
+        return str(report.longrepr[2]).removeprefix("Skipped: ").strip().removeprefix(f"{name}: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash else str(report.longrepr or "")
-    return text.strip().removeprefix("Failed: ").partition("\n")[0][:500]
+    return text.strip().removeprefix("Failed: ").removeprefix(f"{name}: ").partition("\n")[0][:500]
 
 
 def stands(outcome: str, told: dict[str, Any]) -> Status | None:

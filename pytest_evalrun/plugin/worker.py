@@ -317,7 +317,7 @@ class Worker:
         if report.evalrun["limit"] is not None:
             told["limit"] = report.evalrun["limit"]
         if report.skipped:
-            told["reason"] = reason_of(report)
+            told["reason"] = reason_of(report, pair.full_id)
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
         if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
             self._attach_log(report, pair)

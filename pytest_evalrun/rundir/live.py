@@ -177,7 +177,6 @@ class LiveRun:
         if outcome == "skipped" and status is not None:
             self._skipped[name] = self.secrets.blank(note)
         level, sign = SIGNS[outcome]
-        note = note.removeprefix(f"{pair.full_id}: ")  # a note that begins with the pair's name need not say it twice
         self.log.write(level, f"{sign} {outcome}: {_called(pair)}{f': {note}' if note else ''}")
         self._tell()
 

@@ -76,6 +76,15 @@ def test_the_list_may_be_behind_the_events(run, reader):
     snapshot = reader.look()
     assert len(snapshot.running) == snapshot.counts[Status.RUNNING] == 1
     assert sum(snapshot.counts.values()) == 6
+    run.item("echo/a/one")
+    run.worker("gw0").write("item_finished", "echo/a/one", outcome="passed", reused=False, seconds=1.0)
+    counts = reader.look().counts
+    assert (counts[Status.RUNNING], counts[Status.COMPLETED], counts[Status.PENDING]) == (0, 1, 5)
+    run.controller.write("worker_lost", lost="gw1")
+    run.item("echo/a/two", "gw1")
+    run.controller.write("worker_lost", lost="gw1")
+    counts = reader.look().counts
+    assert (counts[Status.RUNNING], counts[Status.PENDING]) == (0, 5)
 
 
 def test_the_time_left_is_the_terminals(run, reader, monkeypatch):

@@ -59,12 +59,13 @@ def inferred():
         pytest.param(
             False, SimpleNamespace(reprcrash=SimpleNamespace(message="assert 1 == 2")), "assert 1 == 2", id="crash"
         ),
+        pytest.param(False, "Failed: s/t/d: 1 gate breached\nmetric", "1 gate breached", id="named"),
         pytest.param(False, None, "", id="nothing"),
     ],
 )
 def test_why_there_is_no_result_is_one_line(skipped, longrepr, reason):
-    """Whatever pytest has kept of it."""
-    assert reason_of(SimpleNamespace(skipped=skipped, longrepr=longrepr)) == reason
+    """Whatever pytest has kept of it; who is told of the pair need not hear its name again."""
+    assert reason_of(SimpleNamespace(skipped=skipped, longrepr=longrepr), "s/t/d") == reason
 
 
 @pytest.mark.parametrize(
