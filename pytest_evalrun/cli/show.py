@@ -181,7 +181,7 @@ def report(
         warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
         warn(f"{file.file}: its inputs are not shown: {file.unread}" for file in merge.files if file.unread)
         warn(
-            f"ERROR: {table} stays as it was, with {rows} rows: the predictions have fewer; "
+            f"ERROR: {table} stays as it was, with {counted(rows, 'row')}: the predictions have fewer; "
             "merge_summary.json says what is missing"
             for table, rows in merge.kept.items()
         )

@@ -213,6 +213,8 @@ class Life:
 
     def _reuse(self, plan: Plan, result: Result) -> Evaluation:
         assert plan.marker is not None
+        if self.context.launch.mode == "infer":  # nobody asked for a verdict
+            return Evaluation(self.pair, None, True, plan.reason, predicted=result.samples["predicted"])
         if changed := environment.changes(result.environment):
             self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
         verdicts = judge(self.pair, result.metrics)

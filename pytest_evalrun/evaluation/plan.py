@@ -127,7 +127,8 @@ class Planner:
         found = peek(self._paths, count)
         if found.done_count == count:
             return "score", f"scored: all {count} samples were predicted before"
-        return "resume", f"resumed at {found.done_count} of {count} samples" if found.done_count else NEW
+        failed = "" if found.done_count else f": {found.failed_count} failed before"
+        return "resume", f"resumed at {found.done_count} of {count} samples{failed}" if found.seen_count else NEW
 
     def _damage(self, broken: Broken) -> tuple[str, str]:
         """Where a file is not what the marker says: scores and results are made of the predictions.

@@ -130,10 +130,12 @@ def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:
         return Verdict(pair, action, plan.reason, cut.size)
     if action == "reuse" or plan.action == BACK:
         return Verdict(pair, "reuse", "reused: its pair is complete", cut.size)
-    already = sum(map(context.found(pair.whole, plan).is_done, range(cut.low, min(cut.high, plan.identity.count))))
+    found, positions = context.found(pair.whole, plan), range(cut.low, min(cut.high, plan.identity.count))
+    already, seen = sum(map(found.is_done, positions)), sum(map(found.is_seen, positions))
     if already == cut.size:
         return Verdict(pair, "reuse", "reused: all its samples were predicted before", cut.size)
-    return Verdict(pair, "resume", f"resumed at {already} of {cut.size} samples" if already else NEW, cut.size)
+    failed = "" if already else f": {seen} failed before"
+    return Verdict(pair, "resume", f"resumed at {already} of {cut.size} samples{failed}" if seen else NEW, cut.size)
 
 
 class _RememberingCache(HashCache):

@@ -278,7 +278,7 @@ class Controller:
         if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"
-        self.scored += bool(told.get("scored")) or outcome in ("failed", "error")
+        self.scored += bool(told.get("scored") or told.get("predicted")) or outcome in ("failed", "error")
         if pair.skip is not None:
             leave_word(pair, self.live.paths.pair(key_of(pair)), "skipped", pair.skip)
             return

@@ -66,19 +66,21 @@ def stands(outcome: str, told: dict[str, Any]) -> Status | None:
     """
     if told.get("shard"):
         return _stands_cut(outcome, told)
-    if not told.get("evaluates", True) or told.get("limit") is not None:
+    if not told.get("evaluates", True) or told.get("quick_look"):
         return None
     if outcome == "skipped":
         return Status.PENDING if told.get("suite_item") else None
     of_its_own = "scored" in told and not told["suite_item"]
     if told["breached"] if of_its_own else outcome != "passed":
         return Status.FAILED
+    if told.get("reused") and not told.get("scored"):  # inference alone, of which there was nothing left to do
+        return None
     return Status.COMPLETED if told.get("scored") else Status.PENDING
 
 
 def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
     """How the pair stands after a shard, unless its own item, which comes after all of them, says otherwise."""
-    if outcome == "skipped" or told.get("limit") is not None or told.get("reused"):
+    if outcome == "skipped" or told.get("quick_look") or told.get("reused"):
         return None
     return Status.PENDING if outcome == "passed" else Status.FAILED
 
@@ -127,6 +129,7 @@ def tell(
     """
     told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": test is None, "test": test}
     told |= {"evaluates": evaluates, "limit": pair.peek("limit"), "shard": pair.cut is not None}
+    told["quick_look"] = pair.is_quick_look
     if evaluation is None:
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}

@@ -208,8 +208,8 @@ def _flips(before: Path, after: Path, most: int) -> tuple[tuple[Flips, ...], str
         else:
             _note(found, old, new, most)
     flips = tuple(flips for flips in found.values() if flips is not None and flips.lost + flips.won)
-    remarks = [f"{alone} samples were scored in one run only"] if alone else []
-    remarks += [f"{moved} samples are other ones: the dataset changed"] if moved else []
+    remarks = [f"{counted(alone, 'sample')} scored in one run only"] if alone else []
+    remarks += [f"{counted(moved, 'sample')} replaced: the dataset changed"] if moved else []
     return flips, "; ".join(remarks) or None
 
 

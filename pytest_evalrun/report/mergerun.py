@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
-from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.report.text import counted, natural_key
 from pytest_evalrun.rundir.aside import SUFFIXES
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
@@ -204,7 +204,7 @@ def _losses(paths: RunPaths, pair: Mergeable, merged: Merged, records: Sequence[
     why = f" ({', '.join(unread[:SHOWN])} cannot be read)" if unread else ""
     yield (
         f"{ERROR}{pair.full_id}: what its programs wrote is gone for {lost} of {merged.expected} samples{why}; "
-        + (f"the merged file stays as it was, with {kept} rows" if kept else "the merged file lacks them")
+        + (f"the merged file stays as it was, with {counted(kept, 'row')}" if kept else "the merged file lacks them")
         + "; --eval-fresh makes them again"
     )
 
@@ -250,7 +250,7 @@ def _remarks(pair: Mergeable, merged: Merged, records: Sequence[Record], kept: i
     covered = sum(high - low for low, high in _joined(records))
     if merged.expected is not None and covered < merged.expected:
         result = (
-            f"the merged file stays as it was, with {kept} rows"
+            f"the merged file stays as it was, with {counted(kept, 'row')}"
             if kept
             else "their results are merged as far as they go"
         )

@@ -63,7 +63,7 @@ def write_summary(
         write_atomic(paths.summary / "summary.csv", to_csv(summary))
         write_atomic(paths.summary / "summary.md", to_markdown(summary, found))
         write_atomic(paths.summary / "summary.txt", to_text(summary, found))
-        write_merge_summary(paths, _merge_summary(summary))
+        write_merge_summary(paths, _merge_summary(paths, summary))
     return summary
 
 
@@ -121,9 +121,12 @@ def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
         yield (*head, None, None, *counts, None, None, None, row.limit)
 
 
-def _merge_summary(summary: Summary) -> dict[str, Any]:
-    """From what the results say of their samples; the merge itself counts the lines."""
-    rows = summary.full
+def _merge_summary(paths: RunPaths, summary: Summary) -> dict[str, Any]:
+    """From what the results say of their samples; the merge itself counts the lines.
+
+    A pair that ended in an error before it was asked anything has no file.
+    """
+    rows = [row for row in summary.full if (paths.root / row.predictions).is_file()]
     files = [{"file": row.predictions, "rows": _rows(row)} for row in rows]
     missing = [
         {"file": row.predictions, "count": total - _rows(row)}

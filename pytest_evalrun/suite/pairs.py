@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
 
 
+# The kinds of layers that hold for one launch.
+OF_A_LAUNCH = frozenset({"environment", "command line", "--eval-set"})
+
+
 class PairKey(NamedTuple):
     """Safe names of a pair: what its files in a run directory are called."""
 
@@ -131,6 +135,12 @@ class Pair:
     def peek(self, name: str) -> Any:
         """One setting as its highest layer has it, without resolving all of them for thousands of pairs."""
         return next((layer.values[name] for layer in reversed(self.layers) if name in layer.values), None)
+
+    @property
+    def is_quick_look(self) -> bool:
+        """Whether this launch alone asks for its first samples; where the suite does, there is no more of it to do."""
+        layer = next((layer for layer in reversed(self.layers) if "limit" in layer.values), None)
+        return layer is not None and layer.values["limit"] is not None and layer.kind in OF_A_LAUNCH
 
     @cached_property
     def settings(self) -> Settings:

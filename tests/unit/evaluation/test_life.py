@@ -748,6 +748,16 @@ def test_infer_stops_before_scoring(shop, evaluator, paths):
     assert evaluator(pair, mode="infer").reused
 
 
+def test_infer_judges_no_gate_of_what_is_reused(shop, evaluator, paths):
+    """Nobody asked for a verdict; the result and its marker stay as they are."""
+    shop.data()
+    evaluator(shop.pair())
+    before = paths(shop.pair()).result.read_bytes()
+    reused = evaluator(shop.pair(gates={"exact_match": {"min": 2}}), mode="infer")
+    assert (reused.reused, reused.result, reused.breached, reused.predicted) == (True, None, [], 6)
+    assert (paths(shop.pair()).result.read_bytes(), paths(shop.pair()).marker.exists()) == (before, True)
+
+
 def test_infer_tells_failed_samples(shop, evaluator):
     """They are an error there as well."""
     shop.data()
@@ -968,7 +978,7 @@ def test_no_predictions_are_none_to_read(shop, context):
 def test_what_a_test_records(shop, evaluator, paths):
     """Its values lie beside the pair's result under the test's own name; what is no JSON becomes text."""
     pair = shop.pair()
-    record_own(pair, evaluator.context(), "test_no/vowels", {"share": 0.5, "path": shop.root})
+    record_own(pair, evaluator.context(), "test_no/vowels", {"share": 0.5, "path": shop.root}, None)
     content = json.loads(paths(pair).test_result("test_no_vowels").read_text(encoding="utf-8"))
     assert content["values"] == {"share": 0.5, "path": str(shop.root)}
     assert (content["task"], content["test"]) == ("echo", "test_no/vowels")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.evaluation.selection import select, verdicts
 from pytest_evalrun.rundir.tasklist import Status, TaskList
 from pytest_evalrun.suite.pairs import Cut
@@ -154,6 +154,15 @@ def test_without_a_task_list_nothing_is_finished(shop, evaluator, run, content):
         (run / ".task_list").write_bytes(content)
     assert select("unfinished", [shop.pair()], evaluator.workdir, "latest") == {"letters/echo/clean"}
     assert select("failed", [shop.pair()], evaluator.workdir, "latest") == set()
+
+
+def test_a_pair_whose_samples_all_failed_is_not_new(shop, evaluator, run, plan):
+    """Something is there: what failed is asked again."""
+    shop.data()
+    with pytest.raises(PairError, match="no sample was predicted"):
+        evaluator(shop.pair(params={"bad": [f"s{i}" for i in range(6)]}))
+    listed = plan(shop.pair(params={"bad": [f"s{i}" for i in range(6)]}))
+    assert listed == [("resume", "resumed at 0 of 6 samples: 6 failed before")]
 
 
 def test_stale_is_what_would_be_made_again(shop, evaluator, run):

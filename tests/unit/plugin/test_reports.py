@@ -33,8 +33,8 @@ class Odd(float):
     """As a library's number may be."""
 
 
-def pair(**settings):
-    layers = (Layer("suite", "evalrun.yaml", settings),)
+def pair(kind="suite", **settings):
+    layers = (Layer(kind, "evalrun.yaml", settings),)
     return Pair("letters", "/", Task("a", None, "/"), Dataset("one", "/one"), layers)
 
 
@@ -45,8 +45,8 @@ def evaluated(verdicts=(), value=0.5):
     return Evaluation(pair(), result, False, "new", list(verdicts))
 
 
-def inferred():
-    return Evaluation(pair(), None, False, "new", predicted=4)
+def inferred(reused=False):
+    return Evaluation(pair(), None, reused, "new", predicted=4)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,7 @@ def test_a_report_tells_the_essentials():
         "test": None,
         "evaluates": True,
         "limit": 3,
+        "quick_look": False,
         "shard": False,
         "reused": False,
         "reason": "new",
@@ -156,8 +157,13 @@ STANDS = {
     "inferred": ("passed", inferred(), {}, Status.PENDING),
     "skipped": ("skipped", None, {}, Status.PENDING),
     "a user's function is skipped": ("skipped", None, {"test": "test_own"}, None),
-    "skipped under a limit": ("skipped", None, {"pair": pair(limit=3)}, None),
-    "limited": ("passed", evaluated(), {"pair": pair(limit=3)}, None),
+    "reused by inference": ("passed", inferred(reused=True), {}, None),
+    "skipped under a limit": ("skipped", None, {"pair": pair("command line", limit=3)}, None),
+    "limited by --eval-limit": ("passed", evaluated(), {"pair": pair("command line", limit=3)}, None),
+    "limited by --eval-set": ("failed", evaluated([BREACH]), {"pair": pair("--eval-set", limit=3)}, None),
+    "limited by EVALRUN_LIMIT": ("passed", evaluated(), {"pair": pair("environment", limit=3)}, None),
+    "limited by its suite": ("passed", evaluated(), {"pair": pair(limit=3)}, Status.COMPLETED),
+    "not limited after all": ("passed", evaluated(), {"pair": pair("--eval-set", limit=None)}, Status.COMPLETED),
     "a user's function passes": ("passed", evaluated(), {"test": "test_own"}, Status.COMPLETED),
     "a user's own assert": ("failed", evaluated(), {"test": "test_own"}, Status.COMPLETED),
     "a user's function on a breach": ("passed", evaluated([BREACH]), {"test": "test_own"}, Status.FAILED),

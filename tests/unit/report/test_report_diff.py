@@ -127,9 +127,7 @@ def test_other_samples_are_no_flips(two):
         run.result("s", "a", "one", metrics={"top1": 0.5})
     two[0].scores("s", "a", "one", scores([1, 1, 0]))
     two[1].scores("s", "a", "one", [{"index": 0, "id": "other", "top1": 0}, {"index": 1, "top1": 1}])
-    assert lines(two)[1:-1] == [
-        "  1 samples were scored in one run only; 1 samples are other ones: the dataset changed"
-    ]
+    assert lines(two)[1:-1] == ["  1 sample scored in one run only; 1 sample replaced: the dataset changed"]
 
 
 def test_damage_is_named(two):

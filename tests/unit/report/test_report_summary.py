@@ -176,6 +176,7 @@ def test_a_limited_evaluation_is_never_taken_for_a_full_one(run, present):
     run.result("s", "a", "x", metrics={"m": 0.5}, total=100)
     key = limited(run, "a", "x", 10, 0.9)
     limited(run, "a", "x", 9, 0.8)
+    run.predictions("s", "a", "x", [(0, 1, 1)])
     summary = write_summary(run.paths, present)
     assert [(r["dataset"], r["value"], r["limit"]) for r in rows_of(run)] == [
         ("x", "0.5", ""),
@@ -270,6 +271,8 @@ def test_merge_summary_counts_rows(run, present):
     """merge_summary.json counts the lines of each predictions file by what its result says."""
     run.result("s", "a", "x", metrics={"m": 0.5}, total=10, failed=2)
     run.result("s", "b", "x", metrics={"m": 0.5}, samples={"total": 10, "predicted": 7, "failed": 0, "reused": 0})
+    for task in "ab":
+        run.predictions("s", task, "x", [(0, 1, 1)])
     write_summary(run.paths, present)
     assert json.loads((run.paths.summary / "merge_summary.json").read_text()) == {
         "files": [{"file": "predictions/s/a/x.jsonl", "rows": 10}, {"file": "predictions/s/b/x.jsonl", "rows": 7}],
@@ -429,3 +432,13 @@ def test_a_pair_is_shown_with_its_tables_and_what_tests_recorded(run, present, m
     assert shown[1] == (("confusion: reference \\ prediction", "0", "1"), [("0", "0", "0"), ("1", "0", "0")])
     assert shown[2][1] == [("test_own.note", "slow\\x1b[2J")]
     assert "big: its table of 40 labels is in results/s/a/x.json" in list(result_lines(row))
+
+
+def test_the_merge_summary_names_files_that_are_there(run, present):
+    """A pair that ended in an error before it was asked anything has none."""
+    run.result("s", "a", "x", total=2)
+    run.predictions("s", "a", "x", [(0, 1, 1), (1, 1, 1)])
+    run.result("s", "b", "x", status="error", total=0)
+    write_summary(run.paths, present)
+    told = json.loads((run.paths.summary / "merge_summary.json").read_text())
+    assert told["files"] == [{"file": "predictions/s/a/x.jsonl", "rows": 2}]
