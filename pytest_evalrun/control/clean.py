@@ -11,6 +11,7 @@ from pytest_evalrun.control.files import all_files, run_files, workdir_files
 from pytest_evalrun.control.outputs import Outside, outside_directories
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.tree import Size, Tree
+from pytest_evalrun.control.written import Written, written
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.mergerun import merged_table
 from pytest_evalrun.rundir.runs import read_run_json, run_names
@@ -37,13 +38,13 @@ class Cleaning:
     pairs: Sequence[Known] | None
     run: dict[str, Size] = field(default_factory=dict)
     work: dict[str, Size] = field(default_factory=dict)
-    outside: dict[Outside, Size] = field(default_factory=dict)
+    outside: dict[Outside, Written] = field(default_factory=dict)
     left: Sequence[str] = ()
 
     @property
     def size(self) -> Size:
         """All of it."""
-        outside = [size for place, size in self.outside.items() if place.kept is None]
+        outside = [found.size for found in self.outside.values()]
         return sum([*self.run.values(), *self.work.values(), *outside], Size())
 
     @property
@@ -57,12 +58,11 @@ class Cleaning:
             yield f"{_here(found.paths.root / name)}  {_shown(size)}"
         for name, size in self.work.items():
             yield f"{_here(found.workdir.root / name)}  {_shown(size)}"
-        for place, size in self.outside.items():
-            yield (
-                f"{_here(place.path)}  {_shown(size)}"
-                if place.kept is None
-                else f"{_here(place.path)}  stays: {place.kept}"
-            )
+        for place, there in self.outside.items():
+            if there.names or not (place.kept or there.others):
+                yield f"{_here(place.path)}  {_shown(there.size)}"
+            if place.kept or there.others:
+                yield f"{_here(place.path)}  stays: {place.kept or there.complaint()}"
         for name in self.left:
             yield f"{_here(found.paths.root / name)}  stays: it is no file of a run"
 
@@ -72,7 +72,7 @@ def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
     if "created" not in read_run_json(found.paths):
         raise ConfigError(f"{found.paths.run_json} was not written by a launch of this plugin; nothing was changed")
     chosen = None if pairs is None else {pair.key for pair in pairs}
-    outside = {place: _outside_size(place) for place in outside_directories(found, chosen)}
+    outside = {place: _written(found, place) for place in outside_directories(found, chosen)}
     with Tree(found.paths.root) as tree:
         there = tree.names()
         if pairs is not None:
@@ -88,8 +88,9 @@ def clean(found: FoundRun, plan: Cleaning) -> None:
     for place in plan.outside:
         if place.kept is None:
             with Tree(place.root, follow=True) as tree:
-                tree.remove(place.name)
-                tree.prune(place.name)
+                for name in _written(found, place).names:
+                    tree.remove(f"{place.name}/{name}")
+                tree.prune_below(place.name)
     with Tree(found.paths.root) as tree:
         for name in plan.run:
             tree.remove(name)
@@ -143,11 +144,8 @@ def _sizes(tree: Tree, names: Sequence[str] | Iterator[str]) -> dict[str, Size]:
     return {name: size for name, size in sizes.items() if size is not None}
 
 
-def _outside_size(place: Outside) -> Size:
-    if place.kept is not None:
-        return Size()
-    with Tree(place.root, follow=True) as tree:
-        return tree.size(place.name) or Size()
+def _written(found: FoundRun, place: Outside) -> Written:
+    return Written(Size()) if place.kept is not None else written(found.paths, place, place.owners)
 
 
 def _shown(size: Size) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.tree import Tree
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.names import nested
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.suite.pairs import Pair, Suite
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 class Outside:
     """A recorded directory; ``root`` is where the way to it is taken from, ``name`` the way, link by link refused.
 
-    ``kept`` says why it stays, where it does.
+    ``owners`` are the pairs that wrote there, ``kept`` says why it stays, where it does.
     """
 
     root: Path
     name: str
+    owners: frozenset[PairKey] = frozenset()
     kept: str | None = None
 
     @property
@@ -42,8 +45,10 @@ def outside_directories(found: FoundRun, chosen: Collection[PairKey] | None) -> 
     suites = _suites(found, manifest.get("suites", {}))
     others = _of_other_runs(found)
     directories = [Path(os.path.abspath(text)) for text in map(str, manifest.get("directories", []))]  # noqa: PTH100
+    known = known_pairs(found.paths, live=False)
+    keys = [pair.key for pair in (*known.pairs, *known.limits) if chosen is None or pair.key in chosen]
     return [
-        _outside(directory, suites, others, found)
+        _outside(directory, suites, others, found, keys)
         for directory in directories
         if os.path.lexists(directory) and (chosen is None or _is_of(directory, suites, chosen))
     ]
@@ -62,13 +67,22 @@ def _discovered(path: Path) -> Iterator[Suite]:
         raise ConfigError(f"{error}\nnobody can say what belongs to the suite; nothing was changed") from error
 
 
-def _outside(directory: Path, suites: list[Suite], others: dict[str, str], found: FoundRun) -> Outside:
+def _outside(
+    directory: Path, suites: list[Suite], others: dict[str, str], found: FoundRun, keys: Sequence[PairKey]
+) -> Outside:
     root = _root(directory, suites)
     name = str(directory.relative_to(root))
     kept = _needed(directory, suites, found) or _linked(root, name)
     if kept is None and (run := others.get(str(directory))):
         kept = f"run {run} wrote there too"
-    return Outside(root, name, kept)
+    return Outside(root, name, _writers(directory, suites, keys), kept)
+
+
+def _writers(directory: Path, suites: list[Suite], keys: Sequence[PairKey]) -> frozenset[PairKey]:
+    """Of the pairs of a run those that wrote there: of a suite that is gone those whose dataset it is named after."""
+    owners = {key.full for key in _owners(directory, suites)}
+    names = {PairKey("", "", part).full.dataset for part in directory.parts[-2:]}
+    return frozenset(key for key in keys if (key.full in owners if owners else key.full.dataset in names))
 
 
 def _linked(root: Path, name: str) -> str | None:
@@ -84,7 +98,13 @@ def _linked(root: Path, name: str) -> str | None:
 def _root(directory: Path, suites: list[Suite]) -> Path:
     """The suite above it, else what is above ``task/dataset``; the way there may lead over the user's own links."""
     roots = [Path(suite.root) for suite in suites if directory.is_relative_to(suite.root)]
-    return max(roots, key=lambda root: len(root.parts), default=directory.parent.parent)
+    if roots:
+        return max(roots, key=lambda root: len(root.parts))
+    depths = [len(way) for suite in suites for pair in suite.pairs for way in _below(directory, pair)]
+    top = directory.parent
+    for _ in range(max(depths, default=1)):
+        top = top.parent
+    return top
 
 
 def _needed(directory: Path, suites: list[Suite], found: FoundRun) -> str | None:
@@ -140,10 +160,18 @@ def _owners(directory: Path, suites: list[Suite]) -> set[PairKey]:
     """The pairs whose directory it is: ``…/task/dataset``, or a directory in the dataset."""
     root = _root(directory, suites)
     near = [suite for suite in suites if suite.root == str(root)] or suites
-    name = PairKey("", *directory.parts[-2:])
+    limit = PairKey("", "", directory.name).limit
     return {
-        pair.key.limited(name.limit)
+        pair.key.limited(limit)
         for suite in near
         for pair in suite.pairs
-        if name.full[1:] == pair.key[1:] or str(directory.parent) == pair.dataset.path
+        if _below(directory, pair) or str(directory.parent) == pair.dataset.path
     }
+
+
+def _below(directory: Path, pair: Pair) -> list[tuple[str, ...]]:
+    """The way of its task, where the end of a directory is ``task/dataset`` of the pair: in one step, or nested."""
+    if PairKey("", "", directory.name).full.dataset != pair.key.dataset:
+        return []
+    ways = {(pair.key.task,), nested(pair.task.name)}
+    return [way for way in ways if directory.parent.parts[-len(way) :] == way]

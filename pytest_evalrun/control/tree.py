@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -68,6 +68,14 @@ class Tree:
         except FileNotFoundError:
             return None
 
+    def files(self, name: str) -> Iterator[tuple[str, int | None]]:
+        """What is no directory below one, relative to it, with its size; None of what is no file either, as a link."""
+        try:
+            with self._parent(name) as (fd, last):
+                yield from _files(fd, last, "")
+        except FileNotFoundError:
+            return
+
     def remove(self, name: str) -> bool:
         """A file, a link itself, or a directory with all that is in it; False where nothing is."""
         try:
@@ -104,6 +112,15 @@ class Tree:
             except OSError:  # something is in it
                 return
 
+    def prune_below(self, name: str) -> None:
+        """Remove the empty directories in a directory, then itself and those above it, where they are empty, too."""
+        try:
+            with self._parent(name) as (fd, last):
+                _remove_empty(fd, last)
+        except FileNotFoundError:
+            return
+        self.prune(name)
+
     @contextmanager
     def _parent(self, name: str) -> Iterator[tuple[int, str]]:
         """The open directory above a name, and the name in it."""
@@ -135,6 +152,31 @@ def _parts(name: str) -> tuple[str, ...]:
     if not parts or parts[0] == "/" or ".." in parts:
         raise ConfigError(f"{name!r} is no name of something below a directory; nothing was changed")
     return parts
+
+
+def _files(fd: int, name: str, below: str) -> Iterator[tuple[str, int | None]]:
+    inner = os.open(name, _STEP, dir_fd=fd)
+    try:
+        for entry in os.listdir(inner):  # noqa: PTH208 - of a descriptor
+            facts = os.lstat(entry, dir_fd=inner)
+            if stat.S_ISDIR(facts.st_mode):
+                yield from _files(inner, entry, f"{below}{entry}/")
+            else:
+                yield f"{below}{entry}", facts.st_size if stat.S_ISREG(facts.st_mode) else None
+    finally:
+        os.close(inner)
+
+
+def _remove_empty(fd: int, name: str) -> None:
+    inner = os.open(name, _STEP, dir_fd=fd)
+    try:
+        for entry in os.listdir(inner):  # noqa: PTH208 - of a descriptor
+            if stat.S_ISDIR(os.lstat(entry, dir_fd=inner).st_mode):
+                _remove_empty(inner, entry)
+    finally:
+        os.close(inner)
+    with suppress(OSError):  # something is in it
+        os.rmdir(name, dir_fd=fd)
 
 
 def _size(fd: int, name: str) -> Size:

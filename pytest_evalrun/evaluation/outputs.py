@@ -16,6 +16,7 @@ from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.markers import facts_of
 from pytest_evalrun.rundir.predictions import file_of, named_file, plain
 from pytest_evalrun.suite.jsontext import MOST_LEVELS
+from pytest_evalrun.suite.names import nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.suite.discovery import Suite
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.pairs import Pair, PairKey
 
 LONGEST_NAME = 100  # bytes
 
@@ -31,15 +32,24 @@ LONGEST_NAME = 100  # bytes
 def output_directory(pair: Pair, paths: PairPaths) -> Path:
     """Where the files go that the model writes: in the run, or where ``out_subdir`` says.
 
-    A leading ``.`` means under the suite, an absolute path is taken as it is, and both get ``task/dataset`` below;
-    any other name is a directory in the dataset.
+    A leading ``.`` means under the suite, an absolute path is taken as it is, and both get ``task/dataset`` below, a
+    task of two levels as two directories; any other name is a directory in the dataset.
     """
     wanted = pair.settings.out_subdir
     if not wanted:
         return paths.outputs
     if wanted.startswith(("/", ".")):
-        return Path(pair.root, wanted, paths.key.task, paths.key.dataset)
+        return _unified(Path(pair.root, wanted), pair, paths.key)
     return Path(pair.dataset.path, wanted)
+
+
+def _unified(top: Path, pair: Pair, key: PairKey) -> Path:
+    """Where an older version has put the files of a task of two levels into one directory, they are found there."""
+    place = top.joinpath(*nested(pair.task.name), key.dataset)
+    if "/" not in pair.task.name or place.exists():
+        return place
+    older = top / key.task / key.dataset
+    return older if older.is_dir() else place
 
 
 def batch_directory(pair: Pair, paths: PairPaths) -> Path:

@@ -86,6 +86,8 @@ def predictions(results: Results, batch: Sequence[Sample], pattern: str, name: s
         if answer.error is not None:
             raise SampleError(answer.error)
         found.append(answer.prediction)
+    for file in files:  # its rows are predictions now: nobody will know whose it was
+        file.unlink(missing_ok=True)
     return found
 
 

@@ -43,6 +43,11 @@ def safe_name(name: str) -> str:
     return safe if len(safe.encode()) <= LONGEST else _shortened(safe, name)
 
 
+def nested(name: str) -> tuple[str, ...]:
+    """The name as directories in each other, each with a safe name."""
+    return tuple(map(safe_name, name.split("/")))
+
+
 def _shortened(safe: str, name: str) -> str:
     start = safe.encode()[:LONGEST].decode(errors="ignore")
     return f"{start}-{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:12]}"

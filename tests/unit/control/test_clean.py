@@ -13,7 +13,11 @@ from pytest_evalrun.control.clean import clean, plan_clean
 from pytest_evalrun.control.reset import plan_reset, reset
 from pytest_evalrun.control.selection import selected
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.predictions import named_file
 from pytest_evalrun.rundir.runs import read_run_json
+
+# What predictions hold of a file that a model wrote.
+NAMED = named_file("b/c.png", 5, "0" * 64)
 
 
 def do(found, matches=None):
@@ -76,6 +80,71 @@ def test_what_a_user_put_into_the_run_stays(wrote, place, put):
     assert any(line.endswith("notes.txt  stays: it is no file of a run") for line in lines(found))
     do(found)
     assert [path.name for path in found.paths.root.iterdir()] == ["notes.txt"]
+
+
+def test_what_a_user_put_among_the_outputs_stays(wrote, place, put):
+    """Only what predictions name goes: not notes, nor a file that somebody has written over since, nor links."""
+    found = wrote()
+    there = place.suite / ".res/a/one"
+    put(there / "notes.txt", "older than the run")
+    put(there / "deep/image.png", "png")
+    (there / "image.png").write_text("mine now")
+    (there / "link").symlink_to(place.suite / "one.jsonl")
+    told = [line for line in lines(found) if ".res" in line]
+    assert told[0].endswith(
+        ".res/a/one  stays: 4 files that no prediction of the run names: deep/image.png, image.png, link, notes.txt"
+    )
+    assert told[1].endswith(".res/b/one  1 file, 3 bytes")
+    do(found)
+    assert sorted(path.name for path in there.iterdir()) == ["deep", "image.png", "link", "notes.txt"]
+    assert not (place.suite / ".res/b").exists()
+
+
+OWN = {
+    "in a list": ("predictions/s/a/one.jsonl", {"mask": [NAMED, 3]}),
+    "put aside": ("predictions/s/a/one.jsonl.stale", NAMED),
+    "of a shard": ("predictions/s/a/one/0-250.jsonl", NAMED),
+    "of a limit": ("predictions/s/a/one.limit-8.jsonl", NAMED),
+}
+
+
+@pytest.mark.parametrize(("predictions", "answer"), OWN.values(), ids=OWN)
+def test_every_file_that_the_run_names_is_its_own(wrote, place, put, predictions, answer):
+    """Wherever in a prediction, and of which predictions; directories that are empty then go too."""
+    found = wrote(tasks=("a",))
+    put(found.paths.predictions / "s/a/one.limit-8.fingerprint.json", "{}")
+    put(found.paths.root / predictions, json.dumps({"prediction": answer}, separators=(",", ":")) + "\ntorn")
+    put(place.suite / ".res/a/one/b/c.png", "12345")
+    (place.suite / ".res/a/one/empty/dir").mkdir(parents=True)
+    if "limit" not in predictions:
+        put(place.suite / ".res/a/one/image.png", "png")
+    do(found)
+    left = list((place.suite / ".res").glob("**/*.*"))
+    assert [path.name for path in left] == ([] if Path(predictions).name != "one.jsonl" else ["image.png"])
+
+
+def test_tables_of_programs_are_theirs(wrote, place, put):
+    """A range names the files that were accepted, by their whole paths."""
+    found = wrote(tasks=("a",))
+    table = put(place.suite / ".res/a/one/rows.csv", "id,answer\n")
+    args = {"low": 0, "high": 2, "status": "completed", "files": [str(table)], "positions": [0, 2]}
+    put(found.paths.root / "shards/s/a/one/worker_args_0_2.json", json.dumps(args))
+    do(found)
+    assert not (place.suite / ".res").exists()
+
+
+@pytest.mark.parametrize("name", ["dir1/deep", "dir1_deep"])
+def test_outputs_of_a_task_of_two_levels_are_cleaned(wrote, place, put, name):
+    """In two directories, and in the one where older versions have put them."""
+    suite = json.loads((place.suite / "evalrun.yaml").read_text())
+    suite["models"].append({"name": "dir1/deep"})
+    (place.suite / "evalrun.yaml").write_text(json.dumps(suite))
+    there = place.suite / ".res" / name / "one"
+    put(there / "image.png", "png")
+    found = wrote(tasks=("a",), also=[str(there)])
+    place.pair(found.paths, "s", "dir1/deep", "one")
+    do(found, lambda full_id: full_id == "s/dir1/deep/one")
+    assert [path.name for path in (place.suite / ".res").iterdir()] == ["a"]
 
 
 def test_one_pair_takes_all_of_its_own_and_no_more(wrote, place, put, tree_of):
@@ -144,11 +213,11 @@ class TestTraps:
         put(place.suite / "a/model.bin", "w")
         put(place.suite / "a/one/images/x.png", "png")
         put(place.suite / "a/one/labels/x.png", "png")
-        put(place.suite / "a/one/out/x.png", "png")
+        put(place.suite / "a/one/out/image.png", "png")
         found = place.run(directories=[str(place.suite / f"a/one/{name}") for name in ("images", "labels", "out")])
         before = tree_of(place.suite)
         do(found, lambda full_id: full_id == "s/a/one")
-        assert set(before) - set(tree_of(place.suite)) == {"a/one/out/x.png"}
+        assert set(before) - set(tree_of(place.suite)) == {"a/one/out/image.png"}
 
     def test_a_link_where_the_outputs_were_is_not_followed(self, wrote, place, put):
         """Neither at the end of the way nor on it."""
@@ -240,7 +309,7 @@ def test_sizes_are_told(wrote):
     found.paths.main_log.write_text("x" * 12_000)
     plan = plan_clean(found, None)
     assert plan.size.files == sum(size.files for size in (*plan.run.values(), *plan.work.values())) + 2
-    assert plan.total.endswith(" files, 12.7 kB")
+    assert plan.total.endswith(" files, 13 kB")
 
 
 def limits(found):

@@ -259,6 +259,20 @@ def test_where_models_write(shop, tmp_path, wanted, place):
     assert output_directories(run, suites) == ([expected] if wanted else [])
 
 
+def test_outputs_of_a_task_of_two_levels_nest(shop, tmp_path):
+    """As task_run.sh nests them; what an older version has put into one directory is found there."""
+    run = RunPaths(tmp_path / "run")
+    pair = shop.pair(task="dir1/taskC", out_subdir=".results", limit=3)
+    paths = run.pair(pair.key.limited(3))
+    nested = shop.root / ".results" / "dir1" / "taskC" / "clean.limit-3"
+    assert output_directory(pair, paths) == nested
+    older = shop.root / ".results" / "dir1_taskC" / "clean.limit-3"
+    older.mkdir(parents=True)
+    assert output_directory(pair, paths) == older
+    nested.mkdir(parents=True)
+    assert output_directory(pair, paths) == nested
+
+
 @pytest.mark.parametrize(
     ("reference", "kept"),
     [
