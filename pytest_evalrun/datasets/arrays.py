@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from pytest_evalrun.errors import SampleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NPY = ".npy"
 NUMBERS = "biuf"
+# Files that hold pixels and do not say how many, nor of which type.
+PLANES = frozenset({".raw", ".yuv", ".bin"})
 # An output may overshoot, but not sixteen times: floats of 0..255 taken for 0..1, or 16 bits for 8, go further.
 OVERSHOOT = 16
 
@@ -56,6 +59,38 @@ def read_raw(path: Path, dtype: np.dtype[Any], shape: Sequence[int] | None) -> A
         raise SampleError(f"{path}: {len(data)} bytes are no whole number of {dtype} ({dtype.itemsize} bytes each)")
     array = np.frombuffer(data, dtype=dtype)
     return array if shape is None else array.reshape(shape)
+
+
+@dataclass(frozen=True)
+class RawPlane:
+    """How files of pixels alone are read: a ``shape`` with its channels ``first`` or last, and the type of a number."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    first: bool
+
+    @classmethod
+    def of(cls, preprocess: Mapping[str, Any]) -> RawPlane | None:
+        """As a suite says it of a model's input: `input: raw` with a shape and a type; else None."""
+        shape = preprocess.get("shape")
+        dtype = preprocess.get("raw_dtype") or preprocess.get("dtype")
+        if preprocess.get("input") != "raw" or not shape or not dtype:
+            return None
+        return cls(tuple(shape), dtype, preprocess.get("layout", "NCHW") == "NCHW")
+
+    def read(self, path: Path) -> Array:
+        """Height x width, and channels where there are several. Raises SampleError for a file of another size."""
+        array = read_raw(path, np.dtype(self.dtype), self.shape)
+        while array.ndim > 2 and array.shape[0] == 1:  # the batch's dimension, or a single channel
+            array = array[0]
+        if array.ndim > 3:
+            raise SampleError(f"{path}: {shape_text(self.shape)} is no image; accepted: H x W, C x H x W, H x W x C")
+        array = np.moveaxis(array, 0, -1) if array.ndim == 3 and self.first else array
+        return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+
+
+def is_plane(path: Path) -> bool:
+    return path.suffix.lower() in PLANES
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

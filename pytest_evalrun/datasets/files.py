@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_evalrun.datasets.labels import LabelTable
-from pytest_evalrun.datasets.listing import find_match, list_files, relative_to
+from pytest_evalrun.datasets.listing import find_match, has, list_files, relative_to
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.values import digest_of
 from pytest_evalrun.errors import PairError
@@ -105,23 +105,30 @@ class FilesReader:
     def _references(self) -> list[Any] | None:
         return self.table.read(self.ids) if self.table else None
 
-    def _parallel(self, name: str) -> Path | None:
+    def _parallel(self, name: str) -> Path | dict[str, Path] | None:
+        """A file; of an item whose reference has several of its suffixes, too, these as its input has them."""
         if self.references is None:
             return None
-        return self.references / self._match(name)
+        first, *others = self._matches(name)
+        if not others:
+            return self.references / first
+        return {match[len(name) :]: self.references / match for match in (first, *others)}
 
-    def _match(self, name: str) -> str:
+    def _matches(self, name: str) -> list[str]:
         assert self.references is not None
-        match = find_match(self._reference_names, name, str(self.references))
+        names = self._reference_names
+        if matches := [name + suffix for suffix in self.suffixes if has(names, name + suffix)]:
+            return matches
+        match = find_match(names, name, str(self.references))
         if match is None:
             raise PairError(f"{self.references}: label missing: no reference for the sample {name!r}")
-        return match
+        return [match]
 
     def _identity_of_references(self, hashes: Hashes, inputs: str) -> str:
         if self.labels:
             return self._identity_of_labels(hashes, self.labels, inputs)
         if self.references:
-            return hashes.tree(self.references, [self._match(name) for name in self.ids])
+            return hashes.tree(self.references, [match for name in self.ids for match in self._matches(name)])
         return ""
 
     def _identity_of_labels(self, hashes: Hashes, labels: Path, inputs: str) -> str:

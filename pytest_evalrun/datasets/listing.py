@@ -53,6 +53,12 @@ def _writable(name: str, root: str) -> str:
     return name
 
 
+def has(names: Sequence[str], wanted: str) -> bool:
+    """Whether the very name is among the sorted ones."""
+    place = bisect_left(names, wanted)
+    return place < len(names) and names[place] == wanted
+
+
 def find_match(names: Sequence[str], wanted: str, where: str) -> str | None:
     """The name equal to the wanted one, else the only one of its stem; ``names`` must be sorted."""
     place = find_place(names, wanted, where)
@@ -61,9 +67,8 @@ def find_match(names: Sequence[str], wanted: str, where: str) -> str | None:
 
 def find_place(names: Sequence[str], wanted: str, where: str) -> int | None:
     """Like :func:`find_match`, but the place of the name."""
-    place = bisect_left(names, wanted)
-    if place < len(names) and names[place] == wanted:
-        return place
+    if has(names, wanted):
+        return bisect_left(names, wanted)
     stem = os.path.splitext(wanted)[0]  # noqa: PTH122 - once a sample
     for candidate in (wanted, stem) if stem != wanted else (wanted,):
         places = list(_places_of_stem(names, candidate))

@@ -161,6 +161,8 @@ class Outputs:
 
 def reference_to_json(reference: Any, dataset: str) -> Any:
     """A reference as a prediction line shows it; files relative to their dataset."""
+    if isinstance(reference, dict):
+        return {name: reference_to_json(part, dataset) for name, part in reference.items()}
     if isinstance(reference, Path):
         return str(reference.relative_to(dataset)) if reference.is_relative_to(dataset) else str(reference)
     return reference

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import MetricSpec
 
 CHUNK = 256
 # More latencies than this are thinned out evenly: percentiles need no more, and memory must not grow.
@@ -93,6 +94,16 @@ class Blanks:
         return f"{' and '.join(told)} {verb} with a blank, which counts; without: {remedy}" if told else None
 
 
+def _made(spec: MetricSpec, pair: Pair) -> Metric:
+    """Metrics on images are told how the suite reads raw planes: references and answers are such as inputs are."""
+    metric = create_metric(spec, pair.root)
+    if pair.settings.preprocess and hasattr(metric, "plane"):
+        from pytest_evalrun.datasets.arrays import RawPlane
+
+        metric.plane = RawPlane.of(pair.settings.preprocess)
+    return metric
+
+
 class Scorer:
     """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
 
@@ -105,7 +116,7 @@ class Scorer:
         # A program that left metrics has scored by itself: of single samples there is nothing to score.
         self.by_program = pair.settings.kind.computes(pair.settings)
         specs = () if self.by_program else pair.settings.metrics
-        self.metrics: dict[str, Metric] = {s.name: create_metric(s, pair.root) for s in specs}
+        self.metrics: dict[str, Metric] = {s.name: _made(s, pair) for s in specs}
         self._reported: dict[str, dict[str, Any]] = {}
         # To these metrics of ours a blank around a label is a part of it, which hardly anybody means.
         self._blanks = Blanks(
@@ -174,7 +185,7 @@ class Scorer:
 
     def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
         """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""
-        alone = {s.name: create_metric(s, self.pair.root) for s in self.pair.settings.metrics}
+        alone = {s.name: _made(s, self.pair) for s in self.pair.settings.metrics}
         for sample, line in chunk:
             try:
                 prediction = self.outputs.from_json(line.prediction)

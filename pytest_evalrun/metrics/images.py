@@ -7,7 +7,7 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.datasets.arrays import depth_text, shape_text, to_depth, white
+from pytest_evalrun.datasets.arrays import depth_text, is_plane, shape_text, to_depth, white
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.metrics.checks import library, measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import bootstrap_mean
@@ -15,7 +15,7 @@ from pytest_evalrun.metrics.intervals import bootstrap_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_evalrun.datasets.arrays import Array
+    from pytest_evalrun.datasets.arrays import Array, RawPlane
     from pytest_evalrun.metrics.protocol import Better, MetricValue
 
 MAX_PSNR = 100.0  # dB; identical images have an infinite one, which neither a mean nor JSON can hold
@@ -28,10 +28,12 @@ class _Images:
     """The mean over samples of a measure of two images of one depth.
 
     ``data_range`` is what white is above black: 255 or 65535 of integers of 8 or 16 bits, 1 of floats, unless said.
+    ``plane`` is how files are read that hold pixels and nothing else, where the suite says it.
     """
 
     better: Better = "higher"
     name = ""
+    plane: RawPlane | None = None
 
     def __init__(self, *, data_range: float | None = None) -> None:
         fits = data_range is None or (type(data_range) in (int, float) and 0 < data_range < float("inf"))
@@ -62,6 +64,7 @@ class _Images:
         raise NotImplementedError
 
     def _score(self, prediction: Any, reference: Any) -> float:
+        reference = _counterpart(prediction, reference)
         image, wanted = self._read("prediction", prediction), self._read("reference", reference)
         if image.shape != wanted.shape:
             raise PairError(
@@ -93,10 +96,11 @@ class _Images:
         return chosen
 
     def _read(self, role: str, path: Any) -> Array:
-        from pytest_evalrun.datasets.images import read_image
-
         if not isinstance(path, Path):
             raise unfit(self.name, role, path, _NEEDS)
+        if is_plane(path):
+            return self._read_plane(role, path)
+        from pytest_evalrun.datasets.images import read_image
 
         def tell(what: str) -> None:
             if f"{role} {what}" not in self._told:
@@ -107,6 +111,25 @@ class _Images:
             return read_image(path, tell=tell)
         except (SampleError, OSError) as error:
             raise PairError(f"metric {self.name}: the {role} cannot be read: {error}") from error
+
+    def _read_plane(self, role: str, path: Path) -> Array:
+        if self.plane is None:
+            raise PairError(
+                f"metric {self.name}: {path} holds pixels and does not say how many; accepted: preprocess: "
+                "{input: raw, shape: [height, width], raw_dtype: uint8}, or what they are"
+            )
+        try:
+            return self.plane.read(path)
+        except (SampleError, OSError) as error:
+            raise PairError(f"metric {self.name}: the {role} cannot be read: {error}") from error
+
+
+def _counterpart(prediction: Any, reference: Any) -> Any:
+    """Of an item of several files the one whose suffix the prediction's name has, too."""
+    if not isinstance(reference, dict) or not isinstance(prediction, Path):
+        return reference
+    suffixes = [suffix for suffix in reference if prediction.name.endswith(suffix)]
+    return reference[max(suffixes, key=len)] if suffixes else reference
 
 
 def _at_depth_of(reference: Array, image: Array) -> Array:

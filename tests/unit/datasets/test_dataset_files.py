@@ -49,6 +49,29 @@ def test_several_files_of_one_stem_are_one_sample(tmp_path, read, hashes):
     assert list(reader)[1] == Sample(1, "2", {"_y.bin": tmp_path / "2_y.bin", "_uv.bin": tmp_path / "2_uv.bin"})
 
 
+REFERENCES = {
+    "one of the suffixes": ((".png", ".raw"), ["1.png"], "1.png"),
+    "each of them": (("_y.bin", "_uv.bin"), ["1_y.bin", "1_uv.bin"], {"_y.bin": "1_y.bin", "_uv.bin": "1_uv.bin"}),
+    "the only suffix": (("_y.bin",), ["1_y.bin", "1_uv.bin"], "1_y.bin"),
+    "another ending": ((".raw",), ["1.png"], "1.png"),
+    "one of two endings": ((".raw",), ["1.raw", "1.png"], "1.raw"),
+}
+
+
+@pytest.mark.parametrize(("suffixes", "names", "found"), REFERENCES.values(), ids=REFERENCES)
+def test_references_of_items_with_suffixes(tmp_path, read, hashes, suffixes, names, found):
+    """A reference is the file of the stem with one of the suffixes, several as the input has them, or any ending."""
+    write(tmp_path / "in", *(f"1{suffix}" for suffix in suffixes))
+    write(tmp_path / "gold", *names)
+    reader = read(tmp_path, in_subdir="in", references="gold", suffixes=suffixes)
+    gold = tmp_path / "gold"
+    parts = {suffix: gold / name for suffix, name in found.items()} if isinstance(found, dict) else gold / found
+    assert [sample.reference for sample in reader] == [parts]
+    before = reader.identity(hashes).references
+    (gold / names[0]).write_text("other labels")
+    assert reader.identity(hashes).references != before
+
+
 def test_one_suffix_selects_files(tmp_path, read):
     """A single suffix gives a plain path."""
     write(tmp_path, "1.png", "1.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,23 @@ def test_sixteen_bits_are_scored_at_sixteen_bits(shop, evaluator, answer):
     pair = replace(pair, task=replace(pair.task, path=None))
     expected = peak_signal_noise_ratio(clean, noisy, data_range=65535)
     assert evaluator(pair).metrics["psnr"] == pytest.approx(expected)
+
+
+def test_planes_of_an_item_of_two_files_are_scored(shop, evaluator):
+    """An answer is held against the plane of its name, and the line says which files the reference has."""
+    place = shop.root / "data" / "clean.jsonl"
+    noisy, clean = noise(1, "uint8"), noise(2, "uint8")
+    for name, pixels in (("noisy", noisy), ("clean", clean)):
+        (place / name).mkdir(parents=True)
+        pixels.tofile(place / name / "a_y.bin")
+        pixels[::2].tofile(place / name / "a_uv.bin")
+    (shop.root / "deep.py").write_text("def predict(batch):\n    return [s.input['_y.bin'] for s in batch]\n")
+    raw = {"input": "raw", "shape": [*noisy.shape], "raw_dtype": "uint8"}
+    files = {"format": "files", "in_subdir": "noisy", "references": "clean", "suffixes": ["_y.bin", "_uv.bin"]}
+    pair = shop.pair(adapter="./deep.py:predict", metrics=["psnr"], preprocess=raw, **files)
+    pair = replace(pair, task=replace(pair.task, path=None))
+    expected = peak_signal_noise_ratio(clean, noisy, data_range=255)
+    assert evaluator(pair).metrics["psnr"] == pytest.approx(expected)
+    (line,) = (evaluator.run / "predictions/letters/echo/clean.jsonl").read_text().splitlines()
+    assert json.loads(line)["reference"] == {"_y.bin": "clean/a_y.bin", "_uv.bin": "clean/a_uv.bin"}
+    assert evaluator(pair).reused

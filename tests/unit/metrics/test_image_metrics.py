@@ -8,6 +8,7 @@ from PIL import Image
 from pixels import deep_png, noise
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from pytest_evalrun.datasets.arrays import RawPlane
 from pytest_evalrun.datasets.images import write_image
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics.images import MAX_PSNR, Psnr, Ssim
@@ -245,3 +246,62 @@ def test_unfit(image, metric):
         metric().update(["a.png"], [path])
     with pytest.raises(PairError, match=f"metric {metric.name}: a sample has no reference"):
         metric().update([path], [None])
+
+
+SHAPES = {
+    "height and width": ({"shape": [9, 11]}, (9, 11), None),
+    "of a batch": ({"shape": [1, 1, 9, 11]}, (9, 11), None),
+    "channels first": ({"shape": [3, 9, 11]}, (3, 9, 11), (1, 2, 0)),
+    "channels last": ({"shape": [9, 11, 3], "layout": "NHWC"}, (9, 11, 3), None),
+    "sixteen bits": ({"shape": [9, 11], "raw_dtype": "uint16"}, (9, 11), None),
+}
+
+
+@ALL
+@pytest.mark.parametrize(("said", "shape", "axes"), SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("ending", [".raw", ".YUV", ".bin"])
+def test_raw_planes_are_read_as_inputs_are(tmp_path, metric, said, shape, axes, ending):
+    """Files of pixels alone have the shape and the type that `preprocess` gives them, answers as references."""
+    dtype = said.get("raw_dtype", "uint8")
+    arrays = [np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype) for seed in (1, 2)]
+    paths = [tmp_path / f"{place}{ending}" for place in range(2)]
+    for path, array in zip(paths, arrays, strict=True):
+        array.tofile(path)
+    image, wanted = (array.transpose(axes) if axes else array for array in arrays)
+    channels = {"channel_axis": -1} if metric is Ssim and image.ndim == 3 else {}
+    made = metric()
+    made.plane = RawPlane.of({"input": "raw", "dtype": "uint8", **said})
+    expected = LIBRARY[metric](wanted, image, data_range=np.iinfo(dtype).max, **channels)
+    assert made.update(paths[:1], paths[1:]) == [pytest.approx(expected)]
+
+
+def test_of_several_planes_the_one_that_is_called_alike_is_compared(tmp_path):
+    """The suffix of the answer says which of the reference's files is meant."""
+    made = Psnr()
+    made.plane = RawPlane.of({"input": "raw", "shape": [2, 2], "raw_dtype": "uint8"})
+    for name in ("a_y.bin", "b_y.bin"):
+        (tmp_path / name).write_bytes(b"1234")
+    reference = {"_uv.bin": tmp_path / "b_uv.bin", "_y.bin": tmp_path / "b_y.bin"}
+    assert made.update([tmp_path / "a_y.bin"], [reference]) == [MAX_PSNR]
+    with pytest.raises(PairError, match="metric psnr"):
+        made.update([tmp_path / "a.png"], [reference])
+
+
+PLANES = {
+    "another size": (b"12345", [2, 2], "5 bytes; 2 x 2 of uint8 are 4 bytes"),
+    "nobody said": (b"1234", None, "does not say how many; accepted: preprocess: {input: raw, shape: "),
+    "no image": (b"12345678", [2, 1, 2, 2], "2 x 1 x 2 x 2 is no image; accepted: H x W, "),
+}
+
+
+@pytest.mark.parametrize(("data", "shape", "told"), PLANES.values(), ids=PLANES)
+def test_planes_that_do_not_fit(tmp_path, data, shape, told):
+    """The file is named, with its size and the one that was said."""
+    (tmp_path / "a.yuv").write_bytes(data)
+    (tmp_path / "b.yuv").write_bytes(data)
+    made = Psnr()
+    made.plane = RawPlane.of({"input": "raw", "shape": shape, "raw_dtype": "uint8"})
+    with pytest.raises(PairError) as failed:
+        made.update([tmp_path / "a.yuv"], [tmp_path / "b.yuv"])
+    assert told in str(failed.value)
+    assert str(tmp_path / "a.yuv") in str(failed.value)
