@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.listing import find_place
-from pytest_evalrun.datasets.values import check_types, columns_found, delimiter_of, next_row, read_cell, twice
+from pytest_evalrun.datasets.values import check_types, columns_found, delimiter_of, read_cell, twice
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.csvtext import next_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,11 +20,11 @@ from pytest_evalrun.datasets.values import (
     flaw_of,
     from_json,
     is_writable,
-    next_row,
     read_cell,
     twice,
 )
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.csvtext import next_row
 from pytest_evalrun.suite.jsontext import TooDeep
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ there: :func:`same` is the one rule for that, :func:`written` and :func:`spelled
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -17,14 +16,12 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.suite.pairs import Dataset
     from pytest_evalrun.suite.settings import Settings
 
-# A cell can be longer than the 128 KB that the module csv allows by itself.
-LONGEST_CELL = 1 << 30
 # "007" and "1_000" are names, 1e3 is a formula; nan and inf are words of some language.
 _PLAIN = re.compile(r"(-?)(0|[1-9][0-9]*|(?=\.[0-9]))(?:\.([0-9]*))?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -147,18 +144,6 @@ def check_types(path: Path, names: Sequence[str], types: Mapping[str, str], deli
     for name in types:
         if name not in names:
             raise PairError(f"{path}:1: reader.types: no column {name!r}; {columns_found(names, delimiter)}")
-
-
-def next_row(table: Iterator[list[str]]) -> list[str] | None:
-    """The next row of a csv.reader, None at the end.
-
-    The limit of a cell belongs to the whole process: it is given back between two rows.
-    """
-    before = csv.field_size_limit(LONGEST_CELL)
-    try:
-        return next(table, None)
-    finally:
-        csv.field_size_limit(before)
 
 
 def twice(names: Sequence[str]) -> str | None:

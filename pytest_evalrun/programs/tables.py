@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pytest_evalrun.datasets.values import from_json, next_row, twice
+from pytest_evalrun.datasets.values import from_json, twice
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.suite.csvtext import next_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.csvtext import next_row
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Column = tuple[str, int]
 
-# The csv module stops at 128 KiB, which a long answer has; without any limit one stray quote would fill the memory.
-LARGEST_FIELD = 64 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _QUOTED = re.compile('[,"\r\n]')
 
@@ -48,16 +46,6 @@ def _line(kind: str, count: int, first: int | str | None) -> str:
         return text
     place = f"line {first}" if isinstance(first, int) else f"id {first}"
     return f"{text} (first: {place})" if count > 1 else f"{text} ({place})"
-
-
-@contextmanager
-def large_fields() -> Iterator[None]:
-    """The limit belongs to the whole process: it is given back."""
-    before = csv.field_size_limit(LARGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 class CsvFile:
@@ -128,7 +116,7 @@ class CsvFile:
     def _records(self, reader: Iterator[list[str]], notes: Notes) -> Iterator[tuple[list[str], str]]:
         self._raw.clear()
         try:
-            for cells in reader:
+            while (cells := next_row(reader)) is not None:
                 text = "".join(self._raw)
                 self._raw.clear()
                 if cells:
@@ -139,8 +127,7 @@ class CsvFile:
 
 def count_rows(path: Path) -> int:
     """How many rows a merged table has; none where there is no such file, or it cannot be read."""
-    with large_fields():
-        return max(0, sum(1 for _ in CsvFile(path).rows(Notes())) - 1)
+    return max(0, sum(1 for _ in CsvFile(path).rows(Notes())) - 1)
 
 
 def _is_good(cells: list[str], text: str, width: int, line: int, notes: Notes) -> bool:
@@ -170,7 +157,8 @@ def _is_torn(cells: list[str], text: str, width: int, line: int, notes: Notes) -
 
 def _is_open(text: str) -> bool:
     try:
-        for _ in csv.reader([text], strict=True):
+        rows = csv.reader([text], strict=True)
+        while next_row(rows) is not None:
             pass
     except csv.Error as error:
         return "unexpected end" in str(error)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.report.csvfiles import CsvFile, Notes, as_line, columns_of, large_fields, with_newline
+from pytest_evalrun.report.csvfiles import CsvFile, Notes, as_line, columns_of, with_newline
 from pytest_evalrun.report.expected import ExpectedIds, as_bytes, scratch
 from pytest_evalrun.report.sources import Part, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
@@ -104,7 +104,7 @@ def merge_parts(
     may have written down a secret.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
-    with large_fields(), _ids(table.parent, expected) as ids:
+    with _ids(table.parent, expected) as ids:
         return _Merge(parts, kind, ids, base, shown).into(table, refuse)
 
 

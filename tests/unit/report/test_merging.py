@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun.report.csvfiles import large_fields
 from pytest_evalrun.report.merging import NAMED, Kind, Part, merge_parts
+from pytest_evalrun.suite.csvtext import next_row
 
 TEN = [str(i) for i in range(10)]
 
@@ -49,8 +49,9 @@ class Merging:
 
     @property
     def rows(self):
-        with self.table.open(newline="", encoding="utf-8") as file, large_fields():
-            return list(csv.reader(file))
+        with self.table.open(newline="", encoding="utf-8") as file:
+            table = csv.reader(file)
+            return list(iter(lambda: next_row(table), None))
 
     @property
     def ids(self):
@@ -277,7 +278,7 @@ def test_long_fields(merging):
 
 def test_a_stray_quote_does_not_fill_the_memory(merging, monkeypatch):
     """What a quote that is never closed swallows is bounded; the rows before it are there."""
-    monkeypatch.setattr("pytest_evalrun.report.csvfiles.LARGEST_FIELD", 1000)
+    monkeypatch.setattr("pytest_evalrun.suite.csvtext.LONGEST_CELL", 1000)
     merging.merge((b'id,answer\n0,x\n1,"' + b"2,y\n" * 1000, 0, 2))
     assert merging.ids == ["0"]
     (problem,) = merging.problems()["a.csv"]
