@@ -101,7 +101,7 @@ class Predictor:
                 self._tell(batch, error)
                 if not may_pass(error) or attempt == self.pair.settings.retries:
                     return self._split(batch, error)
-                self._back_off(attempt, error)
+                self._back_off(batch, attempt, error)
         raise AssertionError("unreachable")
 
     def _split(self, batch: list[Sample], error: Exception) -> list[Line]:
@@ -162,8 +162,9 @@ class Predictor:
         if not isinstance(error, EvalrunError) or isinstance(error, ModelError):
             self.context.say("".join(traceback.format_exception(error)).rstrip())
 
-    def _back_off(self, attempt: int, error: Exception) -> None:
+    def _back_off(self, batch: list[Sample], attempt: int, error: Exception) -> None:
         self.counts.retries += 1
+        self._report(0, len(batch))
         pause = min(BACKOFF_SECONDS * 2**attempt, LONGEST_BACKOFF_SECONDS)
         self.context.say(f"trying the batch again in {pause:g} s ({attempt + 1} of {self.pair.settings.retries})")
         told = {"attempt": attempt + 1, "error": self.context.shown(_summary(error))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -152,6 +153,17 @@ def test_a_model_that_only_fails_is_given_up(asked):
     result = asked(Model(bad=range(100)), 100, max_batch_size=2)
     assert str(result.error) == "3 whole batches failed in a row; the last one: ValueError: bad one"
     assert len(result.lines) == 6
+    assert result.state.failed_batches == HOPELESS
+
+
+def test_the_state_of_a_pair_that_ends_early_keeps_its_counters(asked, monkeypatch, context):
+    """What was tried again before the error that ended it stands there, too."""
+    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=time.perf_counter, time=time.time, sleep=id))
+    result = asked(Model(errors=[TimeoutError("once"), PairError("no more")]), 4, max_batch_size=2, retries=2)
+    assert str(result.error) == "no more"
+    context.disk.close()
+    path = context.paths.pair(result.pair.key).state
+    assert parse(path.read_text()).retry_count == 1
 
 
 def test_a_good_batch_gives_new_hope(asked):

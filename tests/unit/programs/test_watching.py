@@ -6,7 +6,11 @@ import glob
 import os
 import time
 
-from pytest_evalrun.programs.results import TICK_SECONDS, is_older, located, matching
+import pytest
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.results import TICK_SECONDS, is_older, located, matching, read_metrics
+from pytest_evalrun.programs.tables import CsvTable
 from pytest_evalrun.programs.watching import Files, Lines, OwnState, Pace
 
 STATE = """# state
@@ -65,6 +69,35 @@ def test_the_state_of_a_program(tmp_path):
     assert own.read().current_batch == 2
     (tmp_path / "told.state").write_text(STATE.replace("CURRENT_BATCH=2", "CURRENT_BATCH=3"))
     assert own.read().current_batch == 3
+
+
+def own_state(path):
+    return OwnState(path.with_suffix(""), [], None).read()
+
+
+def metrics(path):
+    with pytest.raises(PairError, match="no metrics"):
+        read_metrics(path)
+
+
+def rows(path):
+    with pytest.raises(PairError, match="the results cannot be read"):
+        list(CsvTable(path, "id", True).rows())
+
+
+GUARDED = {
+    "rows that are counted": lambda path: Lines(str(path), header=False).count(),
+    "state": own_state,
+    "metrics": metrics,
+    "rows": rows,
+}
+
+
+@pytest.mark.parametrize("read", GUARDED.values(), ids=GUARDED)
+def test_a_fifo_among_the_files_of_a_program_holds_nobody_up(tmp_path, read):
+    """It is no file: nothing is read from it, and where something must be, that is an error."""
+    os.mkfifo(tmp_path / "a.state")
+    assert not read(tmp_path / "a.state")
 
 
 def test_looking_costs_little(monkeypatch):
