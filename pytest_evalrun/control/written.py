@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.control.tree import Size, Tree
-from pytest_evalrun.rundir.aside import SUFFIXES
+from pytest_evalrun.rundir.aside import STALE, SUFFIXES
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.shards import read_ranges
@@ -71,7 +71,17 @@ def _named(paths: RunPaths, key: PairKey) -> Iterator[tuple[str, int | None]]:
         for predictions in (Path(f"{pair.predictions}{suffix}"), *parts.glob("*.jsonl*")):
             yield from _in_predictions(predictions)
         for record in read_ranges(Path(f"{pair.programs}{suffix}")):
-            yield from ((name, None) for name in record.files)
+            for name in record.files:
+                yield name, None
+                if _is_since(aside := f"{name}{STALE}", record.began):  # else it is what the user had there before
+                    yield aside, None
+
+
+def _is_since(name: str, began: float) -> bool:
+    try:
+        return Path(name).stat().st_mtime >= began
+    except OSError:
+        return False
 
 
 def _in_predictions(path: Path) -> Iterator[tuple[str, int | None]]:

@@ -124,7 +124,7 @@ class Asking:
         files = [path for path in matching(record.pattern) if not is_older(path, self.records.began)]
         try:
             if record.pattern and not files:
-                reason = _without_results(record, ending) + self._said_before()
+                reason = _without_results(record, ending, self._said_before())
                 raise PairError(reason, brief=f"no results: there is no {record.pattern}")
             strict = self.predictor.ranged  # others do the whole dataset each time
             answers = self.results.answers(files, lambda: self.predictor.span(first, last), whole=True, strict=strict)
@@ -151,9 +151,10 @@ class Asking:
         return "".join(f"; {path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
 
 
-def _without_results(record: WorkerArgs, ending: Ending) -> str:
+def _without_results(record: WorkerArgs, ending: Ending, why: str) -> str:
     end = f"; the end of its output:\n{ending.last_lines}" if ending.last_lines else "; it wrote no output"
-    return f"{name_of(record.command)} ended with exit code 0 and left no results: there is no {record.pattern}{end}"
+    program = name_of(record.command)
+    return f"{program} ended with exit code 0 and left no results: there is no {record.pattern}{why}{end}"
 
 
 class Looker:

@@ -124,13 +124,17 @@ def test_every_file_that_the_run_names_is_its_own(wrote, place, put, predictions
 
 
 def test_tables_of_programs_are_theirs(wrote, place, put):
-    """A range names the files that were accepted, by their whole paths."""
+    """A range names the files that were accepted; older ones were renamed, as what the user had there was."""
     found = wrote(tasks=("a",))
     table = put(place.suite / ".res/a/one/rows.csv", "id,answer\n")
-    args = {"low": 0, "high": 2, "status": "completed", "files": [str(table)], "positions": [0, 2]}
+    older = put(table.with_name("rows.csv.stale"), "id,answer\n")
+    theirs = put(table.with_name("mine.csv.stale"), "id,answer\n")
+    os.utime(theirs, (1, 1))
+    args = {"low": 0, "high": 2, "status": "completed", "positions": [0, 2], "began": older.stat().st_mtime}
+    args["files"] = [str(table), str(theirs).removesuffix(".stale")]
     put(found.paths.root / "shards/s/a/one/worker_args_0_2.json", json.dumps(args))
     do(found)
-    assert not (place.suite / ".res").exists()
+    assert list((place.suite / ".res").glob("**/*.*")) == [theirs]
 
 
 @pytest.mark.parametrize("name", ["dir1/deep", "dir1_deep"])
