@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
-from pytest_evalrun.report.text import counted, natural_key
 from pytest_evalrun.rundir.aside import SUFFIXES
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
@@ -21,6 +20,7 @@ from pytest_evalrun.rundir.shards import read_range, read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
+from pytest_evalrun.suite.printable import counted, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
