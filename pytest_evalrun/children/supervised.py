@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,24 @@ LONGEST_END_SECONDS = 60.0
 # What a system may have again in a moment: memory, processes, descriptors; a program that is just being written.
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ETXTBSY})
 _WHERE = {"program": "the program", "cwd": "the directory to start it in"}
+# How systems install programs, and what they call those that scripts of evaluations use.
+_MANAGERS = ("apt-get install", "dnf install", "brew install")
+_PACKAGES = {
+    "adb": {"": "android-platform-tools", "apt-get install": "adb", "dnf install": "android-tools"},
+    "awk": {"": "gawk"},
+    "convert": {"": "imagemagick", "dnf install": "ImageMagick"},
+    "expect": {"": "expect"},
+    "ffmpeg": {"": "ffmpeg"},
+    "jq": {"": "jq"},
+    "parallel": {"": "parallel"},
+    "python": {"": "python3", "apt-get install": "python-is-python3", "brew install": "python"},
+    "rsync": {"": "rsync"},
+    "scp": {"": "openssh", "apt-get install": "openssh-client", "dnf install": "openssh-clients"},
+    "ssh": {"": "openssh", "apt-get install": "openssh-client", "dnf install": "openssh-clients"},
+    "sshpass": {"": "sshpass"},
+    "timeout": {"": "coreutils"},
+    "tmux": {"": "tmux"},
+}
 
 
 class Supervised:
@@ -132,7 +151,8 @@ class Supervised:
         reason = os.strerror(int(number))
         if int(number) in _PASSING:
             return NotStarted(name, reason, os.EX_TEMPFAIL)
-        return ChildError(f"{cwd if where == 'cwd' else name}: {_WHERE[where]} cannot be used: {reason}")
+        hint = how_to_install(name) if where == "program" and int(number) == errno.ENOENT else ""
+        return ChildError(f"{cwd if where == 'cwd' else name}: {_WHERE[where]} cannot be used: {reason}{hint}")
 
     def _hear(self, timeout: float | None) -> None:
         """What the supervisor says within a time; its end is the end of all, however it came."""
@@ -166,6 +186,16 @@ class Supervised:
         self._lost = self.gone = True
         if self._pid is not None and self.returncode is None:
             self.returncode = -signal.SIGKILL
+
+
+def how_to_install(program: str) -> str:
+    """For the end of a message: how a program that many systems lack is had on this one; empty where nobody knows."""
+    managers = (manager for manager in _MANAGERS if shutil.which(manager.partition(" ")[0]))
+    manager = next(managers, None)
+    packages = _PACKAGES.get(program)
+    if manager is None or packages is None:
+        return ""
+    return f"; it is not installed, or not on the PATH: `{manager} {packages.get(manager, packages[''])}` installs it"
 
 
 def session_members(leader: int) -> list[int]:

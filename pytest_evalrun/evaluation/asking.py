@@ -180,7 +180,8 @@ def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
             context.log.write_blanked(data)
 
     name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
-    return Teller(to_log, context.surroundings.tell, name, context.secrets)
+    around = context.surroundings
+    return Teller(to_log, around.tell, name, context.secrets, around.command)
 
 
 def announce(context: Context, teller: Teller, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$") -> None:

@@ -87,6 +87,8 @@ class Context:
         self.log: ItemLog | None = None
         # Whether what programs write is shown on the terminal, too.
         self.shows_programs = False
+        # Likewise the commands that start them.
+        self.shows_commands = False
         # What a model may raise that is none of its failures: whoever drives the session wants it to end.
         self.ends_session: tuple[type[BaseException], ...] = ()
         self.deadline: Deadline | None = None
@@ -159,6 +161,7 @@ class Context:
             self._output,
             self.processes.add,
             self.log.tell if self.shows_programs and self.log is not None else None,
+            self.log.tell if self.shows_commands and self.log is not None else None,
         )
 
     def wait_a_moment(self) -> None:

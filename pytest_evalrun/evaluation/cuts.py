@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.evaluation.stored import key_of
 from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.pairs import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
+    from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair, Suite
 
 WORDS = ("shards", "shard_size")
+COMPLETED = "completed"
 TABLES = ("csv", "jsonl")
 
 
@@ -42,6 +46,31 @@ def cut_suite(suite: Suite, hashes: Path) -> Suite:
 
         known = Known(opened)
         return replace(suite, pairs=tuple(_cut(pair, known) for pair in suite.pairs))
+
+
+def cut_lines(paths: RunPaths, pairs: Iterable[Pair]) -> Iterator[str]:
+    """For the log of a run: of each pair that is cut its samples and shards; of programs, how many are not done yet.
+
+    Whether what is done still holds is found out by the shards: data may have changed.
+    """
+    for pair in {pair.whole.full_id: pair.whole for pair in pairs if pair.cuts and pair.skip is None}.values():
+        yield f"{pair.full_id}: Found {pair.cuts[-1].high} samples"
+        yield from (f"{pair.full_id}: Task range: [{c.low}, {c.high}) ({c.size} samples)" for c in pair.cuts)
+        if pair.peek("command") is None:
+            continue
+        done = [
+            record.positions for record in read_ranges(paths.pair(key_of(pair)).programs) if record.status == COMPLETED
+        ]
+        pending = sum(not _covered(cut, done) for cut in pair.cuts)
+        yield f"{pair.full_id}: Found {pending} pending tasks out of {len(pair.cuts)} total"
+
+
+def _covered(cut: Cut, done: Iterable[tuple[int, int]]) -> bool:
+    """``done`` is sorted."""
+    at = cut.low
+    for low, high in done:
+        at = max(at, high) if low <= at else at
+    return at >= cut.high
 
 
 def wanted(pair: Pair) -> tuple[str, int] | None:

@@ -37,7 +37,8 @@ def _nothing(*_: object) -> None:
 class Surroundings:
     """What a model outside this process needs of the worker that starts it; alone, it needs nothing.
 
-    ``tell`` shows a line on the terminal; None where nobody asked to see what programs write.
+    ``tell`` shows a line on the terminal; None where nobody asked to see what programs write. ``command`` shows what
+    is started, which everybody sees who does not want it quiet.
     """
 
     event: Callable[..., object] = _nothing
@@ -47,6 +48,7 @@ class Surroundings:
     output: Callable[[bytes], None] = _nothing
     started: Callable[[int, str | None], object] = _nothing
     tell: Callable[[str], None] | None = None
+    command: Callable[[str], None] | None = None
 
 
 class GpuMemory:
@@ -117,6 +119,8 @@ class Slots:
         try:
             with around.paused():
                 lease = self.leases.acquire(need, say=around.say, check=around.check)
+            if lease.gpus:
+                around.say(f"Allocated GPUs: [{', '.join(gpu.token for gpu in lease.gpus)}]")
             return Held(lease, self.leases, around.event, pair, self.memory)
         except BaseException:  # the limit may be reached at the very moment when the wait is over
             if lease is not None:

@@ -141,6 +141,9 @@ class Redirect:
     def __init__(self, echo: int | None = None, secrets: Secrets = NO_SECRETS) -> None:
         self._saved = {1: os.dup(1), 2: os.dup(2)}
         self._echo = self._saved[echo] if echo else None
+        # Where nothing else comes through, the last line of a terminal is that of the session's progress.
+        drawn = echo is None and os.isatty(self._saved[2]) and os.environ.get("TERM", "dumb") != "dumb"
+        self._fresh = "\r\x1b[K" if drawn else ""
         self._secrets = secrets
         self._handler = _LogHandler()
         self._pump: _Pump | None = None
@@ -174,7 +177,7 @@ class Redirect:
         _write(1, data)
 
     def tell(self, text: str) -> None:
-        _write(self._saved[2], text.encode(errors="backslashreplace"))
+        _write(self._saved[2], (self._fresh + text).encode(errors="backslashreplace"))
 
     def _attach(self, log: int) -> None:
         """Logging's root lets through warnings only unless told otherwise."""

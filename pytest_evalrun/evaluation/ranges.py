@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,7 +93,8 @@ class RangePredictor:
         self.results = results_of(self.pair.settings, self.local)
         self.records = Records(files, self.pair.settings, self.results, self.span, self.told)
         with files.locked():
-            self.records.begin(*self._facts())
+            self.records.begin(self._facts())
+            self.records.schedule(self._config(), self._ranges)
             self.records.settle(self.low, self.high)
         if isinstance(self.results, FileResults):
             self.results.began = self.records.began
@@ -273,11 +274,10 @@ class RangePredictor:
         if own is not None:
             self._counters[positions] = own.failed_batches, own.retry_count
 
-    def _facts(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What holds for every range, as args.json and scheduler_config.json say it; secrets by name only."""
+    def _facts(self) -> dict[str, Any]:
+        """What holds for every range, as args.json says it; secrets by name only."""
         pair, settings, own = self.pair.whole, self.pair.settings, program_of(self.pair.settings)
-        cuts = [(cut.low, cut.high) for cut in pair.cuts] or [(0, self.count)]
-        args = {
+        return {
             "suite": pair.suite,
             "task": pair.task.name,
             "dataset": pair.dataset.name,
@@ -292,15 +292,35 @@ class RangePredictor:
             "range": settings.range,
             "batch_size": settings.max_batch_size,
         }
-        config = {
-            "ranges": cuts,
+
+    def _config(self) -> dict[str, Any]:
+        """How this launch goes about it, as scheduler_config.json says beside the ranges."""
+        settings = self.pair.settings
+        return {
+            "positions": self._cuts(),
             "gpus": settings.gpus,
             "min_gpu_memory": settings.min_gpu_memory,
             "workers_per_gpu": settings.workers_per_gpu,
             "retries": settings.retries,
             "timeout": settings.timeout,
         }
-        return args, config
+
+    def _cuts(self) -> list[tuple[int, int]]:
+        return [(cut.low, cut.high) for cut in self.pair.cuts] or [(0, self.count)]
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        """What programs are told of all shards of the launch; for ids the dataset is walked through once."""
+        cuts = self._cuts()
+        if self.pair.settings.range == "position":
+            return cuts
+        bounds: list[int] = []
+        lows = {low for low, _ in cuts}
+        number: int | None = None
+        for position, sample in enumerate(self.span(0, cuts[-1][1])):
+            number = self._number(sample, number)
+            if position in lows:
+                bounds.append(number)
+        return list(pairwise([*bounds, number + 1])) if number is not None else []
 
 
 def _present(record: WorkerArgs) -> list[Path]:

@@ -43,10 +43,12 @@ def plan_lines(
     needs: Mapping[str, Need],
     workers: int,
     pool: Pool,
+    commands: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What starts when and where, then what has nothing to do, then what it all comes to.
 
     ``expected`` by the full id of whole pairs, ``needs`` by that of what needs it; ``pool`` is used up.
+    ``commands`` are of programs, by full id; each stands below its pair.
     0 workers are pytest's own process, which keeps pytest's order.
     """
     works = _works(verdicts, expected, needs)
@@ -54,12 +56,18 @@ def plan_lines(
     starts = sorted(played.starts, key=lambda start: (start.moment, start.worker))
     waiting = {start.work.place for start in starts}
     rest = [verdict for place, verdict in enumerate(verdicts) if place not in waiting]
-    table = _Table(verdicts, process="gw{}" if workers else "main", gpus=any(work.need.gpus for work in works))
-    lines = [table.row(verdicts[start.work.place], start, expected) for start in starts]
+    table = _Table(verdicts, commands or {}, "gw{}" if workers else "main", gpus=any(work.need.gpus for work in works))
+    lines = [line for start in starts for line in table.rows(verdicts[start.work.place], start, expected)]
+    lines_of_rest = [line for verdict in rest for line in table.idle(verdict)]
     total = _total(played, verdicts, expected)
     never = len(works) - len(starts)
     lost = f"; {never} can never start: too few GPUs of that size" if never else ""
-    return [*table.head(lines), *lines, *map(table.idle, rest), f"{_hosts(workers, pool, works)}: {total}{lost}"]
+    return [
+        *table.head(lines),
+        *lines,
+        *lines_of_rest,
+        f"{_hosts(workers, pool, works)}: {total}{lost}{_uncounted(verdicts)}",
+    ]
 
 
 def _works(verdicts: Sequence[Verdict], expected: Mapping[str, Estimate], needs: Mapping[str, Need]) -> list[Work]:
@@ -100,7 +108,8 @@ def _in_order(works: Sequence[Work]) -> Forecast:
 class _Table:
     """Columns as wide as they must be; the reason stands last, because nobody knows how long it is."""
 
-    def __init__(self, verdicts: Sequence[Verdict], *, process: str, gpus: bool) -> None:
+    def __init__(self, verdicts: Sequence[Verdict], commands: Mapping[str, str], process: str, *, gpus: bool) -> None:
+        self.commands = commands
         self.process = process
         self.gpus = gpus
         self.width = min(WIDEST, max((len(verdict.pair.full_id) for verdict in verdicts), default=0))
@@ -108,16 +117,21 @@ class _Table:
     def head(self, lines: Sequence[str]) -> list[str]:
         return [self._columns("what", "pair", "starts", "on", "takes", "load", "GPUs") + "  why"] if lines else []
 
-    def row(self, verdict: Verdict, start: Start, expected: Mapping[str, Estimate]) -> str:
+    def rows(self, verdict: Verdict, start: Start, expected: Mapping[str, Estimate]) -> list[str]:
         guessed = "" if expected[verdict.pair.whole.full_id].source == "history" else "~"
         load = duration(start.work.load) if _loads(start, verdict) else "-"
         columns = (clock(start.moment), self.process.format(start.worker), guessed + duration(start.work.seconds), load)
         gpus = str(start.work.need.gpus or "-")
-        return f"{self._columns(RUNS[verdict.action], verdict.pair.full_id, *columns, gpus)}  {_why(verdict)}"
+        row = f"{self._columns(RUNS[verdict.action], verdict.pair.full_id, *columns, gpus)}  {_why(verdict)}"
+        return [row, *self._command(verdict)]
 
-    def idle(self, verdict: Verdict) -> str:
+    def idle(self, verdict: Verdict) -> list[str]:
         action = RUNS.get(verdict.action, verdict.action)
-        return f"{action:5}  {verdict.pair.full_id:{self.width}}  {_why(verdict)}"
+        return [f"{action:5}  {verdict.pair.full_id:{self.width}}  {_why(verdict)}", *self._command(verdict)]
+
+    def _command(self, verdict: Verdict) -> list[str]:
+        command = self.commands.get(verdict.pair.full_id)
+        return [] if command is None else [f"       $ {command}"]
 
     def _columns(self, action: str, name: str, starts: str, worker: str, takes: str, load: str, gpus: str) -> str:
         slots = f"  {gpus:>4}" if self.gpus else ""
@@ -127,6 +141,12 @@ class _Table:
 def _why(verdict: Verdict) -> str:
     size = f"{counted(verdict.size, 'sample')}  " if verdict.size is not None else ""
     return f"{size}({verdict.reason})"
+
+
+def _uncounted(verdicts: Sequence[Verdict]) -> str:
+    """A plan reads no data: what was never run, and is not cut, has said no size yet."""
+    count = sum(verdict.size is None and verdict.action in RUNS for verdict in verdicts)
+    return f"; samples of {counted(count, 'pair')} not counted yet" if count else ""
 
 
 def _loads(start: Start, verdict: Verdict) -> bool:

@@ -186,6 +186,7 @@ class Controller:
 
     def _open(self) -> dict[str, float]:
         """The seconds that each item should take, by node id: of the run it is known what was done before."""
+        from pytest_evalrun.evaluation.cuts import cut_lines
         from pytest_evalrun.evaluation.outputs import output_directories
         from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
@@ -206,6 +207,8 @@ class Controller:
         except OSError as error:
             told = f"{error.filename}: {error.strerror}; choose another with --eval-workdir"
             raise pytest.UsageError(printable(told)) from None
+        for line in (*self.machine.lines(), *cut_lines(live.paths, self.pairs.values())):
+            live.log.write("INFO", line)
         self.live = live
         self.suites.notice.opened(live.paths.root)
         return seconds
@@ -363,6 +366,7 @@ class Controller:
         """For every collected pair: would it run, be reused or skipped, and why."""
         from pytest_evalrun.evaluation.selection import verdicts
         from pytest_evalrun.planning.plan import plan_lines
+        from pytest_evalrun.programs.told import planned_command
 
         if not self.planned:
             return
@@ -370,9 +374,12 @@ class Controller:
         found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
         workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
         pool = self.machine.pool()
+        expected = self._estimates(self.planned.values())
+        commands = {name: told for name, pair in self.planned.items() if (told := planned_command(pair)) is not None}
+        secrets = secrets_of(self.suites.found.values())
         terminalreporter.section("evalrun plan")
-        for line in plan_lines(found, self._estimates(self.planned.values()), self.machine.needs, workers, pool):
-            terminalreporter.write_line(printable(line))
+        for line in plan_lines(found, expected, self.machine.needs, workers, pool, commands):
+            terminalreporter.write_line(printable(secrets.blank(line)))
 
 
 @contextmanager

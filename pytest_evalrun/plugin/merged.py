@@ -48,7 +48,8 @@ def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], boo
     from pytest_evalrun.report.mergerun import ERROR, Lacking, merge_run
 
     wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
-    remarks = merge_run(paths, filter(None, (_mergeable(pair, live.secrets) for pair in wholes.values())))
+    mergeable = filter(None, (_mergeable(pair, live.secrets) for pair in wholes.values()))
+    remarks = merge_run(paths, mergeable, lambda line: live.log.write("INFO", line))
     for remark in remarks:
         live.log.write("ERROR" if remark.startswith(ERROR) else "WARNING", remark.removeprefix(ERROR))
     return remarks, not any(isinstance(remark, Lacking) for remark in remarks)

@@ -93,6 +93,7 @@ class Worker:
             context.processes.add(os.getpid())
             context.ends_session = (pytest.exit.Exception,)
             context.shows_programs = self.config.option.verbose > 0 or self.config.getoption("capture", "no") == "no"
+            context.shows_commands = self.config.option.verbose >= 0
             self._context = context
         return self._context
 

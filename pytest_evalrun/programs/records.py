@@ -13,7 +13,7 @@ from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.programs.results import KeptRows, is_older, matching
 from pytest_evalrun.rundir.aside import STALE
 from pytest_evalrun.rundir.lines import read_file
-from pytest_evalrun.rundir.shards import read_ranges
+from pytest_evalrun.rundir.shards import plain, read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Records:
         self._samples = samples
         self._told = told
 
-    def begin(self, args: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    def begin(self, args: Mapping[str, Any]) -> None:
         """What other predictions were made with is forgotten; what these were begun with stays."""
         known = self._known()
         if known is not None:
@@ -54,8 +54,13 @@ class Records:
         for record in self._all():
             self.files.remove(record)
         shutil.rmtree(self.files.paths.program_files, ignore_errors=True)
-        self.files.write_scheduler_config(config)
         self.files.write_args({"generation": self.generation, "began": self.began, **args})
+
+    def schedule(self, config: Mapping[str, Any], ranges: Callable[[], Iterable[tuple[int, int]]]) -> None:
+        """What this launch does it with; its ``ranges``, as programs are told them, where another had other ones."""
+        known = self.files.scheduler_config()
+        if {name: value for name, value in known.items() if name != "ranges"} != plain(config):
+            self.files.write_scheduler_config({"ranges": list(ranges()), **config})
 
     def settle(self, low: int, high: int) -> None:
         """Programs that were interrupted: their complete rows become a range of their own, the rest goes."""

@@ -19,7 +19,10 @@ LONGEST_LINE = 1 << 16
 
 
 class Teller:
-    """Takes chunks, in one thread. ``terminal`` is None where nobody wants to see them there."""
+    """Takes chunks, in one thread. ``terminal`` is None where nobody wants to see them there.
+
+    ``commands`` shows a program's command line, which is told apart from what it writes.
+    """
 
     def __init__(
         self,
@@ -27,9 +30,11 @@ class Teller:
         terminal: Callable[[str], None] | None,
         prefix: str,
         secrets: Secrets = NO_SECRETS,
+        commands: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log
         self._terminal = terminal
+        self._commands = commands or terminal
         self._prefix = f"[{printable(prefix)}] "
         self._blanked = BlankedStream(secrets)
         self._shown = Shown()
@@ -40,10 +45,11 @@ class Teller:
     def __call__(self, chunk: bytes) -> None:
         self._tell(self._blanked.feed(chunk))
 
-    def tell(self, line: str) -> None:
-        """To the terminal only."""
-        if self._terminal is not None:
-            self._terminal(self._prefix + line)
+    def tell(self, command: str) -> None:
+        """To the terminal only; where its output is not shown there, the first one of many is enough."""
+        if self._commands is not None:
+            self._commands(self._prefix + command)
+            self._commands = self._terminal
 
     def finish(self) -> None:
         """The last line, where the program did not end it."""

@@ -115,6 +115,33 @@ def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[st
     return [told for word in words for told in (inputs if word == "{inputs}" else [fill(word, values)])]
 
 
+def planned_command(pair: Pair) -> str | None:
+    """The command before anything is known but its pair: other placeholders stay, and so do ``${SECRETS}``.
+
+    None where there is no program to be started: a pair that is cut only takes over what its shards did.
+    """
+    if pair.peek("command") is None or (pair.cuts and pair.cut is None) or not pair.settings.kind.has_environment:
+        return None
+    settings, own = pair.settings, program_of(pair.settings)
+    known = {name: as_text(value) for name, value in settings.params.items()}
+    known |= {"model": pair.task.path or "", "model_dir": str(model_directory(pair)), "dataset": pair.dataset.path}
+    known["batch_size"] = str(settings.max_batch_size)
+    if pair.cut is not None and settings.range == "position":
+        known |= {"low": str(pair.cut.low), "high": str(pair.cut.high)}
+    command = own.command or ""
+    texts = [str(command)] if own.shell else words_of(command)
+    unknown = {name: f"{{{name}}}" for text in texts for name in names_in(text) if name not in known}
+    if own.shell:
+        return fill(texts[0], {name: shlex.quote(value) for name, value in known.items()} | unknown)
+    return " ".join(_readable(fill(word, known | unknown)) for word in texts)
+
+
+def _readable(word: str) -> str:
+    """Quoted where it must be, but not for the braces of a placeholder."""
+    plain = word.replace("{", "").replace("}", "")
+    return word if plain and shlex.quote(plain) == plain else shlex.quote(word)
+
+
 def command_line(argv: Sequence[str], gpus: Mapping[str, str]) -> str:
     """As it could be typed."""
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in gpus.items()), shlex.join(argv)])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_evalrun.report.csvfiles import count_rows
 from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
+from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.aside import SUFFIXES
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
@@ -20,7 +21,7 @@ from pytest_evalrun.rundir.shards import read_range, read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
-from pytest_evalrun.suite.printable import counted, natural_key
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -86,10 +87,10 @@ class Mergeable:
         return None if table is None else cls(key, full_id, Kind(*table), ids, shown)
 
 
-def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
+def merge_run(paths: RunPaths, pairs: Iterable[Mergeable], say: Callable[[str], object] = str) -> list[str]:
     """Merge what changed, and list all in merge_summary.json; what went wrong is returned and never raised.
 
-    Pairs that were merged by earlier launches stay as they are.
+    Pairs that were merged by earlier launches stay as they are. ``say`` is told what was merged.
     """
     remarks: list[str] = []
     listed = _listed(paths)
@@ -99,7 +100,7 @@ def merge_run(paths: RunPaths, pairs: Iterable[Mergeable]) -> list[str]:
     names = _table_names(paths, [pair.key for pair in pairs if pair.full_id in listed])
     for pair in pairs:
         if pair.key in names:
-            remarks += _told(pair, lambda pair=pair: _merge_pair(paths, pair, names[pair.key]))  # type: ignore[misc]
+            remarks += _told(pair, lambda pair=pair: _merge_pair(paths, pair, names[pair.key], say))  # type: ignore[misc]
     entries = [entry for key in names if (entry := _stored(paths, key)).keys() >= _ENTRY]
     if entries:
         remarks += _told(None, lambda: _list(paths, entries))
@@ -155,7 +156,7 @@ def _told_apart(name: str, key: PairKey, used: Counter[str]) -> str:
     return f"{name}-{hashlib.sha256('/'.join(key).encode()).hexdigest()[:8]}"
 
 
-def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
+def _merge_pair(paths: RunPaths, pair: Mergeable, name: str, say: Callable[[str], object]) -> list[str]:
     """Merge the files of a pair, where that makes no poorer table than the one that lies there."""
     directory = paths.pair(pair.key).programs
     records = list(read_ranges(directory))
@@ -172,6 +173,8 @@ def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
         return _lost(found, records) > 0 and found.total < count_rows(table)
 
     merged = merge_parts(parts, table, pair.kind, pair.ids(), paths.root, refuse=is_poorer, shown=pair.shown)
+    for line in _merging(paths, pair, merged):
+        say(line)
     kept = count_rows(table) if merged.table is None else 0
     remarks = [*_losses(paths, pair, merged, records, kept), *_remarks(pair, merged, records, kept)]
     place = table.relative_to(paths.root).as_posix() if table.is_file() else None
@@ -179,6 +182,16 @@ def _merge_pair(paths: RunPaths, pair: Mergeable, name: str) -> list[str]:
     text = json.dumps(entry | {"signature": signature, "table": _state(table)}, ensure_ascii=False, indent=1)
     write_atomic(directory / SUMMARY, text + "\n")
     return _as_told(entry)
+
+
+def _merging(paths: RunPaths, pair: Mergeable, merged: Merged) -> Iterator[str]:
+    """What a merge did, in the words that the scheduler before had for it."""
+    if merged.table is None:
+        return
+    for part in merged.files:
+        yield f"{pair.full_id}: Loaded {part.rows} rows from {part.file}"
+    yield f"{pair.full_id}: Merged {len(merged.files)} files into {merged.table.relative_to(paths.root).as_posix()}"
+    yield f"{pair.full_id}: Total rows in merged file: {merged.total}"
 
 
 def _as_told(entry: dict[str, Any]) -> list[str]:

@@ -90,6 +90,14 @@ class RangeFiles:
     def write_scheduler_config(self, values: Mapping[str, Any]) -> None:
         self._write(self.paths.scheduler_config, values)
 
+    def scheduler_config(self) -> dict[str, Any]:
+        """As it was last written; empty where it was not, or is damaged."""
+        try:
+            values = parse_json(read_file(self.paths.scheduler_config))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
     def generation(self) -> str:
         """Tells predictions of one fingerprint from those of another, and those made afresh from older ones."""
         stored = read_fingerprint(self.paths.fingerprint)

@@ -158,3 +158,38 @@ def test_a_run_without_programs_has_no_such_table(tmp_path):
     assert project.run().code == 0
     assert "programs" not in json.loads((project.latest / "summary" / "merge_summary.json").read_text())
     assert not list((project.latest / "summary").glob("*_merged.csv"))
+
+
+def test_the_log_of_a_run_tells_of_its_shards(project):
+    """At the start what there is to do, at the end what was merged; scheduler_config.json is of this launch."""
+    project.make_worker(retries=0)
+    ran = project.run("evals", "-n", "2", "--eval-shards", "2", BROKEN="1")
+    assert ran.code == 1, ran
+    assert project.run("evals", "-n", "2", "--eval-shards", "4").code == 0
+    log = [line.partition("] [INFO] ")[2] for line in (project.latest / "task_run.log").read_text().splitlines()]
+    second = log[[place for place, line in enumerate(log) if line.startswith("run ")][2] :]
+    assert second[1:7] == [
+        "echo/m/d: Found 40 samples",
+        *(f"echo/m/d: Task range: [{low}, {low + 10}) (10 samples)" for low in (0, 10, 20, 30)),
+        "echo/m/d: Found 2 pending tasks out of 4 total",
+    ]
+    merged = [line for line in second if "merged" in line or "Loaded" in line or "Merged" in line]
+    assert [line for line in merged if "Loaded" in line]
+    assert merged[-2:] == [
+        "echo/m/d: Merged 3 files into summary/echo_m_d_merged.csv",
+        "echo/m/d: Total rows in merged file: 40",
+    ]
+    config = json.loads((project.latest / "shards/echo/m/d/scheduler_config.json").read_text())
+    assert config["ranges"] == config["positions"] == [[0, 10], [10, 20], [20, 30], [30, 40]]
+
+
+def test_a_dry_run_shows_commands(project):
+    """Whole, with what is known before anything runs; the terminal of a run shows each, and -q does not."""
+    project.make_worker()
+    plan = project.run("evals", "--collect-only", "--eval-shards", "2")
+    command = f"$ {sys.executable} worker.py 20 40 {project.suite / 'd.csv'} {{output}}"
+    assert plan.output.count(command) == 1, plan
+    ran = project.run("evals", "-n", "1", "--eval-shards", "2")
+    assert f"[echo/m/d 20-40] $ {sys.executable} worker.py 20 40" in ran
+    again = project.run("evals", "-n", "1", "-q", "--eval-fresh")
+    assert "worker.py 0 40" not in again

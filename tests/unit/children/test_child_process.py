@@ -290,6 +290,26 @@ def test_a_program_that_cannot_be_started_says_why(start, tmp_path, argv, more, 
     assert start.shell("exit 8").wait(30) == 8
 
 
+@pytest.mark.parametrize(
+    ("manager", "hint"),
+    [
+        ("apt-get", "; it is not installed, or not on the PATH: `apt-get install openssh-client` installs it"),
+        ("brew", "; it is not installed, or not on the PATH: `brew install openssh` installs it"),
+        ("none", ""),
+    ],
+)
+def test_a_missing_program_says_how_it_is_had(start, tmp_path, monkeypatch, manager, hint):
+    """By what this system installs with; of programs that nobody knows, nothing is said."""
+    (tmp_path / manager).write_text("#!/bin/sh\n")
+    (tmp_path / manager).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reason = os.strerror(errno.ENOENT)
+    for program, told in (("ssh", hint), ("my-own", "")):
+        with pytest.raises(ChildError) as caught:
+            start(program, env={"PATH": str(tmp_path)})
+        assert str(caught.value) == f"{program}: the program cannot be used: {reason}{told}"
+
+
 def test_secrets_are_in_no_argument_list(start):
     """Anybody may read that; the environment is the program's own."""
     child = start.shell(ECHO, env={**os.environ, "TOKEN": "s3cr3t-value"})

@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -303,10 +304,27 @@ def test_ids_as_ranges(bench, evaluator):
     for shard in whole.shards():
         evaluate(shard, context)
     assert [(r.low, r.high, r.positions) for r in records(evaluator)] == [(3, 8, (0, 2)), (8, 21, (2, 4))]
+    assert scheduled(evaluator) == [[3, 8], [8, 21]]
     assert evaluate(whole, context).metrics == {"exact_match": 1.0}
     bench.data()
     with pytest.raises(PairError, match="range: id needs ids that are whole numbers; found 's0'"):
         evaluator(pair)
+
+
+def scheduled(evaluator):
+    (path,) = evaluator.context().paths.root.glob("shards/*/*/*/scheduler_config.json")
+    return json.loads(path.read_text())["ranges"]
+
+
+def test_the_ranges_of_a_launch_are_told(bench, evaluator):
+    """scheduler_config.json has those of the last launch, though an earlier one with others had begun."""
+    pair = program(bench, "exit", retries=0)
+    for bounds in ((0, 3, 6), (0, 2, 4, 6)):
+        cuts = tuple(Cut(low, high, f"{low}-{high}") for low, high in pairwise(bounds))
+        shard = replace(pair, cuts=cuts).shards()[-1]
+        with contextlib.suppress(PairError):
+            evaluate(shard, evaluator.context())
+        assert scheduled(evaluator) == [list(each) for each in pairwise(bounds)]
 
 
 def test_all_rows_before_a_failure(bench, evaluator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -50,7 +51,7 @@ def test_the_last_line_says_what_it_comes_to():
     sources = ["history", "history", "samples", "size"]
     assert plan(verdicts, [40, 20, 30, 30], workers=2, sources=sources)[-1] == (
         "2 workers: 4 pairs, 2 model loads, about 1 min 10 s (longest pair 40 s); "
-        "seconds from history for 2, from samples for 1, guessed by size for 1"
+        "seconds from history for 2, from samples for 1, guessed by size for 1; samples of 4 pairs not counted yet"
     )
 
 
@@ -141,7 +142,10 @@ def test_what_can_never_start_is_told():
     lines = plan([verdict("a/x")], [30], needs={"s/a/x": Need(4)}, memories=[40])
     assert lines == [
         "run    s/a/x  (new)",
-        "1 worker, 1 GPU (1 slot): no pair would be run; 1 can never start: too few GPUs of that size",
+        (
+            "1 worker, 1 GPU (1 slot): no pair would be run; 1 can never start: too few GPUs of that size; "
+            "samples of 1 pair not counted yet"
+        ),
     ]
 
 
@@ -208,3 +212,13 @@ def test_a_pair_that_is_cut_waits_for_those_of_its_shards_that_run(actions, star
     assert starts.keys() == {*starting, "s/b/long"}
     if workers == 3 and "s/a/x" in starts:
         assert starts["s/a/x"] == ("0:30" if "s/a/x/20-40" in starts else "0:00")
+
+
+def test_the_command_of_a_program_stands_below_its_pair():
+    """Of what starts and of what is reused; other kinds of models have none."""
+    verdicts = [verdict("a/x", size=8), verdict("b/x", size=8), verdict("a/y", "reuse", "unchanged", size=8)]
+    expected = {one.pair.full_id: Estimate(5, 0, "history") for one in verdicts}
+    commands = {"s/a/x": "python worker.py x", "s/a/y": "python worker.py y"}
+    lines = plan_lines(verdicts, expected, {}, 1, Pool(), commands)
+    below = {before.split()[1]: line for before, line in pairwise(lines) if "$ " in line}
+    assert below == {"s/a/x": "       $ python worker.py x", "s/a/y": "       $ python worker.py y"}

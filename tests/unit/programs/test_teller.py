@@ -78,6 +78,19 @@ def test_a_progress_bar_is_told_as_it_moves():
     assert (b"".join(log), terminal) == (b" 10%\r 20", ["[p]  10%"])
 
 
+def test_commands_are_shown_where_output_is_not():
+    """The first of many; with the output, all of them."""
+    commands, terminal = [], []
+    quiet = Teller(lambda _: None, None, "p", commands=commands.append)
+    loud = Teller(lambda _: None, terminal.append, "p", commands=terminal.append)
+    for teller in (quiet, loud):
+        teller.tell("$ one")
+        teller(b"output\n")
+        teller.tell("$ two")
+    assert commands == ["[p] $ one"]
+    assert terminal == ["[p] $ one", "[p] output", "[p] $ two"]
+
+
 def test_a_log_that_fails_leaves_the_terminal():
     """What one of them does not take, the other still gets."""
     terminal = []

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders
+from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders, planned_command
 from pytest_evalrun.suite.layers import Layer
-from pytest_evalrun.suite.pairs import Dataset, Pair, Task
+from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 from pytest_evalrun.suite.settings import resolve
 
 ODD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -116,3 +116,29 @@ def test_a_server_knows_no_dataset(tmp_path):
     """What differs between datasets is not told to a program that serves many."""
     told = environment(one := replace(pair(tmp_path, path=None)), here(one))
     assert not {"OUT_SUBDIR", "REMOTE_WORK_DIR", "RUN_STATE_NAME"} & told.keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({}, "run 5 '{x} b' {dataset} --out={output} ${KEY} '' {inputs}"),
+        ({"shell": True}, "run 5 '{x} b' {dataset} --out={output} ${KEY} '' {inputs}"),
+    ],
+    ids=["words", "a shell"],
+)
+def test_a_command_before_it_is_run(tmp_path, more, shown):
+    """What is known of a pair stands in it, and of secrets the names; what comes later stays as it was written."""
+    command = "run {n} '{x} b' {dataset} --out={output} {key} '' {inputs}"
+    values = {"adapter": "command", "command": command, "params": {"n": 5, "key": "${KEY}"}}
+    one = pair(tmp_path, Layer("suite", "evalrun.yaml", values | more))
+    expected = shown.replace("{dataset}", str(tmp_path / "d.csv"))
+    assert planned_command(one).replace("'${KEY}'", "${KEY}") == expected
+
+
+def test_a_pair_that_starts_no_program_has_no_command(tmp_path):
+    """A Python model, and a pair whose shards have done everything; of shards, the ranges are known."""
+    layer = Layer("suite", "evalrun.yaml", {"adapter": "command", "command": "run {low} {high}"})
+    cut = replace(pair(tmp_path, layer), cuts=(Cut(0, 2, "0-2"), Cut(2, 4, "2-4")))
+    assert planned_command(pair(tmp_path)) is None
+    assert planned_command(cut) is None
+    assert [planned_command(shard) for shard in cut.shards()] == ["run 0 2", "run 2 4"]
