@@ -18,7 +18,8 @@ from pytest_evalrun.report.runs import called
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.processes import Living, ProcessEntry
-from pytest_evalrun.rundir.sessions import session_state
+from pytest_evalrun.rundir.sessions import ask_to_stop, end_killed, session_state
+from pytest_evalrun.rundir.tasklist import Status, left_in_words, read_task_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,10 +51,11 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
         ended = False
         if stopped or state.word == "dead" or _are_members_left(paths):
             ended = _others(paths, state.info, max(LINGER, deadline - time.monotonic()), say)
-        tidied = _tidy(workdir, paths, say)
+        tidied = _tidy(workdir, paths, say, stopped=stopped)
     if not (stopped or ended or tidied):
         say(f"{paths.root.name} is not running: {_how_it_ended(state)}")
     elif state.info is not None:
+        _say_what_is_left(paths, say)
         say(f"carry on with: {carry_on_command(state.info.argv, called(workdir, paths))}")
 
 
@@ -107,6 +109,7 @@ def _main(state: SessionState, paths: RunPaths, grace: float, say: Callable[[str
                 f"{paths.session_json} names process {info.pid}, which is not of the user whose run this is; "
                 "run the same command as that user"
             )
+        ask_to_stop(paths, info, _who())
         say(f"{paths.root.name}: SIGTERM to process {info.pid} ({command_line(info.argv)})")
         return _end(target, grace, say)
 
@@ -214,12 +217,15 @@ def _are_members_left(paths: RunPaths) -> bool:
         return True
 
 
-def _tidy(workdir: WorkDir, paths: RunPaths, say: Callable[[str], None]) -> bool:
+def _tidy(workdir: WorkDir, paths: RunPaths, say: Callable[[str], None], *, stopped: bool) -> bool:
     """What the session would have tidied at its end; another launch that is already there does it itself."""
     try:
         with held(paths, wait=RELEASE):
             changed = to_pending(workdir, paths)
             gone = [path.name for path in (paths.main_pid, paths.running_pids) if _unlink(path)]
+            if stopped:
+                end_killed(paths, _who())
+            _unlink(paths.stop_json)
             if changed or gone:
                 MainLog(paths.main_log).write("WARNING", "stopped by `evalrun stop`; what was running is pending")
     except RunBusy:
@@ -231,6 +237,23 @@ def _tidy(workdir: WorkDir, paths: RunPaths, say: Callable[[str], None]) -> bool
     if gone:
         say(f"removed {', '.join(gone)}")
     return bool(changed or gone)
+
+
+def _say_what_is_left(paths: RunPaths, say: Callable[[str], None]) -> None:
+    if states := read_task_list(paths.task_list):
+        found = list(states.values())
+        say(left_in_words({status: found.count(status) for status in Status}))
+
+
+def _who() -> str:
+    """By its own account, for people."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        user = str(os.geteuid())
+    return f"`evalrun stop` of {user} (PID {os.getpid()})"
 
 
 def _unlink(path: Path) -> bool:
@@ -246,5 +269,5 @@ def _how_it_ended(state: SessionState) -> str:
     if info is None:
         return "no session has begun yet"
     if info.ended:
-        return f"its last session ended {info.ended}"
+        return f"its last session ended {info.ended}{f', stopped by {info.stopped}' if info.stopped else ''}"
     return f"its last session (PID {info.pid}) was killed"

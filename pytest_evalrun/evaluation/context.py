@@ -22,7 +22,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
@@ -74,9 +74,18 @@ class Context:
     cache = HashCache
 
     def __init__(
-        self, launch: Launch, worker: str, secrets: Secrets = NO_SECRETS, *, launcher: int | None = None
+        self,
+        launch: Launch,
+        worker: str,
+        secrets: Secrets = NO_SECRETS,
+        *,
+        launcher: int | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``launcher`` is the process whose child this worker is; None where it launched itself."""
+        """``launcher`` is the process whose child this worker is; None where it launched itself.
+
+        ``check`` raises KeyboardInterrupt once this process was told to end.
+        """
         self.launch = launch
         self.secrets = secrets
         self.worker = worker
@@ -107,6 +116,7 @@ class Context:
         self._strays = Strays()
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
+        self._check = check
         self._committed = time.monotonic()
 
     def hashes(self, mode: str) -> HashCache:
@@ -147,7 +157,11 @@ class Context:
         return printable(self.secrets.blank(text))
 
     def check_launcher(self) -> None:
-        """End at once when the launching process is gone, so that the next session need not wait for this one."""
+        """End at once when the launching process is gone, so that the next session need not wait for this one.
+
+        Likewise where this process was told to end, and whoever was at work then did not care.
+        """
+        self._check()
         if self._launcher is not None and os.getppid() != self._launcher:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 

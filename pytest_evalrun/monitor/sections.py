@@ -11,7 +11,7 @@ from pytest_evalrun.monitor.tree import STYLES
 from pytest_evalrun.report.text import display_width, number
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.names import shard_of
-from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,9 @@ def _standing(snapshot: Snapshot) -> tuple[str, str]:
     if stands.word == "unknown":
         quiet = duration(max(0.0, snapshot.quiet or 0.0))
         return f"{who}, which cannot be asked from here; last sign {quiet} ago", "run"
-    return ("interrupted", "run") if stands.interrupted else ("ended", "ok")
+    if not stands.interrupted:
+        return "ended", "ok"
+    return f"interrupted by {one_line(info.stopped)}" if info and info.stopped else "interrupted", "run"
 
 
 def _death(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:

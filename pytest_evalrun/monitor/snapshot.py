@@ -90,6 +90,7 @@ class Snapshot:
             "run": self.run,
             "session": self.standing.word,
             "interrupted": self.standing.interrupted,
+            "stopped": info.stopped if info else None,
             "pid": info.pid if info else None,
             "host": info.host if info else None,
             "started": info.started if info else None,

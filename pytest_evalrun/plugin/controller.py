@@ -15,9 +15,9 @@ from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import seconds_of, show_progress
 from pytest_evalrun.plugin.machine import Machine, on_boards
-from pytest_evalrun.plugin.merged import merge_programs, summarise, summarise_again
+from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
-from pytest_evalrun.plugin.signals import Sigterm
+from pytest_evalrun.plugin.signals import Ending, cut_traceback
 from pytest_evalrun.plugin.terminal import Terminal
 from pytest_evalrun.plugin.worker import shard_ended
 from pytest_evalrun.plugin.xdist.crashes import Losses, Lost, requeue
@@ -72,11 +72,22 @@ class Controller:
         self.terminal.outlast()
         self.machine = Machine((), {}, None)
         self.fleet: Fleet | None = None
-        self.sigterm = Sigterm(self._workers)
+        self.sigterm = Ending(self._workers, self.terminal.line, self._abort)
+        config.pluginmanager.register(self.sigterm, "evalrun-signals")
         self.sigterm.take()
 
     def _workers(self) -> list[int]:
         return self.live.workers() if self.live is not None else []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        cut_traceback(excinfo, self.config)
+
+    def _abort(self) -> None:
+        """A second signal: the least that must be written, and told."""
+        if self.live is not None:
+            self.live.abort(self.sigterm.by)
+        self.suites.launch.remove()
 
     def pytest_unconfigure(self) -> None:
         self.sigterm.give_back()
@@ -321,17 +332,8 @@ class Controller:
                 self._summarise_again()
                 session.exitstatus = pytest.ExitCode.OK
             return
-        clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
         self.live.settle()
-        try:
-            self.terminal.summary = summarise(self.live.paths, self.suites.found.values(), self.limits)
-            if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
-                self._merge(session, exitstatus, self.live)
-        except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
-            self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
-        self.live.close(clean)
-        if self.fleet is not None:
-            self.terminal.remarks += self.fleet.tidy()
+        self._finish(session, exitstatus, self.live)
         # After -x pytest says nothing of ordinary tests that were not run, and neither do we.
         among = self.losses.expected if exitstatus == pytest.ExitCode.OK else self.pairs
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and (lines := self.losses.never_ran(among)):
@@ -341,6 +343,24 @@ class Controller:
         if exitstatus == pytest.ExitCode.OK and self.skipped and not self.scored and alone:
             self.terminal.remarks.append("every selected pair was skipped: there is no result at all")
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _finish(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
+        clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
+        try:
+            with self.sigterm.cuttable():
+                self.terminal.summary = summarise(live.paths, self.suites.found.values(), self.limits)
+                if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
+                    self._merge(session, exitstatus, live)
+        except KeyboardInterrupt:
+            self.terminal.remarks.append("the summary was cut off; `evalrun report` makes it again")
+        except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end
+            self.terminal.remarks.append(f"the summary could not be made: {error}; `evalrun report` makes it again")
+        live.close(clean and self.sigterm.by is None, self.sigterm.by)
+        if self.fleet is not None:
+            with self.sigterm.cuttable():
+                self.terminal.remarks += self.fleet.tidy()
+        if self.sigterm.by is not None:
+            self.terminal.remarks += left_lines(live, self.suites.options.workdir)
 
     def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         """A merged file that lacks rows of a complete pair is no success."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from pytest_evalrun.plugin.options import Options
     from pytest_evalrun.report.mergerun import Mergeable
@@ -25,6 +26,20 @@ def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey,
 
     disk = on_disk(paths, suites)
     return write_summary(paths, disk.is_gone, disk.skips, limits)
+
+
+def left_lines(live: LiveRun, workdir: Path) -> list[str]:
+    """Of a session that was stopped: by whom, what is left of the run, and the command that carries it on."""
+    from pytest_evalrun.report.commands import carry_on_command
+    from pytest_evalrun.report.runs import called
+    from pytest_evalrun.rundir.layout import WorkDir
+    from pytest_evalrun.rundir.tasklist import left_in_words
+
+    info = live.session.info
+    return [
+        f"stopped by {info.stopped}: {left_in_words(live.tasks.counts())}",
+        f"carry on with: {carry_on_command(info.argv, called(WorkDir(workdir), live.paths))}",
+    ]
 
 
 def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, Summary]:

@@ -6,39 +6,55 @@ import errno
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_evalrun.suite.forks import Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "a closed terminal (SIGHUP)"}
+# timeout(1), for one, sends the same signal to the process and to its group.
+SAME_WISH_SECONDS = 0.5
 
 
 class Sigterm:
-    """While taken, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread.
+    """While taken, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread, and SIGINT where it is asked for.
 
     ``workers`` names processes that get SIGTERM too: Ctrl-C reaches the whole group, these only this process.
     A signal that is ignored stays ignored: that is what nohup means.
     """
 
-    def __init__(self, workers: Callable[[], Iterable[int]] = tuple) -> None:
+    def __init__(
+        self, workers: Callable[[], Iterable[int]] = tuple, numbers: Iterable[signal.Signals] = SIGNALS
+    ) -> None:
         self._workers = workers
         self._handlers = Handlers()
+        self._numbers = numbers
+        self._came: str | None = None
         self._held_back = False
         self._waiting: str | None = None
 
     def take(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in SIGNALS:
+        for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._handlers.take(number, self._interrupt)
 
     def give_back(self) -> None:
         self._handlers.give_back()
+
+    def check(self) -> None:
+        """Interrupt again: Python drops what is raised in a destructor or while a generator closes, and code of users
+        may catch it. Who waits for the next thing to do would wait for ever then."""
+        if self._came is not None:
+            raise KeyboardInterrupt(self._came)
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
@@ -59,10 +75,82 @@ class Sigterm:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 continue
-        name = signal.Signals(number).name
+        self._came = name = signal.Signals(number).name
         if not self._held_back:
             raise KeyboardInterrupt(name)
         self._waiting = name
+
+
+class Ending(Sigterm):
+    """A plugin of the launching process: the first signal ends the session in good order, a second one at once.
+
+    Nothing may break in on a session that finishes, Ctrl-C neither: the first signal cuts short then what can be made
+    again (``cuttable``). ``say`` tells a person; ``abort`` writes the least that must be written before the end.
+    """
+
+    def __init__(
+        self, workers: Callable[[], Iterable[int]], say: Callable[[str], None], abort: Callable[[], None]
+    ) -> None:
+        super().__init__(workers)
+        self.by: str | None = None
+        self._say = say
+        self._abort = abort
+        self._since = 0.0
+        self._finishing = False
+        self._cuttable = False
+
+    @contextmanager
+    def cuttable(self) -> Iterator[None]:
+        """What ends early where a signal comes. Raises KeyboardInterrupt."""
+        self._cuttable = True
+        try:
+            yield
+        finally:
+            self._cuttable = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if isinstance(excinfo.value, KeyboardInterrupt):
+            self._note(NAMES[signal.SIGINT])
+            self._say(f"stopping: {self.by}; what runs is interrupted and can be carried on (again: end at once)")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        self._finishing = True
+        if self._handlers.signals and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            self._handlers.take(signal.SIGINT, self._interrupt)
+        result = yield
+        if self.by is not None:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        return result
+
+    def _note(self, by: str) -> bool:
+        """Whether this is the first that was heard."""
+        if self.by is not None:
+            return False
+        self.by, self._since = by, time.monotonic()
+        return True
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        if not self._note(NAMES[signal.Signals(number)]):
+            if time.monotonic() - self._since > SAME_WISH_SECONDS:
+                self._end()
+        elif not self._finishing:
+            super()._interrupt(number, frame)
+        elif self._cuttable:
+            raise KeyboardInterrupt(self.by)
+
+    def _end(self) -> None:
+        try:
+            self._abort()
+        finally:
+            os._exit(pytest.ExitCode.INTERRUPTED)
+
+
+def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:
+    """Of an interrupt pytest shows the last place alone, and first parses every file on the way there."""
+    if not config.option.fulltrace:
+        excinfo.traceback = excinfo.traceback[-1:]
+        excinfo.value.__suppress_context__ = True
 
 
 class Lasting:

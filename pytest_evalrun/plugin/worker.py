@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -24,7 +25,7 @@ from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
-from pytest_evalrun.plugin.signals import Sigterm
+from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
 from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
@@ -68,7 +69,7 @@ class Worker:
         self._shards: set[str] = set()
         self._log_start = 0
         self._nodeid: str | None = None
-        self.sigterm = Sigterm()
+        self.sigterm = Sigterm(numbers=(*SIGNALS, signal.SIGINT))
         if hasattr(config, "workerinput"):
             self.sigterm.take()
             leave_pipes_to_parent(config)
@@ -88,7 +89,7 @@ class Worker:
             launch = Launch.from_json(json.loads(text))
             # At -n0 the parent is a shell, whose end is no reason to stop: nohup, a closed terminal.
             launcher = os.getppid() if hasattr(self.config, "workerinput") else None
-            context = Context(launch, self.name, self.secrets, launcher=launcher)
+            context = Context(launch, self.name, self.secrets, launcher=launcher, check=self._check_stop)
             self._member = join_session(context.paths, launch.run_id)
             context.processes.add(os.getpid())
             context.ends_session = (pytest.exit.Exception,)
@@ -220,6 +221,18 @@ class Worker:
         if self._context is not None:
             self._context.models.make_room()
 
+    def _check_stop(self) -> None:
+        alone = not hasattr(self.config, "workerinput")
+        sigterm = self.config.pluginmanager.get_plugin("evalrun-signals") if alone else self.sigterm
+        if sigterm is not None:
+            sigterm.check()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+        result = yield
+        self._check_stop()
+        return result
+
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         yield from self._logged(item)
@@ -335,6 +348,17 @@ class Worker:
         text = str(warning_message.message)
         if nodeid == self._nodeid and (safe := printable(self.secrets.blank(text))) != text:
             warning_message.message = UserWarning(safe)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """pytest would parse every file on the way to where we were interrupted, and have every plugin sum up.
+
+        Of a worker nobody sees any of it, and it takes seconds of the few that a worker has to end in.
+        """
+        cut_traceback(excinfo, self.config)
+        plugins = self.config.pluginmanager
+        if hasattr(self.config, "workerinput") and plugins.has_plugin("terminalreporter"):
+            plugins.unregister(name="terminalreporter")
 
     def pytest_unconfigure(self) -> None:
         self.sigterm.give_back()

@@ -15,6 +15,7 @@ from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.rundir.runs import RUN_FORMAT, check_format, read_run_json, resolve_run, run_names
 from pytest_evalrun.rundir.sessions import session_state
 from pytest_evalrun.rundir.tasklist import read_task_list
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,5 +190,5 @@ def _word(state: SessionState) -> str:
     if info is not None and state.word == "live" and not info.ended:
         return f"running (PID {info.pid} on {info.host})"
     if info is not None and state.word == "ended" and info.clean is False:
-        return "interrupted"
+        return f"interrupted by {one_line(info.stopped)}" if info.stopped else "interrupted"
     return WORDS[state.word]

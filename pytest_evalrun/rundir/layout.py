@@ -90,6 +90,11 @@ class RunPaths:
         return self.root / "session.json"
 
     @property
+    def stop_json(self) -> Path:
+        """Who asked the session to stop; there until it has."""
+        return self.root / ".stop.json"
+
+    @property
     def processes_dir(self) -> Path:
         return self.root / "processes"
 

@@ -242,8 +242,15 @@ class LiveRun:
             over = status is Status.COMPLETED and not self.paths.pair(pair.key).marker.exists()
             self._set(pair, Status.PENDING if over else status)
 
-    def close(self, clean: bool) -> None:
-        """Process files go, the locks are given back."""
+    def abort(self, by: str | None) -> None:
+        """What must be written before this process ends at once; may be called in the middle of anything."""
+        if self.session.info.ended is None:
+            self.mirrors.close()
+            self.log.write("INFO", "run was interrupted, and ended at once")
+            self.session.close(clean=False, stopped=by)
+
+    def close(self, clean: bool, stopped: str | None = None) -> None:
+        """Process files go, the locks are given back. ``stopped``: by which signal, where it was one."""
         self.settle()
         self.mirrors.close()
         self.events.pull_all()
@@ -251,7 +258,7 @@ class LiveRun:
         self.events.close()
         self.log.write("INFO", "run ended" if clean else "run was interrupted")
         self.log.close()
-        self.session.close(clean)
+        self.session.close(clean, stopped)
         self.lock.cleanup()
 
 

@@ -35,7 +35,10 @@ NOTIFY_AFTER = 1.0
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What ``session.json`` says of a session; ``ended`` is missing while it lives, and for ever once it was killed."""
+    """What ``session.json`` says of a session; ``ended`` is missing while it lives, and for ever once it was killed.
+
+    ``stopped`` says by whom or what, where it did not end by itself.
+    """
 
     run_id: str
     pid: int
@@ -47,6 +50,7 @@ class SessionInfo:
     ended: str | None = None
     clean: bool | None = None
     distrust: str | None = None
+    stopped: str | None = None
     format: int = SESSION_FORMAT
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +70,7 @@ class SessionInfo:
             ended=content.get("ended"),
             clean=content.get("clean"),
             distrust=content.get("distrust"),
+            stopped=content.get("stopped"),
             format=int(content["format"]),
         )
 
@@ -95,13 +100,15 @@ class Session:
     def run_id(self) -> str:
         return self.info.run_id
 
-    def close(self, clean: bool) -> None:
-        """End the session; unless it is ``clean`` the next one will not trust sizes and times. Never raises."""
+    def close(self, clean: bool, stopped: str | None = None) -> None:
+        """End the session; unless it is ``clean`` the next one will not trust sizes and times. Never raises.
+
+        ``stopped``: the signal that ended it. Where somebody asked for it, it is he who is remembered.
+        """
         if not self._lock.is_open:
             return
         try:
-            self.info = replace(self.info, ended=utc_time(), clean=clean)
-            _write(self._paths, self.info)
+            self.info = _ended(self._paths, self.info, clean, stopped)
         except OSError:
             pass  # a full disk: without "ended" the next session checks by hash, which is right
         finally:
@@ -175,6 +182,38 @@ def read_session(paths: RunPaths) -> SessionInfo | None:
         return SessionInfo.from_json(parse_json(read_file(paths.session_json)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def ask_to_stop(paths: RunPaths, info: SessionInfo, who: str) -> None:
+    """Leave word for a session, before it is signalled, who wants it to stop."""
+    try:
+        write_atomic(paths.stop_json, json_document({"run_id": info.run_id, "by": who}))
+    except OSError:
+        pass  # a full disk: it stops all the same, and calls the signal
+
+
+def end_killed(paths: RunPaths, stopped: str) -> None:
+    """Of a session that could not say so itself; ask while nobody has the run."""
+    info = read_session(paths)
+    if info is not None and info.ended is None:
+        _ended(paths, info, False, stopped)
+
+
+def _ended(paths: RunPaths, info: SessionInfo, clean: bool, stopped: str | None) -> SessionInfo:
+    asked = _asked(paths)
+    by = asked.get("by") if stopped and asked.get("run_id") == info.run_id else None
+    info = replace(info, ended=utc_time(), clean=clean, stopped=by or stopped)
+    _write(paths, info)
+    paths.stop_json.unlink(missing_ok=True)
+    return info
+
+
+def _asked(paths: RunPaths) -> dict[str, str]:
+    try:
+        asked = parse_json(read_file(paths.stop_json))
+    except (OSError, ValueError):
+        return {}
+    return {key: str(value) for key, value in asked.items()} if isinstance(asked, dict) else {}
 
 
 def _ended_unclean(paths: RunPaths) -> bool:

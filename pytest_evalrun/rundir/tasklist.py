@@ -111,6 +111,14 @@ class TaskList:
         return True
 
 
+def left_in_words(counts: Mapping[Status, int]) -> str:
+    """``7 of 12 pairs are left (2 failed)``: what a launch that carries on finds to do."""
+    total = sum(counts.values())
+    left = total - counts[Status.COMPLETED]
+    failed = f" ({counts[Status.FAILED]} failed)" if counts[Status.FAILED] else ""
+    return f"{left} of {total} {'pair' if total == 1 else 'pairs'} {'is' if left == 1 else 'are'} left{failed}"
+
+
 def read_task_list(path: Path) -> dict[Place, Status] | None:
     """The states in a file; empty where there is none, None where it is corrupt."""
     try:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.plugin.signals import Lasting, Sigterm
+from pytest_evalrun.plugin import signals
+from pytest_evalrun.plugin.signals import Ending, Lasting, Sigterm
 
 WORKER = """
 import sys, time
@@ -49,6 +50,55 @@ def test_it_interrupts(taken, name):
     taken()
     with pytest.raises(KeyboardInterrupt, match=name):
         os.kill(os.getpid(), signal.Signals[name])
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """One whose session finishes while the test runs; what it would do at once is in its list."""
+    ended = []
+    monkeypatch.setattr(signals.os, "_exit", ended.append)
+    made = Ending(tuple, lambda _: None, lambda: ended.append("aborted"))
+    made.take()
+    yield made, ended
+    made.give_back()
+
+
+class Finished:
+    exitstatus = pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_nothing_breaks_in_on_the_end(ending, name):
+    """A signal is noted, cuts short what may be cut, and makes the session an interrupted one."""
+    made, ended = ending
+    session = Finished()
+    finish = made.pytest_sessionfinish(session)
+    next(finish)
+    os.kill(os.getpid(), signal.Signals[name])
+    with pytest.raises(StopIteration):
+        finish.send(None)
+    assert session.exitstatus == pytest.ExitCode.INTERRUPTED
+    assert made.by == signals.NAMES[signal.Signals[name]]
+    assert ended == []
+
+
+def test_what_can_be_made_again_is_cut_short(ending):
+    """The summary, for one; not what stands around it."""
+    made, _ = ending
+    next(made.pytest_sessionfinish(Finished()))
+    with pytest.raises(KeyboardInterrupt), made.cuttable():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["in the same moment", "later"])
+def test_a_second_signal_ends_at_once(ending, monkeypatch, same):
+    """What must be written is written first; timeout(1) sends the same signal twice and means one."""
+    _, ended = ending
+    monkeypatch.setattr(signals, "SAME_WISH_SECONDS", 3600 if same else 0)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == ([] if same else ["aborted", pytest.ExitCode.INTERRUPTED])
 
 
 def test_a_terminal_is_closed_once(taken):
