@@ -14,6 +14,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import seconds_of, show_progress
+from pytest_evalrun.plugin.launch import sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
@@ -203,6 +204,7 @@ class Controller:
         from pytest_evalrun.rundir.layout import WorkDir
         from pytest_evalrun.rundir.live import LiveRun
 
+        sweep_launches()
         options = self.suites.options
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:

@@ -6,7 +6,9 @@ And what launches in one process share: modules that cannot be imported twice.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 import sys
 import tempfile
 import uuid
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.plugin.options import Options
     from pytest_evalrun.rundir.launches import Launch
+    from pytest_evalrun.rundir.locks import FileLock
 
 # In a worker's input: the launching process.
 LAUNCHER = "evalrun_pid"
 _kept: dict[str, ModuleType] = {}
+_NAME = re.compile(r"evalrun-[0-9a-f]{32}")
+_ALIVE = "alive"
 
 
 def keep_imports() -> None:
@@ -58,6 +63,7 @@ class LaunchDir:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or Path(tempfile.gettempdir(), f"evalrun-{uuid.uuid4().hex}")
         self._ours = False
+        self._alive: FileLock | None = None
 
     def once(self, name: str, make: Callable[[], str]) -> str:
         """The text published under ``name``; made and published by the first that asks."""
@@ -89,6 +95,9 @@ class LaunchDir:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._alive is not None:
+            self._alive.close()
+            self._alive = None
 
     def _make(self) -> None:
         """For this user alone: nobody else may plant a list of pairs here."""
@@ -98,8 +107,17 @@ class LaunchDir:
         try:
             os.close(own_directory(self.path))
             self._ours = True
+            self._stay()
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be used for this launch: {error.strerror}") from error
+
+    def _stay(self) -> None:
+        """As long as one process of the launch lives, nobody takes its directory for a leftover."""
+        from pytest_evalrun.rundir.locks import FileLock
+
+        if self._alive is None:
+            self._alive = FileLock(self.path / _ALIVE)
+            self._alive.take(shared=True, wait=None)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -109,6 +127,37 @@ class LaunchDir:
         with FileLock(self.path / "lock") as lock:
             lock.take(wait=None)
             yield
+
+
+def sweep_launches() -> None:
+    """Remove the directories of launches of this user whose processes are all dead: after SIGKILL nobody else does."""
+    place = Path(tempfile.gettempdir())
+    try:
+        names = [name for name in os.listdir(place) if _NAME.fullmatch(name)]  # noqa: PTH208 - of all, a few count
+    except OSError:
+        return
+    for name in names:
+        if _is_left(place / name):
+            shutil.rmtree(place / name, ignore_errors=True)
+
+
+def _is_left(path: Path) -> bool:
+    """It is a directory of ours, closed to others, and whoever has worked in it is gone.
+
+    One without the file that tells belongs to a launch that has just begun.
+    """
+    from pytest_evalrun.rundir.durable import open_plain
+    from pytest_evalrun.rundir.locks import FileLock
+
+    alive = path / _ALIVE
+    try:
+        info = path.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) != 0o700:
+            return False
+        with FileLock(alive, lambda: open_plain(alive, os.O_RDWR | os.O_NOFOLLOW)) as lock:
+            return lock.take()
+    except OSError:
+        return False
 
 
 class Notice:

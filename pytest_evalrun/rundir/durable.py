@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import stat
 import sys
 import threading
@@ -31,6 +32,8 @@ _SYNC = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 # What an OSError says where something lies in the place of one of our files.
 IN_THE_WAY = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EEXIST, errno.ELOOP, errno.ENXIO})
 _count = itertools.count()
+# What such a file is called until it is put in its place; the process that writes it is the first number.
+ASIDE = re.compile(r"\..+?\.(\d+)(?:\.\d+)?\.tmp")
 
 
 def write_atomic(path: Path | str, data: str | bytes) -> None:

@@ -20,10 +20,12 @@ from pytest_evalrun.rundir.runs import (
     add_manifest,
     check_format,
     create_run,
+    naming,
     note_skipped,
     point_latest,
     resolve_run,
     skipped_in,
+    sweep_run,
 )
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.tasklist import Status, TaskList, read_task_list
@@ -72,20 +74,22 @@ class LiveRun:
         """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are."""
         self.secrets = secrets_of(suites)
         argv = self.secrets.words(argv)
-        self.paths = open_run(workdir, wanted)
         self._say = say
         self._untold: dict[str, bool] = {}
         self._before: dict[str, Status] = {}
         self._cut: dict[str, Pair] = {}
-        self._processes = Living(self.paths.processes_dir)
         self._dirty = threading.Event()
         self._ended = threading.Event()
         self._pause = TICK_SECONDS
         self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
         with ExitStack() as opened:  # where one cannot be had, this process may go on, and try again
-            self.session = open_session(self.paths, argv, notify=say)
-            opened.callback(self.session.close, clean=True)
-            point_latest(workdir, self.paths)
+            with naming(workdir, wanted):
+                self.paths = open_run(workdir, wanted)
+                self.session = open_session(self.paths, argv, notify=say)
+                opened.callback(self.session.close, clean=True)
+                point_latest(workdir, self.paths)
+            sweep_run(workdir, self.paths, deep=self.session.unclean)
+            self._processes = Living(self.paths.processes_dir)
             self.log = MainLog(self.paths.main_log, self.secrets)
             opened.callback(self.log.close)
             self.mirrors = Mirrors(self.paths)

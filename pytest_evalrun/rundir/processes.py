@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
+from pytest_evalrun.rundir.durable import ASIDE
 from pytest_evalrun.rundir.lines import Follower, LineFile, json_line
 from pytest_evalrun.suite.jsontext import parse_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -116,3 +116,18 @@ def _parse(line: bytes) -> ProcessEntry | None:
         return ProcessEntry(int(entry["pid"]), int(entry["pgid"]), entry["start_time"], entry.get("pair"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # torn by a crash
+
+
+def sweep_asides(directory: Path | str, older: float = 0.0) -> None:
+    """Remove what writers that are dead have left of files that never came to be, so many seconds ago."""
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - names are enough
+    except OSError:
+        return
+    for name in names:
+        found = ASIDE.fullmatch(name)
+        if found and start_time(int(found[1])) is None:
+            with suppress(OSError):
+                path = Path(directory, name)
+                if time.time() - path.lstat().st_mtime >= older:
+                    path.unlink()

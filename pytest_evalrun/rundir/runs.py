@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.boards import merged, read_records
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document, read_file
+from pytest_evalrun.rundir.locks import FileLock
+from pytest_evalrun.rundir.processes import sweep_asides
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 
 RUN_FORMAT = 1
+# What models write: theirs, and there may be millions of files.
+OUTPUTS = "outputs"
+# Launches of other hosts may write in a work directory, whose processes are not seen from here.
+ELSEWHERE_SECONDS = 60.0
 SHOWN = 5
 
 
@@ -80,10 +87,42 @@ def create_run(workdir: WorkDir, now: datetime) -> RunPaths:
         paths = _make_run(workdir, now.astimezone().strftime("%Y%m%d_%H%M%S"))
         _write_run_json(paths, {"format": RUN_FORMAT, "created": now.astimezone().isoformat(timespec="seconds")})
     except OSError as error:
-        raise ConfigError(
-            f"{workdir.root}: no run directory can be made there ({error.strerror}); choose another with --eval-workdir"
-        ) from error
+        raise _unusable(workdir, error) from error
     return paths
+
+
+@contextmanager
+def naming(workdir: WorkDir, wanted: str) -> Iterator[None]:
+    """Where no run is the latest yet, of several launches one at a time looks for it, makes it and names it."""
+    if wanted != "latest" or os.path.lexists(workdir.latest):
+        yield
+        return
+    try:
+        workdir.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(workdir.root, lambda: os.open(workdir.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        raise _unusable(workdir, error) from error
+    with lock:
+        with suppress(OSError):  # NFS locks no directories; two at once then make two runs
+            lock.take(wait=None)
+        yield
+
+
+def sweep_run(workdir: WorkDir, paths: RunPaths, *, deep: bool) -> None:
+    """Files that never came to be, of processes that were killed; ``deep`` below the run too, not among its outputs.
+
+    Ask while nobody else works in the run.
+    """
+    sweep_asides(workdir.root, older=ELSEWHERE_SECONDS)
+    for directory, names, _ in os.walk(paths.root):
+        sweep_asides(directory)
+        names[:] = [name for name in names if deep and name != OUTPUTS]
+
+
+def _unusable(workdir: WorkDir, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{workdir.root}: no run directory can be made there ({error.strerror}); choose another with --eval-workdir"
+    )
 
 
 def _make_workdir(workdir: WorkDir) -> None:

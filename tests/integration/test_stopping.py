@@ -113,6 +113,45 @@ def test_an_interrupt_that_was_swallowed_comes_again(project, args):
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
 
 
+@pytest.mark.parametrize("args", [(), ("-n2",)], ids=["n0", "n2"])
+def test_of_two_first_starts_one_is_refused(project, args):
+    """The second waits until the first has named the run, and is refused as any second session is."""
+    project.make(samples=10000, params={"delay": 0.05})
+    both = [project.start("evals", *args) for _ in range(2)]
+    try:
+        refused = wait_for(lambda: next((one for one in both if one.poll() is not None), None))
+        holder = next(one for one in both if one is not refused)
+        output, _ = refused.communicate()
+        assert refused.returncode == pytest.ExitCode.USAGE_ERROR, output
+        assert f"is in use by PID {holder.pid}" in output
+        assert len([path for path in project.workdir.iterdir() if path.is_dir() and not path.is_symlink()]) == 1
+    finally:
+        for one in both:
+            kill_group(one)
+
+
+def test_the_next_session_sweeps_what_kills_have_left(project, tmp_path):
+    """The launch's directory in the temp directory, and files on their way to become others; a living writer's stay."""
+    project.make(samples=10000, params={"delay": 0.05})
+    (temp := tmp_path / "temp").mkdir()
+    process = project.start("evals", TMPDIR=str(temp))
+    try:
+        wait_for(lambda: (project.latest / "state/echo/a/one.state").exists(), process=process)
+    finally:
+        kill_group(process)
+    left = [project.latest / f".run.json.{process.pid}.7.tmp", project.latest / f"state/.a.state.{process.pid}.9.tmp"]
+    kept = project.latest / f".run.json.{os.getpid()}.7.tmp"
+    for path in (*left, kept):
+        path.touch()
+    assert list(temp.glob("evalrun-*")) != []
+    project.yaml(("a",), ("one",))
+    project.dataset("one", 8)
+    ran = project.run("evals", TMPDIR=str(temp))
+    assert ran.code == 0, ran
+    assert list(temp.glob("evalrun-*")) == []
+    assert [path for path in (*left, kept) if path.exists()] == [kept]
+
+
 @pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_it_says_what_is_left_and_how_to_carry_on(project, number, word):
     """In the terminal, whichever way it was stopped."""

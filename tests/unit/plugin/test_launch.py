@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.plugin.launch import LaunchDir
+from pytest_evalrun.plugin.launch import LaunchDir, sweep_launches
 
 ASKING = """
 import sys
@@ -71,7 +73,7 @@ def test_names_are_things_of_their_own(launch):
     launch.publish("a", "two")
     assert launch.once("b", lambda: "b") == "b"
     assert (launch.read("a"), launch.read("b"), launch.read("c")) == ("two", "b", None)
-    assert sorted(path.name for path in launch.path.iterdir()) == ["a", "b", "lock"]
+    assert sorted(path.name for path in launch.path.iterdir()) == ["a", "alive", "b", "lock"]
 
 
 def test_who_fails_leaves_it_to_the_next(launch):
@@ -105,3 +107,42 @@ def test_what_another_has_put_in_its_place_is_not_believed(launch, tmp_path):
         launch.once("b", lambda: "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == [launch.path.name]
     launch.path.unlink()
+
+
+WORKING = """
+import sys
+from pathlib import Path
+from pytest_evalrun.plugin.launch import LaunchDir
+
+LaunchDir(Path(sys.argv[1])).publish("launch.json", "{}")
+print("there", flush=True)
+input()
+"""
+
+
+def test_only_what_a_dead_launch_has_left_is_swept(tmp_path, monkeypatch):
+    """Not one of which a process lives, one that begins, one of others or open to them, or a link."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, living, begins, others, link = (tmp_path / f"evalrun-{digit * 32}" for digit in "abcde")
+    command = [sys.executable, "-c", WORKING]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (
+        subprocess.Popen([*command, str(dead)], **pipes) as one,
+        subprocess.Popen([*command, str(living)], **pipes) as two,
+    ):
+        assert one.stdout.readline() == two.stdout.readline() == b"there\n"
+        sweep_launches()
+        assert dead.exists()
+        os.kill(one.pid, signal.SIGKILL)
+        one.wait()
+        begins.mkdir(mode=0o700)
+        others.mkdir()
+        others.chmod(0o755)
+        (others / "alive").touch()
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        (tmp_path / "elsewhere" / "alive").touch()
+        link.symlink_to("elsewhere")
+        sweep_launches()
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left == ["elsewhere", *(path.name for path in (living, begins, others, link))]
+        two.communicate(b"\n")
