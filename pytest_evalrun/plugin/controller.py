@@ -362,7 +362,7 @@ class Controller:
             with self.sigterm.cuttable():
                 self.terminal.remarks += self.fleet.tidy()
         if self.sigterm.by is not None:
-            self.terminal.remarks += left_lines(live, self.suites.options.workdir)
+            self.terminal.remarks += left_lines(live, self.suites.options.workdir, self.sigterm.by)
 
     def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         """A merged file that lacks rows of a complete pair is no success."""

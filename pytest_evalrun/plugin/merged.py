@@ -28,7 +28,7 @@ def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey,
     return write_summary(paths, disk.is_gone, disk.skips, limits)
 
 
-def left_lines(live: LiveRun, workdir: Path) -> list[str]:
+def left_lines(live: LiveRun, workdir: Path, by: str) -> list[str]:
     """Of a session that was stopped: by whom, what is left of the run, and the command that carries it on."""
     from pytest_evalrun.report.commands import carry_on_command
     from pytest_evalrun.report.runs import called
@@ -37,7 +37,7 @@ def left_lines(live: LiveRun, workdir: Path) -> list[str]:
 
     info = live.session.info
     return [
-        f"stopped by {info.stopped}: {left_in_words(live.tasks.counts())}",
+        f"stopped by {info.stopped or by}: {left_in_words(live.tasks.counts())}",
         f"carry on with: {carry_on_command(info.argv, called(WorkDir(workdir), live.paths))}",
     ]
 

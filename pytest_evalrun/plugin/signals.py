@@ -51,8 +51,11 @@ class Sigterm:
         self._handlers.give_back()
 
     def check(self) -> None:
-        """Interrupt again: Python drops what is raised in a destructor or while a generator closes, and code of users
-        may catch it. Who waits for the next thing to do would wait for ever then."""
+        """Interrupt again, where that was lost.
+
+        Python drops what is raised in a destructor or while a generator closes, and code of users may catch it: a
+        worker would wait for its next item, and its launching process for the worker.
+        """
         if self._came is not None:
             raise KeyboardInterrupt(self._came)
 
@@ -109,7 +112,7 @@ class Ending(Sigterm):
             self._cuttable = False
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if isinstance(excinfo.value, KeyboardInterrupt):
+        if type(excinfo.value) is KeyboardInterrupt:  # what --maxfail ends a session with is derived from it
             self._note(NAMES[signal.SIGINT])
             self._say(f"stopping: {self.by}; what runs is interrupted and can be carried on (again: end at once)")
 

@@ -116,7 +116,7 @@ def left_in_words(counts: Mapping[Status, int]) -> str:
     total = sum(counts.values())
     left = total - counts[Status.COMPLETED]
     failed = f" ({counts[Status.FAILED]} failed)" if counts[Status.FAILED] else ""
-    return f"{left} of {total} {'pair' if total == 1 else 'pairs'} {'is' if left == 1 else 'are'} left{failed}"
+    return f"{left} of {total} pairs {'is' if left == 1 else 'are'} left{failed}" if left else "nothing is left"
 
 
 def read_task_list(path: Path) -> dict[Place, Status] | None:

@@ -82,6 +82,18 @@ def test_nothing_breaks_in_on_the_end(ending, name):
     assert ended == []
 
 
+class Interrupted(KeyboardInterrupt):
+    """As pytest and xdist have it for --maxfail."""
+
+
+@pytest.mark.parametrize(("error", "by"), [(KeyboardInterrupt, "Ctrl-C"), (Interrupted, None)])
+def test_an_interrupt_without_a_signal_is_ctrl_c(ending, error, by):
+    """Not what pytest itself ends a session with."""
+    made, _ = ending
+    made.pytest_keyboard_interrupt(pytest.ExceptionInfo.from_exc_info((error, error(), None)))
+    assert made.by == by
+
+
 def test_what_can_be_made_again_is_cut_short(ending):
     """The summary, for one; not what stands around it."""
     made, _ = ending
