@@ -33,25 +33,13 @@ def workdir_of(paths: Sequence[str] = ()) -> Path:
 
 
 def _project(paths: Sequence[str], here: Path, given: Namespace) -> tuple[Path, Mapping[str, Any]]:
-    """rootdir, and what its ini file says.
-
-    pytest has no public way to ask for this without loading its plugins and every conftest.py of the project; since
-    9.0 this function takes the overrides and answers with values that know their origin.
-    """
-    from _pytest.config import UsageError  # all of pytest would take half as long again
-    from _pytest.config.findpaths import determine_setup
+    """rootdir, and what its ini file says."""
+    from pytest_evalrun.plugin.internals import project_of
 
     try:
-        rootdir, _, ini, *_ = determine_setup(
-            inifile=given.inifile,
-            override_ini=given.override_ini,
-            args=list(paths),
-            rootdir_cmd_arg=given.rootdir,
-            invocation_dir=here,
-        )
-    except (UsageError, OSError) as error:
+        return project_of(paths, here, given.inifile, given.override_ini, given.rootdir)
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{error}; pytest refuses it too; --workdir does without it") from None
-    return rootdir, {key: value.value for key, value in ini.items()}
 
 
 def _options(source: str, words: Sequence[str]) -> Namespace:

@@ -45,7 +45,7 @@ class Sigterm:
             return
         for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._handlers.take(number, self._interrupt)
+                self._handlers.take(number, self.interrupt)
 
     def give_back(self) -> None:
         self._handlers.give_back()
@@ -70,7 +70,8 @@ class Sigterm:
         if self._waiting is not None:
             raise KeyboardInterrupt(self._waiting)
 
-    def _interrupt(self, number: int, _frame: object) -> None:
+    def interrupt(self, number: int, _frame: object) -> None:
+        """What a signal does."""
         if number == signal.SIGHUP:  # the kernel and the shell both send it: the second would cut the end short
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for pid in self._workers():
@@ -120,7 +121,7 @@ class Ending(Sigterm):
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
         self._finishing = True
         if self._handlers.signals and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            self._handlers.take(signal.SIGINT, self._interrupt)
+            self._handlers.take(signal.SIGINT, self.interrupt)
         result = yield
         if self.by is not None:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
@@ -133,12 +134,12 @@ class Ending(Sigterm):
         self.by, self._since = by, time.monotonic()
         return True
 
-    def _interrupt(self, number: int, frame: object) -> None:
+    def interrupt(self, number: int, frame: object) -> None:
         if not self._note(NAMES[signal.Signals(number)]):
             if time.monotonic() - self._since > SAME_WISH_SECONDS:
                 self._end()
         elif not self._finishing:
-            super()._interrupt(number, frame)
+            super().interrupt(number, frame)
         elif self._cuttable:
             raise KeyboardInterrupt(self.by)
 

@@ -21,8 +21,9 @@ from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError, ModelDied, ModelError
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Task
-from pytest_evalrun.suite.settings import Layer, Settings, resolve
+from pytest_evalrun.suite.settings import Settings, resolve
 
 MODELS = '''
 import logging, os, signal, subprocess, sys, time

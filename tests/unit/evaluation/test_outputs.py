@@ -17,7 +17,6 @@ from pytest_evalrun.datasets.images import read_image
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.evaluation.outputs import Outputs, output_directories, output_directory, reference_to_json
-from pytest_evalrun.report.samples import Places
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.pairs import Suite
@@ -217,7 +216,6 @@ def test_json_that_looks_like_the_name_of_a_file_is_json(outputs, answer, inside
     assert file_of(kept) is None
     (outputs.directory / "a.txt").write_text("another")
     assert outputs.hold(kept)
-    assert Places(outputs.directory).file({"id": "s", "prediction": kept}) is None
 
 
 @pytest.mark.parametrize("name", ["../a.txt", "sub/../../a.txt", "\0"], ids=ascii)

@@ -44,7 +44,7 @@ class LivingRun:
 
     def die(self):
         """The kernel frees the lock; nothing is written."""
-        self.session._lock.release()
+        self.session._lock.close()
 
     def end(self, clean=True):
         self.controller.write("run_finished", clean=clean)

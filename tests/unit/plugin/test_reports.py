@@ -86,7 +86,7 @@ def test_the_short_summary_begins_with_what_matters(error, line):
         raise error
     report = SimpleNamespace(longrepr=caught.getrepr(style="value"), skipped=False)
     shorten(report, error)
-    assert reason_of(report) == line
+    assert reason_of(report, "s/m/d") == line
     assert str(error) in str(report.longrepr)
 
 
@@ -94,7 +94,7 @@ def test_of_a_worker_that_died_it_says_how():
     """Of what was run in it nothing else is known."""
     report = SimpleNamespace(nodeid="e.yaml::test_pair[a/one]", location=("e.yaml", 0, "?"), skipped=False)
     make_crashed(report, pair(), "its worker gw1 died: it ended with exit code 3", "worker died: exit code 3")
-    assert reason_of(report) == "worker died: exit code 3"
+    assert reason_of(report, "s/m/d") == "worker died: exit code 3"
     assert str(report.longrepr).strip() == "its worker gw1 died: it ended with exit code 3"
 
 
@@ -184,8 +184,8 @@ def test_how_a_pair_stands_after_an_item(outcome, evaluation, how, status):
 def test_a_crash_is_an_error_of_the_whole_test(name):
     """It is called as its node id says behind the file, whatever parameters look like."""
     report = SimpleNamespace(nodeid=f"s/file::{name}", location=("s/file", None, "s/file"))
-    make_crashed(report, pair(), "its worker died")
-    assert (report.when, report.longrepr, report.location[2]) == ("setup", "its worker died", name)
+    make_crashed(report, pair(), "its worker died", "worker died")
+    assert (report.when, str(report.longrepr), report.location[2]) == ("setup", "its worker died", name)
 
 
 def test_what_pytest_shows_is_safe_and_holds_no_secret():

@@ -77,6 +77,7 @@ def test_no_library_of_ssh_is_loaded():
     """A launch whose pairs are all reused must not pay for it."""
     code = (
         "import sys; from pytest_evalrun.remote.manifest import boards_of\n"
+        "from pytest_evalrun.suite.layers import Layer\n"
         "from pytest_evalrun.suite.pairs import *\n"
         "layer = Layer('suite', 'x', {'adapter': 'ssh', 'devices': [{'name': 'b'}]})\n"
         "pair = Pair('s', '/s', Task('a', '/m.bin', '/s'), Dataset('d', '/d'), (layer,))\n"
