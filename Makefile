@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help evals evals-board test lint bench
+.PHONY: help evals evals-board test lint bench docs
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -16,6 +16,7 @@ help:
 	@echo "make test         lint, types, tests with coverage, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        the figures of the README, measured here"
+	@echo "make docs         docs/reference.md, from the words and docstrings of the package"
 
 # The stamp is older than pyproject.toml where a dependency may have changed.
 $(READY): pyproject.toml .ci/setup
@@ -43,3 +44,6 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/python tools/reference.py

@@ -24,8 +24,11 @@ class Recorded(ModelKind):
         """Its words in evalrun.yaml; a word without a default must be said."""
 
         answers: Annotated[str, Field(min_length=1)]
+        """The CSV file with the answers, relative to the suite."""
         key: str = "id"
+        """Its column of ids."""
         column: str = "answer"
+        """Its column of answers."""
 
     version = 1  # raised where the same files and settings mean other predictions
 

@@ -26,7 +26,10 @@ class OnnxSettings:
 
 
 class Onnx(ModelKind):
-    """A model file for ONNX Runtime. ``output`` counts of every kind, so that no result is made again for it."""
+    """A model file for ONNX Runtime.
+
+    ``output`` is no part of its identity: it counts of every kind, as it did before kinds had words of their own.
+    """
 
     Own = OnnxSettings
     version = 2

@@ -24,6 +24,7 @@ from pytest_evalrun.cli.common import (
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
 from pytest_evalrun.cli.samples import diff, inputs_in, show
+from pytest_evalrun.cli.schema import schema
 from pytest_evalrun.cli.starting import awaited_run
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
@@ -154,7 +155,7 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
     print_lines([again.command] if again.failed else [])
 
 
-for command in (show, diff, stop, reset, clean, devices):
+for command in (show, diff, stop, reset, clean, devices, schema):
     app.command()(command)
 
 

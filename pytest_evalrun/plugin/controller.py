@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.evaluation.stored import key_of, leave_word
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import seconds_of, show_progress
 from pytest_evalrun.plugin.launch import sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
+from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import Ending, cut_traceback
-from pytest_evalrun.plugin.terminal import Terminal
+from pytest_evalrun.plugin.terminal import Terminal, show_plan
 from pytest_evalrun.plugin.worker import shard_ended
 from pytest_evalrun.plugin.xdist.crashes import Losses, Lost, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
@@ -29,7 +28,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.suites import Suites
@@ -98,7 +97,7 @@ class Controller:
         from pytest_evalrun.evaluation.selection import existing_run
 
         if self.config.option.collectonly:
-            with _usage_errors():  # before pytest's list: there is no plan for a run that is not there
+            with usage_errors():  # before pytest's list: there is no plan for a run that is not there
                 existing_run(self.suites.options.workdir, self.suites.options.run)
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
             self.machine = self._machine(self.planned.values())
@@ -134,7 +133,7 @@ class Controller:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
         options = self.suites.options
         pairs = selected if options.mode != "eval" else ()
-        with _usage_errors():
+        with usage_errors():
             return Machine(pairs, self.told.needs, options.gpus)
 
     def _fleet(self) -> Fleet:
@@ -143,7 +142,7 @@ class Controller:
         from pytest_evalrun.remote.notes import Notes
 
         notes = Notes(self.suites.launch.path / BOARDS)
-        with _usage_errors():
+        with usage_errors():
             fleet = Fleet(self.machine.boards, on_boards(self.pairs), notes, self.terminal.line)
             self.machine.do_without(fleet.look())
         return fleet
@@ -208,7 +207,7 @@ class Controller:
         options = self.suites.options
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
-            with _usage_errors():
+            with usage_errors():
                 self.expected = self._estimates(self.pairs.values())
                 seconds = seconds_of(self.pairs, self.expected)
                 live = LiveRun(
@@ -373,7 +372,7 @@ class Controller:
 
     def _summarise_again(self) -> None:
         """--eval-mode viz: no item runs, the tables are made again."""
-        with _usage_errors():
+        with usage_errors():
             name, self.terminal.summary = summarise_again(self.suites.options, self.suites.found.values())
         self.terminal.suites = {suite.name for suite in self.suites.found.values()}
         self.terminal.remarks.append(f"summary of {name} made again; no item was run")
@@ -387,27 +386,10 @@ class Controller:
     def _show_plan(self, terminalreporter: Any) -> None:
         """For every collected pair: would it run, be reused or skipped, and why."""
         from pytest_evalrun.evaluation.selection import verdicts
-        from pytest_evalrun.planning.plan import plan_lines
-        from pytest_evalrun.programs.told import planned_command
 
-        if not self.planned:
-            return
-        options = self.suites.options
-        found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
-        workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
-        pool = self.machine.pool()
-        expected = self._estimates(self.planned.values())
-        commands = {name: told for name, pair in self.planned.items() if (told := planned_command(pair)) is not None}
-        secrets = secrets_of(self.suites.found.values())
-        terminalreporter.section("evalrun plan")
-        for line in plan_lines(found, expected, self.machine.needs, workers, pool, commands):
-            terminalreporter.write_line(printable(secrets.blank(line)))
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """What is wrong with the user's configuration ends the session with exit code 4 and the sentence alone."""
-    try:
-        yield
-    except ConfigError as error:
-        raise pytest.UsageError(printable(str(error))) from None
+        if self.planned:
+            options = self.suites.options
+            found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
+            workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
+            secrets = secrets_of(self.suites.found.values())
+            show_plan(terminalreporter, found, self._estimates(self.planned.values()), self.machine, workers, secrets)

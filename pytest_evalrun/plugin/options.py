@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_evalrun.suite.layers import Layer
 
 Kind = Literal["string", "int", "float", "bool", "list"]
@@ -214,3 +217,15 @@ def _help(option: Option) -> str:
 
 def _shown(value: Any) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What is wrong with the user's configuration ends the session with exit code 4 and the sentence alone."""
+    from pytest_evalrun.errors import ConfigError
+    from pytest_evalrun.suite.printable import printable
+
+    try:
+        yield
+    except ConfigError as error:
+        raise pytest.UsageError(printable(str(error))) from None

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from contextlib import contextmanager, nullcontext, suppress
@@ -17,12 +16,13 @@ import pytest
 
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
-from pytest_evalrun.evaluation.deadline import STACKS, Deadline
+from pytest_evalrun.evaluation.deadline import Deadline
 from pytest_evalrun.evaluation.leased import Slots, Surroundings
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import leave_word, paths_of
 from pytest_evalrun.plugin.collectors import SuiteModule
+from pytest_evalrun.plugin.itemlog import echo, is_debugging, tail_of
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
 from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 
-TAIL_BYTES = 4096
-MOST_SEARCHED = 1 << 20
 SHARD_POLL_SECONDS = 0.1
 # The exit code of a process that was given up.
 GAVE_UP = 70
@@ -106,7 +104,7 @@ class Worker:
     @property
     def log(self) -> ItemLog:
         if self._log is None:
-            self._redirect = None if _debugging(self.config) else Redirect(_echo(self.config), self.secrets)
+            self._redirect = None if is_debugging(self.config) else Redirect(echo(self.config), self.secrets)
             self._log = ItemLog(self._redirect, self.secrets)
         return self._log
 
@@ -276,7 +274,7 @@ class Worker:
 
     def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
         seconds = pair.settings.timeout
-        if seconds is None or _debugging(self.config):
+        if seconds is None or is_debugging(self.config):
             return None
         return Deadline(seconds, lambda: self.log.fd, lambda reason: self._give_up(item.nodeid, pair, reason))
 
@@ -376,30 +374,3 @@ class Worker:
 def shard_ended(pair: Pair) -> str:
     """What the end of a shard is published as, to the items that wait for it."""
     return f"ended-{hashlib.sha256(pair.full_id.encode()).hexdigest()[:24]}"
-
-
-def tail_of(path: Path, start: int) -> str:
-    """What a log ends with since ``start``; of a time-out, where each thread was.
-
-    One that was shortened since then ends with nothing older either.
-    """
-    with path.open("rb") as file:
-        file.seek(start := start if start <= path.stat().st_size else 0)
-        _, stacks, found = file.read(MOST_SEARCHED).rpartition(STACKS)
-        if stacks:
-            return found[:TAIL_BYTES].decode(errors="replace")
-        file.seek(max(start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-        return file.read().decode(errors="replace")
-
-
-def _debugging(config: pytest.Config) -> bool:
-    """Under a debugger nothing is redirected, so that its prompt is seen and answered."""
-    asked = config.getoption("usepdb") or config.getoption("trace", False)
-    return bool(asked) or "pydevd" in sys.modules
-
-
-def _echo(config: pytest.Config) -> int | None:
-    """With ``-s`` a copy goes to the terminal; an xdist worker has only its stderr left for that."""
-    if config.getoption("capture", "no") != "no":
-        return None
-    return 2 if hasattr(config, "workerinput") else 1

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.fields import UNSET
 from pytest_evalrun.suite.problems import place_in, some
 from pytest_evalrun.suite.schema import (
     SETTINGS,
     STRUCTURE,
-    UNSET,
     DatasetEntry,
     ModelEntry,
     OverrideEntry,

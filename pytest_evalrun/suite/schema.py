@@ -1,178 +1,110 @@
-"""What may stand in evalrun.yaml and in every other layer, as pydantic models; the words are the user's."""
+"""What may stand in evalrun.yaml and in every other layer, as pydantic models; below each key what it means."""
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
 )
 
-# The end of a log explains what went wrong.
-SMALLEST_LOG = 100_000
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?)(i?)B?")
-# What pydantic says of its own in the way to a value of a list that may also be the name of a file.
-ENTRIES = "…entries"
-Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
-DType = Literal["float32", "float64", "float16", "uint8", "int8", "int32", "int64"]
-
-# What `-m` reads as its own, and markers that do something.
-TAKEN = frozenset({"and", "or", "not", "True", "False", "None"}) | frozenset(
-    {"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail", "xdist_group"}
+from pytest_evalrun.suite.fields import (
+    ENTRIES,
+    UNSET,
+    Count,
+    DType,
+    Extension,
+    HostKey,
+    Inside,
+    Layout,
+    MaxFailed,
+    MayBeInside,
+    Metrics,
+    Name,
+    Names,
+    NotNegative,
+    Number,
+    OutSubdir,
+    Port,
+    Positive,
+    Seconds,
+    Size,
+    Spelled,
+    Strict,
+    Tags,
+    Words,
 )
-
-
-def _words(value: Any) -> Any:
-    """A list, or its items with commas, as in an environment variable."""
-    return [word for item in value.split(",") if (word := item.strip())] if isinstance(value, str) else value
-
-
-def _alone(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number")  # noqa: TRY004 - pydantic reports ValueError only
-    return value
-
-
-def _marker(value: str) -> str:
-    if not value.isidentifier() or value in TAKEN:
-        raise ValueError("a word of letters, digits and _ that pytest itself does not use, because it becomes a marker")
-    return value
-
-
-def _extension(value: str) -> str:
-    return value if value.startswith(".") else f".{value}"
-
-
-def _inside(value: str | None) -> str | None:
-    """A directory of the dataset; names from the user must not lead out of it."""
-    if value is not None and (value.startswith("/") or ".." in value.split("/")):
-        raise ValueError("a directory inside the dataset, without '..'")
-    return value
-
-
-def _out_subdir(value: str | None) -> str | None:
-    if value is not None and ".." in value.split("/"):
-        raise ValueError(".NAME for a directory of the suite, an absolute path, or NAME for one of each dataset")
-    return value
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _max_failed(value: Any) -> float | int:
-    """A count, or a share below 1."""
-    share = 0.01 if isinstance(value, str) and value.endswith("%") else 1
-    try:
-        number = float(value.removesuffix("%") if isinstance(value, str) else _no_bool(value)) * share
-    except (TypeError, ValueError):
-        number = math.nan
-    if 0 <= number < 1:
-        return number
-    if share == 1 and number.is_integer() and number >= 1:
-        return int(number)
-    raise ValueError("a count such as 3, or a share below 1 such as 0.05 or 5%")
-
-
-def _size(value: Any) -> int:
-    """Bytes, or a number with a unit."""
-    found = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
-    size = 0
-    if found is not None:
-        number, unit, binary = found.groups()
-        size = int(float(number) * (1024 if binary else 1000) ** "_kmgt".index(unit.lower() or "_"))
-    if size < SMALLEST_LOG:
-        raise ValueError(
-            f"a size of {SMALLEST_LOG // 1000}kB or more such as 100MB, 1.5GB, 512MiB, or a number of bytes"
-        )
-    return size
-
-
-def _metric(value: Any) -> Any:
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, dict) and len(value) == 1:
-        ((use, params),) = value.items()
-        if params is None:
-            return use
-        if use and isinstance(params, dict) and isinstance(params.get("name", ""), str):
-            return value
-    raise ValueError("a name, ./file.py:Name, or one of them with parameters as in `topk: {k: 3}`")
-
-
-def _host_key(value: str) -> str:
-    if value in ("check", "accept-new") or value.startswith("SHA256:"):
-        return value
-    raise ValueError("check, accept-new, or the fingerprint SHA256:… of its key")
-
-
-# Never seen in a layer: only what was given is taken over.
-UNSET: Any = None
-
-Words = Annotated[list[str], BeforeValidator(_words)]
-Tags = Annotated[list[Annotated[str, AfterValidator(_marker)]], BeforeValidator(_words)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
-Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
-Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1)]
-EnvValue = Annotated[str, BeforeValidator(_text)]
-Metrics = Annotated[list[Annotated[Any, AfterValidator(_metric)]], BeforeValidator(_words)]
-
-
-class Strict(BaseModel):
-    # Keys may begin with `model_`: what pydantic keeps to itself starts otherwise.
-    model_config = ConfigDict(extra="forbid", populate_by_name=False, protected_namespaces=())
 
 
 class GateModel(Strict):
     min: Number = UNSET
+    """The lowest value that passes."""
     max: Number = UNSET
-    max_drop: Annotated[Number, Field(ge=0)] = UNSET
+    """The highest value that passes."""
+    max_drop: NotNegative = UNSET
+    """By how much the value may be worse than `baseline`, whichever way is better for the metric."""
     baseline: Number | Name = UNSET
+    """What `max_drop` is measured from: a number, or the CSV file of an earlier summary, relative to the suite."""
 
 
 class PreprocessModel(Strict):
     input: Literal["image", "vector", "raw"] = UNSET
+    """What a file is read as. Default: `raw` for `.bin`, `.raw` and `.npy`, `image` for other files, `vector` for
+    columns of a table.
+    """
     color: Literal["rgb", "gray"] = UNSET
+    """Whether an image is read in colors or in gray. Default: `rgb`; `gray` where the layout has no channels."""
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = UNSET
+    """Width and height that an image is scaled to."""
     layout: Layout = UNSET
+    """The order of the axes that the model takes. Default: `NCHW`."""
     dtype: DType = UNSET
+    """The type of the numbers that the model takes. Default: that of its input."""
     scale: Number = UNSET
+    """What every number is multiplied by."""
     mean: Number | list[Number] = UNSET
+    """What is taken away from every number after `scale`: one number, or one a channel."""
     std: Number | list[Number] = UNSET
+    """What every number is divided by after `mean`: one number, or one a channel."""
     shape: list[Positive] = UNSET
+    """The shape of a raw file. Default: that of the model's input, where it is fixed."""
     raw_dtype: DType = UNSET
+    """The type of the numbers in a raw file. Default: `dtype`, or that of the model's input."""
     orient: Literal["exif"] = UNSET
+    """`exif` turns inputs as their EXIF data say; otherwise that is told once in the log."""
 
 
 class DeviceEntry(Strict):
     """A board: where it is, how to get in, what it can do."""
 
     name: Name
+    """What people call the board."""
     host: Name = UNSET
+    """Its address, or a `Host` of `~/.ssh/config`. Default: its name."""
     user: Name = UNSET
-    port: Annotated[Positive, Field(le=65535)] = UNSET
-    identity_file: Annotated[list[Name], BeforeValidator(_alone)] = UNSET
+    """Who logs in. Default: what ssh would do."""
+    port: Port = UNSET
+    """The port of its SSH server. Default: what ssh would do."""
+    identity_file: Names = UNSET
+    """A private key, or a list of them. Default: those of ssh, and its agent."""
     jump: Name = UNSET
+    """Servers to pass on the way, `user@gate:22,user@next`, or `none`. Default: ProxyJump."""
     password_env: Name = UNSET
-    host_key: Annotated[Name, AfterValidator(_host_key)] = UNSET
+    """The environment variable that holds its password; never the password."""
+    host_key: HostKey = UNSET
+    """How its host key is checked: `check`, `accept-new`, or a fingerprint `SHA256:…`. Default: `check`."""
     known_hosts: Name = UNSET
+    """The file that knows its host key. Default: those of ssh."""
     home: Name = UNSET
-    labels: dict[str, EnvValue] = UNSET
+    """Where our directories are made on it. Default: `REMOTE_TASK_HOME`, or the user's home."""
+    labels: dict[str, Spelled] = UNSET
+    """What it is, for `device` to choose by."""
     slots: Positive = UNSET
-    patience: Annotated[Number, Field(ge=0)] = UNSET
+    """So many models may have it at once. Default: 1."""
+    patience: NotNegative = UNSET
+    """Seconds for which a lost board is waited for. Default: 30."""
 
 
 def _kind_of_devices(value: Any) -> str | None:
@@ -194,6 +126,7 @@ class DevicesModel(Strict):
     """A file of boards."""
 
     devices: list[DeviceEntry]
+    """The boards."""
 
 
 class SettingsModel(Strict):
@@ -203,83 +136,153 @@ class SettingsModel(Strict):
     """
 
     adapter: Name | None = None
+    """What kind the model is: a kind by name, or a class or function of yours, `./file.py:Name` or
+    `package.module:Name`.
+    """
     params: dict[str, Any] = UNSET
+    """Parameters of the model: arguments of your class, placeholders of a command."""
     preprocess: PreprocessModel = UNSET
+    """How files and columns become the input of an ONNX model; raw references are read so, too."""
     format: Name = UNSET
-    in_subdir: Annotated[Name | None, AfterValidator(_inside)] = None
+    """What kind the data are: a kind by name, or a reader of yours, `./reader.py:Name`."""
+    in_subdir: MayBeInside = None
+    """The directory inside a dataset that has the inputs."""
     suffixes: Words = UNSET
+    """Suffixes of the files that make one sample, as in `_y.bin, _uv.bin`."""
     labels: Name | None = None
+    """A CSV file with the columns `id` and `label`: the references of `files`."""
     references: Name | None = None
+    """The directory beside the inputs that has the reference files of the samples, by name, stem or the same
+    suffixes.
+    """
     id_column: Name | None = None
+    """The column of a table that has the ids. Default: a sample's place in the table."""
     inputs: Words = UNSET
+    """The columns of a table that are the input; one alone is given bare."""
     reference: Name | None = None
+    """The column of a table that has the reference."""
     reader: dict[str, Any] = UNSET
+    """Options of the kind of data."""
     metrics: Metrics = UNSET
+    """Metrics by name or as `./metric.py:Name`; with parameters as in `topk: {k: 3}`; `name` in the parameters
+    renames one.
+    """
     gates: dict[str, GateModel] = UNSET
+    """Conditions on metrics, by the metric's name. A breached gate fails the test."""
     max_batch_size: Positive = UNSET
+    """Samples that the model is asked for at once, at most."""
     retries: Count = UNSET
-    max_failed: Annotated[Any, AfterValidator(_max_failed)] = UNSET
-    out_subdir: Annotated[Name | None, AfterValidator(_out_subdir)] = None
+    """So many times a failed batch, or a program, is tried again."""
+    max_failed: MaxFailed = UNSET
+    """So many samples may fail before the pair is an ERROR: a count of the whole dataset, or a share such as `0.05`
+    or `5%`.
+    """
+    out_subdir: OutSubdir = None
+    """Where models write files: `.NAME` for a directory of the suite, an absolute path, or `NAME` for one of each
+    dataset. Default: `outputs/` in the run.
+    """
     fingerprint: Literal["content", "stat"] = UNSET
+    """How changed files are noticed: by their `content`, or by name, size and time (`stat`) for trees too big to
+    read.
+    """
     limit: Positive | None = None
+    """Only the first so many samples of each dataset are asked for; such a result is never taken for a full one."""
     shards: Positive | None = None
+    """So many equal ranges the pair is cut into; each is an item of its own."""
     shard_size: Positive | None = None
+    """So many samples each range has; instead of `shards`."""
     range: Literal["position", "id"] = UNSET
-    timeout: Annotated[Number, Field(gt=0)] | None = None
-    log_limit: Annotated[Any, AfterValidator(_size)] = UNSET
+    """What `{low}` and `{high}` count: samples from 0 by `position`, or values of the id column."""
+    timeout: Seconds | None = None
+    """Seconds after which a pair is an ERROR. Waiting for a GPU or a board does not count."""
+    log_limit: Size = UNSET
+    """So much of a pair's output its log keeps, as in `100MB` or `512MiB`: the beginning and the end."""
     gpus: Count = UNSET
-    min_gpu_memory: Annotated[Number, Field(ge=0)] = UNSET
+    """So many GPUs the model has of its own."""
+    min_gpu_memory: NotNegative = UNSET
+    """So many GB must be free on each of its GPUs when it is loaded."""
     workers_per_gpu: Positive = UNSET
+    """So many models may share one GPU."""
     devices: Devices | None = UNSET
-    device: dict[str, EnvValue] = UNSET
+    """The boards: a list, or the name of a file that has one."""
+    device: dict[str, Spelled] = UNSET
+    """The labels that a board must have."""
     optional: bool = UNSET
+    """Whether a pair is SKIPPED, not an error, where the GPUs or boards that it needs are not there."""
     post_process_plugin: str | None = None
-    env: dict[str, EnvValue] = UNSET
+    """The word of `task_run.sh`, handed to programs as it is; metrics of ours that it names, separated by commas,
+    are used where the suite names none.
+    """
+    env: dict[str, Spelled] = UNSET
+    """Variables that are added to a program's environment."""
 
 
 class LayerModel(SettingsModel):
     """What a script, an environment or a command line may say: settings, and what tells models from other files."""
 
-    model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
+    model_file_ext: Extension = UNSET
+    """The suffix that tells models from other files."""
 
 
 class DiscoverModel(Strict):
-    model_file_ext: Annotated[Name, AfterValidator(_extension)] = UNSET
-    in_subdir: Annotated[Name, AfterValidator(_inside)] = UNSET
+    model_file_ext: Extension = UNSET
+    """The suffix that tells models from other files."""
+    in_subdir: Inside = UNSET
+    """The directory inside a dataset that has the inputs; what has none is no dataset."""
     max_depth: Positive = UNSET
+    """So many levels of directories are searched for models."""
 
 
 class ModelEntry(SettingsModel):
     name: Name = UNSET
+    """What the model is called. Default: the stem of its path."""
     path: Name = UNSET
+    """The model's file or directory, relative to the suite; a glob makes one model of each match."""
     tags: Tags = UNSET
+    """Words that become pytest markers of its pairs."""
     skip: Name = UNSET
+    """Why its pairs are skipped."""
 
 
 class DatasetEntry(SettingsModel):
     name: Name = UNSET
+    """What the dataset is called. Default: the stem of its path."""
     path: Name
+    """The dataset's file or directory, relative to the suite; a glob makes one dataset of each match."""
     tags: Tags = UNSET
+    """Words that become pytest markers of its pairs."""
     skip: Name = UNSET
+    """Why its pairs are skipped."""
 
 
 class OverrideEntry(SettingsModel):
     match: Name
+    """The pairs that it is for: a pattern of `task/dataset`, as in `*/noisy`."""
     tags: Tags = UNSET
+    """Words that become pytest markers of these pairs."""
     skip: Name = UNSET
+    """Why these pairs are skipped."""
 
 
 class SuiteModel(SettingsModel):
     """evalrun.yaml itself."""
 
     name: Name = UNSET
-    imports: Annotated[list[Name], BeforeValidator(_alone)] = Field(default=UNSET, alias="import")
+    """What the suite is called. Default: the name of its directory."""
+    imports: Names = Field(default=UNSET, alias="import")
+    """YAML files whose settings lie below those of this file."""
     script: Name = UNSET
+    """An `eval.sh`: its leading `NAME=value` lines are settings, and without `command` it is what is run."""
     discover: DiscoverModel = UNSET
+    """The tree layout: models and datasets are what is on disk."""
     models: list[ModelEntry] = UNSET
+    """The matrix layout: the models."""
     datasets: list[DatasetEntry] = UNSET
+    """The matrix layout: the datasets."""
     overrides: list[OverrideEntry] = UNSET
+    """Settings for some pairs, above those of models and datasets."""
     tags: Tags = UNSET
+    """Words that become pytest markers of all pairs."""
 
 
 SETTINGS = frozenset(SettingsModel.model_fields)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.fields import ENTRIES
 from pytest_evalrun.suite.ownwords import layer_model, parted, words_of_kind
 from pytest_evalrun.suite.problems import accepted, found
-from pytest_evalrun.suite.schema import ENTRIES, SettingsModel
+from pytest_evalrun.suite.schema import SettingsModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
