@@ -71,7 +71,7 @@ def matcher(expression: str) -> Callable[[str], bool] | None:
     """pytest's own -k over the full id of a pair; None where nothing was asked for."""
     if not expression.strip():
         return None
-    from pytest_evalrun.plugin.internals import compile_keywords
+    from pytest_evalrun.cli.internals import compile_keywords
 
     try:
         evaluate = compile_keywords(expression)

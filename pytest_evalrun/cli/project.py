@@ -34,7 +34,7 @@ def workdir_of(paths: Sequence[str] = ()) -> Path:
 
 def _project(paths: Sequence[str], here: Path, given: Namespace) -> tuple[Path, Mapping[str, Any]]:
     """rootdir, and what its ini file says."""
-    from pytest_evalrun.plugin.internals import project_of
+    from pytest_evalrun.cli.internals import project_of
 
     try:
         return project_of(paths, here, given.inifile, given.override_ini, given.rootdir)

@@ -89,6 +89,11 @@ class ItemLog:
         self._guard.leave()
         log.close()
 
+    def end(self) -> None:
+        """No item follows."""
+        self.close()
+        self._guard.end()
+
 
 class _Guard:
     """A thread that keeps the log at hand within its limit, whoever writes to it: C code, a child of a child."""
@@ -97,6 +102,7 @@ class _Guard:
         self._log: PairLog | None = None
         self._lock = threading.Lock()
         self._open = threading.Event()
+        self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._since = self._size = 0.0
 
@@ -115,9 +121,16 @@ class _Guard:
             if log is not None:
                 log.check()
 
+    def end(self) -> None:
+        """The thread is over, too: several sessions may run in one process."""
+        self._ended.set()
+        self._open.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
-        while self._open.wait():
-            time.sleep(self._look())
+        while self._open.wait() and not self._ended.wait(self._look()):
+            pass
 
     def _look(self) -> float:
         """How many seconds nobody need look again: as fast as it grew, it will not be half way to the limit."""

@@ -14,7 +14,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import ModuleType
 
 
@@ -108,13 +107,6 @@ def parameter_ids(item: Any) -> list[str]:
     return list(item.callspec._idlist)
 
 
-def compile_keywords(expression: str) -> Callable[[Callable[..., bool]], bool]:
-    """pytest's own ``-k``: asked with a function that says whether a name matches. Raises SyntaxError."""
-    from _pytest.mark.expression import Expression
-
-    return Expression.compile(expression).evaluate
-
-
 # ------------------------------------------------------------------ running
 
 
@@ -161,24 +153,3 @@ def terminal_width(reporter: Any) -> int:
     """In columns, as pytest has found it out."""
     width: int = reporter._tw.fullwidth
     return width
-
-
-# ------------------------------------------------------------------ what a pytest would do that is not started
-
-
-def project_of(
-    paths: Sequence[str], here: Path, inifile: str | None, overrides: Sequence[str] | None, rootdir: str | None
-) -> tuple[Path, dict[str, Any]]:
-    """rootdir, and what its ini file says, without loading the plugins and every conftest.py of the project.
-
-    Since 9.0 this function takes the overrides and answers with values that know their origin. Raises ValueError for an
-    ini file that cannot be read.
-    """
-    from _pytest.config.findpaths import determine_setup
-
-    given = {"inifile": inifile, "override_ini": overrides, "args": list(paths), "rootdir_cmd_arg": rootdir}
-    try:
-        root, _, ini, *_ = determine_setup(**given, invocation_dir=here)  # type: ignore[arg-type]
-    except pytest.UsageError as error:
-        raise ValueError(str(error)) from None
-    return root, {key: value.value for key, value in ini.items()}

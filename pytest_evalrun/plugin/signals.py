@@ -151,9 +151,14 @@ class Ending(Sigterm):
 
 
 def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:
-    """Of an interrupt pytest shows the last place alone, and first parses every file on the way there."""
+    """Of an interrupt pytest shows the last place alone, and first parses every file on the way there.
+
+    The last that is shown at all: of a debugger that is left it is not the last one (and pytest would stumble).
+    """
     if not config.option.fulltrace:
-        excinfo.traceback = excinfo.traceback[-1:]
+        entries = list(enumerate(excinfo.traceback))
+        last = next((place for place, entry in reversed(entries) if not entry.ishidden(excinfo)), 0)
+        excinfo.traceback = excinfo.traceback[last:]
         excinfo.value.__suppress_context__ = True
 
 

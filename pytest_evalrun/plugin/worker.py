@@ -367,6 +367,8 @@ class Worker:
             self._context.close()
         if self._member is not None:
             self._member.close()
+        if self._log is not None:
+            self._log.end()
         if self._redirect is not None:
             self._redirect.close()
 

@@ -85,7 +85,7 @@ def test_who_may_be_skipped_is_skipped_when_its_board_is_down(project, board, wo
     (ended,) = [e for e in project.events() if e["event"] == "item_finished" and e["pair"] == "echo/a/one"]
     assert (ended["outcome"], ended["reason"]) == ("skipped", "no board: b1: cannot be reached: Connection refused")
     seen = json.loads(project.evalrun("monitor", "--json")[1])
-    assert seen["counts"] == {"pending": 0, "running": 0, "completed": 1, "failed": 0, "skipped": 1}
+    assert seen["counts"] == {"pending": 0, "running": 0, "completed": 1, "failed": 0, "skipped": 1, "deselected": 0}
     assert seen["running"] == []
     assert "skipped: no board: b1" in project.evalrun("list")[1]
 

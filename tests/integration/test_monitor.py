@@ -313,7 +313,7 @@ def test_without_utf8_it_is_ascii(terminal, tmp_path):
 
 def test_a_run_that_does_not_change_is_not_drawn_again(tmp_path):
     """Not a byte: nothing flickers."""
-    large_run(tmp_path / "large", 4, 3)._lock.release()
+    large_run(tmp_path / "large", 4, 3)._lock.close()
     master, slave = pty.openpty()
     process = subprocess.Popen(
         command(tmp_path / "large"), stdin=slave, stdout=slave, stderr=slave, env=os.environ | {"TERM": "xterm"}

@@ -70,7 +70,9 @@ class Losses:
         hung = self._hung(nodeid, node.gateway.id) or self._overdue(nodeid, node, limit)
         died = "" if hung else how_it_died(node)
         self._reasons[nodeid] = hung or f"its worker {node.gateway.id} died: {died}"
-        self._briefs[nodeid] = hung or f"worker died: {died.removeprefix('it ').removeprefix('ended with ')}"
+        self._briefs[nodeid] = (
+            hung or f"worker died: {died.removeprefix('it ').removeprefix('was ').removeprefix('ended with ')}"
+        )
         del self._started[nodeid]
         again = again and not hung and nodeid not in self._called
         return Lost.AGAIN if again and deaths <= self.retries else Lost.ERROR

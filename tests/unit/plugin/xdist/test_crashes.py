@@ -119,7 +119,8 @@ def test_the_reason_names_what_the_system_says(launch, code, words):
     losses = Losses(launch, 1)
     losses.started("a")
     losses.of("a", node(code), None)
-    assert losses.brief("a") == f"worker died: {words.removeprefix('it ').removeprefix('ended with ')}"
+    end = words.removeprefix("it ").removeprefix("was ").removeprefix("ended with ")
+    assert losses.brief("a") == f"worker died: {end}"
     assert losses.again("a") == f"its worker gw0 died: {words}; running again (1 of 1)"
     losses.started("a")
     losses.of("a", node(code, "gw7"), None)
