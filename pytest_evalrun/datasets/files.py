@@ -39,6 +39,7 @@ class FilesReader:
         self.labels = self.root / settings.labels if settings.labels else None
         self.table = LabelTable.of(self.labels, dataset, settings) if self.labels else None
         self.references = self.root / settings.references if settings.references else None
+        self.own_states = settings.own_states
         self.options = dict(settings.reader)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -71,8 +72,8 @@ class FilesReader:
         return sorted(list_files(self.references, frozenset()))
 
     def _leave_out(self) -> frozenset[str]:
-        """What lies among the inputs and is none: labels and references."""
-        others = (self.labels, self.references)
+        """What lies among the inputs and is none: labels, references, and a state that a program keeps there."""
+        others = (self.labels, self.references, *(self.root / name for name in self.own_states))
         return frozenset(name for other in others if other and (name := relative_to(other, self.inputs)))
 
     def _stem(self, name: str) -> str | None:

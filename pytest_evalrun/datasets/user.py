@@ -29,7 +29,8 @@ ASSUMED_BYTES = 8 << 20
 class UserReader:
     """Calls ``Name(path, **reader)``; the result iterates Samples, dicts or tuples of id, input and reference.
 
-    Where path is a directory, all of its files that are not hidden count as the dataset's content.
+    Where path is a directory, all of its files that are not hidden count as the dataset's content, but for a
+    state that a program keeps there.
     """
 
     def __init__(self, dataset: Dataset, settings: Settings, root: str, reference: str) -> None:
@@ -39,6 +40,7 @@ class UserReader:
         self.name = settings.format
         self.path = Path(dataset.path)
         self.options = dict(settings.reader)
+        self._leave_out = settings.own_states
         self._make = load_object(reference, root)
         self._source = source_file(reference, root)
         self._made: Iterable[Any] | None = None
@@ -106,7 +108,7 @@ class UserReader:
 
     def _content(self, hashes: Hashes) -> str:
         if self.path.is_dir():
-            return hashes.tree(self.path, list_files(self.path, frozenset()))
+            return hashes.tree(self.path, list_files(self.path, self._leave_out))
         return hashes.file(self.path) if self.path.exists() else ""
 
     def _count(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pytest_evalrun.programs.results import is_older, matching
 from pytest_evalrun.programs.running import name_of
 from pytest_evalrun.programs.teller import Teller
 from pytest_evalrun.programs.told import arguments, command_line
-from pytest_evalrun.programs.watching import Pace, finished, let_begin, own_name
+from pytest_evalrun.programs.watching import Pace, finished, let_begin
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.shards import WorkerArgs
 
@@ -46,7 +46,7 @@ class Asking:
         self.records = predictor.records
         self.site = site
         self.local = local
-        self.own = own_name(self.pair.settings)
+        self.own = self.pair.settings.own_state
 
     def ask(self, first: int, last: int) -> None:
         """Start the program for these positions and take its results; all of them are done or failed afterwards."""

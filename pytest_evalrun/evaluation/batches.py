@@ -13,7 +13,7 @@ from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.results import make_room, results_of
 from pytest_evalrun.programs.running import Surroundings
 from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
-from pytest_evalrun.programs.watching import let_begin, own_name
+from pytest_evalrun.programs.watching import let_begin
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class BatchPredictor:
         def told(argv: Sequence[str]) -> None:
             announce(self.context, teller, argv, gpus)
 
-        own, places = own_name(self.pair.settings), own_places(self.pair, self.paths)
+        own, places = self.pair.settings.own_state, own_places(self.pair, self.paths)
         began = self.paths.fingerprint.stat().st_mtime
 
         def begin(pattern: str) -> None:

@@ -81,9 +81,9 @@ def put_own_state_aside(pair: Pair, paths: PairPaths, *, fresh: bool) -> None:
     """
     if not pair.settings.kind.has_environment:
         return
-    from pytest_evalrun.programs.watching import own_name, put_aside
+    from pytest_evalrun.programs.watching import put_aside
 
-    if (name := own_name(pair.settings)) and (fresh or was_evaluated(WorkDir(paths.run.parent), paths.key)):
+    if (name := pair.settings.own_state) and (fresh or was_evaluated(WorkDir(paths.run.parent), paths.key)):
         put_aside(name, own_places(pair, paths), OLD)
 
 

@@ -10,7 +10,7 @@ from pytest_evalrun.evaluation.leased import lent
 from pytest_evalrun.programs.results import FileResults, TableResults
 from pytest_evalrun.programs.running import Surroundings, run
 from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
-from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState, own_name
+from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Here:
 
     def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
         predictor = self._predictor
-        own = OwnState(prefix, predictor.own_places, own_name(self.settings))
+        own = OwnState(prefix, predictor.own_places, self.settings.own_state)
         return _Local(_counter(predictor, record), own)
 
     def recover(self, error: Exception, losses: int) -> None:  # noqa: ARG002 - there is no link to lose

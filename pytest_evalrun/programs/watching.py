@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.programs.results import is_older, matching
 from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.state import parse
+from pytest_evalrun.suite.settings import COMPLETE, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.rundir.state import RunningState
-    from pytest_evalrun.suite.settings import Settings
 
 BLOCK = 1 << 20
-STATE, COMPLETE = ".state", ".complete.state"
-STATE_NAME = "RUN_STATE_NAME"
 # Looking may cost this share of the time at most: a directory can hold a hundred thousand files.
 SHARE = 0.05
 
@@ -108,11 +106,6 @@ class OwnState:
                 continue
             found += [directory / name for name in sorted(names, key=lambda name: (name != self._name, name))]
         return found
-
-
-def own_name(settings: Settings) -> str | None:
-    """By which name a program writes its state that has one of its own, whatever it is told."""
-    return Path(settings.env.get(STATE_NAME) or "").name or None
 
 
 def put_aside(name: str, directories: Iterable[Path], suffix: str) -> None:

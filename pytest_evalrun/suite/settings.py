@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CELL_KINDS = ("text", "number", "integer", "boolean")
 # Bytes that a log of a pair may have unless the suite says otherwise.
 LOG_LIMIT = 100_000_000
+# Of a program that keeps a state of its own: how far it is, and that it is done.
+STATE, COMPLETE = ".state", ".complete.state"
 # By which name the kind is registered whose models are the user's own classes, by path or dotted name.
 BY_REFERENCE = "python"
 
@@ -93,6 +95,18 @@ class Settings:
     def kind(self) -> type[ModelKind]:
         """The kind of model that ``adapter`` names. Raises ConfigError where it cannot be had."""
         return kind_named(self.adapter)
+
+    @property
+    def own_state(self) -> str | None:
+        """By which name a program writes its state that has one of its own, whatever it is told."""
+        return self.env.get("RUN_STATE_NAME", "").rstrip("/").rpartition("/")[2] or None
+
+    @property
+    def own_states(self) -> frozenset[str]:
+        """What such a program leaves beside its data, and what is put aside of it: no file of these is a sample."""
+        name = self.own_state
+        ends = [f"{end}{old}" for end in (STATE, COMPLETE) for old in ("", ".old")] if name else []
+        return frozenset(f"{name}{end}" for end in ends)
 
     @cached_property
     def own(self) -> Any:

@@ -30,6 +30,21 @@ def test_every_visible_file_is_a_sample_in_the_order_of_its_name(tmp_path, read)
     assert list(reader) == [Sample(i, n, tmp_path / n) for i, n in enumerate(["a.png", "b.png", "sub/c.png"])]
 
 
+STATES = ["mine.state", "mine.complete.state", "mine.state.old", "mine.complete.state.old"]
+
+
+@pytest.mark.parametrize("words", [{}, {"in_subdir": "in"}], ids=["beside the inputs", "above them"])
+def test_the_state_that_a_program_keeps_beside_its_data_is_no_sample(tmp_path, read, hashes, words):
+    """By the name that RUN_STATE_NAME says, and put aside: else what a script says of a pair would change its data."""
+    inputs = tmp_path / words.get("in_subdir", "")
+    write(inputs, "a.png", "mine.statement", "other.state")
+    before = read(tmp_path, env={"RUN_STATE_NAME": "mine"}, **words).identity(hashes)
+    write(tmp_path, *STATES)
+    reader = read(tmp_path, env={"RUN_STATE_NAME": "/anywhere/mine"}, **words)
+    assert ids(reader) == ["a.png", "mine.statement", "other.state"]
+    assert reader.identity(hashes) == before
+
+
 def test_odd_names(tmp_path, read, hashes):
     """Spaces, quotes, shell syntax, Chinese and 200 characters are names like others."""
     write(tmp_path / "in", *ODD)

@@ -115,6 +115,8 @@ def test_a_directory_is_identified_by_all_its_files(user, hashes, tmp_path):
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/e/f").write_text("1")
     first = user("Tuples", "d").identity(hashes)
+    (tmp_path / "d/mine.state").write_text("a program's own, and no data")
+    assert user("Tuples", "d", env={"RUN_STATE_NAME": "mine"}).identity(hashes) == first
     (tmp_path / "d/e/f").write_text("2")
     assert user("Tuples", "d").identity(hashes).inputs != first.inputs
     assert user("Tuples", "nowhere").identity(hashes).count == 2
