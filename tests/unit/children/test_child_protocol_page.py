@@ -61,9 +61,10 @@ def test_the_python_example_counts_words(serve):
 
 
 def test_the_shell_example_doubles_numbers(serve):
-    """With nothing but what POSIX has."""
+    """With nothing but what POSIX has; a cell of a CSV is text, and a number to it all the same."""
     model, output = serve("sh", "/bin/sh")
     assert model.predict(samples(1, -5, 30)) == [2, -10, 60]
+    assert model.predict(samples("1", "-5")) == [2, -10]
     assert model.predict(samples(7)) == [14]
     model.close()
     assert output == b"ready to double\n"
