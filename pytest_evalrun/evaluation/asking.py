@@ -137,7 +137,7 @@ class Asking:
         self.records.files.write(done)
         taken = self.predictor.append(answers, round(time.time() - record.began, 6))
         if taken.failed and not taken.good and (why := self._said_before()):
-            self.context.warn(f"{self.pair.full_id}{why}")
+            self.context.warn(f"{self.pair.full_id}: {why}")
         self.context.say(f"range {record.low}-{record.high}: {taken.good} of {last - first} samples done")
         if taken.failed and self.results.keeps:
             # A copy of what was accepted is what belongs to the range; the others will be asked again.
@@ -148,12 +148,13 @@ class Asking:
     def _said_before(self) -> str:
         """Why a program may have done nothing: its own word from before this run, which is the user's."""
         older = [path for path in finished(self.own, self.predictor.own_places) if is_older(path, self.records.began)]
-        return "".join(f"; {path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
+        return "".join(f"{path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
 
 
 def _without_results(record: WorkerArgs, ending: Ending, why: str) -> str:
     end = f"; the end of its output:\n{ending.last_lines}" if ending.last_lines else "; it wrote no output"
     program = name_of(record.command)
+    why = why and f"; {why}"
     return f"{program} ended with exit code 0 and left no results: there is no {record.pattern}{why}{end}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from pytest_evalrun.control.reset import plan_reset, reset
 from pytest_evalrun.control.selection import selected
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.context import EvalrunWarning
 from pytest_evalrun.programs.results import TICK_SECONDS, is_older
 from pytest_evalrun.report.runs import find_run
 from pytest_evalrun.rundir.state import parse
@@ -135,6 +137,17 @@ def test_what_the_user_had_before_is_his(script, evaluator):
         assert (script.runs(), script.own()) == ([], [".eval.complete.state"])
     assert fresh(script, evaluator).metrics == {"exact_match": 1.0}
     assert (script.directory / ".eval.complete.state.old").read_text() == "by hand"
+
+
+def test_a_script_of_files_that_did_nothing_warns_of_what_was_before(script, evaluator):
+    """Where each file may be missing by itself, the pair's warning names what says that all is done."""
+    theirs = script.directory / ".eval.complete.state"
+    put_long_ago(theirs, "by hand")
+    with (
+        pytest.raises(PairError, match="no sample was predicted"),
+        pytest.warns(EvalrunWarning, match=re.escape(f"letters/echo/clean: {theirs} says that it was done before: ")),
+    ):
+        evaluator(script.pair(results={"files": "{id}.txt"}))
 
 
 def test_a_range_is_not_done_because_another_is(script, evaluator):
