@@ -159,8 +159,12 @@ class Predictor:
 
     def _tell(self, batch: list[Sample], error: Exception) -> None:
         self.context.say(f"batch of {len(batch)} from sample {batch[0].id} failed: {_summary(error)}")
-        if not isinstance(error, EvalrunError) or isinstance(error, ModelError):
-            self.context.say("".join(traceback.format_exception(error)).rstrip())
+        if isinstance(error, ModelError):  # raised by us: only where the model was is news
+            told = error.traceback
+        else:
+            told = None if isinstance(error, EvalrunError) else "".join(traceback.format_exception(error))
+        if told:
+            self.context.say(told.rstrip())
 
     def _back_off(self, batch: list[Sample], attempt: int, error: Exception) -> None:
         self.counts.retries += 1

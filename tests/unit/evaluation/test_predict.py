@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from types import SimpleNamespace
 
@@ -12,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.adapters.protocol import Detailed
+from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation import predict
+from pytest_evalrun.evaluation.logs import ItemLog
 from pytest_evalrun.evaluation.predict import HOPELESS, Predictor, may_pass
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 from pytest_evalrun.rundir.state import parse
@@ -60,6 +63,18 @@ def asked(shop, context):
         return SimpleNamespace(lines=lines, error=error, state=state, pair=pair, failed=failed(lines))
 
     return ask
+
+
+@pytest.mark.parametrize("where", [None, "Traceback: model.py, line 7"], ids=["a program", "with its traceback"])
+def test_the_log_shows_where_a_model_of_another_process_failed(asked, context, tmp_path, where):
+    """By the model's own traceback alone, where it sent one: where our code read the answer helps nobody."""
+    context.log = ItemLog(None)
+    context.log.open(tmp_path / "a.log")
+    asked(Model(errors=[ModelError("ValueError: no", where)]), 1)
+    context.log.close()
+    said = (tmp_path / "a.log").read_text()
+    assert "batch of 1 from sample s0 failed: ValueError: no\n" in said
+    assert re.findall("Traceback.*|File.*", said) == ([where] if where else [])
 
 
 def test_a_sample_waits_for_its_whole_batch(asked, monkeypatch):
