@@ -14,7 +14,7 @@ from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, put_own_state_aside
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
-from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, with_references
+from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, last_line, with_references
 from pytest_evalrun.evaluation.shards import forget, take_over, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import (
@@ -274,9 +274,8 @@ class Life:
     def _check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""
         if failed and not predicted and self.pair.cut is None:
-            why = first.rpartition("\n")[2]  # of a program that ended: what it wrote last
             text = f"no sample was predicted (of {failed}); the first: {first}"
-            raise PairError(text, brief=f"none of {failed} predicted: {why}")
+            raise PairError(text, brief=f"none of {failed} predicted: {last_line(first)}")
         check_failures(self.pair.settings.max_failed, plan.count, plan.identity.count, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:

@@ -245,7 +245,13 @@ def check_failures(max_failed: float, count: int, total: int, failed: int, first
     most = round(max_failed * (count if share else count / total), 6)
     if failed > most:
         said = f"{max_failed:g}" if share or count == total else f"{max_failed:g} of {total}, so {most:g} of these"
-        raise PairError(f"{failed} of {count} samples failed (max_failed is {said}); the first: {first}")
+        text = f"{failed} of {count} samples failed (max_failed is {said}); the first: {first}"
+        raise PairError(text, brief=f"{failed} of {count} failed: {last_line(first)}")
+
+
+def last_line(failure: str) -> str:
+    """Of a failure in brief: of a program that ended, what it wrote last."""
+    return failure.rpartition("\n")[2]
 
 
 def _score(name: str, score: Any) -> float:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation import score
-from pytest_evalrun.evaluation.score import CHUNK, Latencies, Scorer, with_references
+from pytest_evalrun.evaluation.score import CHUNK, Latencies, Scorer, check_failures, with_references
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 USERS = """
@@ -255,3 +255,20 @@ def test_blanks_around_labels_are_told_once(scored, context, references, predict
     assert context.log == [f"warning: letters/echo/clean: {words}, {remedy}"]
     scored(lines, metrics=[{"top1": {"strip": True}}])
     assert len(context.log) == 1
+
+
+BRIEFLY = {
+    "a program": (
+        "b: the program `p` ended with exit code 1; the end of its output:\nhello\ncannot do b",
+        "cannot do b",
+    ),
+    "a sample": ("b: ValueError: bad one", "b: ValueError: bad one"),
+}
+
+
+@pytest.mark.parametrize(("first", "why"), BRIEFLY.values(), ids=BRIEFLY)
+def test_too_many_failures_are_told_in_brief(first, why):
+    """How many of how many, and why the first of them: of a program that ended what it wrote last."""
+    with pytest.raises(PairError, match=r"^1 of 3 samples failed \(max_failed is 0\); the first: b: ") as failed:
+        check_failures(0, 3, 3, 1, first)
+    assert failed.value.brief == f"1 of 3 failed: {why}"
