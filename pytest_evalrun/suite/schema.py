@@ -211,7 +211,7 @@ class SettingsModel(Strict):
     """Whether a pair is SKIPPED, not an error, where the GPUs or boards that it needs are not there."""
     post_process_plugin: str | None = None
     """The word of `task_run.sh`, handed to programs as it is; metrics of ours that it names, separated by commas,
-    are used where the suite names none.
+    are added to `metrics`, to those of a program only where there are none.
     """
     env: dict[str, Spelled] = UNSET
     """Variables that are added to a program's environment."""

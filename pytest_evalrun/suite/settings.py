@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -276,8 +277,7 @@ def resolve(layers: Sequence[Layer]) -> Settings:
             origins[name] = layer
     _convert(values)
     settings = Settings(**values, words=words, origins=origins)
-    asked = settings.post_process_plugin and not settings.metrics
-    return replace(settings, metrics=_metrics_of_plugins(settings)) if asked else settings
+    return replace(settings, metrics=_with_plugins(settings)) if settings.post_process_plugin else settings
 
 
 def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str, layer: Layer, origins: dict[str, Layer]) -> None:
@@ -299,19 +299,23 @@ def _convert(values: dict[str, Any]) -> None:
     values["metrics"] = tuple(map(metric_spec, values.get("metrics", ())))
 
 
-def _metrics_of_plugins(settings: Settings) -> tuple[MetricSpec, ...]:
-    """The seed's way to ask for metrics, where the suite names none and the program does not score by itself.
+def _with_plugins(settings: Settings) -> tuple[MetricSpec, ...]:
+    """The seed's way to ask for metrics: they are added to those of the suite.
 
-    To a program any word may mean something of its own: of these only those are metrics that we know.
+    To a program any word may mean something of its own: what it names counts only where it is a metric of ours, the
+    suite names none, and the program does not score by itself. Other models have no use for a word; beside metrics of
+    the suite one that we do not know was meant for the programs of other suites.
     """
-    names = plugin_names(settings.post_process_plugin)
-    try:
+    given, names = settings.metrics, plugin_names(settings.post_process_plugin)
+    known = registry.names(registry.METRICS)
+    with suppress(ConfigError):  # of a kind that cannot be had, which is told where the adapter stands
         if settings.kind.has_environment:
-            known = registry.names(registry.METRICS)
-            names = [name for name in names if name in known and not settings.kind.computes(settings)]
-    except ConfigError:
-        pass  # of a kind that cannot be had, which is told where the adapter stands
-    return tuple(map(metric_spec, names))
+            silent = given or settings.kind.computes(settings)
+            names = [] if silent else [name for name in names if name in known]
+    if given:
+        names = [name for name in names if name in known or is_reference(name)]
+    had = {word for spec in given for word in (spec.name, spec.use)}
+    return (*given, *(metric_spec(name) for name in names if name not in had))
 
 
 def plugin_names(plugins: str | None) -> list[str]:

@@ -66,7 +66,8 @@ def test_metrics_by_name_path_and_with_parameters():
 
 PLUGINS = {
     "alone": ({}, ["ssim", "psnr"]),
-    "beside metrics of the suite": ({"metrics": ["mae"]}, ["mae"]),
+    "beside metrics of the suite": ({"adapter": "onnx", "metrics": ["mae", "psnr"]}, ["mae", "psnr", "ssim"]),
+    "of a program, beside metrics": ({"adapter": "command", "metrics": ["mae"]}, ["mae"]),
     "of a program": ({"adapter": "command"}, ["ssim", "psnr"]),
     "of a program on a board": ({"adapter": "ssh"}, ["ssim", "psnr"]),
     "of a program that scores": ({"adapter": "command", "results": {"metrics": "m.json"}}, []),
@@ -75,7 +76,7 @@ PLUGINS = {
 
 @pytest.mark.parametrize(("suite", "names"), PLUGINS.values(), ids=PLUGINS)
 def test_post_process_plugin_names_metrics(suite, names):
-    """The seed's variable asks for metrics of ours, each once, where nothing else says which; it is kept as it is."""
+    """The seed's variable asks for metrics of ours, each once, of a program only where nothing else does; it is kept."""
     settings = resolve(layers(suite, {"post_process_plugin": "ssim, psnr,ssim"}))
     assert [spec.name for spec in settings.metrics] == names
     assert settings.post_process_plugin == "ssim, psnr,ssim"
