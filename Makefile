@@ -15,7 +15,7 @@ help:
 	@echo "make evals-board  three boards over SSH on this machine, one of which dies; needs sshd"
 	@echo "make test         lint, types, tests with coverage, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
-	@echo "make bench        the figures of the README, measured here"
+	@echo "make bench        the benchmarks, beside their targets, measured here"
 	@echo "make docs         docs/reference.md, from the words and docstrings of the package"
 
 # The stamp is older than pyproject.toml where a dependency may have changed.
