@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 import socket
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_evalrun.monitor.follow import Directory
+from pytest_evalrun.report.commands import carry_on_command
+from pytest_evalrun.report.runs import called
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.sessions import session_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.sessions import SessionInfo
@@ -54,18 +56,9 @@ def standing(paths: RunPaths) -> Standing:
     return Standing(word, info)
 
 
-def carry_on(argv: Sequence[str], run: str) -> str:
-    """The command that goes on where a session stopped: in the same run, and without beginning afresh."""
-    if not argv:
-        return "pytest"
-    program = "python -m pytest" if Path(argv[0]).name == "__main__.py" else Path(argv[0]).name
-    words = [word for word in argv[1:] if word != "--eval-fresh"]
-    for i, word in enumerate(words):
-        if word == "--eval-run=new":
-            words[i] = f"--eval-run={run}"
-        elif word == "new" and i and words[i - 1] == "--eval-run":
-            words[i] = run
-    return " ".join([program, *map(shlex.quote, words)])
+def carry_on(argv: Sequence[str], paths: RunPaths) -> str:
+    """The command that goes on where a session of this run has stopped."""
+    return carry_on_command(argv, called(WorkDir(paths.root.parent), paths))
 
 
 def limit_of(argv: Sequence[str]) -> int | None:

@@ -192,7 +192,7 @@ class Reader:
         if self._death is None or self._death[0] != info.run_id:
             logs = [log for gauge in self._gauges.values() for log in gauge.logs]
             reason, evidence = find_cause(stands, self.log.last_session(), logs, self.paths.root)
-            self._death = info.run_id, Death(reason, evidence, carry_on(info.argv, self.paths.root.name))
+            self._death = info.run_id, Death(reason, evidence, carry_on(info.argv, self.paths))
         return self._death[1]
 
     def _last_sign(self) -> float:

@@ -77,7 +77,7 @@ def print_end(reader: Reader, snapshot: Snapshot, pen: Pen, stream: TextIO) -> N
     stream.write(pen.clean(f"summary: {paths.summary / 'summary.md'}") + "\n")
     info = snapshot.standing.info
     if info is not None and (snapshot.standing.interrupted or snapshot.counts[Status.PENDING]):
-        stream.write(pen.clean(f"carry on with: {carry_on(info.argv, snapshot.run)}") + "\n")
+        stream.write(pen.clean(f"carry on with: {carry_on(info.argv, paths)}") + "\n")
 
 
 def _summary(paths: RunPaths, snapshot: Snapshot) -> Summary:

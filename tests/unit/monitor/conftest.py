@@ -28,6 +28,7 @@ class LivingRun:
 
     def __init__(self, root, tasks):
         root.mkdir(parents=True)
+        (root.parent / "latest").symlink_to(root.name)
         self.paths = RunPaths(root)
         write_atomic(self.paths.run_json, '{"format": 1}')
         self.tasks = TaskList((task, "", datasets) for task, datasets in tasks.items())

@@ -9,25 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_evalrun.monitor import launch
-from pytest_evalrun.monitor.launch import LaunchFiles, carry_on, limit_of, standing
+from pytest_evalrun.monitor.launch import LaunchFiles, limit_of, standing
 from pytest_evalrun.rundir.configs import write_snapshot
 from pytest_evalrun.rundir.sessions import SessionState
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
-
-
-@pytest.mark.parametrize(
-    ("argv", "command"),
-    [
-        (["/x/bin/pytest", "evals", "-n", "2"], "pytest evals -n 2"),
-        (["/x/pytest/__main__.py", "evals", "-k", "a and b"], "python -m pytest evals -k 'a and b'"),
-        (["pytest", "--eval-run", "new", "evals"], "pytest --eval-run 2026 evals"),
-        (["pytest", "--eval-run=new", "new", "--eval-fresh"], "pytest --eval-run=2026 new"),
-        ([], "pytest"),
-    ],
-)
-def test_the_command_goes_on_in_the_same_run(argv, command):
-    """Another new run, or fresh predictions, would throw away what is there."""
-    assert carry_on(argv, "2026") == command
 
 
 @pytest.mark.parametrize(

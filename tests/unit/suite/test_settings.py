@@ -76,7 +76,7 @@ PLUGINS = {
 
 @pytest.mark.parametrize(("suite", "names"), PLUGINS.values(), ids=PLUGINS)
 def test_post_process_plugin_names_metrics(suite, names):
-    """The seed's variable asks for metrics of ours, each once, of a program only where nothing else does; it is kept."""
+    """The seed's variable asks for metrics of ours, each once, of a program only where nothing else does."""
     settings = resolve(layers(suite, {"post_process_plugin": "ssim, psnr,ssim"}))
     assert [spec.name for spec in settings.metrics] == names
     assert settings.post_process_plugin == "ssim, psnr,ssim"
