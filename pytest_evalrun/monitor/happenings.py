@@ -202,7 +202,8 @@ class Events:
         events = self._parsed("events.jsonl", own)
         for name, follower in self._workers.items():
             events += self._parsed(f"events/{name}", follower.read())
-        events.sort(key=lambda event: str(event.get("time")))
+        # Of one millisecond the death of a worker comes last: what it had begun ended with it.
+        events.sort(key=lambda event: (str(event.get("time")), event.get("event") == "worker_lost"))
         for event in events:
             try:
                 self.happenings.take(event)
