@@ -69,6 +69,11 @@ class Sshd:
         self.known_hosts = place / "known_hosts"
         self.know(self.host_key)
 
+    def entry(self, name: str = "b1", **more: object) -> dict[str, object]:
+        """As a suite writes it down."""
+        given = {"name": name, "host": self.address, "port": self.port, "user": ME}
+        return given | {"identity_file": [str(self.key)], "known_hosts": str(self.known_hosts)} | more
+
     def know(self, key: Path, *names: str) -> None:
         words = key.with_name(f"{key.name}.pub").read_text().split()[:2]
         name = ",".join(names) or f"[{self.address}]:{self.port}"

@@ -136,19 +136,3 @@ class Follower:
         if stat.st_ino != self._inode or stat.st_size < self._offset:
             self._inode = stat.st_ino
             self._offset = max(0, stat.st_size - self._last) if self._last else 0
-
-
-def read_tail(path: Path | str, n: int) -> list[str]:
-    """The last ``n`` lines of a file, read from its end; none where there is no file."""
-    try:
-        file = open_file(path)
-    except OSError:
-        return []
-    with file:
-        fd = file.fileno()
-        low, data = os.fstat(fd).st_size, b""
-        while low and data.count(b"\n") <= n:
-            low, high = max(0, low - _BLOCK), low
-            data = os.pread(fd, high - low, low) + data
-    lines = data.decode("utf-8", "replace").split("\n")
-    return [line for line in lines if line][-n:] if n > 0 else []

@@ -14,7 +14,15 @@ from pytest_evalrun.suite import devicefiles, ownwords
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import PAIR, accepted, found, line_of, place, place_in, some
 from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
-from pytest_evalrun.suite.settings import CELL_KINDS, is_reference, kind_names, metric_spec, plugin_names, resolve
+from pytest_evalrun.suite.settings import (
+    CELL_KINDS,
+    REFERENCES,
+    is_reference,
+    kind_names,
+    metric_spec,
+    plugin_names,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.settings import Gate, Settings
 
-REFERENCES = ("./file.py:Name", "package.module:Name")
 # What the metrics and gates of a pair depend on.
 SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin"})
 # What kinds of models look at besides their own words.

@@ -28,6 +28,7 @@ LOG_LIMIT = 100_000_000
 STATE, COMPLETE = ".state", ".complete.state"
 # By which name the kind is registered whose models are the user's own classes, by path or dotted name.
 BY_REFERENCE = "python"
+REFERENCES = ("./file.py:Name", "package.module:Name")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.fields import ENTRIES
 from pytest_evalrun.suite.ownwords import layer_model, parted, words_of_kind
-from pytest_evalrun.suite.problems import accepted, found
+from pytest_evalrun.suite.problems import accepted, found, some
 from pytest_evalrun.suite.schema import SettingsModel
+from pytest_evalrun.suite.settings import REFERENCES, is_reference, kind_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,16 +27,27 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: Callable
     Raises ConfigError with a line for every problem; ``place`` says where a value stands.
     """
     common, of_kinds = parted(model, values)
-    told: list[tuple[Where, str]] = []
+    told = _unknown_kind(model, values)
+    unknown = len(told)
     checked = _checked(model, common, (), told, "python")
     for where, kind, words in of_kinds:
         into: Any = checked
-        for key in where if not told else ():
+        for key in where if len(told) == unknown else ():
             into = into[key]
         into |= _checked(layer_model(kind), words, where, told, "json")
-    if told:
+    if len(told) > unknown:
         raise ConfigError("\n".join(f"{place(where)}: {text}" for where, text in told))
     return checked
+
+
+def _unknown_kind(model: type[BaseModel], values: Any) -> list[tuple[Where, str]]:
+    """Told before the words that only that kind would know, and elsewhere where nothing else is wrong."""
+    adapter = values.get("adapter") if issubclass(model, SettingsModel) and isinstance(values, dict) else None
+    if not isinstance(adapter, str) or is_reference(adapter) or adapter in kind_names():
+        return []
+    return [
+        (("adapter",), f"found the unknown name {adapter!r}; {accepted(adapter, [*kind_names()])}, {some(REFERENCES)}")
+    ]
 
 
 def _checked(

@@ -41,11 +41,6 @@ def board(tmp_path):
         yield board
 
 
-def entry(board, name="b1", **more):
-    given = {"user": ME, "host": board.address, "port": board.port, "identity_file": str(board.key)}
-    return {"name": name, **given, "known_hosts": str(board.known_hosts), **more}
-
-
 def on_boards(project, *devices, names=("a",), **top):
     """A suite whose pairs run on these."""
     given = {"adapter": "ssh", "ask": "batch", "command": ["sh", "ask.sh", "{model}", "{inputs}"], "params": {}}
@@ -75,7 +70,7 @@ def lay(board, *found):
 class TestDevices:
     def test_all_that_is_known_of_a_board_is_in_its_row(self, project, board):
         """Where it is, load and disk, who has it, models with sizes, what was left behind, labels."""
-        on_boards(project, entry(board, labels={"soc": "j5"}, slots=2, home=str(board.home)))
+        on_boards(project, board.entry(labels={"soc": "j5"}, slots=2, home=str(board.home)))
         lay(board, f"{CACHE}/a_model.bin", "task_a_one")
         device = Device("b1", f"{ME}@127.0.0.1:{board.port}", slots=2)
         with DevicePool(LeaseDirectory(), [device]).try_acquire({}):
@@ -105,10 +100,10 @@ class TestDevices:
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             on_boards(
                 project,
-                entry(board),
-                entry(board, "down", port=free_port()),
-                entry(board, "deaf", port=deaf.getsockname()[1]),
-                entry(board, "strange", known_hosts="/nonexistent", user="somebody"),
+                board.entry(),
+                board.entry("down", port=free_port()),
+                board.entry("deaf", port=deaf.getsockname()[1]),
+                board.entry("strange", known_hosts="/nonexistent", user="somebody"),
             )
             code, out, err = project.evalrun("devices")
         rows = cells(out)
@@ -121,7 +116,7 @@ class TestDevices:
 
     def test_each_board_has_one_row(self, project, board):
         """However many pairs and suites name it; one that no pair wants too, and with another home another one."""
-        on_boards(project, entry(board), entry(board, "b2", host="localhost"), names=("a", "b"), device={})
+        on_boards(project, board.entry(), board.entry("b2", host="localhost"), names=("a", "b"), device={})
         other = json.loads((project.suite / "evalrun.yaml").read_text())
         other |= {"adapter": "./model.py:Model", "env": {"REMOTE_TASK_HOME": str(board.home)}}
         for key in ("ask", "command", "results", "params", "device"):
@@ -165,7 +160,7 @@ class TestClean:
 
     def test_list_ask_and_do(self, cleaned, board):
         """Nothing goes while it is only listed or nobody agrees; then what the run has left, here and there."""
-        project = cleaned(entry(board))
+        project = cleaned(board.entry())
         before, here = names(board.home), names(project.latest)
         code, out, err = project.evalrun("clean", "--remote", "--dry-run")
         assert (code, err) == (0, "")
@@ -184,7 +179,7 @@ class TestClean:
 
     def test_what_a_real_run_leaves_is_what_goes(self, project, board):
         """A run that was told to keep everything on its board: devices shows it, clean leaves the board as it was."""
-        on_boards(project, entry(board), env={"CLEANUP_REMOTE_WORKDIR": "0", "CLEANUP_SHARED_MODELS": "0"})
+        on_boards(project, board.entry(), env={"CLEANUP_REMOTE_WORKDIR": "0", "CLEANUP_SHARED_MODELS": "0"})
         (project.suite / "ask.sh").write_text("exit 0\n")
         project.run()
         assert names(board.home) == [CACHE, "task_a_one"]
@@ -197,7 +192,7 @@ class TestClean:
 
     def test_some_pairs(self, cleaned, board):
         """-k means the same pairs there as here."""
-        project = cleaned(entry(board))
+        project = cleaned(board.entry())
         code, out, err = project.evalrun("clean", "--remote", "-k", "b/one", "--yes")
         assert (code, err) == (0, ""), (out, err)
         assert names(board.home) == [CACHE, "mine", "task_a_one", "task_a_one_0-250_2", "task_other"]
@@ -206,7 +201,7 @@ class TestClean:
 
     def test_a_board_that_is_down_is_told(self, cleaned, board):
         """With the reason; the rest is done, and the exit code is 1."""
-        project = cleaned(entry(board, "down", port=free_port()), entry(board))
+        project = cleaned(board.entry("down", port=free_port()), board.entry())
         code, out, err = project.evalrun("clean", "--remote", "--yes")
         assert code == 1
         assert "Connection refused; what is there of task_a_one, task_b_one" in err
@@ -216,7 +211,7 @@ class TestClean:
 
     def test_a_live_run_is_refused(self, cleaned, board):
         """Before any board is asked."""
-        project = cleaned(entry(board))
+        project = cleaned(board.entry())
         session = open_session(RunPaths(project.latest), ["pytest"])
         try:
             for words in (["--yes"], ["--dry-run"]):
@@ -229,7 +224,7 @@ class TestClean:
 
 def test_a_launch_notes_its_boards_first(project, board):
     """Also those that turn out to be down: by name what its pairs would put there, and never a password."""
-    down = entry(board, port=free_port(), password_env="BOARD_PASSWORD")
+    down = board.entry(port=free_port(), password_env="BOARD_PASSWORD")
     on_boards(project, down, names=("a", "b"), env={"REMOTE_TASK_HOME": "/data"})
     ran = project.run(BOARD_PASSWORD="hunter2222")
     assert ran.code == 1, ran
@@ -243,7 +238,7 @@ def test_a_launch_notes_its_boards_first(project, board):
 
 def test_the_table_folds_on_a_terminal(project, board):
     """A long reason does not push the rest off the screen."""
-    on_boards(project, entry(board, "strange", known_hosts="/nonexistent"))
+    on_boards(project, board.entry("strange", known_hosts="/nonexistent"))
     terminal, side = pty.openpty()
     process = subprocess.Popen(
         [*EVALRUN, "devices"], cwd=project.root, env={**os.environ, "COLUMNS": "100"}, stdout=side, text=True

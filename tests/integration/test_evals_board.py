@@ -74,7 +74,13 @@ class Driver:
     def kill(self, number: int) -> int:
         """As the terminal does it: everything but the boards, which have sessions of their own."""
         os.killpg(self.process.pid, number)
-        return self.process.wait(60)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            logs = sorted((self.copy.root / "outputs" / "boards").glob("*.log"))
+            pytest.fail(
+                "\n".join(["it does not end:", self.text, *(f"{log.name}:\n{log.read_text()}" for log in logs)])
+            )
 
     def __enter__(self) -> Driver:
         return self

@@ -34,11 +34,6 @@ def board(tmp_path):
         yield board
 
 
-def entry(board, name="b1", **more):
-    given = {"name": name, "host": board.address, "port": board.port, "user": ME}
-    return given | {"identity_file": [str(board.key)], "known_hosts": str(board.known_hosts)} | more
-
-
 def on_board(project, *devices, **task):
     """Task ``a`` runs on a board, ``b`` here."""
     models = [{"name": "a", "path": "a.bin", "devices": list(devices)} | BOARD | task, {"name": "b", "path": "b.bin"}]
@@ -50,7 +45,7 @@ def on_board(project, *devices, **task):
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
 def test_a_host_key_that_nobody_knows_is_a_usage_error(project, board, tmp_path, workers):
     """Before anything is made: with its fingerprint, and how to accept it."""
-    ran = on_board(project, entry(board, known_hosts=str(tmp_path / "none"))).run("evals", *workers)
+    ran = on_board(project, board.entry(known_hosts=str(tmp_path / "none"))).run("evals", *workers)
     assert ran.code == 4, ran
     assert "host key is not known: ssh-ed25519 SHA256:" in ran
     options = f"-p {board.port} -o UserKnownHostsFile={tmp_path}/none"
@@ -75,7 +70,7 @@ def test_a_plan_speaks_to_no_board(project):
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
 def test_who_may_be_skipped_is_skipped_when_its_board_is_down(project, board, workers):
     """With the reason; the others run, and the launch is no failure."""
-    suite = on_board(project, entry(board, port=free_port()), optional=True)
+    suite = on_board(project, board.entry(port=free_port()), optional=True)
     ran = suite.run("evals", *workers)
     assert ran.code == 0, ran
     assert "evalrun: board b1 set aside: cannot be reached: Connection refused" in ran
@@ -92,7 +87,7 @@ def test_who_may_be_skipped_is_skipped_when_its_board_is_down(project, board, wo
 
 def test_who_must_have_a_board_that_is_down_is_an_error_and_no_other_is(project, board):
     """At once: there is nothing to wait for."""
-    ran = on_board(project, entry(board, port=free_port())).run("evals", "-n2")
+    ran = on_board(project, board.entry(port=free_port())).run("evals", "-n2")
     assert ran.code == 1, ran
     assert "evalrun: board b1 set aside: cannot be reached: Connection refused" in ran
     assert "ERROR   echo/a/one" in ran
@@ -112,7 +107,7 @@ def test_what_a_dead_session_left_goes_before_the_first_pair(project, board):
     )
     temporary = project.root / "tmp"
     temporary.mkdir()
-    ran = on_board(project, entry(board)).run("evals", "-s", "-k", "a/one", TMPDIR=str(temporary))
+    ran = on_board(project, board.entry()).run("evals", "-s", "-k", "a/one", TMPDIR=str(temporary))
     assert "board b1: removed 2 work directories of a session that died: task_a_one, task_a_one_2" in ran
     assert "boards: b1; room for 1 model at once" in ran
     assert "mode 0o700" in ran
@@ -121,7 +116,7 @@ def test_what_a_dead_session_left_goes_before_the_first_pair(project, board):
 
 def test_where_nothing_is_predicted_no_board_is_spoken_to(project, board):
     """To score again needs none, nor do the tables."""
-    on_board(project, entry(board, port=free_port()), optional=True).run("evals")
+    on_board(project, board.entry(port=free_port()), optional=True).run("evals")
     for mode in ("eval", "viz"):
         ran = project.run("evals", "--eval-mode", mode)
         assert "set aside" not in ran
@@ -133,7 +128,7 @@ def digits(project, board):
     """The sample suite, on this board."""
     shutil.copytree(DIGITS, project.suite, ignore=shutil.ignore_patterns(".boards"))
     (project.root / "pytest.ini").write_text("[pytest]\n")
-    (project.suite / "devices.yaml").write_text(json.dumps({"devices": [entry(board)]}))
+    (project.suite / "devices.yaml").write_text(json.dumps({"devices": [board.entry()]}))
     return project
 
 

@@ -20,7 +20,7 @@ from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.history import read_history
-from pytest_evalrun.rundir.lines import Follower, LineFile, json_document, json_line, read_tail, utc_time
+from pytest_evalrun.rundir.lines import Follower, LineFile, json_document, json_line, utc_time
 from pytest_evalrun.rundir.markers import facts_of, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_result
@@ -128,22 +128,6 @@ def test_time_is_utc_to_the_millisecond() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", utc_time())
 
 
-@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1)), n=st.integers(0, 9))
-def test_tail_is_the_last_lines(tmp_path_factory: pytest.TempPathFactory, lines: list[str], n: int) -> None:
-    """The tail equals the last lines of the whole."""
-    path = tmp_path_factory.mktemp("tail") / "f"
-    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
-    assert read_tail(path, n) == (lines[-n:] if n else [])
-
-
-def test_tail_of_a_long_file(tmp_path: Path) -> None:
-    """Lines that lie across the blocks that are read come out whole; a file that is not there has no lines."""
-    lines = [f"{i} " + "é" * 30_000 for i in range(9)]
-    (tmp_path / "f").write_text("\n".join(lines))
-    assert read_tail(tmp_path / "f", 5) == lines[-5:]
-    assert read_tail(tmp_path / "missing", 5) == []
-
-
 READERS = {
     "marker": (read_marker, None),
     "result": (read_result, None),
@@ -151,7 +135,6 @@ READERS = {
     "task list": (read_task_list, None),
     "range": (read_range, None),
     "history": (lambda path: list(read_history(path)), []),
-    "tail": (lambda path: read_tail(path, 5), []),
     "newest lines": (lambda path: list(newest_lines(path)), []),
     "timing": (lambda path: timings_in(path.rename(path.with_name("0-1.timing.json")).parent).samples, 0),
     "facts": (facts_of, OSError),

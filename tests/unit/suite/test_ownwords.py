@@ -125,3 +125,11 @@ def test_a_broken_package_hurts_who_asks_for_it_alone(suite):
     """A key that nobody knows makes us look at all kinds; one that cannot be had is passed over."""
     assert suite().ids() == ["m1/clean", "m1/noisy", "m2/clean", "m2/noisy"]
     assert "unknown key" in suite("adapter: ./my.py:Model\n" + MODELS + "colour: x\n").problem()
+
+
+def test_a_kind_that_is_not_installed_is_told_before_its_words(suite):
+    """Who has forgotten to install a package reads its name first, and not only that its words are unknown."""
+    suite(f"adapter: recrded\nsheet: a.csv\n{MODELS}")
+    first, second = suite.problems()
+    assert "evalrun.yaml:1: adapter: found the unknown name 'recrded'; did you mean 'recorded'?" in first
+    assert "evalrun.yaml:2: sheet: unknown key" in second

@@ -40,14 +40,8 @@ def board(tmp_path):
         yield board
 
 
-def entry(board, name="b1", **more):
-    """As a suite writes it down."""
-    given = {"name": name, "host": board.address, "port": board.port, "user": ME}
-    return given | {"identity_file": [str(board.key)], "known_hosts": str(board.known_hosts)} | more
-
-
 def dead(board, name="dead"):
-    return entry(board, name, port=free_port())
+    return board.entry(name, port=free_port())
 
 
 def pair(*devices, task="a", dataset="x", skip=None, **settings):
@@ -83,7 +77,7 @@ def aside(notes):
 
 def test_boards_that_answer_are_left_as_they_are(board, launch):
     """Nothing is said, nothing set aside, nothing made on them, and no connection stays open."""
-    one = launch(pair(entry(board)))
+    one = launch(pair(board.entry()))
     one.look()
     assert (one.said, aside(one.notes), len(one.machine.boards)) == ([], {}, 1)
     assert list(board.home.iterdir()) == []
@@ -95,20 +89,20 @@ def test_lines_of_known_hosts_that_nobody_can_use_are_told(board, launch):
     good = board.known_hosts.read_text()
     authority = f"@cert-authority * {' '.join(board.host_key.with_suffix('.pub').read_text().split()[:2])}\n"
     board.known_hosts.write_text(authority + good)
-    one = launch(pair(entry(board), entry(board, "b2")))
+    one = launch(pair(board.entry(), board.entry("b2")))
     one.look()
     (line,) = one.said
     assert line.startswith(f"{board.known_hosts}: passed over: line 1 (@cert-authority")
     board.known_hosts.write_text(authority)
     with pytest.raises(ConfigError, match=r"not known(.|\n)*passed over: line 1 \(@cert-authority"):
-        launch(pair(entry(board))).look()
+        launch(pair(board.entry())).look()
 
 
 def test_a_board_that_is_down_is_set_aside_for_every_process(board, launch):
     """With its reason in one line, and the others go on; of who needs no other one the optional are skipped."""
     down = dead(board)
     one = launch(
-        pair(entry(board), down), pair(down, task="b", optional=True), pair(entry(board, "same"), down, task="c")
+        pair(board.entry(), down), pair(down, task="b", optional=True), pair(board.entry("same"), down, task="c")
     )
     one.look()
     (line,) = one.said
@@ -126,7 +120,7 @@ def test_boards_that_only_tests_ask_for_are_looked_at_too(board, launch):
     """Their pair runs here, and names the board for them."""
     down = dead(board)
     one = launch(
-        pair(entry(board), down, adapter="command", command="true"),
+        pair(board.entry(), down, adapter="command", command="true"),
         others={"t.py::t": Need(devices=(DeviceSpec.of(down).key,))},
     )
     assert one.machine.slots() == 1
@@ -137,7 +131,7 @@ def test_boards_that_only_tests_ask_for_are_looked_at_too(board, launch):
 def test_a_board_that_refuses_our_key_is_set_aside(board, launch, tmp_path):
     """It is in order, and others may get in: no mistake of the suite."""
     stranger = keygen(tmp_path / "stranger")
-    one = launch(pair(entry(board, identity_file=[str(stranger)])))
+    one = launch(pair(board.entry(identity_file=[str(stranger)])))
     one.look()
     assert f"does not let {ME} in" in aside(one.notes)["b1"]
     assert one.machine.needs == {}
@@ -150,8 +144,8 @@ def test_every_unknown_or_changed_host_key_is_a_mistake(board, launch, tmp_path)
     other = keygen(tmp_path / "other")
     changed = tmp_path / "changed"
     changed.write_text(f"[127.0.0.1]:{board.port} {' '.join(Path(f'{other}.pub').read_text().split()[:2])}\n")
-    unknown = entry(board, "new", known_hosts=str(tmp_path / "nothing"))
-    one = launch(pair(entry(board), unknown, entry(board, "old", known_hosts=str(changed)), dead(board)))
+    unknown = board.entry("new", known_hosts=str(tmp_path / "nothing"))
+    one = launch(pair(board.entry(), unknown, board.entry("old", known_hosts=str(changed)), dead(board)))
     with pytest.raises(ConfigError) as error:
         one.look()
     first, second = str(error.value).splitlines()
@@ -167,14 +161,14 @@ def test_a_password_that_is_nowhere_is_a_mistake(board, launch, monkeypatch):
     """So is all that could not be understood: waiting would not help."""
     monkeypatch.delenv("NO_SUCH", raising=False)
     with pytest.raises(ConfigError, match="NO_SUCH, which is not set"):
-        launch(pair(entry(board, password_env="NO_SUCH"))).look()
+        launch(pair(board.entry(password_env="NO_SUCH"))).look()
 
 
 def test_a_board_that_says_nothing_is_not_waited_for_longer_than_is_bearable(board, launch, monkeypatch):
     """It takes the connection and is silent; the others are looked at meanwhile."""
     monkeypatch.setattr(fleets, "PATIENCE", fleets.PATIENCE.__class__(connect=2.0, quiet=2.0, reconnect=0.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        one = launch(pair(entry(board), entry(board, "silent", port=silent.getsockname()[1])))
+        one = launch(pair(board.entry(), board.entry("silent", port=silent.getsockname()[1])))
         one.look()
     assert list(aside(one.notes)) == ["silent"]
     assert [spec.name for spec in one.machine.boards.values()] == ["b1"]
@@ -182,7 +176,7 @@ def test_a_board_that_says_nothing_is_not_waited_for_longer_than_is_bearable(boa
 
 def test_a_home_that_is_not_there_matters_to_who_wants_it(board, launch):
     """The board is set aside only where none of its homes can be entered."""
-    here, nowhere = entry(board, home=str(board.home)), entry(board, home="/nonexistent")
+    here, nowhere = board.entry(home=str(board.home)), board.entry(home="/nonexistent")
     one = launch(pair(here), pair(nowhere, task="b"))
     one.look()
     assert aside(one.notes) == {}
@@ -201,10 +195,10 @@ def test_what_a_dead_session_left_of_these_pairs_goes(board, launch):
     (board.home / "elsewhere").mkdir()
     (board.home / "task_a_x_4").symlink_to(board.home / "elsewhere")
     claim(board.connection(), "task_a_x_9")
-    keep = pair(entry(board), dataset="keep", env={"CLEANUP_REMOTE_WORKDIR": "0"})
-    skipped = pair(entry(board), dataset="y", skip="not today")
-    server = pair(entry(board), task="b", ask="server")
-    one = launch(pair(entry(board)), keep, skipped, pair(entry(board), dataset="keep_2"), server)
+    keep = pair(board.entry(), dataset="keep", env={"CLEANUP_REMOTE_WORKDIR": "0"})
+    skipped = pair(board.entry(), dataset="y", skip="not today")
+    server = pair(board.entry(), task="b", ask="server")
+    one = launch(pair(board.entry()), keep, skipped, pair(board.entry(), dataset="keep_2"), server)
     one.look()
     left = {path.name.removeprefix("task_a_") for path in board.home.iterdir()}
     assert left == {"y", "x_1", "x_old", "xx", "keep", "keep_3", "x_9", "elsewhere"}
@@ -220,8 +214,8 @@ def test_the_end_of_a_task_is_told_once(board, launch, monkeypatch):
     """When the last of its items has its outcome, whichever that is; items that report twice count once."""
     told = []
     monkeypatch.setattr(Notes, "finish", lambda _, task: told.append(task))
-    pairs = [pair(entry(board)), pair(entry(board), dataset="y"), pair(entry(board), task="b")]
-    one = launch(*pairs, pair(entry(board), dataset="z", skip="not today"), pair(adapter="command", task="c"))
+    pairs = [pair(board.entry()), pair(board.entry(), dataset="y"), pair(board.entry(), task="b")]
+    one = launch(*pairs, pair(board.entry(), dataset="z", skip="not today"), pair(adapter="command", task="c"))
     for nodeid in ("s::0", "s::0", "s::2", "s::4", "s::3", "unknown"):
         one.fleet.ended(nodeid)
     assert told == ["s/b"]
@@ -250,17 +244,17 @@ def models(board):
 
 def test_models_go_by_their_policies(board, launch, tmp_path):
     """Those of policy 1 one by one; what is kept, and what another session put there, stays."""
-    one = launch(pair(entry(board)))
-    put(board, Notes(tmp_path / "others"), entry(board), tmp_path, other="1")
-    put(board, one.notes, entry(board), tmp_path, kept="0", first="1", second="1")
+    one = launch(pair(board.entry()))
+    put(board, Notes(tmp_path / "others"), board.entry(), tmp_path, other="1")
+    put(board, one.notes, board.entry(), tmp_path, kept="0", first="1", second="1")
     assert one.fleet.tidy() == []
     assert models(board) == {"kept_model.bin", "other_model.bin"}
 
 
 def test_the_whole_cache_goes_where_that_is_asked_for(board, launch, tmp_path):
     """Policy 2, unless somebody else uses a model of it."""
-    one = launch(pair(entry(board)))
-    put(board, one.notes, entry(board), tmp_path, every="2", first="1")
+    one = launch(pair(board.entry()))
+    put(board, one.notes, board.entry(), tmp_path, every="2", first="1")
     connection = board.connection()
     ModelCache(connection).ensure(tmp_path / "first", "first_model.bin", hashlib.sha256(b"first").hexdigest())
     assert one.fleet.tidy() == []
@@ -272,8 +266,8 @@ def test_the_whole_cache_goes_where_that_is_asked_for(board, launch, tmp_path):
 
 def test_where_nothing_is_due_nobody_connects(board, launch, tmp_path):
     """To keep a model is to leave the board alone, also one that has died."""
-    one = launch(pair(entry(board)))
-    one.notes.use(DeviceSpec.of(entry(board)), "", "kept_model.bin", "0")
+    one = launch(pair(board.entry()))
+    one.notes.use(DeviceSpec.of(board.entry()), "", "kept_model.bin", "0")
     one.notes.use(DeviceSpec.of(dead(board)), "", "", "1")
     board.stop()
     assert one.fleet.tidy() == []
@@ -281,8 +275,8 @@ def test_where_nothing_is_due_nobody_connects(board, launch, tmp_path):
 
 def test_a_board_that_has_died_costs_a_line(board, launch, tmp_path):
     """The others are tidied all the same."""
-    one = launch(pair(entry(board)))
-    put(board, one.notes, entry(board), tmp_path, first="1")
+    one = launch(pair(board.entry()))
+    put(board, one.notes, board.entry(), tmp_path, first="1")
     one.notes.use(DeviceSpec.of(dead(board)), "", "lost_model.bin", "1")
     (line,) = one.fleet.tidy()
     assert line.startswith("board dead: models may be left there: board 127.0.0.1 (")
@@ -292,8 +286,8 @@ def test_a_board_that_has_died_costs_a_line(board, launch, tmp_path):
 
 def test_notes_that_are_damaged_cost_a_line(board, launch):
     """A session does not lose its end to them."""
-    one = launch(pair(entry(board)))
-    one.notes.use(DeviceSpec.of(entry(board)), "", "m.bin", "1")
+    one = launch(pair(board.entry()))
+    one.notes.use(DeviceSpec.of(board.entry()), "", "m.bin", "1")
     (note,) = one.notes.aside.parent.glob("used-*.json")
     note.write_text("nonsense")
     (line,) = one.fleet.tidy()
