@@ -109,14 +109,14 @@ def _large(board: Sshd, clients: Clients, place: Path, rounds: int) -> list[Figu
 
 
 def _small(board: Sshd, clients: Clients, place: Path, rounds: int) -> list[Figure]:
-    from pytest_evalrun.remote.tarstream import Entry
+    from pytest_evalrun.remote.tarstream import TarEntry
     from pytest_evalrun.remote.transfer import upload
 
     files = place / "files"
     files.mkdir()
     for number in range(FILES):
         (files / f"{number:05}.bin").write_bytes(os.urandom(4_000 + number * 16 % 16_000))
-    entries = [Entry(file, file.name) for file in sorted(files.iterdir())]
+    entries = [TarEntry(file, file.name) for file in sorted(files.iterdir())]
     connection = board.connection()
     home = connection.facts.home
     theirs = {
@@ -190,7 +190,7 @@ def _overlap(board: Sshd, place: Path, rounds: int) -> Figure:
     """Programs as long as the transfers: the longer of the two is the bound."""
     from pytest_evalrun.remote.overlap import overlapped
     from pytest_evalrun.remote.program import RemoteProgram
-    from pytest_evalrun.remote.tarstream import Entry
+    from pytest_evalrun.remote.tarstream import TarEntry
     from pytest_evalrun.remote.transfer import upload
 
     path = place / "batch"
@@ -200,7 +200,7 @@ def _overlap(board: Sshd, place: Path, rounds: int) -> Figure:
     count = 10
 
     def send(number: int) -> str:
-        upload(connection, [Entry(path, "input")], target := f"{home}/task_overlap_{number}")
+        upload(connection, [TarEntry(path, "input")], target := f"{home}/task_overlap_{number}")
         return target
 
     def run(target: str) -> str:

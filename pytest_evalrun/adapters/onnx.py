@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise PairError(f'{error.name} is needed for adapter onnx: pip install "pytest-evalrun[onnx]"') from error
 
-from pytest_evalrun.adapters.output import Output
+from pytest_evalrun.adapters.output import OutputSpec
 from pytest_evalrun.adapters.preprocess import ModelInput, Preprocess
 from pytest_evalrun.datasets.arrays import shape_text
 
@@ -62,7 +62,7 @@ class OnnxAdapter:
             raise PairError(f"{path}: not a model that ONNX Runtime can load: {_one_line(error)}") from None
         self.inputs = [self._input(declared) for declared in self._session.get_inputs()]
         layout = self.preprocess.layout
-        self.output = Output.of(self._output_settings, self._session.get_outputs(), layout, path)
+        self.output = OutputSpec.of(self._output_settings, self._session.get_outputs(), layout, path)
 
     def predict(self, batch: Sequence[Sample]) -> list[Any]:
         """One prediction a sample; samples of one shape go through the model together."""

@@ -21,7 +21,7 @@ EIGHT_BITS = 255
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputSpec:
     """What the suite declares under ``output``, and the name of the output tensor that serves it."""
 
     name: str
@@ -32,7 +32,7 @@ class Output:
     layout: str = "NCHW"
 
     @classmethod
-    def of(cls, declared: Mapping[str, Any], outputs: Sequence[Any], layout: str, path: str) -> Output:
+    def of(cls, declared: Mapping[str, Any], outputs: Sequence[Any], layout: str, path: str) -> OutputSpec:
         """Raises PairError where the model has no output of the declared name."""
         return cls(**{"layout": layout, **declared, "name": _chosen(declared, outputs, path)})
 

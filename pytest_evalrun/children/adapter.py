@@ -23,7 +23,7 @@ CLOSE_SECONDS = 5.0
 _OF_THE_MODEL = {"pair": PairError, "sample": SampleError}
 
 
-class Talks(Protocol):
+class ProtocolPeer(Protocol):
     """A running program that speaks the protocol, here or elsewhere."""
 
     grace: float
@@ -77,7 +77,7 @@ class ServerAdapter:
         self._started = started
         self._plain = plain
         self._stacks = stacks
-        self._child: Talks | None = None
+        self._child: ProtocolPeer | None = None
         self._in_doubt = False
 
     @property
@@ -98,7 +98,7 @@ class ServerAdapter:
                 raise PairError(text, brief=f"not loaded: {error}") from error
             raise
 
-    def _start(self) -> Talks:
+    def _start(self) -> ProtocolPeer:
         return Child(
             self.argv,
             env={**os.environ, **self.env},
@@ -160,7 +160,7 @@ class ServerAdapter:
             raise ChildError(f"the process of model {self.name} answered {answer['type']!r}, not {wanted!r}")
         return answer
 
-    def _say_goodbye(self, child: Talks) -> None:
+    def _say_goodbye(self, child: ProtocolPeer) -> None:
         """Whatever it answers is the fault of its close; the end is what is wanted."""
         child.send_line(to_line({"type": "close"}))
         try:

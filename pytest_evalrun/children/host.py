@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STACKS = signal.SIGUSR2
 
 
-class Host:
+class ModelHost:
     """Answers one message after the other."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ def main() -> None:
     faulthandler.register(STACKS, file=2, all_threads=True)
     os.register_at_fork(after_in_child=_forget_stacks)
     _live_output()
-    host = Host()
+    host = ModelHost()
     for line in questions:
         message = from_line(line)
         if message["type"] == "close":

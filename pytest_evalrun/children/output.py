@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.children.keeper import readable
+from pytest_evalrun.children.handle import readable
 from pytest_evalrun.rundir.logfiles import lost
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Heard:
             self.failure = self.failure or error
 
 
-class Output:
+class PipeReader:
     """A thread that reads a pipe, so that no program ever waits for us to listen."""
 
     def __init__(self, fd: int, handler: Callable[[bytes], None] | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pytest_evalrun.children.channel import Channel, LineTooLong
 from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.children.faults import ChildError, ModelDied
-from pytest_evalrun.children.output import Output, brief_end
+from pytest_evalrun.children.output import PipeReader, brief_end
 from pytest_evalrun.children.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Child:
         finally:
             pipes.close_theirs()
         self._channel = Channel(pipes.to_program, pipes.from_program)
-        self._output = Output(pipes.output, output)
+        self._output = PipeReader(pipes.output, output)
         self._closed = False
 
     @property

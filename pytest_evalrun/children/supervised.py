@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.children import keeper, supervisor
+from pytest_evalrun.children import handle, supervisor
 from pytest_evalrun.children.faults import ChildError, NotStarted
 from pytest_evalrun.rundir.processes import start_time
 
@@ -71,18 +71,18 @@ class Supervised:
             packed = supervisor.pack(argv, env, directory, ignore=ignore, grace=grace)
         except ValueError as error:
             raise ChildError(f"{argv[0]!r} cannot be started: {error}") from None
-        self._keeper: keeper.Keeper | None = keeper.take()
-        self.supervisor_pid = self._keeper.pid
+        self._supervisor: handle.SupervisorHandle | None = handle.take()
+        self.supervisor_pid = self._supervisor.pid
         try:
             started(self.supervisor_pid)
-            self._keeper.run(packed, [*stdio, *hold])
+            self._supervisor.run(packed, [*stdio, *hold])
             self._wait_for_start(argv[0], directory)
             started(self.pid)
         except ChildError:
             self.end(0)
             raise
         except BaseException:  # it may have half of an order: only its end is sure to be understood
-            self._keeper.close()
+            self._supervisor.close()
             raise
 
     @property
@@ -107,25 +107,25 @@ class Supervised:
 
     def signal(self, number: int) -> None:
         """To the program alone, and never to another process that was given its PID."""
-        if self._keeper is not None:
-            self._keeper.order(f"signal {number}")
+        if self._supervisor is not None:
+            self._supervisor.order(f"signal {number}")
 
     def end(self, grace: float) -> None:
         """SIGTERM to all that was started, after the grace SIGKILL; returns when nothing of it lives."""
-        if self._keeper is None:
+        if self._supervisor is None:
             return
         if not self.gone:
-            self._keeper.order(f"stop {grace}")
+            self._supervisor.order(f"stop {grace}")
         deadline = time.monotonic() + grace + LONGEST_END_SECONDS
         while not self.gone:
             if time.monotonic() > deadline:
                 raise ChildError(f"what process {self.supervisor_pid} started does not end even by SIGKILL")
             self._hear(deadline - time.monotonic())
-        unused, self._keeper = self._keeper, None
+        unused, self._supervisor = self._supervisor, None
         if self._lost:
             unused.close()
         else:
-            keeper.give_back(unused)
+            handle.give_back(unused)
 
     def fate(self) -> str:
         """How the program ended, in words."""
@@ -156,9 +156,9 @@ class Supervised:
 
     def _hear(self, timeout: float | None) -> None:
         """What the supervisor says within a time; its end is the end of all, however it came."""
-        if self.gone or self._keeper is None:
+        if self.gone or self._supervisor is None:
             return
-        lines = self._keeper.hear(timeout)
+        lines = self._supervisor.hear(timeout)
         for line in lines or ():
             self._take(line)
         if lines is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.control.clean import Cleaning
     from pytest_evalrun.control.remote import BoardCleaning
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
 
 LimitsOption = Annotated[bool, typer.Option("--limits", help="Only the results of --eval-limit, of all pairs")]
@@ -127,7 +127,7 @@ class _Held:
     expression: str
     matches: Callable[[str], bool] | None
 
-    def pairs(self, *, failed: bool = False, limits: bool = False) -> list[Known]:
+    def pairs(self, *, failed: bool = False, limits: bool = False) -> list[KnownPair]:
         """Raises ConfigError where the user named some, and there are none."""
         from pytest_evalrun.control.selection import selected
 
@@ -146,7 +146,7 @@ def _held(workdir: Path, run: str, expression: str, *, dry_run: bool) -> Iterato
         yield _Held(found, expression, matches)
 
 
-def _on_boards(held: _Held, pairs: Sequence[Known] | None) -> list[BoardCleaning]:
+def _on_boards(held: _Held, pairs: Sequence[KnownPair] | None) -> list[BoardCleaning]:
     from pytest_evalrun.control.remote import plan_boards
     from pytest_evalrun.control.selection import selected
 

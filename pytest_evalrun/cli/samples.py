@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from pytest_evalrun.report.rows import Row
+    from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.report.samplelines import Inputs
     from pytest_evalrun.report.samples import ScoredSample
     from pytest_evalrun.rundir.layout import RunPaths
@@ -112,7 +112,7 @@ def _inputs(pair: Pair) -> Inputs:
     return Inputs(settings.inputs or several, samples)
 
 
-def _written(paths: RunPaths, row: Row) -> Path | None:
+def _written(paths: RunPaths, row: SummaryRow) -> Path | None:
     """The directory into which the model of a pair wrote, if its suite is still there to say so."""
     from pytest_evalrun.evaluation.outputs import output_directory
 

@@ -33,7 +33,7 @@ from pytest_evalrun.suite.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_evalrun.report.listing import Entry
+    from pytest_evalrun.report.listing import ListedPair
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
@@ -236,7 +236,7 @@ def _pairs(suites: Iterable[Suite]) -> Iterator[Pair]:
         yield from suite.pairs
 
 
-def _reasons(entries: Iterable[Entry], found: FoundRun) -> dict[str, str]:
+def _reasons(entries: Iterable[ListedPair], found: FoundRun) -> dict[str, str]:
     """What a launch would do with each pair that it would not just reuse."""
     from pytest_evalrun.evaluation.selection import verdicts
 

@@ -10,7 +10,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_lines, warn
 
 if TYPE_CHECKING:
-    from pytest_evalrun.rundir.launches import Launch
+    from pytest_evalrun.rundir.launches import LaunchNote
 
 POLL = 0.1
 
@@ -51,12 +51,12 @@ def is_live(workdir: Path, run: str) -> bool:
         return False
 
 
-def _starting(workdir: Path, run: str) -> list[Launch]:
+def _starting(workdir: Path, run: str) -> list[LaunchNote]:
     """Whoever asks for the latest run means whichever comes."""
     return [launch for launch in _launches(workdir) if launch.run is None and run in ("latest", launch.wanted)]
 
 
-def _launches(workdir: Path) -> list[Launch]:
+def _launches(workdir: Path) -> list[LaunchNote]:
     from pytest_evalrun.rundir.launches import launches
 
     return launches(workdir)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.files import all_files, run_files, workdir_files
+from pytest_evalrun.control.opendirectory import OpenDirectory, Size
 from pytest_evalrun.control.outputs import Outside, outside_directories
 from pytest_evalrun.control.tasks import change_states
-from pytest_evalrun.control.tree import Size, Tree
 from pytest_evalrun.control.written import Written, written
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.mergerun import merged_table
@@ -22,7 +22,7 @@ from pytest_evalrun.suite.printable import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
 
 GITIGNORE = b"*\n"
@@ -35,7 +35,7 @@ class Cleaning:
     ``pairs`` is None where the whole run goes; ``left`` is what lies in the run and is not ours.
     """
 
-    pairs: Sequence[Known] | None
+    pairs: Sequence[KnownPair] | None
     run: dict[str, Size] = field(default_factory=dict)
     work: dict[str, Size] = field(default_factory=dict)
     outside: dict[Outside, Written] = field(default_factory=dict)
@@ -67,13 +67,13 @@ class Cleaning:
             yield f"{_here(found.paths.root / name)}  stays: it is no file of a run"
 
 
-def plan_clean(found: FoundRun, pairs: Sequence[Known] | None) -> Cleaning:
+def plan_clean(found: FoundRun, pairs: Sequence[KnownPair] | None) -> Cleaning:
     """What would go with these pairs, or with the whole run where they are None."""
     if "created" not in read_run_json(found.paths):
         raise ConfigError(f"{found.paths.run_json} was not written by a launch of this plugin; nothing was changed")
     chosen = None if pairs is None else {pair.key for pair in pairs}
     outside = {place: _written(found, place) for place in outside_directories(found, chosen)}
-    with Tree(found.paths.root) as tree:
+    with OpenDirectory(found.paths.root) as tree:
         there = tree.names()
         if pairs is not None:
             names = [name for pair in pairs for name in all_files(pair.key)]
@@ -87,11 +87,11 @@ def clean(found: FoundRun, plan: Cleaning) -> None:
     """Do it, while the run is held."""
     for place in plan.outside:
         if place.kept is None:
-            with Tree(place.root, follow=True) as tree:
+            with OpenDirectory(place.root, follow=True) as tree:
                 for name in _written(found, place).names:
                     tree.remove(f"{place.name}/{name}")
                 tree.prune_below(place.name)
-    with Tree(found.paths.root) as tree:
+    with OpenDirectory(found.paths.root) as tree:
         for name in plan.run:
             tree.remove(name)
             tree.prune(name)
@@ -104,7 +104,7 @@ def clean(found: FoundRun, plan: Cleaning) -> None:
 
 def _clean_workdir(found: FoundRun, plan: Cleaning) -> None:
     TaskListLock(found.workdir.root).cleanup()
-    with Tree(found.workdir.root, follow=True) as tree:
+    with OpenDirectory(found.workdir.root, follow=True) as tree:
         tree.prune(found.name)
         for name in plan.work:
             tree.remove(name)
@@ -128,7 +128,7 @@ def _work(found: FoundRun) -> dict[str, Size]:
     ours = _is_ours(found)
     if (pointed or ours) and run_names(work) == [found.name]:
         names += [*workdir_files(), *([work.gitignore.name] if ours else [])]
-    with Tree(work.root, follow=True) as tree:
+    with OpenDirectory(work.root, follow=True) as tree:
         return _sizes(tree, names)
 
 
@@ -139,7 +139,7 @@ def _is_ours(found: FoundRun) -> bool:
         return False
 
 
-def _sizes(tree: Tree, names: Sequence[str] | Iterator[str]) -> dict[str, Size]:
+def _sizes(tree: OpenDirectory, names: Sequence[str] | Iterator[str]) -> dict[str, Size]:
     sizes = {name: tree.size(name) for name in names}
     return {name: size for name, size in sizes.items() if size is not None}
 

@@ -17,7 +17,7 @@ from pytest_evalrun.suite.settings import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_evalrun.remote.boards.survey import Standing
+    from pytest_evalrun.remote.boards.survey import BoardHealth
     from pytest_evalrun.slots.directory import Holder
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.settings import Settings
@@ -40,7 +40,7 @@ class BoardRow:
     """How a board stands, and who has leases of it."""
 
     board: Board
-    standing: Standing
+    standing: BoardHealth
     holders: tuple[Holder, ...]
 
     @property

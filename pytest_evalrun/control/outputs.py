@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.control.tree import Tree
+from pytest_evalrun.control.opendirectory import OpenDirectory
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.rundir.runs import read_run_json, run_names
@@ -88,7 +88,7 @@ def _writers(directory: Path, suites: list[Suite], keys: Sequence[PairKey]) -> f
 def _linked(root: Path, name: str) -> str | None:
     """Whether the way leads over a link that was not there when the run was made."""
     try:
-        with Tree(root, follow=True) as tree:
+        with OpenDirectory(root, follow=True) as tree:
             tree.size(name)
     except ConfigError as error:
         return str(error)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pytest_evalrun.remote.leftovers import Leftover
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.boards import BoardRecord
 
@@ -69,7 +69,7 @@ class BoardCleaning:
         return f"board {self.name}: {home}{found.name}"
 
 
-def plan_boards(found: FoundRun, pairs: Sequence[Known] | None, known: Sequence[Known]) -> list[BoardCleaning]:
+def plan_boards(found: FoundRun, pairs: Sequence[KnownPair] | None, known: Sequence[KnownPair]) -> list[BoardCleaning]:
     """What would go with these of the ``known`` pairs, or with the whole run where they are None: the boards are asked.
 
     A board that cannot be reached is one of the plans, with its trouble.
@@ -101,7 +101,7 @@ def _check(record: BoardRecord) -> None:
             raise ConfigError(f"run.json: boards: {model!r} is no model; nothing was changed")
 
 
-def _narrowed(record: BoardRecord, pairs: Sequence[Known], known: Sequence[Known]) -> BoardRecord:
+def _narrowed(record: BoardRecord, pairs: Sequence[KnownPair], known: Sequence[KnownPair]) -> BoardRecord:
     """To what belongs to these pairs alone: what is their task's goes when all pairs of it do."""
     chosen = {pair.key for pair in pairs}
     rest = [pair for pair in known if pair.key not in chosen]
@@ -114,7 +114,7 @@ def _narrowed(record: BoardRecord, pairs: Sequence[Known], known: Sequence[Known
     return replace(record, work=tuple(name for name in record.work if name in work), models=tuple(models))
 
 
-def _work(pair: Known) -> str:
+def _work(pair: KnownPair) -> str:
     """A limited evaluation works where its whole pair does."""
     return work_name(pair.key.task, safe_name(pair.place[1]))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.files import evaluated_files, state_files
+from pytest_evalrun.control.opendirectory import OpenDirectory
 from pytest_evalrun.control.tasks import change_states
-from pytest_evalrun.control.tree import Tree
 from pytest_evalrun.report.known import WORDS
 from pytest_evalrun.rundir.aside import OLD
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
@@ -15,7 +15,7 @@ from pytest_evalrun.rundir.tasklist import Status, read_task_list
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.layout import RunPaths
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ResetPair:
     """What a reset does to one pair; names are relative to the run."""
 
-    pair: Known
+    pair: KnownPair
     removed: tuple[str, ...]
     aside: tuple[str, ...]
 
@@ -35,14 +35,14 @@ class ResetPair:
         return f"{self.pair.full_id}  {'; '.join(words) or 'nothing lies there; pending again'}"
 
 
-def plan_reset(found: FoundRun, pairs: Sequence[Known]) -> list[ResetPair]:
+def plan_reset(found: FoundRun, pairs: Sequence[KnownPair]) -> list[ResetPair]:
     """What would become of each pair of which there is anything."""
-    with Tree(found.paths.root) as tree:
+    with OpenDirectory(found.paths.root) as tree:
         plans = [_plan(tree, pair) for pair in pairs]
     return [plan for plan in plans if plan.removed or plan.aside or plan.pair.status != "pending"]
 
 
-def _plan(tree: Tree, pair: Known) -> ResetPair:
+def _plan(tree: OpenDirectory, pair: KnownPair) -> ResetPair:
     removed = tuple(name for name in state_files(pair.key) if tree.size(name) is not None)
     aside = tuple(name for name in evaluated_files(pair.key) if tree.size(name) is not None)
     return ResetPair(pair, removed, aside)
@@ -50,7 +50,7 @@ def _plan(tree: Tree, pair: Known) -> ResetPair:
 
 def reset(found: FoundRun, plans: Sequence[ResetPair]) -> int | None:
     """Do it, while the run is held; how many pairs of the task list changed, None where the list is damaged."""
-    with Tree(found.paths.root) as tree:
+    with OpenDirectory(found.paths.root) as tree:
         for plan in plans:
             for name in plan.removed:
                 tree.remove(name)

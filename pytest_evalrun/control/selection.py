@@ -9,13 +9,13 @@ from pytest_evalrun.report.known import known_pairs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.rundir.layout import RunPaths
 
 
 def selected(
     paths: RunPaths, matches: Callable[[str], bool] | None, *, failed: bool = False, limits: bool = False
-) -> list[Known]:
+) -> list[KnownPair]:
     """The pairs of a run that is not live, or those that match, with their evaluations of first samples.
 
     ``limits``: the latter alone. ``failed``: pairs that failed, which an evaluation of first samples is none of.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_evalrun.rundir.launches import Launch
+    from pytest_evalrun.rundir.launches import LaunchNote
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
     from pytest_evalrun.rundir.sessions import SessionInfo, SessionState
 
@@ -59,7 +59,7 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
         say(f"carry on with: {carry_on_command(state.info.argv, called(workdir, paths))}")
 
 
-def stop_launch(launch: Launch, grace: float, say: Callable[[str], None]) -> None:
+def stop_launch(launch: LaunchNote, grace: float, say: Callable[[str], None]) -> None:
     """End a launch that has no run yet: nothing has been evaluated, and nothing is left of it."""
     with Target(launch.process) as target:
         if target.alive:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.control.tree import Size, Tree
+from pytest_evalrun.control.opendirectory import OpenDirectory, Size
 from pytest_evalrun.rundir.aside import STALE, SUFFIXES
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import file_of
@@ -44,7 +44,7 @@ def written(paths: RunPaths, place: Outside, keys: Iterable[PairKey]) -> Written
 
     What grows with the samples is what a listing of that one directory holds.
     """
-    with Tree(place.root, follow=True) as tree:
+    with OpenDirectory(place.root, follow=True) as tree:
         there = dict(tree.files(place.name))
     size, names = Size(), []
     for key in keys:

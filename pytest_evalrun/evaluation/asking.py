@@ -8,10 +8,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import EvalrunError, PairError, TimedOut
+from pytest_evalrun.programs.command_template import arguments, command_line
 from pytest_evalrun.programs.results import is_older, matching
 from pytest_evalrun.programs.running import name_of
-from pytest_evalrun.programs.teller import Teller
-from pytest_evalrun.programs.told import arguments, command_line
+from pytest_evalrun.programs.sink import OutputSink
 from pytest_evalrun.programs.watching import Pace, finished, let_begin
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.shards import WorkerArgs
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.ranges import RangePredictor
-    from pytest_evalrun.evaluation.sites import Site, Watch
-    from pytest_evalrun.programs.running import Ending
+    from pytest_evalrun.evaluation.sites import ProgramWatch, Site
+    from pytest_evalrun.programs.running import ProgramExit
     from pytest_evalrun.suite.pairs import Pair
 
 
 class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
     """The program ended with an exit code, or by a signal; ``may_pass`` where trying again may help by itself."""
 
-    def __init__(self, ending: Ending, name: str) -> None:
+    def __init__(self, ending: ProgramExit, name: str) -> None:
         super().__init__(ending.told(name), brief=ending.brief)
         self.may_pass = ending.may_pass
 
@@ -95,9 +95,9 @@ class Asking:
 
     def _run(
         self, argv: Sequence[str], added: Mapping[str, str], record: WorkerArgs, prefix: Path
-    ) -> tuple[Ending, WorkerArgs]:
-        teller = teller_of(self.pair, self.context, f"{record.low}-{record.high}")
-        announce(self.context, teller, record.command, self.site.gpus)
+    ) -> tuple[ProgramExit, WorkerArgs]:
+        sink = sink_of(self.pair, self.context, f"{record.low}-{record.high}")
+        announce(self.context, sink, record.command, self.site.gpus)
 
         def started(pid: int) -> None:
             nonlocal record
@@ -106,7 +106,7 @@ class Asking:
 
         watch = self.site.watch(record, prefix)
         try:
-            ending = self.site.run(argv, added, teller, Looker(self.predictor, watch), started)
+            ending = self.site.run(argv, added, sink, Heartbeat(self.predictor, watch), started)
             self.predictor.keep_counters(record.positions, watch.last())
             return ending, record
         except BaseException as error:
@@ -118,7 +118,7 @@ class Asking:
     def _fail(self, record: WorkerArgs, error: str, returncode: int | None, status: str = "failed") -> None:
         self.records.files.write(record.ended_as(status, error=self.context.shown(error), returncode=returncode))
 
-    def _take(self, record: WorkerArgs, ending: Ending) -> None:
+    def _take(self, record: WorkerArgs, ending: ProgramExit) -> None:
         """Exit code 0: now there must be results."""
         first, last = record.positions
         files = [path for path in matching(record.pattern) if not is_older(path, self.records.began)]
@@ -151,17 +151,17 @@ class Asking:
         return "".join(f"{path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
 
 
-def _without_results(record: WorkerArgs, ending: Ending, why: str) -> str:
+def _without_results(record: WorkerArgs, ending: ProgramExit, why: str) -> str:
     end = f"; the end of its output:\n{ending.last_lines}" if ending.last_lines else "; it wrote no output"
     program = name_of(record.command)
     why = why and f"; {why}"
     return f"{program} ended with exit code 0 and left no results: there is no {record.pattern}{why}{end}"
 
 
-class Looker:
+class Heartbeat:
     """Called while the program runs: keeps the state file right, and ends with the process that launched this one."""
 
-    def __init__(self, predictor: RangePredictor, watch: Watch) -> None:
+    def __init__(self, predictor: RangePredictor, watch: ProgramWatch) -> None:
         self._predictor = predictor
         self._watch = watch
         self._pace = Pace()
@@ -173,7 +173,7 @@ class Looker:
             self._pace.done()
 
 
-def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
+def sink_of(pair: Pair, context: Context, part: str = "") -> OutputSink:
     """Where a program's output goes; ``part`` is the range that it does."""
 
     def to_log(data: bytes) -> None:
@@ -182,11 +182,13 @@ def teller_of(pair: Pair, context: Context, part: str = "") -> Teller:
 
     name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
     around = context.surroundings
-    return Teller(to_log, around.tell, name, context.secrets, around.command)
+    return OutputSink(to_log, around.tell, name, context.secrets, around.command)
 
 
-def announce(context: Context, teller: Teller, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$") -> None:
+def announce(
+    context: Context, sink: OutputSink, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$"
+) -> None:
     """The full command, before it starts, without the secrets in its words."""
     line = f"{prompt} {command_line(context.secrets.words(argv), gpus)}"
     context.say(line)
-    teller.tell(context.shown(line))
+    sink.tell(context.shown(line))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.evaluation.asking import announce, teller_of
-from pytest_evalrun.evaluation.leased import lent
+from pytest_evalrun.evaluation.asking import announce, sink_of
+from pytest_evalrun.evaluation.leased import leased
 from pytest_evalrun.evaluation.outputs import batch_directory, own_places
 from pytest_evalrun.evaluation.predict import Predictor
 from pytest_evalrun.programs.batch import BatchProgram
+from pytest_evalrun.programs.command_template import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.programs.results import make_room, results_of
-from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
+from pytest_evalrun.programs.running import ProgramIO
 from pytest_evalrun.programs.watching import let_begin
 from pytest_evalrun.slots.need import need_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
-    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.slots.leases import Lease
@@ -58,7 +58,7 @@ class BatchPredictor:
         need = need_of(self.pair.settings)
         with (
             self._where(output) as where,
-            lent(need, self.pair, context.slots, context.surroundings) as (lease, pids),
+            leased(need, self.pair, context.slots, context.surroundings) as (lease, pids),
         ):
             program = self._program(where, lease, pids)
             program.load()
@@ -82,14 +82,14 @@ class BatchPredictor:
         state = files / f"state{label}"
         values = placeholders(self.pair, where, gpus.get(GPUS, ""))
         env = whole_environment(environment(self.pair, where, state), gpus)
-        teller = teller_of(self.pair, self.context)
+        sink = sink_of(self.pair, self.context)
 
         def started(pid: int) -> None:
             pids.append(pid)
             self.context.processes.add(pid, self.pair.full_id)
 
         def told(argv: Sequence[str]) -> None:
-            announce(self.context, teller, argv, gpus)
+            announce(self.context, sink, argv, gpus)
 
         own, places = self.pair.settings.own_state, own_places(self.pair, self.paths)
         began = self.paths.fingerprint.stat().st_mtime
@@ -105,11 +105,11 @@ class BatchPredictor:
             self.pair.root,
             files / f"batch{label}.txt",
             results_of(self.pair.settings, values),
-            Surroundings(
-                teller,
+            ProgramIO(
+                sink,
                 started,
                 tuple(lease.fds) if lease is not None else (),
-                teller.finish,
+                sink.finish,
                 words=self.context.secrets.words,
             ),
             self.context.check_launcher,

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
-from pytest_evalrun.evaluation.asking import announce, teller_of
+from pytest_evalrun.evaluation.asking import announce, sink_of
 from pytest_evalrun.evaluation.boardmodel import BoardServerModel
 from pytest_evalrun.evaluation.outputs import batch_directory
 from pytest_evalrun.evaluation.predict import Predictor, without_references
-from pytest_evalrun.programs.board import Work
+from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
 from pytest_evalrun.programs.boardserver import ServerStages
+from pytest_evalrun.programs.command_template import environment, placeholders, there
 from pytest_evalrun.programs.results import results_of
-from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import environment, placeholders, there
+from pytest_evalrun.programs.running import ProgramIO
 from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.remote.overlap import overlapped
 from pytest_evalrun.remote.places import work_name
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.programs.boardbatch import Stages
-    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -63,7 +63,7 @@ class BoardPredictor:
         self.count = count
 
     def run(self, samples: Iterable[Sample]) -> None:
-        work = Work(self.model, self.pair, work_of(self.pair))
+        work = BoardWork(self.model, self.pair, work_of(self.pair))
         dataset = Path(self.pair.dataset.path)
         aside = self.paths.program_files / (self.pair.cut.label if self.pair.cut else "board")
         root, served = dataset if dataset.is_dir() else dataset.parent, isinstance(self.model, BoardServerModel)
@@ -76,19 +76,19 @@ class BoardPredictor:
                 uploader.close()
                 work.close()
 
-    def _stages(self, work: Work, uploader: Uploader) -> Stages:
+    def _stages(self, work: BoardWork, uploader: Uploader) -> Stages:
         if isinstance(self.model, BoardServerModel):
             return ServerStages(self.model.predict, work, uploader)
         output = batch_directory(self.pair, self.paths)
         output.mkdir(parents=True, exist_ok=True)
-        teller = teller_of(self.pair, self.context)
+        sink = sink_of(self.pair, self.context)
 
         def where(place: str) -> Where:
             data = f"{work.path}/in{place[-1:]}"
             return there(self.model.path, work.path, data, data, place)
 
         def told(argv: Sequence[str]) -> None:
-            announce(self.context, teller, argv, {}, f"$ [{self.model.board.name}]")
+            announce(self.context, sink, argv, {}, f"$ [{self.model.board.name}]")
 
         return BatchStages(
             self.pair,
@@ -98,9 +98,7 @@ class BoardPredictor:
             self._environment,
             results_of(self.pair.settings, placeholders(self.pair, where(str(output)), "")),
             output,
-            Surroundings(
-                teller, _nobody, (), teller.finish, self.context.surroundings.paused, self.context.secrets.words
-            ),
+            ProgramIO(sink, _nobody, (), sink.finish, self.context.surroundings.paused, self.context.secrets.words),
             self.context.check_launcher,
             told,
             self.paths.fingerprint.stat().st_mtime,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.boards import quietly
-from pytest_evalrun.programs.board import Work
+from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardserver import BoardServer
-from pytest_evalrun.programs.told import arguments, environment, placeholders, portable_command, there
+from pytest_evalrun.programs.command_template import arguments, environment, placeholders, portable_command, there
 from pytest_evalrun.programs.whole import StartedLater
 from pytest_evalrun.remote.faults import LOST, BoardGone
 from pytest_evalrun.remote.models import ModelCache, model_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.boards import Boards, HeldBoard
-    from pytest_evalrun.evaluation.leased import Surroundings
+    from pytest_evalrun.evaluation.leased import WorkerServices
     from pytest_evalrun.remote.connection import Connection
     from pytest_evalrun.suite.pairs import Pair
 
@@ -43,7 +43,7 @@ class BoardModel:
     ``broken`` when its board was given up: it must be loaded anew, on another one. Several threads may use it.
     """
 
-    def __init__(self, pair: Pair, boards: Boards, digest: Callable[[Path], str], around: Surroundings) -> None:
+    def __init__(self, pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> None:
         self.held: HeldBoard | None = None
         self.broken = False
         self._pair = pair
@@ -183,7 +183,7 @@ class BoardModel:
             self._around.say(f"model {cached.name} uploaded to board {board.name}: {cached.uploaded} bytes")
 
 
-def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: Surroundings) -> BoardModel:
+def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> BoardModel:
     """The adapter of a pair that uses a board."""
     if pair.settings.kind.way(pair.settings) is Way.SERVER:
         return BoardServerModel(pair, boards, digest, around)
@@ -198,10 +198,10 @@ class BoardServerModel(BoardModel):
         pair: Pair,
         boards: Boards,
         digest: Callable[[Path], str],
-        around: Surroundings,
+        around: WorkerServices,
     ) -> None:
         super().__init__(pair, boards, digest, around)
-        self._work = Work(_WithModel(self), pair, work_name(pair.key.task, SERVER))
+        self._work = BoardWork(_WithModel(self), pair, work_name(pair.key.task, SERVER))
         self._server: BoardServer | None = None
         self._served = 0
 

@@ -19,9 +19,9 @@ from pytest_evalrun.suite.devices import DeviceSpec, home_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_evalrun.evaluation.leased import Surroundings
+    from pytest_evalrun.evaluation.leased import WorkerServices
+    from pytest_evalrun.remote.boardnotes import BoardNotes
     from pytest_evalrun.remote.connection import Done
-    from pytest_evalrun.remote.notes import Notes
     from pytest_evalrun.slots.devices import DeviceLease
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.settings import Settings
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 class Boards:
     """``notes`` are those of the launch: what one worker set aside is not tried by the others."""
 
-    def __init__(self, notes: Notes, say: Callable[[str], None]) -> None:
+    def __init__(self, notes: BoardNotes, say: Callable[[str], None]) -> None:
         self.notes = notes
         self._say = say
         self._pools: dict[str, tuple[DevicePool, dict[str, DeviceSpec]]] = {}
         self._connections: dict[tuple[str, str], Connection] = {}
 
-    def take(self, pair: Pair, around: Surroundings, prefer: Sequence[str] = ()) -> HeldBoard:
+    def take(self, pair: Pair, around: WorkerServices, prefer: Sequence[str] = ()) -> HeldBoard:
         """Wait for one with the labels; the limit of the item does not count meanwhile.
 
         Raises PairError, with the reason of each board, when there is none left to wait for.

@@ -12,14 +12,14 @@ from pytest_evalrun.errors import EvalrunError, TimedOut
 from pytest_evalrun.evaluation.boardbatches import work_of
 from pytest_evalrun.evaluation.boardmodel import BoardModel
 from pytest_evalrun.evaluation.sites import Here
-from pytest_evalrun.programs.board import Work, run_there
+from pytest_evalrun.programs.board import BoardWork, run_there
 from pytest_evalrun.programs.boardbatch import moved, name_below
+from pytest_evalrun.programs.command_template import environment, here, placeholders, portable_command, there
 from pytest_evalrun.programs.results import FileResults, TableResults
-from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import environment, here, placeholders, portable_command, there
+from pytest_evalrun.programs.running import ProgramIO
 from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.remote.hosts import host_of, route
-from pytest_evalrun.remote.tarstream import Entry
+from pytest_evalrun.remote.tarstream import TarEntry
 from pytest_evalrun.remote.transfer import download, upload
 from pytest_evalrun.rundir.state import parse
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.ranges import RangePredictor
-    from pytest_evalrun.evaluation.sites import Site, Watch
-    from pytest_evalrun.programs.running import Ending
-    from pytest_evalrun.programs.teller import Teller
-    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.evaluation.sites import ProgramWatch, Site
+    from pytest_evalrun.programs.command_template import Where
+    from pytest_evalrun.programs.running import ProgramExit
+    from pytest_evalrun.programs.sink import OutputSink
     from pytest_evalrun.rundir.shards import WorkerArgs
     from pytest_evalrun.rundir.state import RunningState
     from pytest_evalrun.suite.pairs import Pair
@@ -73,9 +73,9 @@ def nearby(pair: Pair, context: Context, model: Adapter, where: Where) -> Iterat
 
 
 @contextmanager
-def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[Work]:
+def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[BoardWork]:
     """A work directory that goes when the block is left, by Ctrl-C too: what is under way is not waited for then."""
-    work = Work(model, pair, work_of(pair))
+    work = BoardWork(model, pair, work_of(pair))
     try:
         yield work
     except (KeyboardInterrupt, TimedOut):
@@ -86,7 +86,7 @@ def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[Work]:
             work.close()
 
 
-def beside(model: BoardModel, work: Work, where: Where) -> Where:
+def beside(model: BoardModel, work: BoardWork, where: Where) -> Where:
     """What a local script is told that does its own ssh: places on the board, and how to get there."""
     hop = route(host_of(model.board.spec))[-1]
     extra = {
@@ -101,7 +101,7 @@ def beside(model: BoardModel, work: Work, where: Where) -> Where:
 class _Beside(Here):
     """This machine, with a board that the program talks to itself."""
 
-    def __init__(self, predictor: RangePredictor, model: BoardModel, work: Work) -> None:
+    def __init__(self, predictor: RangePredictor, model: BoardModel, work: BoardWork) -> None:
         super().__init__(predictor, here(predictor.pair, predictor.output), {}, (), [])
         self._model = model
         self._work = work
@@ -117,7 +117,7 @@ class _Beside(Here):
 class There:
     """A board: the samples of a range go over, the program runs, what it wrote comes back whatever became of it."""
 
-    def __init__(self, predictor: RangePredictor, model: BoardModel, work: Work) -> None:
+    def __init__(self, predictor: RangePredictor, model: BoardModel, work: BoardWork) -> None:
         self.gpus: Mapping[str, str] = {}
         self.settings: Settings = portable_command(predictor.pair)
         self._predictor = predictor
@@ -144,7 +144,7 @@ class There:
 
         for sample in self._predictor.span(*self._span(first, last)):
             moved(sample.input, found)
-        entries = [Entry(path, name) for name, path in files.items()]
+        entries = [TarEntry(path, name) for name, path in files.items()]
         upload(self._work.connection, entries, f"{self._work.path}/{DATA}", f"{self._work.path}/{OUT}")
 
     def _span(self, first: int, last: int) -> tuple[int, int]:
@@ -158,19 +158,19 @@ class There:
         self,
         argv: Sequence[str],
         added: Mapping[str, str],
-        teller: Teller,
+        sink: OutputSink,
         look: Callable[[], None],
         started: Callable[[int], None],  # noqa: ARG002 - its processes are not of this machine
-    ) -> Ending:
+    ) -> ProgramExit:
         """Of a lost link, what the program had written by then is fetched once the board is back."""
         context = self._predictor.context
-        around = Surroundings(teller, _nobody, (), teller.finish, context.surroundings.paused, context.secrets.words)
+        around = ProgramIO(sink, _nobody, (), sink.finish, context.surroundings.paused, context.secrets.words)
         with self._work.only(self._generation):
             ending = run_there(self._work, argv, added, around, look)
             self._fetch(whole=not ending.returncode)
         return ending
 
-    def watch(self, record: WorkerArgs, prefix: Path) -> Watch:  # noqa: ARG002 - other files there
+    def watch(self, record: WorkerArgs, prefix: Path) -> ProgramWatch:  # noqa: ARG002 - other files there
         return _Watch(self._predictor, self._work, prefix.name)
 
     def recover(self, error: Exception, losses: int) -> None:
@@ -202,7 +202,7 @@ class There:
 class _Watch:
     """Asks the board now and then; between two looks it stands where it was."""
 
-    def __init__(self, predictor: RangePredictor, work: Work, state: str) -> None:
+    def __init__(self, predictor: RangePredictor, work: BoardWork, state: str) -> None:
         results: Any = predictor.results
         files = isinstance(results, FileResults)
         table = isinstance(results, TableResults)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.strays import Strays
-from pytest_evalrun.evaluation.leased import Slots, Surroundings
+from pytest_evalrun.children.orphans import OrphanProcesses
+from pytest_evalrun.evaluation.leased import Slots, WorkerServices
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
@@ -113,7 +113,7 @@ class Context:
             digest=lambda path: self.hashes("content").file(path),
         )
         self._boards: Boards | None = None
-        self._strays = Strays()
+        self._orphans = OrphanProcesses()
         self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
         self._check = check
@@ -129,10 +129,10 @@ class Context:
     def boards(self) -> Boards:
         """A connection each, and leases; made when the first pair needs one."""
         from pytest_evalrun.evaluation.boards import Boards
-        from pytest_evalrun.remote.notes import Notes
+        from pytest_evalrun.remote.boardnotes import BoardNotes
 
         if self._boards is None:
-            self._boards = Boards(Notes(Path(self.launch.devices)), self.say)
+            self._boards = Boards(BoardNotes(Path(self.launch.devices)), self.say)
         return self._boards
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
@@ -166,8 +166,8 @@ class Context:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 
     @property
-    def surroundings(self) -> Surroundings:
-        return Surroundings(
+    def surroundings(self) -> WorkerServices:
+        return WorkerServices(
             self.events.write,
             self.say,
             self.check_launcher,
@@ -187,7 +187,7 @@ class Context:
 
     def working(self) -> AbstractContextManager[None]:
         """A model or a test is at work; what it starts matters only where it may be given up."""
-        return self._strays.working() if self.deadline is not None else nullcontext()
+        return self._orphans.working() if self.deadline is not None else nullcontext()
 
     def _paused(self) -> AbstractContextManager[None]:
         return self.deadline.paused() if self.deadline is not None else nullcontext()
@@ -200,11 +200,11 @@ class Context:
         """After a time-out: the model goes, and so does every process that was started for it or by it."""
         with self._paused():
             self.models.abandon()
-            self.end_strays()
+            self.end_orphans()
 
-    def end_strays(self) -> None:
+    def end_orphans(self) -> None:
         """Processes that the model or the test at hand started, and did not end."""
-        self._strays.end(self.processes.add)
+        self._orphans.end(self.processes.add)
 
     def item_done(self) -> None:
         """The model is idle; others may see new hashes, at most once a second."""

@@ -44,7 +44,7 @@ def cut_suite(suite: Suite, hashes: Path) -> Suite:
             caches.callback(cache.commit)
             return cache
 
-        known = Known(opened)
+        known = DatasetFacts(opened)
         return replace(suite, pairs=tuple(_cut(pair, known) for pair in suite.pairs))
 
 
@@ -92,7 +92,7 @@ def ranges(count: int, word: str, value: int) -> Iterator[tuple[int, int]]:
     yield from pairwise([*edges, count])
 
 
-class Known:
+class DatasetFacts:
     """What was found out about datasets, each once: many pairs of a suite share one."""
 
     def __init__(self, opened: Callable[[str], HashCache]) -> None:
@@ -115,7 +115,7 @@ def data_of(pair: Pair) -> tuple[Hashable, ...]:
     return (pair.dataset.path, settings.fingerprint, what, columns)
 
 
-def _cut(pair: Pair, known: Known) -> Pair:
+def _cut(pair: Pair, known: DatasetFacts) -> Pair:
     asked = wanted(pair)
     if asked is None or pair.skip is not None:
         return pair
@@ -132,14 +132,14 @@ def _count(pair: Pair, hashes: HashCache) -> int | None:
     return count if limit is None else min(limit, count)
 
 
-def _labelled(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> tuple[Cut, ...]:
+def _labelled(pair: Pair, cuts: list[tuple[int, int]], known: DatasetFacts) -> tuple[Cut, ...]:
     if pair.settings.range == "position":
         return tuple(Cut(low, high, f"{low}-{high}") for low, high in cuts)
     values = _ids(pair, cuts, known)
     return tuple(Cut(*cut, f"{low}-{high}") for cut, (low, high) in zip(cuts, pairwise(values), strict=True))
 
 
-def _ids(pair: Pair, cuts: list[tuple[int, int]], known: Known) -> list[int]:
+def _ids(pair: Pair, cuts: list[tuple[int, int]], known: DatasetFacts) -> list[int]:
     """The ids at the edges; of a table they are remembered until it changes."""
     path, settings = Path(pair.dataset.path), pair.settings
     if settings.format not in TABLES:

@@ -34,7 +34,7 @@ def _nothing(*_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class WorkerServices:
     """What a model outside this process needs of the worker that starts it; alone, it needs nothing.
 
     ``tell`` shows a line on the terminal; None where nobody asked to see what programs write. ``command`` shows what
@@ -113,7 +113,7 @@ class Slots:
             self._leases = Leases(LeaseDirectory(), found.gpus, nvml, found.reason)
         return self._leases
 
-    def take(self, need: Need, pair: str | None, around: Surroundings) -> Held:
+    def take(self, need: Need, pair: str | None, around: WorkerServices) -> HeldGpus:
         """Wait for GPUs; the limit of the item does not count meanwhile. Raises PairError where waiting is in vain."""
         lease = None
         try:
@@ -121,14 +121,14 @@ class Slots:
                 lease = self.leases.acquire(need, say=around.say, check=around.check)
             if lease.gpus:
                 around.say(f"Allocated GPUs: [{', '.join(gpu.token for gpu in lease.gpus)}]")
-            return Held(lease, self.leases, around.event, pair, self.memory)
+            return HeldGpus(lease, self.leases, around.event, pair, self.memory)
         except BaseException:  # the limit may be reached at the very moment when the wait is over
             if lease is not None:
                 lease.release()
             raise
 
 
-class Held:
+class HeldGpus:
     """GPUs that are ours, as the events of the run tell it."""
 
     def __init__(
@@ -164,7 +164,9 @@ class _Model(ChildAdapter):
 
 
 @contextmanager
-def lent(need: Need | None, pair: Pair, slots: Slots, around: Surroundings) -> Iterator[tuple[Lease | None, list[int]]]:
+def leased(
+    need: Need | None, pair: Pair, slots: Slots, around: WorkerServices
+) -> Iterator[tuple[Lease | None, list[int]]]:
     """GPUs for as long as the block lasts; into the list goes every PID that may use them."""
     pids: list[int] = []
     if not need or not need.gpus:
@@ -183,7 +185,7 @@ class LeasedModel:
     ``broken`` when that process died or can no longer be understood: it must be loaded anew.
     """
 
-    def __init__(self, pair: Pair, held: Held | None, around: Surroundings) -> None:
+    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices) -> None:
         self.held = held
         self._around = around
         self._pair = pair.full_id
@@ -191,7 +193,7 @@ class LeasedModel:
         self._child = self._make(pair, held)
         self.broken = False
 
-    def _make(self, pair: Pair, held: Held | None) -> ServerAdapter:
+    def _make(self, pair: Pair, held: HeldGpus | None) -> ServerAdapter:
         gpus = held.lease.environment() if held is not None else {}
         hold = held.lease.fds if held is not None else ()
         if pair.settings.kind.way(pair.settings) is Way.SERVER:

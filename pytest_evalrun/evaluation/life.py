@@ -15,16 +15,16 @@ from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.outputs import Outputs, output_directory, put_own_state_aside
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, last_line, with_references
-from pytest_evalrun.evaluation.shards import forget, take_over, uncovered, unpredicted
+from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import (
     count_shards,
     keep_fingerprint,
-    leave_word,
     locked,
     paths_of,
     put_right,
     trouble_of,
+    write_error_result,
 )
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
@@ -88,18 +88,18 @@ def evaluate(pair: Pair, context: Context, *, shared: bool = False) -> Evaluatio
         try:
             return _life(pair, context, paths).run()
         except Lacking as error:
-            leave_word(pair, paths, "skipped", str(error))
+            write_error_result(pair, paths, "skipped", str(error))
             raise
         except (PairError, ConfigError) as error:
-            leave_word(pair, paths, "error", context.shown(str(error)))
+            write_error_result(pair, paths, "error", context.shown(str(error)))
             raise
         except TimedOut as error:
-            leave_word(pair, paths, "error", str(error))
+            write_error_result(pair, paths, "error", str(error))
             context.abandon()
             raise PairError(f"{error}; the stacks of all threads are in its log") from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - after sys.exit() in a model pytest sets up no other item
             trouble = trouble_of(error, paths)
-            leave_word(pair, paths, "error", context.shown(str(trouble)))
+            write_error_result(pair, paths, "error", context.shown(str(trouble)))
             raise trouble from trouble.__cause__
 
 
@@ -143,7 +143,7 @@ class Life:
         file = PredictionsFile(self.paths.predictions)
         progress = file.open(self.context.disk, plan.count, outputs.hold, self.paths.marker)
         try:
-            self.already = take_over(self.pair, self.paths, progress, outputs.hold)
+            self.already = import_shards(self.pair, self.paths, progress, outputs.hold)
             if self.pair.cuts and not plan.marker:
                 plan = replace(plan, reason=f"{len(self.pair.cuts)} shards")
             return self._evaluate(plan, progress)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.boardmodel import BoardModel
     from pytest_evalrun.evaluation.boards import Boards
     from pytest_evalrun.evaluation.fingerprint import Parts
-    from pytest_evalrun.evaluation.leased import LeasedModel, Slots, Surroundings
+    from pytest_evalrun.evaluation.leased import LeasedModel, Slots, WorkerServices
     from pytest_evalrun.rundir.events import EventWriter
     from pytest_evalrun.suite.pairs import Pair
 
@@ -37,7 +37,7 @@ class LoadedModels:
         events: EventWriter,
         shown: Callable[[str], str],
         slots: Slots,
-        around: Surroundings,
+        around: WorkerServices,
         *,
         lacking: Mapping[str, str],
         boards: Callable[[], Boards],

@@ -14,10 +14,10 @@ from pytest_evalrun.evaluation.outputs import Outputs, output_directory, own_pla
 from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
 from pytest_evalrun.evaluation.sites import site_of
 from pytest_evalrun.evaluation.stored import state_writer
+from pytest_evalrun.programs.command_template import here, placeholders
 from pytest_evalrun.programs.commands import knows_ranges, program_of
 from pytest_evalrun.programs.records import Records
 from pytest_evalrun.programs.results import FileResults, results_of
-from pytest_evalrun.programs.told import here, placeholders
 from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.shards import RangeFiles

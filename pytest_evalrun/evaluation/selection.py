@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairOutlook:
     """What would be done with a pair, why, and how many samples it had when last evaluated.
 
     ``action`` is ``run``, ``resume``, ``score``, ``reuse``, ``skip`` or ``error``.
@@ -43,7 +43,7 @@ class Verdict:
     size: int | None = None
 
 
-def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Verdict]:
+def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[PairOutlook]:
     """One a pair, in order. Data is read only where something is stored, and then through the hash cache."""
     paths = existing_run(workdir, wanted)
     if paths is None:
@@ -92,13 +92,13 @@ def existing_run(workdir: Path, wanted: str) -> RunPaths | None:
     return paths
 
 
-def _without_run(pair: Pair) -> Verdict:
+def _without_run(pair: Pair) -> PairOutlook:
     if pair.skip is not None:
-        return Verdict(pair, "skip", pair.skip)
-    return Verdict(pair, "run", NEW, pair.cut.size if pair.cut else None)
+        return PairOutlook(pair, "skip", pair.skip)
+    return PairOutlook(pair, "run", NEW, pair.cut.size if pair.cut else None)
 
 
-def _verdict(pair: Pair, context: Survey) -> Verdict:
+def _verdict(pair: Pair, context: Survey) -> PairOutlook:
     paths = paths_of(context.paths, pair)
     if pair.skip is not None or not (paths.marker.exists() or paths.fingerprint.exists() or anything(paths)):
         return _without_run(pair)
@@ -107,13 +107,13 @@ def _verdict(pair: Pair, context: Survey) -> Verdict:
         if pair.cut is not None:
             return _of_shard(pair, pair.cut, plan, context)
     except EvalrunError as error:
-        return Verdict(pair, "error", str(error))
+        return PairOutlook(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
-        return Verdict(pair, "error", str(trouble_of(error, paths)))
+        return PairOutlook(pair, "error", str(trouble_of(error, paths)))
     action = _action(plan, paths)
     size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
     limit = pair.settings.limit
-    return Verdict(pair, action, plan.reason, min(size, limit) if size and limit else size)
+    return PairOutlook(pair, action, plan.reason, min(size, limit) if size and limit else size)
 
 
 def _action(plan: Plan, paths: PairPaths) -> str:
@@ -124,18 +124,18 @@ def _action(plan: Plan, paths: PairPaths) -> str:
     return "run" if plan.action == MEND else plan.action
 
 
-def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> Verdict:
+def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> PairOutlook:
     action = _action(plan, paths_of(context.paths, pair))
     if action == "run":
-        return Verdict(pair, action, plan.reason, cut.size)
+        return PairOutlook(pair, action, plan.reason, cut.size)
     if action == "reuse" or plan.action == BACK:
-        return Verdict(pair, "reuse", "reused: its pair is complete", cut.size)
+        return PairOutlook(pair, "reuse", "reused: its pair is complete", cut.size)
     found, positions = context.found(pair.whole, plan), range(cut.low, min(cut.high, plan.identity.count))
     already, seen = sum(map(found.is_done, positions)), sum(map(found.is_seen, positions))
     if already == cut.size:
-        return Verdict(pair, "reuse", "reused: all its samples were predicted before", cut.size)
+        return PairOutlook(pair, "reuse", "reused: all its samples were predicted before", cut.size)
     failed = "" if already else f": {seen} failed before"
-    return Verdict(pair, "resume", f"resumed at {already} of {cut.size} samples{failed}" if seen else NEW, cut.size)
+    return PairOutlook(pair, "resume", f"resumed at {already} of {cut.size} samples{failed}" if seen else NEW, cut.size)
 
 
 class _RememberingCache(HashCache):

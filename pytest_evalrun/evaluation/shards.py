@@ -109,7 +109,7 @@ def shard_files(whole: PairPaths, wanted: range | None = None) -> list[Path]:
     return [directory / name for low, high, name in found if not wanted or (low < wanted.stop and wanted.start < high)]
 
 
-def take_over(pair: Pair, paths: PairPaths, progress: Progress, holds: Holds) -> int:
+def import_shards(pair: Pair, paths: PairPaths, progress: Progress, holds: Holds) -> int:
     """What shards predicted comes in, those of earlier cuts too; how much of the pair had been done before.
 
     Raises PairError where the pair is cut and a shard has not done its part: the pair predicts nothing itself.

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_evalrun.evaluation.leased import lent
+from pytest_evalrun.evaluation.leased import leased
+from pytest_evalrun.programs.command_template import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.programs.results import FileResults, TableResults
-from pytest_evalrun.programs.running import Surroundings, run
-from pytest_evalrun.programs.told import GPUS, environment, here, placeholders, whole_environment
+from pytest_evalrun.programs.running import ProgramIO, run
 from pytest_evalrun.programs.watching import Files, Lines, Nothing, OwnState
 from pytest_evalrun.slots.need import need_of
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.evaluation.ranges import RangePredictor
-    from pytest_evalrun.programs.running import Ending
-    from pytest_evalrun.programs.teller import Teller
-    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.programs.command_template import Where
+    from pytest_evalrun.programs.running import ProgramExit
+    from pytest_evalrun.programs.sink import OutputSink
     from pytest_evalrun.rundir.shards import WorkerArgs
     from pytest_evalrun.rundir.state import RunningState
     from pytest_evalrun.suite.settings import Settings
 
 
-class Watch(Protocol):
+class ProgramWatch(Protocol):
     """How far a running program is."""
 
     def count(self) -> int:
@@ -59,13 +59,13 @@ class Site(Protocol):
         self,
         argv: Sequence[str],
         added: Mapping[str, str],
-        teller: Teller,
+        sink: OutputSink,
         look: Callable[[], None],
         started: Callable[[int], None],
-    ) -> Ending:
+    ) -> ProgramExit:
         """From its start to its end; what it left is here afterwards. Raises LinkLost, ChildError."""
 
-    def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
+    def watch(self, record: WorkerArgs, prefix: Path) -> ProgramWatch:
         """For the time that the program runs."""
 
     def recover(self, error: Exception, losses: int) -> None:
@@ -99,15 +99,15 @@ class Here:
         self,
         argv: Sequence[str],
         added: Mapping[str, str],
-        teller: Teller,
+        sink: OutputSink,
         look: Callable[[], None],
         started: Callable[[int], None],
-    ) -> Ending:
+    ) -> ProgramExit:
         words = self._predictor.context.secrets.words
-        around = Surroundings(teller, self._noted, self._hold, teller.finish, words=words)
+        around = ProgramIO(sink, self._noted, self._hold, sink.finish, words=words)
         return run(argv, whole_environment(added, self.gpus), self._predictor.pair.root, around, look, started)
 
-    def watch(self, record: WorkerArgs, prefix: Path) -> Watch:
+    def watch(self, record: WorkerArgs, prefix: Path) -> ProgramWatch:
         predictor = self._predictor
         own = OwnState(prefix, predictor.own_places, self.settings.own_state)
         return _Local(_counter(predictor, record), own)
@@ -155,7 +155,7 @@ def site_of(predictor: RangePredictor, adapter: Adapter) -> Iterator[Site]:
         with board_site(predictor, adapter) as site:
             yield site
         return
-    with lent(need, pair, context.slots, context.surroundings) as (lease, pids):
+    with leased(need, pair, context.slots, context.surroundings) as (lease, pids):
         gpus = lease.environment() if lease is not None else {}
         hold = tuple(lease.fds) if lease is not None else ()
         yield Here(predictor, here(pair, predictor.output), gpus, hold, pids)

@@ -55,7 +55,7 @@ def _together(disk: Disk, pair: Pair, paths: PairPaths, own: Path) -> ShardState
     return ShardStateWriter(disk, own, paths.whole.state, {f"{cut.label}.state": cut.size for cut in pair.cuts})
 
 
-def leave_word(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:
+def write_error_result(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:
     """So that the summary shows the pair; an old result stays the pair's result until a new one is complete.
 
     A disk that takes no result does not hide the error itself. Of a shard its pair will tell.

@@ -10,11 +10,11 @@ from pytest_evalrun.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_evalrun.metrics.protocol import Asked, Metric
+    from pytest_evalrun.metrics.protocol import Metric, MetricRequest
     from pytest_evalrun.registry import Offer
 
 
-def create_metric(spec: Asked, root: str) -> Metric:
+def create_metric(spec: MetricRequest, root: str) -> Metric:
     """A fresh metric for one scoring; ``root`` is the suite's directory, which paths are relative to.
 
     Raises ConfigError for an unknown metric and for parameters that it does not have.
@@ -27,7 +27,7 @@ def create_metric(spec: Asked, root: str) -> Metric:
     return user_metric(_user_object(spec, offer, root), spec.use, spec.params)
 
 
-def metric_source(spec: Asked, root: str) -> Path | None:
+def metric_source(spec: MetricRequest, root: str) -> Path | None:
     """The file behind a metric that is not built in: its content is part of the score's fingerprint."""
     offer = _offer(spec)
     if offer is not None and offer.is_ours:
@@ -37,7 +37,7 @@ def metric_source(spec: Asked, root: str) -> Path | None:
     return source_file(spec.use if offer is None else offer.value, root)
 
 
-def _offer(spec: Asked) -> Offer | None:
+def _offer(spec: MetricRequest) -> Offer | None:
     """Who offers a metric by a bare name; None where it is a path or a dotted name."""
     if "." in spec.use or "/" in spec.use:
         return None
@@ -48,7 +48,7 @@ def _offer(spec: Asked) -> Offer | None:
     return offer
 
 
-def _user_object(spec: Asked, offer: Offer | None, root: str) -> Any:
+def _user_object(spec: MetricRequest, offer: Offer | None, root: str) -> Any:
     if offer is not None:
         return offer.load()
     from pytest_evalrun.suite.objects import load_object

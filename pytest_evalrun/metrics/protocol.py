@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Better = Literal["higher", "lower"]
 
 
-class Asked(Protocol):
+class MetricRequest(Protocol):
     """A metric as a suite asks for it: what to use, by name or path, with which parameters."""
 
     @property

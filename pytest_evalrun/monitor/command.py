@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from pytest_evalrun.monitor.frame import View, frame
 from pytest_evalrun.monitor.keys import Keys, press
-from pytest_evalrun.monitor.pen import Pen
-from pytest_evalrun.monitor.reader import Reader
+from pytest_evalrun.monitor.printing import print_end, print_page, tell
+from pytest_evalrun.monitor.reader import SnapshotReader
+from pytest_evalrun.monitor.renderer import Renderer
 from pytest_evalrun.monitor.screen import Screen, draws
-from pytest_evalrun.monitor.telling import print_end, print_page, tell
-from pytest_evalrun.monitor.tree import Tree
+from pytest_evalrun.monitor.tree import TreeView
 from pytest_evalrun.rundir.layout import RunPaths
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def monitor(run: Path, interval: float, *, once: bool, as_json: bool, stream: Te
     Where no cursor can be moved it tells instead of drawing, and ends with 1 where the run has died.
     Raises ConfigError where there is no run directory, or one of a newer format.
     """
-    reader = Reader(RunPaths(run))
+    reader = SnapshotReader(RunPaths(run))
     try:
         return _show(reader, max(SHORTEST, interval), once=once, as_json=as_json, stream=stream)
     except KeyboardInterrupt:
@@ -46,31 +46,31 @@ def monitor(run: Path, interval: float, *, once: bool, as_json: bool, stream: Te
         return 0
 
 
-def _show(reader: Reader, interval: float, *, once: bool, as_json: bool, stream: TextIO) -> int:
-    pen = Pen.of(stream.encoding, os.environ)
+def _show(reader: SnapshotReader, interval: float, *, once: bool, as_json: bool, stream: TextIO) -> int:
+    renderer = Renderer.of(stream.encoding, os.environ)
     if as_json:
         stream.write(json.dumps(reader.look().to_json()) + "\n")  # ASCII, for any program behind any pipe
     elif once:
-        print_page(reader.look(), pen, stream)
+        print_page(reader.look(), renderer, stream)
     elif draws(stream, os.environ):
-        return Watch(reader, pen, stream, interval).run()
+        return MonitorCommand(reader, renderer, stream, interval).run()
     else:
-        return tell(reader, pen, stream, interval)
+        return tell(reader, renderer, stream, interval)
     stream.flush()
     return 0
 
 
-class Watch:
+class MonitorCommand:
     """A terminal on which the run is drawn until it ends."""
 
-    def __init__(self, reader: Reader, pen: Pen, stream: TextIO, interval: float) -> None:
+    def __init__(self, reader: SnapshotReader, renderer: Renderer, stream: TextIO, interval: float) -> None:
         self.reader = reader
-        self.pen = pen
+        self.renderer = renderer
         self.stream = stream
         self.interval = interval
         self.screen = Screen(stream, os.environ)
         self.keys = Keys(_input())
-        self.tree = Tree(reader.tasks)
+        self.tree = TreeView(reader.tasks)
         self.view = View()
         self.snapshot = reader.look()
 
@@ -82,7 +82,7 @@ class Watch:
             finally:
                 self._leave()
         if ended:
-            print_end(self.reader, self.snapshot, self.pen, self.stream)
+            print_end(self.reader, self.snapshot, self.renderer, self.stream)
         return 0
 
     def _enter(self) -> None:
@@ -130,7 +130,7 @@ class Watch:
 
     def _draw(self) -> None:
         size = self.screen.size
-        self.screen.draw(frame(self.snapshot, self.tree, self.view, self.pen, size), size)
+        self.screen.draw(frame(self.snapshot, self.tree, self.view, self.renderer, size), size)
 
 
 def _input() -> int | None:

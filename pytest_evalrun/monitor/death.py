@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_evalrun.monitor.launch import Standing
+    from pytest_evalrun.monitor.launch import LaunchState
 
 TAIL_BYTES = 4096
 FULL_BYTES = 1 << 20
@@ -38,7 +38,7 @@ class Death:
     command: str
 
 
-def find_cause(standing: Standing, log: Iterable[str], item_logs: Iterable[Path], run: Path) -> tuple[str, str]:
+def find_cause(standing: LaunchState, log: Iterable[str], item_logs: Iterable[Path], run: Path) -> tuple[str, str]:
     """The likely reason and its evidence. ``item_logs`` are those of the pairs that ran."""
     if _started_again(standing):
         return "the machine was started again", ""
@@ -52,7 +52,7 @@ def find_cause(standing: Standing, log: Iterable[str], item_logs: Iterable[Path]
     return UNEXPLAINED, ""
 
 
-def _started_again(standing: Standing) -> bool:
+def _started_again(standing: LaunchState) -> bool:
     import psutil
 
     since = standing.since

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.monitor import sections
-from pytest_evalrun.monitor.pen import EMPTY, Line, Pen
+from pytest_evalrun.monitor.renderer import EMPTY, Line, Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_evalrun.monitor.snapshot import Snapshot
-    from pytest_evalrun.monitor.tree import Tree
+    from pytest_evalrun.monitor.tree import TreeView
 
 WIDE = 140
 # On a page: as many at most.
@@ -37,7 +37,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Part:
+class Block:
     """A section: its lines for a given count of them (title included), how many it has, and its weight."""
 
     lines: Callable[[int], list[Line]]
@@ -45,32 +45,32 @@ class Part:
     weight: int
 
 
-def frame(snapshot: Snapshot, tree: Tree, view: View, pen: Pen, size: tuple[int, int]) -> list[Line]:
+def frame(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, size: tuple[int, int]) -> list[Line]:
     """Exactly ``size`` (columns, rows): every line fills its columns."""
     width, height = size
-    top = sections.head(snapshot, pen, width)[:height]
-    foot = [_foot(view, pen)] if height >= len(top) + 3 else []
+    top = sections.head(snapshot, renderer, width)[:height]
+    foot = [_foot(view, renderer)] if height >= len(top) + 3 else []
     if view.typing and not foot:  # what is typed must be seen
-        top, foot = top[: height - 1], [_foot(view, pen)]
+        top, foot = top[: height - 1], [_foot(view, renderer)]
     room = height - len(top) - len(foot)
     body = _columns if width >= WIDE else _column
-    lines = body(snapshot, tree, view, pen, (width, room))[:room]
+    lines = body(snapshot, tree, view, renderer, (width, room))[:room]
     lines += [EMPTY] * (room - len(lines))
-    return [pen.fit(line, width) for line in (*top, *lines, *foot)]
+    return [renderer.fit(line, width) for line in (*top, *lines, *foot)]
 
 
-def page(snapshot: Snapshot, tree: Tree, pen: Pen, width: int) -> list[Line]:
+def page(snapshot: Snapshot, tree: TreeView, renderer: Renderer, width: int) -> list[Line]:
     """Everything of interest, as long as it takes; lists that go on say so."""
     tree.lay_out("", _unfolds(snapshot, PAGE_ROWS))
-    rows = tree.lines(pen, 0, PAGE_ROWS)
+    rows = tree.lines(renderer, 0, PAGE_ROWS)
     parts = [
-        sections.running(snapshot, pen, width, ""),
-        _short(sections.failed(snapshot, pen, width, ""), PAGE_FAILED, snapshot.failed),
-        sections.slowest(snapshot, pen, width, "")[: PAGE_SLOWEST + 1],
-        [sections.title("Tasks", pen, width), *_short(rows, PAGE_ROWS, tree.entries)] if rows else [],
-        _ends(sections.log(snapshot, pen, width, ""), PAGE_LOG + 1),
+        sections.running(snapshot, renderer, width, ""),
+        _short(sections.failed(snapshot, renderer, width, ""), PAGE_FAILED, snapshot.failed),
+        sections.slowest(snapshot, renderer, width, "")[: PAGE_SLOWEST + 1],
+        [sections.title("Tasks", renderer, width), *_short(rows, PAGE_ROWS, tree.entries)] if rows else [],
+        _ends(sections.log(snapshot, renderer, width, ""), PAGE_LOG + 1),
     ]
-    return [*sections.head(snapshot, pen, width), *(line for part in parts for line in part)]
+    return [*sections.head(snapshot, renderer, width), *(line for part in parts for line in part)]
 
 
 def _ends(lines: list[Line], count: int) -> list[Line]:
@@ -78,10 +78,10 @@ def _ends(lines: list[Line], count: int) -> list[Line]:
     return [*lines[:1], *lines[max(1, len(lines) - count + 1) :]]
 
 
-def ending(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
+def ending(snapshot: Snapshot, renderer: Renderer, width: int) -> list[Line]:
     """What there is to say of a run that ended, above its tables."""
-    failed = _short(sections.failed(snapshot, pen, width, ""), PAGE_FAILED, snapshot.failed)
-    return [*sections.head(snapshot, pen, width), *failed, EMPTY]
+    failed = _short(sections.failed(snapshot, renderer, width, ""), PAGE_FAILED, snapshot.failed)
+    return [*sections.head(snapshot, renderer, width), *failed, EMPTY]
 
 
 def _short(lines: list[Line], most: int, of: Sequence[object]) -> list[Line]:
@@ -89,61 +89,61 @@ def _short(lines: list[Line], most: int, of: Sequence[object]) -> list[Line]:
     return [*lines[: most + 1], ((f"  and {left} more", "dim"),)] if left > 0 else lines
 
 
-def _foot(view: View, pen: Pen) -> Line:
+def _foot(view: View, renderer: Renderer) -> Line:
     if view.typing:
-        return (("/", "head"), (pen.clean(view.needle), ""), ("_", "head"))
-    found = f"filter: {pen.clean(view.needle)}" if view.needle else "filter"
-    return ((f"q quit  {pen.signs.keys}  / {found}", "dim"),)
+        return (("/", "head"), (renderer.clean(view.needle), ""), ("_", "head"))
+    found = f"filter: {renderer.clean(view.needle)}" if view.needle else "filter"
+    return ((f"q quit  {renderer.glyphs.keys}  / {found}", "dim"),)
 
 
-def _column(snapshot: Snapshot, tree: Tree, view: View, pen: Pen, size: tuple[int, int]) -> list[Line]:
+def _column(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, size: tuple[int, int]) -> list[Line]:
     """All sections below each other, the tree among them."""
     width, height = size
-    parts = _parts(snapshot, view, pen, width)
-    parts.insert(2, _tree_part(snapshot, tree, view, pen, size))
+    parts = _parts(snapshot, view, renderer, width)
+    parts.insert(2, _tree_part(snapshot, tree, view, renderer, size))
     return _stack(parts, height)
 
 
-def _columns(snapshot: Snapshot, tree: Tree, view: View, pen: Pen, size: tuple[int, int]) -> list[Line]:
+def _columns(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, size: tuple[int, int]) -> list[Line]:
     """The tree on the left, the rest on the right."""
     width, height = size
     left = (width - 3) // 3
     right = width - 3 - left
-    trees = _tree_part(snapshot, tree, view, pen, (left, height)).lines(height)
-    return sections.join(trees, _stack(_parts(snapshot, view, pen, right), height), (left, right), pen)
+    trees = _tree_part(snapshot, tree, view, renderer, (left, height)).lines(height)
+    return sections.join(trees, _stack(_parts(snapshot, view, renderer, right), height), (left, right), renderer)
 
 
-def _parts(snapshot: Snapshot, view: View, pen: Pen, width: int) -> list[Part]:
+def _parts(snapshot: Snapshot, view: View, renderer: Renderer, width: int) -> list[Block]:
     """What matters most comes first: where there is no room, the last ones go."""
-    running = sections.running(snapshot, pen, width, view.needle)
-    failed = sections.failed(snapshot, pen, width, view.needle)
-    slowest = sections.slowest(snapshot, pen, width, view.needle)
-    log = sections.log(snapshot, pen, width, view.needle)
+    running = sections.running(snapshot, renderer, width, view.needle)
+    failed = sections.failed(snapshot, renderer, width, view.needle)
+    slowest = sections.slowest(snapshot, renderer, width, view.needle)
+    log = sections.log(snapshot, renderer, width, view.needle)
     return [
-        Part(lambda count: running[:count], len(running), 5),
-        Part(lambda count: failed[:count], len(failed), 3),
-        Part(lambda count: _ends(log, count), len(log), 3),
-        Part(lambda count: slowest[:count], min(len(slowest), PAGE_SLOWEST + 1), 2),
+        Block(lambda count: running[:count], len(running), 5),
+        Block(lambda count: failed[:count], len(failed), 3),
+        Block(lambda count: _ends(log, count), len(log), 3),
+        Block(lambda count: slowest[:count], min(len(slowest), PAGE_SLOWEST + 1), 2),
     ]
 
 
-def _tree_part(snapshot: Snapshot, tree: Tree, view: View, pen: Pen, size: tuple[int, int]) -> Part:
+def _tree_part(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, size: tuple[int, int]) -> Block:
     width, height = size
     unfolded = _unfolds(snapshot, height // 3) if view.unfolded is None else view.unfolded
     tree.lay_out(view.needle, unfolded or bool(view.needle))
 
     def lines(count: int) -> list[Line]:
         top = tree_top(snapshot, tree, view, count - 1)
-        return [sections.title("Tasks", pen, width), *tree.lines(pen, top, count - 1)]
+        return [sections.title("Tasks", renderer, width), *tree.lines(renderer, top, count - 1)]
 
-    return Part(lines, len(tree.entries) + 1 if tree.entries else 0, 4)
+    return Block(lines, len(tree.entries) + 1 if tree.entries else 0, 4)
 
 
 def _unfolds(snapshot: Snapshot, room: int) -> bool:
     return len(snapshot.tasks) + snapshot.tasks.left_out + len(snapshot.tasks.groups) <= room
 
 
-def tree_top(snapshot: Snapshot, tree: Tree, view: View, count: int) -> int:
+def tree_top(snapshot: Snapshot, tree: TreeView, view: View, count: int) -> int:
     """The first row that is seen: the one asked for, or where something runs, the list's end at the latest."""
     wanted = view.top
     if wanted is None:
@@ -151,7 +151,7 @@ def tree_top(snapshot: Snapshot, tree: Tree, view: View, count: int) -> int:
     return max(0, min(wanted, len(tree.entries) - count))
 
 
-def _stack(parts: list[Part], height: int) -> list[Line]:
+def _stack(parts: list[Block], height: int) -> list[Line]:
     """Each part gets lines by its weight, and none of them a title alone."""
     parts = [part for part in parts if part.count][: max(0, height // 2)]
     given = [0] * len(parts)

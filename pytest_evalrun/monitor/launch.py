@@ -27,7 +27,7 @@ _PAIRS = "\npairs: |2-\n"
 
 
 @dataclass(frozen=True)
-class Standing:
+class LaunchState:
     """How the last session stands; ``unknown`` where it ran on another host and no lock tells from here."""
 
     word: Word
@@ -46,14 +46,14 @@ class Standing:
             return None
 
 
-def standing(paths: RunPaths) -> Standing:
+def standing(paths: RunPaths) -> LaunchState:
     """Ask the run's lock, and for whoever is out of its reach the run's own words."""
     word, info = session_state(paths)
     if word == "dead":
         word, info = session_state(paths)  # it may have ended between its file and its lock
     if word == "dead" and info is not None and info.host != socket.gethostname():
-        return Standing("unknown", info)
-    return Standing(word, info)
+        return LaunchState("unknown", info)
+    return LaunchState(word, info)
 
 
 def carry_on(argv: Sequence[str], paths: RunPaths) -> str:

@@ -16,7 +16,7 @@ MOST_BYTES = 8 << 20
 _STARTED = "] [INFO] run "
 
 
-class Log:
+class LogTail:
     """``lines`` are the last ones; ``notes`` say why a pair failed, which no event does of an error."""
 
     def __init__(self, path: Path) -> None:

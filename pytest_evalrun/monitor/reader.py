@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.death import Death, find_cause
 from pytest_evalrun.monitor.gauge import Gauge, places
-from pytest_evalrun.monitor.happenings import Ended, Events, Started
-from pytest_evalrun.monitor.launch import LaunchFiles, Standing, carry_on, limit_of, standing
-from pytest_evalrun.monitor.log import Log
-from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
+from pytest_evalrun.monitor.launch import LaunchFiles, LaunchState, carry_on, limit_of, standing
+from pytest_evalrun.monitor.log import LogTail
+from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 from pytest_evalrun.monitor.tasks import Tasks
+from pytest_evalrun.monitor.timeline import Ended, Events, Started
 from pytest_evalrun.rundir.runs import check_format, skipped_in
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.names import shard_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_FAILED = 50
 
 
-class Reader:
+class SnapshotReader:
     """Follows one run directory. Raises ConfigError where it is none, goes away, or is of a newer format."""
 
     def __init__(self, paths: RunPaths) -> None:
@@ -36,7 +36,7 @@ class Reader:
         self.paths = paths
         self.tasks = Tasks(paths.task_list)
         self.events = Events(paths)
-        self.log = Log(paths.main_log)
+        self.log = LogTail(paths.main_log)
         self._launch = LaunchFiles(paths)
         self._gauges: dict[tuple[str, float], Gauge] = {}
         self._death: tuple[str, Death] | None = None
@@ -56,7 +56,7 @@ class Reader:
             skipped=self.tasks.skipped,
             running=running,
             failed=self._failed(),
-            slowest=tuple(sorted(self.events.happenings.slowest.items(), key=lambda item: -item[1])),
+            slowest=tuple(sorted(self.events.timeline.slowest.items(), key=lambda item: -item[1])),
             log=tuple(self.log.lines),
             problems=tuple(self._problems(stands)),
             death=self._cause(stands) if stands.word == "dead" else None,
@@ -74,7 +74,7 @@ class Reader:
             self._forget()
             changed = True
         if changed:
-            self.tasks.set_aside(self.events.happenings.skipped, self.events.happenings.pairs)
+            self.tasks.set_aside(self.events.timeline.skipped, self.events.timeline.pairs)
 
     def _left_out(self) -> Iterable[str]:
         """Pairs of the launch that are skipped from the start: in a snapshot a name may be blanked, as a secret is."""
@@ -85,12 +85,12 @@ class Reader:
 
     def _forget(self) -> None:
         """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""
-        happenings = self.events.happenings
-        kept = {*map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]), *happenings.ended, *happenings.limited}
-        for pair in [pair for pair in happenings.failed if pair not in kept]:
-            del happenings.failed[pair]
+        timeline = self.events.timeline
+        kept = {*map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]), *timeline.ended, *timeline.limited}
+        for pair in [pair for pair in timeline.failed if pair not in kept]:
+            del timeline.failed[pair]
 
-    def _running(self, stands: Standing) -> tuple[Running, ...]:
+    def _running(self, stands: LaunchState) -> tuple[Running, ...]:
         """What runs, or ran when the session died; of each the state file is looked at."""
         if stands.word in ("none", "ended"):
             self._gauges.clear()
@@ -108,12 +108,12 @@ class Reader:
 
     def _started(self) -> dict[str, Started]:
         """By the events, which name the worker; the task list knows of those whose events were lost."""
-        happenings = self.events.happenings
-        found = dict(happenings.running)
+        timeline = self.events.timeline
+        found = dict(timeline.running)
         for row in self.tasks.rows_of[Status.RUNNING]:
             pair = self.tasks.pair(row)
-            if pair not in happenings.begun:
-                since = happenings.since or 0.0
+            if pair not in timeline.begun:
+                since = timeline.since or 0.0
                 found[pair] = Started("", since, since)
         return found
 
@@ -122,33 +122,33 @@ class Reader:
         return Running(
             pair=pair,
             worker=started.worker,
-            slot=self.events.happenings.slots.get(started.worker, ""),
+            slot=self.events.timeline.slots.get(started.worker, ""),
             seconds=max(0.0, now - started.since) if started.since else 0.0,
             share=gauge.share,
             rate=gauge.rate,
             state=gauge.state,
         )
 
-    def _progress(self, stands: Standing, running: tuple[Running, ...]) -> Progress:
-        happenings = self.events.happenings
+    def _progress(self, stands: LaunchState, running: tuple[Running, ...]) -> TaskProgress:
+        timeline = self.events.timeline
         counts = self.tasks.counts()
-        if happenings.selected is None:
+        if timeline.selected is None:
             items = selected = len(self.tasks)
             ended = done = counts[Status.COMPLETED] + counts[Status.FAILED]
         else:
-            selected, done = happenings.selected, min(len(happenings.done), happenings.selected)
-            items, ended = happenings.items, len(happenings.ended)
+            selected, done = timeline.selected, min(len(timeline.done), timeline.selected)
+            items, ended = timeline.items, len(timeline.ended)
         part = sum(each.share for each in running)
         share = min(1.0, (ended + part) / items) if items else 0.0
         since = stands.since
         live = stands.word == "live"
         seconds = time.time() - since if since and live else None
-        left = happenings.remaining.left(time.time()) if live and happenings.selected is not None else None
-        return Progress(selected, done, share, seconds, left)
+        left = timeline.remaining.left(time.time()) if live and timeline.selected is not None else None
+        return TaskProgress(selected, done, share, seconds, left)
 
     def _counts(self, running: tuple[Running, ...]) -> dict[Status, int]:
         """As many run as are shown to: the list is a moment behind the events, and knows no pause between shards."""
-        counts, happenings = self.tasks.counts(), self.events.happenings
+        counts, timeline = self.tasks.counts(), self.events.timeline
         shown = {shard_of(each.pair)[0] for each in running}
         for pair in shown:
             status = self.tasks.status_of(pair)
@@ -158,23 +158,23 @@ class Reader:
         for pair in map(self.tasks.pair, self.tasks.rows_of[Status.RUNNING]):
             if pair not in shown:
                 counts[Status.RUNNING] -= 1
-                failed, done = pair in happenings.failed, pair in happenings.done
+                failed, done = pair in timeline.failed, pair in timeline.done
                 counts[Status.FAILED if failed else Status.COMPLETED if done else Status.PENDING] += 1
         return counts
 
-    def _failed(self) -> tuple[Failed, ...]:
+    def _failed(self) -> tuple[FailedTask, ...]:
         """The last ones, newest first; of those that failed in a launch without events only the name is known."""
-        known = self.events.happenings.failed
+        known = self.events.timeline.failed
         pairs = [pair for pair, _ in islice(reversed(known.items()), MOST_FAILED)]
         for row in islice(reversed(self.tasks.rows_of[Status.FAILED]), MOST_FAILED):
             if len(pairs) < MOST_FAILED and (pair := self.tasks.pair(row)) not in known:
                 pairs.append(pair)
         return tuple(self._fault(pair, known.get(pair) or Ended("failed", None, "")) for pair in pairs)
 
-    def _fault(self, pair: str, ended: Ended) -> Failed:
-        return Failed(pair, ended.outcome, ended.seconds, self.log.notes.get(one_line(pair)) or ended.reason)
+    def _fault(self, pair: str, ended: Ended) -> FailedTask:
+        return FailedTask(pair, ended.outcome, ended.seconds, self.log.notes.get(one_line(pair)) or ended.reason)
 
-    def _problems(self, stands: Standing) -> list[str]:
+    def _problems(self, stands: LaunchState) -> list[str]:
         found = []
         if self.tasks.damaged:
             found.append(f"{self.paths.task_list.name} is damaged: shown as it was last read")
@@ -185,7 +185,7 @@ class Reader:
         found += [f"the state of {pair} is damaged" for (pair, _), gauge in self._gauges.items() if gauge.damaged]
         return found
 
-    def _cause(self, stands: Standing) -> Death:
+    def _cause(self, stands: LaunchState) -> Death:
         """Found once a session: what it left does not change any more."""
         info = stands.info
         assert info is not None, "who died is known"

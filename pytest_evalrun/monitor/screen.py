@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.style import Style
 
-    from pytest_evalrun.monitor.pen import Line
+    from pytest_evalrun.monitor.renderer import Line
 
 STYLES = {
     "": "none",
@@ -28,7 +28,7 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 
 
-class Brush:
+class Theme:
     """Styles as what this terminal understands of them: its colours, NO_COLOR, or nothing at all."""
 
     def __init__(self, console: Console) -> None:
@@ -48,11 +48,11 @@ class Brush:
         return "".join(self._styles[style].render(text, color_system=self._colors) for text, style in line)
 
 
-def brush_for(stream: TextIO) -> Brush:
+def theme_for(stream: TextIO) -> Theme:
     """What fits this stream; without colours where it is no terminal."""
     from rich.console import Console
 
-    return Brush(Console(file=stream))
+    return Theme(Console(file=stream))
 
 
 class Screen:
@@ -60,7 +60,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
-        self._brush = brush_for(stream)
+        self._theme = theme_for(stream)
         self._shown: list[Line] = []
         self._size = (0, 0)
         self._vscode = environ.get("TERM_PROGRAM") == "vscode"
@@ -93,7 +93,7 @@ class Screen:
             parts.append("\x1b[2J")
         for row, line in enumerate(lines):
             if row >= len(self._shown) or line != self._shown[row]:
-                parts.append(f"\x1b[{row + margin + 1};1H{self._brush.paint(line)}")
+                parts.append(f"\x1b[{row + margin + 1};1H{self._theme.paint(line)}")
         self._shown = list(lines)
         if parts:
             self._write("".join(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.monitor.pen import EMPTY, Line, Pen, duration, pad, widest
+from pytest_evalrun.monitor.renderer import EMPTY, Line, Renderer, duration, pad, widest
 from pytest_evalrun.monitor.snapshot import WORDS
 from pytest_evalrun.monitor.tree import STYLES
 from pytest_evalrun.report.text import display_width, number
@@ -16,7 +16,7 @@ from pytest_evalrun.suite.printable import counted, one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
+    from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 
 SHOWN = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.PENDING)
 NARROW = 60
@@ -24,16 +24,16 @@ ROOMY = 100
 LEVELS = {"ERROR": "bad", "WARNING": "run", "TASK": "head"}
 
 
-def head(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
+def head(snapshot: Snapshot, renderer: Renderer, width: int) -> list[Line]:
     """Which run, how far, how many of which; and what is wrong."""
-    lines = [_title(snapshot, pen), _bar(snapshot.progress, pen, width), counts(snapshot, pen, width)]
-    lines += _death(snapshot, pen, width)
-    return lines + [((f"! {pen.clean(problem)}", "run"),) for problem in snapshot.problems[:3]]
+    lines = [_title(snapshot, renderer), _bar(snapshot.progress, renderer, width), counts(snapshot, renderer, width)]
+    lines += _death(snapshot, renderer, width)
+    return lines + [((f"! {renderer.clean(problem)}", "run"),) for problem in snapshot.problems[:3]]
 
 
-def _title(snapshot: Snapshot, pen: Pen) -> Line:
+def _title(snapshot: Snapshot, renderer: Renderer) -> Line:
     words, style = _standing(snapshot)
-    run, said = (pen.clean(snapshot.run), "head"), (pen.clean(words), style)
+    run, said = (renderer.clean(snapshot.run), "head"), (renderer.clean(words), style)
     # In a small window the first words are all that is seen.
     return (said, ("  ", ""), run) if snapshot.death else (run, ("  ", ""), said)
 
@@ -56,14 +56,14 @@ def _standing(snapshot: Snapshot) -> tuple[str, str]:
     return f"interrupted by {one_line(info.stopped)}" if info and info.stopped else "interrupted", "run"
 
 
-def _death(snapshot: Snapshot, pen: Pen, width: int) -> list[Line]:
+def _death(snapshot: Snapshot, renderer: Renderer, width: int) -> list[Line]:
     death = snapshot.death
     if death is None:
         return []
-    lines = _told("likely reason: ", pen.clean(death.reason), "", width)
+    lines = _told("likely reason: ", renderer.clean(death.reason), "", width)
     if death.evidence:
-        lines.append((("  ", ""), (pen.clean(death.evidence), "dim")))
-    return lines + _told("carry on with: ", pen.clean(death.command), "head", width)
+        lines.append((("  ", ""), (renderer.clean(death.evidence), "dim")))
+    return lines + _told("carry on with: ", renderer.clean(death.command), "head", width)
 
 
 def _told(label: str, text: str, style: str, width: int) -> list[Line]:
@@ -72,14 +72,14 @@ def _told(label: str, text: str, style: str, width: int) -> list[Line]:
     return [((first[: len(label)], "bad"), (first[len(label) :], style)), *(((line, style),) for line in rest)]
 
 
-def _bar(progress: Progress, pen: Pen, width: int) -> Line:
+def _bar(progress: TaskProgress, renderer: Renderer, width: int) -> Line:
     label = f" {progress_text(progress, with_time=width >= NARROW)}"
     room = max(0, min(width - display_width(label), 80))
     full = int(progress.share * room)
-    return ((pen.signs.full * full, "ok"), (pen.signs.rest * (room - full), "dim"), (label, "head"))
+    return ((renderer.glyphs.full * full, "ok"), (renderer.glyphs.rest * (room - full), "dim"), (label, "head"))
 
 
-def progress_text(progress: Progress, *, with_time: bool) -> str:
+def progress_text(progress: TaskProgress, *, with_time: bool) -> str:
     """Cut, not rounded: 100 % is said of nothing that still runs."""
     text = f"{int(progress.share * 100):3d} %  {progress.done}/{progress.selected}"
     if with_time and progress.left is not None and progress.done < progress.selected:
@@ -87,32 +87,33 @@ def progress_text(progress: Progress, *, with_time: bool) -> str:
     return text
 
 
-def counts(snapshot: Snapshot, pen: Pen, width: int) -> Line:
+def counts(snapshot: Snapshot, renderer: Renderer, width: int) -> Line:
     """How many pairs are of each state."""
-    pieces = [(pen.signs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
+    pieces = [(renderer.glyphs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
     if snapshot.skipped:
-        pieces.append((pen.signs.skipped, "dim", snapshot.skipped, "skipped"))
+        pieces.append((renderer.glyphs.skipped, "dim", snapshot.skipped, "skipped"))
     if deselected := snapshot.tasks.deselected:
-        pieces.append((pen.signs.deselected, "dim", deselected, "deselected"))
+        pieces.append((renderer.glyphs.deselected, "dim", deselected, "deselected"))
     if width < NARROW:
         return tuple((f"{sign}{count} ", style if count else "dim") for sign, style, count, _ in pieces)
     return tuple((f"{sign} {count} {word}   ", style if count else "dim") for sign, style, count, word in pieces)
 
 
-def running(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+def running(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
     """A line a pair that runs: its name, and as many facts as fit beside it."""
     found = [each for each in snapshot.running if needle.casefold() in each.pair.casefold()]
     if not found:
         return []
-    names = [pen.clean(each.pair) for each in found]
+    names = [renderer.clean(each.pair) for each in found]
     facts = _fitting([_facts(each, width) for each in found], width - 4 - min(widest(names), max(width // 3, 12)))
     room = max(1, min(widest(names), width - 4 - widest(facts)))
-    sign = (f"  {pen.signs.status[Status.RUNNING]} ", "run")
+    sign = (f"  {renderer.glyphs.status[Status.RUNNING]} ", "run")
     lines = [
-        (sign, (pad(pen.squeeze(name, room), room), ""), (fact, "dim")) for name, fact in zip(names, facts, strict=True)
+        (sign, (pad(renderer.squeeze(name, room), room), ""), (fact, "dim"))
+        for name, fact in zip(names, facts, strict=True)
     ]
     title = "Interrupted" if snapshot.standing.word == "dead" else "Running"
-    return [_rule(f"{title} ({_how_many(found)})", pen, width), *lines]
+    return [_rule(f"{title} ({_how_many(found)})", renderer, width), *lines]
 
 
 def _how_many(found: list[Running]) -> str:
@@ -155,25 +156,25 @@ def _rate(rate: float) -> str:
     return number(rate) if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
 
 
-def failed(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+def failed(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
     """The last ones first, each with the reason."""
     found = [each for each in snapshot.failed if needle.casefold() in each.pair.casefold()]
     if not found:
         return []
     count = len(found) if needle else max(len(found), snapshot.counts[Status.FAILED])
-    names = [pen.clean(each.pair) for each in found]
+    names = [renderer.clean(each.pair) for each in found]
     room = min(widest(names), max(width // 3, 12))
-    lines = [_failed_line(each, name, room, pen) for each, name in zip(found, names, strict=True)]
-    return [_rule(f"Failed ({count})", pen, width), *lines]
+    lines = [_failed_line(each, name, room, renderer) for each, name in zip(found, names, strict=True)]
+    return [_rule(f"Failed ({count})", renderer, width), *lines]
 
 
-def _failed_line(failed: Failed, name: str, room: int, pen: Pen) -> Line:
+def _failed_line(failed: FailedTask, name: str, room: int, renderer: Renderer) -> Line:
     why = f"{'error: ' if failed.outcome == 'error' else ''}{failed.reason or 'see its log'}"
-    shown = pad(pen.squeeze(name, room), room)
-    return ((f"  {pen.signs.status[Status.FAILED]} ", "bad"), (shown, ""), (f"  {pen.clean(why)}", "dim"))
+    shown = pad(renderer.squeeze(name, room), room)
+    return ((f"  {renderer.glyphs.status[Status.FAILED]} ", "bad"), (shown, ""), (f"  {renderer.clean(why)}", "dim"))
 
 
-def slowest(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+def slowest(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
     """The pairs that took longest."""
     found = [(pair, seconds) for pair, seconds in snapshot.slowest if needle.casefold() in pair.casefold()]
     if not found:
@@ -181,40 +182,42 @@ def slowest(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]
     times = [f"{seconds:.2f} s" for _, seconds in found]
     room = widest(times)
     lines: list[Line] = [
-        ((f"  {time:>{room}}", "head"), (f"  {pen.squeeze(pen.clean(pair), max(8, width - room - 4))}", ""))
+        ((f"  {time:>{room}}", "head"), (f"  {renderer.squeeze(renderer.clean(pair), max(8, width - room - 4))}", ""))
         for time, (pair, _) in zip(times, found, strict=True)
     ]
-    return [_rule("Slowest", pen, width), *lines]
+    return [_rule("Slowest", renderer, width), *lines]
 
 
-def log(snapshot: Snapshot, pen: Pen, width: int, needle: str) -> list[Line]:
+def log(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
     """The last lines of those that are known, oldest first."""
     found = [line for line in snapshot.log if needle.casefold() in line.casefold()]
-    return [_rule("Log", pen, width), *(_log_line(line, pen) for line in found)] if found else []
+    return [_rule("Log", renderer, width), *(_log_line(line, renderer) for line in found)] if found else []
 
 
-def _log_line(line: str, pen: Pen) -> Line:
+def _log_line(line: str, renderer: Renderer) -> Line:
     """The day is the same all along; the time is enough."""
     stamp, found, text = line.partition("] [")
     level, closed, said = text.partition("] ")
     if not found or not closed or not stamp.startswith("["):
-        return ((f"  {pen.clean(line)}", "dim"),)
-    return ((f"  {stamp[-8:]} ", "dim"), (pen.clean(said), LEVELS.get(level, "")))
+        return ((f"  {renderer.clean(line)}", "dim"),)
+    return ((f"  {stamp[-8:]} ", "dim"), (renderer.clean(said), LEVELS.get(level, "")))
 
 
-def title(text: str, pen: Pen, width: int) -> Line:
-    return _rule(text, pen, width)
+def title(text: str, renderer: Renderer, width: int) -> Line:
+    return _rule(text, renderer, width)
 
 
-def _rule(text: str, pen: Pen, width: int) -> Line:
-    return ((text, "head"), (" " + pen.signs.rule * max(0, width - display_width(text) - 1), "dim"))
+def _rule(text: str, renderer: Renderer, width: int) -> Line:
+    return ((text, "head"), (" " + renderer.glyphs.rule * max(0, width - display_width(text) - 1), "dim"))
 
 
-def join(left: Sequence[Line], right: Sequence[Line], widths: tuple[int, int], pen: Pen) -> list[Line]:
+def join(left: Sequence[Line], right: Sequence[Line], widths: tuple[int, int], renderer: Renderer) -> list[Line]:
     """Two columns side by side."""
     count = max(len(left), len(right))
-    edge = (f" {pen.signs.edge} ", "dim")
-    return [(*pen.fit(_at(left, i), widths[0]), edge, *pen.fit(_at(right, i), widths[1])) for i in range(count)]
+    edge = (f" {renderer.glyphs.edge} ", "dim")
+    return [
+        (*renderer.fit(_at(left, i), widths[0]), edge, *renderer.fit(_at(right, i), widths[1])) for i in range(count)
+    ]
 
 
 def _at(lines: Sequence[Line], i: int) -> Line:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_evalrun.monitor.death import Death
-    from pytest_evalrun.monitor.launch import Standing
-    from pytest_evalrun.monitor.tasks import Group, Tasks
+    from pytest_evalrun.monitor.launch import LaunchState
+    from pytest_evalrun.monitor.tasks import TaskGroup, Tasks
     from pytest_evalrun.rundir.state import RunningState
 
 FORMAT = 1
@@ -41,7 +41,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedTask:
     """A pair that failed, and why; ``outcome`` is ``error`` for trouble, ``failed`` for a breached gate."""
 
     pair: str
@@ -51,7 +51,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TaskProgress:
     """Over the selected pairs: how many ended, the share that is done (0 to 1), seconds gone and left."""
 
     selected: int
@@ -69,12 +69,12 @@ class Snapshot:
     """
 
     run: str
-    standing: Standing
-    progress: Progress
+    standing: LaunchState
+    progress: TaskProgress
     counts: Mapping[Status, int]
     skipped: int
     running: tuple[Running, ...]
-    failed: tuple[Failed, ...]
+    failed: tuple[FailedTask, ...]
     slowest: tuple[tuple[str, float], ...]
     log: tuple[str, ...]
     problems: tuple[str, ...]
@@ -107,7 +107,7 @@ class Snapshot:
             "tasks": [self._task(group) for group in self.tasks.groups],
         }
 
-    def _task(self, group: Group) -> dict[str, Any]:
+    def _task(self, group: TaskGroup) -> dict[str, Any]:
         rows = {self.tasks.datasets[row]: self._word(row) for row in group.rows}
         return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}
 

@@ -22,7 +22,7 @@ _DIGITS = {ord(str(status.value)): status for status in Status}
 
 
 @dataclass
-class Group:
+class TaskGroup:
     """A task: its directory (``suite/task``), the rows of its datasets, and the names of those that have no row.
 
     ``passed``: how many of the rows are not for this launch: skipped when their turn came, or deselected.
@@ -42,7 +42,7 @@ class Tasks:
         self.version = 0
         self.damaged = False
         self.left_out = 0
-        self.groups: list[Group] = []
+        self.groups: list[TaskGroup] = []
         self.datasets: list[str] = []
         self.status: list[Status] = []
         self.rows_of: dict[Status, dict[int, None]] = {status: {} for status in Status}
@@ -51,7 +51,7 @@ class Tasks:
         self._data = b""
         self._passed: set[int] = set()
         self._deselected: set[int] = set()
-        self._group_of: list[Group] = []
+        self._group_of: list[TaskGroup] = []
         self._row_at: dict[int, int] = {}
         self._row_of: dict[str, int] = {}
 
@@ -161,7 +161,7 @@ class Tasks:
         for pair in pairs:
             if pair not in listed:
                 directory, _, dataset = pair.rpartition("/")
-                groups.setdefault(directory, Group(directory, range(0))).skipped.append(dataset)
+                groups.setdefault(directory, TaskGroup(directory, range(0))).skipped.append(dataset)
                 self.left_out += 1
         self.groups = list(groups.values())
 
@@ -179,13 +179,13 @@ class Tasks:
             self._group_of[row].passed += 1
 
 
-def _grouped(directories: list[str]) -> tuple[list[Group], list[Group]]:
+def _grouped(directories: list[str]) -> tuple[list[TaskGroup], list[TaskGroup]]:
     """The tasks, and the task of each row."""
-    groups: list[Group] = []
-    group_of: list[Group] = []
+    groups: list[TaskGroup] = []
+    group_of: list[TaskGroup] = []
     for row, directory in enumerate(directories):
         if not groups or groups[-1].directory != directory:
-            groups.append(Group(directory, range(row, row)))
+            groups.append(TaskGroup(directory, range(row, row)))
         groups[-1].rows = range(groups[-1].rows.start, row + 1)
         group_of.append(groups[-1])
     return groups, group_of

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.rundir.tasklist import Status
 
 if TYPE_CHECKING:
-    from pytest_evalrun.monitor.pen import Line, Pen
-    from pytest_evalrun.monitor.tasks import Group, Tasks
+    from pytest_evalrun.monitor.renderer import Line, Renderer
+    from pytest_evalrun.monitor.tasks import TaskGroup, Tasks
 
 STYLES = {Status.PENDING: "dim", Status.RUNNING: "run", Status.COMPLETED: "ok", Status.FAILED: "bad"}
 # A task, and the row of a dataset, the name of a skipped one, or None for the task's own line.
-Entry = tuple["Group", "int | str | None"]
+Entry = tuple["TaskGroup", "int | str | None"]
 
 
-class Tree:
+class TreeView:
     """Laid out again only for other pairs, another filter, or folded otherwise.
 
     ``seen``: the first row that was drawn last, and how many there was room for.
@@ -43,51 +43,54 @@ class Tree:
                 self.entries.append((group, None))
                 self.entries += [(group, what) for what in found] if unfolded else []
 
-    def _matching(self, group: Group, needle: str) -> list[int | str]:
+    def _matching(self, group: TaskGroup, needle: str) -> list[int | str]:
         rows = [row for row in group.rows if self._matches(group, self._tasks.datasets[row], needle)]
         return [*rows, *(name for name in group.skipped if self._matches(group, name, needle))]
 
-    def _matches(self, group: Group, dataset: str, needle: str) -> bool:
+    def _matches(self, group: TaskGroup, dataset: str, needle: str) -> bool:
         return not needle or needle in f"{group.directory}/{dataset}".casefold()
 
     def position(self, pair: str) -> int:
         """Where the pair's task stands; 0 where it is not shown."""
         return self._task_at.get(pair.rpartition("/")[0], 0)
 
-    def lines(self, pen: Pen, top: int, count: int) -> list[Line]:
+    def lines(self, renderer: Renderer, top: int, count: int) -> list[Line]:
         self.seen = top, max(1, count)
-        return [self._line(entry, pen) for entry in self.entries[top : top + count]]
+        return [self._line(entry, renderer) for entry in self.entries[top : top + count]]
 
-    def _line(self, entry: Entry, pen: Pen) -> Line:
+    def _line(self, entry: Entry, renderer: Renderer) -> Line:
         group, what = entry
         if what is None:
-            return self._task_line(group, pen)
+            return self._task_line(group, renderer)
         if isinstance(what, str):
-            return ((f"    {pen.signs.skipped} ", "dim"), (pen.clean(what), "dim"))
+            return ((f"    {renderer.glyphs.skipped} ", "dim"), (renderer.clean(what), "dim"))
         status, skipped = self._tasks.status[what], self._tasks.is_skipped(what)
-        sign = pen.signs.skipped if skipped else pen.signs.status[status]
-        sign = pen.signs.deselected if self._tasks.is_deselected(what) else sign
+        sign = renderer.glyphs.skipped if skipped else renderer.glyphs.status[status]
+        sign = renderer.glyphs.deselected if self._tasks.is_deselected(what) else sign
         return (
             (f"    {sign} ", STYLES[status]),
-            (pen.clean(self._tasks.datasets[what]), "dim" if status is Status.PENDING else ""),
+            (renderer.clean(self._tasks.datasets[what]), "dim" if status is Status.PENDING else ""),
         )
 
-    def _task_line(self, group: Group, pen: Pen) -> Line:
-        name = pen.clean(group.directory)
+    def _task_line(self, group: TaskGroup, renderer: Renderer) -> Line:
+        name = renderer.clean(group.directory)
         wanted = len(group.rows) - group.passed
         if not wanted:
             deselected = any(map(self._tasks.is_deselected, group.rows))
-            return ((f"  {pen.signs.deselected if deselected else pen.signs.skipped} ", "dim"), (name, "dim"))
+            return (
+                (f"  {renderer.glyphs.deselected if deselected else renderer.glyphs.skipped} ", "dim"),
+                (name, "dim"),
+            )
         status = stands(group)
         ended = group.counts[Status.COMPLETED] + group.counts[Status.FAILED]
         return (
-            (f"  {pen.signs.status[status]} ", STYLES[status]),
+            (f"  {renderer.glyphs.status[status]} ", STYLES[status]),
             (name, ""),
             (f"  {ended}/{wanted}", "dim"),
         )
 
 
-def stands(group: Group) -> Status:
+def stands(group: TaskGroup) -> Status:
     """A task as a whole: running where a part of it is done, failed where all ended and one failed."""
     counts = group.counts
     if counts[Status.PENDING] == len(group.rows):

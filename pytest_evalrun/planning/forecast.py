@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.planning.later import Later
+from pytest_evalrun.planning.dependencies import Dependencies
 from pytest_evalrun.planning.queue import Queue
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def forecast(
 
     ``after`` names by their places what must have ended before a work starts.
     """
-    run = _Run(works, workers, pool, Later(after or {}))
+    run = _Run(works, workers, pool, Dependencies(after or {}))
     while run.busy or run.later:
         if run.busy:
             run.end()
@@ -60,7 +60,7 @@ def forecast(
 class _Run:
     """The state of a run on paper, before its first start."""
 
-    def __init__(self, works: Sequence[Work], workers: int, pool: Pool, later: Later) -> None:
+    def __init__(self, works: Sequence[Work], workers: int, pool: Pool, later: Dependencies) -> None:
         self.later = later
         self.now = 0.0
         self.starts: list[Start] = []

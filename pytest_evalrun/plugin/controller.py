@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.evaluation.stored import key_of, leave_word
+from pytest_evalrun.evaluation.stored import key_of, write_error_result
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import seconds_of, show_progress
 from pytest_evalrun.plugin.launch import sweep_launches
@@ -17,12 +17,12 @@ from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
-from pytest_evalrun.plugin.signals import Ending, cut_traceback
+from pytest_evalrun.plugin.signals import EndInOrder, cut_traceback
 from pytest_evalrun.plugin.terminal import Terminal, show_plan
 from pytest_evalrun.plugin.worker import shard_ended
-from pytest_evalrun.plugin.xdist.crashes import Losses, Lost, requeue
+from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
-from pytest_evalrun.plugin.xdist.scheduler import Scheduler, take_over
+from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
 from pytest_evalrun.plugin.xdist.units import TOLD, Told, units_of
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.suites import Suites
-    from pytest_evalrun.remote.boards.fleet import Fleet
+    from pytest_evalrun.remote.boards.manager import BoardManager
     from pytest_evalrun.rundir.live import LiveRun
     from pytest_evalrun.suite.pairs import Pair, PairKey
 
@@ -67,12 +67,12 @@ class Controller:
         self.limits: dict[PairKey, bool] = {}
         self.scored = 0
         self.skipped = 0
-        self.losses = Losses(suites.launch, suites.options.crash_retries)
+        self.losses = WorkerCrashes(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
         self.terminal.outlast()
         self.machine = Machine((), {}, None)
-        self.fleet: Fleet | None = None
-        self.sigterm = Ending(self._workers, self.terminal.line, self._abort)
+        self.fleet: BoardManager | None = None
+        self.sigterm = EndInOrder(self._workers, self.terminal.line, self._abort)
         config.pluginmanager.register(self.sigterm, "evalrun-signals")
         self.sigterm.take()
 
@@ -136,14 +136,14 @@ class Controller:
         with usage_errors():
             return Machine(pairs, self.told.needs, options.gpus)
 
-    def _fleet(self) -> Fleet:
+    def _fleet(self) -> BoardManager:
         """The boards that answer; usage errors for host keys that nobody knows."""
-        from pytest_evalrun.remote.boards.fleet import Fleet
-        from pytest_evalrun.remote.notes import Notes
+        from pytest_evalrun.remote.boardnotes import BoardNotes
+        from pytest_evalrun.remote.boards.manager import BoardManager
 
-        notes = Notes(self.suites.launch.path / BOARDS)
+        notes = BoardNotes(self.suites.launch.path / BOARDS)
         with usage_errors():
-            fleet = Fleet(self.machine.boards, on_boards(self.pairs), notes, self.terminal.line)
+            fleet = BoardManager(self.machine.boards, on_boards(self.pairs), notes, self.terminal.line)
             self.machine.do_without(fleet.look())
         return fleet
 
@@ -172,7 +172,7 @@ class Controller:
             units = units_of(ids, self.pairs, self.told, self.expected, self.machine.needs)
             return Scheduler(ids, units, self.machine.pool(), workers, lost=self._lost, tick=tick)
 
-        take_over(self.config, make)
+        install_scheduler(self.config, make)
 
     def _estimates(self, pairs: Iterable[Pair]) -> dict[str, Estimate]:
         from pytest_evalrun.evaluation.selection import existing_run
@@ -295,7 +295,7 @@ class Controller:
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored") or told.get("predicted")) or outcome in ("failed", "error")
         if pair.skip is not None:
-            leave_word(pair, self.live.paths.pair(key_of(pair)), "skipped", pair.skip)
+            write_error_result(pair, self.live.paths.pair(key_of(pair)), "skipped", pair.skip)
             return
         self.live.finished(
             pair,
@@ -322,7 +322,7 @@ class Controller:
         if pair.cut is not None:
             self.suites.launch.publish(shard_ended(pair), "")
         self.live.crashed(pair, reason)
-        leave_word(pair, self.live.paths.pair(key_of(pair)), "error", reason)
+        write_error_result(pair, self.live.paths.pair(key_of(pair)), "error", reason)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -26,7 +26,7 @@ from pytest_evalrun.plugin.items import (
     uses,
 )
 from pytest_evalrun.plugin.reports import Failure, failure
-from pytest_evalrun.plugin.worker import Worker
+from pytest_evalrun.plugin.worker import WorkerPlugin
 from pytest_evalrun.plugin.xdist.units import asked
 from pytest_evalrun.suite.names import escaped_id
 
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 class EvaluationResult:
     """What the ``evaluation`` fixture gives to a test: metrics, gates, predictions, and a place for own metrics."""
 
-    def __init__(self, evaluation: Evaluation, worker: Worker, test: str, properties: list[tuple[str, Any]]) -> None:
+    def __init__(
+        self, evaluation: Evaluation, worker: WorkerPlugin, test: str, properties: list[tuple[str, Any]]
+    ) -> None:
         self._evaluation = evaluation
         self._worker = worker
         self._test = test
@@ -111,7 +113,7 @@ class Fixtures:
     None takes another as an argument: a project may have its own fixture of that name, and ours know their pair anyway.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerPlugin) -> None:
         self._worker = worker
 
     def pair(self, request: pytest.FixtureRequest) -> Pair:
@@ -151,7 +153,7 @@ class Fixtures:
 class Items:
     """Registered when the first suite is found, on whatever process collects."""
 
-    def __init__(self, config: pytest.Config, suites: Suites, worker: Worker) -> None:
+    def __init__(self, config: pytest.Config, suites: Suites, worker: WorkerPlugin) -> None:
         self.config = config
         self.suites = suites
         self.fixtures = Fixtures(worker)
@@ -283,7 +285,7 @@ def register(config: pytest.Config, suites: Suites) -> None:
     if not hasattr(config, "workerinput"):
         controller(config, suites)
     if not distributes(config):
-        worker = Worker(config, suites)
+        worker = WorkerPlugin(config, suites)
         config.pluginmanager.register(worker, "evalrun-worker")
         config.pluginmanager.register(Items(config, suites, worker), "evalrun-items")
 

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_evalrun.planning.costs import work_of
 from pytest_evalrun.plugin.internals import current_line, set_terminal_file, terminal_file
-from pytest_evalrun.plugin.progress import Progress
+from pytest_evalrun.plugin.progress import LaunchProgress
 from pytest_evalrun.report.text import display_width
 from pytest_evalrun.slots.need import Need
 
@@ -59,16 +59,16 @@ def last_line(config: pytest.Config, expected: Mapping[str, float]) -> LastLine 
         return None
     drawn = os.isatty(fd) and os.environ.get("TERM", "dumb") != "dumb"
     drawn = drawn and config.getoption("capture", "no") not in WRITTEN_BY_OTHERS
-    return LastLine(Screen(reporter, fd), expected, drawn=drawn)
+    return LastLine(TerminalScreen(reporter, fd), expected, drawn=drawn)
 
 
 class LastLine:
     """A plugin that hears of items, and the thread that brings what it knows to the screen."""
 
-    def __init__(self, screen: Screen, expected: Mapping[str, float], *, drawn: bool) -> None:
+    def __init__(self, screen: TerminalScreen, expected: Mapping[str, float], *, drawn: bool) -> None:
         self._screen = screen
         self._items = expected.keys()
-        self._progress = Progress(len(expected), screen.draw if drawn else screen.say, drawn, expected=expected)
+        self._progress = LaunchProgress(len(expected), screen.draw if drawn else screen.say, drawn, expected=expected)
         self._stop = threading.Event()
         self._paused = False
         self._thread = threading.Thread(target=self._run, name="evalrun-progress", daemon=True)
@@ -110,7 +110,7 @@ class LastLine:
         self._screen.close()
 
 
-class Screen:
+class TerminalScreen:
     """What stands in pytest's last line, and ours below it. ``fd`` is the terminal, or the file that stands for it."""
 
     def __init__(self, reporter: Any, fd: int) -> None:
@@ -213,7 +213,7 @@ class Screen:
 class _Watched:
     """pytest's stream: everything as it was, but for who else is told of a write."""
 
-    def __init__(self, stream: Any, screen: Screen) -> None:
+    def __init__(self, stream: Any, screen: TerminalScreen) -> None:
         self._stream = stream
         self.write = screen.write
         self.flush = screen.flush

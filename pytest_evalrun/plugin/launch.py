@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_evalrun.plugin.options import Options
-    from pytest_evalrun.rundir.launches import Launch
+    from pytest_evalrun.rundir.launches import LaunchNote
     from pytest_evalrun.rundir.locks import FileLock
 
 # In a worker's input: the launching process.
@@ -177,18 +177,18 @@ class Notice:
         self._launch.once(self.NAME, lambda: self._announced(options))
 
     def _announced(self, options: Options) -> str:
-        from pytest_evalrun.rundir.launches import Launch, announce
+        from pytest_evalrun.rundir.launches import LaunchNote, announce
 
         pid = getattr(self._config, "workerinput", {}).get(LAUNCHER, os.getpid())
-        launch = Launch.of(pid, options.workdir, self._config.rootpath, options.run)
+        launch = LaunchNote.of(pid, options.workdir, self._config.rootpath, options.run)
         announce(launch)
         return launch.dumps()
 
-    def _read(self) -> Launch | None:
-        from pytest_evalrun.rundir.launches import Launch
+    def _read(self) -> LaunchNote | None:
+        from pytest_evalrun.rundir.launches import LaunchNote
 
         text = self._launch.read(self.NAME)
-        return Launch.loads(text) if text is not None else None
+        return LaunchNote.loads(text) if text is not None else None
 
     def opened(self, run: Path) -> None:
         """Nobody needs to wait for the run any more."""

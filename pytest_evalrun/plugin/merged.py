@@ -60,14 +60,14 @@ def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], boo
     paths = live.paths
     if not (paths.root / "shards").is_dir() and not (paths.summary / "merge_summary.json").is_file():
         return [], True
-    from pytest_evalrun.report.mergerun import ERROR, Lacking, merge_run
+    from pytest_evalrun.report.mergerun import ERROR, MissingRows, merge_run
 
     wholes = {pair.whole.full_id: pair.whole for pair in pairs if pair.skip is None}
     mergeable = filter(None, (_mergeable(pair, live.secrets) for pair in wholes.values()))
     remarks = merge_run(paths, mergeable, lambda line: live.log.write("INFO", line))
     for remark in remarks:
         live.log.write("ERROR" if remark.startswith(ERROR) else "WARNING", remark.removeprefix(ERROR))
-    return remarks, not any(isinstance(remark, Lacking) for remark in remarks)
+    return remarks, not any(isinstance(remark, MissingRows) for remark in remarks)
 
 
 def _mergeable(pair: Pair, secrets: Secrets) -> Mergeable | None:

@@ -17,7 +17,7 @@ SECONDS_ELSEWHERE = 60.0
 HOUR = 3600
 
 
-class Progress:
+class LaunchProgress:
     """Counts items as they start and finish. ``expected`` are seconds by id, for as many as are known.
 
     ``write`` gets the line, never more often than a reader wants it. May be used by several threads.

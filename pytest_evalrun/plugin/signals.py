@@ -85,7 +85,7 @@ class Sigterm:
         self._waiting = name
 
 
-class Ending(Sigterm):
+class EndInOrder(Sigterm):
     """A plugin of the launching process: the first signal ends the session in good order, a second one at once.
 
     Nothing may break in on a session that finishes, Ctrl-C neither: the first signal cuts short then what can be made

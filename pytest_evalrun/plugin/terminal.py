@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.planning.plan import Verdict
+    from pytest_evalrun.planning.plan import Judged
     from pytest_evalrun.plugin.machine import Machine
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.suite.pairs import Pair
@@ -129,7 +129,7 @@ def _shown(path: Path, config: pytest.Config) -> str:
 
 def show_plan(
     reporter: Any,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[Judged],
     expected: Mapping[str, Estimate],
     machine: Machine,
     workers: int,
@@ -137,7 +137,7 @@ def show_plan(
 ) -> None:
     """What a run would do, instead of it: a line a pair, below it the command of a program."""
     from pytest_evalrun.planning.plan import plan_lines
-    from pytest_evalrun.programs.told import planned_command
+    from pytest_evalrun.programs.command_template import planned_command
 
     commands = {one.pair.full_id: told for one in verdicts if (told := planned_command(one.pair)) is not None}
     reporter.section("evalrun plan")

@@ -17,10 +17,10 @@ import pytest
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.deadline import Deadline
-from pytest_evalrun.evaluation.leased import Slots, Surroundings
+from pytest_evalrun.evaluation.leased import Slots, WorkerServices
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import leave_word, paths_of
+from pytest_evalrun.evaluation.stored import paths_of, write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.itemlog import echo, is_debugging, tail_of
 from pytest_evalrun.plugin.items import pair_of, uses
@@ -56,7 +56,7 @@ GAVE_UP = 70
 evaluation_key = pytest.StashKey[Evaluation]()
 
 
-class Worker:
+class WorkerPlugin:
     """One per process that runs items: the only process at ``-n0``, each xdist worker otherwise."""
 
     def __init__(self, config: pytest.Config, suites: Suites) -> None:
@@ -158,7 +158,7 @@ class Worker:
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
         """GPUs for a test's own use; the model at hand goes first, for it may be on them."""
         live = self.suites.launch.read("launch.json") is not None
-        around = self.context.surroundings if live else Surroundings()
+        around = self.context.surroundings if live else WorkerServices()
         slots = self.context.slots if live else Slots(self.suites.options.gpus)
         self._unload()
         try:
@@ -280,8 +280,8 @@ class Worker:
 
     def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
         """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
-        leave_word(pair, paths_of(self.context.paths, pair), "error", reason)
-        self.context.end_strays()
+        write_error_result(pair, paths_of(self.context.paths, pair), "error", reason)
+        self.context.end_orphans()
         if hasattr(self.config, "workerinput"):
             told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
             self.suites.launch.publish(f"hung-{self.name}.json", json.dumps(told))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.programs.command_template import arguments
 from pytest_evalrun.programs.results import FileResults, matching
 from pytest_evalrun.programs.running import name_of, run
-from pytest_evalrun.programs.told import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.programs.results import Results
-    from pytest_evalrun.programs.running import Surroundings
+    from pytest_evalrun.programs.running import ProgramIO
     from pytest_evalrun.suite.settings import Settings
 
 
@@ -36,7 +36,7 @@ class BatchProgram:
         root: str,
         file: Path,
         results: Results,
-        around: Surroundings,
+        around: ProgramIO,
         look: Callable[[], None],
         announce: Callable[[Sequence[str]], None],
         begin: Callable[[str], None],

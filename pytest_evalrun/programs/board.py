@@ -7,21 +7,21 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import EvalrunError
-from pytest_evalrun.programs.running import LOOK_SECONDS, Ending, name_of
+from pytest_evalrun.programs.running import LOOK_SECONDS, ProgramExit, name_of
 from pytest_evalrun.programs.sent import sent_files
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import claim
 from pytest_evalrun.remote.program import RemoteProgram
-from pytest_evalrun.remote.tarstream import Entry
+from pytest_evalrun.remote.tarstream import TarEntry
 from pytest_evalrun.remote.transfer import upload
 from pytest_evalrun.suite.devices import keeps_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.programs.running import Surroundings
+    from pytest_evalrun.programs.running import ProgramIO
     from pytest_evalrun.remote.connection import Connection
-    from pytest_evalrun.remote.places import WorkDir
+    from pytest_evalrun.remote.places import BoardWorkDir
     from pytest_evalrun.suite.pairs import Pair
 
 SUITE = "suite"
@@ -37,7 +37,7 @@ class OnBoard(Protocol):
         """The number of the connection that stands, and on which the model is there. Raises LinkLost."""
 
 
-class Work:
+class BoardWork:
     """Claimed when it is first needed, and anew after the connection was lost: nothing is believed of what was there.
 
     Several threads may use it.
@@ -50,7 +50,7 @@ class Work:
         self._lock = threading.Lock()
         self._generation = 0
         self._path = ""
-        self._claimed: dict[str, WorkDir] = {}
+        self._claimed: dict[str, BoardWorkDir] = {}
 
     @property
     def connection(self) -> Connection:
@@ -103,7 +103,7 @@ class Work:
         directory = claim(self.connection, self._name)
         self._claimed[directory.name] = directory
         self._path = directory.path
-        files = [Entry(path, name) for path, name in sent_files(self._pair.settings, self._pair.root)]
+        files = [TarEntry(path, name) for path, name in sent_files(self._pair.settings, self._pair.root)]
         if files:
             upload(self.connection, files, self.suite)
         else:
@@ -111,8 +111,8 @@ class Work:
 
 
 def run_there(
-    work: Work, argv: Sequence[str], env: Mapping[str, str], around: Surroundings, look: Callable[[], Any]
-) -> Ending:
+    work: BoardWork, argv: Sequence[str], env: Mapping[str, str], around: ProgramIO, look: Callable[[], Any]
+) -> ProgramExit:
     """Start a program in the suite's directory on the board, and wait; ``look`` is called every now and then.
 
     However this ends, nothing of it is left. Raises LinkLost.
@@ -125,7 +125,7 @@ def run_there(
         with around.paused():
             program.end()
         around.ended()
-    return Ending(code, f"{program.fate()} on board {work.connection.name}", program.last_lines)
+    return ProgramExit(code, f"{program.fate()} on board {work.connection.name}", program.last_lines)
 
 
 def _wait(program: RemoteProgram, look: Callable[[], Any]) -> int:

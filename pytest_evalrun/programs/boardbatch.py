@@ -12,20 +12,20 @@ from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.errors import ConfigError, SampleError
 from pytest_evalrun.programs.batch import listed, predictions
 from pytest_evalrun.programs.board import run_there
+from pytest_evalrun.programs.command_template import arguments, placeholders, portable_command
 from pytest_evalrun.programs.results import FileResults, make_room
 from pytest_evalrun.programs.running import name_of
-from pytest_evalrun.programs.told import arguments, placeholders, portable_command
-from pytest_evalrun.remote.tarstream import Entry, check_name
+from pytest_evalrun.remote.tarstream import TarEntry, check_name
 from pytest_evalrun.remote.transfer import download, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.programs.board import Work
+    from pytest_evalrun.programs.board import BoardWork
+    from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.programs.results import Results
-    from pytest_evalrun.programs.running import Surroundings
-    from pytest_evalrun.programs.told import Where
+    from pytest_evalrun.programs.running import ProgramIO
     from pytest_evalrun.suite.pairs import Pair
 
 # One batch goes over, one is at work, one comes back; and one that failed is asked again, apart from these.
@@ -73,7 +73,7 @@ class Uploader:
     ``outputs``: whether each batch has a directory for its output, which is empty when it goes over.
     """
 
-    def __init__(self, work: Work, root: Path, aside: Path, *, outputs: bool = True) -> None:
+    def __init__(self, work: BoardWork, root: Path, aside: Path, *, outputs: bool = True) -> None:
         self._work = work
         self._root = root
         self._aside = aside
@@ -95,9 +95,9 @@ class Uploader:
         list_file.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{listed(sample)}\n" for sample in there)
         list_file.write_text(text, encoding="utf-8", errors="surrogateescape")
-        entries = [Entry(path, name) for name, path in files.items()]
+        entries = [TarEntry(path, name) for name, path in files.items()]
         output = f"{self._work.path}/out{place}" if self._outputs else ""
-        upload(self._work.connection, [*entries, Entry(list_file, LIST)], target, output)
+        upload(self._work.connection, [*entries, TarEntry(list_file, LIST)], target, output)
         return Sent(batch, there, place, generation)
 
     def close(self) -> None:
@@ -144,13 +144,13 @@ class BatchStages:
     def __init__(
         self,
         pair: Pair,
-        work: Work,
+        work: BoardWork,
         uploader: Uploader,
         where: Callable[[str], Where],
         environment: Callable[[Where], Mapping[str, str]],
         results: Results,
         output: Path,
-        around: Surroundings,
+        around: ProgramIO,
         look: Callable[[], None],
         announce: Callable[[Sequence[str]], None],
         began: float,

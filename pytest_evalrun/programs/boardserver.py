@@ -13,9 +13,9 @@ from pytest_evalrun.remote.program import RemoteProgram
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_evalrun.children.adapter import Talks
+    from pytest_evalrun.children.adapter import ProtocolPeer
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.programs.board import Work
+    from pytest_evalrun.programs.board import BoardWork
     from pytest_evalrun.programs.boardbatch import Sent, Uploader
 
 
@@ -54,14 +54,14 @@ class BoardServer(ServerAdapter):
         argv: Sequence[str],
         load: Mapping[str, Any],
         *,
-        work: Work,
+        work: BoardWork,
         env: Mapping[str, str],
         output: Callable[[bytes], None],
     ) -> None:
         super().__init__(name, argv, load, env=env, hold=(), output=output, started=_unknown)
         self._work = work
 
-    def _start(self) -> Talks:
+    def _start(self) -> ProtocolPeer:
         self._work.ready()
         program = RemoteProgram(
             self._work.connection,
@@ -83,7 +83,7 @@ def _unknown(_: int) -> None:
 class ServerStages:
     """Batches of a server: their files go over while it answers the one before."""
 
-    def __init__(self, ask: Callable[[Sequence[Sample]], Sequence[Any]], work: Work, uploader: Uploader) -> None:
+    def __init__(self, ask: Callable[[Sequence[Sample]], Sequence[Any]], work: BoardWork, uploader: Uploader) -> None:
         self._ask = ask
         self._work = work
         self._uploader = uploader

@@ -11,7 +11,7 @@ from pytest_evalrun.errors import PairError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pytest_evalrun.programs.tables import Row, Table
+    from pytest_evalrun.programs.tables import Table, TableRow
 
     Ids = Callable[[], Iterable[str]]
 
@@ -22,7 +22,7 @@ class Placed(NamedTuple):
     """The rows of one sample, by its position from the first of the range."""
 
     position: int
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 def place(tables: Sequence[Table], ids: Ids, *, strict: bool) -> Iterator[Placed]:
@@ -37,7 +37,7 @@ def place(tables: Sequence[Table], ids: Ids, *, strict: bool) -> Iterator[Placed
         yield from _sorted(tables, ids, strict)
 
 
-def _rows(tables: Sequence[Table]) -> Iterator[Row]:
+def _rows(tables: Sequence[Table]) -> Iterator[TableRow]:
     for table in tables:
         yield from table.rows()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.programs.placing import place
-from pytest_evalrun.programs.tables import TABLES, Row
+from pytest_evalrun.programs.tables import TABLES, TableRow
 from pytest_evalrun.rundir.aside import STALE
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     sample: Sample
     prediction: Any
     error: str | None = None
-    rows: Sequence[Row] = ()
+    rows: Sequence[TableRow] = ()
 
 
 class Results(Protocol):
@@ -120,13 +120,13 @@ class TableResults:
         where = ", ".join(str(file) for file in files)
         torn = "".join(f"; {table.torn}" for table in tables if table.torn)
         for position, sample in enumerate(samples()):
-            rows: list[Row] = []
+            rows: list[TableRow] = []
             if following is not None and following.position == position:
                 rows, following = following.rows, next(placed, None)
             if rows or whole:
                 yield self._answer(sample, rows, where, torn)
 
-    def _answer(self, sample: Sample, rows: list[Row], where: str, torn: str) -> Answer:
+    def _answer(self, sample: Sample, rows: list[TableRow], where: str, torn: str) -> Answer:
         wrong = next((row for row in rows if row.id != sample.id), None)
         if wrong is not None:  # of two ids with one hash
             return Answer(sample, None, f"{where}: the row of {wrong.id!r} cannot be told from that of {sample.id!r}")
@@ -140,7 +140,7 @@ class TableResults:
             return Answer(sample, None, f"{where}{line}: sample {sample.id}: {error}")
         return Answer(sample, predictions if self.any else predictions[0], rows=rows)
 
-    def _prediction(self, row: Row) -> Any:
+    def _prediction(self, row: TableRow) -> Any:
         """Raises ValueError for a number that is none."""
         if self.column is None:
             return {name: value for name, value in row.values.items() if name != self.id_column}
@@ -245,7 +245,7 @@ class KeptRows:
         self._file = self._aside.open("w", encoding="utf-8", newline="")
         self._writer: Any = None
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[TableRow]) -> None:
         for row in rows:
             if self._kind == "jsonl":
                 self._file.write(json.dumps(row.values, ensure_ascii=False) + "\n")

@@ -26,7 +26,7 @@ OF_A_SIGNAL = 128
 
 
 @dataclass(frozen=True)
-class Ending:
+class ProgramExit:
     """How a program ended; ``returncode`` is negative where a signal ended it.
 
     One that was not started, by no fault of its own, has that of a program that is worth another try.
@@ -63,7 +63,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ProgramIO:
     """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds.
 
     ``ended`` is called when all of its output has come. Inside ``paused`` no limit counts. ``words`` are those of a
@@ -82,10 +82,10 @@ def run(
     argv: Sequence[str],
     env: Mapping[str, str],
     cwd: str,
-    around: Surroundings,
+    around: ProgramIO,
     look: Callable[[], None],
     started: Callable[[int], None] | None = None,
-) -> Ending:
+) -> ProgramExit:
     """Start a program and wait; ``look`` is called every now and then. However this ends, nothing of it is left.
 
     ``started`` is told the program's own PID. Raises ChildError where it cannot be started.
@@ -96,13 +96,13 @@ def run(
                 started(child.pid)
             code = _wait(child, look)
     except NotStarted as error:
-        return Ending(error.code, error.fate, "")
+        return ProgramExit(error.code, error.fate, "")
     finally:
         around.ended()
-    return Ending(code, child.fate(), child.last_lines)
+    return ProgramExit(code, child.fate(), child.last_lines)
 
 
-def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, around: Surroundings) -> Child:
+def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, around: ProgramIO) -> Child:
     return Child(
         argv,
         env=env,

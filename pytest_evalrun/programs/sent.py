@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.command_template import named_files
 from pytest_evalrun.programs.commands import program_of
-from pytest_evalrun.programs.told import named_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.adapter import ServerAdapter
-from pytest_evalrun.programs.told import GPUS, arguments, environment, here, placeholders
+from pytest_evalrun.programs.command_template import GPUS, arguments, environment, here, placeholders
 from pytest_evalrun.suite.secrets import expand
 
 if TYPE_CHECKING:

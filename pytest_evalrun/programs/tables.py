@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """``values`` has every column, the id's too; ``offset`` is where the row begins in its file."""
 
     id: str
@@ -33,10 +33,10 @@ class Table(Protocol):
     path: Path
     torn: str | None
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """All rows; without ``whole`` those before the first that is not sound. Raises PairError."""
 
-    def at(self, offset: int) -> Row:
+    def at(self, offset: int) -> TableRow:
         """The row that begins there."""
 
 
@@ -51,7 +51,7 @@ class _File:
         self.whole = whole
         self.torn: str | None = None
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         try:
             with open_file(self.path) as file:
                 yield from self._rows(_Lines(file, self.whole))
@@ -62,7 +62,7 @@ class _File:
         except OSError as error:
             raise PairError(f"{self.path}: the results cannot be read: {error.strerror}") from None
 
-    def _rows(self, lines: _Lines) -> Iterator[Row]:
+    def _rows(self, lines: _Lines) -> Iterator[TableRow]:
         raise NotImplementedError
 
     def _lacks(self, columns: list[str]) -> PairError:
@@ -75,14 +75,14 @@ class CsvTable(_File):
     kind = "csv"
     _header: list[str] | None = None
 
-    def at(self, offset: int) -> Row:
+    def at(self, offset: int) -> TableRow:
         assert self._header is not None, "offsets come from rows"
         with open_file(self.path) as file:
             file.seek(offset)
             cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
         return self._row(cells, 0, offset)
 
-    def _rows(self, lines: _Lines) -> Iterator[Row]:
+    def _rows(self, lines: _Lines) -> Iterator[TableRow]:
         reader = csv.reader(lines, strict=True)
         self._header = self._checked(next_row(reader) or [])
         while self._header:
@@ -122,10 +122,10 @@ class CsvTable(_File):
         elif self.whole:
             raise PairError(f"{self.path}:{number}: {what}")
 
-    def _row(self, cells: list[str], line: int, offset: int) -> Row:
+    def _row(self, cells: list[str], line: int, offset: int) -> TableRow:
         assert self._header is not None
         values = dict(zip(self._header, cells, strict=True))
-        return Row(values[self.id_column], values, line, offset)
+        return TableRow(values[self.id_column], values, line, offset)
 
 
 class JsonlTable(_File):
@@ -133,12 +133,12 @@ class JsonlTable(_File):
 
     kind = "jsonl"
 
-    def at(self, offset: int) -> Row:
+    def at(self, offset: int) -> TableRow:
         with open_file(self.path) as file:
             file.seek(offset)
             return self._row(file.readline().decode(), 0, offset)
 
-    def _rows(self, lines: _Lines) -> Iterator[Row]:
+    def _rows(self, lines: _Lines) -> Iterator[TableRow]:
         offset = lines.position
         for number, text in enumerate(lines, 1):
             if not text.isspace():
@@ -153,13 +153,13 @@ class JsonlTable(_File):
                 yield row
             offset = lines.position
 
-    def _row(self, text: str, line: int, offset: int) -> Row:
+    def _row(self, text: str, line: int, offset: int) -> TableRow:
         values = from_json(text)
         if not isinstance(values, dict):
             raise ValueError(f"a {type(values).__name__}, not an object")  # noqa: TRY004 - as bad as no JSON
         if self.id_column not in values:
             raise self._lacks(list(values))
-        return Row(str(values[self.id_column]), values, line, offset)
+        return TableRow(str(values[self.id_column]), values, line, offset)
 
 
 class _Lines:

@@ -26,7 +26,7 @@ MOST_OUTPUT = 1 << 28
 PAUSE = 0.02
 
 
-class Taken:
+class CommandOutput:
     """A thread that takes in one of the two streams of a channel, so that the other one never has to wait for it.
 
     Both share one window: a command that nobody listens to on one of them stops after 2 MiB, whoever reads the other.
@@ -56,7 +56,7 @@ class Taken:
             self._take(data)
 
 
-class Command:
+class RemoteCommand:
     """A command that runs on a board: raw, without the watchdog. To be used as a context, or closed.
 
     ``errors`` hears what it writes to standard error, from its very start; ``combined`` makes that output.
@@ -68,7 +68,7 @@ class Command:
         with link.telling():
             self.channel: Any = link.channel()
             self.channel.set_combine_stderr(combined)
-            self._taken = None if combined else Taken(self.channel.recv_stderr, self._errors.take)
+            self._taken = None if combined else CommandOutput(self.channel.recv_stderr, self._errors.take)
             self.channel.exec_command(BOOT)
             self.channel.sendall(told)
 
@@ -120,7 +120,7 @@ class Command:
     def exchange(self, pieces: Iterable[bytes]) -> bytes:
         """Send all of them, and the end; gives back all that it wrote, which is taken in meanwhile."""
         said = bytearray()
-        taken = Taken(self.channel.recv, lambda data: said.extend(data[: MOST_OUTPUT + 1 - len(said)]))
+        taken = CommandOutput(self.channel.recv, lambda data: said.extend(data[: MOST_OUTPUT + 1 - len(said)]))
         for piece in pieces:
             if not self.send(piece):
                 break

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pytest_evalrun.remote.command import Command
+from pytest_evalrun.remote.command import RemoteCommand
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.hosts import route
 from pytest_evalrun.remote.link import Limits, Link
@@ -176,9 +176,9 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, script: str, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Command:
+    def start(self, script: str, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> RemoteCommand:
         """A script that has begun; the caller talks to it. Raises LinkLost."""
-        return Command(self.link(), told(script, args, env))
+        return RemoteCommand(self.link(), told(script, args, env))
 
     def run(self, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
         """A short script, from beginning to end. Raises LinkLost, TimeoutError."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.remote.connection import Connection
-    from pytest_evalrun.remote.tarstream import Entry
+    from pytest_evalrun.remote.tarstream import TarEntry
 
 # One SFTP packet with its head is one SSH packet.
 WRITE = (1 << 15) - 128
@@ -26,7 +26,7 @@ _CAT_TO = 'exec cat > "$1"'
 _LIST = 'cd -- "$1" && find . -type f'
 
 
-def upload(board: Connection, entries: Sequence[Entry], target: str, aside: str) -> int:
+def upload(board: Connection, entries: Sequence[TarEntry], target: str, aside: str) -> int:
     """As :func:`transfer.upload`; how many bytes went over."""
     places = {posixpath.dirname(f"{aside}/{entry.name}") for entry in entries} | {aside}
     made = "".join(f"{place}\0" for place in sorted(places)).encode(errors="surrogateescape")

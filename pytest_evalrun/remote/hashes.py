@@ -12,7 +12,7 @@ from pytest_evalrun.remote.shell import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.remote.command import Command
+    from pytest_evalrun.remote.command import RemoteCommand
     from pytest_evalrun.remote.connection import Connection
 
 CAT = 'exec cat -- "$1"'
@@ -51,7 +51,7 @@ def parse(text: bytes) -> dict[str, str]:
     return found
 
 
-def succeed(board: Connection, path: str, command: Command) -> None:
+def succeed(board: Connection, path: str, command: RemoteCommand) -> None:
     """Raises BoardError with the words of a command that failed."""
     if command.code():
         complaint = command.complaint().decode(errors="replace").strip()

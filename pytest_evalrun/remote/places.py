@@ -102,7 +102,7 @@ cd -P -- "$1" || exit 1
 
 
 @dataclass(frozen=True)
-class WorkDir:
+class BoardWorkDir:
     """A directory of one pair on a board, empty when it is claimed; ``path`` is absolute and without links."""
 
     board: Connection
@@ -135,11 +135,11 @@ def stems(name: str) -> Iterator[str]:
     yield from dict.fromkeys([name, shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)])
 
 
-def claim(board: Connection, name: str) -> WorkDir:
+def claim(board: Connection, name: str) -> BoardWorkDir:
     """The directory of that name, emptied of what a dead run left; ``name_2`` and so on where a live one has it."""
     owner = board.watchdog.owner
     done = board.must(f"making {checked(name)}", _CLAIM, board.facts.home, name, owner)
-    return WorkDir(board, done.text.rstrip("\n"), owner)
+    return BoardWorkDir(board, done.text.rstrip("\n"), owner)
 
 
 def left_behind(board: Connection) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.children.output import Heard, brief_end
 from pytest_evalrun.children.supervised import signal_name
-from pytest_evalrun.remote.command import Command, Taken
+from pytest_evalrun.remote.command import CommandOutput, RemoteCommand
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.shell import END, RUN, told
 
@@ -49,7 +49,7 @@ class RemoteProgram:
         self._heard = Heard(output)
         self._rest = bytearray()
         begun = told(RUN, [self._watchdog.directory, cwd, *argv], env)
-        self._command = Command(self._link, begun, combined=not answers, errors=self._heard if answers else None)
+        self._command = RemoteCommand(self._link, begun, combined=not answers, errors=self._heard if answers else None)
         try:
             if not stdin:
                 self._command.end_input()
@@ -58,7 +58,7 @@ class RemoteProgram:
             self._command.close()
             raise
         self._command.channel.settimeout(None)
-        self._output = None if answers else Taken(self._command.channel.recv, self._heard.take)
+        self._output = None if answers else CommandOutput(self._command.channel.recv, self._heard.take)
 
     @property
     def last_lines(self) -> str:

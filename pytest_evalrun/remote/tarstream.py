@@ -26,7 +26,7 @@ _LARGEST = 8**11 - 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class TarEntry:
     """A file of this host, and its name on the board below the directory that it travels to."""
 
     path: Path
@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
 class TarWriter:
     """Yields the stream in large pieces; ``sums`` then has the hash of each file, as ``sha256sum -c`` reads it."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[TarEntry]) -> None:
         self._entries = entries
         self.sums: dict[str, str] = {}
         self.size = 0
@@ -71,7 +71,7 @@ class TarWriter:
         yield header(SUMS, len(text), 0o600)
         yield text + bytes(-len(text) % BLOCK)
 
-    def _file(self, entry: Entry) -> Iterator[bytes]:
+    def _file(self, entry: TarEntry) -> Iterator[bytes]:
         fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             info = os.fstat(fd)

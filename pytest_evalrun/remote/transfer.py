@@ -16,8 +16,8 @@ from pytest_evalrun.remote.hashes import SUM_ALL, hash_on, parse
 from pytest_evalrun.remote.shell import PLAIN
 from pytest_evalrun.remote.tarstream import (
     SUMS,
-    Entry,
     Readable,
+    TarEntry,
     TarWriter,
     check_name,
     differing,
@@ -29,7 +29,7 @@ from pytest_evalrun.remote.tarstream import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_evalrun.remote.command import Command
+    from pytest_evalrun.remote.command import RemoteCommand
     from pytest_evalrun.remote.connection import Connection
 
 _WRONG = 72
@@ -89,7 +89,7 @@ class Moved:
     size: int
 
 
-def upload(board: Connection, entries: Sequence[Entry], target: str, empty: str = "") -> Moved:
+def upload(board: Connection, entries: Sequence[TarEntry], target: str, empty: str = "") -> Moved:
     """The files, as the directory ``target`` of the board, which takes the place of an older one.
 
     ``empty`` is a directory that is made anew at the same time, with nothing in it.
@@ -156,7 +156,7 @@ def _aside(target: str) -> str:
     return str(place.parent / f".evalrun-{secrets.token_hex(4)}-{place.name[:100]}")
 
 
-def _stream_up(board: Connection, entries: Sequence[Entry], target: str, aside: str, empty: str) -> Moved:
+def _stream_up(board: Connection, entries: Sequence[TarEntry], target: str, aside: str, empty: str) -> Moved:
     sha = board.facts.sha256
     script = _UNPACK + _VERIFY + _SHOW if sha else _UNPACK
     writer = TarWriter(entries)
@@ -206,7 +206,7 @@ def _stream_down(board: Connection, source: str, aside: Path) -> Mapping[str, st
     return arrived
 
 
-def _unpack(board: Connection, packing: Command, aside: Path) -> dict[str, str]:
+def _unpack(board: Connection, packing: RemoteCommand, aside: Path) -> dict[str, str]:
     stream = Readable(lambda size: packing.receive(size))
     broken: ArrivedWrong | None = None
     arrived: dict[str, str] = {}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.output import Heard
-from pytest_evalrun.remote.command import Taken
+from pytest_evalrun.remote.command import CommandOutput
 from pytest_evalrun.remote.faults import BoardError
 from pytest_evalrun.remote.link import broken
 from pytest_evalrun.remote.shell import BOOT, WATCH, told
@@ -36,7 +36,7 @@ class Watchdog:
             self._channel = link.channel()
             self._channel.settimeout(limits.connect)
             self._errors = Heard(None)
-            self._taken = Taken(self._channel.recv_stderr, self._errors.take)
+            self._taken = CommandOutput(self._channel.recv_stderr, self._errors.take)
             self._channel.exec_command(BOOT)
             with suppress(*broken()):  # a shell that has ended already; what became of it is told by reading
                 self._channel.sendall(told(WATCH, [self.directory, str(limits.watch), str(limits.grace)]))

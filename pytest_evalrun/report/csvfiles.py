@@ -25,7 +25,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _QUOTED = re.compile('[,"\r\n]')
 
 
-class Notes:
+class Complaints:
     """What is wrong with a file, each kind once, with how often and where first."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class CsvFile:
         self.path = path
         self._raw: list[str] = []
 
-    def rows(self, notes: Notes) -> Iterator[tuple[list[str], str]]:
+    def rows(self, notes: Complaints) -> Iterator[tuple[list[str], str]]:
         """The header first, then every good row. What is left out is in ``notes``."""
         if self.path.is_fifo():  # it would let us wait for ever
             notes.add("it is no file")
@@ -73,7 +73,7 @@ class CsvFile:
         except UnicodeError as error:
             notes.add(f"its text ends in the middle: {error}")
 
-    def _encoding(self, notes: Notes) -> str:
+    def _encoding(self, notes: Complaints) -> str:
         with self.path.open("rb") as file:
             start = file.read(2)
         if start in _UTF16:
@@ -81,7 +81,7 @@ class CsvFile:
             return "utf-16"
         return "utf-8-sig"
 
-    def _read(self, file: TextIO, notes: Notes) -> Iterator[tuple[list[str], str]]:
+    def _read(self, file: TextIO, notes: Complaints) -> Iterator[tuple[list[str], str]]:
         reader = csv.reader(self._lines(file))
         header = self._header(reader, notes)
         if header is None:
@@ -104,7 +104,7 @@ class CsvFile:
             self._raw.append(line)
             yield line
 
-    def _header(self, reader: Iterator[list[str]], notes: Notes) -> list[str] | None:
+    def _header(self, reader: Iterator[list[str]], notes: Complaints) -> list[str] | None:
         for header, _ in self._records(reader, notes):
             names = list(dict.fromkeys(name for name in header if header.count(name) > 1))
             if names:
@@ -113,7 +113,7 @@ class CsvFile:
         notes.add("it is empty")
         return None
 
-    def _records(self, reader: Iterator[list[str]], notes: Notes) -> Iterator[tuple[list[str], str]]:
+    def _records(self, reader: Iterator[list[str]], notes: Complaints) -> Iterator[tuple[list[str], str]]:
         self._raw.clear()
         try:
             while (cells := next_row(reader)) is not None:
@@ -127,10 +127,10 @@ class CsvFile:
 
 def count_rows(path: Path) -> int:
     """How many rows a merged table has; none where there is no such file, or it cannot be read."""
-    return max(0, sum(1 for _ in CsvFile(path).rows(Notes())) - 1)
+    return max(0, sum(1 for _ in CsvFile(path).rows(Complaints())) - 1)
 
 
-def _is_good(cells: list[str], text: str, width: int, line: int, notes: Notes) -> bool:
+def _is_good(cells: list[str], text: str, width: int, line: int, notes: Complaints) -> bool:
     if len(cells) != width:
         notes.add(f"{{n}} left out: not as many fields as the {width} of the header", line)
         return False
@@ -147,7 +147,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _is_torn(cells: list[str], text: str, width: int, line: int, notes: Notes) -> bool:
+def _is_torn(cells: list[str], text: str, width: int, line: int, notes: Complaints) -> bool:
     """The last row of a writer that was killed: no end of line and too few fields, or a quote that stays open."""
     if (text.endswith(("\n", "\r")) or len(cells) >= width) and not _is_open(text):
         return False

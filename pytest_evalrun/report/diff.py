@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.report.known import Known, KnownPairs
+    from pytest_evalrun.report.known import KnownPair, KnownPairs
     from pytest_evalrun.rundir.layout import RunPaths
 
 MOST_NAMED = 10
@@ -131,7 +131,7 @@ def diff_runs(before: RunPaths, after: RunPaths, most: int = MOST_NAMED) -> RunD
     )
 
 
-def _first_samples(old: KnownPairs, new: KnownPairs) -> dict[str, tuple[Known, Known]]:
+def _first_samples(old: KnownPairs, new: KnownPairs) -> dict[str, tuple[KnownPair, KnownPair]]:
     """Evaluations of as many first samples in both runs, the most there are, of pairs that not both have whole."""
     whole = {pair.place for pair in old.pairs if pair.row} & {pair.place for pair in new.pairs if pair.row}
     news = {pair.full_id: pair for pair in new.limits}
@@ -140,7 +140,7 @@ def _first_samples(old: KnownPairs, new: KnownPairs) -> dict[str, tuple[Known, K
     return {f"{one.place[0]}/{one.place[1]}": (one, two) for one, two in found}
 
 
-def _pair(before: RunPaths, old: Known, after: RunPaths, new: Known, most: int) -> PairDiff:
+def _pair(before: RunPaths, old: KnownPair, after: RunPaths, new: KnownPair, most: int) -> PairDiff:
     files = before.pair(old.key).scores, after.pair(new.key).scores
     scored = all(_metrics(pair) for pair in (old, new)) and all(path.is_file() for path in files)
     flips, remark = _flips(*files, most) if scored else ((), None)
@@ -152,7 +152,7 @@ def _pair(before: RunPaths, old: Known, after: RunPaths, new: Known, most: int) 
     return PairDiff(name, (old.status, new.status), changes, turned, "; ".join(remarks) or None)
 
 
-def _scoring(pair: Known) -> Mapping[str, Any]:
+def _scoring(pair: KnownPair) -> Mapping[str, Any]:
     """What the scores depend on besides the predictions; nothing where the result does not say it."""
     found = pair.row.fingerprint.get("score") if pair.row else None
     return found if isinstance(found, dict) else {}
@@ -175,11 +175,11 @@ def _scored_otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
         )
 
 
-def _metrics(pair: Known) -> Mapping[str, Mapping[str, Any]]:
+def _metrics(pair: KnownPair) -> Mapping[str, Mapping[str, Any]]:
     return pair.row.metrics if pair.row else {}
 
 
-def _changes(old: Known, new: Known) -> Iterator[Change]:
+def _changes(old: KnownPair, new: KnownPair) -> Iterator[Change]:
     before, after = _metrics(old), _metrics(new)
     for name in dict.fromkeys([*before, *after]):
         one, two = before.get(name, {}), after.get(name, {})

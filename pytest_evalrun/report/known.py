@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.rows import Row, read_summary
+from pytest_evalrun.report.rows import SummaryRow, read_summary
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.sessions import session_state
@@ -29,7 +29,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownPair:
     """A pair as a run has it; ``row`` is its result, where it has one. ``limit``: of the first samples alone."""
 
     suite: str
@@ -37,7 +37,7 @@ class Known:
     dataset: str
     key: PairKey
     status: str
-    row: Row | None = None
+    row: SummaryRow | None = None
     limit: int | None = None
 
     @property
@@ -64,9 +64,9 @@ class Known:
 class KnownPairs:
     """The pairs in natural order, evaluations of first samples apart from them, and what of the run is damaged."""
 
-    pairs: tuple[Known, ...]
+    pairs: tuple[KnownPair, ...]
     damaged: tuple[str, ...]
-    limits: tuple[Known, ...] = ()
+    limits: tuple[KnownPair, ...] = ()
 
 
 def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
@@ -85,7 +85,7 @@ def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
     damaged = list(summary.unreadable)
     damaged += [] if states is not None else [".task_list"]
     for key in _of_files(paths):
-        found.setdefault(key, Known(*key.full, key, "pending", limit=key.limit))
+        found.setdefault(key, KnownPair(*key.full, key, "pending", limit=key.limit))
     pairs = sorted((_with_damage(pair, damaged) for pair in found.values()), key=_order)
     full = tuple(pair for pair in pairs if pair.limit is None)
     return KnownPairs(full, tuple(damaged), tuple(pair for pair in pairs if pair.limit is not None))
@@ -106,20 +106,20 @@ def counts(paths: RunPaths, states: Mapping[Place, Status]) -> dict[Status, int]
     return {status: found[status] for status in Status}
 
 
-def _of_row(row: Row, states: dict[Place, Status], live: bool) -> Known:
+def _of_row(row: SummaryRow, states: dict[Place, Status], live: bool) -> KnownPair:
     """A result stays while its pair is evaluated again."""
     state = states.get((f"{row.suite}/{row.task}", row.dataset))
     status = "running" if live and state is Status.RUNNING and row.limit is None else row.status
-    return Known(row.suite, row.task, row.dataset, row.key, status, row, row.limit)
+    return KnownPair(row.suite, row.task, row.dataset, row.key, status, row, row.limit)
 
 
-def _of_place(place: Place, state: Status, live: bool) -> Known | None:
+def _of_place(place: Place, state: Status, live: bool) -> KnownPair | None:
     suite, slash, task = place[0].partition("/")
     if not slash:
         return None
     status = "pending" if state is Status.RUNNING and not live else WORDS[state]
     key = PairKey(safe_name(suite), safe_name(task), safe_name(place[1]))
-    return Known(suite, task, place[1], key, status)
+    return KnownPair(suite, task, place[1], key, status)
 
 
 def _of_files(paths: RunPaths) -> Iterator[PairKey]:
@@ -135,9 +135,9 @@ def _result_of(key: PairKey) -> str:
     return f"results/{key.suite}/{key.task}/{key.dataset}.json"
 
 
-def _with_damage(pair: Known, damaged: list[str]) -> Known:
+def _with_damage(pair: KnownPair, damaged: list[str]) -> KnownPair:
     return replace(pair, status="damaged") if _result_of(pair.key) in damaged else pair
 
 
-def _order(pair: Known) -> tuple[Any, ...]:
+def _order(pair: KnownPair) -> tuple[Any, ...]:
     return natural_key(pair.suite), natural_key(pair.task), natural_key(pair.dataset), pair.limit or 0

@@ -25,7 +25,7 @@ from pytest_evalrun.suite.printable import counted, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.report.known import Known, KnownPairs
+    from pytest_evalrun.report.known import KnownPair, KnownPairs
     from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair, Suite
@@ -36,13 +36,13 @@ Names = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPair:
     """One pair: as it is on disk (``pair``), as the run has it (``known``), or both."""
 
     names: Names
     pair: Pair | None
     nodeid: str | None
-    known: Known | None
+    known: KnownPair | None
     when: str | None = None
     gone: bool = False
 
@@ -71,7 +71,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListQuery:
     """What a list is about: suites, the run that says how they stand, and whether what only the run has belongs too."""
 
     suites: tuple[Suite, ...]
@@ -79,7 +79,7 @@ class Asked:
     rest: bool
 
 
-def asked_for(places: Sequence[str], workdir: Path) -> Asked:
+def asked_for(places: Sequence[str], workdir: Path) -> ListQuery:
     """Of a command's words one may be a run, the others are paths; without a word it is here, and the latest run.
 
     A run alone speaks of its own suites.
@@ -91,10 +91,10 @@ def asked_for(places: Sequence[str], workdir: Path) -> Asked:
     if len(runs) > 1:
         raise ConfigError(f"{' '.join(runs)}: one run at a time; to compare two: evalrun diff")
     if not runs:
-        return Asked(tuple(suites_at(paths, workdir)), _latest(workdir), rest=not paths)
+        return ListQuery(tuple(suites_at(paths, workdir)), _latest(workdir), rest=not paths)
     found = find_run(runs[0], workdir)
     suites = suites_at(paths, workdir) if paths else map(discover, suites_of(found.paths))
-    return Asked(tuple(suites), found, rest=not paths)
+    return ListQuery(tuple(suites), found, rest=not paths)
 
 
 def _accepted(word: str, workdir: Path) -> str:
@@ -123,7 +123,7 @@ def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
         raise ConfigError(f"no suite found: looked for evalrun.yaml in {where} and below{passed}")
 
 
-def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
+def entries(asked: ListQuery) -> tuple[list[ListedPair], list[str]]:
     """The pairs of the suites with what the run says, then those that only the run has; and what else to know."""
     paths = asked.run.paths if asked.run else None
     found = known_pairs(paths) if paths else None
@@ -133,7 +133,7 @@ def entries(asked: Asked) -> tuple[list[Entry], list[str]]:
     ]
     if paths and asked.rest:
         gone = on_disk(paths, asked.suites).is_gone
-        listed += [Entry(n, None, None, pair, _when(paths, pair), gone(*n)) for n, pair in known.items()]
+        listed += [ListedPair(n, None, None, pair, _when(paths, pair), gone(*n)) for n, pair in known.items()]
     guessed = [asked.run.remark] if asked.run and asked.run.remark else []
     return listed, [*guessed, *(_remarks(found) if found else ())]
 
@@ -151,20 +151,20 @@ def suites_of(paths: RunPaths) -> list[Path]:
     return [path for file in files if (path := (paths.root / file).resolve()).is_file()]
 
 
-def _entry(pair: Pair, suite: Suite, known: Known | None, paths: RunPaths | None) -> Entry:
+def _entry(pair: Pair, suite: Suite, known: KnownPair | None, paths: RunPaths | None) -> ListedPair:
     if pair.skip is not None and known is not None and known.row is not None:
         known = replace(known, row=passed_over(known.row, pair.skip))
     file, here = Path(suite.file), Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
     when = _when(paths, known) if pair.skip is None else None
-    return Entry(_names(pair), pair, f"{shown.as_posix()}::test_pair[{escaped_id(pair.id)}]", known, when)
+    return ListedPair(_names(pair), pair, f"{shown.as_posix()}::test_pair[{escaped_id(pair.id)}]", known, when)
 
 
 def _names(pair: Pair) -> Names:
     return pair.suite, pair.task.name, pair.dataset.name
 
 
-def _when(paths: RunPaths | None, pair: Known | None) -> str | None:
+def _when(paths: RunPaths | None, pair: KnownPair | None) -> str | None:
     """When its result was written."""
     if paths is None or pair is None:
         return None
@@ -175,7 +175,7 @@ def _when(paths: RunPaths | None, pair: Known | None) -> str | None:
     return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
+def to_json(entry: ListedPair, why: str | None = None) -> dict[str, Any]:
     """For programs; ``why`` is what would be done with the pair, and the reason."""
     suite, task, dataset = entry.names
     pair, row = entry.pair, entry.known.row if entry.known else None
@@ -198,17 +198,17 @@ def to_json(entry: Entry, why: str | None = None) -> dict[str, Any]:
     }
 
 
-def flat(found: Iterable[Entry]) -> list[str]:
+def flat(found: Iterable[ListedPair]) -> list[str]:
     """Ids to paste, where no run says more."""
     rows = [(e.full_id, e.nodeid or "", _status(e)) for e in found]
     return columns([("pair", "node id", "status"), *rows])
 
 
-def _status(entry: Entry) -> str:
+def _status(entry: ListedPair) -> str:
     return f"skipped: {entry.skip}" if entry.skip else entry.status or "-"
 
 
-def tree(found: Iterable[Entry], why: Mapping[str, str]) -> Iterator[str]:
+def tree(found: Iterable[ListedPair], why: Mapping[str, str]) -> Iterator[str]:
     """Suite, task, dataset; each dataset with its status, metrics, samples, seconds, time, and what is next."""
     ordered = sorted(found, key=lambda entry: tuple(map(natural_key, entry.names)))
     rows = [_row(entry, why.get(entry.full_id, "")) for entry in ordered]
@@ -220,7 +220,7 @@ def tree(found: Iterable[Entry], why: Mapping[str, str]) -> Iterator[str]:
             yield from (f"    {next(lines)}" for _ in of_task)
 
 
-def _row(entry: Entry, why: str) -> tuple[str, ...]:
+def _row(entry: ListedPair, why: str) -> tuple[str, ...]:
     row = entry.known.row if entry.known else None
     status = _status(entry)
     metrics = ", ".join(f"{name} {number(metric['value'])}" for name, metric in row.metrics.items()) if row else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.logfiles import Gap
 
@@ -29,7 +29,7 @@ _KNOWN = 64
 
 
 @dataclass
-class Log:
+class LogFile:
     """One file, and how much of it was read."""
 
     path: Path
@@ -59,7 +59,7 @@ class Log:
         self.offset, self.end = self.gap.offset(position) if self.gap else 0, b""
 
 
-def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:
+def read_logs(paths: RunPaths, pair: KnownPair) -> Iterator[bytes]:
     """All of it. Raises ConfigError where the pair has said nothing yet."""
     logs = _logs(paths, pair, {})
     if not any(log.path.exists() for log in logs):
@@ -68,12 +68,14 @@ def read_logs(paths: RunPaths, pair: Known) -> Iterator[bytes]:
         yield from log.more()
 
 
-def follow_logs(paths: RunPaths, pair: Known, pause: Callable[[], None] = lambda: time.sleep(PAUSE)) -> Iterator[bytes]:
+def follow_logs(
+    paths: RunPaths, pair: KnownPair, pause: Callable[[], None] = lambda: time.sleep(PAUSE)
+) -> Iterator[bytes]:
     """All of it and what comes, until the session ends, or the pair that was not done is.
 
     A pair that is done from the start may be evaluated again by this very session.
     """
-    known: dict[Path, Log] = {}
+    known: dict[Path, LogFile] = {}
     waited = False
     while True:
         live, done = session_state(paths).word == "live", _is_done(paths, pair)
@@ -93,14 +95,14 @@ def shown(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield text.feed(b"", final=True).encode()
 
 
-def _logs(paths: RunPaths, pair: Known, known: dict[Path, Log]) -> list[Log]:
+def _logs(paths: RunPaths, pair: KnownPair, known: dict[Path, LogFile]) -> list[LogFile]:
     """What its shards said, then the pair while it was predicted and while it was scored."""
     files = paths.pair(pair.key)
     shards = files.infer_log.with_suffix("")  # a name may have dots: only the last suffix goes
     of_shards = sorted(shards.glob("*.log"), key=lambda path: natural_key(path.name))
-    return [known.setdefault(path, Log(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
+    return [known.setdefault(path, LogFile(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
 
 
-def _is_done(paths: RunPaths, pair: Known) -> bool:
+def _is_done(paths: RunPaths, pair: KnownPair) -> bool:
     states = read_task_list(paths.task_list)
     return states is not None and states.get(pair.place) in (Status.COMPLETED, Status.FAILED)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.report.matrix import Matrix
-    from pytest_evalrun.report.rows import Row, Summary
+    from pytest_evalrun.report.rows import Summary, SummaryRow
 
 
 def to_markdown(summary: Summary, found: Iterable[Matrix]) -> str:
@@ -52,7 +52,7 @@ def _confusions(summary: Summary) -> Iterator[str]:
         yield from (f"{left} more tables are in the files under `results/`.", "")
 
 
-def _listed(title: str, rows: Iterable[Row]) -> Iterator[str]:
+def _listed(title: str, rows: Iterable[SummaryRow]) -> Iterator[str]:
     found = list(rows)
     if not found:
         return
@@ -61,7 +61,7 @@ def _listed(title: str, rows: Iterable[Row]) -> Iterator[str]:
     yield ""
 
 
-def _values(row: Row) -> str:
+def _values(row: SummaryRow) -> str:
     values = ", ".join(f"{markdown(name)} {number(metric['value'])}" for name, metric in row.metrics.items())
     text = f" ({values})" if values else ""
     why = row.error or row.skipped

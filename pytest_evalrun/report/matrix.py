@@ -12,7 +12,7 @@ from pytest_evalrun.suite.names import first_samples
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_evalrun.report.rows import Row, Summary
+    from pytest_evalrun.report.rows import Summary, SummaryRow
 
 BREACHED = "✗"
 OUTDATED = "!"
@@ -78,14 +78,14 @@ def matrices(summary: Summary) -> Iterator[Matrix]:
             yield _matrix(suite, metric, _concerned(rows, metric))
 
 
-def _groups(summary: Summary) -> Iterator[tuple[str, list[Row]]]:
-    groups: dict[str, list[Row]] = {}
+def _groups(summary: Summary) -> Iterator[tuple[str, list[SummaryRow]]]:
+    groups: dict[str, list[SummaryRow]] = {}
     for row in summary.present:
         groups.setdefault(first_samples(row.suite, row.limit), []).append(row)
     yield from groups.items()
 
 
-def _concerned(rows: list[Row], metric: str) -> list[Row]:
+def _concerned(rows: list[SummaryRow], metric: str) -> list[SummaryRow]:
     """The rows of a metric: those of tasks that have it, or that have no metric at all, datasets likewise.
 
     A pair that ended in an error has no metrics, and must still show in the matrices where it would have stood.
@@ -99,7 +99,7 @@ def _concerned(rows: list[Row], metric: str) -> list[Row]:
     return [row for row in rows if row.task not in no_tasks and row.dataset not in no_datasets]
 
 
-def _matrix(suite: str, metric: str, rows: list[Row]) -> Matrix:
+def _matrix(suite: str, metric: str, rows: list[SummaryRow]) -> Matrix:
     tasks = tuple(dict.fromkeys(row.task for row in rows))
     datasets = tuple(sorted({row.dataset for row in rows}, key=natural_key))
     found = {(row.task, row.dataset): row for row in rows}
@@ -116,7 +116,7 @@ def _matrix(suite: str, metric: str, rows: list[Row]) -> Matrix:
     )
 
 
-def _cell(row: Row | None, metric: str) -> str:
+def _cell(row: SummaryRow | None, metric: str) -> str:
     if row is None:
         return MISSING
     if metric not in row.metrics:
@@ -131,7 +131,7 @@ def _cell(row: Row | None, metric: str) -> str:
     return f"{text} {BREACHED}" if metric in row.breached else text
 
 
-def _mean(rows: Sequence[Row | None], metric: str) -> str:
+def _mean(rows: Sequence[SummaryRow | None], metric: str) -> str:
     values = [row.metrics[metric]["value"] for row in rows if row is not None and metric in row.metrics]
     if not values:
         return MISSING

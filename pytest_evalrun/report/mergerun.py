@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.report.csvfiles import count_rows
-from pytest_evalrun.report.merging import Kind, Merged, Part, merge_parts
+from pytest_evalrun.report.merging import Kind, Merged, RangeFile, merge_parts
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.aside import SUFFIXES
@@ -41,7 +41,7 @@ _ENTRY = {"pair", "signature", "table", "remarks"}
 ERROR = "ERROR: "
 
 
-class Lacking(str):
+class MissingRows(str):
     """A remark that tells of rows which a merged file lacks, though its pair is complete: no session ends well so."""
 
     __slots__ = ()
@@ -176,7 +176,7 @@ def _merge_pair(paths: RunPaths, pair: Mergeable, name: str, say: Callable[[str]
     for line in _merging(paths, pair, merged):
         say(line)
     kept = count_rows(table) if merged.table is None else 0
-    remarks = [*_losses(paths, pair, merged, records, kept), *_remarks(pair, merged, records, kept)]
+    remarks = [*_crashes(paths, pair, merged, records, kept), *_remarks(pair, merged, records, kept)]
     place = table.relative_to(paths.root).as_posix() if table.is_file() else None
     entry = {"pair": pair.full_id, "merged": place, **merged.to_json(), "kept": kept or None, "remarks": remarks}
     text = json.dumps(entry | {"signature": signature, "table": _state(table)}, ensure_ascii=False, indent=1)
@@ -196,7 +196,7 @@ def _merging(paths: RunPaths, pair: Mergeable, merged: Merged) -> Iterator[str]:
 
 def _as_told(entry: dict[str, Any]) -> list[str]:
     lacks = entry.get("kept") is None
-    return [Lacking(remark) if lacks and remark.startswith(ERROR) else str(remark) for remark in entry["remarks"]]
+    return [MissingRows(remark) if lacks and remark.startswith(ERROR) else str(remark) for remark in entry["remarks"]]
 
 
 def _lost(merged: Merged, records: Sequence[Record]) -> int:
@@ -206,7 +206,7 @@ def _lost(merged: Merged, records: Sequence[Record]) -> int:
     return max(0, (merged.expected or 0) - sum(high - low for low, high in _joined(records)))
 
 
-def _losses(paths: RunPaths, pair: Mergeable, merged: Merged, records: Sequence[Record], kept: int) -> Iterator[str]:
+def _crashes(paths: RunPaths, pair: Mergeable, merged: Merged, records: Sequence[Record], kept: int) -> Iterator[str]:
     """What is missing of a pair that is complete; samples that failed, and were allowed to, have no rows."""
     files = paths.pair(pair.key)
     result = read_result(files.result) if files.marker.is_file() else None
@@ -222,14 +222,14 @@ def _losses(paths: RunPaths, pair: Mergeable, merged: Merged, records: Sequence[
     )
 
 
-def parts_of(records: Iterable[Record]) -> Iterator[Part]:
+def parts_of(records: Iterable[Record]) -> Iterator[RangeFile]:
     """What completed ranges have, each position from the newest that has it."""
     taken: list[Range] = []
     completed = [record for record in records if record.status == "completed"]
     for record in sorted(completed, key=lambda record: record.ended or "", reverse=True):
         free = _without(record.positions, taken)
         taken.append(record.positions)
-        yield from (Part(Path(file), low, high) for file in record.files for low, high in free)
+        yield from (RangeFile(Path(file), low, high) for file in record.files for low, high in free)
 
 
 def _without(wanted: Range, taken: Iterable[Range]) -> list[Range]:
@@ -240,7 +240,7 @@ def _without(wanted: Range, taken: Iterable[Range]) -> list[Range]:
     return free
 
 
-def _signature(pair: Mergeable, parts: Sequence[Part], records: Sequence[Record]) -> str:
+def _signature(pair: Mergeable, parts: Sequence[RangeFile], records: Sequence[Record]) -> str:
     """Changes when anything does that the merge depends on; content is told by size and time."""
     seen = [[str(part.file), part.low, part.high, _size(part.file), _time(part.file)] for part in parts]
     states = [[*record.positions, record.status] for record in records]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.report.csvfiles import CsvFile, Notes, as_line, columns_of, with_newline
+from pytest_evalrun.report.csvfiles import Complaints, CsvFile, as_line, columns_of, with_newline
 from pytest_evalrun.report.expected import ExpectedIds, as_bytes, scratch
-from pytest_evalrun.report.sources import Part, Source, groups, sources_of
+from pytest_evalrun.report.sources import RangeFile, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Key = int | bytes
 
-__all__ = ["Kind", "Merged", "MergedPart", "Part", "merge_parts"]
+__all__ = ["Kind", "Merged", "MergedPart", "RangeFile", "merge_parts"]
 
 # How many ids are named of those that are missing or doubled.
 NAMED = 20
@@ -87,7 +87,7 @@ class Merged:
 
 
 def merge_parts(
-    parts: Iterable[Part],
+    parts: Iterable[RangeFile],
     table: Path,
     kind: Kind,
     expected: Iterable[str] | None = None,
@@ -133,7 +133,7 @@ class _Merge:
 
     def __init__(
         self,
-        parts: Iterable[Part],
+        parts: Iterable[RangeFile],
         kind: Kind,
         ids: ExpectedIds | None,
         base: Path | None,
@@ -176,7 +176,7 @@ class _Merge:
             if self.ids is None:  # else nobody asks for it
                 spans["text"].add(as_bytes(row.id))
 
-    def _rows(self, source: Source, notes: Notes) -> Iterator[_Row]:
+    def _rows(self, source: Source, notes: Complaints) -> Iterator[_Row]:
         """The rows that count: those of the source's ranges."""
         table = CsvFile(source.file).rows(notes)
         source.header, _ = next(table, ([], ""))
@@ -192,7 +192,7 @@ class _Merge:
             if self._counts(source, row, notes):
                 yield row
 
-    def _id_index(self, source: Source, notes: Notes) -> int | None:
+    def _id_index(self, source: Source, notes: Complaints) -> int | None:
         name = self.kind.id_column
         if name is None:
             return -1
@@ -211,7 +211,7 @@ class _Merge:
         position = self.ids.position(name) if self.ids is not None else None
         return _Row(name, number, position, place if position is None else position, cells, text)
 
-    def _counts(self, source: Source, row: _Row, notes: Notes) -> bool:
+    def _counts(self, source: Source, row: _Row, notes: Complaints) -> bool:
         if self.kind.id_column is None:
             return True
         if self.kind.by == "id" and row.number is None:
@@ -274,7 +274,7 @@ class _Merge:
 
     def _lines(self, source: Source, columns: list[Column], order: str) -> Iterator[tuple[Key, str, bytes]]:
         shape = None if columns_of(source.header) == columns else _shape(source.header, columns)
-        for row in self._rows(source, Notes()):
+        for row in self._rows(source, Complaints()):
             text = with_newline(row.text) if shape is None else as_line(row.cells[i] if i >= 0 else "" for i in shape)
             key = row.number if order == "number" else as_bytes(row.id) if order == "text" else row.place
             assert key is not None

@@ -14,7 +14,7 @@ from pytest_evalrun.suite.printable import counted, one_line
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from pytest_evalrun.report.rows import Row, Summary
+    from pytest_evalrun.report.rows import Summary, SummaryRow
 
 # A terminal is for what fits on a page or two; the files have the rest.
 MOST_LINES = 40
@@ -70,7 +70,7 @@ def _the_confusion(summary: Summary, width: int) -> list[str]:
 HEADER = ("suite", "task", "dataset", "status", "metric", "value", "n", "seconds")
 
 
-def _pair_rows(row: Row) -> Iterator[tuple[str, ...]]:
+def _pair_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
     head = (row.suite, row.task, first_samples(row.dataset, row.limit), row.status)
     seconds = "" if row.seconds is None else number(row.seconds)
     for name, metric in row.metrics.items():

@@ -15,14 +15,14 @@ from pytest_evalrun.suite.problems import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.report.rows import Row
+    from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.report.samples import ScoredSample
 
 METRICS = ("metric", "value", "95 % interval", "n", "better", "gate")
 RECORDED = ("recorded by a test", "value")
 
 
-def result_lines(row: Row) -> Iterator[str]:
+def result_lines(row: SummaryRow) -> Iterator[str]:
     """How the pair stands, and why where it ended in an error or was skipped."""
     counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
@@ -39,7 +39,7 @@ def result_lines(row: Row) -> Iterator[str]:
         yield f"skipped: {row.skipped}"
 
 
-def metric_rows(row: Row) -> Iterator[tuple[str, ...]]:
+def metric_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
     """Under ``METRICS``."""
     for name, metric in row.metrics.items():
         interval = f"{number(metric['low'])} to {number(metric['high'])}"
@@ -47,7 +47,7 @@ def metric_rows(row: Row) -> Iterator[tuple[str, ...]]:
         yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], gates
 
 
-def tables(row: Row) -> Iterator[tuple[Sequence[str], Iterable[Sequence[str]]]]:
+def tables(row: SummaryRow) -> Iterator[tuple[Sequence[str], Iterable[Sequence[str]]]]:
     """Header and rows of all that the result has: metrics, the tables of some of them, what tests recorded."""
     if row.metrics:
         yield METRICS, metric_rows(row)

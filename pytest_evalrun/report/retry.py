@@ -16,7 +16,7 @@ from pytest_evalrun.rundir.tasklist import read_task_list
 from pytest_evalrun.suite.problems import shown
 
 if TYPE_CHECKING:
-    from pytest_evalrun.report.known import Known
+    from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
 
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Retry:
     """The pairs that failed, and the pytest command for them."""
 
-    failed: tuple[Known, ...]
+    failed: tuple[KnownPair, ...]
     command: str
 
 

@@ -25,7 +25,7 @@ OUTDATED = "its last evaluation ended in an error; the values are those of the o
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One pair of a run: what its result says, and whether the pair is still on disk.
 
     ``key`` names its files. An evaluation of the first N samples (``limit``) must never be taken for the full result:
@@ -88,16 +88,16 @@ class Row:
 class Summary:
     """All that is in a run. ``unreadable`` are result files that could not be parsed, relative to the run."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     unreadable: tuple[str, ...] = ()
 
     @property
-    def present(self) -> tuple[Row, ...]:
+    def present(self) -> tuple[SummaryRow, ...]:
         """The rows to show whose pairs are still on disk: what means are taken over."""
         return tuple(row for row in self.rows if row.shown and not row.gone)
 
     @property
-    def gone(self) -> tuple[Row, ...]:
+    def gone(self) -> tuple[SummaryRow, ...]:
         """The rows whose pairs are no longer on disk."""
         return tuple(row for row in self.rows if row.gone and row.limit is None)
 
@@ -106,7 +106,7 @@ class Summary:
         return replace(self, rows=tuple(row for row in self.rows if row.suite in suites))
 
     @property
-    def full(self) -> tuple[Row, ...]:
+    def full(self) -> tuple[SummaryRow, ...]:
         """The rows of whole evaluations."""
         return tuple(row for row in self.rows if row.limit is None)
 
@@ -122,7 +122,7 @@ def read_summary(
     ``skips``: full ids of pairs that are skipped besides those that the run has noted, and why. ``limits``: the
     evaluations of first samples that this launch asked for, and whether they came to a result.
     """
-    rows: list[Row] = []
+    rows: list[SummaryRow] = []
     skips = skipped_in(paths) | dict(skips)
     states = read_task_list(paths.task_list) or {}
     unreadable: list[str] = []
@@ -139,27 +139,27 @@ def read_summary(
     return Summary(tuple(sorted(rows, key=_order)), tuple(sorted(unreadable)))
 
 
-def passed_over(row: Row, why: str) -> Row:
+def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     """A pair that is skipped has no values, whatever older result lies there."""
     nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={})
     return replace(nothing, error=None, skipped=why)
 
 
-def _as_it_stands(row: Row, *, failed: bool) -> Row:
+def _as_it_stands(row: SummaryRow, *, failed: bool) -> SummaryRow:
     """An old result stays until a new one is complete, but a pair that ended in an error since has not passed."""
     if failed and row.status == "passed":
         return replace(row, status="error", error=OUTDATED)
     return row
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: SummaryRow) -> tuple[Any, ...]:
     return natural_key(row.suite), natural_key(row.task), natural_key(row.dataset), row.limit or 0
 
 
-def _row(path: Path, result: Result, gone: bool) -> Row:
+def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
     suite, task, file = str(path).rsplit("/", 2)  # pathlib would take a third of a summary's time
     key = PairKey(suite.rpartition("/")[2], task, file.removesuffix(".json"))
-    return Row(
+    return SummaryRow(
         suite=result.suite,
         task=result.task,
         dataset=result.dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.csvfiles import Notes
+from pytest_evalrun.report.csvfiles import Complaints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class RangeFile:
     """A file that a program wrote, and the range ``[low, high)`` for which it counts; rows of others are left out."""
 
     file: Path
@@ -45,7 +45,7 @@ class Source:
 
     file: Path
     ranges: list[tuple[int, int]]
-    notes: Notes = field(default_factory=Notes)
+    notes: Complaints = field(default_factory=Complaints)
     header: list[str] = field(default_factory=list)
     rows: int = 0
     spans: dict[str, Span] = field(default_factory=lambda: {order: Span() for order in ("number", "position", "text")})
@@ -54,7 +54,7 @@ class Source:
         return any(low <= value < high for low, high in self.ranges)
 
 
-def sources_of(parts: Iterable[Part]) -> list[Source]:
+def sources_of(parts: Iterable[RangeFile]) -> list[Source]:
     """One for each file, in the order of their first ranges."""
     found: dict[Path, Source] = {}
     for part in sorted(parts, key=lambda part: (part.low, part.high)):

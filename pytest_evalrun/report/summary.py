@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.report.markdown import to_markdown
 from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
-from pytest_evalrun.report.rows import Row, Summary, read_summary
+from pytest_evalrun.report.rows import Summary, SummaryRow, read_summary
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import PairKey
 
-__all__ = ["CSV_COLUMNS", "Row", "Summary", "render_matrix", "write_merge_summary", "write_summary"]
+__all__ = ["CSV_COLUMNS", "Summary", "SummaryRow", "render_matrix", "write_merge_summary", "write_summary"]
 
 CSV_COLUMNS = (
     "suite",
@@ -106,7 +106,7 @@ def to_csv(summary: Summary) -> str:
     return file.getvalue()
 
 
-def _csv_rows(row: Row) -> Iterator[tuple[Any, ...]]:
+def _csv_rows(row: SummaryRow) -> Iterator[tuple[Any, ...]]:
     status = "gone" if row.gone else row.status
     head = (row.suite, row.task, row.dataset, status)
     counts = (*(row.samples.get(name) for name in ("total", "predicted", "failed")), row.seconds)
@@ -136,5 +136,5 @@ def _merge_summary(paths: RunPaths, summary: Summary) -> dict[str, Any]:
     return {"files": files, "total_rows": sum(map(_rows, rows)), "missing": missing, "doubled": []}
 
 
-def _rows(row: Row) -> int:
+def _rows(row: SummaryRow) -> int:
     return row.samples.get("predicted", 0) + row.samples.get("failed", 0)

@@ -12,7 +12,7 @@ from pytest_evalrun.suite.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_evalrun.report.rows import Row, Summary
+    from pytest_evalrun.report.rows import Summary, SummaryRow
 
 # Beyond these nobody reads a summary; the tables stay whole in the results.
 MOST_LABELS = 30
@@ -20,26 +20,26 @@ MOST_TABLES = 100
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """One pair's table of one metric; ``rows[0]`` is the header."""
 
     title: str
     rows: tuple[tuple[str, ...], ...]
 
 
-def printable_tables(summary: Summary) -> tuple[list[Table], int]:
+def printable_tables(summary: Summary) -> tuple[list[TextTable], int]:
     """The tables to print, and how many are left to the result files."""
-    found: list[Table] = []
+    found: list[TextTable] = []
     left = 0
     for row, (name, table) in ((pair, table) for pair in summary.present for table in tables_of(pair)):
         if len(table["labels"]) > MOST_LABELS or len(found) == MOST_TABLES:
             left += 1
         else:
-            found.append(Table(f"{first_samples(row.pair, row.limit)}: {name}", cells_of(table)))
+            found.append(TextTable(f"{first_samples(row.pair, row.limit)}: {name}", cells_of(table)))
     return found, left
 
 
-def tables_of(row: Row) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def tables_of(row: SummaryRow) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The metrics of a pair that come with a table, which says more than their value."""
     for name, metric in row.metrics.items():
         if (table := table_of(metric)) is not None:

@@ -22,7 +22,7 @@ from pytest_evalrun.suite.jsontext import parse_json
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchNote:
     """The launching process, the run that it asked for (``latest``, ``new``, a name), and the one that it got."""
 
     workdir: str
@@ -34,14 +34,14 @@ class Launch:
     run: str | None = None
 
     @classmethod
-    def of(cls, pid: int, workdir: Path, rootdir: Path, wanted: str) -> Launch:
+    def of(cls, pid: int, workdir: Path, rootdir: Path, wanted: str) -> LaunchNote:
         return cls(os.path.abspath(workdir), str(rootdir), pid, start_time(pid), boot_id(), wanted)  # noqa: PTH100
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
-    def loads(cls, text: str | bytes) -> Launch:
+    def loads(cls, text: str | bytes) -> LaunchNote:
         """Raises TypeError or ValueError on anything else than what was written."""
         launch = cls(**parse_json(text))
         return replace(launch, pid=int(launch.pid))
@@ -60,14 +60,14 @@ class Launch:
         return lock_directory(Path(self.workdir)) / f"launch_{self.pid}.json"
 
 
-def announce(launch: Launch) -> None:
+def announce(launch: LaunchNote) -> None:
     """Say that a launch has begun, or what has become of it."""
     with suppress(OSError):
         os.close(own_directory(launch.file.parent))
         write_atomic(launch.file, launch.dumps())
 
 
-def withdraw(launch: Launch) -> None:
+def withdraw(launch: LaunchNote) -> None:
     """It has ended."""
     with suppress(OSError):
         launch.file.unlink()
@@ -75,7 +75,7 @@ def withdraw(launch: Launch) -> None:
         launch.file.parent.rmdir()  # the lock of the task list may still lie there
 
 
-def launches(workdir: Path) -> list[Launch]:
+def launches(workdir: Path) -> list[LaunchNote]:
     """Those that live. Notes of killed ones are removed."""
     directory = lock_directory(workdir)
     try:
@@ -91,10 +91,10 @@ def launches(workdir: Path) -> list[Launch]:
     return [launch for launch in found if launch.lives]
 
 
-def _read(file: Path) -> Launch | None:
+def _read(file: Path) -> LaunchNote | None:
     """None where it went meanwhile, or is not what we wrote."""
     try:
-        launch = Launch.loads(read_file(file))
+        launch = LaunchNote.loads(read_file(file))
     except (OSError, ValueError, TypeError):
         return None
     return launch if launch.file == file else None

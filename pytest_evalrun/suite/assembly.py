@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Dataset, Task
     from pytest_evalrun.suite.problems import Problems
-    from pytest_evalrun.suite.suitefile import Part, SuiteFile
+    from pytest_evalrun.suite.suitefile import Mapped, SuiteFile
 
 
 # Settings that name directories, in a dataset or elsewhere.
@@ -40,19 +40,19 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Override:
-    part: Part
+    part: Mapped
     pattern: re.Pattern[str]
     layers: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, part: Part) -> _Override:
+    def of(cls, part: Mapped) -> _Override:
         layer = part.layer("override")
         return cls(part, re.compile(fnmatch.translate(part.values["match"])), () if layer is None else (layer,))
 
 
 def assemble(
     name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems
-) -> tuple[tuple[Pair, ...], list[Part]]:
+) -> tuple[tuple[Pair, ...], list[Mapped]]:
     """All pairs, those of one task in a row; and the overrides that match none of them."""
     _check_names(rows, shown(suite.file), problems)
     assembler = _Assembler(name, suite, stack)
@@ -61,7 +61,7 @@ def assemble(
     return pairs, [part for part in assembler.unused() if part.document.file == suite.file]
 
 
-def check_overrides(unused: Sequence[Part], pairs: Sequence[Pair], problems: Problems) -> None:
+def check_overrides(unused: Sequence[Mapped], pairs: Sequence[Pair], problems: Problems) -> None:
     for part in unused:
         ids = some([pair.id for pair in pairs], MOST_SHOWN)
         what = f"{found(part.values['match'])}, which matches no pair"
@@ -94,7 +94,7 @@ class _Assembler:
         self._used.update(places)
         return [self.overrides[place] for place in places]
 
-    def unused(self) -> list[Part]:
+    def unused(self) -> list[Mapped]:
         return [override.part for place, override in enumerate(self.overrides) if place not in self._used]
 
 

@@ -18,7 +18,7 @@ from pytest_evalrun.suite.pairs import Suite
 from pytest_evalrun.suite.problems import Problems, shown
 from pytest_evalrun.suite.runconfig import environment_layers, script_layer
 from pytest_evalrun.suite.suitefile import SuiteFile
-from pytest_evalrun.suite.tree import DEPTH, Tree
+from pytest_evalrun.suite.tree import DEPTH, TaskTree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,4 +106,4 @@ def _tree(suite: SuiteFile, stack: Stack, words: frozenset[str], problems: Probl
         problems.add(f"{suite.place('discover')}: nothing says where the models are; accepted: {accepted}")
         return []
     depth = (suite.get("discover") or {}).get("max_depth", DEPTH)
-    return Tree(suite.root, extension, depth, stack.suite + stack.launch, stack.last, words).rows(problems)
+    return TaskTree(suite.root, extension, depth, stack.suite + stack.launch, stack.last, words).rows(problems)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BUILT_IN = "built-in"
 
 
-class Row(NamedTuple):
+class ExplainedSetting(NamedTuple):
     """One setting; ``source`` is ``path:line``, or the name of the variable or option."""
 
     setting: str
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     source: str
 
 
-def explain(pair: Pair) -> list[Row]:
+def explain(pair: Pair) -> list[ExplainedSetting]:
     """All settings, those inside mappings one by one; what no layer sets is built in."""
     settings = pair.settings
     words = _words(settings)
@@ -43,7 +43,7 @@ def _words(settings: Settings) -> dict[str, Any]:
     return own | dict(settings.words)
 
 
-def _rows(settings: Settings, name: str, value: Any) -> Iterator[Row]:
+def _rows(settings: Settings, name: str, value: Any) -> Iterator[ExplainedSetting]:
     if name in MAPPINGS and value:
         for key, entry in value.items():
             yield from _entries(settings, f"{name}.{key}", entry)
@@ -51,7 +51,7 @@ def _rows(settings: Settings, name: str, value: Any) -> Iterator[Row]:
         yield _row(settings, name, [_metric(spec) for spec in value] if name == "metrics" else value)
 
 
-def _entries(settings: Settings, name: str, entry: Any) -> Iterator[Row]:
+def _entries(settings: Settings, name: str, entry: Any) -> Iterator[ExplainedSetting]:
     if isinstance(entry, Gate):
         limits = {key: limit for key, limit in asdict(entry).items() if limit is not None}
         yield from (_row(settings, f"{name}.{key}", limit) for key, limit in limits.items())
@@ -64,9 +64,9 @@ def _metric(spec: MetricSpec) -> Any:
     return {spec.use: given} if given else spec.use
 
 
-def _row(settings: Settings, name: str, value: Any) -> Row:
+def _row(settings: Settings, name: str, value: Any) -> ExplainedSetting:
     value = list(value) if isinstance(value, tuple) else value
     layer = settings.origins.get(name)
     if layer is None:
-        return Row(name, value, BUILT_IN, "")
-    return Row(name, value, layer.kind, place(layer.source, line_of(layer, name)))
+        return ExplainedSetting(name, value, BUILT_IN, "")
+    return ExplainedSetting(name, value, layer.kind, place(layer.source, line_of(layer, name)))

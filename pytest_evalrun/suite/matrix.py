@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.entries import Row
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
-    from pytest_evalrun.suite.suitefile import Part, SuiteFile
+    from pytest_evalrun.suite.suitefile import Mapped, SuiteFile
 
 
 @dataclass(frozen=True)
 class _Found:
     """What an entry stands for: a glob makes several of one."""
 
-    part: Part
+    part: Mapped
     name: str
     path: str | None
     layers: tuple[Layer, ...]
@@ -71,7 +71,7 @@ def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterato
             yield from (_Found(part, part.values.get("name") or _stem(path), path, layers) for path in paths)
 
 
-def _paths(part: Part, root: str, problems: Problems) -> list[str] | None:
+def _paths(part: Mapped, root: str, problems: Problems) -> list[str] | None:
     """Absolute paths that the entry's path stands for; None where it has none."""
     if "path" not in part.values:
         return None

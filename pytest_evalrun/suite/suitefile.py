@@ -27,7 +27,7 @@ _SHARED = ("in_subdir", "model_file_ext")
 
 
 @dataclass(frozen=True)
-class Part:
+class Mapped:
     """A mapping in a suite's files: an entry of ``models``, ``datasets`` or ``overrides``, or a whole file."""
 
     document: Document
@@ -62,7 +62,7 @@ class SuiteFile:
     def __init__(self, file: str) -> None:
         self.file = file
         self.root = os.path.dirname(file)
-        self.parts: list[Part] = []
+        self.parts: list[Mapped] = []
         self._seen: set[str] = set()
         self._read(file, ())
 
@@ -72,12 +72,12 @@ class SuiteFile:
             return
         self._seen.add(real)
         document = read_yaml(file)
-        part = Part(document, (), validated(SuiteModel, document.values, document.place))
+        part = Mapped(document, (), validated(SuiteModel, document.values, document.place))
         for index, path in enumerate(part.values.get("import", ())):
             self._import(part, document.place(("import", index)), path, (*importers, real))
         self.parts.append(part)
 
-    def _import(self, part: Part, place: str, path: str, importers: tuple[str, ...]) -> None:
+    def _import(self, part: Mapped, place: str, path: str, importers: tuple[str, ...]) -> None:
         target = os.path.realpath(os.path.join(os.path.dirname(part.document.file), path))
         if target in importers:
             raise ConfigError(f"{place}: {found(path)}, which imports this file; accepted: imports without a circle")
@@ -93,21 +93,21 @@ class SuiteFile:
     def place(self, key: str) -> str:
         return (self._part(key) or self.parts[-1]).place(key)
 
-    def entries(self, key: str) -> list[Part]:
+    def entries(self, key: str) -> list[Mapped]:
         """The entries of a list, each with its place."""
         part = self._part(key)
         return [] if part is None else _entries(part, key)
 
-    def overrides(self) -> list[Part]:
+    def overrides(self) -> list[Mapped]:
         """Those of all files, imported ones first."""
         return [entry for part in self.parts for entry in _entries(part, "overrides")]
 
     def layers(self) -> list[Layer]:
         return [layer for part in self.parts if (layer := part.layer("suite"))]
 
-    def _part(self, key: str) -> Part | None:
+    def _part(self, key: str) -> Mapped | None:
         return next((part for part in reversed(self.parts) if key in part.values), None)
 
 
-def _entries(part: Part, key: str) -> list[Part]:
-    return [Part(part.document, (key, index), values) for index, values in enumerate(part.values.get(key, ()))]
+def _entries(part: Mapped, key: str) -> list[Mapped]:
+    return [Mapped(part.document, (key, index), values) for index, values in enumerate(part.values.get(key, ()))]

@@ -22,7 +22,7 @@ DEPTH = 2
 
 
 @dataclass(frozen=True)
-class Tree:
+class TaskTree:
     """What to look for. ``below`` and ``above`` are the layers under and over those of the directories.
 
     ``words`` are settings in a ``.run_config`` besides those of all kinds of models.

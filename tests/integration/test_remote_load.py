@@ -26,7 +26,7 @@ from pytest_evalrun.remote.link import Limits
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.places import claim, left_behind
 from pytest_evalrun.remote.program import RemoteProgram
-from pytest_evalrun.remote.tarstream import Entry
+from pytest_evalrun.remote.tarstream import TarEntry
 from pytest_evalrun.remote.transfer import download, upload
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
@@ -60,7 +60,7 @@ def test_ten_thousand_small_files(tmp_path):
     place.mkdir()
     for number in range(10_000):
         (place / f"{number}.txt").write_bytes(b"%d\n" % number)
-    entries = [Entry(place / f"{number}.txt", f"{number % 10}/{number}.txt") for number in range(10_000)]
+    entries = [TarEntry(place / f"{number}.txt", f"{number % 10}/{number}.txt") for number in range(10_000)]
     with Sshd(tmp_path / "board") as board:
         connection = board.connection(limits=Limits())
         assert upload(connection, entries, f"{board.home}/task_x/in").files == 10_000
@@ -164,7 +164,7 @@ class Fleet:
         work = claim(connection, f"task_m_{pair}")
         source = self.place / f"in{pair}"
         source.write_text(f"input {pair}")
-        upload(connection, [Entry(source, "x")], f"{work.path}/in")
+        upload(connection, [TarEntry(source, "x")], f"{work.path}/in")
         script = 'mkdir out && sleep 0.3 && tr a-z A-Z < in/x > out/y && [ -s "$1" ]'
         with RemoteProgram(connection, ["sh", "-c", script, "sh", cached.path], cwd=work.path) as program:
             assert program.wait() == 0
@@ -264,7 +264,7 @@ if os.geteuid() == 0 and sys.platform == "linux":  # only root makes networks
         for number in range(200):
             path = tmp_path / f"file{number}"
             path.write_bytes(os.urandom(8_000 + number))
-            files.append(Entry(path, str(number)))
+            files.append(TarEntry(path, str(number)))
         wire.run(lambda: upload(connection, files, f"{board.home}/task_x"))
         wire.run(lambda: download(connection, f"{board.home}/task_x", tmp_path / "out"))
         for entry in files:
@@ -280,7 +280,7 @@ if os.geteuid() == 0 and sys.platform == "linux":  # only root makes networks
         wire.run(lambda: connection.facts)
         threading.Timer(0.5, lambda: wire.set(down=True)).start()
         threading.Timer(1.5, lambda: wire.set(down=False)).start()
-        wire.run(lambda: upload(connection, [Entry(path, "x")], f"{board.home}/task_x"))
+        wire.run(lambda: upload(connection, [TarEntry(path, "x")], f"{board.home}/task_x"))
         assert (board.home / "task_x" / "x").read_bytes() == path.read_bytes()
         assert connection.connects == 1
 

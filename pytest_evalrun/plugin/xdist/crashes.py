@@ -33,7 +33,7 @@ class Lost(Enum):
 AGAIN = frozenset({Lost.AGAIN, Lost.UNTOUCHED})
 
 
-class Losses:
+class WorkerCrashes:
     """Counts the deaths of each item's workers; keeps which items there are, and which have ended."""
 
     def __init__(self, launch: LaunchDir, retries: int) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.planning.later import Later
+from pytest_evalrun.planning.dependencies import Dependencies
 from pytest_evalrun.planning.queue import Queue
 from pytest_evalrun.plugin.xdist.crashes import AGAIN, Lost
 from pytest_evalrun.plugin.xdist.internals import (
@@ -84,7 +84,7 @@ class Scheduler:
         self._units = {unit.work.place: _possible(unit, pool) for unit in units}
         self._unit_of = {index: unit for unit in self._units.values() for index in unit.indices}
         self._places = count(1 + max(self._units, default=0))
-        self._later = Later({place: self._awaited(unit) for place, unit in self._units.items()})
+        self._later = Dependencies({place: self._awaited(unit) for place, unit in self._units.items()})
         first = [unit.work for place, unit in self._units.items() if place not in self._later]
         self._queue = Queue(first, workers, pool)
         self._lost = lost
@@ -241,7 +241,7 @@ def _tell(node: Any, number: int) -> None:
         node.send_runtest_some([number])
 
 
-def take_over(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:
+def install_scheduler(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:
     """Put our scheduler in the place of xdist's, once: when the first worker has told which items there are.
 
     Where there is no suite xdist's own must stay.

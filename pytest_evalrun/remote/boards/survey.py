@@ -41,7 +41,7 @@ class CachedModel:
 
 
 @dataclass(frozen=True)
-class Standing:
+class BoardHealth:
     """How a board stands. ``trouble`` says why it cannot be used; then the rest is unknown. Sizes are bytes."""
 
     name: str
@@ -63,12 +63,12 @@ class Wanted:
     home: str = ""
 
 
-def survey(wanted: Sequence[Wanted], limits: Limits = PATIENCE) -> list[Standing]:
+def survey(wanted: Sequence[Wanted], limits: Limits = PATIENCE) -> list[BoardHealth]:
     """One standing each, in their order; a board that cannot be reached is one of them."""
     return at_once(partial(standing, limits=limits), wanted)
 
 
-def standing(wanted: Wanted, limits: Limits = PATIENCE) -> Standing:
+def standing(wanted: Wanted, limits: Limits = PATIENCE) -> BoardHealth:
     """Of one board."""
     name, address = wanted.host.name, ""
     try:
@@ -76,7 +76,7 @@ def standing(wanted: Wanted, limits: Limits = PATIENCE) -> Standing:
         with Connection(wanted.host, home=wanted.home, limits=limits) as board:
             return _ask(board, address, limits)
     except (EvalrunError, LinkLost, TimeoutError) as error:
-        return Standing(name, address, trouble=str(error).removeprefix(f"board {address}: "))
+        return BoardHealth(name, address, trouble=str(error).removeprefix(f"board {address}: "))
 
 
 def health(board: Connection) -> str | None:
@@ -99,12 +99,12 @@ def health(board: Connection) -> str | None:
     return reason
 
 
-def _ask(board: Connection, address: str, limits: Limits) -> Standing:
+def _ask(board: Connection, address: str, limits: Limits) -> BoardHealth:
     text = board.must("looking around", _STAND, board.facts.home, timeout=limits.connect).text
     found = [line.partition(" ")[::2] for line in text.splitlines()]
     facts = dict(found)
     free, _, size = facts.get("disk", "").partition(" ")
-    return Standing(
+    return BoardHealth(
         board.name,
         address,
         home=board.facts.home,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.children import keeper
+from pytest_evalrun.children import handle
 from pytest_evalrun.children.process import Child
 from pytest_evalrun.rundir.processes import start_time
 
@@ -21,9 +21,9 @@ def measured():
     """Where coverage is measured the supervisor is too, which the bare interpreter would not allow."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("COVERAGE_PROCESS_CONFIG") or os.environ.get("COVERAGE_PROCESS_START"):
-            patch.setattr(keeper, "BARE", ())
+            patch.setattr(handle, "BARE", ())
         yield
-        keeper.close_idle()
+        handle.close_idle()
 
 
 @pytest.fixture

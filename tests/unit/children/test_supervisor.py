@@ -142,7 +142,7 @@ def test_a_second_end_shortens_the_grace(start, wait_until):
     """Somebody has lost patience: an order that comes while the grace runs counts at once."""
     child = start.shell("trap '' TERM; echo ready; while :; do sleep 0.01; done")
     assert child._channel.receive(30, lambda: True) == b"ready"
-    child._supervised._keeper.order("stop 600")
+    child._supervised._supervisor.order("stop 600")
     child.end(0)
     assert child.returncode == -signal.SIGKILL
 
@@ -227,7 +227,7 @@ def test_orders_for_a_program_that_has_ended_touch_no_later_one(start):
     """They may be under way when the next one starts."""
     first = start.shell("exit 1")
     first.wait(30)
-    kept = first._supervised._keeper
+    kept = first._supervised._supervisor
     first.end()
     kept.order("stop 0")
     kept.order(f"signal {signal.SIGKILL}")
@@ -289,7 +289,7 @@ def test_the_kernels_count_is_read():
 
 def test_a_fork_keeps_no_supervisor():
     """A process that a model forked, and that lives for long, has a copy of the socket: we do not wait for it."""
-    idle = keeper.Keeper()
+    idle = keeper.SupervisorHandle()
     child = os.fork()
     if not child:
         signal.pause()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_evalrun.control import opendirectory
 from pytest_evalrun.control.clean import clean, plan_clean
 from pytest_evalrun.control.reset import plan_reset, reset
 from pytest_evalrun.control.selection import selected
@@ -174,9 +175,8 @@ def test_one_pair_takes_all_of_its_own_and_no_more(wrote, place, put, tree_of):
 def test_a_clean_that_was_killed_can_be_started_again(wrote, place, monkeypatch):
     """What says which directories are the run's goes last."""
     found = wrote()
-    from pytest_evalrun.control import tree
 
-    real, left = tree.Tree.remove, [8]
+    real, left = opendirectory.OpenDirectory.remove, [8]
 
     def remove(self, name):
         left[0] -= 1
@@ -184,7 +184,7 @@ def test_a_clean_that_was_killed_can_be_started_again(wrote, place, monkeypatch)
             raise KeyboardInterrupt
         return real(self, name)
 
-    monkeypatch.setattr(tree.Tree, "remove", remove)
+    monkeypatch.setattr(opendirectory.OpenDirectory, "remove", remove)
     with pytest.raises(KeyboardInterrupt):
         do(found)
     assert found.paths.run_json.exists()

@@ -15,11 +15,11 @@ from sshd import ME, Sshd, until
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.boardmodel import MOST_LOSSES, board_model
 from pytest_evalrun.evaluation.boards import Boards
-from pytest_evalrun.evaluation.leased import Surroundings
+from pytest_evalrun.evaluation.leased import WorkerServices
+from pytest_evalrun.remote.boardnotes import BoardNotes
 from pytest_evalrun.remote.faults import BoardGone, LinkLost
 from pytest_evalrun.remote.link import Limits
 from pytest_evalrun.remote.models import ModelCache
-from pytest_evalrun.remote.notes import Notes
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
@@ -30,7 +30,7 @@ class Fleet:
     def __init__(self, root, boards):
         self.root = root
         self.boards = boards
-        self.notes = Notes(root / "launch")
+        self.notes = BoardNotes(root / "launch")
         self.events = []
         self.said = []
         self.workers = []
@@ -56,7 +56,7 @@ class Fleet:
         layer = Layer("suite", "x", values)
         place = str(self.root / path) if path else None
         pair = Pair("s", str(self.root), Task(task, place, str(self.root)), Dataset("d", str(self.root)), (layer,))
-        around = Surroundings(event=lambda name, *_, **told: self.events.append((name, told)), say=self.said.append)
+        around = WorkerServices(event=lambda name, *_, **told: self.events.append((name, told)), say=self.said.append)
         return board_model(pair, worker or self.worker(), digest, around)
 
     def uploads(self):

@@ -13,7 +13,7 @@ import pytest
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, TimedOut
-from pytest_evalrun.evaluation.leased import GpuMemory, LeasedModel, Slots, Surroundings
+from pytest_evalrun.evaluation.leased import GpuMemory, LeasedModel, Slots, WorkerServices
 from pytest_evalrun.evaluation.models import UNUSED_SECONDS, LoadedModels
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.slots.gpus import Gpu
@@ -56,7 +56,7 @@ class Bench:
         self.slots = Slots(None)
         self.slots._leases = self.leases()
         self.events, self.output, self.pids, self.pauses = [], b"", [], 0
-        self.around = Surroundings(
+        self.around = WorkerServices(
             event=lambda name, *_, **told: self.events.append((name, told)),
             paused=self.paused,
             output=self.write,
@@ -202,7 +202,7 @@ def test_a_limit_at_the_end_of_the_wait_keeps_no_gpu(bench):
         raise TimedOut("over")
 
     with pytest.raises(TimedOut):
-        bench.slots.take(Need(2), None, Surroundings(paused=paused))
+        bench.slots.take(Need(2), None, WorkerServices(paused=paused))
     bench.assert_free()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.evaluation.leased import Slots, Surroundings
+from pytest_evalrun.evaluation.leased import Slots, WorkerServices
 from pytest_evalrun.evaluation.models import LoadedModels
 from pytest_evalrun.rundir.events import EventWriter
 
@@ -44,7 +44,7 @@ def no_board():
 @pytest.fixture
 def models(evaluator):
     events = EventWriter(evaluator.run / "events" / "main.jsonl", "main")
-    models = LoadedModels(events, str, Slots("none"), Surroundings(), lacking={}, boards=no_board, digest=str)
+    models = LoadedModels(events, str, Slots("none"), WorkerServices(), lacking={}, boards=no_board, digest=str)
     yield models
     models.close()
     events.close()

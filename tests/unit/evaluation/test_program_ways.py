@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.children import keeper
+from pytest_evalrun.children import handle
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation import predict, ranges
 from pytest_evalrun.evaluation.leased import GpuMemory
@@ -130,7 +130,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_program_that_was_not_started_is_started_again(bench, evaluator, monkeypatch, way):
     """A supervisor that dies while a program starts costs a try, and not the pair."""
-    starts, run = [], keeper.Keeper.run
+    starts, run = [], handle.SupervisorHandle.run
 
     def killed(self, *order):
         starts.append(self.pid)
@@ -139,7 +139,7 @@ def test_a_program_that_was_not_started_is_started_again(bench, evaluator, monke
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         run(self, *order)
 
-    monkeypatch.setattr(keeper.Keeper, "run", killed)
+    monkeypatch.setattr(handle.SupervisorHandle, "run", killed)
     monkeypatch.setattr(ranges, "BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(predict, "BACKOFF_SECONDS", 0.0)
     evaluator(way(bench))
@@ -346,6 +346,7 @@ def test_gpus_for_the_life_of_a_program(bench, evaluator, ask, tmp_path):
 
 UNLUCKY = """
 import os, sys
+from pytest_evalrun.children import handle
 with open("tries", "a") as file:
     file.write("x")
 tries = os.stat("tries").st_size

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from pytest_evalrun.monitor.reader import Reader
+from pytest_evalrun.monitor.reader import SnapshotReader
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.events import CONTROLLER, EventWriter
 from pytest_evalrun.rundir.layout import RunPaths
@@ -125,4 +125,4 @@ def make_run(tmp_path):
 
 @pytest.fixture
 def reader(run):
-    return Reader(run.paths)
+    return SnapshotReader(run.paths)

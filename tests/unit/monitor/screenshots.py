@@ -14,12 +14,12 @@ from rich.text import Text
 
 from pytest_evalrun.monitor.death import Death
 from pytest_evalrun.monitor.frame import View, frame
-from pytest_evalrun.monitor.launch import Standing
-from pytest_evalrun.monitor.pen import UNICODE, Pen
+from pytest_evalrun.monitor.launch import LaunchState
+from pytest_evalrun.monitor.renderer import UNICODE, Renderer
 from pytest_evalrun.monitor.screen import STYLES
-from pytest_evalrun.monitor.snapshot import Failed, Progress, Running, Snapshot
+from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 from pytest_evalrun.monitor.tasks import Tasks
-from pytest_evalrun.monitor.tree import Tree
+from pytest_evalrun.monitor.tree import TreeView
 from pytest_evalrun.rundir.sessions import SessionInfo
 from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.rundir.tasklist import Status, TaskList
@@ -64,12 +64,12 @@ def running(number, task, dataset, batch, failed, retried):
 def snapshot(found, death=None):
     return Snapshot(
         run="20261121_103015",
-        standing=Standing("dead" if death else "live", INFO),
-        progress=Progress(15, 7, 0.55, 312.0, None if death else 255.0),
+        standing=LaunchState("dead" if death else "live", INFO),
+        progress=TaskProgress(15, 7, 0.55, 312.0, None if death else 255.0),
         counts=found.counts(),
         skipped=1,
         running=tuple(running(i, *each) for i, each in enumerate(NOW)),
-        failed=(Failed("digits/logreg/rotated", "failed", 41.2, "1 gate breached"),),
+        failed=(FailedTask("digits/logreg/rotated", "failed", 41.2, "1 gate breached"),),
         slowest=(("digits/mlp/clean", 71.34), ("digits/logreg/rotated", 41.2), ("digits/logreg/clean", 38.05)),
         log=LOG,
         problems=(),
@@ -82,7 +82,7 @@ def snapshot(found, death=None):
 def picture(shown):
     """SVG without fonts from elsewhere: a page that shows it asks nobody."""
     console = Console(record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor", width=SIZE[0])
-    for line in frame(shown, Tree(shown.tasks), View(), Pen(UNICODE, "utf-8"), SIZE):
+    for line in frame(shown, TreeView(shown.tasks), View(), Renderer(UNICODE, "utf-8"), SIZE):
         console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), no_wrap=True, crop=False)
     svg = console.export_svg(title="evalrun monitor", unique_id="monitor")
     return re.sub(r"\s*@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.monitor import death
 from pytest_evalrun.monitor.death import UNEXPLAINED, find_cause
-from pytest_evalrun.monitor.launch import Standing
+from pytest_evalrun.monitor.launch import LaunchState
 
 
 @pytest.mark.parametrize(
@@ -25,24 +25,24 @@ from pytest_evalrun.monitor.launch import Standing
 def test_the_logs_tail_tells(tmp_path, line, reason):
     """The sign may stand in the main log, or in that of a pair that ran."""
     (tmp_path / "one.log").write_text(f"begin\n{line}\nmore\n")
-    assert find_cause(Standing("dead"), [line], [], tmp_path)[0] == reason
-    found = find_cause(Standing("dead"), ["start"], [tmp_path / "one.log", tmp_path / "none.log"], tmp_path)
+    assert find_cause(LaunchState("dead"), [line], [], tmp_path)[0] == reason
+    found = find_cause(LaunchState("dead"), ["start"], [tmp_path / "one.log", tmp_path / "none.log"], tmp_path)
     assert found == (reason, "" if reason == UNEXPLAINED else line)
 
 
 def test_what_was_said_long_before_explains_nothing(tmp_path):
     """A pair that ran out of memory an hour ago did not end the run."""
     log = ["out of memory", *(f"✓ passed: {i}" for i in range(30))]
-    assert find_cause(Standing("dead"), log, [], tmp_path) == (UNEXPLAINED, "")
+    assert find_cause(LaunchState("dead"), log, [], tmp_path) == (UNEXPLAINED, "")
 
 
 def test_a_full_disk_is_seen_without_a_word(tmp_path, monkeypatch):
     """Nothing could be written about it."""
     monkeypatch.setattr(death.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    assert find_cause(Standing("dead"), [], [], tmp_path) == ("the disk is full", "")
+    assert find_cause(LaunchState("dead"), [], [], tmp_path) == ("the disk is full", "")
 
 
 def test_a_machine_that_was_started_again_ended_all(tmp_path):
     """Whatever the log says."""
     info = SimpleNamespace(started="2001-01-01T00:00:00.000Z")
-    assert find_cause(Standing("dead", info), ["out of memory"], [], tmp_path)[0] == "the machine was started again"
+    assert find_cause(LaunchState("dead", info), ["out of memory"], [], tmp_path)[0] == "the machine was started again"

@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.monitor.frame import View, frame, page, tree_top
-from pytest_evalrun.monitor.pen import ASCII, UNICODE, Pen, plain
-from pytest_evalrun.monitor.reader import Reader
-from pytest_evalrun.monitor.tree import Tree
+from pytest_evalrun.monitor.reader import SnapshotReader
+from pytest_evalrun.monitor.renderer import ASCII, UNICODE, Renderer, plain
+from pytest_evalrun.monitor.tree import TreeView
 from pytest_evalrun.report.text import display_width
 
-PEN = Pen(UNICODE, "utf-8")
+PEN = Renderer(UNICODE, "utf-8")
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def busy(run, reader):
     return reader.look()
 
 
-def drawn(snapshot, size, view=None, pen=PEN):
-    return [plain(line) for line in frame(snapshot, Tree(snapshot.tasks), view or View(), pen, size)]
+def drawn(snapshot, size, view=None, renderer=PEN):
+    return [plain(line) for line in frame(snapshot, TreeView(snapshot.tasks), view or View(), renderer, size)]
 
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 90))
@@ -38,7 +38,7 @@ SIZES = st.tuples(st.integers(1, 300), st.integers(1, 90))
 @given(size=SIZES, needle=st.sampled_from(["", "b", "zzz"]), typing=st.booleans(), top=st.sampled_from([None, 0, 99]))
 def test_a_frame_fills_its_window_exactly(busy, size, needle, typing, top):
     """Tiny or very wide: as many lines as there are rows, each as wide as the window."""
-    lines = frame(busy, Tree(busy.tasks), View(top=top, needle=needle, typing=typing), PEN, size)
+    lines = frame(busy, TreeView(busy.tasks), View(top=top, needle=needle, typing=typing), PEN, size)
     assert [display_width("".join(text for text, _ in line)) for line in lines] == [size[0]] * size[1]
 
 
@@ -85,7 +85,7 @@ def test_a_tiny_window_has_what_matters_most(busy):
 def test_without_utf8_everything_is_ascii(busy):
     """Signs, bars, edges and keys."""
     for size in ((120, 40), (250, 70), (20, 5)):
-        assert "\n".join(drawn(busy, size, pen=Pen(ASCII, "ascii"))).isascii()
+        assert "\n".join(drawn(busy, size, renderer=Renderer(ASCII, "ascii"))).isascii()
 
 
 def test_a_filter_is_seen_while_it_is_typed_and_holds_for_all(busy):
@@ -103,8 +103,8 @@ def test_the_tree_follows_what_runs_until_it_is_scrolled(make_run):
     """And never goes beyond its end."""
     run = make_run({f"echo/m{i:02d}": ["one"] for i in range(60)}).start()
     run.item("echo/m40/one")
-    snapshot = Reader(run.paths).look()
-    tree = Tree(snapshot.tasks)
+    snapshot = SnapshotReader(run.paths).look()
+    tree = TreeView(snapshot.tasks)
     assert any("echo/m40  0/1" in line for line in drawn(snapshot, (80, 24)))
     tree.lay_out("", False)
     assert tree_top(snapshot, tree, View(), 10) == 40
@@ -135,8 +135,8 @@ def test_a_page_says_where_it_stops(make_run):
     run = make_run({f"echo/m{i}": ["one", "two"] for i in range(100)})
     for i in range(30):
         run.ended(f"echo/m{i}/one", "failed")
-    snapshot = Reader(run.paths).look()
-    lines = [plain(line) for line in page(snapshot, Tree(snapshot.tasks), PEN, 100)]
+    snapshot = SnapshotReader(run.paths).look()
+    lines = [plain(line) for line in page(snapshot, TreeView(snapshot.tasks), PEN, 100)]
     assert "Failed (30)" in "\n".join(lines)
     assert "  and 10 more" in lines
     assert "  and 60 more" in lines
@@ -147,7 +147,7 @@ def test_nothing_to_show_is_shown_as_nothing(make_run):
     """A run without a task list, or with an empty one."""
     run = make_run({})
     run.paths.task_list.unlink()
-    snapshot = Reader(run.paths).look()
+    snapshot = SnapshotReader(run.paths).look()
     lines = drawn(snapshot, (80, 10))
     assert lines[0] == "run  no session has begun"
     assert lines[1].endswith("0 %  0/0")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.monitor.log import KEPT, Log
+from pytest_evalrun.monitor.log import KEPT, LogTail
 from pytest_evalrun.rundir.mainlog import MainLog
 
 
 @pytest.fixture
 def log(tmp_path):
-    return MainLog(tmp_path / "task_run.log"), Log(tmp_path / "task_run.log")
+    return MainLog(tmp_path / "task_run.log"), LogTail(tmp_path / "task_run.log")
 
 
 @pytest.mark.parametrize("pair", ["echo/a/one", "echo/a: b/one: two"])

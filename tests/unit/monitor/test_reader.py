@@ -10,8 +10,8 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor import tasks
-from pytest_evalrun.monitor.reader import MOST_FAILED, Reader
-from pytest_evalrun.plugin.progress import Progress
+from pytest_evalrun.monitor.reader import MOST_FAILED, SnapshotReader
+from pytest_evalrun.plugin.progress import LaunchProgress
 from pytest_evalrun.rundir.runs import note_skipped
 from pytest_evalrun.rundir.tasklist import Status
 
@@ -91,7 +91,7 @@ def test_the_time_left_is_the_terminals(run, reader, monkeypatch):
     """Both are told what was expected of each item and when it started and ended."""
     expected = {"echo/a/one": 10.0, "echo/a/two": 10.0, "echo/a/three": 60.0}
     run.start(selected=3, expected=expected)
-    progress = Progress(3, lambda _: None, True, time.time, expected)
+    progress = LaunchProgress(3, lambda _: None, True, time.time, expected)
     run.item("echo/a/one")
     progress.started("echo/a/one")
     assert progress.line().endswith(f"left ~{reader.look().progress.left:.0f}s")
@@ -185,7 +185,7 @@ def test_what_was_reset_has_not_failed(run, reader):
     run.tasks.set("echo/a", "one", Status.PENDING)
     run.write_tasks()
     run.start()
-    again = Reader(run.paths)
+    again = SnapshotReader(run.paths)
     assert again.look().failed == ()
 
 
@@ -195,7 +195,7 @@ def test_failures_are_shown_up_to_a_number(make_run):
     for i in range(MOST_FAILED + 10):
         run.tasks.set("echo/a", f"d{i}", Status.FAILED)
     run.write_tasks()
-    snapshot = Reader(run.paths).look()
+    snapshot = SnapshotReader(run.paths).look()
     assert len(snapshot.failed) == MOST_FAILED
     assert snapshot.counts[Status.FAILED] == MOST_FAILED + 10
 
@@ -237,7 +237,7 @@ def test_a_newer_format_is_refused_and_nothing_is_changed(run):
     run.paths.run_json.write_text('{"format": 2}')
     before = sorted(path.name for path in run.paths.root.iterdir())
     with pytest.raises(ConfigError, match=r"written by a newer version \(format 2\)"):
-        Reader(run.paths)
+        SnapshotReader(run.paths)
     assert sorted(path.name for path in run.paths.root.iterdir()) == before
 
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from pytest_evalrun.monitor.screen import Screen, brush_for, draws, window
+from pytest_evalrun.monitor.screen import Screen, draws, theme_for, window
 
 LINES = [(("one", "ok"),), (("two", ""),), (("three", "dim"),)]
 SIZE = (10, 3)
@@ -84,15 +84,15 @@ def test_vscode_keeps_its_first_rows(terminal):
 def test_no_color_means_none(terminal, monkeypatch):
     """https://no-color.org: weight may stay, colours go."""
     line = (("one", "bad"), ("two", "ok"))
-    assert "\x1b[1;31mone" in brush_for(terminal).paint(line)
+    assert "\x1b[1;31mone" in theme_for(terminal).paint(line)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert brush_for(terminal).paint(line) == "\x1b[1mone\x1b[0mtwo"
+    assert theme_for(terminal).paint(line) == "\x1b[1mone\x1b[0mtwo"
 
 
 def test_into_a_file_there_are_no_colours(monkeypatch):
     """Nobody wants escapes in a log."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    assert brush_for(io.StringIO()).paint(LINES[0]) == "one"
+    assert theme_for(io.StringIO()).paint(LINES[0]) == "one"
 
 
 @pytest.mark.parametrize(

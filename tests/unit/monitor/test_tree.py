@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.monitor.pen import ASCII, UNICODE, Pen, plain
-from pytest_evalrun.monitor.tasks import Group
-from pytest_evalrun.monitor.tree import Tree, stands
+from pytest_evalrun.monitor.renderer import ASCII, UNICODE, Renderer, plain
+from pytest_evalrun.monitor.tasks import TaskGroup
+from pytest_evalrun.monitor.tree import TreeView, stands
 from pytest_evalrun.rundir.tasklist import Status
 
-PEN = Pen(UNICODE, "utf-8")
+PEN = Renderer(UNICODE, "utf-8")
 
 
-def shown(reader, needle="", unfolded=True, top=0, count=100, pen=PEN):
-    tree = Tree(reader.tasks)
+def shown(reader, needle="", unfolded=True, top=0, count=100, renderer=PEN):
+    tree = TreeView(reader.tasks)
     tree.lay_out(needle, unfolded)
-    return [plain(line) for line in tree.lines(pen, top, count)]
+    return [plain(line) for line in tree.lines(renderer, top, count)]
 
 
 def test_every_pair_has_its_sign(run, reader):
@@ -38,7 +38,12 @@ def test_every_pair_has_its_sign(run, reader):
         "  ⊘ echo/off",
         "    ⊘ one",
     ]
-    assert shown(reader, pen=Pen(ASCII, "ascii"))[:4] == ["  > echo/a  1/3", "    > one", "    x two", "    o three"]
+    assert shown(reader, renderer=Renderer(ASCII, "ascii"))[:4] == [
+        "  > echo/a  1/3",
+        "    > one",
+        "    x two",
+        "    o three",
+    ]
 
 
 def test_who_was_skipped_in_its_turn_has_that_sign(run, reader):
@@ -93,7 +98,7 @@ def test_only_rows_that_are_seen_are_made(reader):
 def test_it_knows_what_was_seen(reader):
     """Keys scroll from there, wherever the list ended."""
     reader.look()
-    tree = Tree(reader.tasks)
+    tree = TreeView(reader.tasks)
     tree.lay_out("", True)
     tree.lines(PEN, 3, 2)
     assert tree.seen == (3, 2)
@@ -102,7 +107,7 @@ def test_it_knows_what_was_seen(reader):
 def test_it_is_laid_out_when_something_else_is_to_be_seen(run, reader):
     """Not for a state that changed: 10,000 rows a second would be its whole cost."""
     reader.look()
-    tree = Tree(reader.tasks)
+    tree = TreeView(reader.tasks)
     tree.lay_out("", True)
     entries = tree.entries
     run.item("echo/a/one")
@@ -128,4 +133,4 @@ def test_it_is_laid_out_when_something_else_is_to_be_seen(run, reader):
 )
 def test_a_task_stands_as_its_datasets_do(counts, passed, status):
     """It has failed only when nothing of it is to come; what was skipped in its turn is not to come."""
-    assert stands(Group("echo/a", range(3), [], dict.fromkeys(Status, 0) | counts, passed)) is status
+    assert stands(TaskGroup("echo/a", range(3), [], dict.fromkeys(Status, 0) | counts, passed)) is status

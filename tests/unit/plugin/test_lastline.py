@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.plugin import progress
-from pytest_evalrun.plugin.lastline import Screen, last_line, seconds_of
+from pytest_evalrun.plugin.lastline import TerminalScreen, last_line, seconds_of
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -44,7 +44,7 @@ class Console:
         self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def screen(self):
-        return Screen(self.reporter, os.dup(self.stream.fileno()))
+        return TerminalScreen(self.reporter, os.dup(self.stream.fileno()))
 
     def write(self, text):
         self.reporter._tw._file.write(text)

@@ -275,7 +275,7 @@ def test_suites_without_boards_never_import_what_speaks_to_them(tmp_path, option
     (tmp_path / "evalrun.yaml").write_text(SUITE.replace(", gpus: 2", "").replace("metrics", "reference: x\nmetrics"))
     (tmp_path / "model.py").write_text("def predict(batch): return [sample.input for sample in batch]\n")
     (tmp_path / "one.jsonl").write_text('{"x": 1}\n')
-    check = "assert not {'paramiko', 'pytest_evalrun.remote.boards.fleet'} & {*sys.modules}"
+    check = "assert not {'paramiko', 'pytest_evalrun.remote.boards.manager'} & {*sys.modules}"
     (tmp_path / "conftest.py").write_text(f"import sys\ndef pytest_unconfigure(config):\n    {check}")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *option]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)

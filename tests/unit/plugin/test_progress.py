@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.plugin.progress import Progress
+from pytest_evalrun.plugin.progress import LaunchProgress
 
 
 class Clock:
@@ -30,7 +30,7 @@ def progress(clock):
 
     def make(total, *, is_tty=True, **more):
         lines = []
-        made = Progress(total, lines.append, is_tty, clock, **more)
+        made = LaunchProgress(total, lines.append, is_tty, clock, **more)
         made.lines = lines
         return made
 
@@ -158,7 +158,7 @@ def test_how_often(progress, clock, is_tty, seconds):
 def test_whatever_happens_the_line_makes_sense(steps, expected):
     """No order of starts and ends makes a count or a time that cannot be."""
     clock = Clock()
-    runs = Progress(6, print, False, clock, expected)
+    runs = LaunchProgress(6, print, False, clock, expected)
     for what, number, seconds in steps:
         (runs.started if what == "s" else runs.finished)(str(number))
         clock.now += seconds

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.plugin import signals
-from pytest_evalrun.plugin.signals import Ending, Lasting, Sigterm
+from pytest_evalrun.plugin.signals import EndInOrder, Lasting, Sigterm
 
 WORKER = """
 import sys, time
@@ -57,7 +57,7 @@ def ending(monkeypatch):
     """One whose session finishes while the test runs; what it would do at once is in its list."""
     ended = []
     monkeypatch.setattr(signals.os, "_exit", ended.append)
-    made = Ending(tuple, lambda _: None, lambda: ended.append("aborted"))
+    made = EndInOrder(tuple, lambda _: None, lambda: ended.append("aborted"))
     made.take()
     yield made, ended
     made.give_back()

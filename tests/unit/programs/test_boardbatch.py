@@ -14,12 +14,12 @@ from sshd import Sshd
 from pytest_evalrun.children.faults import ChildError, ModelError
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.programs.board import Work
+from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardbatch import BatchStages, Uploader
 from pytest_evalrun.programs.boardserver import BoardServer, ServerStages
+from pytest_evalrun.programs.command_template import environment, placeholders, there
 from pytest_evalrun.programs.results import results_of
-from pytest_evalrun.programs.running import Surroundings
-from pytest_evalrun.programs.told import environment, placeholders, there
+from pytest_evalrun.programs.running import ProgramIO
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import work_name
 from pytest_evalrun.suite.layers import Layer
@@ -94,7 +94,7 @@ class Bench:
     def stages(self, command="sh echo.sh {batch} {output}", results=None):
         layer = Layer("suite", "x", {"adapter": "ssh", "ask": "batch", "command": command, "results": results})
         pair = Pair("s", str(self.root), Task(ODD, None, str(self.root)), Dataset("d", str(self.data)), (layer,))
-        work = Work(OnBoard(self.connection), pair, work_name(pair.key.task, "d"))
+        work = BoardWork(OnBoard(self.connection), pair, work_name(pair.key.task, "d"))
         output = self.root / "output"
         output.mkdir(exist_ok=True)
 
@@ -112,7 +112,7 @@ class Bench:
             lambda place: environment(pair, place),
             results_of(pair.settings, placeholders(pair, where(str(output)), "")),
             output,
-            Surroundings(self.said.append, lambda _: None),
+            ProgramIO(self.said.append, lambda _: None),
             lambda: None,
             lambda _: None,
             0.0,

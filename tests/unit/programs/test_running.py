@@ -10,19 +10,19 @@ import pytest
 
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.evaluation.asking import ProgramFailed
-from pytest_evalrun.programs.running import SHOWN_OF_A_COMMAND, Ending, Surroundings, name_of, run
+from pytest_evalrun.programs.running import SHOWN_OF_A_COMMAND, ProgramExit, ProgramIO, name_of, run
 from pytest_evalrun.suite.secrets import Secrets
 
 
 def started(code, *, look=lambda: None, around=None):
-    around = around or Surroundings(lambda _: None, lambda _: None)
+    around = around or ProgramIO(lambda _: None, lambda _: None)
     return run([sys.executable, "-c", code], dict(os.environ), ".", around, look)
 
 
 def test_end_and_output():
     """Exit code and the last lines are kept; output and PIDs are told while it runs."""
     chunks, pids, own = [], [], []
-    around = Surroundings(chunks.append, pids.append)
+    around = ProgramIO(chunks.append, pids.append)
     ending = run([sys.executable, "-c", "print('hello')"], dict(os.environ), ".", around, lambda: None, own.append)
     assert (ending.returncode, ending.last_lines, b"".join(chunks)) == (0, "hello", b"hello\n")
     assert own[0] in pids
@@ -62,13 +62,13 @@ def test_fates_are_told_apart(fate):
 )
 def test_an_end_in_brief_begins_with_the_exit_code_and_says_what_was_written_last(fate, lines, text):
     """The program's name and the rest of its output are in the message itself."""
-    assert Ending(3, fate, lines).brief == text
-    assert ProgramFailed(Ending(3, fate, lines), "p").brief == text
+    assert ProgramExit(3, fate, lines).brief == text
+    assert ProgramFailed(ProgramExit(3, fate, lines), "p").brief == text
 
 
 def test_known_want_of_memory_is_not_guessed():
     """Where the kernel said that it was short of memory, nothing is added."""
-    ending = Ending(-signal.SIGKILL, "was ended by SIGKILL (… was out of memory)", "")
+    ending = ProgramExit(-signal.SIGKILL, "was ended by SIGKILL (… was out of memory)", "")
     assert ending.told("p").count("memory") == 1
 
 
@@ -80,7 +80,7 @@ def test_what_looks_may_end_it():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        started("import time; time.sleep(600)", look=look, around=Surroundings(lambda _: None, pids.append))
+        started("import time; time.sleep(600)", look=look, around=ProgramIO(lambda _: None, pids.append))
     with pytest.raises(ProcessLookupError):
         os.kill(pids[-1], 0)
 
@@ -88,7 +88,7 @@ def test_what_looks_may_end_it():
 def test_not_found():
     """A program that is not there is named."""
     with pytest.raises(ChildError, match="no-such-program: the program cannot be used"):
-        run(["no-such-program"], dict(os.environ), ".", Surroundings(lambda _: None, lambda _: None), lambda: None)
+        run(["no-such-program"], dict(os.environ), ".", ProgramIO(lambda _: None, lambda _: None), lambda: None)
 
 
 def test_long_commands_are_cut():
@@ -99,7 +99,7 @@ def test_long_commands_are_cut():
 def test_a_secret_in_a_command_is_not_cut_in_two():
     """A name that is cut is made of words without secrets: of a half nobody would know that it is one."""
     words = Secrets(("hunter22222222", "root")).words
-    around = Surroundings(lambda _: None, lambda _: None, words=words)
+    around = ProgramIO(lambda _: None, lambda _: None, words=words)
     for length in range(SHOWN_OF_A_COMMAND - 40, SHOWN_OF_A_COMMAND):
         with pytest.raises(ChildError) as caught:
             run(["no-such", "x" * length, "hunter22222222", "-p", "root"], dict(os.environ), ".", around, lambda: None)

@@ -15,8 +15,8 @@ from pytest_evalrun.remote.faults import ArrivedWrong, BoardError
 from pytest_evalrun.remote.tarstream import (
     RECORD,
     SUMS,
-    Entry,
     Readable,
+    TarEntry,
     TarWriter,
     check_name,
     differing,
@@ -47,7 +47,7 @@ def test_what_is_written_is_read(tmp_path_factory, contents):
     entries = []
     for number, content in enumerate(contents):
         (place / str(number)).write_bytes(content)
-        entries.append(Entry(place / str(number), f"in/{number} é"))
+        entries.append(TarEntry(place / str(number), f"in/{number} é"))
     writer = TarWriter(entries)
     data = b"".join(writer)
     assert len(data) % RECORD == 0
@@ -79,7 +79,7 @@ def test_heads_are_understood(name, size, mtime):
 def test_list_of_hashes_is_as_sha256sum_reads_it(tmp_path):
     """The last member says the hash of each file, in the words of sha256sum."""
     (tmp_path / "a").write_bytes(b"content")
-    with tarfile.open(fileobj=io.BytesIO(b"".join(TarWriter([Entry(tmp_path / "a", "b c")])))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(TarWriter([TarEntry(tmp_path / "a", "b c")])))) as tar:
         text = tar.extractfile(SUMS).read().decode()
     assert text == f"{hashlib.sha256(b'content').hexdigest()}  ./b c\n"
 
@@ -89,7 +89,7 @@ def test_program_stays_one(tmp_path):
     for mode, expected in ((0o700, 0o755), (0o600, 0o644)):
         (tmp_path / "a").write_bytes(b"")
         (tmp_path / "a").chmod(mode)
-        with tarfile.open(fileobj=io.BytesIO(b"".join(TarWriter([Entry(tmp_path / "a", "a")])))) as tar:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(TarWriter([TarEntry(tmp_path / "a", "a")])))) as tar:
             assert tar.next().mode == expected
 
 
@@ -136,14 +136,14 @@ def test_file_that_shrinks_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(bytes(3 << 20))
     with pytest.raises(ArrivedWrong, match="became shorter"):
-        for _ in TarWriter([Entry(path, "a")]):
+        for _ in TarWriter([TarEntry(path, "a")]):
             path.write_bytes(b"")
 
 
 def test_directories_do_not_travel(tmp_path):
     """Only files are sent; a directory in their place is the caller's mistake."""
     with pytest.raises((ConfigError, OSError)):
-        list(TarWriter([Entry(tmp_path, "a")]))
+        list(TarWriter([TarEntry(tmp_path, "a")]))
 
 
 def test_differences_are_named():

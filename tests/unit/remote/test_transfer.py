@@ -13,19 +13,19 @@ from sshd import Sshd, only, tool, until
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.remote.faults import ArrivedWrong, BoardError, LinkLost
-from pytest_evalrun.remote.tarstream import Entry
+from pytest_evalrun.remote.tarstream import TarEntry
 from pytest_evalrun.remote.transfer import Moved, download, upload, upload_file
 
 ODD = ["plain", "with blank", "it's", "$(touch x)", "back\\slash", "é" * 80, "-n", "sub/dir/deep", ".hidden", "a*b"]
 
 
-def files(place: Path, names=ODD, size=3000) -> list[Entry]:
+def files(place: Path, names=ODD, size=3000) -> list[TarEntry]:
     entries = []
     for number, name in enumerate(names):
         path = place / "files" / str(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(size + number))
-        entries.append(Entry(path, name))
+        entries.append(TarEntry(path, name))
     return entries
 
 
@@ -76,7 +76,7 @@ def test_a_directory_is_made_empty_beside_it(any_board, tmp_path):
     (tmp_path / "a").write_text("new")
     out = any_board.home / "out $(x) é"
     for _ in range(2):
-        upload(any_board.connection(), [Entry(tmp_path / "a", "a")], str(any_board.home / "task_batch"), str(out))
+        upload(any_board.connection(), [TarEntry(tmp_path / "a", "a")], str(any_board.home / "task_batch"), str(out))
         assert list(out.iterdir()) == []
         (out / "answers.csv").write_text("old")
 
@@ -131,7 +131,7 @@ def test_hard_links_of_a_board_are_refused(board, tmp_path):
 @pytest.mark.parametrize("name", ["../x", "/x", "a\nb"])
 def test_names_that_leave_are_refused(board, tmp_path, name):
     """No file of a batch can be written beside it."""
-    entry = Entry(files(tmp_path, ["a"])[0].path, name)
+    entry = TarEntry(files(tmp_path, ["a"])[0].path, name)
     with pytest.raises(ConfigError):
         upload(board.connection(), [entry], f"{board.home}/task_x")
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun.report.merging import NAMED, Kind, Part, merge_parts
+from pytest_evalrun.report.merging import NAMED, Kind, RangeFile, merge_parts
 from pytest_evalrun.suite.csvtext import next_row
 
 TEN = [str(i) for i in range(10)]
@@ -43,7 +43,7 @@ class Merging:
         parts = []
         for name, (content, low, high) in zip("abcdefgh", files, strict=False):
             path = content if isinstance(content, Path) else self.file(f"{name}.csv", content)
-            parts.append(Part(path, low, high))
+            parts.append(RangeFile(path, low, high))
         self.merged = merge_parts(parts, self.table, Kind(id_column, rows, by), expected, base=self.root)
         return self.merged
 
@@ -363,7 +363,7 @@ def test_cuts_do_not_matter(merging, data, count):
 PEAK = """
 import resource, sys
 from pathlib import Path
-from pytest_evalrun.report.merging import Kind, Part, merge_parts
+from pytest_evalrun.report.merging import Kind, RangeFile, merge_parts
 
 directory, count, order = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 ids = range(count) if order == "sorted" else range(count - 1, -1, -1)
@@ -371,7 +371,8 @@ with (directory / "big.csv").open("w") as file:
     file.write("id,answer\\n")
     for number in ids:
         file.write(f"{number},{number:04}" + "xyz " * 1000 + "\\n")
-merged = merge_parts([Part(directory / "big.csv", 0, count)], directory / "m.csv", Kind("id"), map(str, range(count)))
+parts = [RangeFile(directory / "big.csv", 0, count)]
+merged = merge_parts(parts, directory / "m.csv", Kind("id"), map(str, range(count)))
 assert (merged.total, merged.missing) == (count, 0), merged
 with (directory / "m.csv").open() as file:
     next(file)
@@ -399,7 +400,7 @@ def test_a_killed_merge_leaves_the_table_that_was(merging):
     big = merging.file("big.csv", table(*range(200_000, 0, -1)))
     program = (
         "import sys; from pathlib import Path; from pytest_evalrun.report.merging import *\n"
-        "merge_parts([Part(Path(sys.argv[1]), 0, 9**9)], Path(sys.argv[2]), Kind('id'))"
+        "merge_parts([RangeFile(Path(sys.argv[1]), 0, 9**9)], Path(sys.argv[2]), Kind('id'))"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(big), str(merging.table)])
     deadline = time.monotonic() + 120

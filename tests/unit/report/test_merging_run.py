@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_evalrun.report.mergerun import Lacking, Mergeable, merge_run, parts_of
+from pytest_evalrun.report.mergerun import Mergeable, MissingRows, merge_run, parts_of
 from pytest_evalrun.report.merging import Kind
 from pytest_evalrun.rundir.shards import WorkerArgs
 from pytest_evalrun.suite.layers import Layer
@@ -311,7 +311,7 @@ def test_a_table_that_lacks_rows_is_told_as_such(ranges):
             "ERROR: digits/mlp/clean: what its programs wrote is gone for 3 of 6 samples (worker_"
         )
         assert "the merged file lacks them; --eval-fresh" in told[0]
-        assert isinstance(told[0], Lacking)
+        assert isinstance(told[0], MissingRows)
     assert list(ranges.table()) == ["0", "1", "2"]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.report.known import Known
-from pytest_evalrun.report.listing import Entry, flat, to_json
-from pytest_evalrun.report.rows import Row
+from pytest_evalrun.report.known import KnownPair
+from pytest_evalrun.report.listing import ListedPair, flat, to_json
+from pytest_evalrun.report.rows import SummaryRow
 from pytest_evalrun.suite.pairs import Dataset, Pair, PairKey, Task
 
 NAMES = ("s", "a", "one")
@@ -16,8 +16,8 @@ NO_BOARD = "no board: b1: no answer"
 def entry(status, skip=None):
     """Of a pair that was skipped the last time that its turn came."""
     pair = Pair("s", "/", Task("a", None, "/"), Dataset("one", "/one"), (), skip=skip)
-    row = Row(*NAMES, None, PairKey(*NAMES), "skipped", {}, {}, None, (), None, skipped=NO_BOARD)
-    return Entry(NAMES, pair, "evalrun.yaml::test_pair[a/one]", Known(*NAMES, PairKey(*NAMES), status, row))
+    row = SummaryRow(*NAMES, None, PairKey(*NAMES), "skipped", {}, {}, None, (), None, skipped=NO_BOARD)
+    return ListedPair(NAMES, pair, "evalrun.yaml::test_pair[a/one]", KnownPair(*NAMES, PairKey(*NAMES), status, row))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_evalrun.rundir.launches import Launch, announce, launches, withdraw
+from pytest_evalrun.rundir.launches import LaunchNote, announce, launches, withdraw
 from pytest_evalrun.rundir.tasklock import TaskListLock
 
 
@@ -23,7 +23,7 @@ def temp(tmp_path, monkeypatch):
 
 @pytest.fixture
 def launch(tmp_path):
-    return Launch.of(os.getpid(), tmp_path / "work", tmp_path, "latest")
+    return LaunchNote.of(os.getpid(), tmp_path / "work", tmp_path, "latest")
 
 
 def test_a_launch_is_known_until_it_ends(tmp_path, launch, temp):

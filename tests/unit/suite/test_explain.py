@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_evalrun.programs.commands import ProgramSettings
-from pytest_evalrun.suite.explain import Row, explain
+from pytest_evalrun.suite.explain import ExplainedSetting, explain
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.runconfig import eval_set_layer
 from pytest_evalrun.suite.settings import Settings
@@ -21,18 +21,18 @@ def test_every_setting_has_a_row_with_its_source(tree):
     pair = tree.pair("a/d1", environ={"EVALRUN_LIMIT": "5"}, eval_set=[eval_set_layer(["gates.top1.max=1"])])
     rows = {row.setting: row for row in explain(pair)}
     expected = [
-        Row("adapter", "./my.py:Model", "suite", "evals/evalrun.yaml:1"),
-        Row("in_subdir", "in", "suite", "evals/evalrun.yaml:4"),
-        Row("metrics", ["top1", {"topk": {"k": 3, "name": "top3"}}], "suite", "evals/evalrun.yaml:5"),
-        Row("params.key", "${API_KEY}", "suite", "evals/evalrun.yaml:8"),
-        Row("gates.top1.min", 0.9, "suite", "evals/evalrun.yaml:11"),
-        Row("gates.top1.max", 1.0, "--eval-set", "--eval-set"),
-        Row("max_batch_size", 7, "task .run_config", "evals/a/.run_config:2"),
-        Row("env.MY", "1", "task .run_config", "evals/a/.run_config:3"),
-        Row("limit", 5, "environment", "EVALRUN_LIMIT"),
-        Row("retries", 2, "built-in", ""),
-        Row("suffixes", [], "built-in", ""),
-        Row("preprocess", {}, "built-in", ""),
+        ExplainedSetting("adapter", "./my.py:Model", "suite", "evals/evalrun.yaml:1"),
+        ExplainedSetting("in_subdir", "in", "suite", "evals/evalrun.yaml:4"),
+        ExplainedSetting("metrics", ["top1", {"topk": {"k": 3, "name": "top3"}}], "suite", "evals/evalrun.yaml:5"),
+        ExplainedSetting("params.key", "${API_KEY}", "suite", "evals/evalrun.yaml:8"),
+        ExplainedSetting("gates.top1.min", 0.9, "suite", "evals/evalrun.yaml:11"),
+        ExplainedSetting("gates.top1.max", 1.0, "--eval-set", "--eval-set"),
+        ExplainedSetting("max_batch_size", 7, "task .run_config", "evals/a/.run_config:2"),
+        ExplainedSetting("env.MY", "1", "task .run_config", "evals/a/.run_config:3"),
+        ExplainedSetting("limit", 5, "environment", "EVALRUN_LIMIT"),
+        ExplainedSetting("retries", 2, "built-in", ""),
+        ExplainedSetting("suffixes", [], "built-in", ""),
+        ExplainedSetting("preprocess", {}, "built-in", ""),
     ]
     assert [rows[row.setting] for row in expected] == expected
 

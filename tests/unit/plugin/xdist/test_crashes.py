@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.plugin.launch import LaunchDir
-from pytest_evalrun.plugin.xdist.crashes import Losses, Lost
+from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ GONE = SimpleNamespace(gateway=SimpleNamespace(id="gw0"))
 @given(st.integers(0, 5))
 def test_an_item_has_so_many_tries_more_than_one(retries):
     """Then it is an error."""
-    losses = Losses(None, retries)
+    losses = WorkerCrashes(None, retries)
     losses._launch = SimpleNamespace(read=lambda name: None)
     found = []
     for _ in range(retries + 1):
@@ -44,7 +44,7 @@ def test_an_item_has_so_many_tries_more_than_one(retries):
 
 def test_what_had_not_started_is_not_charged(launch):
     """However often: a worker that dies before it runs anything says nothing about the item that it was given."""
-    losses = Losses(launch, 0)
+    losses = WorkerCrashes(launch, 0)
     assert [losses.of("a", GONE, None) for _ in range(3)] == [Lost.UNTOUCHED] * 3
     assert not losses.charged("a")
     losses.started("a")
@@ -53,7 +53,7 @@ def test_what_had_not_started_is_not_charged(launch):
 
 def test_between_its_tries_an_item_is_untouched(launch):
     """It was given to another worker, which died before it began."""
-    losses = Losses(launch, 1)
+    losses = WorkerCrashes(launch, 1)
     losses.started("a")
     assert losses.of("a", GONE, None) is Lost.AGAIN
     assert losses.of("a", GONE, None) is Lost.UNTOUCHED
@@ -61,7 +61,7 @@ def test_between_its_tries_an_item_is_untouched(launch):
 
 def test_what_had_ended_is_over(launch):
     """Whatever its worker died of afterwards."""
-    losses = Losses(launch, 5)
+    losses = WorkerCrashes(launch, 5)
     losses.started("a")
     losses.ended("a")
     assert losses.of("a", GONE, None) is Lost.OVER
@@ -69,7 +69,7 @@ def test_what_had_ended_is_over(launch):
 
 def test_what_has_its_outcome_is_not_run_again(launch):
     """It would be counted twice: its teardown killed the worker, which is an error."""
-    losses = Losses(launch, 5)
+    losses = WorkerCrashes(launch, 5)
     losses.started("a")
     losses.called("a")
     assert losses.of("a", GONE, None) is Lost.ERROR
@@ -77,7 +77,7 @@ def test_what_has_its_outcome_is_not_run_again(launch):
 
 def test_what_may_not_be_run_again_is_an_error(launch):
     """Ordinary tests."""
-    losses = Losses(launch, 5)
+    losses = WorkerCrashes(launch, 5)
     losses.started("a")
     assert losses.of("a", GONE, None, again=False) is Lost.ERROR
 
@@ -85,7 +85,7 @@ def test_what_may_not_be_run_again_is_an_error(launch):
 def test_what_hung_is_not_run_again_and_says_why(launch):
     """Its worker left word before it gave up; the word is about that item alone."""
     launch.publish("hung-gw0.json", json.dumps({"nodeid": "a", "reason": "timed out after 3 s"}))
-    losses = Losses(launch, 5)
+    losses = WorkerCrashes(launch, 5)
     for name in "ab":
         losses.started(name)
     assert losses.of("a", GONE, None) is Lost.ERROR
@@ -95,7 +95,7 @@ def test_what_hung_is_not_run_again_and_says_why(launch):
 
 def test_a_worker_that_was_ended_for_its_time_is_a_hang(launch):
     """By faulthandler: exit code 1, and the item's time was up."""
-    losses = Losses(launch, 5)
+    losses = WorkerCrashes(launch, 5)
     losses.started("a")
     assert losses.of("a", node("raise SystemExit(1)"), 0.0) is Lost.ERROR
     assert "timed out after 0 s" in losses.reason("a")
@@ -116,7 +116,7 @@ def test_a_worker_that_was_ended_for_its_time_is_a_hang(launch):
 )
 def test_the_reason_names_what_the_system_says(launch, code, words):
     """Signal or exit code, and how often it happened."""
-    losses = Losses(launch, 1)
+    losses = WorkerCrashes(launch, 1)
     losses.started("a")
     losses.of("a", node(code), None)
     end = words.removeprefix("it ").removeprefix("was ").removeprefix("ended with ")
@@ -129,7 +129,7 @@ def test_the_reason_names_what_the_system_says(launch, code, words):
 
 def test_what_never_ran_is_known():
     """In the order of the collection, and no more than fill a screen; where nothing is missing, nothing is said."""
-    losses = Losses(None, 1)
+    losses = WorkerCrashes(None, 1)
     losses.expected = dict.fromkeys("cab")
     losses.ended("a")
     assert losses.never_ran(losses.expected) == ["2 items never ran; the same command runs them:", "  c", "  b"]

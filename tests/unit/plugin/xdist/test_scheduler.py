@@ -14,7 +14,7 @@ from nodes import FakeNode, Stage, unit
 from pytest_evalrun.planning.pool import WHOLE, Pool
 from pytest_evalrun.plugin.xdist.crashes import Lost, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
-from pytest_evalrun.plugin.xdist.scheduler import Scheduler, take_over
+from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
 from pytest_evalrun.slots.need import Need
 
 
@@ -278,9 +278,9 @@ def test_ours_takes_the_place_of_xdists_own_once():
         ticks.append(tick)
         return Scheduler(["item0"], [unit(0)], Pool(), workers, lost=lambda *_: Lost.ERROR, tick=tick)
 
-    take_over(config, make)
+    install_scheduler(config, make)
     assert (session.sched.nodes, session.sched.numnodes) == ([node], 2)
-    take_over(config, make)
+    install_scheduler(config, make)
     assert len(ticks) == 1
     ticks[0]()
     name, fields = session.queue.get(timeout=120)
@@ -300,7 +300,7 @@ def test_a_replacement_that_dies_at_once_is_started_again(failures, starts):
         return f"clone of {node}"
 
     session._clone_node = clone
-    take_over(config, lambda workers, tick: Scheduler([], [], Pool(), workers, lost=None, tick=tick))
+    install_scheduler(config, lambda workers, tick: Scheduler([], [], Pool(), workers, lost=None, tick=tick))
     if starts:
         assert session._clone_node("gw0") == "clone of gw0"
     else:

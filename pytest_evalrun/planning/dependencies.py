@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 
-class Later:
+class Dependencies:
     """Places that wait, each for keys that are to end; true while any is left."""
 
     def __init__(self, after: Mapping[int, Collection[int]]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.teller import LONGEST_LINE, Teller
+from pytest_evalrun.programs.sink import LONGEST_LINE, OutputSink
 from pytest_evalrun.suite.secrets import Secrets
 
 CHUNKS = st.lists(st.text("ab\n", max_size=9).map(str.encode))
@@ -16,10 +16,10 @@ CHUNKS = st.lists(st.text("ab\n", max_size=9).map(str.encode))
 
 def told(chunks, *, secrets=(), shown=True):
     log, terminal = [], []
-    teller = Teller(log.append, terminal.append if shown else None, "d/m 0-5", Secrets(secrets))
+    sink = OutputSink(log.append, terminal.append if shown else None, "d/m 0-5", Secrets(secrets))
     for chunk in chunks:
-        teller(chunk)
-    teller.finish()
+        sink(chunk)
+    sink.finish()
     return b"".join(log), terminal
 
 
@@ -43,7 +43,7 @@ def test_secrets_are_blanked_everywhere(chunks):
 def test_nobody_looks():
     """Without a terminal nothing is kept back."""
     log = []
-    Teller(log.append, None, "p")(b"half a line")
+    OutputSink(log.append, None, "p")(b"half a line")
     assert log == [b"half a line"]
 
 
@@ -72,21 +72,21 @@ def test_the_terminal_is_not_driven():
 def test_a_progress_bar_is_told_as_it_moves():
     """Of a line that has not ended the log has all at once, beside secrets too; the terminal each state of a bar."""
     log, terminal = [], []
-    teller = Teller(log.append, terminal.append, "p", Secrets(("hush-hush-hush",)))
-    teller(b" 10%\r")
-    teller(b" 20")
+    sink = OutputSink(log.append, terminal.append, "p", Secrets(("hush-hush-hush",)))
+    sink(b" 10%\r")
+    sink(b" 20")
     assert (b"".join(log), terminal) == (b" 10%\r 20", ["[p]  10%"])
 
 
 def test_commands_are_shown_where_output_is_not():
     """The first of many; with the output, all of them."""
     commands, terminal = [], []
-    quiet = Teller(lambda _: None, None, "p", commands=commands.append)
-    loud = Teller(lambda _: None, terminal.append, "p", commands=terminal.append)
-    for teller in (quiet, loud):
-        teller.tell("$ one")
-        teller(b"output\n")
-        teller.tell("$ two")
+    quiet = OutputSink(lambda _: None, None, "p", commands=commands.append)
+    loud = OutputSink(lambda _: None, terminal.append, "p", commands=terminal.append)
+    for sink in (quiet, loud):
+        sink.tell("$ one")
+        sink(b"output\n")
+        sink.tell("$ two")
     assert commands == ["[p] $ one"]
     assert terminal == ["[p] $ one", "[p] output", "[p] $ two"]
 
@@ -99,5 +99,5 @@ def test_a_log_that_fails_leaves_the_terminal():
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        Teller(full, terminal.append, "p")(b"a line\n")
+        OutputSink(full, terminal.append, "p")(b"a line\n")
     assert terminal == ["[p] a line"]

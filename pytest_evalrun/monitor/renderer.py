@@ -1,4 +1,4 @@
-"""Lines of styled text, and the signs that a terminal can show."""
+"""Lines of styled text, and the glyphs that a terminal can show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EMPTY: Line = ()
 
 
 @dataclass(frozen=True)
-class Signs:
+class Glyphs:
     """What stands for states, bars and edges."""
 
     status: Mapping[Status, str]
@@ -32,7 +32,7 @@ class Signs:
     keys: str
 
 
-UNICODE = Signs(
+UNICODE = Glyphs(
     {Status.PENDING: "○", Status.RUNNING: "◐", Status.COMPLETED: "✓", Status.FAILED: "✗"},
     skipped="⊘",
     deselected="·",
@@ -43,7 +43,7 @@ UNICODE = Signs(
     edge="│",
     keys="↑↓ scroll  ←→ fold",
 )
-ASCII = Signs(
+ASCII = Glyphs(
     {Status.PENDING: "o", Status.RUNNING: ">", Status.COMPLETED: "+", Status.FAILED: "x"},
     skipped="/",
     deselected=".",
@@ -57,14 +57,14 @@ ASCII = Signs(
 
 
 @dataclass(frozen=True)
-class Pen:
+class Renderer:
     """Writes what an encoding can hold, and nothing that drives a terminal."""
 
-    signs: Signs
+    glyphs: Glyphs
     encoding: str
 
     @classmethod
-    def of(cls, encoding: str | None, environ: Mapping[str, str]) -> Pen:
+    def of(cls, encoding: str | None, environ: Mapping[str, str]) -> Renderer:
         """Python itself writes UTF-8 in the C locale, where the terminal need not know it."""
         encoding = encoding or "ascii"
         try:
@@ -82,7 +82,7 @@ class Pen:
         """The beginning of a text, no wider than ``width``."""
         if display_width(text) <= width:
             return text
-        return take(text, width - 1) + self.signs.cut if width > 0 else ""
+        return take(text, width - 1) + self.glyphs.cut if width > 0 else ""
 
     def squeeze(self, text: str, width: int) -> str:
         """A name without its middle, no wider than ``width``: its end tells as much as its beginning."""
@@ -91,7 +91,7 @@ class Pen:
         if width < 5:
             return self.cut(text, width)
         tail = take(text[::-1], (width - 1) // 2)[::-1]
-        return take(text, width - 1 - display_width(tail)) + self.signs.cut + tail
+        return take(text, width - 1 - display_width(tail)) + self.glyphs.cut + tail
 
     def fit(self, line: Line, width: int) -> Line:
         """The line in exactly this many columns: cut, or filled with spaces."""

@@ -24,7 +24,7 @@ class Used:
     models: dict[str, str] = field(default_factory=dict)
 
 
-class Notes:
+class BoardNotes:
     """Files in a directory of the launch. ``aside`` is where boards that were given up are noted."""
 
     def __init__(self, directory: Path) -> None:

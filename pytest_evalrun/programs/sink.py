@@ -18,7 +18,7 @@ LONGEST_PART = 1 << 11
 LONGEST_LINE = 1 << 16
 
 
-class Teller:
+class OutputSink:
     """Takes chunks, in one thread. ``terminal`` is None where nobody wants to see them there.
 
     ``commands`` shows a program's command line, which is told apart from what it writes.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.keeper import supervisors
+from pytest_evalrun.children.handle import supervisors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ _THREADS = Path("/proc/self/task")
 _MOST_LOOKS = 50
 
 
-class Strays:
+class OrphanProcesses:
     """Knows which children of this process came while a model or a test was at work.
 
     Others are not ours to end: a server that a fixture of the session started, for one; nor are supervisors, which
@@ -49,11 +49,11 @@ class Strays:
 
         if not self._at_work:
             self._spare(children())
-        strays = list(_families(self._spared | supervisors()))
-        for process in strays:
+        orphans = list(_families(self._spared | supervisors()))
+        for process in orphans:
             record(process.pid)
             _quietly(process.terminate)
-        _, alive = psutil.wait_procs(strays, timeout=GRACE_SECONDS)
+        _, alive = psutil.wait_procs(orphans, timeout=GRACE_SECONDS)
         for process in alive:
             _quietly(process.kill)
         psutil.wait_procs(alive, timeout=GRACE_SECONDS)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from pytest_evalrun.children import strays
-from pytest_evalrun.children.strays import Strays, children
+from pytest_evalrun.children import orphans
+from pytest_evalrun.children.orphans import OrphanProcesses, children
 
 FAMILY = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
 
@@ -30,7 +30,7 @@ def sleeper(*argv, **options):
 
 def test_what_was_started_at_work_ends_with_its_children():
     """In the stretch at hand and in those before it; each is told before it is ended."""
-    mine, told = Strays(), []
+    mine, told = OrphanProcesses(), []
     with mine.working():
         first = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
         grandchild = int(first.stdout.readline())
@@ -46,7 +46,7 @@ def test_what_was_started_at_work_ends_with_its_children():
 
 def test_what_others_started_stays():
     """Before, between and after, however close in time."""
-    mine = Strays()
+    mine = OrphanProcesses()
     with sleeper() as before:
         with mine.working():
             pass
@@ -60,17 +60,17 @@ def test_what_others_started_stays():
 
 def test_supervisors_are_left_alone(monkeypatch):
     """They end their programs themselves, and are kept for the next one."""
-    mine = Strays()
+    mine = OrphanProcesses()
     with mine.working(), sleeper() as supervisor:
-        monkeypatch.setattr(strays, "supervisors", lambda: {supervisor.pid})
+        monkeypatch.setattr(orphans, "supervisors", lambda: {supervisor.pid})
         mine.end(lambda pid: None)
         assert supervisor.poll() is None
 
 
 def test_who_ignores_the_request_is_killed(monkeypatch):
     """After the grace."""
-    monkeypatch.setattr(strays, "GRACE_SECONDS", 0.2)
-    mine = Strays()
+    monkeypatch.setattr(orphans, "GRACE_SECONDS", 0.2)
+    mine = OrphanProcesses()
     words = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
     with mine.working(), sleeper(sys.executable, "-c", words, stdout=subprocess.PIPE) as stubborn:
         stubborn.stdout.readline()
@@ -83,7 +83,7 @@ def test_who_ignores_the_request_is_killed(monkeypatch):
 def test_children_of_every_thread_are_seen(monkeypatch, tmp_path, linux):
     """Where the system does not list them by thread, psutil does."""
     if not linux:
-        monkeypatch.setattr(strays, "_THREADS", tmp_path / "none")
+        monkeypatch.setattr(orphans, "_THREADS", tmp_path / "none")
     started, done = queue.SimpleQueue(), threading.Event()
 
     def start():
@@ -107,17 +107,17 @@ def test_children_of_every_thread_are_seen(monkeypatch, tmp_path, linux):
 
 def test_a_child_that_changes_threads_is_seen(monkeypatch, tmp_path):
     """A thread that ends while the others are looked at hands its children on to one that was read before."""
-    monkeypatch.setattr(strays, "_THREADS", tmp_path)
+    monkeypatch.setattr(orphans, "_THREADS", tmp_path)
     for thread in ("1", "2"):
         (tmp_path / thread).mkdir()
     looks = iter([[], [], [7], [], [7], []])
-    monkeypatch.setattr(strays, "_children_of", lambda thread: next(looks))
+    monkeypatch.setattr(orphans, "_children_of", lambda thread: next(looks))
     assert children() == {7}
 
 
 def test_children_that_never_settle_are_listed_by_psutil(monkeypatch):
     """Nobody waits for ever for two looks that agree."""
     pids = itertools.count(1)
-    monkeypatch.setattr(strays, "_children_of", lambda thread: [next(pids)])
+    monkeypatch.setattr(orphans, "_children_of", lambda thread: [next(pids)])
     with sleeper() as own:
         assert own.pid in children()

@@ -36,7 +36,7 @@ class Size:
         return Size(self.files + other.files, self.bytes + other.bytes)
 
 
-class Tree:
+class OpenDirectory:
     """A directory, open; names are relative to it. ``follow``: it may itself be reached by a link."""
 
     def __init__(self, root: Path, *, follow: bool = False) -> None:
@@ -47,7 +47,7 @@ class Tree:
             why = "it is a symbolic link; name what it points to" if root.is_symlink() else error.strerror
             raise ConfigError(f"{root}: cannot be opened: {why}; nothing was changed") from error
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> OpenDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

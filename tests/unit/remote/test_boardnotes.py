@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pytest_evalrun.remote.notes import Notes
+from pytest_evalrun.remote.boardnotes import BoardNotes
 from pytest_evalrun.suite.devices import DeviceSpec
 
 SPEC = DeviceSpec("b1", "10.0.0.5", user="root", port=22, labels={"soc": "j5"}, identity_file=("/k",))
@@ -14,7 +14,7 @@ SPEC = DeviceSpec("b1", "10.0.0.5", user="root", port=22, labels={"soc": "j5"}, 
 
 @pytest.fixture
 def notes(tmp_path):
-    return Notes(tmp_path / "launch" / "devices")
+    return BoardNotes(tmp_path / "launch" / "devices")
 
 
 def test_nothing_was_used_where_nobody_wrote(notes, tmp_path):

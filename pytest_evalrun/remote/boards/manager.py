@@ -23,7 +23,7 @@ from pytest_evalrun.suite.devices import DROP_CACHE, KEEP_MODELS, devices_of, ho
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pytest_evalrun.remote.notes import Notes, Used
+    from pytest_evalrun.remote.boardnotes import BoardNotes, Used
     from pytest_evalrun.suite.devices import DeviceSpec
     from pytest_evalrun.suite.pairs import Pair
 
@@ -55,7 +55,7 @@ class _Place:
         return found is not None and found not in self.kept
 
 
-class Fleet:
+class BoardManager:
     """``boards`` by their keys are all that anything asks for; ``pairs`` are those that run on boards, by node id.
 
     ``say`` tells a person, line by line.
@@ -65,7 +65,7 @@ class Fleet:
         self,
         boards: Mapping[str, DeviceSpec],
         pairs: Mapping[str, Pair],
-        notes: Notes,
+        notes: BoardNotes,
         say: Callable[[str], None],
     ) -> None:
         self._notes = notes

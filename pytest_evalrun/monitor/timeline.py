@@ -42,7 +42,7 @@ class Ended:
     reason: str
 
 
-class Happenings:
+class Timeline:
     """What is known after each event; what is about the last launch alone begins anew with ``run_started``.
 
     ``expected`` are the seconds of each item that was selected, None where an older version did not say; ``ended`` are
@@ -181,7 +181,7 @@ class Events:
     """
 
     def __init__(self, paths: RunPaths) -> None:
-        self.happenings = Happenings()
+        self.timeline = Timeline()
         self.damaged: dict[str, int] = {}
         self._merged = Follower(paths.events)
         self._directory = Directory(paths.worker_events("any").parent, ".jsonl")
@@ -206,7 +206,7 @@ class Events:
         events.sort(key=lambda event: (str(event.get("time")), event.get("event") == "worker_lost"))
         for event in events:
             try:
-                self.happenings.take(event)
+                self.timeline.take(event)
             except (KeyError, TypeError, ValueError):
                 self._complain("events")
         return bool(events)

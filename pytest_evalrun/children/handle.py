@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 # Neither site nor the wishes of the environment: they would cost time, and could break it.
 BARE = ("-I", "-S")
 MOST_IDLE = 2
-_idle: list[Keeper] = []
+_idle: list[SupervisorHandle] = []
 _alive: set[int] = set()
 
 
-class Keeper:
+class SupervisorHandle:
     """The process of a supervisor, and the socket to it."""
 
     def __init__(self) -> None:
@@ -103,32 +103,32 @@ def supervisors() -> frozenset[int]:
     return frozenset(_alive)
 
 
-def take() -> Keeper:
+def take() -> SupervisorHandle:
     """One that has nothing to do, or a new one."""
     while _idle:
-        keeper = _idle.pop()
-        if not keeper.owned:
+        supervisor = _idle.pop()
+        if not supervisor.owned:
             continue
-        if keeper.usable:
-            return keeper
-        keeper.close()
-    return Keeper()
+        if supervisor.usable:
+            return supervisor
+        supervisor.close()
+    return SupervisorHandle()
 
 
-def give_back(keeper: Keeper) -> None:
+def give_back(supervisor: SupervisorHandle) -> None:
     if len(_idle) < MOST_IDLE:
-        _idle.append(keeper)
+        _idle.append(supervisor)
     else:
-        keeper.close()
+        supervisor.close()
 
 
 @atexit.register
 def close_idle() -> None:
     """Those of this process; a fork has only copies."""
     while _idle:
-        keeper = _idle.pop()
-        if keeper.owned:
-            keeper.close()
+        supervisor = _idle.pop()
+        if supervisor.owned:
+            supervisor.close()
 
 
 def readable(fd: int, timeout: float | None) -> bool:

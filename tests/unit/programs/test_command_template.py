@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.programs.told import arguments, as_text, environment, here, placeholders, planned_command
+from pytest_evalrun.programs.command_template import (
+    arguments,
+    as_text,
+    environment,
+    here,
+    placeholders,
+    planned_command,
+)
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 from pytest_evalrun.suite.settings import resolve

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.control.tree import Size, Tree
+from pytest_evalrun.control.opendirectory import OpenDirectory, Size
 from pytest_evalrun.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def outer(tmp_path, put):
 
 def test_a_tree_goes_and_what_its_links_point_to_stays(outer):
     """A link is removed as what it is."""
-    with Tree(outer / "run") as tree:
+    with OpenDirectory(outer / "run") as tree:
         assert tree.remove("a")
         assert tree.remove("link")
         assert not tree.remove("a")
@@ -36,7 +36,7 @@ def test_a_tree_goes_and_what_its_links_point_to_stays(outer):
 @pytest.mark.parametrize("act", ["remove", "size", "aside"])
 def test_a_link_on_the_way_is_not_followed(outer, name, act):
     """Whatever is asked, it is refused with the name of the link."""
-    with Tree(outer / "run") as tree, pytest.raises(ConfigError, match="link is a symbolic link"):
+    with OpenDirectory(outer / "run") as tree, pytest.raises(ConfigError, match="link is a symbolic link"):
         {"remove": tree.remove, "size": tree.size, "aside": lambda n: tree.set_aside(n, ".old")}[act](name)
     assert (outer / "precious/deep/file").read_text() == "mine"
 
@@ -44,7 +44,7 @@ def test_a_link_on_the_way_is_not_followed(outer, name, act):
 @pytest.mark.parametrize("name", ["../precious", "a/../../precious", "/etc/passwd", "", "."])
 def test_names_do_not_lead_out(outer, name):
     """Neither up nor to the root."""
-    with Tree(outer / "run") as tree, pytest.raises(ConfigError, match="no name of something below"):
+    with OpenDirectory(outer / "run") as tree, pytest.raises(ConfigError, match="no name of something below"):
         tree.remove(name)
 
 
@@ -52,16 +52,16 @@ def test_a_root_that_is_a_link_is_refused_unless_it_may_be_one(outer):
     """A run is no link; the way to a suite may have the user's own."""
     (outer / "alias").symlink_to("run")
     with pytest.raises(ConfigError, match="it is a symbolic link"):
-        Tree(outer / "alias")
-    with Tree(outer / "alias", follow=True) as tree:
+        OpenDirectory(outer / "alias")
+    with OpenDirectory(outer / "alias", follow=True) as tree:
         assert tree.names() == ["a", "link"]
     with pytest.raises(ConfigError, match="No such file"):
-        Tree(outer / "missing")
+        OpenDirectory(outer / "missing")
 
 
 def test_sizes_count_links_as_themselves(outer):
     """And what is not there has none."""
-    with Tree(outer / "run") as tree:
+    with OpenDirectory(outer / "run") as tree:
         assert tree.size("a/b/file") == Size(1, 5)
         assert tree.size("a").files == 3
         assert tree.size("missing/deeper") is None
@@ -70,7 +70,7 @@ def test_sizes_count_links_as_themselves(outer):
 def test_what_is_set_aside_replaces_what_was(outer, put):
     """Files and directories alike, also when done twice."""
     put(outer / "run/a.old/full", "of an earlier time")
-    with Tree(outer / "run") as tree:
+    with OpenDirectory(outer / "run") as tree:
         assert tree.set_aside("a", ".old")
         assert not tree.set_aside("a", ".old")
         assert sorted(tree.names()) == ["a.old", "link"]
@@ -81,7 +81,7 @@ def test_what_is_set_aside_replaces_what_was(outer, put):
 def test_only_empty_directories_are_pruned(outer):
     """From below, up to the first that has something in it, and never the root."""
     (outer / "run/x/y/z").mkdir(parents=True)
-    with Tree(outer / "run") as tree:
+    with OpenDirectory(outer / "run") as tree:
         tree.prune("x/y/z/file")
         tree.prune("a/b")
         assert tree.names() == ["a", "link"]
@@ -114,7 +114,7 @@ def test_a_directory_exchanged_for_a_link_meanwhile_is_not_followed(tmp_path, pu
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        with Tree(run) as tree:
+        with OpenDirectory(run) as tree:
             for _ in range(500):
                 try:
                     tree.remove("d/victim")

@@ -13,10 +13,10 @@ from sshd import ME, Sshd, free_port, keygen, until
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.machine import Machine, on_boards
+from pytest_evalrun.remote.boardnotes import BoardNotes
 from pytest_evalrun.remote.boards import fleet as fleets
-from pytest_evalrun.remote.boards.fleet import Fleet
+from pytest_evalrun.remote.boards.manager import BoardManager
 from pytest_evalrun.remote.models import ModelCache
-from pytest_evalrun.remote.notes import Notes
 from pytest_evalrun.remote.places import claim
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
@@ -54,9 +54,9 @@ def launch(tmp_path):
     """A fleet for pairs, with its machine, its notes and what it said."""
 
     def make(*pairs, others=None):
-        machine, notes, said = Machine(pairs, others or {}, None), Notes(tmp_path / "notes"), []
+        machine, notes, said = Machine(pairs, others or {}, None), BoardNotes(tmp_path / "notes"), []
         ids = {f"s::{number}": one for number, one in enumerate(pairs)}
-        fleet = Fleet(machine.boards, on_boards(ids), notes, said.append)
+        fleet = BoardManager(machine.boards, on_boards(ids), notes, said.append)
 
         def look():
             machine.do_without(fleet.look())
@@ -213,7 +213,7 @@ def test_what_a_dead_session_left_of_these_pairs_goes(board, launch):
 def test_the_end_of_a_task_is_told_once(board, launch, monkeypatch):
     """When the last of its items has its outcome, whichever that is; items that report twice count once."""
     told = []
-    monkeypatch.setattr(Notes, "finish", lambda _, task: told.append(task))
+    monkeypatch.setattr(BoardNotes, "finish", lambda _, task: told.append(task))
     pairs = [pair(board.entry()), pair(board.entry(), dataset="y"), pair(board.entry(), task="b")]
     one = launch(*pairs, pair(board.entry(), dataset="z", skip="not today"), pair(adapter="command", task="c"))
     for nodeid in ("s::0", "s::0", "s::2", "s::4", "s::3", "unknown"):
@@ -245,7 +245,7 @@ def models(board):
 def test_models_go_by_their_policies(board, launch, tmp_path):
     """Those of policy 1 one by one; what is kept, and what another session put there, stays."""
     one = launch(pair(board.entry()))
-    put(board, Notes(tmp_path / "others"), board.entry(), tmp_path, other="1")
+    put(board, BoardNotes(tmp_path / "others"), board.entry(), tmp_path, other="1")
     put(board, one.notes, board.entry(), tmp_path, kept="0", first="1", second="1")
     assert one.fleet.tidy() == []
     assert models(board) == {"kept_model.bin", "other_model.bin"}
