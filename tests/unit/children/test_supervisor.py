@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_evalrun.children import keeper, supervised
+from pytest_evalrun.children import handle, supervised
 from pytest_evalrun.children.supervised import session_members
 
 LINUX = sys.platform == "linux"
@@ -207,20 +207,20 @@ def test_a_supervisor_serves_one_program_after_the_other(start):
     third = start.shell("exit 3")
     assert third.supervisor_pid == first.supervisor_pid
     assert third.wait(30) == 3
-    assert {first.supervisor_pid, second.supervisor_pid} <= keeper.supervisors()
+    assert {first.supervisor_pid, second.supervisor_pid} <= handle.supervisors()
 
 
 def test_an_idle_supervisor_that_was_killed_is_replaced(start, wait_until, lives):
     """Nobody notices."""
     first = start.shell("exit 1")
     first.end()
-    for idle in list(keeper._idle):
+    for idle in list(handle._idle):
         os.kill(idle.pid, signal.SIGKILL)
         wait_until(lambda idle=idle: not lives(idle.pid))
     second = start.shell("exit 2")
     assert second.wait(30) == 2
     assert second.supervisor_pid != first.supervisor_pid
-    assert first.supervisor_pid not in keeper.supervisors()
+    assert first.supervisor_pid not in handle.supervisors()
 
 
 def test_orders_for_a_program_that_has_ended_touch_no_later_one(start):
@@ -258,7 +258,7 @@ def zombies():
         return []
     stats = Path("/proc").glob("[0-9]*/stat")
     fields = [stat.read_text().rpartition(")")[2].split() for stat in stats if stat.exists()]
-    family = {os.getpid(), *keeper.supervisors()}
+    family = {os.getpid(), *handle.supervisors()}
     return [words for words in fields if words[0] == "Z" and int(words[1]) in family]
 
 
@@ -289,14 +289,14 @@ def test_the_kernels_count_is_read():
 
 def test_a_fork_keeps_no_supervisor():
     """A process that a model forked, and that lives for long, has a copy of the socket: we do not wait for it."""
-    idle = keeper.SupervisorHandle()
+    idle = handle.SupervisorHandle()
     child = os.fork()
     if not child:
         signal.pause()
         os._exit(0)
     try:
         idle.close()
-        assert idle.pid not in keeper.supervisors()
+        assert idle.pid not in handle.supervisors()
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
     finally:
         os.kill(child, signal.SIGKILL)

@@ -68,7 +68,7 @@ def test_a_limit_is_breached_by_any_distance(value, limit, kind):
 def test_a_drop_is_what_was_lost(baseline, allowed, change, better):
     """Breached where the loss is more than allowed; not where it is that and a rounding error."""
     loss = -change if better == "higher" else change
-    assume(abs(loss - allowed) > 1e-6)
+    assume(abs(loss - allowed) > 1e-6 * max(1.0, abs(baseline)))
     found = verdict(baseline + change, better, max_drop=allowed, baseline=baseline)
     assert found.holds == (loss < allowed)
     assert (found.by > 0) == (not found.holds)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.monitor import monitor, telling
+from pytest_evalrun.monitor import monitor, printing
 
 
 def told(run, **how):
@@ -81,17 +81,17 @@ def test_a_dead_run_is_told_once(run):
     run.start()
     run.die()
     code, text = told(run)
-    assert code == telling.DIED
+    assert code == printing.DIED
     assert text.count("carry on with:") == 1
 
 
 def test_lines_come_as_they_are_written(run, monkeypatch):
     """The log's new ones, and how far it is when something ended; then the summary, or that it died."""
     steps = iter([lambda: run.ended("echo/a/one", note="new"), lambda: None, run.die])
-    monkeypatch.setattr(telling.time, "sleep", lambda _: next(steps)())
+    monkeypatch.setattr(printing.time, "sleep", lambda _: next(steps)())
     run.start()
     code, text = told(run)
-    assert code == telling.DIED
+    assert code == printing.DIED
     assert text.count("✓ passed: echo/a/one: new") == 2  # as it came, and on the last page
     assert "16 %  1/6  about" not in text
     assert text.count("16 %  1/6  ✓ 1 completed") == 1

@@ -14,7 +14,7 @@ from sshd import ME, Sshd, free_port, keygen, until
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.remote.boardnotes import BoardNotes
-from pytest_evalrun.remote.boards import fleet as fleets
+from pytest_evalrun.remote.boards import manager as fleets
 from pytest_evalrun.remote.boards.manager import BoardManager
 from pytest_evalrun.remote.models import ModelCache
 from pytest_evalrun.remote.places import claim
