@@ -17,10 +17,10 @@ from pytest_evalrun import registry
 from pytest_evalrun.adapters.protocol import Adapter, Detailed
 from pytest_evalrun.cli import app
 from pytest_evalrun.datasets.protocol import Reader, Sample
-from pytest_evalrun.evaluation.boards import HeldBoard
 from pytest_evalrun.metrics.protocol import Metric
 from pytest_evalrun.plugin.fixtures import EvaluationResult, Fixtures
 from pytest_evalrun.plugin.options import OPTIONS
+from pytest_evalrun.predicting.boards import HeldBoard
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.slots.gpus import Gpu

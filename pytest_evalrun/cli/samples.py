@@ -114,7 +114,7 @@ def _inputs(pair: Pair) -> Inputs:
 
 def _written(paths: RunPaths, row: SummaryRow) -> Path | None:
     """The directory into which the model of a pair wrote, if its suite is still there to say so."""
-    from pytest_evalrun.evaluation.outputs import output_directory
+    from pytest_evalrun.predicting.outputs import output_directory
 
     pair = _pairs_in(paths)(row.suite, row.task, row.dataset)
     return None if pair is None else output_directory(pair, paths.pair(row.key))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.orphans import OrphanProcesses
-from pytest_evalrun.evaluation.leased import Slots, WorkerServices
-from pytest_evalrun.evaluation.models import LoadedModels
+from pytest_evalrun.predicting.models import LoadedModels
+from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.hashes import HashCache
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
-    from pytest_evalrun.evaluation.boards import Boards
     from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
+    from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 
@@ -107,7 +107,7 @@ class Context:
             self.events,
             self.shown,
             self.slots,
-            self.surroundings,
+            self.services,
             lacking=launch.lacking,
             boards=lambda: self.boards,
             digest=lambda path: self.hashes("content").file(path),
@@ -128,7 +128,7 @@ class Context:
     @property
     def boards(self) -> Boards:
         """A connection each, and leases; made when the first pair needs one."""
-        from pytest_evalrun.evaluation.boards import Boards
+        from pytest_evalrun.predicting.boards import Boards
         from pytest_evalrun.remote.boardnotes import BoardNotes
 
         if self._boards is None:
@@ -166,16 +166,17 @@ class Context:
             raise KeyboardInterrupt("the process that launched this worker is gone")
 
     @property
-    def surroundings(self) -> WorkerServices:
+    def services(self) -> WorkerServices:
         return WorkerServices(
-            self.events.write,
-            self.say,
-            self.check_launcher,
-            self._paused,
-            self._output,
-            self.processes.add,
-            self.log.tell if self.shows_programs and self.log is not None else None,
-            self.log.tell if self.shows_commands and self.log is not None else None,
+            event=self.events.write,
+            say=self.say,
+            check=self.check_launcher,
+            paused=self._paused,
+            output=self._output,
+            blanked_output=self._blanked_output,
+            started=self.processes.add,
+            tell=self.log.tell if self.shows_programs and self.log is not None else None,
+            command=self.log.tell if self.shows_commands and self.log is not None else None,
         )
 
     def wait_a_moment(self) -> None:
@@ -195,6 +196,10 @@ class Context:
     def _output(self, data: bytes) -> None:
         if self.log is not None:
             self.log.write(data)
+
+    def _blanked_output(self, data: bytes) -> None:
+        if self.log is not None:
+            self.log.write_blanked(data)
 
     def abandon(self) -> None:
         """After a time-out: the model goes, and so does every process that was started for it or by it."""

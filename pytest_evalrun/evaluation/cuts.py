@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.evaluation.stored import key_of
 from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.pairs import Cut
 

@@ -10,29 +10,24 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
-from pytest_evalrun.evaluation.choice import predictor_of
 from pytest_evalrun.evaluation.gates import judge
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory, put_own_state_aside
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, last_line, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
-from pytest_evalrun.evaluation.stored import (
-    count_shards,
-    keep_fingerprint,
-    locked,
-    paths_of,
-    put_right,
-    trouble_of,
-    write_error_result,
-)
+from pytest_evalrun.evaluation.stored import keep_fingerprint, locked, put_right, trouble_of, write_error_result
+from pytest_evalrun.predicting.choice import predictor_of
+from pytest_evalrun.predicting.outputs import Outputs, output_directory, put_own_state_aside
+from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
+from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.rundir.state import count_shards
 from pytest_evalrun.rundir.timings import timings_in
 
 if TYPE_CHECKING:
@@ -231,12 +226,14 @@ class Life:
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress, count: int) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
+        positions = range(count) if self.pair.cut is None else range(self.pair.cut.low, self.pair.cut.high)
+        work = PairWork(self.pair, self.paths, progress, self.context, positions)
         deaths = 0
         while True:
             try:
                 adapter = self._load(plan)
                 with self.watch.predicting(progress):
-                    return predictor_of(self.pair, self.context, self.paths, adapter, progress, count).run(samples)
+                    return predictor_of(work, adapter).run(samples)
             except ModelDied as error:
                 deaths += 1
                 if deaths > self.context.launch.crash_retries:

@@ -10,9 +10,9 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:

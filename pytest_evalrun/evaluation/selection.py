@@ -10,10 +10,10 @@ from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.cuts import data_of
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
 from pytest_evalrun.evaluation.shards import anything, survey
-from pytest_evalrun.evaluation.stored import paths_of, trouble_of
+from pytest_evalrun.evaluation.stored import trouble_of
 from pytest_evalrun.rundir.aside import read_aside
 from pytest_evalrun.rundir.hashes import HashCache
-from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.layout import WorkDir, paths_of
 from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.runs import check_format, resolve_run
 from pytest_evalrun.rundir.tasklist import Status, read_task_list

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import Evaluation, Life
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory
 from pytest_evalrun.evaluation.plan import NEW
 from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
-from pytest_evalrun.evaluation.stored import locked, state_writer
+from pytest_evalrun.evaluation.stored import locked
+from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.state import RunningState
+from pytest_evalrun.rundir.state import RunningState, state_writer
 from pytest_evalrun.rundir.timings import add_timing
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from pytest_evalrun.rundir.timings import Timing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_evalrun.evaluation.leased import GpuMemory
     from pytest_evalrun.evaluation.score import Latencies
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.services import GpuMemory
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.rundir.results import Result
 

@@ -12,47 +12,21 @@ from pytest_evalrun.evaluation.plan import BACK
 from pytest_evalrun.rundir.aside import bring_back
 from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result, record_text
-from pytest_evalrun.rundir.state import ShardStateWriter, StateWriter
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.plan import Plan
-    from pytest_evalrun.rundir.durable import Disk
-    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line
-    from pytest_evalrun.suite.pairs import Pair, PairKey
-
-
-def key_of(pair: Pair) -> PairKey:
-    """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
-    return pair.key.limited(pair.peek("limit"))
-
-
-def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
-    """The files of a pair, or of a shard."""
-    return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut)
-
-
-def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
-    """Of a shard one that keeps its pair's state too."""
-    return StateWriter(disk, paths.state) if pair.cut is None else _together(disk, pair, paths, paths.state)
-
-
-def count_shards(disk: Disk, pair: Pair, paths: PairPaths) -> None:
-    """The state of a pair as its shards left it: two that end at one moment need not have seen each other."""
-    _together(disk, pair, paths, paths.shard_states / "none.state").count()
-
-
-def _together(disk: Disk, pair: Pair, paths: PairPaths, own: Path) -> ShardStateWriter:
-    return ShardStateWriter(disk, own, paths.whole.state, {f"{cut.label}.state": cut.size for cut in pair.cuts})
+    from pytest_evalrun.suite.pairs import Pair
 
 
 def write_error_result(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:

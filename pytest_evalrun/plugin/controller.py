@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.evaluation.stored import key_of, write_error_result
+from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import seconds_of, show_progress
 from pytest_evalrun.plugin.launch import sweep_launches
@@ -24,6 +24,7 @@ from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
 from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
 from pytest_evalrun.plugin.xdist.units import TOLD, Told, units_of
+from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
@@ -198,7 +199,7 @@ class Controller:
     def _open(self) -> dict[str, float]:
         """The seconds that each item should take, by node id: of the run it is known what was done before."""
         from pytest_evalrun.evaluation.cuts import cut_lines
-        from pytest_evalrun.evaluation.outputs import output_directories
+        from pytest_evalrun.predicting.outputs import output_directories
         from pytest_evalrun.remote.manifest import boards_of
         from pytest_evalrun.rundir.layout import WorkDir
         from pytest_evalrun.rundir.live import LiveRun

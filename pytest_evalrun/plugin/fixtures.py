@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.evaluation.boards import HeldBoard
     from pytest_evalrun.evaluation.life import Evaluation
     from pytest_evalrun.plugin.suites import Suites
+    from pytest_evalrun.predicting.boards import HeldBoard
     from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.slots.gpus import Gpu

@@ -72,8 +72,8 @@ def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], boo
 
 def _mergeable(pair: Pair, secrets: Secrets) -> Mergeable | None:
     from pytest_evalrun.datasets import create_reader
-    from pytest_evalrun.evaluation.stored import key_of
     from pytest_evalrun.report.mergerun import Mergeable
+    from pytest_evalrun.rundir.layout import key_of
 
     def ids() -> Iterator[str]:
         samples = create_reader(pair.dataset, pair.settings, pair.root)

@@ -17,10 +17,9 @@ import pytest
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.deadline import Deadline
-from pytest_evalrun.evaluation.leased import Slots, WorkerServices
 from pytest_evalrun.evaluation.life import Evaluation, evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.stored import paths_of, write_error_result
+from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.itemlog import echo, is_debugging, tail_of
 from pytest_evalrun.plugin.items import pair_of, uses
@@ -29,6 +28,8 @@ from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
 from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
+from pytest_evalrun.predicting.services import Slots, WorkerServices
+from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.slots.need import board_of
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pytest_evalrun.evaluation.boards import HeldBoard
     from pytest_evalrun.plugin.suites import Suites
+    from pytest_evalrun.predicting.boards import HeldBoard
     from pytest_evalrun.rundir.sessions import Member
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
@@ -158,7 +159,7 @@ class WorkerPlugin:
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
         """GPUs for a test's own use; the model at hand goes first, for it may be on them."""
         live = self.suites.launch.read("launch.json") is not None
-        around = self.context.surroundings if live else WorkerServices()
+        around = self.context.services if live else WorkerServices()
         slots = self.context.slots if live else Slots(self.suites.options.gpus)
         self._unload()
         try:
@@ -178,7 +179,7 @@ class WorkerPlugin:
             pytest.skip(lacking)
         self._unload()
         try:
-            held = self.context.boards.take(pair, self.context.surroundings)
+            held = self.context.boards.take(pair, self.context.services)
         except EvalrunError as error:
             raise failure(error) from None
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_evalrun.suite.pairs import Cut, PairKey
+    from pytest_evalrun.suite.pairs import Cut, Pair, PairKey
 
 
 @dataclass(frozen=True)
@@ -247,3 +247,13 @@ class ShardPaths(PairPaths):
     @cached_property
     def predictions(self) -> Path:
         return self.shard_predictions / f"{self.cut.low}-{self.cut.high}.jsonl"
+
+
+def key_of(pair: Pair) -> PairKey:
+    """Where the files of a pair lie; a limited evaluation has files of its own and never replaces a full result."""
+    return pair.key.limited(pair.peek("limit"))
+
+
+def paths_of(run: RunPaths, pair: Pair) -> PairPaths:
+    """The files of a pair, or of a shard."""
+    return run.pair(key_of(pair)) if pair.cut is None else run.shard(key_of(pair), pair.cut)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.suite.pairs import Pair
 
 COMMENT = "# pytest-evalrun: state of a running pair; lines 2-8 change, the rest does not"
 # A monitor looks a few times a second; a pair of a thousand small batches must not pay for more.
@@ -154,3 +156,17 @@ def _texts(directory: Path) -> Iterator[tuple[str, str]]:
         if name.endswith(".state"):
             with suppress(OSError):
                 yield name, read_file(directory / name).decode(errors="replace")
+
+
+def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
+    """Of a shard one that keeps its pair's state too."""
+    return StateWriter(disk, paths.state) if pair.cut is None else _together(disk, pair, paths, paths.state)
+
+
+def count_shards(disk: Disk, pair: Pair, paths: PairPaths) -> None:
+    """The state of a pair as its shards left it: two that end at one moment need not have seen each other."""
+    _together(disk, pair, paths, paths.shard_states / "none.state").count()
+
+
+def _together(disk: Disk, pair: Pair, paths: PairPaths, own: Path) -> ShardStateWriter:
+    return ShardStateWriter(disk, own, paths.whole.state, {f"{cut.label}.state": cut.size for cut in pair.cuts})

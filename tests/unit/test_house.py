@@ -52,9 +52,12 @@ MAY_IMPORT = {
     "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
+    "predicting": frozenset(
+        {"rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote", "errors"}
+    ),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
-        | {"remote"}
+        | {"remote", "predicting"}
     ),
 }
 UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})
@@ -72,7 +75,7 @@ UNSAFE_ARGUMENTS = frozenset({"shell", "allow_pickle"})
 CIRCLES = (
     frozenset({"evaluation.plan", "evaluation.shards"}),
     frozenset({"evaluation.life", "evaluation.shardlife"}),
-    frozenset(f"evaluation.{name}" for name in ("asking", "boardbatches", "boardsites", "ranges", "sites")),
+    frozenset(f"predicting.{name}" for name in ("asking", "boardbatches", "boardsites", "ranges", "sites")),
 )
 
 

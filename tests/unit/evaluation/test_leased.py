@@ -13,8 +13,9 @@ import pytest
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, TimedOut
-from pytest_evalrun.evaluation.leased import GpuMemory, LeasedModel, Slots, WorkerServices
-from pytest_evalrun.evaluation.models import UNUSED_SECONDS, LoadedModels
+from pytest_evalrun.predicting.leased import LeasedModel
+from pytest_evalrun.predicting.models import UNUSED_SECONDS, LoadedModels
+from pytest_evalrun.predicting.services import GpuMemory, Slots, WorkerServices
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.slots.gpus import Gpu
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
@@ -47,7 +48,7 @@ GPUS = tuple(Gpu(str(index), index, f"GPU-{index}", "Fake", 0, 0) for index in r
 
 
 class Bench:
-    """GPUs of nobody's driver, real locks, and what the model's surroundings were told."""
+    """GPUs of nobody's driver, real locks, and what the model's services were told."""
 
     def __init__(self, shop, place):
         (shop.root / "gpu.py").write_text(MODEL)

@@ -20,8 +20,9 @@ from pytest_evalrun.evaluation.context import EvalrunWarning
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
 from pytest_evalrun.evaluation.score import check_failures
-from pytest_evalrun.evaluation.stored import key_of, record_own, stored_predictions
+from pytest_evalrun.evaluation.stored import record_own, stored_predictions
 from pytest_evalrun.report.rows import PACE
+from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.results import read_result
 

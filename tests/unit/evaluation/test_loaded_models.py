@@ -8,8 +8,8 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.evaluation.leased import Slots, WorkerServices
-from pytest_evalrun.evaluation.models import LoadedModels
+from pytest_evalrun.predicting.models import LoadedModels
+from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.events import EventWriter
 
 ODD = """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_evalrun.datasets.images import read_image
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.evaluation.outputs import Outputs, output_directories, output_directory, reference_to_json
+from pytest_evalrun.predicting.outputs import Outputs, output_directories, output_directory, reference_to_json
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.pairs import Suite

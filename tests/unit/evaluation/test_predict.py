@@ -16,9 +16,10 @@ from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.evaluation import predict
 from pytest_evalrun.evaluation.logs import ItemLog
-from pytest_evalrun.evaluation.predict import HOPELESS, Predictor, may_pass
+from pytest_evalrun.predicting import loop as predict
+from pytest_evalrun.predicting.loop import HOPELESS, Predictor, may_pass
+from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 from pytest_evalrun.rundir.state import parse
 
@@ -53,7 +54,7 @@ def asked(shop, context):
         reader = (Sample(i, f"s{i}", i, i) for i in range(count))
         error = None
         try:
-            Predictor(pair, context, paths, model, progress, count).run(reader)
+            Predictor(PairWork(pair, paths, progress, context, range(count)), model).run(reader)
         except PairError as caught:
             error = caught
         finally:
@@ -303,7 +304,8 @@ def test_a_worker_without_its_launcher_ends(shop, evaluator):
     paths = context.paths.pair(pair.key)
     progress = PredictionsFile(paths.predictions).open(context.disk, 9)
     with pytest.raises(KeyboardInterrupt, match="gone"):
-        Predictor(pair, context, paths, Model(), progress, 9).run(Sample(i, str(i), i) for i in range(9))
+        work = PairWork(pair, paths, progress, context, range(9))
+        Predictor(work, Model()).run(Sample(i, str(i), i) for i in range(9))
     progress.close()
     assert progress.done_count == 2
 

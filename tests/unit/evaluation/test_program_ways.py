@@ -14,9 +14,10 @@ import pytest
 
 from pytest_evalrun.children import handle
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation import predict, ranges
-from pytest_evalrun.evaluation.leased import GpuMemory
 from pytest_evalrun.evaluation.life import evaluate
+from pytest_evalrun.predicting import loop as predict
+from pytest_evalrun.predicting import ranges
+from pytest_evalrun.predicting.services import GpuMemory
 from pytest_evalrun.programs.results import TICK_SECONDS, is_older, read_metrics
 from pytest_evalrun.rundir.shards import read_ranges
 

@@ -14,8 +14,9 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.selection import verdicts
 from pytest_evalrun.evaluation.shardlife import ShardLife
-from pytest_evalrun.evaluation.stored import locked, paths_of
+from pytest_evalrun.evaluation.stored import locked
 from pytest_evalrun.rundir import state
+from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.state import parse
 from pytest_evalrun.suite.pairs import Cut

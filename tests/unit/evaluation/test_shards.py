@@ -15,7 +15,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.shardlife import ShardLife
 from pytest_evalrun.evaluation.shards import shard_files, survey
-from pytest_evalrun.evaluation.stored import key_of
+from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.suite.pairs import Cut
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytest_evalrun.evaluation import boardmodel
+from pytest_evalrun.predicting import boardmodel
 from pytest_evalrun.remote.manifest import boards_of
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Suite, Task

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_evalrun.evaluation.leased import leased
+from pytest_evalrun.predicting.services import leased
 from pytest_evalrun.programs.command_template import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.programs.results import FileResults, TableResults
 from pytest_evalrun.programs.running import ProgramIO, run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.evaluation.ranges import RangePredictor
+    from pytest_evalrun.predicting.ranges import RangePredictor
     from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.programs.running import ProgramExit
     from pytest_evalrun.programs.sink import OutputSink
@@ -117,7 +117,7 @@ class Here:
 
     def _noted(self, pid: int) -> None:
         self._pids.append(pid)
-        self._predictor.context.processes.add(pid, self._predictor.pair.full_id)
+        self._predictor.context.services.started(pid, self._predictor.pair.full_id)
 
 
 class _Local:
@@ -150,12 +150,12 @@ def site_of(predictor: RangePredictor, adapter: Adapter) -> Iterator[Site]:
     pair, context = predictor.pair, predictor.context
     need = need_of(pair.settings)
     if need.devices:
-        from pytest_evalrun.evaluation.boardsites import board_site
+        from pytest_evalrun.predicting.boardsites import board_site
 
         with board_site(predictor, adapter) as site:
             yield site
         return
-    with leased(need, pair, context.slots, context.surroundings) as (lease, pids):
+    with leased(need, pair, context.slots, context.services) as (lease, pids):
         gpus = lease.environment() if lease is not None else {}
         hold = tuple(lease.fds) if lease is not None else ()
         yield Here(predictor, here(pair, predictor.output), gpus, hold, pids)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.evaluation.asking import announce, sink_of
-from pytest_evalrun.evaluation.leased import leased
-from pytest_evalrun.evaluation.outputs import batch_directory, own_places
-from pytest_evalrun.evaluation.predict import Predictor
+from pytest_evalrun.predicting.asking import announce, sink_of
+from pytest_evalrun.predicting.loop import Predictor
+from pytest_evalrun.predicting.outputs import batch_directory, own_places
+from pytest_evalrun.predicting.services import leased
 from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.command_template import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.programs.results import make_room, results_of
@@ -23,32 +23,19 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.command_template import Where
-    from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.slots.leases import Lease
-    from pytest_evalrun.suite.pairs import Pair
 
 
 class BatchPredictor:
     """A :class:`Predictor` whose adapter knows the files of the pair at hand."""
 
-    def __init__(
-        self,
-        pair: Pair,
-        context: Context,
-        paths: PairPaths,
-        progress: Progress | ShardProgress,
-        count: int,
-        adapter: Adapter,
-    ) -> None:
-        self.pair = pair
-        self.context = context
-        self.paths = paths
-        self.progress = progress
-        self.count = count
+    def __init__(self, work: PairWork, adapter: Adapter) -> None:
+        self.work = work
+        self.pair = work.pair
+        self.context = work.context
+        self.paths = work.paths
         self.adapter = adapter
 
     def run(self, samples: Iterable[Sample]) -> None:
@@ -58,12 +45,12 @@ class BatchPredictor:
         need = need_of(self.pair.settings)
         with (
             self._where(output) as where,
-            leased(need, self.pair, context.slots, context.surroundings) as (lease, pids),
+            leased(need, self.pair, context.slots, context.services) as (lease, pids),
         ):
             program = self._program(where, lease, pids)
             program.load()
             try:
-                Predictor(self.pair, context, self.paths, program, self.progress, self.count).run(samples)
+                Predictor(self.work, program).run(samples)
             finally:
                 program.close()
 
@@ -71,7 +58,7 @@ class BatchPredictor:
         """This machine; a script that does its own ssh is told of a board, too."""
         if not need_of(self.pair.settings).devices:
             return nullcontext(here(self.pair, output))
-        from pytest_evalrun.evaluation.boardsites import nearby
+        from pytest_evalrun.predicting.boardsites import nearby
 
         return nearby(self.pair, self.context, self.adapter, here(self.pair, output))
 
@@ -86,7 +73,7 @@ class BatchPredictor:
 
         def started(pid: int) -> None:
             pids.append(pid)
-            self.context.processes.add(pid, self.pair.full_id)
+            self.context.services.started(pid, self.pair.full_id)
 
         def told(argv: Sequence[str]) -> None:
             announce(self.context, sink, argv, gpus)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
-from pytest_evalrun.evaluation.asking import announce, sink_of
-from pytest_evalrun.evaluation.boardmodel import BoardServerModel
-from pytest_evalrun.evaluation.outputs import batch_directory
-from pytest_evalrun.evaluation.predict import Predictor, without_references
+from pytest_evalrun.predicting.asking import announce, sink_of
+from pytest_evalrun.predicting.boardmodel import BoardServerModel
+from pytest_evalrun.predicting.loop import Predictor, without_references
+from pytest_evalrun.predicting.outputs import batch_directory
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
 from pytest_evalrun.programs.boardserver import ServerStages
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.boardmodel import BoardModel
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.boardmodel import BoardModel
+    from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.boardbatch import Stages
     from pytest_evalrun.programs.command_template import Where
-    from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Line, Progress
+    from pytest_evalrun.rundir.predictions import Line
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -46,21 +44,12 @@ class _Under(NamedTuple):
 class BoardPredictor:
     """A :class:`Predictor` of a pair on a board."""
 
-    def __init__(
-        self,
-        pair: Pair,
-        context: Context,
-        paths: PairPaths,
-        model: BoardModel,
-        progress: Progress | ShardProgress,
-        count: int,
-    ) -> None:
-        self.pair = pair
-        self.context = context
-        self.paths = paths
+    def __init__(self, work: PairWork, model: BoardModel) -> None:
+        self.work = work
+        self.pair = work.pair
+        self.context = work.context
+        self.paths = work.paths
         self.model = model
-        self.progress = progress
-        self.count = count
 
     def run(self, samples: Iterable[Sample]) -> None:
         work = BoardWork(self.model, self.pair, work_of(self.pair))
@@ -72,7 +61,7 @@ class BoardPredictor:
         try:
             _Pipeline(self, stages).run(samples)
         finally:
-            with self.context.surroundings.paused():
+            with self.context.services.paused():
                 uploader.close()
                 work.close()
 
@@ -98,7 +87,7 @@ class BoardPredictor:
             self._environment,
             results_of(self.pair.settings, placeholders(self.pair, where(str(output)), "")),
             output,
-            ProgramIO(sink, _nobody, (), sink.finish, self.context.surroundings.paused, self.context.secrets.words),
+            ProgramIO(sink, _nobody, (), sink.finish, self.context.services.paused, self.context.secrets.words),
             self.context.check_launcher,
             told,
             self.paths.fingerprint.stat().st_mtime,
@@ -112,7 +101,7 @@ class _Pipeline(Predictor):
     """Asks in stages what can be asked so; a batch for which that failed is asked by itself, as everywhere."""
 
     def __init__(self, of: BoardPredictor, stages: Stages) -> None:
-        super().__init__(of.pair, of.context, of.paths, stages, of.progress, of.count)  # type: ignore[arg-type]
+        super().__init__(of.work, stages)  # type: ignore[arg-type]
         self._stages = stages
         self._model = of.model
 

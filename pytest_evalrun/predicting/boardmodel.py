@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.boards import quietly
+from pytest_evalrun.predicting.boards import quietly
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardserver import BoardServer
 from pytest_evalrun.programs.command_template import arguments, environment, placeholders, portable_command, there
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.boards import Boards, HeldBoard
-    from pytest_evalrun.evaluation.leased import WorkerServices
+    from pytest_evalrun.predicting.boards import Boards, HeldBoard
+    from pytest_evalrun.predicting.services import WorkerServices
     from pytest_evalrun.remote.connection import Connection
     from pytest_evalrun.suite.pairs import Pair
 

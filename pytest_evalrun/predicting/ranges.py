@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.evaluation.asking import Asking, ProgramFailed
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory, own_places, reference_to_json
-from pytest_evalrun.evaluation.predict import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
-from pytest_evalrun.evaluation.sites import site_of
-from pytest_evalrun.evaluation.stored import state_writer
+from pytest_evalrun.predicting.asking import Asking, ProgramFailed
+from pytest_evalrun.predicting.loop import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
+from pytest_evalrun.predicting.outputs import own_places, reference_to_json
+from pytest_evalrun.predicting.sites import site_of
 from pytest_evalrun.programs.command_template import here, placeholders
 from pytest_evalrun.programs.commands import knows_ranges, program_of
 from pytest_evalrun.programs.records import Records
@@ -28,14 +27,10 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.shards import ShardProgress
-    from pytest_evalrun.evaluation.sites import Site
+    from pytest_evalrun.predicting.sites import Site
+    from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.results import Answer
-    from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.rundir.shards import WorkerArgs
-    from pytest_evalrun.suite.pairs import Pair
 
 LINES = 256
 
@@ -49,32 +44,22 @@ class Taken(NamedTuple):
 
 
 class RangePredictor:
-    """Has a program predict the positions ``[low, high)`` of a pair; ``count`` is how many these are."""
+    """Has a program predict the positions of a pair, or of a shard: ``[low, high)``."""
 
-    def __init__(
-        self,
-        pair: Pair,
-        context: Context,
-        paths: PairPaths,
-        progress: Progress | ShardProgress,
-        count: int,
-        low: int,
-        high: int,
-        adapter: Adapter,
-    ) -> None:
-        self.pair = pair
+    def __init__(self, work: PairWork, adapter: Adapter) -> None:
+        self.pair = work.pair
         self.adapter = adapter
-        self.context = context
-        self.progress = progress
-        self.count = count
-        self.low = low
-        self.high = high
-        self.paths = paths
-        self.output = output_directory(pair, paths)
-        self.own_places = own_places(pair, paths)
-        self.outputs = Outputs(self.output)
-        self.state = state_writer(context.disk, pair, paths)
-        self.ranged = knows_ranges(pair.settings)
+        self.context = work.context
+        self.progress = work.progress
+        self.count = work.count
+        self.low = work.positions.start
+        self.high = work.positions.stop
+        self.paths = work.paths
+        self.outputs = work.outputs
+        self.output = work.outputs.directory
+        self.own_places = own_places(work.pair, work.paths)
+        self.state = work.state
+        self.ranged = knows_ranges(work.settings)
         self._samples: Iterable[Sample] = ()
         self._total = 0
         self._finished = 0

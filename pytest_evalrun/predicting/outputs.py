@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.evaluation.stored import paths_of
 from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.rundir.aside import OLD, was_evaluated
-from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.layout import WorkDir, paths_of
 from pytest_evalrun.rundir.markers import facts_of
 from pytest_evalrun.rundir.predictions import file_of, named_file, plain
 from pytest_evalrun.suite.jsontext import MOST_LEVELS

@@ -1,4 +1,4 @@
-"""Models on GPUs: each in a process of its own that sees the GPUs it was leased and no others."""
+"""What a worker offers to models outside its own process: a place for what they say, a clock that stops, GPUs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
-from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.slots.gpus import Nvml
 from pytest_evalrun.slots.leases import LeaseDirectory, Leases
 from pytest_evalrun.slots.need import GB
 from pytest_evalrun.slots.visible import find_gpus
-from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.slots.leases import Lease
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
-
 
 LOOK_SECONDS = 0.25
 
@@ -37,6 +32,7 @@ def _nothing(*_: object) -> None:
 class WorkerServices:
     """What a model outside this process needs of the worker that starts it; alone, it needs nothing.
 
+    ``output`` takes what a program writes, as it is; ``blanked_output`` what holds no secret any more.
     ``tell`` shows a line on the terminal; None where nobody asked to see what programs write. ``command`` shows what
     is started, which everybody sees who does not want it quiet.
     """
@@ -46,6 +42,7 @@ class WorkerServices:
     check: Callable[[], None] = _nothing
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
     output: Callable[[bytes], None] = _nothing
+    blanked_output: Callable[[bytes], None] = _nothing
     started: Callable[[int, str | None], object] = _nothing
     tell: Callable[[str], None] | None = None
     command: Callable[[str], None] | None = None
@@ -65,7 +62,7 @@ class GpuMemory:
     def watch(self, used: Callable[[], int | None]) -> Callable[[], None]:
         """Look at what is ``used``, in bytes, until what is given back is called; None is what nobody knows."""
         if used() is None:
-            return _nothing
+            return lambda: None
         stop = threading.Event()
         thread = threading.Thread(target=self._look, args=(used, stop), name="evalrun-gpu-memory", daemon=True)
 
@@ -154,15 +151,6 @@ class HeldGpus:
         self._event("slot_freed", **self._told)
 
 
-class _Model(ChildAdapter):
-    """Tells where it was when it is ended in the middle of something."""
-
-    def kill(self, grace: float = 0.0) -> None:
-        if self._in_doubt:
-            self.dump_stacks()
-        super().kill(grace)
-
-
 @contextmanager
 def leased(
     need: Need | None, pair: Pair, slots: Slots, around: WorkerServices
@@ -177,75 +165,3 @@ def leased(
         yield held.lease, pids
     finally:
         held.free(pids)
-
-
-class LeasedModel:
-    """A model in a child process, on GPUs (where it needs any) that are its own for as long as that process lives.
-
-    ``broken`` when that process died or can no longer be understood: it must be loaded anew.
-    """
-
-    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices) -> None:
-        self.held = held
-        self._around = around
-        self._pair = pair.full_id
-        self._pids: list[int] = []
-        self._child = self._make(pair, held)
-        self.broken = False
-
-    def _make(self, pair: Pair, held: HeldGpus | None) -> ServerAdapter:
-        gpus = held.lease.environment() if held is not None else {}
-        hold = held.lease.fds if held is not None else ()
-        if pair.settings.kind.way(pair.settings) is Way.SERVER:
-            from pytest_evalrun.programs.server import server
-
-            return server(pair, gpus=gpus, hold=hold, output=self._around.output, started=self._started)
-        return _Model(
-            pair.task,
-            pair.settings,
-            pair.root,
-            env=gpus,
-            hold=hold,
-            output=self._around.output,
-            started=self._started,
-        )
-
-    def _started(self, pid: int) -> None:
-        self._pids.append(pid)
-        self._around.started(pid, self._pair)
-
-    def load(self) -> None:
-        """Where that fails, the GPUs are free again."""
-        try:
-            self._child.load()
-        except BaseException:
-            self.kill()
-            raise
-
-    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        try:
-            return self._child.predict(batch)
-        except ChildError:
-            self.broken = True
-            raise
-
-    def close(self) -> None:
-        try:
-            self._child.close()
-        finally:
-            self._free()
-
-    def is_wanted(self) -> bool:
-        """Whether somebody waits for GPUs."""
-        return self.held is not None and self.held.leases.someone_waits()
-
-    def kill(self) -> None:
-        """At once, with its stacks in the log where it was interrupted."""
-        try:
-            self._child.kill()
-        finally:
-            self._free()
-
-    def _free(self) -> None:
-        if self.held is not None:
-            self.held.free(self._pids)

@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError, TimedOut
-from pytest_evalrun.evaluation.boardbatches import work_of
-from pytest_evalrun.evaluation.boardmodel import BoardModel
-from pytest_evalrun.evaluation.sites import Here
+from pytest_evalrun.predicting.boardbatches import work_of
+from pytest_evalrun.predicting.boardmodel import BoardModel
+from pytest_evalrun.predicting.sites import Here
 from pytest_evalrun.programs.board import BoardWork, run_there
 from pytest_evalrun.programs.boardbatch import moved, name_below
 from pytest_evalrun.programs.command_template import environment, here, placeholders, portable_command, there
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.ranges import RangePredictor
-    from pytest_evalrun.evaluation.sites import ProgramWatch, Site
+    from pytest_evalrun.predicting.ranges import RangePredictor
+    from pytest_evalrun.predicting.sites import ProgramWatch, Site
+    from pytest_evalrun.predicting.work import WorkContext
     from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.programs.running import ProgramExit
     from pytest_evalrun.programs.sink import OutputSink
@@ -64,7 +64,7 @@ def board_site(predictor: RangePredictor, model: Adapter) -> Iterator[Site]:
 
 
 @contextmanager
-def nearby(pair: Pair, context: Context, model: Adapter, where: Where) -> Iterator[Where]:
+def nearby(pair: Pair, context: WorkContext, model: Adapter, where: Where) -> Iterator[Where]:
     """The places of a local script, with those on the board of the loaded model."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
     with _working(pair, context, model) as work:
@@ -73,7 +73,7 @@ def nearby(pair: Pair, context: Context, model: Adapter, where: Where) -> Iterat
 
 
 @contextmanager
-def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[BoardWork]:
+def _working(pair: Pair, context: WorkContext, model: BoardModel) -> Iterator[BoardWork]:
     """A work directory that goes when the block is left, by Ctrl-C too: what is under way is not waited for then."""
     work = BoardWork(model, pair, work_of(pair))
     try:
@@ -82,7 +82,7 @@ def _working(pair: Pair, context: Context, model: BoardModel) -> Iterator[BoardW
         model.interrupt()
         raise
     finally:
-        with context.surroundings.paused():
+        with context.services.paused():
             work.close()
 
 
@@ -164,7 +164,7 @@ class There:
     ) -> ProgramExit:
         """Of a lost link, what the program had written by then is fetched once the board is back."""
         context = self._predictor.context
-        around = ProgramIO(sink, _nobody, (), sink.finish, context.surroundings.paused, context.secrets.words)
+        around = ProgramIO(sink, _nobody, (), sink.finish, context.services.paused, context.secrets.words)
         with self._work.only(self._generation):
             ending = run_there(self._work, argv, added, around, look)
             self._fetch(whole=not ending.returncode)

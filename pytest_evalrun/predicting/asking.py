@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.ranges import RangePredictor
-    from pytest_evalrun.evaluation.sites import ProgramWatch, Site
+    from pytest_evalrun.predicting.ranges import RangePredictor
+    from pytest_evalrun.predicting.sites import ProgramWatch, Site
+    from pytest_evalrun.predicting.work import WorkContext
     from pytest_evalrun.programs.running import ProgramExit
     from pytest_evalrun.suite.pairs import Pair
 
@@ -173,20 +173,16 @@ class Heartbeat:
             self._pace.done()
 
 
-def sink_of(pair: Pair, context: Context, part: str = "") -> OutputSink:
+def sink_of(pair: Pair, context: WorkContext, part: str = "") -> OutputSink:
     """Where a program's output goes; ``part`` is the range that it does."""
 
-    def to_log(data: bytes) -> None:
-        if context.log is not None:
-            context.log.write_blanked(data)
-
     name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
-    around = context.surroundings
-    return OutputSink(to_log, around.tell, name, context.secrets, around.command)
+    around = context.services
+    return OutputSink(around.blanked_output, around.tell, name, context.secrets, around.command)
 
 
 def announce(
-    context: Context, sink: OutputSink, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$"
+    context: WorkContext, sink: OutputSink, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$"
 ) -> None:
     """The full command, before it starts, without the secrets in its words."""
     line = f"{prompt} {command_line(context.secrets.words(argv), gpus)}"

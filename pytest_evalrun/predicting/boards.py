@@ -19,7 +19,7 @@ from pytest_evalrun.suite.devices import DeviceSpec, home_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_evalrun.evaluation.leased import WorkerServices
+    from pytest_evalrun.predicting.services import WorkerServices
     from pytest_evalrun.remote.boardnotes import BoardNotes
     from pytest_evalrun.remote.connection import Done
     from pytest_evalrun.slots.devices import DeviceLease

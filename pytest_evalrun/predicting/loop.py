@@ -12,8 +12,7 @@ from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
-from pytest_evalrun.evaluation.outputs import Outputs, output_directory, reference_to_json
-from pytest_evalrun.evaluation.stored import state_writer
+from pytest_evalrun.predicting.outputs import reference_to_json
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.state import RunningState
 
@@ -21,11 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.shards import ShardProgress
-    from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Progress
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.predicting.work import PairWork
 
 # A model that fails three batches whole is broken, not unlucky: going on would only cost time.
 HOPELESS = 3
@@ -46,26 +41,18 @@ class Counts:
 class Predictor:
     """Asks one adapter for what is missing of one pair."""
 
-    def __init__(
-        self,
-        pair: Pair,
-        context: Context,
-        paths: PairPaths,
-        adapter: Adapter,
-        progress: Progress | ShardProgress,
-        count: int,
-    ) -> None:
-        self.pair = pair
-        self.context = context
+    def __init__(self, work: PairWork, adapter: Adapter) -> None:
+        self.pair = work.pair
+        self.context = work.context
         self.adapter = adapter
-        self.progress = progress
-        self.count = count
-        self.size = max(1, pair.settings.max_batch_size)
-        self.outputs = Outputs(output_directory(pair, paths))
-        self.state = state_writer(context.disk, pair, paths)
+        self.progress = work.progress
+        self.count = work.count
+        self.size = max(1, work.settings.max_batch_size)
+        self.outputs = work.outputs
+        self.state = work.state
         self.counts = Counts()
-        self.batches = -(-(count - progress.done_count) // self.size)
-        self.completed = progress.done_count
+        self.batches = -(-(work.count - work.progress.done_count) // self.size)
+        self.completed = work.progress.done_count
 
     def run(self, samples: Iterable[Sample]) -> None:
         """Predict every sample that is not done. Raises PairError after three whole batches failed in a row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, Lacking, PairError
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.adapters.protocol import Adapter
-    from pytest_evalrun.evaluation.boardmodel import BoardModel
-    from pytest_evalrun.evaluation.boards import Boards
-    from pytest_evalrun.evaluation.fingerprint import Parts
-    from pytest_evalrun.evaluation.leased import LeasedModel, Slots, WorkerServices
+    from pytest_evalrun.predicting.boardmodel import BoardModel
+    from pytest_evalrun.predicting.boards import Boards
+    from pytest_evalrun.predicting.leased import LeasedModel
+    from pytest_evalrun.predicting.services import Slots, WorkerServices
     from pytest_evalrun.rundir.events import EventWriter
     from pytest_evalrun.suite.pairs import Pair
 
@@ -57,7 +57,7 @@ class LoadedModels:
         self._name = ""
         self._used = 0.0
 
-    def get(self, pair: Pair, parts: Parts) -> tuple[Adapter, float]:
+    def get(self, pair: Pair, parts: Mapping[str, Any]) -> tuple[Adapter, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
         key = _key(pair, parts)
         if self._adapter is None or key != self._key or (self._leased is not None and self._leased.broken):
@@ -95,14 +95,14 @@ class LoadedModels:
             return StartedLater(pair)
         if way is Way.MODEL and not need:
             return create_adapter(pair.task, pair.settings, pair.root)
-        from pytest_evalrun.evaluation.leased import LeasedModel
+        from pytest_evalrun.predicting.leased import LeasedModel
 
         held = self._slots.take(need, pair.full_id, self._around) if need else None
         self._leased = LeasedModel(pair, held, self._around)
         return self._leased
 
     def _on_board(self, pair: Pair) -> BoardModel:
-        from pytest_evalrun.evaluation.boardmodel import board_model
+        from pytest_evalrun.predicting.boardmodel import board_model
 
         return board_model(pair, self._boards(), self._digest, self._around)
 
@@ -138,7 +138,7 @@ class LoadedModels:
         self._events.write("model_unloaded", model=self._name, **({"error": error} if error else {}))
 
 
-def _key(pair: Pair, parts: Parts) -> str:
+def _key(pair: Pair, parts: Mapping[str, Any]) -> str:
     of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
     need = str(need_of(pair.settings))
     return json.dumps([pair.suite, pair.task.path, need, of_the_model], sort_keys=True, default=str)
