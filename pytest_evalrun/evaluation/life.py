@@ -16,8 +16,8 @@ from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, firs
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import keep_fingerprint, locked, put_right, trouble_of, write_error_result
-from pytest_evalrun.predicting.choice import predictor_of
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, put_own_state_aside
+from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
@@ -33,12 +33,12 @@ from pytest_evalrun.rundir.timings import timings_in
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.gates import Verdict
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -219,10 +219,10 @@ class Life:
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
-    def _load(self, plan: Plan) -> Adapter:
-        adapter, seconds = self.context.models.get(self.pair, plan.prediction)
+    def _load(self, plan: Plan) -> LoadedModel:
+        model, seconds = self.context.models.get(self.pair, plan.prediction)
         self.watch.load += seconds
-        return adapter
+        return model
 
     def _predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress, count: int) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
@@ -231,9 +231,9 @@ class Life:
         deaths = 0
         while True:
             try:
-                adapter = self._load(plan)
+                model = self._load(plan)
                 with self.watch.predicting(progress):
-                    return predictor_of(work, adapter).run(samples)
+                    return predict(work, model, samples)
             except ModelDied as error:
                 deaths += 1
                 if deaths > self.context.launch.crash_retries:

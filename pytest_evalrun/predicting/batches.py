@@ -6,9 +6,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.predicting.asking import announce, sink_of
-from pytest_evalrun.predicting.loop import Predictor
+from pytest_evalrun.predicting.loop import run_loop
 from pytest_evalrun.predicting.outputs import batch_directory, own_places
 from pytest_evalrun.predicting.services import leased
+from pytest_evalrun.predicting.session import CallSession
 from pytest_evalrun.programs.batch import BatchProgram
 from pytest_evalrun.programs.command_template import GPUS, environment, here, placeholders, whole_environment
 from pytest_evalrun.programs.results import make_room, results_of
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.slots.leases import Lease
 
 
 class BatchPredictor:
-    """A :class:`Predictor` whose adapter knows the files of the pair at hand."""
+    """Asks a program that is started once a batch and told the files of the pair at hand."""
 
-    def __init__(self, work: PairWork, adapter: Adapter) -> None:
+    def __init__(self, work: PairWork, adapter: LoadedModel) -> None:
         self.work = work
         self.pair = work.pair
         self.context = work.context
@@ -50,7 +51,7 @@ class BatchPredictor:
             program = self._program(where, lease, pids)
             program.load()
             try:
-                Predictor(self.work, program).run(samples)
+                run_loop(self.work, CallSession(program.predict), samples)
             finally:
                 program.close()
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
 from pytest_evalrun.predicting.asking import announce, sink_of
-from pytest_evalrun.predicting.boardmodel import BoardServerModel
-from pytest_evalrun.predicting.loop import Predictor, without_references
+from pytest_evalrun.predicting.boardmodel import BoardModel, BoardServerModel
+from pytest_evalrun.predicting.oldloop import Predictor, without_references
 from pytest_evalrun.predicting.outputs import batch_directory
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.predicting.boardmodel import BoardModel
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.boardbatch import Stages
     from pytest_evalrun.programs.command_template import Where
@@ -44,7 +44,8 @@ class _Under(NamedTuple):
 class BoardPredictor:
     """A :class:`Predictor` of a pair on a board."""
 
-    def __init__(self, work: PairWork, model: BoardModel) -> None:
+    def __init__(self, work: PairWork, model: LoadedModel) -> None:
+        assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
         self.work = work
         self.pair = work.pair
         self.context = work.context

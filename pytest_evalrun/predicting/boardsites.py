@@ -26,7 +26,7 @@ from pytest_evalrun.rundir.state import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.predicting.ranges import RangePredictor
     from pytest_evalrun.predicting.sites import ProgramWatch, Site
     from pytest_evalrun.predicting.work import WorkContext
@@ -55,7 +55,7 @@ exit 0
 
 
 @contextmanager
-def board_site(predictor: RangePredictor, model: Adapter) -> Iterator[Site]:
+def board_site(predictor: RangePredictor, model: LoadedModel) -> Iterator[Site]:
     """The board of the loaded model; the pair's work directory there goes when the programs are done."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
     with _working(predictor.pair, predictor.context, model) as work:
@@ -64,7 +64,7 @@ def board_site(predictor: RangePredictor, model: Adapter) -> Iterator[Site]:
 
 
 @contextmanager
-def nearby(pair: Pair, context: WorkContext, model: Adapter, where: Where) -> Iterator[Where]:
+def nearby(pair: Pair, context: WorkContext, model: LoadedModel, where: Where) -> Iterator[Where]:
     """The places of a local script, with those on the board of the loaded model."""
     assert isinstance(model, BoardModel), "loaded for a pair that uses a board"
     with _working(pair, context, model) as work:

@@ -1,222 +1,290 @@
-"""Batches handed to the model: what is done is skipped, what failed is retried, then split."""
+"""The one loop that asks a model: a window of batches under way, results kept as they end, failures tried and split."""
 
 from __future__ import annotations
 
+import heapq
 import time
 import traceback
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
+from itertools import count as numbers
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
-from pytest_evalrun.errors import EvalrunError, PairError, SampleError
-from pytest_evalrun.predicting.outputs import reference_to_json
-from pytest_evalrun.rundir.predictions import Line
+from pytest_evalrun.errors import EvalrunError, PairError, SampleError, TimedOut
+from pytest_evalrun.predicting.lines import LineMaker, summary_of
+from pytest_evalrun.predicting.session import Again
 from pytest_evalrun.rundir.state import RunningState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
-    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.predicting.session import Answers, Session
     from pytest_evalrun.predicting.work import PairWork
+    from pytest_evalrun.rundir.predictions import Line
 
 # A model that fails three batches whole is broken, not unlucky: going on would only cost time.
 HOPELESS = 3
+# Where more than those are under way they say nothing together; then so many seconds without one success do.
+HOPELESS_SECONDS = 60.0
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
+# How often whoever waits for an answer looks whether the launching process lives.
+LOOK_SECONDS = 0.2
 
 
-@dataclass
-class Counts:
-    """What happened in this session, as the state file shows it."""
+@dataclass(eq=False)
+class _Batch:
+    """A batch as it was cut from the dataset, until every sample of it has its line."""
 
-    batch: int = 0
-    failed_batches: int = 0
-    retries: int = 0
-    failed_in_a_row: int = 0
+    number: int
+    samples: list[Sample]
+    missing: int
+    failed: int = 0
+    # Samples that could not even be handed to the model: no fault of it.
+    unreadable: int = 0
+    attempts: int = 0
 
 
-class Predictor:
-    """Asks one adapter for what is missing of one pair."""
+@dataclass(eq=False)
+class _Request:
+    """What is asked at once: a whole batch, or a part of one that failed, which is asked ``once``.
 
-    def __init__(self, work: PairWork, adapter: Adapter) -> None:
-        self.pair = work.pair
-        self.context = work.context
-        self.adapter = adapter
-        self.progress = work.progress
-        self.count = work.count
-        self.size = max(1, work.settings.max_batch_size)
-        self.outputs = work.outputs
-        self.state = work.state
-        self.counts = Counts()
-        self.batches = -(-(work.count - work.progress.done_count) // self.size)
-        self.completed = work.progress.done_count
+    ``holds`` while it waits with its place kept: nothing else may be asked in its stead.
+    """
+
+    batch: _Batch
+    samples: list[Sample]
+    once: bool = False
+    holds: bool = False
+
+
+class Loop:
+    """Asks a session for what is missing of a pair. Every sample ends once: with its prediction, or as failed."""
+
+    def __init__(self, work: PairWork, session: Session) -> None:
+        self._pair = work.pair
+        self._context = work.context
+        self._session = session
+        self._progress = work.progress
+        self._lines = LineMaker(work)
+        self._state = work.state
+        self._count = work.count
+        self._size = max(1, work.settings.max_batch_size)
+        self._retries = work.settings.retries
+        self._batches = -(-(work.count - work.progress.done_count) // self._size)
+        self._under_way: dict[Future[Answers | Again], _Request] = {}
+        # Parts of a batch that failed come before any other; what waits for its time is ordered by that.
+        self._parts: deque[_Request] = deque()
+        self._waiting: list[tuple[float, int, _Request]] = []
+        self._order = numbers()
+        self._ended = self._failed_batches = self._retried = self._failed_in_a_row = 0
+        self._last_success = time.monotonic()
 
     def run(self, samples: Iterable[Sample]) -> None:
-        """Predict every sample that is not done. Raises PairError after three whole batches failed in a row."""
-        for batch in self._batches(samples):
-            self._report(0, len(batch))
-            self._keep(batch, self._ask(batch))
-        self.state.finish()
+        """Predict every sample that is not done. Raises PairError where that is hopeless."""
+        coming = self._cut(samples)
+        while True:
+            request = self._next(coming)
+            if request is not None:
+                self._submit(request)
+            elif not (self._under_way or self._waiting):
+                break
+            else:
+                self._wait()
+            for future in [future for future in self._under_way if future.done()]:
+                self._take(self._under_way.pop(future), future)
+        self._state.finish()
 
-    def _keep(self, batch: list[Sample], lines: list[Line]) -> None:
-        self.progress.append(lines)
-        self._count(lines)
-        self._report(len(batch), len(batch))
-        self._check_hope(lines)
-        self.context.check_launcher()
+    def keep_ended(self) -> None:
+        """Keep what was answered though the pair has ended: nobody shall ask for it again."""
+        for future, request in self._under_way.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                answers = future.result()
+                if not isinstance(answers, Again):
+                    self._progress.append(self._lines.answered(request.samples, answers))
 
-    def _batches(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-        waiting = (s for s in islice(samples, self.count) if not self.progress.is_done(s.index))
-        while batch := list(islice(waiting, self.size)):
-            yield batch
+    def _cut(self, samples: Iterable[Sample]) -> Iterator[_Request]:
+        missing = (s for s in islice(samples, self._count) if not self._progress.is_done(s.index))
+        for number in numbers(1):
+            batch = list(islice(missing, self._size))
+            if not batch:
+                return
+            yield _Request(_Batch(number, batch, len(batch)), batch)
 
-    def _ask(self, batch: list[Sample], failed: Exception | None = None) -> list[Line]:
-        """The lines of a batch: whole, after retries, or split down to the samples that fail.
+    def _next(self, coming: Iterator[_Request]) -> _Request | None:
+        """What to ask now, if anything may be: parts of a failed batch, then what has waited, then the next batch."""
+        held = sum(request.holds for _, _, request in self._waiting)
+        free = max(1, self._session.in_flight) - len(self._under_way) - held
+        due = self._waiting and self._waiting[0][0] <= time.monotonic()
+        if due and (free > 0 or self._waiting[0][2].holds):
+            return heapq.heappop(self._waiting)[2]
+        if free <= 0:
+            return None
+        return self._parts.popleft() if self._parts else next(coming, None)
 
-        ``failed`` is what a first attempt raised that was made already.
-        """
-        for attempt in range(self.pair.settings.retries + 1):
-            try:
-                return self._predict(batch) if failed is None or attempt else _raised(failed)
-            except PairError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
-                self._end_if_asked(error)
-                self._tell(batch, error)
-                if not may_pass(error) or attempt == self.pair.settings.retries:
-                    return self._split(batch, error)
-                self._back_off(batch, attempt, error)
-        raise AssertionError("unreachable")
+    def _submit(self, request: _Request) -> None:
+        """References stay with us: a model must not see the answers."""
+        request.holds = False
+        if not request.once:
+            self._report(request.batch, 0)
+        blind = [Sample(sample.index, sample.id, sample.input) for sample in request.samples]
+        self._under_way[self._session.submit(blind)] = request
 
-    def _split(self, batch: list[Sample], error: Exception) -> list[Line]:
-        """Halves, each asked once: one bad sample costs itself only."""
-        if len(batch) == 1:
-            return [self._failed(batch[0], error)]
-        middle = len(batch) // 2
-        return [line for half in (batch[:middle], batch[middle:]) for line in self._ask_once(half)]
+    def _wait(self) -> None:
+        """Until something ends or is due, but never long without a look at the launching process."""
+        pause = LOOK_SECONDS
+        if self._waiting:
+            pause = min(pause, max(0.0, self._waiting[0][0] - time.monotonic()))
+        if self._under_way:
+            wait(self._under_way, pause, FIRST_COMPLETED)
+        else:
+            time.sleep(pause)
+        self._context.check_launcher()
 
-    def _ask_once(self, batch: list[Sample]) -> list[Line]:
+    def _take(self, request: _Request, future: Future[Answers | Again]) -> None:
         try:
-            return self._predict(batch)
+            answers = future.result()
+            if isinstance(answers, Again):
+                self._ask_again(request, answers)
+                return
+            lines = self._lines.answered(request.samples, answers)
         except PairError:
             raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._end_if_asked(error)
-            return self._split(batch, error)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything, and it costs its samples only
+            self._fail(request, error)
+            return
+        self._last_success = time.monotonic()
+        self._keep(request.batch, lines)
 
-    def _end_if_asked(self, error: Exception) -> None:
-        """`q` at a breakpoint raises an Exception, but it ends the session as Ctrl-C does, not a sample."""
-        if isinstance(error, self.context.ends_session):
+    def _fail(self, request: _Request, error: Exception) -> None:
+        """An error that may pass is worth another try of the whole batch; any other is sought in its halves."""
+        if isinstance(error, self._context.ends_session):
+            # `q` at a breakpoint raises an Exception, but it ends the session as Ctrl-C does, not a sample.
             raise KeyboardInterrupt(str(error)) from error
+        batch = request.batch
+        if request.once:
+            self._split(request, error)
+            return
+        self._tell(request.samples, error)
+        if not may_pass(error) or batch.attempts == self._retries:
+            self._split(request, error)
+            return
+        pause = min(BACKOFF_SECONDS * 2**batch.attempts, LONGEST_BACKOFF_SECONDS)
+        self._context.say(f"trying the batch again in {pause:g} s ({batch.attempts + 1} of {self._retries})")
+        batch.attempts += 1
+        self._note_retry(batch, batch.attempts, summary_of(error))
+        self._ask_later(request, pause, holds=True)
 
-    def _predict(self, batch: list[Sample]) -> list[Line]:
-        """References stay with us: a model must not see the answers. Each sample has waited for the whole batch."""
-        blind = without_references(batch)
-        started = time.perf_counter()
-        predictions = self.adapter.predict(blind)
-        seconds = round(time.perf_counter() - started, 6)
-        return self._lines(batch, predictions, seconds)
+    def _ask_again(self, request: _Request, again: Again) -> None:
+        """A session that could not ask says when to come back; another batch may have its place meanwhile."""
+        batch = request.batch
+        if again.counts and batch.attempts == self._retries:
+            self._split(request, ModelError(again.reason))
+            return
+        batch.attempts += again.counts
+        self._note_retry(batch, max(batch.attempts, 1), again.reason)
+        self._ask_later(request, again.after, holds=False)
 
-    def _lines(self, batch: Sequence[Sample], predictions: Sequence[Any], seconds: float) -> list[Line]:
-        _check_length(predictions, batch)
-        return [self._line(s, p, seconds) for s, p in zip(batch, predictions, strict=True)]
+    def _ask_later(self, request: _Request, pause: float, *, holds: bool) -> None:
+        request.holds = holds
+        heapq.heappush(self._waiting, (time.monotonic() + pause, next(self._order), request))
 
-    def _line(self, sample: Sample, prediction: Any, seconds: float) -> Line:
-        reference = reference_to_json(sample.reference, self.pair.dataset.path)
-        detail = None
-        try:
-            if isinstance(prediction, Detailed):
-                detail = self.outputs.to_json(prediction.detail, sample, ".detail")
-                prediction, seconds = prediction.prediction, _own_seconds(detail, sample, seconds)
-            value = self.outputs.to_json(prediction, sample)
-        except SampleError as error:
-            return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(str(error)), seconds)
-        kept = self.context.secrets.prediction(value)
-        told = self.context.secrets.prediction(detail)
-        blanked = kept is not value or told is not detail
-        return Line(sample.index, sample.id, "ok", kept, reference, None, seconds, told, blanked)
+    def _split(self, request: _Request, error: Exception) -> None:
+        """Halves, each asked once: one bad sample costs itself only."""
+        samples = request.samples
+        if len(samples) == 1:
+            request.batch.unreadable += isinstance(error, SampleError)
+            self._keep(request.batch, [self._lines.failed(samples[0], summary_of(error))])
+            return
+        middle = len(samples) // 2
+        halves = [_Request(request.batch, half, once=True) for half in (samples[:middle], samples[middle:])]
+        self._parts.extendleft(reversed(halves))
 
-    def _failed(self, sample: Sample, error: Exception) -> Line:
-        """A sample that could not be predicted, with its reason: never a wrong answer."""
-        reference = reference_to_json(sample.reference, self.pair.dataset.path)
-        return Line(sample.index, sample.id, "failed", None, reference, self.context.shown(_summary(error)), None)
-
-    def _tell(self, batch: list[Sample], error: Exception) -> None:
-        self.context.say(f"batch of {len(batch)} from sample {batch[0].id} failed: {_summary(error)}")
-        if isinstance(error, ModelError):  # raised by us: only where the model was is news
-            told = error.traceback
-        else:
-            told = None if isinstance(error, EvalrunError) else "".join(traceback.format_exception(error))
-        if told:
-            self.context.say(told.rstrip())
-
-    def _back_off(self, batch: list[Sample], attempt: int, error: Exception) -> None:
-        self.counts.retries += 1
-        self._report(0, len(batch))
-        pause = min(BACKOFF_SECONDS * 2**attempt, LONGEST_BACKOFF_SECONDS)
-        self.context.say(f"trying the batch again in {pause:g} s ({attempt + 1} of {self.pair.settings.retries})")
-        told = {"attempt": attempt + 1, "error": self.context.shown(_summary(error))}
-        self.context.events.write("batch_retried", self.pair.full_id, batch=self.counts.batch + 1, **told)
-        time.sleep(pause)
-
-    def _count(self, lines: list[Line]) -> None:
-        failed = [line for line in lines if line.status == "failed"]
-        self.counts.batch += 1
-        self.completed += len(lines) - len(failed)
-        self.counts.failed_batches += bool(failed)
-        self.counts.failed_in_a_row = self.counts.failed_in_a_row + 1 if len(failed) == len(lines) else 0
+    def _keep(self, batch: _Batch, lines: list[Line]) -> None:
+        """Lines are kept at once; when its last one is, the batch has ended."""
+        self._progress.append(lines)
+        batch.failed += sum(line.status == "failed" for line in lines)
+        batch.missing -= len(lines)
+        if batch.missing:
+            return
+        self._ended += 1
+        self._failed_batches += bool(batch.failed)
+        if batch.failed < len(batch.samples):
+            self._failed_in_a_row = 0
+        elif batch.unreadable < batch.failed:
+            self._failed_in_a_row += 1
+        self._report(batch, len(batch.samples))
+        if batch.failed == len(batch.samples):
+            self._check_hope(lines)
+        self._context.check_launcher()
 
     def _check_hope(self, lines: list[Line]) -> None:
-        """Raise PairError where the model failed too often in a row, once the state says so."""
-        if self.counts.failed_in_a_row == HOPELESS and self.counts.batch < self.batches:
-            self.state.finish()
-            raise PairError(f"{HOPELESS} whole batches failed in a row; the last one: {lines[-1].error}")
+        """Raise PairError where the model only fails and there is more to ask, once the state says so.
 
-    def _report(self, within: int, size: int) -> None:
-        batch = min(self.counts.batch + (within == 0), self.batches)
-        self.state.update(
+        A sample's own fault is none of the model: it counts for ``max_failed`` alone.
+        """
+        if self._ended == self._batches:
+            return
+        if self._session.in_flight <= HOPELESS:
+            hopeless, told = self._failed_in_a_row == HOPELESS, f"{HOPELESS} whole batches failed in a row"
+        else:
+            seconds = time.monotonic() - self._last_success
+            hopeless = bool(self._failed_in_a_row) and seconds >= HOPELESS_SECONDS
+            told = f"no batch succeeded in {HOPELESS_SECONDS:g} s"
+        if hopeless:
+            self._state.finish()
+            raise PairError(f"{told}; the last one: {lines[-1].error}")
+
+    def _tell(self, samples: Sequence[Sample], error: Exception) -> None:
+        self._context.say(f"batch of {len(samples)} from sample {samples[0].id} failed: {summary_of(error)}")
+        if isinstance(error, ModelError):  # raised by us: only where the model was is news
+            stack = error.traceback
+        else:
+            stack = None if isinstance(error, EvalrunError) else "".join(traceback.format_exception(error))
+        if stack:
+            self._context.say(stack.rstrip())
+
+    def _note_retry(self, batch: _Batch, attempt: int, reason: str) -> None:
+        self._retried += 1
+        self._report(batch, 0)
+        facts: dict[str, Any] = {"batch": batch.number, "attempt": attempt, "error": self._context.shown(reason)}
+        self._context.events.write("batch_retried", self._pair.full_id, **facts)
+
+    def _report(self, batch: _Batch, completed: int) -> None:
+        """The state file: ``completed`` samples of the batch at hand are done."""
+        self._state.update(
             RunningState(
-                current_batch=batch,
-                total_batches=self.batches,
-                batch_completed=within,
-                batch_total=size,
-                failed_batches=self.counts.failed_batches,
-                retry_count=self.counts.retries,
+                current_batch=min(self._ended + (completed == 0), self._batches),
+                total_batches=self._batches,
+                batch_completed=completed,
+                batch_total=len(batch.samples),
+                failed_batches=self._failed_batches,
+                retry_count=self._retried,
                 timestamp=int(time.time()),
-                max_batch_size=self.size,
-                total_data=self.count,
+                max_batch_size=self._size,
+                total_data=self._count,
             )
         )
 
 
-def _raised(error: Exception) -> NoReturn:
-    raise error
-
-
-def without_references(batch: Sequence[Sample]) -> list[Sample]:
-    return [Sample(s.index, s.id, s.input) for s in batch]
-
-
-def _own_seconds(detail: dict[str, Any], sample: Sample, seconds: float) -> float:
-    own = detail.get("seconds", seconds)
-    if isinstance(own, bool) or not isinstance(own, int | float) or own < 0:
-        raise SampleError(f"sample {sample.id}: the model told seconds: {own!r}; accepted: a number from 0")
-    return float(own)
-
-
-def _summary(error: Exception) -> str:
-    return str(error) if isinstance(error, EvalrunError) else f"{type(error).__name__}: {error}"
-
-
-def _check_length(predictions: Sequence[Any], batch: Sequence[Sample]) -> None:
-    """A model that answers too few or too many cannot be trusted to keep their order: the pair ends."""
+def run_loop(work: PairWork, session: Session, samples: Iterable[Sample]) -> None:
+    """Ask a session for what is missing, and close it however that ends; closing it is not the limit's business."""
+    loop = Loop(work, session)
     try:
-        found = len(predictions)
-    except TypeError:
-        kind = type(predictions).__name__
-        raise PairError(f"predict answered {kind} to a batch of {len(batch)}; it must answer a list") from None
-    if found != len(batch):
-        raise PairError(f"predict answered {found} predictions to a batch of {len(batch)} samples")
+        loop.run(samples)
+    except (KeyboardInterrupt, TimedOut):
+        with work.context.services.paused():
+            session.close(at_once=True)
+        raise
+    except BaseException:
+        with work.context.services.paused():
+            session.close()
+        loop.keep_ended()
+        raise
+    with work.context.services.paused():
+        session.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, Lacking, PairError
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.predicting.boardmodel import BoardModel
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.predicting.leased import LeasedModel
@@ -27,6 +26,16 @@ if TYPE_CHECKING:
 OF_THE_DATA = frozenset({"inputs", "limit"})
 # A model that nobody used for so long makes room, where somebody waits for its GPU.
 UNUSED_SECONDS = 60.0
+
+
+class LoadedModel(Protocol):
+    """What was loaded, however it is asked: a model in this process or another one, or a place for programs."""
+
+    def load(self) -> None:
+        """Take what it needs. Raises PairError."""
+
+    def close(self) -> None:
+        """Give it back."""
 
 
 class LoadedModels:
@@ -52,12 +61,12 @@ class LoadedModels:
         self._boards = boards
         self._digest = digest
         self._key: str | None = None
-        self._adapter: Adapter | None = None
+        self._adapter: LoadedModel | None = None
         self._leased: LeasedModel | BoardModel | None = None
         self._name = ""
         self._used = 0.0
 
-    def get(self, pair: Pair, parts: Mapping[str, Any]) -> tuple[Adapter, float]:
+    def get(self, pair: Pair, parts: Mapping[str, Any]) -> tuple[LoadedModel, float]:
         """The adapter of this pair, ready to predict, and the seconds that loading took (0 when it was loaded)."""
         key = _key(pair, parts)
         if self._adapter is None or key != self._key or (self._leased is not None and self._leased.broken):
@@ -65,7 +74,7 @@ class LoadedModels:
             return self._load(pair, key)
         return self._adapter, 0.0
 
-    def _load(self, pair: Pair, key: str) -> tuple[Adapter, float]:
+    def _load(self, pair: Pair, key: str) -> tuple[LoadedModel, float]:
         name = f"{pair.suite}/{pair.task.name}"
         adapter = self._create(pair)
         started = time.perf_counter()
@@ -81,7 +90,7 @@ class LoadedModels:
         self._events.write("model_loaded", pair.full_id, model=name, seconds=round(seconds, 6))
         return adapter, seconds
 
-    def _create(self, pair: Pair) -> Adapter:
+    def _create(self, pair: Pair) -> LoadedModel:
         """In this process, or in another one, which may have GPUs of its own."""
         way, need = pair.settings.kind.way(pair.settings), need_of(pair.settings)
         if pair.settings.optional and (reason := self._lacking.get(str(need))):

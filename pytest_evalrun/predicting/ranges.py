@@ -25,8 +25,8 @@ from pytest_evalrun.rundir.state import RunningState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.adapters.protocol import Adapter
     from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.predicting.sites import Site
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.results import Answer
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
 class RangePredictor:
     """Has a program predict the positions of a pair, or of a shard: ``[low, high)``."""
 
-    def __init__(self, work: PairWork, adapter: Adapter) -> None:
+    def __init__(self, work: PairWork, adapter: LoadedModel) -> None:
         self.pair = work.pair
         self.adapter = adapter
         self.context = work.context

@@ -16,7 +16,7 @@ from pytest_evalrun.slots.need import need_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.adapters.protocol import Adapter
+    from pytest_evalrun.predicting.models import LoadedModel
     from pytest_evalrun.predicting.ranges import RangePredictor
     from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.programs.running import ProgramExit
@@ -145,7 +145,7 @@ def _counter(predictor: RangePredictor, record: WorkerArgs) -> Lines | Files | N
 
 
 @contextmanager
-def site_of(predictor: RangePredictor, adapter: Adapter) -> Iterator[Site]:
+def site_of(predictor: RangePredictor, adapter: LoadedModel) -> Iterator[Site]:
     """For as long as programs of the predictor are started."""
     pair, context = predictor.pair, predictor.context
     need = need_of(pair.settings)

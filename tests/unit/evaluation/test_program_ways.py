@@ -15,8 +15,7 @@ import pytest
 from pytest_evalrun.children import handle
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.life import evaluate
-from pytest_evalrun.predicting import loop as predict
-from pytest_evalrun.predicting import ranges
+from pytest_evalrun.predicting import loop, ranges
 from pytest_evalrun.predicting.services import GpuMemory
 from pytest_evalrun.programs.results import TICK_SECONDS, is_older, read_metrics
 from pytest_evalrun.rundir.shards import read_ranges
@@ -142,7 +141,7 @@ def test_a_program_that_was_not_started_is_started_again(bench, evaluator, monke
 
     monkeypatch.setattr(handle.SupervisorHandle, "run", killed)
     monkeypatch.setattr(ranges, "BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(predict, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "BACKOFF_SECONDS", 0.0)
     evaluator(way(bench))
     assert [line["status"] for line in predictions(evaluator)] == ["ok"] * 6
     assert len(set(starts)) == 2

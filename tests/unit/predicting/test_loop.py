@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.adapters.protocol import Detailed
-from pytest_evalrun.children.faults import ModelError
+from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.evaluation.logs import ItemLog
-from pytest_evalrun.predicting import loop as predict
-from pytest_evalrun.predicting.loop import HOPELESS, Predictor, may_pass
+from pytest_evalrun.predicting import loop, session
+from pytest_evalrun.predicting.loop import HOPELESS, run_loop
+from pytest_evalrun.predicting.session import CallSession
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 from pytest_evalrun.rundir.state import parse
@@ -26,14 +26,31 @@ from pytest_evalrun.rundir.state import parse
 numbers = itertools.count()
 
 
+class Clock:
+    """The time of the loop, in which nothing takes any but its pauses."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(loop, "time", self)
+
+    def monotonic(self):
+        return self.now
+
+    time = monotonic
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
 class Model:
     """Answers with the input; raises where a batch holds a ``bad`` sample, or as often as there are ``errors``."""
 
-    def __init__(self, bad=(), errors=(), answer=None):
+    def __init__(self, bad=(), errors=(), answer=None, clock=None):
         self.bad, self.errors, self.answer = bad, list(errors), answer
-        self.calls = []
+        self.calls, self.at, self.clock = [], [], clock
 
     def predict(self, batch):
+        self.at.append(self.clock.now if self.clock else 0.0)
         self.calls.append([sample.index for sample in batch])
         if self.errors:
             raise self.errors.pop(0)
@@ -54,7 +71,8 @@ def asked(shop, context):
         reader = (Sample(i, f"s{i}", i, i) for i in range(count))
         error = None
         try:
-            Predictor(PairWork(pair, paths, progress, context, range(count)), model).run(reader)
+            work = PairWork(pair, paths, progress, context, range(count))
+            run_loop(work, CallSession(model.predict), reader)
         except PairError as caught:
             error = caught
         finally:
@@ -81,7 +99,8 @@ def test_the_log_shows_where_a_model_of_another_process_failed(asked, context, t
 def test_a_sample_waits_for_its_whole_batch(asked, monkeypatch):
     """Its seconds are those of the request that answered it, however many were asked at once; retries are others."""
     clock = itertools.count()
-    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0, sleep=id))
+    monkeypatch.setattr(session, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(loop, "BACKOFF_SECONDS", 0)
     found = asked(Model(errors=[TimeoutError("once")]), 8, max_batch_size=4, retries=1)
     assert [line.seconds for line in found.lines] == [1.0] * 8
 
@@ -101,7 +120,7 @@ DETAILS = {
 def test_what_a_model_tells_beside_its_answer(asked, monkeypatch, detail, error, seconds):
     """It is kept with the prediction, and its own seconds are believed; what cannot be kept fails its sample alone."""
     clock = itertools.count()
-    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0))
+    monkeypatch.setattr(session, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     model = Model(answer=lambda batch: [Detailed("yes", detail), "no"])
     first, second = asked(model, 2, max_batch_size=2).lines
     assert (second.prediction, second.seconds, second.detail) == ("no", 1.0, None)
@@ -174,7 +193,7 @@ def test_a_model_that_only_fails_is_given_up(asked):
 
 def test_the_state_of_a_pair_that_ends_early_keeps_its_counters(asked, monkeypatch, context):
     """What was tried again before the error that ended it stands there, too."""
-    monkeypatch.setattr(predict, "time", SimpleNamespace(perf_counter=time.perf_counter, time=time.time, sleep=id))
+    monkeypatch.setattr(loop, "BACKOFF_SECONDS", 0)
     result = asked(Model(errors=[TimeoutError("once"), PairError("no more")]), 4, max_batch_size=2, retries=2)
     assert str(result.error) == "no more"
     context.disk.close()
@@ -214,7 +233,7 @@ def test_no_batch_left_is_nothing_to_give_up(asked):
 )
 def test_only_bad_luck_is_tried_again(asked, monkeypatch, error, passes):
     """I/O, time-outs, connections and memory may pass; anything else would only fail again."""
-    monkeypatch.setattr(predict, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(loop, "BACKOFF_SECONDS", 0)
     assert may_pass(error) == passes
     model = Model(errors=[error])
     result = asked(model, 4, max_batch_size=4, retries=2)
@@ -225,12 +244,11 @@ def test_only_bad_luck_is_tried_again(asked, monkeypatch, error, passes):
 
 def test_pauses_grow_and_retries_are_told(asked, context, evaluator, monkeypatch):
     """Each retry is an event, with a pause twice as long up to a limit; after the last the batch is split."""
-    pauses = []
-    monkeypatch.setattr(predict.time, "sleep", pauses.append)
-    monkeypatch.setattr(predict, "LONGEST_BACKOFF_SECONDS", 1.5)
-    model = Model(errors=[OSError(5, "I/O")] * 5)
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(loop, "LONGEST_BACKOFF_SECONDS", 1.5)
+    model = Model(errors=[OSError(5, "I/O")] * 5, clock=clock)
     result = asked(model, 2, max_batch_size=2, retries=3)
-    assert pauses == [0.5, 1.0, 1.5]
+    assert model.at == pytest.approx([0, 0.5, 1.5, 3.0, 3.0, 3.0])
     assert model.calls == [[0, 1]] * 4 + [[0], [1]]
     assert result.failed == {0: "OSError: [Errno 5] I/O"}
     told = [event for event in evaluator.events() if event["event"] == "batch_retried"]
@@ -265,7 +283,7 @@ def test_a_model_may_end_its_pair(asked, bad):
 
     result = asked(Model(bad, answer=answer), 4, max_batch_size=4 if bad else 2)
     assert str(result.error) == "licence expired"
-    assert [line.index for line in result.lines] == ([] if bad else [0, 1])
+    assert [line.index for line in result.lines] == [0, 1]
 
 
 def test_an_answer_that_cannot_be_kept_costs_its_sample(asked):
@@ -305,7 +323,7 @@ def test_a_worker_without_its_launcher_ends(shop, evaluator):
     progress = PredictionsFile(paths.predictions).open(context.disk, 9)
     with pytest.raises(KeyboardInterrupt, match="gone"):
         work = PairWork(pair, paths, progress, context, range(9))
-        Predictor(work, Model()).run(Sample(i, str(i), i) for i in range(9))
+        run_loop(work, CallSession(Model().predict), (Sample(i, str(i), i) for i in range(9)))
     progress.close()
     assert progress.done_count == 2
 
