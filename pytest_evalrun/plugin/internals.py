@@ -128,15 +128,35 @@ def terminal_file(reporter: Any) -> Any:
     return getattr(getattr(reporter, "_tw", None), "_file", None)
 
 
-def set_terminal_file(reporter: Any, file: Any) -> None:
-    """From now on pytest writes there."""
-    reporter._tw._file = file
+def replace_in_writer(reporter: Any, name: str, make: Callable[[Callable[..., None]], Any]) -> Callable[[], None]:
+    """Put what ``make`` makes of a method of pytest's writer in its place; what is returned puts the method back.
+
+    No hook tells of all that is written: lines of xdist, of live logs and of ``--setup-show`` come between reports.
+    ``--pastebin`` of pytest itself listens in the same way.
+    """
+    kept = vars(reporter._tw)
+    before = kept.get(name)
+    kept[name] = make(getattr(reporter._tw, name))
+
+    def put_back() -> None:
+        if before is None:
+            del kept[name]
+        else:
+            kept[name] = before
+
+    return put_back
 
 
 def current_line(reporter: Any) -> str:
     """What stands in the line that pytest has begun."""
     text: str = reporter._tw._current_line
     return text.rpartition("\r")[2]
+
+
+def begin_line_again(reporter: Any) -> None:
+    """Another has ended the line that pytest had begun, where pytest itself cannot: its output may be captured now."""
+    reporter._tw._current_line = ""
+    reporter.currentfspath = None
 
 
 def end_line(reporter: Any) -> None:

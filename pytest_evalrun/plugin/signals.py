@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.plugin.internals import replace_in_writer, terminal_file
 from pytest_evalrun.suite.forks import Handlers
 
 if TYPE_CHECKING:
@@ -162,40 +163,33 @@ def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.C
         excinfo.value.__suppress_context__ = True
 
 
-class Lasting:
-    """A terminal's file that outlives its terminal: what is said after that was closed goes nowhere, and nothing fails.
+def outlast_terminal(reporter: Any) -> None:
+    """From now on what pytest says after its terminal was closed goes nowhere, and nothing fails.
 
     A job that its shell has disowned gets no SIGHUP, and EIO for each word that it writes.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def lasting(method: Callable[..., None]) -> Callable[..., None]:
+        def lose_or_do(*args: Any, **named: Any) -> None:
+            try:
+                method(*args, **named)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                point_nowhere()
 
-    def write(self, text: str) -> int:
-        try:
-            return int(self._file.write(text))
-        except OSError as error:
-            self._lose(error)
-            return len(text)
+        return lose_or_do
 
-    def flush(self) -> None:
-        try:
-            self._file.flush()
-        except OSError as error:
-            self._lose(error)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def _lose(self, error: OSError) -> None:
-        if error.errno != errno.EIO:
-            raise error
+    def point_nowhere() -> None:
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            for fd in {self._file.fileno(), *filter(_is_dead, (1, 2))}:
+            for fd in {terminal_file(reporter).fileno(), *filter(_is_dead, (1, 2))}:
                 os.dup2(null, fd)
         finally:
             os.close(null)
+
+    for name in ("write", "flush"):
+        replace_in_writer(reporter, name, lasting)
 
 
 def _is_dead(fd: int) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.plugin.internals import end_line, set_terminal_file, terminal_file, terminal_width
-from pytest_evalrun.plugin.signals import Lasting
+from pytest_evalrun.plugin.internals import end_line, terminal_file, terminal_width
+from pytest_evalrun.plugin.signals import outlast_terminal
 from pytest_evalrun.suite.printable import counted, one_line, printable
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ class Terminal:
 
     def outlast(self) -> None:
         """From now on the session goes on where its terminal is closed, and nobody hears it."""
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and (file := terminal_file(reporter)).isatty():
-            set_terminal_file(reporter, Lasting(file))
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and terminal_file(reporter).isatty():
+            outlast_terminal(reporter)
 
     def line(self, text: str) -> None:
         """A line of our own in the middle of the run."""

@@ -33,22 +33,21 @@ WIDTH = 40
 
 
 class Console:
-    """A pseudo-terminal with a stand-in for pytest's reporter that writes there."""
+    """A pseudo-terminal with a reporter of pytest's that writes there."""
 
-    def __init__(self, width=WIDTH):
+    def __init__(self, config, width=WIDTH):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.stream = os.fdopen(slave, "w", encoding="utf-8")
-        self.reporter = SimpleNamespace(_tw=SimpleNamespace(_file=self.stream, _current_line=""), currentfspath="suite")
+        self.reporter = pytest.TerminalReporter(config, self.stream)
         self.paper = Paper(width)
         self.decoder = codecs.getincrementaldecoder("utf-8")()
 
-    def screen(self):
-        return TerminalScreen(self.reporter, os.dup(self.stream.fileno()))
+    def screen(self, *, drawn=True):
+        return TerminalScreen(self.reporter, os.dup(self.stream.fileno()), drawn=drawn)
 
     def write(self, text):
-        self.reporter._tw._file.write(text)
-        self.reporter._tw._file.flush()
+        self.reporter.write(text, flush=True)
 
     def read(self):
         """What is there at the moment; whether there was anything."""
@@ -70,15 +69,15 @@ class Console:
 
 
 @pytest.fixture
-def console():
-    made = Console()
+def console(pytestconfig):
+    made = Console(pytestconfig)
     yield made
     made.close()
 
 
 @pytest.fixture
-def wide():
-    made = Console(120)
+def wide(pytestconfig):
+    made = Console(pytestconfig, 120)
     yield made
     made.close()
 
@@ -141,59 +140,58 @@ def test_a_line_longer_than_the_terminal_is_cut(console, screen):
     assert console.text == ""
 
 
-def test_what_pytest_has_not_flushed_is_waited_for(console, screen):
-    """It would come out after our line, in the middle of it."""
-    console.reporter._tw._file.write("half")
-    assert not screen.is_ready()
-    screen.draw("Progress: 1/4")
-    assert console.text == ""
-    console.reporter._tw._file.flush()
-    assert screen.is_ready()
-
-
-def test_what_nobody_flushes_is_flushed(console, screen):
-    """xdist never flushes its last status: left for two looks it comes out, and our line below it."""
-    console.reporter._tw._file.write("2 workers")
-    assert not screen.is_ready()
-    assert screen.is_ready()
+def test_what_pytest_does_not_flush_comes_out_before(console, screen):
+    """xdist never flushes its last status: it comes out at once, and our line below it."""
+    console.reporter.write("2 workers")
+    assert console.text == "2 workers"
     screen.draw("Progress: 1/4")
     assert console.text == "2 workers\nProgress: 1/4"
 
 
-def test_what_would_be_captured_is_not_flushed(console, screen, tmp_path):
+@pytest.fixture
+def saying(console):
+    made = console.screen(drawn=False)
+    yield made
+    made.close()
+
+
+def test_what_would_be_captured_is_not_flushed(console, saying, tmp_path):
     """At -n0 the stream's own descriptor leads into a file of pytest's while a test runs."""
     terminal = os.dup(console.stream.fileno())
-    console.reporter._tw._file.write("half")
+    console.reporter.write("half")
     with (tmp_path / "captured").open("w") as file:
         os.dup2(file.fileno(), console.stream.fileno())
-        assert not any(screen.is_ready() for _ in range(5))
+        saying.say("Progress: 1/4")
         os.dup2(terminal, console.stream.fileno())
     os.close(terminal)
     assert (tmp_path / "captured").read_text() == ""
-    assert screen.is_ready()
-    assert console.text == "half"
+    assert console.text == "\nProgress: 1/4\n"
+    console.reporter.flush()
+    assert console.text == "\nProgress: 1/4\nhalf"
 
 
-def test_said_lines_stay(console, screen):
+def test_said_lines_stay(console, saying):
     """Where nothing is rewritten, a begun line is ended, and pytest begins it again."""
-    screen.say("Progress: 1/4")
-    assert console.reporter.currentfspath == "suite"
+    saying.say("Progress: 1/4")
+    console.reporter.currentfspath = "suite"
     console.write("test_a.py ..")
-    screen.say("Progress: 2/4")
+    saying.say("Progress: 2/4")
+    assert console.reporter.currentfspath is None
     console.write("test_a.py .\n")
     assert console.text == "Progress: 1/4\ntest_a.py ..\nProgress: 2/4\ntest_a.py .\n"
-    assert console.reporter.currentfspath is None
 
 
 def test_the_end(console):
-    """The line goes, pytest has its stream again, and a late thread writes nothing."""
+    """The line goes, pytest's writer is as it was, and a late timer writes nothing."""
     screen = console.screen()
     screen.draw("Progress: 4/4")
     screen.close()
     screen.close()
     screen.draw("Progress: 4/4")
     assert console.text == ""
-    assert console.reporter._tw._file is console.stream
+    console.reporter.write_line("all that pytest says")
+    assert console.text == "all that pytest says\n"
+    assert console.reporter._tw.write.__func__ is type(console.reporter._tw).write
 
 
 def test_a_terminal_that_is_gone(console):
@@ -216,9 +214,9 @@ def test_a_terminal_that_is_gone(console):
         max_size=30,
     )
 )
-def test_pytests_lines_are_what_they_would_be_without(steps):
+def test_pytests_lines_are_what_they_would_be_without(steps, pytestconfig):
     """Whenever the line is drawn, what is left in the end is what pytest wrote, and nothing else."""
-    console, plain = Console(), Paper(WIDTH)
+    console, plain = Console(pytestconfig), Paper(WIDTH)
     screen = console.screen()
     for step in steps:
         if step is None:

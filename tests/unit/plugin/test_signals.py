@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.plugin import signals
-from pytest_evalrun.plugin.signals import EndInOrder, Lasting, Sigterm
+from pytest_evalrun.plugin.signals import EndInOrder, Sigterm, outlast_terminal
 
 WORKER = """
 import sys, time
-from pytest_evalrun.plugin.signals import Lasting, Sigterm
+from pytest_evalrun.plugin.signals import Sigterm
 
 sigterm = Sigterm()
 sigterm.take()
@@ -142,21 +142,23 @@ def test_it_waits_for_what_is_half_open(taken):
         pass
 
 
-def test_a_terminal_that_is_gone_fails_nobody():
-    """What is written to it goes nowhere; any other trouble is told."""
+def test_a_terminal_that_is_gone_fails_nobody(pytestconfig):
+    """What pytest writes to it goes nowhere; any other trouble is told."""
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as file:
-        lasting = Lasting(file)
-        lasting.write("seen\n")
-        lasting.flush()
+        reporter = pytest.TerminalReporter(pytestconfig, file)
+        outlast_terminal(reporter)
+        reporter.write("seen\n", flush=True)
         assert os.read(ours, 100) == b"seen\r\n"
         os.close(ours)
         for _ in range(2):
-            lasting.write("unseen\n")
-            lasting.flush()
-        assert lasting.name == theirs
-    with Path("/dev/full").open("w") as full, pytest.raises(OSError, match="No space"):
-        Lasting(full).write("x" * 100_000)
+            reporter.write("unseen\n")
+            reporter.flush()
+    with Path("/dev/full").open("w") as full:
+        reporter = pytest.TerminalReporter(pytestconfig, full)
+        outlast_terminal(reporter)
+        with pytest.raises(OSError, match="No space"):
+            reporter.write("x" * 100_000)
 
 
 def test_it_is_given_back(taken):
