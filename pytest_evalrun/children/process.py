@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pytest_evalrun.children.channel import Channel, LineTooLong
@@ -11,6 +10,7 @@ from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.children.faults import ChildError, ModelDied
 from pytest_evalrun.children.output import PipeReader, brief_end
 from pytest_evalrun.children.supervised import Supervised
+from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,9 +138,9 @@ class Child:
         self._output.flush()
         before = self._output.count
         self._supervised.signal(self._stacks)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not (self._output.count > before and self._output.quiet(QUIET_SECONDS)):
-            time.sleep(QUIET_SECONDS / 5)
+        wait_until(
+            lambda: self._output.count > before and self._output.quiet(QUIET_SECONDS), seconds, QUIET_SECONDS / 5
+        )
         self._output.flush()
 
     def __enter__(self) -> Self:

@@ -122,7 +122,7 @@ class TerminalScreen:
         self._fd = fd
         self._drawn = drawn
         self._lock = threading.RLock()  # a signal's handler may write in the middle of a write
-        self._taken_away = ""
+        self._erase = ""
         reporter.flush()
         self._put_back = replace_in_writer(reporter, "write", self._clear_first)
 
@@ -140,15 +140,15 @@ class TerminalScreen:
             column, width = self._column(), self._width()
             if self._fd < 0 or width < 2 or (column and column % width == 0):
                 return  # in the last column nobody knows on which line the cursor is
-            begin = "\r" if self._taken_away else "\n" if column else ""
+            begin = "\r" if self._erase else "\n" if column else ""
             self._put(f"{begin}{text[: width - 1]}\x1b[K")
-            self._taken_away = "\r\x1b[K" + (f"\x1b[A\x1b[{column % width}C" if column else "")
+            self._erase = "\r\x1b[K" + (f"\x1b[A\x1b[{column % width}C" if column else "")
 
     def clear(self) -> None:
         with self._lock:
-            if self._taken_away:
-                self._put(self._taken_away)
-                self._taken_away = ""
+            if self._erase:
+                self._put(self._erase)
+                self._erase = ""
 
     def say(self, text: str) -> None:
         """A line that stays. One that pytest had begun is ended, and begun again by pytest when it goes on."""

@@ -13,6 +13,7 @@ from pytest_evalrun.remote.hosts import route
 from pytest_evalrun.remote.link import Limits, Link
 from pytest_evalrun.remote.shell import PLAIN, told
 from pytest_evalrun.remote.watchdog import Watchdog
+from pytest_evalrun.suite.waiting import pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,12 +223,12 @@ class Connection:
     def _attempts(self, seconds: float) -> Iterator[bool]:
         """With growing pauses; true when this is the last one."""
         deadline = time.monotonic() + seconds
-        pause = FIRST_PAUSE
-        while (left := deadline - time.monotonic()) > 0:
+        for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
+            if (left := deadline - time.monotonic()) <= 0:
+                break
             yield False
-            self._closed.wait(min(pause, max(0.0, left)))
+            self._closed.wait(min(pause, left))
             self._check_open()
-            pause = min(2 * pause, LONGEST_PAUSE)
         yield True
 
     def _find_facts(self) -> Facts:

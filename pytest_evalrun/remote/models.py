@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.remote.places import CACHE, LIVES, below, checked, remove
 from pytest_evalrun.remote.transfer import upload_file
+from pytest_evalrun.suite.waiting import pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,11 +150,10 @@ class ModelCache:
         """
         _check_digest(digest)
         target = below(self._board, checked(f"{CACHE}/{name}"))
-        pause = FIRST_PAUSE
+        growing = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while (answer := self._ask(name, digest)) in ("busy", "used"):
             self._check()
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - two who meet shall not meet again
-            pause = min(2 * pause, LONGEST_PAUSE)
+            time.sleep(next(growing) * random.uniform(0.5, 1.5))  # noqa: S311 - two who meet shall not meet again
         if answer == "have":
             return Cached(name, target, 0)
         return Cached(name, target, self._upload(path, name, target, digest))

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalrun.rundir.durable import open_plain, open_with_parents
+from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 POLL_SECONDS = 0.05
@@ -57,12 +57,7 @@ class FileLock:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         if wait is None:
             return self._lock(how)
-        end = time.monotonic() + wait
-        while not self._lock(how | fcntl.LOCK_NB):
-            if time.monotonic() >= end:
-                return False
-            time.sleep(poll)
-        return True
+        return wait_until(lambda: self._lock(how | fcntl.LOCK_NB), wait, poll)
 
     def _lock(self, how: int) -> bool:
         """It counts only on the file that others will find: one that was removed meanwhile is opened anew."""
@@ -106,6 +101,28 @@ class FileLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class HeldLocks:
+    """Locks that are ours until ``release``, and longer in processes that were given copies of ``fds``."""
+
+    def __init__(self, locks: Iterable[FileLock]) -> None:
+        self.locks = tuple(locks)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors of the locks; none once they were released, and in a forked child."""
+        return tuple(lock.fileno() for lock in self.locks if lock.is_open)
+
+    def release(self) -> None:
+        for lock in self.locks:
+            lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def is_locked(path: Path) -> bool:

@@ -11,13 +11,13 @@ import hashlib
 import os
 import stat
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.locks import POLL_SECONDS, FileLock
+from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,14 +51,11 @@ class TaskListLock:
 
     def __enter__(self) -> TaskListLock:
         """Raises ConfigError where another process has it for longer than the limit, or nothing can be locked."""
-        end = time.monotonic() + LOCK_TIMEOUT
-        while not self._try():
-            if time.monotonic() >= end:
-                raise ConfigError(
-                    f"{self.path}: another process holds the lock of the task list for more than {LOCK_TIMEOUT:g} s; "
-                    "end it, or remove the file if no such process is left"
-                )
-            time.sleep(POLL_SECONDS)
+        if not wait_until(self._try, LOCK_TIMEOUT, POLL_SECONDS):
+            raise ConfigError(
+                f"{self.path}: another process holds the lock of the task list for more than {LOCK_TIMEOUT:g} s; "
+                "end it, or remove the file if no such process is left"
+            )
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.locks import HeldLocks
 from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.suite.waiting import pauses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.locks import FileLock
@@ -51,27 +53,12 @@ class Device:
         return f"device {self.name}"
 
 
-class DeviceLease:
-    """A device that is ours until ``release``, and longer in processes that were given copies of ``fds``."""
+class DeviceLease(HeldLocks):
+    """A device that is ours as long as its locks."""
 
-    def __init__(self, device: Device, locks: Sequence[FileLock]) -> None:
+    def __init__(self, device: Device, locks: Iterable[FileLock]) -> None:
+        super().__init__(locks)
         self.device = device
-        self.locks = tuple(locks)
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """The descriptors of the locks; none once it was released, and in a forked child."""
-        return tuple(lock.fileno() for lock in self.locks if lock.is_open)
-
-    def release(self) -> None:
-        for lock in self.locks:
-            lock.close()
-
-    def __enter__(self) -> DeviceLease:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 @dataclass(frozen=True)
@@ -127,7 +114,7 @@ class DevicePool:
         Waits while others have them; ``check`` is called at each round and raises where the wait shall end. Raises
         PairError at once, with the reasons, when none is left to wait for.
         """
-        pause, said = FIRST_PAUSE, -SAY_AGAIN
+        growing, said = pauses(FIRST_PAUSE, LONGEST_PAUSE), -SAY_AGAIN
         while True:
             check()
             if (lease := self.try_acquire(labels, prefer)) is not None:
@@ -136,11 +123,13 @@ class DevicePool:
             if time.monotonic() - said >= SAY_AGAIN:
                 said = time.monotonic()
                 say(f"waiting for {_wanted(labels) if labels else 'a device'}: " + "; ".join(map(str, states)))
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            time.sleep(next(growing))
 
     def try_acquire(self, labels: Mapping[str, str], prefer: Sequence[str] = ()) -> DeviceLease | None:
-        """Likewise, without waiting; None where others have them all. A device that is not well is set aside."""
+        """One that has the labels, without waiting; None where others have them all.
+
+        A device that is not well is set aside.
+        """
         while True:
             states = self._left(labels)
             ranked = sorted(states, key=lambda state: (state.device.name not in prefer, -state.free))

@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.locks import HeldLocks
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.slots.gpus import NVML_ORDER, ORDER, VISIBLE
 from pytest_evalrun.slots.states import State, blocked_text, is_blocked, is_impossible, lacking_text, waiting_text
+from pytest_evalrun.suite.waiting import pauses, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.rundir.locks import FileLock
     from pytest_evalrun.slots.gpus import Gpu, Nvml
@@ -28,17 +30,12 @@ SAY_AGAIN = 60.0
 WAITING = "waiting.lock"
 
 
-class Lease:
-    """GPUs that are ours until ``release``, and longer in processes that were given copies of ``fds``."""
+class Lease(HeldLocks):
+    """GPUs that are ours as long as their locks."""
 
-    def __init__(self, gpus: Sequence[Gpu], locks: Sequence[FileLock]) -> None:
+    def __init__(self, gpus: Sequence[Gpu], locks: Iterable[FileLock]) -> None:
+        super().__init__(locks)
         self.gpus = tuple(gpus)
-        self.locks = tuple(locks)
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """The descriptors of the locks; none once it was released, and in a forked child."""
-        return tuple(lock.fileno() for lock in self.locks if lock.is_open)
 
     def environment(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         """What a child must be started with to see these GPUs and no others."""
@@ -46,16 +43,6 @@ class Lease:
             return {}
         order = {} if environ.get(ORDER) else {ORDER: NVML_ORDER}
         return {VISIBLE: ",".join(gpu.token for gpu in self.gpus), **order}
-
-    def release(self) -> None:
-        for lock in self.locks:
-            lock.close()
-
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 class Leases:
@@ -80,15 +67,15 @@ class Leases:
         """
         wait = _Wait(need, say, foreign_wait, self._with_users)
         with self._waiting() as announce:
-            for pause in _pauses():
+            growing = pauses(FIRST_PAUSE, LONGEST_PAUSE)
+            while True:
                 check()
                 lease, states = self._attempt(need)
                 if lease is not None:
                     return lease
                 announce()
                 wait.look(states)
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+                time.sleep(next(growing))
 
     def used(self, lease: Lease) -> int | None:
         """Bytes of the lease's GPUs that are in use, by whomever; None where the driver does not tell."""
@@ -111,13 +98,11 @@ class Leases:
 
     def wait_until_free(self, lease: Lease, pids: Collection[int], seconds: float = 5.0) -> None:
         """Until the driver lists none of these processes, which have ended, on the GPUs of the lease."""
-        deadline = time.monotonic() + seconds
-        while self._are_listed(lease, pids) and time.monotonic() < deadline:
-            time.sleep(FIRST_PAUSE)
-
-    def _are_listed(self, lease: Lease, pids: Collection[int]) -> bool:
         nvml = self._nvml
-        return nvml is not None and any(pid in pids for gpu in lease.gpus for pid, _ in nvml.users(gpu))
+        if nvml is not None:
+            wait_until(
+                lambda: not any(pid in pids for gpu in lease.gpus for pid, _ in nvml.users(gpu)), seconds, FIRST_PAUSE
+            )
 
     def _attempt(self, need: Need) -> tuple[Lease | None, list[State]]:
         with self._directory.choosing():
@@ -144,7 +129,7 @@ class Leases:
         if not locks:
             return lease
         if not replace(state, free=self._free(state.gpu)).is_enough(need):
-            Lease((), locks).release()
+            HeldLocks(locks).release()
             return lease
         return Lease((*lease.gpus, state.gpu), (*lease.locks, *locks))
 
@@ -178,7 +163,7 @@ class Leases:
         try:
             yield announce
         finally:
-            Lease((), locks).release()
+            HeldLocks(locks).release()
 
 
 class _Wait:
@@ -224,10 +209,3 @@ def _in_order(need: Need, states: list[State]) -> list[State]:
         return not shared, free if need.memory else -free, index
 
     return sorted((state for state in states if state.is_enough(need)), key=rank)
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_PAUSE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from pytest_evalrun.remote.places import CACHE, below, left_behind, remove, stem
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DROP_CACHE, KEEP_MODELS, devices_of, home_of, keeps_work
+from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -194,25 +194,20 @@ def _drop_models(used: Used) -> str:
             board.connect()
             cache = ModelCache(board)
             if DROP_CACHE in used.models.values():
-                _patiently(cache.clear, lambda: True)
+                wait_until(cache.clear, _LINGERING, _PAUSE)
                 return ""
             for name in [name for name, policy in used.models.items() if policy != KEEP_MODELS]:
-                release = partial(cache.release, name, DROP_MODEL, last=True)
-                _patiently(release, partial(_is_there, board, f"{CACHE}/{name}"))
+                wait_until(partial(_released, cache, board, name), _LINGERING, _PAUSE)
     except Exception as error:  # noqa: BLE001 - nothing of a board costs a session its end
         return " ".join(str(error).split()) or type(error).__name__
     return ""
 
 
-def _patiently(work: Callable[[], bool], wanted: Callable[[], bool]) -> None:
-    """Until it is done, for as long as a worker that has just ended may still seem to be there."""
-    deadline = time.monotonic() + _LINGERING
-    while not work() and time.monotonic() < deadline and wanted():
-        time.sleep(_PAUSE)
-
-
-def _is_there(board: Connection, name: str) -> bool:
-    return board.run('[ -e "$1" ]', below(board, name)).code == 0
+def _released(cache: ModelCache, board: Connection, name: str) -> bool:
+    """Whether the model is gone; for a moment a worker that has just ended may seem to have it still."""
+    if cache.release(name, DROP_MODEL, last=True):
+        return True
+    return board.run('[ -e "$1" ]', below(board, f"{CACHE}/{name}")).code != 0
 
 
 # ------------------------------------------------------------------ who needs what where
