@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -27,11 +26,6 @@ def changes(old: dict[str, Any]) -> str | None:
         if then.get(name) != now.get(name)
     ]
     return ", ".join(changed) or None
-
-
-def now() -> str:
-    """ISO 8601, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _libraries() -> dict[str, str]:

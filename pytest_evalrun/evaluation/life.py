@@ -24,6 +24,7 @@ from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.layout import paths_of
+from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.markers import write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result
@@ -317,7 +318,7 @@ class Life:
             "metrics": {name: metric["value"] for name, metric in result.metrics.items()},
             "samples": result.samples,
             "seconds": result.seconds,
-            "time": environment.now(),
+            "time": utc_time(timespec="seconds"),
             "timing": result.timing,
         }
         append_history(self.context.disk, self.context.workdir.history, entry)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from pytest_evalrun.report.runs import find_run, is_run
 from pytest_evalrun.report.text import columns, natural_key, number
 from pytest_evalrun.report.walk import find_suites
 from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.names import escaped_id
@@ -172,7 +172,7 @@ def _when(paths: RunPaths | None, pair: KnownPair | None) -> str | None:
         written = paths.pair(pair.key).result.stat().st_mtime
     except OSError:
         return None
-    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_time(at=written, timespec="seconds")
 
 
 def to_json(entry: ListedPair, why: str | None = None) -> dict[str, Any]:

@@ -20,9 +20,10 @@ _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
 
 
-def utc_time() -> str:
-    """Now as ISO 8601 in UTC, to the millisecond: ``2026-11-21T10:30:15.123Z``."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+def utc_time(*, at: float | None = None, timespec: str = "milliseconds") -> str:
+    """Now, or ``at`` so many seconds of the epoch, as ISO 8601 in UTC: ``2026-11-21T10:30:15.123Z``."""
+    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    return moment.isoformat(timespec=timespec)[:-6] + "Z"
 
 
 def json_line(obj: Mapping[str, Any]) -> bytes:

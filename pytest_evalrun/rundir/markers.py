@@ -8,13 +8,12 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.rundir.lines import open_file, read_file
+from pytest_evalrun.rundir.lines import open_file, read_file, utc_time
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -132,8 +131,7 @@ def write_marker(
         except FileNotFoundError:
             if path is not paths.scores:
                 raise
-    time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    marker = Marker(time, fingerprint, files, extra or {})
+    marker = Marker(utc_time(timespec="seconds"), fingerprint, files, extra or {})
     disk.write(paths.marker, marker.dumps(), vouches=True)
     return marker
 
