@@ -280,9 +280,9 @@ def _own_name(item: Any, pair: Pair) -> str:
 
 def register(config: pytest.Config, suites: Suites) -> None:
     """Switch on what this process needs: items and worker where items are collected, the controller where they end."""
-    from pytest_evalrun.plugin.controller import controller
-
     if not hasattr(config, "workerinput"):
+        from pytest_evalrun.plugin.controller import controller
+
         controller(config, suites)
     if not distributes(config):
         worker = WorkerPlugin(config, suites)

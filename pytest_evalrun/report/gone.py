@@ -41,11 +41,11 @@ def on_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> OnDisk:
 
     Raises ConfigError where a suite's file is there and wrong: then nobody can say what is gone.
     """
-    from pytest_evalrun.suite.discovery import discover
-
     there = {suite.name: _pairs(suite.pairs) for suite in found}
     for name, file in read_run_json(paths).get("suites", {}).items():
         if name not in there:
+            from pytest_evalrun.suite.discovery import discover  # 0.1 s, which no session pays that found its suites
+
             path = paths.root / file  # relative, so that a copied tree finds its own suites
             there[name] = _pairs(discover(path.resolve()).pairs if path.is_file() else ())
     return OnDisk(there)

@@ -40,6 +40,20 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 """
+SAYS_WHO_IMPORTED = """
+import sys
+from pathlib import Path
+
+def pytest_unconfigure(config):
+    name = getattr(config, "workerinput", {}).get("workerid", "launcher")
+    Path(f"{name}.imports").write_text("pydantic" if "pydantic" in sys.modules else "")
+"""
+PROGRAM = {
+    "adapter": "command",
+    "command": ["sh", "-c", 'echo "{{\\"rate\\": 1}}" > "$0/m.json"', "{output}"],
+    "results": {"metrics": "{output}/m.json"},
+    "metrics": [],
+}
 # Without the entry points, which would load xdist: as if it were not installed.
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 WAYS = [
@@ -90,6 +104,19 @@ def test_suites_are_evaluated_without_xdist_too(project, args, env):
     assert ran.code == 0, ran
     assert "2 passed" in ran
     assert project.run("evals", *args, **env).output.count("reused: unchanged") == 2
+
+
+@pytest.mark.parametrize("top", [{}, PROGRAM], ids=["python", "program"])
+def test_only_who_discovers_a_suite_checks_what_is_written(project, top):
+    """The others read what was published: neither they nor the launching process import what checks a suite."""
+    project.make(models=("a", "b"), **top)
+    (project.root / "conftest.py").write_text(SAYS_WHO_IMPORTED)
+    ran = project.run("evals", "-n", "2")
+    assert ran.code == 0, ran
+    imports = {path.stem: path.read_text() for path in project.root.glob("*.imports")}
+    assert imports.keys() == {"launcher", "gw0", "gw1"}
+    assert not imports["launcher"]
+    assert sorted(imports.values()) == ["", "", "pydantic"]
 
 
 def test_a_path_that_cannot_be_is_pytests_to_refuse(plain):
