@@ -8,7 +8,18 @@ import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from benchmarks import collection, cost_per_pair, inert, matrix, monitor, noop_pairs, programs, scheduling, ssh
+from benchmarks import (
+    collection,
+    cost_per_pair,
+    inert,
+    matrix,
+    monitor,
+    noop_pairs,
+    one_pair,
+    programs,
+    scheduling,
+    ssh,
+)
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
@@ -18,6 +29,7 @@ BENCHMARKS = {
     "inert": inert.measure,
     "matrix": matrix.measure,
     "monitor": monitor.measure,
+    "one_pair": one_pair.measure,
     "programs": programs.measure,
     "scheduling": scheduling.measure,
     "ssh": ssh.measure,

@@ -82,19 +82,20 @@ def alternate(commands: dict[str, Timed], rounds: int) -> dict[str, list[Spent]]
 
 @dataclass(frozen=True)
 class Timed:
-    """A pytest command in a directory, whose run directories do not outlive it unless kept."""
+    """A command in a directory, pytest's by itself, whose run directories do not outlive it unless kept."""
 
     directory: Path
     args: tuple[str, ...]
     accepted: int = 0
     pairs: int | None = None
     keep: bool = False
+    program: tuple[str, ...] = ("-m", "pytest", "-q")
 
     def run(self) -> Spent:
         """Run it once; stop the benchmark where it fails or did not do all its work."""
         if not self.keep:
             shutil.rmtree(self.directory / "outputs", ignore_errors=True)
-        command = [sys.executable, "-m", "pytest", "-q", *self.args]
+        command = [sys.executable, *self.program, *self.args]
         start, used = time.perf_counter(), _processor_seconds()
         done = subprocess.run(
             command, cwd=self.directory, env=_environment(), capture_output=True, text=True, check=False
@@ -133,14 +134,14 @@ def write_bare(directory: Path, count: int) -> Path:
     return directory
 
 
-def write_suite(directory: Path, models: int, datasets: int) -> Path:
+def write_suite(directory: Path, models: int, datasets: int, samples: int = SAMPLES, batch: int = BATCH) -> Path:
     """A project of one suite of no-op pairs: 16 samples in batches of 4, one metric."""
     data = directory / "data"
     data.mkdir(parents=True)
-    rows = "".join(json.dumps({"x": f"text {i}", "y": f"text {i}"}) + "\n" for i in range(SAMPLES))
+    rows = "".join(json.dumps({"x": f"text {i}", "y": f"text {i}"}) + "\n" for i in range(samples))
     for number in range(datasets):
         (data / f"d{number}").write_text(rows)
-    head = ["format: jsonl", "inputs: [x]", "reference: y", f"max_batch_size: {BATCH}"]
+    head = ["format: jsonl", "inputs: [x]", "reference: y", f"max_batch_size: {batch}"]
     return _write_project(directory, head, models, datasets)
 
 
