@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness import Figure, Scale
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.events import CONTROLLER, EventWriter
+from pytest_evalrun.rundir.events import CONTROLLER, EventWriter, MainLog
 from pytest_evalrun.rundir.layout import RunPaths
-from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.state import RunningState
 from pytest_evalrun.rundir.tasklist import Status, TaskList

@@ -15,8 +15,8 @@ from pytest_evalrun.control.tasks import to_pending
 from pytest_evalrun.errors import ConfigError, RunBusy
 from pytest_evalrun.report.commands import carry_on_command, command_line
 from pytest_evalrun.report.runs import called
+from pytest_evalrun.rundir.events import MainLog
 from pytest_evalrun.rundir.locks import FileLock
-from pytest_evalrun.rundir.mainlog import MainLog
 from pytest_evalrun.rundir.processes import Living, ProcessEntry
 from pytest_evalrun.rundir.sessions import ask_to_stop, end_killed, session_state
 from pytest_evalrun.rundir.tasklist import Status, left_in_words, read_task_list

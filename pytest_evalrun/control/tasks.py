@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.screen import warn
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
-from pytest_evalrun.rundir.mirrors import Mirrors
-from pytest_evalrun.rundir.tasklist import Status, parse
+from pytest_evalrun.rundir.tasklist import Mirrors, Status, parse
 from pytest_evalrun.rundir.tasklock import TaskListLock
 
 if TYPE_CHECKING:

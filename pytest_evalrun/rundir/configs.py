@@ -9,13 +9,14 @@ from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.suite.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Pair
+
+    Blank = Callable[[str], str]
 
 _WIDE = 1 << 20
 
@@ -41,6 +42,8 @@ def write_snapshot(
 ) -> Path:
     """Write what a launch was told to do; ``secrets`` are the values that must not be seen."""
     suites = list(suites)
+    # Without secrets nothing of the 10,000 texts is looked at.
+    blank = secrets.blank if secrets else str
     head = {
         "format": 1,
         "launched": launch_time.astimezone().isoformat(timespec="seconds"),
@@ -48,7 +51,7 @@ def write_snapshot(
         "options": dict(options or {}),
         "suites": [_suite(suite) for suite in suites],
     }
-    text = _yaml(_blanked(head, secrets)) + _pair_lines(suites, secrets)
+    text = _yaml(_blanked(head, blank)) + _pair_lines(suites, blank)
     path = _free(paths.configs, launch_time.astimezone().strftime("%Y%m%d_%H%M%S"))
     write_atomic(path, text)
     return path
@@ -56,42 +59,35 @@ def write_snapshot(
 
 def _suite(suite: SuiteLike) -> dict[str, Any]:
     # Pairs share their layers: a layer is the same one by identity.
-    layers = {id(layer): layer for pair in suite.pairs for layer in pair.layers}
-    return {"name": suite.name, "file": str(suite.file), "layers": [_layer(layer) for layer in layers.values()]}
+    layers = {id(layer): layer for pair in suite.pairs for layer in pair.layers}.values()
+    shown = [{"kind": layer.kind, "source": layer.source, "values": dict(layer.values)} for layer in layers]
+    return {"name": suite.name, "file": str(suite.file), "layers": shown}
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
-    return {"kind": layer.kind, "source": layer.source, "values": dict(layer.values)}
-
-
-def _pair_lines(suites: Sequence[SuiteLike], secrets: Secrets) -> str:
+def _pair_lines(suites: Sequence[SuiteLike], blank: Blank) -> str:
     """The ids as a block of plain text: 10,000 nodes would take YAML a second."""
     ids = [pair.full_id for suite in suites for pair in suite.pairs]
-    text = _shown("\n".join(ids), secrets)
-    if not _is_plain(text):
+    text = _shown("\n".join(ids), blank)
+    # A block holds no character that YAML takes for a line break or does not print.
+    if not text or not text.replace("\n", "").isprintable() or "\ufeff" in text:
         return _yaml({"pairs": text})
     return "pairs: |2-\n" + "".join(f"  {line}\n" for line in text.split("\n"))
 
 
-def _is_plain(text: str) -> bool:
-    """No character that YAML takes for a line break or does not print."""
-    return bool(text) and text.replace("\n", "").isprintable() and "\ufeff" not in text
-
-
-def _blanked(value: Any, secrets: Secrets) -> Any:
+def _blanked(value: Any, blank: Blank) -> Any:
     """The same structure of builtins, each text in it without the secrets."""
     if isinstance(value, str):
-        return _shown(value, secrets)
+        return _shown(value, blank)
     if isinstance(value, dict):
-        return {_blanked(key, secrets): _blanked(item, secrets) for key, item in value.items()}
+        return {_blanked(key, blank): _blanked(item, blank) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_blanked(item, secrets) for item in value]
-    return value if isinstance(value, bool | int | float | None) else _shown(str(value), secrets)
+        return [_blanked(item, blank) for item in value]
+    return value if isinstance(value, bool | int | float | None) else _shown(str(value), blank)
 
 
-def _shown(text: str, secrets: Secrets) -> str:
+def _shown(text: str, blank: Blank) -> str:
     # A file name that is not UTF-8 holds letters that YAML cannot write.
-    return secrets.blank(text).encode("utf-8", "backslashreplace").decode()
+    return blank(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

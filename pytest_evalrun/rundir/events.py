@@ -1,8 +1,10 @@
-"""What happened, one JSON line an event: workers write files of their own, the controller merges them into one.
+"""Events of a run, a JSON line each: workers write files of their own, and the controller merges them into one.
 
 The lines of a worker are copied unchanged and in their order, so that the merged ones are always the first lines of its
 file: how many they are is counted in ``events.jsonl`` itself. No offset is stored that could disagree with it after a
 crash, and no line is lost or doubled whenever a controller dies.
+
+The main log tells people the same in fewer words.
 """
 
 from __future__ import annotations
@@ -10,15 +12,19 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.rundir.lines import LineFile, json_line, open_file, utc_time
+from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.suite.secrets import Secrets
+
+Level = Literal["INFO", "TASK", "WARNING", "ERROR"]
 
 CONTROLLER = "controller"
 _CHUNK = 1 << 20
@@ -45,14 +51,11 @@ class EventWriter:
 
 
 def _line(event: str, pair: str | None, worker: str, fields: dict[str, Any]) -> bytes:
-    # dict() refuses a field named like one of the four: the count of a worker's lines rests on them.
-    return json_line(dict({"time": utc_time(), "event": event, "pair": pair, "worker": worker}, **_new(fields)))
-
-
-def _new(fields: dict[str, Any]) -> dict[str, Any]:
+    """Encode an event. Raises TypeError for a field with a name that every line has of its own."""
+    # How many lines of a worker are merged is counted by their "worker".
     if clash := fields.keys() & {"time", "worker"}:
         raise TypeError(f"an event has its own {' and '.join(sorted(clash))}: name the field otherwise")
-    return fields
+    return json_line({"time": utc_time(), "event": event, "pair": pair, "worker": worker, **fields})
 
 
 @dataclass
@@ -162,3 +165,23 @@ def _skip(fd: int, merged: _Merged) -> int:
         for _, line in zip(range(merged.count), file, strict=False):
             offset += len(line)
     return offset if line == merged.last else 0
+
+
+class MainLog:
+    """``task_run.log``: the run as a person reads it, in the format of the shell script that this replaces.
+
+    It holds no secrets and is safe to show. The controller is its only writer.
+    """
+
+    def __init__(self, path: Path | str, secrets: Secrets = NO_SECRETS) -> None:
+        self._file = LineFile(path)
+        self._secrets = secrets
+
+    def write(self, level: Level, text: str) -> bool:
+        """Append ``[local time] [LEVEL] text`` as one line; False where the disk did not take it."""
+        time = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        one = self._secrets.blank(text).rstrip("\r\n").replace("\r\n", "\n").replace("\r", "\n").replace("\n", " | ")
+        return self._file.write(f"[{time}] [{level}] {one_line(one)}\n".encode())
+
+    def close(self) -> None:
+        self._file.close()

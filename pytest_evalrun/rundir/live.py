@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.configs import write_snapshot
-from pytest_evalrun.rundir.events import EventMerger
-from pytest_evalrun.rundir.mainlog import MainLog
-from pytest_evalrun.rundir.mirrors import Mirrors
+from pytest_evalrun.rundir.events import EventMerger, MainLog
 from pytest_evalrun.rundir.processes import Living
 from pytest_evalrun.rundir.runs import (
     add_manifest,
@@ -28,7 +26,7 @@ from pytest_evalrun.rundir.runs import (
     sweep_run,
 )
 from pytest_evalrun.rundir.sessions import open_session
-from pytest_evalrun.rundir.tasklist import Status, TaskList, read_task_list
+from pytest_evalrun.rundir.tasklist import Mirrors, Status, TaskList, read_task_list
 from pytest_evalrun.rundir.tasklock import TaskListLock
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.secrets import secrets_of
@@ -37,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.rundir.boards import BoardRecord
+    from pytest_evalrun.rundir.events import Level
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
-    from pytest_evalrun.rundir.mainlog import Level
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
 
@@ -106,8 +104,7 @@ class LiveRun:
     def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any]) -> None:
         write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
-        add_manifest(self.paths, places, [])
-        note_skipped(self.paths, self._skipped)
+        add_manifest(self.paths, places, [], skipped=self._skipped)
         self.mirrors.main(os.getpid())
         self.mirrors.running([])
         self.events.write("run_started", argv=list(argv), run_id=self.session.run_id, pid=os.getpid(), **facts)
@@ -152,7 +149,7 @@ class LiveRun:
             add_manifest(self.paths, {}, directories, boards)
 
     def _tell_later(self, line: str) -> None:
-        """Once; by the thread that keeps the task list too, which must not write to the terminal itself."""
+        """Keep a line to be told once, by the main thread: the one that keeps the task list must not write there."""
         self._untold.setdefault(line, True)
 
     def _tell(self) -> None:
@@ -161,10 +158,12 @@ class LiveRun:
             self._say(line)
 
     def started(self, pair: Pair) -> None:
+        name = pair.whole.full_id
         status = self.tasks.get(_task_dir(pair), pair.dataset.name)
         if status is not Status.RUNNING:
-            self._before[pair.whole.full_id] = status
-        self._cut |= {pair.whole.full_id: pair} if pair.cut is not None else {}
+            self._before[name] = status
+        if pair.cut is not None:
+            self._cut[name] = pair
         self._set(pair, Status.RUNNING)
         self.log.write("TASK", f"start: {_called(pair)}")
         self._tell()

@@ -194,15 +194,24 @@ def check_format(paths: RunPaths) -> None:
 
 
 def add_manifest(
-    paths: RunPaths, suites: Mapping[str, str], directories: Iterable[str], boards: Iterable[BoardRecord] = ()
+    paths: RunPaths,
+    suites: Mapping[str, str],
+    directories: Iterable[str],
+    boards: Iterable[BoardRecord] = (),
+    skipped: Mapping[str, str] | None = None,
 ) -> None:
-    """Remember the suites of a run (name → evalrun.yaml), and the directories outside and the boards it writes to."""
+    """Remember the suites of a run (name → evalrun.yaml), and the directories outside and the boards it writes to.
+
+    ``skipped`` is noted as :func:`note_skipped` does it: a file that is synced is best written once.
+    """
     old = read_run_json(paths)
     new = dict(old)
     new["suites"] = {**old.get("suites", {}), **{name: str(file) for name, file in suites.items()}}
     new["directories"] = sorted({*old.get("directories", []), *directories})
     if boards := list(boards):
         new["boards"] = [record.to_json() for record in merged(boards_in(paths, old), boards)]
+    if skipped is not None:
+        new = _with_skipped(new, skipped)
     if new != old:
         _write_run_json(paths, new)
 
@@ -210,10 +219,14 @@ def add_manifest(
 def note_skipped(paths: RunPaths, skipped: Mapping[str, str]) -> None:
     """Remember which pairs this run passes over, by their full ids, and why: whatever older result lies there."""
     old = read_run_json(paths)
-    new = {name: value for name, value in old.items() if name != "skipped"}
-    new |= {"skipped": dict(sorted(skipped.items()))} if skipped else {}
+    new = _with_skipped(old, skipped)
     if new != old:
         _write_run_json(paths, new)
+
+
+def _with_skipped(content: dict[str, Any], skipped: Mapping[str, str]) -> dict[str, Any]:
+    rest = {name: value for name, value in content.items() if name != "skipped"}
+    return rest | {"skipped": dict(sorted(skipped.items()))} if skipped else rest
 
 
 def skipped_in(paths: RunPaths) -> dict[str, str]:

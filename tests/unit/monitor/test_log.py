@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_evalrun.monitor.log import KEPT, LogTail
-from pytest_evalrun.rundir.mainlog import MainLog
+from pytest_evalrun.rundir.events import MainLog
 
 
 @pytest.fixture

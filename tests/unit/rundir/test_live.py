@@ -331,7 +331,7 @@ def test_the_plugin_column(layers, plugin):
 def test_a_run_that_cannot_be_opened_is_given_back(start, monkeypatch, fault):
     """Its lock, its thread and its files: the same process may try again."""
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device", "x")
 
     threads = threading.active_count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.mainlog import MainLog
+from pytest_evalrun.rundir.events import MainLog
 from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_evalrun.rundir.layout import RunPaths
-from pytest_evalrun.rundir.mirrors import Mirrors
+from pytest_evalrun.rundir.tasklist import Mirrors
 
 if TYPE_CHECKING:
     from pathlib import Path
