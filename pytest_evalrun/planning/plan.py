@@ -24,7 +24,7 @@ SOURCES = {"history": "from history for", "samples": "from samples for", "size":
 WIDEST = 48
 
 
-class Judged(Protocol):
+class PlannedPair(Protocol):
     """What would be done with a pair, why, and how many samples it had when last evaluated."""
 
     @property
@@ -38,7 +38,7 @@ class Judged(Protocol):
 
 
 def plan_lines(
-    verdicts: Sequence[Judged],
+    verdicts: Sequence[PlannedPair],
     expected: Mapping[str, Estimate],
     needs: Mapping[str, Need],
     workers: int,
@@ -70,7 +70,7 @@ def plan_lines(
     ]
 
 
-def _works(verdicts: Sequence[Judged], expected: Mapping[str, Estimate], needs: Mapping[str, Need]) -> list[Work]:
+def _works(verdicts: Sequence[PlannedPair], expected: Mapping[str, Estimate], needs: Mapping[str, Need]) -> list[Work]:
     """As the scheduler would make them, of the pairs that are not reused; to be scored again needs no model."""
     works = []
     for place, (pair, action) in enumerate((verdict.pair, verdict.action) for verdict in verdicts):
@@ -82,7 +82,7 @@ def _works(verdicts: Sequence[Judged], expected: Mapping[str, Estimate], needs: 
     return works
 
 
-def _after(verdicts: Sequence[Judged], works: Sequence[Work]) -> dict[int, list[int]]:
+def _after(verdicts: Sequence[PlannedPair], works: Sequence[Work]) -> dict[int, list[int]]:
     """A pair that is cut starts when its shards have ended: those that run at all, and where it runs itself."""
     shards: dict[str, list[int]] = {}
     wholes: dict[str, int] = {}
@@ -108,7 +108,9 @@ def _in_order(works: Sequence[Work]) -> Forecast:
 class _Table:
     """Columns as wide as they must be; the reason stands last, because nobody knows how long it is."""
 
-    def __init__(self, verdicts: Sequence[Judged], commands: Mapping[str, str], process: str, *, gpus: bool) -> None:
+    def __init__(
+        self, verdicts: Sequence[PlannedPair], commands: Mapping[str, str], process: str, *, gpus: bool
+    ) -> None:
         self.commands = commands
         self.process = process
         self.gpus = gpus
@@ -117,7 +119,7 @@ class _Table:
     def head(self, lines: Sequence[str]) -> list[str]:
         return [self._columns("what", "pair", "starts", "on", "takes", "load", "GPUs") + "  why"] if lines else []
 
-    def rows(self, verdict: Judged, start: Start, expected: Mapping[str, Estimate]) -> list[str]:
+    def rows(self, verdict: PlannedPair, start: Start, expected: Mapping[str, Estimate]) -> list[str]:
         guessed = "" if expected[verdict.pair.whole.full_id].source == "history" else "~"
         load = duration(start.work.load) if _loads(start, verdict) else "-"
         columns = (clock(start.moment), self.process.format(start.worker), guessed + duration(start.work.seconds), load)
@@ -125,11 +127,11 @@ class _Table:
         row = f"{self._columns(RUNS[verdict.action], verdict.pair.full_id, *columns, gpus)}  {_why(verdict)}"
         return [row, *self._command(verdict)]
 
-    def idle(self, verdict: Judged) -> list[str]:
+    def idle(self, verdict: PlannedPair) -> list[str]:
         action = RUNS.get(verdict.action, verdict.action)
         return [f"{action:5}  {verdict.pair.full_id:{self.width}}  {_why(verdict)}", *self._command(verdict)]
 
-    def _command(self, verdict: Judged) -> list[str]:
+    def _command(self, verdict: PlannedPair) -> list[str]:
         command = self.commands.get(verdict.pair.full_id)
         return [] if command is None else [f"       $ {command}"]
 
@@ -138,18 +140,18 @@ class _Table:
         return f"{action:5}  {name:{self.width}}  {starts:>7}  {worker:4}  {takes:>8}  {load:>7}{slots}"
 
 
-def _why(verdict: Judged) -> str:
+def _why(verdict: PlannedPair) -> str:
     size = f"{counted(verdict.size, 'sample')}  " if verdict.size is not None else ""
     return f"{size}({verdict.reason})"
 
 
-def _uncounted(verdicts: Sequence[Judged]) -> str:
+def _uncounted(verdicts: Sequence[PlannedPair]) -> str:
     """A plan reads no data: what was never run, and is not cut, has said no size yet."""
     count = sum(verdict.size is None and verdict.action in RUNS for verdict in verdicts)
     return f"; samples of {counted(count, 'pair')} not counted yet" if count else ""
 
 
-def _loads(start: Start, verdict: Judged) -> bool:
+def _loads(start: Start, verdict: PlannedPair) -> bool:
     """Scoring needs no model; a pair that is cut does nothing else."""
     return start.loads and verdict.action != "score" and (verdict.pair.cut is not None or not verdict.pair.cuts)
 
@@ -157,7 +159,7 @@ def _loads(start: Start, verdict: Judged) -> bool:
 # ------------------------------------------------------------------ what it comes to
 
 
-def _total(played: Forecast, verdicts: Sequence[Judged], expected: Mapping[str, Estimate]) -> str:
+def _total(played: Forecast, verdicts: Sequence[PlannedPair], expected: Mapping[str, Estimate]) -> str:
     starts = [(start, verdicts[start.work.place]) for start in played.starts]
     if not starts:
         return "no pair would be run"

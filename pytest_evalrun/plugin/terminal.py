@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.planning.plan import Judged
+    from pytest_evalrun.planning.plan import PlannedPair
     from pytest_evalrun.plugin.machine import Machine
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.suite.pairs import Pair
@@ -129,7 +129,7 @@ def _shown(path: Path, config: pytest.Config) -> str:
 
 def show_plan(
     reporter: Any,
-    verdicts: Sequence[Judged],
+    verdicts: Sequence[PlannedPair],
     expected: Mapping[str, Estimate],
     machine: Machine,
     workers: int,

@@ -29,7 +29,7 @@ _KNOWN = 64
 
 
 @dataclass
-class LogFile:
+class FollowedLog:
     """One file, and how much of it was read."""
 
     path: Path
@@ -75,7 +75,7 @@ def follow_logs(
 
     A pair that is done from the start may be evaluated again by this very session.
     """
-    known: dict[Path, LogFile] = {}
+    known: dict[Path, FollowedLog] = {}
     waited = False
     while True:
         live, done = session_state(paths).word == "live", _is_done(paths, pair)
@@ -95,12 +95,12 @@ def shown(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield text.feed(b"", final=True).encode()
 
 
-def _logs(paths: RunPaths, pair: KnownPair, known: dict[Path, LogFile]) -> list[LogFile]:
+def _logs(paths: RunPaths, pair: KnownPair, known: dict[Path, FollowedLog]) -> list[FollowedLog]:
     """What its shards said, then the pair while it was predicted and while it was scored."""
     files = paths.pair(pair.key)
     shards = files.infer_log.with_suffix("")  # a name may have dots: only the last suffix goes
     of_shards = sorted(shards.glob("*.log"), key=lambda path: natural_key(path.name))
-    return [known.setdefault(path, LogFile(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
+    return [known.setdefault(path, FollowedLog(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
 
 
 def _is_done(paths: RunPaths, pair: KnownPair) -> bool:

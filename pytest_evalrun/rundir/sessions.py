@@ -82,7 +82,7 @@ class SessionState(NamedTuple):
     info: SessionInfo | None
 
 
-class Session:
+class RunSession:
     """The right to write in a run; held until ``close`` or the death of the process.
 
     ``distrust`` is the moment up to which markers are believed only by content: a later session that ended well and
@@ -130,7 +130,7 @@ def open_session(
     argv: Sequence[str],
     wait: float = 15.0,
     notify: Callable[[str], None] = lambda _: None,
-) -> Session:
+) -> RunSession:
     """Become the one live session of a run, once the workers of a killed one are gone.
 
     ``argv`` goes into ``session.json`` as it is: blank its secrets. ``notify`` is told whom it waits for.
@@ -145,7 +145,7 @@ def open_session(
     except BaseException:
         lock.close()
         raise
-    return Session(paths, lock, info, unclean=unclean)
+    return RunSession(paths, lock, info, unclean=unclean)
 
 
 def join_session(paths: RunPaths, run_id: str) -> Member:
