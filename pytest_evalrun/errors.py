@@ -48,3 +48,7 @@ class SampleError(EvalrunError):
 
 class TimedOut(BaseException):
     """An item has reached its limit; the message says which."""
+
+
+class EvalrunWarning(UserWarning):
+    """Something was repaired or looks odd; the evaluation goes on."""

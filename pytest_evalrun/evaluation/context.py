@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.orphans import OrphanProcesses
+from pytest_evalrun.errors import EvalrunWarning
 from pytest_evalrun.predicting.models import LoadedModels
 from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
-from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.rundir.hashes import HashCaches
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 from pytest_evalrun.rundir.processes import ProcessLog
 from pytest_evalrun.suite.printable import printable
@@ -25,20 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.predicting.boards import Boards
-    from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 
 
 # How often a worker that waits for another looks again.
 POLL_SECONDS = 0.05
-
-
-class EvalrunWarning(UserWarning):
-    """Something was repaired or looks odd; the evaluation goes on."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +66,6 @@ class Launch:
 class Context:
     """One per worker: the run's files, the hash cache, the loaded model, the log of the pair at hand."""
 
-    cache = HashCache
-
     def __init__(
         self,
         launch: Launch,
@@ -91,6 +84,7 @@ class Context:
         self.worker = worker
         self.paths = RunPaths(Path(launch.run))
         self.workdir = WorkDir(Path(launch.workdir))
+        self.hashes = HashCaches(self.workdir.hashes, self.warn)
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker, secrets)
         self.log: ItemLog | None = None
@@ -110,20 +104,13 @@ class Context:
             self.services,
             lacking=launch.lacking,
             boards=lambda: self.boards,
-            digest=lambda path: self.hashes("content").file(path),
+            digest=lambda path: self.hashes.of("content").file(path),
         )
         self._boards: Boards | None = None
         self._orphans = OrphanProcesses()
-        self._hashes: dict[str, HashCache] = {}
         self._launcher = launcher
         self._check = check
         self._committed = time.monotonic()
-
-    def hashes(self, mode: str) -> HashCache:
-        """The cache for ``content`` or ``stat`` fingerprints."""
-        if mode not in self._hashes:
-            self._hashes[mode] = self.cache(self.workdir.hashes, mode=mode, warn=self.warn)  # type: ignore[arg-type]
-        return self._hashes[mode]
 
     @property
     def boards(self) -> Boards:
@@ -134,10 +121,6 @@ class Context:
         if self._boards is None:
             self._boards = Boards(BoardNotes(Path(self.launch.devices)), self.say)
         return self._boards
-
-    def identity(self, pair: Pair, reader: Reader) -> Identity:
-        """What the pair's dataset is by content."""
-        return reader.identity(self.hashes(pair.settings.fingerprint))
 
     def warn(self, text: str) -> None:
         """Into the pair's log, and as a warning that pytest shows at the end."""
@@ -215,21 +198,15 @@ class Context:
         """The model is idle; others may see new hashes, at most once a second."""
         self.models.used()
         if time.monotonic() - self._committed > 1:
-            self._commit()
-
-    def _commit(self) -> None:
-        for cache in self._hashes.values():
-            cache.commit()
-        self._committed = time.monotonic()
+            self.hashes.commit()
+            self._committed = time.monotonic()
 
     def close(self) -> None:
         """Close the model first: what it still writes must be synced too."""
         self.models.close()
         if self._boards is not None:
             self._boards.close()
-        self._commit()
-        for cache in self._hashes.values():
-            cache.close()
+        self.hashes.close()
         self.events.close()
         self.processes.close()
         for error in self.disk.close():

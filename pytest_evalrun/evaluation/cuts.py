@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import replace
-from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.rundir.hashes import HashCaches
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.pairs import Cut
@@ -20,6 +19,7 @@ from pytest_evalrun.suite.pairs import Cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
+    from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair, Suite
 
@@ -36,15 +36,8 @@ def cut_suite(suite: Suite, hashes: Path) -> Suite:
     """
     if not any(wanted(pair) for pair in suite.pairs):
         return suite
-    with ExitStack() as caches:
-
-        def opened(mode: str) -> HashCache:
-            cache = HashCache(hashes, mode=mode, warn=lambda _: None)  # type: ignore[arg-type]
-            caches.callback(cache.close)
-            caches.callback(cache.commit)
-            return cache
-
-        known = DatasetFacts(opened)
+    with closing(HashCaches(hashes, warn=lambda _: None)) as caches:
+        known = DatasetFacts(caches.of)
         return replace(suite, pairs=tuple(_cut(pair, known) for pair in suite.pairs))
 
 
@@ -95,8 +88,8 @@ def ranges(count: int, word: str, value: int) -> Iterator[tuple[int, int]]:
 class DatasetFacts:
     """What was found out about datasets, each once: many pairs of a suite share one."""
 
-    def __init__(self, opened: Callable[[str], HashCache]) -> None:
-        self.hashes = cache(opened)
+    def __init__(self, hashes: Callable[[str], HashCache]) -> None:
+        self.hashes = hashes
         self._counts: dict[object, int | None] = {}
 
     def count(self, pair: Pair) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
 
 if TYPE_CHECKING:
-    from pytest_evalrun.datasets.protocol import Identity
+    from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.suite.pairs import Pair
 
@@ -40,6 +41,36 @@ LABELS = {
     "preprocess": "preprocessing changed",
     "references": "references changed",
 }
+
+
+class KnownTrees(Protocol):
+    """Directories by digests that they had once."""
+
+    def changed_files(self, old_digest: str, new_digest: str) -> int | None:
+        """How many files differ between two of them; None where one of the digests is not known."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for of a pair, or of a shard of it: its data, and all that predictions and scores depend on.
+
+    ``count`` samples are evaluated: the whole dataset, which has ``total``, or as many of its first as a limit leaves.
+    """
+
+    reader: Reader
+    total: int
+    count: int
+    prediction: Parts
+    score: Parts
+    is_shard: bool = False
+
+
+def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache) -> Wanted:
+    """By the content of its model and sources, through the cache. Raises PairError where these cannot be read."""
+    limit = pair.settings.limit
+    count = identity.count if limit is None else min(limit, identity.count)
+    prediction, score = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)
+    return Wanted(reader, identity.count, count, prediction, score, is_shard=pair.cut is not None)
 
 
 def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
@@ -81,13 +112,13 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
     return {"references": identity.references, "metrics": metrics, "comparison": COMPARISON}
 
 
-def difference(old: Parts, new: Parts, hashes: HashCache) -> str | None:
+def difference(old: Parts, new: Parts, trees: KnownTrees) -> str | None:
     """The first part that differs, in words; None where nothing does."""
     # Only programs get an environment; earlier versions counted it everywhere.
     names = {*old, *new} - ({"env"} if "command" not in new else set())
     for name in sorted(names, key=_weight):
         if not _same(old.get(name), new.get(name)):
-            return _words(name, old.get(name), new.get(name), hashes)
+            return _words(name, old.get(name), new.get(name), trees)
     return None
 
 
@@ -113,9 +144,9 @@ def _weight(name: str) -> tuple[bool, str]:
     return name != "identity", name
 
 
-def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
+def _words(name: str, old: Any, new: Any, trees: KnownTrees) -> str:
     if name == "inputs":
-        return LABELS[name] + _file_count(old, new, hashes)
+        return LABELS[name] + _file_count(old, new, trees)
     if name == "program" and isinstance(old, dict) and isinstance(new, dict):
         return f"program changed ({_changed_keys(old, new)})"
     if name == "settings":
@@ -127,8 +158,8 @@ def _words(name: str, old: Any, new: Any, hashes: HashCache) -> str:
     return LABELS.get(name, f"{name} changed")
 
 
-def _file_count(old: Any, new: Any, hashes: HashCache) -> str:
-    count = hashes.changed_files(old, new) if old and new else None
+def _file_count(old: Any, new: Any, trees: KnownTrees) -> str:
+    count = trees.changed_files(old, new) if old and new else None
     return f" ({count} file{'' if count == 1 else 's'})" if count else ""
 
 

@@ -8,14 +8,24 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.faults import ModelDied
+from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation import environment
+from pytest_evalrun.evaluation.fingerprint import difference, wanted_of
 from pytest_evalrun.evaluation.gates import judge
-from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
+from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, plan_of
 from pytest_evalrun.evaluation.score import Scorer, Scores, check_failures, first_failure, last_line, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.stopwatch import Stopwatch
-from pytest_evalrun.evaluation.stored import keep_fingerprint, locked, put_right, trouble_of, write_error_result
+from pytest_evalrun.evaluation.stored import (
+    StoredPair,
+    is_from_before,
+    keep_fingerprint,
+    locked,
+    put_right,
+    trouble_of,
+    write_error_result,
+)
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, put_own_state_aside
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
@@ -114,7 +124,7 @@ class Life:
         self.pair = pair
         self.context = context
         self.paths = paths
-        self.planner = Planner(pair, context, paths)
+        self.hashes = context.hashes.of(pair.settings.fingerprint)
         self.watch = Stopwatch(context.slots.memory)
         self.already = 0
 
@@ -137,7 +147,7 @@ class Life:
             count_shards(self.context.disk, self.pair, self.paths)
         outputs = Outputs(output_directory(self.pair, self.paths))
         file = PredictionsFile(self.paths.predictions)
-        progress = file.open(self.context.disk, plan.count, outputs.hold, self.paths.marker)
+        progress = file.open(self.context.disk, plan.wanted.count, outputs.hold, self.paths.marker)
         try:
             self.already = import_shards(self.pair, self.paths, progress, outputs.hold)
             if self.pair.cuts and not plan.marker:
@@ -149,9 +159,9 @@ class Life:
     def _nothing(self, plan: Plan) -> PairError:
         """What lies there is not what is wanted now: a pair that is cut has nothing to take over from its shards."""
         if self.context.launch.mode == "eval":
-            return unpredicted(0, plan.count, plan)
+            return unpredicted(0, plan.wanted.count, plan.reason)
         reason = plan.reason if plan.action == "run" else "--eval-fresh"
-        return uncovered(self.pair, self.pair.cuts, f"0 of {plan.count} samples are predicted ({reason})")
+        return uncovered(self.pair, self.pair.cuts, f"0 of {plan.wanted.count} samples are predicted ({reason})")
 
     def _make_room(self, plan: Plan) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
@@ -159,44 +169,53 @@ class Life:
             keep_fingerprint(plan, self.context, self.paths)
             return
         if self.context.launch.mode == "eval":
-            raise unpredicted(0, plan.count, plan)  # what lies there stays untouched
+            raise unpredicted(0, plan.wanted.count, plan.reason)  # what lies there stays untouched
         if plan.reason != NEW:
             self._load(plan)  # a model that does not even load costs no predictions
             set_aside(self.paths, STALE)
         put_own_state_aside(self.pair, self.paths, fresh=self.context.launch.fresh)
-        write_fingerprint(self.context.disk, self.paths.fingerprint, plan.prediction, self.context.launch.run_id)
+        write_fingerprint(self.context.disk, self.paths.fingerprint, plan.wanted.prediction, self.context.launch.run_id)
 
     def _evaluate(self, plan: Plan, progress: Progress) -> Evaluation:
         if progress.repaired:
             self.context.warn(f"{self.pair.full_id}: {progress.repaired}")
         samples = self._samples(plan)
         if self.context.launch.mode == "eval":
-            if progress.done_count + progress.failed_count < plan.count:
-                raise unpredicted(progress.done_count, plan.count, plan)
-        elif progress.done_count < plan.count and not self.pair.cuts:
-            self._predict(plan, samples, progress, plan.count)
+            if progress.done_count + progress.failed_count < plan.wanted.count:
+                raise unpredicted(progress.done_count, plan.wanted.count, plan.reason)
+        elif progress.done_count < plan.wanted.count and not self.pair.cuts:
+            self._predict(plan, samples, progress, plan.wanted.count)
         if self.context.launch.mode == "infer":
             return self._inferred(progress, plan)
         return self._score(plan, samples, progress)
 
+    def _plan(self) -> Plan:
+        """By what lies there now. Raises PairError where data or predictions cannot be read."""
+        reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
+        wanted = wanted_of(self.pair, reader, reader.identity(self.hashes), self.hashes)
+        stored = StoredPair(self.paths, self.context.launch.distrust)
+        if warning := stored.warning(self.pair.full_id):
+            self.context.warn(warning)
+        return plan_of(stored, wanted, self.hashes)
+
     def _settled(self) -> Plan:
         """The plan, after what it wants of predictions that were put aside or damaged is in its place."""
-        plan = self.planner.plan()
+        plan = self._plan()
         if plan.action not in (BACK, MEND):
             return plan
         put_right(plan, self.context, self.paths)
-        settled = self.planner.plan()
+        settled = self._plan()
         reason = plan.reason if settled.reason == NEW else f"{plan.reason}; {settled.reason}"
         return replace(settled, reason=reason) if plan.action == MEND else settled
 
     def _samples(self, plan: Plan) -> Iterable[Sample]:
         """The samples that count; a few are read once and kept, many are streamed each time."""
-        return list(islice(plan.reader, plan.count)) if plan.count <= FEW else plan.reader
+        return list(islice(plan.wanted.reader, plan.wanted.count)) if plan.wanted.count <= FEW else plan.wanted.reader
 
     def _start_afresh(self) -> None:
         """A model that does not even load costs no results."""
         if self._is_old():
-            self._load(self.planner.plan())
+            self._load(self._plan())
             self._put_aside()
 
     def _put_aside(self) -> None:
@@ -215,13 +234,13 @@ class Life:
             self.context.warn(f"{self.pair.full_id}: reused, though {changed}; --eval-fresh makes it again")
         verdicts = judge(self.pair, result.metrics)
         current = self._judged(result, verdicts)
-        if current != result or self.planner.distrusts(plan.marker):
+        if current != result or is_from_before(plan.marker, self.context.launch.distrust):
             self._keep(plan, current)
         samples = current.samples | {"reused": current.samples["predicted"]}
         return Evaluation(self.pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
     def _load(self, plan: Plan) -> LoadedModel:
-        model, seconds = self.context.models.get(self.pair, plan.prediction)
+        model, seconds = self.context.models.get(self.pair, plan.wanted.prediction)
         self.watch.load += seconds
         return model
 
@@ -251,10 +270,10 @@ class Life:
         started = time.perf_counter()
         if self.context.log is not None:
             self.context.log.open(self.paths.eval_log, self.pair.settings.log_limit)
-        scores = Scorer(self.pair, self.context, self.paths, plan.count).run(samples, progress)
+        scores = Scorer(self.pair, self.context, self.paths, plan.wanted.count).run(samples, progress)
         self._check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
         if scores.outdated or not progress.in_order:
-            lines = with_references(samples, progress, plan.count, self.pair.dataset.path)
+            lines = with_references(samples, progress, plan.wanted.count, self.pair.dataset.path)
             progress.rewrite(self.context.disk, lines)
         self.watch.score = time.perf_counter() - started
         if self.pair.cuts:
@@ -274,12 +293,12 @@ class Life:
         if failed and not predicted and self.pair.cut is None:
             text = f"no sample was predicted (of {failed}); the first: {first}"
             raise PairError(text, brief=f"none of {failed} predicted: {last_line(first)}")
-        check_failures(self.pair.settings.max_failed, plan.count, plan.identity.count, failed, first)
+        check_failures(self.pair.settings.max_failed, plan.wanted.count, plan.wanted.total, failed, first)
 
     def _result(self, plan: Plan, scores: Scores) -> Result:
         stored = read_fingerprint(self.paths.fingerprint)
         timing = stored.timing if stored else None
-        old = None if plan.action != "score" or self.watch.timing.samples else self.planner.result_of(plan)
+        old = None if plan.action != "score" or self.watch.timing.samples else self._result_of(plan)
         return Result(
             suite=self.pair.suite,
             task=self.pair.task.name,
@@ -287,17 +306,23 @@ class Life:
             status="passed",
             metrics=scores.metrics,
             samples={
-                "total": plan.identity.count,
+                "total": plan.wanted.total,
                 "predicted": scores.predicted,
                 "failed": scores.failed,
                 "reused": self.already,
             },
             seconds=self.watch.seconds(scores.latencies, timing, old),
             gates=[],
-            fingerprint={"prediction": plan.prediction, "score": plan.score},
+            fingerprint={"prediction": plan.wanted.prediction, "score": plan.wanted.score},
             environment=environment.current() | self.watch.peak(old),
             timing=timing,
         )
+
+    def _result_of(self, plan: Plan) -> Result | None:
+        """The result that lies there, if it is of these predictions: of some that came back it may be of others."""
+        result = read_result(self.paths.result)
+        made_from = result.fingerprint.get("prediction", {}) if result else {}
+        return None if difference(made_from, plan.wanted.prediction, self.hashes) else result
 
     @staticmethod
     def _judged(result: Result, verdicts: list[Verdict]) -> Result:
@@ -307,7 +332,7 @@ class Life:
     def _keep(self, plan: Plan, result: Result) -> None:
         """The result, then the marker that vouches for it."""
         self.context.disk.write(self.paths.result, result.dumps())
-        fingerprint = {"prediction": plan.prediction, "score": plan.score}
+        fingerprint = {"prediction": plan.wanted.prediction, "score": plan.wanted.score}
         lines = result.samples["predicted"] + result.samples["failed"]
         write_marker(self.context.disk, self.paths, fingerprint, {"samples": result.samples["total"]}, lines=lines)
 

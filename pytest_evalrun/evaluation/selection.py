@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import EvalrunError
-from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.datasets import create_reader
+from pytest_evalrun.errors import EvalrunError, EvalrunWarning
 from pytest_evalrun.evaluation.cuts import data_of
-from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, Planner
-from pytest_evalrun.evaluation.shards import anything, survey
-from pytest_evalrun.evaluation.stored import trouble_of
-from pytest_evalrun.rundir.aside import read_aside
-from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.evaluation.fingerprint import wanted_of
+from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, plan_of
+from pytest_evalrun.evaluation.shards import tally_of
+from pytest_evalrun.evaluation.stored import StoredPair, trouble_of
+from pytest_evalrun.rundir.hashes import HashCache, HashCaches
 from pytest_evalrun.rundir.layout import WorkDir, paths_of
 from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.runs import check_format, resolve_run
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.evaluation.plan import Plan
-    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.predictions import Tally
     from pytest_evalrun.rundir.tasklist import Place
     from pytest_evalrun.suite.pairs import Cut, Pair
@@ -49,12 +53,14 @@ def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Pair
     if paths is None:
         yield from (_without_run(pair) for pair in pairs)
         return
-    context = Survey(Launch(str(paths.root), str(workdir), run_id=""))
-    try:
+    with closing(HashCaches(WorkDir(workdir).hashes, _warn, _RememberingCache)) as hashes:
+        survey = _Survey(paths, hashes)
         for pair in pairs:
-            yield _verdict(pair, context)
-    finally:
-        context.close()
+            yield _verdict(pair, survey)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(printable(text), EvalrunWarning, stacklevel=2)
 
 
 def select(only: str, pairs: Sequence[Pair], workdir: Path, wanted: str) -> set[str]:
@@ -98,39 +104,39 @@ def _without_run(pair: Pair) -> PairOutlook:
     return PairOutlook(pair, "run", NEW, pair.cut.size if pair.cut else None)
 
 
-def _verdict(pair: Pair, context: Survey) -> PairOutlook:
-    paths = paths_of(context.paths, pair)
-    if pair.skip is not None or not (paths.marker.exists() or paths.fingerprint.exists() or anything(paths)):
+def _verdict(pair: Pair, survey: _Survey) -> PairOutlook:
+    whole = survey.of(pair)
+    paths, stored = whole.paths, whole.stored
+    if pair.skip is not None or not (paths.marker.exists() or paths.fingerprint.exists() or stored.has_predictions):
         return _without_run(pair)
     try:
-        plan = context.plan(pair.whole)
         if pair.cut is not None:
-            return _of_shard(pair, pair.cut, plan, context)
+            return _of_shard(pair, pair.cut, whole)
+        planned = whole.plan
     except EvalrunError as error:
         return PairOutlook(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
         return PairOutlook(pair, "error", str(trouble_of(error, paths)))
-    action = _action(plan, paths)
-    size = plan.marker.extra.get("samples") if plan.marker else plan.identity.count
+    size = planned.marker.extra.get("samples") if planned.marker else planned.wanted.total
     limit = pair.settings.limit
-    return PairOutlook(pair, action, plan.reason, min(size, limit) if size and limit else size)
+    return PairOutlook(pair, _action(whole), planned.reason, min(size, limit) if size and limit else size)
 
 
-def _action(plan: Plan, paths: PairPaths) -> str:
+def _action(whole: _PairAtHand) -> str:
     """What a plan comes to: where a part was damaged the model is asked, but not for what lies aside complete."""
-    if plan.action == BACK:
-        aside = read_aside(paths)
+    if whole.plan.action == BACK:
+        aside = whole.stored.aside
         return "score" if aside is not None and aside.marker is not None else "run"
-    return "run" if plan.action == MEND else plan.action
+    return "run" if whole.plan.action == MEND else whole.plan.action
 
 
-def _of_shard(pair: Pair, cut: Cut, plan: Plan, context: Survey) -> PairOutlook:
-    action = _action(plan, paths_of(context.paths, pair))
+def _of_shard(pair: Pair, cut: Cut, whole: _PairAtHand) -> PairOutlook:
+    action = _action(whole)
     if action == "run":
-        return PairOutlook(pair, action, plan.reason, cut.size)
-    if action == "reuse" or plan.action == BACK:
+        return PairOutlook(pair, action, whole.plan.reason, cut.size)
+    if action == "reuse" or whole.plan.action == BACK:
         return PairOutlook(pair, "reuse", "reused: its pair is complete", cut.size)
-    found, positions = context.found(pair.whole, plan), range(cut.low, min(cut.high, plan.identity.count))
+    found, positions = whole.predicted, range(cut.low, min(cut.high, whole.plan.wanted.total))
     already, seen = sum(map(found.is_done, positions)), sum(map(found.is_seen, positions))
     if already == cut.size:
         return PairOutlook(pair, "reuse", "reused: all its samples were predicted before", cut.size)
@@ -157,31 +163,48 @@ class _RememberingCache(HashCache):
         return self._seen[kind, path]
 
 
-class Survey(Context):
-    """A context that only looks: what does not change between two pairs is found out once."""
+class _PairAtHand:
+    """What lies there of one pair, and what would be done with it; of its shards too, which come just before it."""
 
-    cache = _RememberingCache
+    def __init__(self, pair: Pair, survey: _Survey) -> None:
+        self.pair = pair
+        self.paths = paths_of(survey.run, pair)
+        self.stored = StoredPair(self.paths)
+        self._survey = survey
 
-    def __init__(self, launch: Launch) -> None:
-        super().__init__(launch, "plan")
+    @cached_property
+    def plan(self) -> Plan:
+        pair, stored, hashes = self.pair, self.stored, self._survey.hashes.of(self.pair.settings.fingerprint)
+        reader = create_reader(pair.dataset, pair.settings, pair.root)
+        wanted = wanted_of(pair, reader, self._survey.identity(pair, reader), hashes)
+        if warning := stored.warning(pair.full_id):
+            _warn(warning)
+        return plan_of(stored, wanted, hashes)
+
+    @cached_property
+    def predicted(self) -> Tally:
+        """Which samples were predicted, by the pair itself or its shards."""
+        return tally_of(self.paths, self.plan.wanted.total)
+
+
+class _Survey:
+    """Plans pair after pair and only looks: what does not change between two pairs is found out once."""
+
+    def __init__(self, run: RunPaths, hashes: HashCaches) -> None:
+        self.run = run
+        self.hashes = hashes
         self._identities: dict[tuple[Any, ...], Identity] = {}
-        # Of the pair at hand only: its shards are asked for just before it.
-        self._plan: tuple[str, Plan] | None = None
-        self._found: tuple[str, Tally] | None = None
+        self._at_hand: _PairAtHand | None = None
 
-    def plan(self, pair: Pair) -> Plan:
-        if self._plan is None or self._plan[0] != pair.full_id:
-            self._plan = pair.full_id, Planner(pair, self, paths_of(self.paths, pair)).plan()
-        return self._plan[1]
-
-    def found(self, pair: Pair, plan: Plan) -> Tally:
-        """Which samples of a pair were predicted, by itself or its shards."""
-        if self._found is None or self._found[0] != pair.full_id:
-            self._found = pair.full_id, survey(paths_of(self.paths, pair), plan.identity.count)
-        return self._found[1]
+    def of(self, pair: Pair) -> _PairAtHand:
+        """The whole pair."""
+        whole = pair.whole
+        if self._at_hand is None or self._at_hand.pair != whole:
+            self._at_hand = _PairAtHand(whole, self)
+        return self._at_hand
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
         key = data_of(pair)
         if key not in self._identities:
-            self._identities[key] = super().identity(pair, reader)
+            self._identities[key] = reader.identity(self.hashes.of(pair.settings.fingerprint))
         return self._identities[key]

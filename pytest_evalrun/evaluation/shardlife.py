@@ -51,17 +51,17 @@ class ShardLife(Life):
         while True:
             with locked(self.paths.whole, shared=True):
                 plan, old = self._settled(), self._is_old()
-                if old and loaded == plan.prediction:
+                if old and loaded == plan.wanted.prediction:
                     self._put_aside()
-                    plan, old = self.planner.plan(), False
+                    plan, old = self._plan(), False
                 # The others need not read the same files once more.
-                self.context.hashes(self.pair.settings.fingerprint).commit()
-                if not old and (plan.action != "run" or plan.reason == NEW or loaded == plan.prediction):
+                self.hashes.commit()
+                if not old and (plan.action != "run" or plan.reason == NEW or loaded == plan.wanted.prediction):
                     return plan, self._open(plan)
                 if self._only_scores:
                     return plan, self._open(plan)
             self._load(plan)
-            loaded = plan.prediction
+            loaded = plan.wanted.prediction
 
     @property
     def _only_scores(self) -> bool:
@@ -72,7 +72,7 @@ class ShardLife(Life):
         if plan.action == "reuse":
             return None
         self._make_room(plan)
-        own = PredictionsFile(self.paths.predictions).open(self.context.disk, plan.count)
+        own = PredictionsFile(self.paths.predictions).open(self.context.disk, plan.wanted.count)
         if not self._only_scores:
             own.begin()
             self._forget_states()
@@ -97,7 +97,7 @@ class ShardLife(Life):
             return self._scored_later(plan, progress, cut)
         self.context.say(f"{self.pair.full_id}: {reason}")
         try:
-            self._predict(plan, islice(plan.reader, cut.low, cut.high), progress, cut.size)
+            self._predict(plan, islice(plan.wanted.reader, cut.low, cut.high), progress, cut.size)
         finally:
             add_timing(self.context.disk, self.paths.predictions, self.watch.own)
         self._check_plan(plan)
@@ -106,7 +106,7 @@ class ShardLife(Life):
 
     def _scored_later(self, plan: Plan, progress: ShardProgress, cut: Cut) -> Evaluation:
         if progress.done_count + progress.failed_count < cut.size:
-            raise unpredicted(progress.done_count, cut.size, plan)
+            raise unpredicted(progress.done_count, cut.size, plan.reason)
         self._check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress) or "see its log")
         return Evaluation(self.pair, None, True, "reused", predicted=progress.done_count)
 
@@ -120,5 +120,5 @@ class ShardLife(Life):
     def _check_plan(self, plan: Plan) -> None:
         """Another shard that found a new model or dataset has set aside what this one was still working on."""
         stored = read_fingerprint(self.paths.fingerprint)
-        if stored is None or stored.parts != plan.prediction:
+        if stored is None or stored.parts != plan.wanted.prediction:
             raise PairError("its model or dataset changed while it ran; the same command makes it again")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
@@ -66,10 +65,10 @@ def shard_progress(own: Progress, paths: PairPaths, cut: Cut, holds: Holds) -> S
 
     ``holds`` is asked whether files that a prediction names are still what the model wrote.
     """
-    return ShardProgress(own, survey(paths.whole, own.count, range(cut.low, cut.high), holds))
+    return ShardProgress(own, tally_of(paths.whole, own.count, range(cut.low, cut.high), holds))
 
 
-def survey(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
+def tally_of(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
     """Which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
     tally, wanted = Tally(count), wanted or range(count)
     for file in (whole.predictions, *shard_files(whole, wanted)):
@@ -85,14 +84,9 @@ def _note(tally: Tally, line: Line, holds: Holds | None) -> None:
         tally.note(line.index, done)
 
 
-def anything(paths: PairPaths) -> bool:
-    """Whether there are predictions of the pair, its own or of shards."""
-    return paths.whole.predictions.exists() or bool(shard_files(paths.whole))
-
-
 def peek(paths: PairPaths, count: int) -> Tally:
     """How far the predictions of a pair came, those of shards included; changes nothing."""
-    return survey(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
+    return tally_of(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
 
 
 def shard_files(whole: PairPaths, wanted: range | None = None) -> list[Path]:
@@ -192,8 +186,8 @@ def uncovered(pair: Pair, missing: Sequence[Cut], covered: str) -> PairError:
     return PairError(f"{complete} of {len(pair.cuts)} shards are complete, {covered}; missing: {names}")
 
 
-def unpredicted(done: int, count: int, plan: Plan) -> PairError:
+def unpredicted(done: int, count: int, reason: str) -> PairError:
     return PairError(
-        f"--eval-mode eval: {done} of {count} samples are predicted ({plan.reason}); "
+        f"--eval-mode eval: {done} of {count} samples are predicted ({reason}); "
         "run without it, or with --eval-mode infer, first"
     )

@@ -1,20 +1,22 @@
-"""What is stored of a pair, for whoever has no life of an item at hand."""
+"""What is stored of a pair: what lies there, looked at when it is asked for, and how it is put right."""
 
 from __future__ import annotations
 
 import errno
 import os
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.plan import BACK
-from pytest_evalrun.rundir.aside import bring_back
+from pytest_evalrun.evaluation.shards import peek, shard_files
+from pytest_evalrun.rundir.aside import bring_back, read_aside
 from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import FileLock
-from pytest_evalrun.rundir.markers import DAMAGED, keep_sound
+from pytest_evalrun.rundir.markers import DAMAGED, keep_sound, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result, record_text
 from pytest_evalrun.suite.names import safe_name
@@ -23,10 +25,91 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.plan import Plan
+    from pytest_evalrun.rundir.aside import Aside
+    from pytest_evalrun.rundir.fingerprints import StoredFingerprint
     from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Line
+    from pytest_evalrun.rundir.markers import Broken, Marker
+    from pytest_evalrun.rundir.predictions import Line, Tally
     from pytest_evalrun.suite.pairs import Pair
+
+
+class StoredPair:
+    """The files of a pair, or those that its shards share; each is read once, when a plan first depends on it.
+
+    ``distrust`` is when the last session that ended badly did: what was marked before is believed by content only.
+    """
+
+    def __init__(self, paths: PairPaths, distrust: str | None = None) -> None:
+        self.paths = paths
+        self.distrust = distrust
+
+    @cached_property
+    def marker(self) -> Marker | None:
+        """The pair's own; None where there is none, or where it is damaged."""
+        marker = read_marker(self.paths.marker)
+        return marker if marker is not None and marker.vouches_for(self.paths.whole) else None
+
+    def warning(self, pair: str) -> str | None:
+        """What the user should hear of the marker of a pair; None where that is nothing."""
+        if self.marker is not None or not self.paths.marker.exists():
+            return None
+        return f"{pair}: {self.paths.marker.name} is damaged; the pair is scored again"
+
+    @cached_property
+    def fingerprint(self) -> StoredFingerprint | None:
+        return read_fingerprint(self.paths.fingerprint)
+
+    @property
+    def parts(self) -> Parts | None:
+        """What the predictions were made from, by the fingerprint beside them."""
+        return self.fingerprint.parts if self.fingerprint is not None else None
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether there are any, of the pair or of its shards."""
+        whole = self.paths.whole
+        return whole.predictions.exists() or bool(shard_files(whole))
+
+    @cached_property
+    def aside(self) -> Aside | None:
+        """The predictions that were put aside last."""
+        return read_aside(self.paths)
+
+    @property
+    def is_half_aside(self) -> bool:
+        """Whether those were put aside half: the rest still lies here."""
+        return self.aside is not None and self.aside.stored == self.fingerprint
+
+    @property
+    def aside_holds(self) -> bool:
+        """Whether all of them is there, as it was; for this they are read."""
+        return self.aside is not None and self.aside.holds(self.paths)
+
+    @cached_property
+    def broken(self) -> Broken | None:
+        """The first file that is not what the marker says."""
+        if self.marker is None:
+            return None
+        return self.marker.broken(self.paths.run, by_hash=is_from_before(self.marker, self.distrust))
+
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether that file is the predictions, and something of them is left to be kept."""
+        path = self.paths.whole.predictions
+        if self.broken is None or self.paths.run / self.broken.name != path:
+            return False
+        return not self.broken.is_missing or path.with_name(path.name + DAMAGED).exists()
+
+    def tally(self, count: int) -> Tally:
+        """Which of so many samples were predicted; for this the predictions are read."""
+        return peek(self.paths, count)
+
+
+def is_from_before(marker: Marker, distrust: str | None) -> bool:
+    """Whether it was written before that moment, to the second, as markers say it."""
+    return distrust is not None and marker.time[:19] <= distrust[:19]
 
 
 def write_error_result(pair: Pair, paths: PairPaths, status: Literal["error", "skipped"], reason: str) -> None:

@@ -153,6 +153,32 @@ class HashCache:
         return None if packed is None else _loads(packed, packed=True)
 
 
+class HashCaches:
+    """The caches of one work directory: one for each kind of fingerprint, made when it is first asked for."""
+
+    def __init__(self, db: Path, warn: Callable[[str], None], kind: type[HashCache] = HashCache) -> None:
+        self._db = db
+        self._warn = warn
+        self._kind = kind
+        self._made: dict[str, HashCache] = {}
+
+    def of(self, mode: str) -> HashCache:
+        """The cache for ``content`` or ``stat`` fingerprints."""
+        if mode not in self._made:
+            self._made[mode] = self._kind(self._db, mode=mode, warn=self._warn)  # type: ignore[arg-type]
+        return self._made[mode]
+
+    def commit(self) -> None:
+        """Let other processes see what was found."""
+        for cache in self._made.values():
+            cache.commit()
+
+    def close(self) -> None:
+        self.commit()
+        for cache in self._made.values():
+            cache.close()
+
+
 def _stat(path: str) -> _Stat:
     found = os.stat(path)  # noqa: PTH116 - for every file of a dataset
     return _Stat(_text(found), found.st_size, found.st_mtime_ns, max(found.st_mtime_ns, found.st_ctime_ns))

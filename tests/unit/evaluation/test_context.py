@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 import pytest
 
+from pytest_evalrun.errors import EvalrunWarning
 from pytest_evalrun.evaluation import environment
-from pytest_evalrun.evaluation.context import EvalrunWarning, Launch
+from pytest_evalrun.evaluation.context import Launch
 from pytest_evalrun.evaluation.logs import ItemLog
 
 
@@ -23,9 +24,9 @@ def test_one_cache_for_each_kind_of_hashes(context, tmp_path):
     """By content and by stat; each is made once."""
     file = tmp_path / "a"
     file.write_text("content")
-    assert context.hashes("content") is context.hashes("content")
-    assert context.hashes("stat").file(file).startswith("stat:")
-    assert not context.hashes("content").file(file).startswith("stat:")
+    assert context.hashes.of("content") is context.hashes.of("content")
+    assert context.hashes.of("stat").file(file).startswith("stat:")
+    assert not context.hashes.of("content").file(file).startswith("stat:")
 
 
 def test_warnings_are_in_the_log_too(context, tmp_path):
@@ -71,9 +72,9 @@ def test_hashes_are_shared_within_a_second_or_two(shop, evaluator, monkeypatch):
     os.utime(file, (1, 1))
     monkeypatch.setattr("pytest_evalrun.rundir.hashes.RACY_NS", -(10**18))
     one = evaluator.context()
-    one.hashes("content").file(file)
+    one.hashes.of("content").file(file)
     committed = []
-    monkeypatch.setattr(one.hashes("content"), "commit", lambda: committed.append(1))
+    monkeypatch.setattr(one.hashes.of("content"), "commit", lambda: committed.append(1))
     one.item_done()
     assert committed == []
     now = module.time.monotonic()

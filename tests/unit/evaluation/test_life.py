@@ -14,9 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.errors import ConfigError, EvalrunWarning, PairError
 from pytest_evalrun.evaluation import environment, life
-from pytest_evalrun.evaluation.context import EvalrunWarning
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
 from pytest_evalrun.evaluation.score import check_failures

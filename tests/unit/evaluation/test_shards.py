@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.shardlife import ShardLife
-from pytest_evalrun.evaluation.shards import shard_files, survey
+from pytest_evalrun.evaluation.shards import shard_files, tally_of
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.suite.pairs import Cut
@@ -315,7 +315,7 @@ def test_a_shard_that_is_overtaken_by_a_change_leaves_nothing_for_new(shop, eval
         evaluator(pair.shards()[0])
     run = paths(pair)
     assert [file.name for file in shard_files(run)] == ["2-4.jsonl"]
-    assert survey(run, 6).done_count == 2
+    assert tally_of(run, 6).done_count == 2
     aside = run.shard_predictions.with_name("clean.stale")
     assert [len(lines_of(aside / name)) for name in ("0-2.jsonl", "4-6.jsonl")] == [2, 2]
 
@@ -503,5 +503,5 @@ def test_lines_of_other_ranges_cost_no_more_than_a_look(shop, evaluator, paths, 
     decoded = []
     real = shards.parse_line
     monkeypatch.setattr(shards, "parse_line", lambda raw, count: decoded.append(raw) or real(raw, count))
-    assert survey(run, 100, range(10, 20)).done_count == 10
+    assert tally_of(run, 100, range(10, 20)).done_count == 10
     assert len(decoded) == 10
