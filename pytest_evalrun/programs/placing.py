@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from array import array
+from contextlib import closing
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.lines import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_evalrun.programs.tables import Table, TableRow
+    from pytest_evalrun.rundir.sampleids import SampleIds
 
     Ids = Callable[[], Iterable[str]]
-
-MASK = (1 << 64) - 1
 
 
 class Placed(NamedTuple):
@@ -28,8 +28,8 @@ class Placed(NamedTuple):
 def place(tables: Sequence[Table], ids: Ids, *, strict: bool) -> Iterator[Placed]:
     """Samples that have rows. ``ids`` gives those of the range, each time anew.
 
-    Rows of other ids are an error where ``strict``, else passed over. Memory grows (by 16 bytes a sample and as many a
-    row) only where the rows are not in the order of the dataset.
+    Rows of other ids are an error where ``strict``, else passed over. Memory does not grow with the rows; where they
+    are not in the order of the dataset, ids and places of rows go to a temporary file.
     """
     if _in_order(tables, ids):
         yield from _matched(tables, ids)
@@ -61,26 +61,32 @@ def _matched(tables: Sequence[Table], ids: Ids) -> Iterator[Placed]:
 
 
 def _sorted(tables: Sequence[Table], ids: Ids, strict: bool) -> Iterator[Placed]:
-    import numpy as np
+    from pytest_evalrun.rundir.sampleids import SampleIds, scratch  # sqlite3, which most results need not
 
-    hashes = np.array(array("Q", (_hash(sample_id) for sample_id in ids())), dtype=np.uint64)
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    positions, places = array("q"), array("q")
-    for number, table in enumerate(tables):
+    with closing(scratch()) as database, closing(SampleIds(ids())) as known:
+        database.execute("CREATE TABLE rows (place INTEGER PRIMARY KEY, position, file, offset)")
+        found = _positions(tables, known, strict)
+        database.execute("BEGIN")
+        database.executemany("INSERT INTO rows (position, file, offset) VALUES (?, ?, ?)", found)
+        database.execute("COMMIT")
+        ordered = database.execute("SELECT position, file, offset FROM rows ORDER BY position, place")
+        for position, rows in groupby(_rows_at(tables, ordered), key=lambda found: found[0]):
+            yield Placed(position, [row for _, row in rows])
+
+
+def _rows_at(tables: Sequence[Table], places: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, TableRow]]:
+    """One file is open at a time, for as long as the rows are in it."""
+    for number, group in groupby(places, key=lambda place: place[1]):
+        with open_file(tables[number].path) as file:
+            for position, _, offset in group:
+                yield position, tables[number].at(file, offset)
+
+
+def _positions(tables: Sequence[Table], known: SampleIds, strict: bool) -> Iterator[tuple[int, int, int]]:
+    for file, table in enumerate(tables):
         for row in table.rows():
-            at = int(np.searchsorted(ordered, np.uint64(_hash(row.id))))
-            if at < len(ordered) and int(ordered[at]) == _hash(row.id):
-                positions.append(int(order[at]))
-                places.append(number << 48 | row.offset)
+            position = known.position(row.id)
+            if position is not None:
+                yield position, file, row.offset
             elif strict:
                 raise PairError(f"{table.path}:{row.line}: a row of {row.id!r}, a sample that was not asked for")
-    by_position = np.argsort(np.array(positions, dtype=np.int64), kind="stable")
-    found = ((positions[i], places[i]) for i in by_position.tolist())
-    for position, group in groupby(found, key=lambda pair: pair[0]):
-        rows = [tables[place >> 48].at(place & (1 << 48) - 1) for _, place in group]
-        yield Placed(position, rows)
-
-
-def _hash(sample_id: str) -> int:
-    return hash(sample_id) & MASK

@@ -128,7 +128,7 @@ class TableResults:
 
     def _answer(self, sample: Sample, rows: list[TableRow], where: str, torn: str) -> Answer:
         wrong = next((row for row in rows if row.id != sample.id), None)
-        if wrong is not None:  # of two ids with one hash
+        if wrong is not None:  # somebody wrote into the file while it was read
             return Answer(sample, None, f"{where}: the row of {wrong.id!r} cannot be told from that of {sample.id!r}")
         if not self.any and len(rows) != 1:
             count = f"{len(rows)} rows" if rows else "no row"

@@ -36,8 +36,8 @@ class Table(Protocol):
     def rows(self) -> Iterator[TableRow]:
         """All rows; without ``whole`` those before the first that is not sound. Raises PairError."""
 
-    def at(self, offset: int) -> TableRow:
-        """The row that begins there."""
+    def at(self, file: BinaryIO, offset: int) -> TableRow:
+        """The row that begins there, of the opened file."""
 
 
 class _File:
@@ -75,11 +75,10 @@ class CsvTable(_File):
     kind = "csv"
     _header: list[str] | None = None
 
-    def at(self, offset: int) -> TableRow:
+    def at(self, file: BinaryIO, offset: int) -> TableRow:
         assert self._header is not None, "offsets come from rows"
-        with open_file(self.path) as file:
-            file.seek(offset)
-            cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
+        file.seek(offset)
+        cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
         return self._row(cells, 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[TableRow]:
@@ -133,10 +132,9 @@ class JsonlTable(_File):
 
     kind = "jsonl"
 
-    def at(self, offset: int) -> TableRow:
-        with open_file(self.path) as file:
-            file.seek(offset)
-            return self._row(file.readline().decode(), 0, offset)
+    def at(self, file: BinaryIO, offset: int) -> TableRow:
+        file.seek(offset)
+        return self._row(file.readline().decode(), 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[TableRow]:
         offset = lines.position

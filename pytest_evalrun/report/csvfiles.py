@@ -184,6 +184,11 @@ def as_line(cells: Iterable[str]) -> str:
     return f"{line}\n" if line else '""\n'
 
 
+def as_bytes(text: str) -> bytes:
+    """What a file had; text that was not UTF-8 included."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def with_newline(text: str) -> str:
     """The text of a row, whatever its line end was."""
     if text.endswith("\r\n"):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.report.csvfiles import Complaints, CsvFile, as_line, columns_of, with_newline
-from pytest_evalrun.report.expected import ExpectedIds, as_bytes, scratch
+from pytest_evalrun.report.csvfiles import Complaints, CsvFile, as_bytes, as_line, columns_of, with_newline
 from pytest_evalrun.report.sources import RangeFile, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
+from pytest_evalrun.rundir.sampleids import SampleIds, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -109,11 +109,11 @@ def merge_parts(
 
 
 @contextmanager
-def _ids(directory: Path, expected: Iterable[str] | None) -> Iterator[ExpectedIds | None]:
+def _ids(directory: Path, expected: Iterable[str] | None) -> Iterator[SampleIds | None]:
     if expected is None:
         yield None
         return
-    with closing(ExpectedIds(directory, expected)) as ids:
+    with closing(SampleIds(expected, directory)) as ids:
         yield ids
 
 
@@ -135,7 +135,7 @@ class _Merge:
         self,
         parts: Iterable[RangeFile],
         kind: Kind,
-        ids: ExpectedIds | None,
+        ids: SampleIds | None,
         base: Path | None,
         text: Callable[[str], str],
     ) -> None:

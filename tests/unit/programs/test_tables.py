@@ -65,11 +65,16 @@ def test_several_files(tmp_path):
 
 
 def test_rows_of_others(tmp_path):
-    """A row of an unknown sample is an error where only samples that were asked may be there, else passed over."""
+    """A row of an unknown sample is an error where only samples that were asked may be there, else passed over.
+
+    An id that is no text at all, half a character, is one of those.
+    """
     path = written(tmp_path, csv_of([(1, "x"), (99, "y")]))
     assert [p.position for p in place([CsvTable(path, "id", True)], _ids, strict=False)] == [1]
     with pytest.raises(PairError, match=r"a\.csv:3: a row of '99', a sample that was not asked for"):
         list(place([CsvTable(path, "id", True)], _ids, strict=True))
+    half = written(tmp_path, '{"id": 2}\n{"id": "\\ud800"}\n{"id": 1}\n')
+    assert [p.position for p in place([JsonlTable(half, "id", True)], _ids, strict=False)] == [1, 2]
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path):
