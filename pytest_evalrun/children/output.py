@@ -114,6 +114,11 @@ def last_lines(tail: bytes) -> str:
     return "\n".join(lines[cut:][-TAIL_LINES:])
 
 
+def end_of_output(lines: str) -> str:
+    """For the end of a message about a program: the last lines of its output, as :class:`Heard` keeps them."""
+    return f"; the end of its output:\n{lines}" if lines else "; it wrote no other output"
+
+
 def brief_end(fate: str, lines: str) -> str:
     """How a program ended, and the last line of its output, which most often says why: ``exit code 3: no board``."""
     last = lines.rstrip().rpartition("\n")[2]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pytest_evalrun.children.channel import Channel, LineTooLong
 from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.children.faults import ChildError, ModelDied
-from pytest_evalrun.children.output import PipeReader, brief_end
+from pytest_evalrun.children.output import PipeReader, brief_end, end_of_output
 from pytest_evalrun.children.supervised import Supervised
 from pytest_evalrun.suite.waiting import wait_until
 
@@ -162,9 +162,7 @@ class Child:
         return ModelDied(self._told(self.fate()), code, brief=brief_end(self.fate(), self.last_lines))
 
     def _told(self, what: str) -> str:
-        lines = self.last_lines
-        end = f"; the end of its output:\n{lines}" if lines else "; it wrote no other output"
-        return f"{self.name} {what}{end}"
+        return f"{self.name} {what}{end_of_output(self.last_lines)}"
 
 
 def message_of(line: bytes, told: Callable[[str], str]) -> dict[str, Any]:

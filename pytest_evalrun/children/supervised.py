@@ -129,11 +129,7 @@ class Supervised:
 
     def fate(self) -> str:
         """How the program ended, in words."""
-        if self.returncode is None:
-            return "has not ended"
-        if self.returncode >= 0:
-            return f"ended with exit code {self.returncode}"
-        text = f"was ended by {signal_name(-self.returncode)}"
+        text = how_it_ended(self.returncode)
         if self.returncode == -signal.SIGKILL and oom_kills() > self._ooms:
             text += " (by the kernel, it seems: the machine, or the limit of the job, was out of memory)"
         return text
@@ -217,6 +213,13 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid) if start_time(pid) is not None else None
     except OSError:
         return None
+
+
+def how_it_ended(code: int | None) -> str:
+    """The exit code of a program in words; it is negative for a signal, and None where the program still runs."""
+    if code is None:
+        return "has not ended"
+    return f"ended with exit code {code}" if code >= 0 else f"was ended by {signal_name(-code)}"
 
 
 def signal_name(number: int) -> str:

@@ -17,7 +17,7 @@ from pytest_evalrun.remote.hosts import host_of
 from pytest_evalrun.remote.leftovers import drop_bare_cache, look, model_of, take_away
 from pytest_evalrun.remote.manifest import SERVER
 from pytest_evalrun.remote.models import model_name
-from pytest_evalrun.remote.places import CACHE, WORK, checked, stems, work_name
+from pytest_evalrun.remote.places import CACHE, WORK, checked, pair_directory, work_name
 from pytest_evalrun.rundir.runs import boards_in, read_run_json, run_names
 from pytest_evalrun.suite.names import safe_name
 
@@ -172,5 +172,4 @@ def _clean(plan: BoardCleaning, board: Connection) -> BoardCleaning:
 def _is_ours(name: str, plan: BoardCleaning) -> bool:
     if model := model_of(name):
         return model in plan.record.models
-    named = next((one for one in stems(name) if one in plan.record.work or one in plan.others), None)
-    return named in plan.record.work
+    return pair_directory(name, {*plan.record.work, *plan.others}) in plan.record.work

@@ -13,6 +13,7 @@ from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.problems import some
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class Written:
 
     def complaint(self) -> str:
         """Why the directory stays, for a person."""
-        files = "1 file" if len(self.others) == 1 else f"{len(self.others)} files"
-        return f"{files} that no prediction of the run names: {some(self.others, _SHOWN)}"
+        return f"{counted(len(self.others), 'file')} that no prediction of the run names: {some(self.others, _SHOWN)}"
 
 
 def written(paths: RunPaths, place: Outside, keys: Iterable[PairKey]) -> Written:

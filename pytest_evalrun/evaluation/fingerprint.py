@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity, Reader
@@ -160,7 +161,7 @@ def _words(name: str, old: Any, new: Any, trees: KnownTrees) -> str:
 
 def _file_count(old: Any, new: Any, trees: KnownTrees) -> str:
     count = trees.changed_files(old, new) if old and new else None
-    return f" ({count} file{'' if count == 1 else 's'})" if count else ""
+    return f" ({counted(count, 'file')})" if count else ""
 
 
 def _changed_keys(old: Any, new: Any) -> str:

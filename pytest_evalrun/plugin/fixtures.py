@@ -29,6 +29,7 @@ from pytest_evalrun.plugin.reports import Failure, failure
 from pytest_evalrun.plugin.worker import WorkerPlugin
 from pytest_evalrun.plugin.xdist.units import asked
 from pytest_evalrun.suite.names import escaped_id
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -88,9 +89,9 @@ class EvaluationResult:
 
         breached = self._evaluation.breached
         if breached:
-            noun = "gate" if len(breached) == 1 else "gates"
             table = breach_table(breached)
-            raise Failure(f"{self.pair.full_id}: {len(breached)} {noun} breached\n{table}", in_brief(breached))
+            count = counted(len(breached), "gate")
+            raise Failure(f"{self.pair.full_id}: {count} breached\n{table}", in_brief(breached))
 
     def record(self, name: str, value: Any) -> None:
         """Keep a value of this test's own in ``results/<suite>/<task>/<dataset>/<test name>.json``.

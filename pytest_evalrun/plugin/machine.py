@@ -10,7 +10,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.slots.need import GB, Need, need_of
 from pytest_evalrun.suite.devices import asks_for_boards, devices_of
-from pytest_evalrun.suite.printable import printable
+from pytest_evalrun.suite.printable import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,9 +94,10 @@ class Machine:
         """For a person, at the start: which GPUs and boards there are, and what they have room for."""
         if self.gpus:
             gpus = [f"{gpu} {gpu.name} ({gpu.free / GB:.1f} of {gpu.total / GB:.1f} GB free)" for gpu in self.gpus]
-            yield f"{', '.join(gpus)}; {_room(self._on_gpus())}"
+            yield f"{', '.join(gpus)}; room for {counted(self._on_gpus(), 'model')} at once"
         if self.boards:
-            yield f"boards: {', '.join(map(_named, self.boards.values()))}; {_room(self._on_boards())}"
+            boards = ", ".join(map(_named, self.boards.values()))
+            yield f"boards: {boards}; room for {counted(self._on_boards(), 'model')} at once"
 
 
 def slots_of(files: Iterable[Path], options: Options) -> int:
@@ -162,10 +163,6 @@ def _problem(need: Need, text: str, asking: Mapping[str, Need | None]) -> str:
 def _named(spec: DeviceSpec) -> str:
     labels = ", ".join(f"{name} {value}" for name, value in spec.labels.items())
     return f"{spec.name} ({labels})" if labels else spec.name
-
-
-def _room(count: int) -> str:
-    return "room for 1 model at once" if count == 1 else f"room for {count} models at once"
 
 
 def _in_a_line(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.remote.models import DROP_MODEL, ModelCache
-from pytest_evalrun.remote.places import CACHE, LIVES, WORK, checked, remove
+from pytest_evalrun.remote.places import CACHE, LIVES, TELL_WORK, WORK, checked, remove
 
 if TYPE_CHECKING:
     from pytest_evalrun.remote.connection import Connection
@@ -42,14 +42,11 @@ plain_cache() {
 # $1: home, $2: owner. One thing a line: whether a live session has it, its size in kB, its name.
 _LOOK = (
     _USES
+    + TELL_WORK
     + f"""
 cd -P -- "$1" || exit 1
 tell() {{ s=$(du -sk -- "./$2" 2>/dev/null) && s=${{s%%[!0-9]*}} || s=; echo "$1 ${{s:-0}} $3$2"; }}
-for n in {WORK}*; do
-    [ -e "$n" ] || [ -L "$n" ] || continue
-    {{ [ ! -L "$n" ] && read -r o < "$n/.evalrun-owner"; }} 2>/dev/null || o=
-    if [ "$o" ] && lives_owner "$o"; then tell used "$n"; else tell left "$n"; fi
-done
+tell_work
 plain_cache && cd {CACHE} || exit 0
 for n in * .evalrun-*; do
     [ -e "$n" ] || [ -L "$n" ] || continue

@@ -140,7 +140,7 @@ class ModelCache:
 
     def __init__(self, board: Connection, *, check: Callable[[], None] | None = None) -> None:
         self._board = board
-        self._check = check or _nothing
+        self._check = check or (lambda: None)
 
     def ensure(self, path: Path, name: str, digest: str) -> Cached:
         """The model of this SHA-256 is on the board under that name, and stays while this connection lives.
@@ -197,7 +197,3 @@ class ModelCache:
 def _check_digest(digest: str) -> None:
     if len(digest) != 64 or not all(letter in "0123456789abcdef" for letter in digest):
         raise ConfigError(f"{digest!r} is no SHA-256")
-
-
-def _nothing() -> None:
-    return None

@@ -15,7 +15,7 @@ from pytest_evalrun.remote.faults import BoardError
 from pytest_evalrun.remote.watchdog import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container
 
     from pytest_evalrun.remote.connection import Connection
 
@@ -76,16 +76,25 @@ n=${{2##*/}}
 if [ -L "./$n" ]; then rm -f -- "./$n"; else rm -rf -- "./$n"; fi
 """
 
+# Behind LIVES: calls `tell used NAME` for every work directory here that a live session has, else `tell left NAME`.
+TELL_WORK = f"""
+tell_work() {{
+    for n in {WORK}*; do
+        [ -e "$n" ] || [ -L "$n" ] || continue
+        {{ [ ! -L "$n" ] && read -r o < "$n/.evalrun-owner"; }} 2>/dev/null || o=
+        if [ "$o" ] && lives_owner "$o"; then tell used "$n"; else tell left "$n"; fi
+    done
+}}
+"""
+
 # $1: home.
 _LIST = (
     LIVES
-    + f"""
+    + TELL_WORK
+    + """
 cd -P -- "$1" || exit 1
-for n in {WORK}*; do
-    [ -e "$n" ] || [ -L "$n" ] || continue
-    {{ read -r o < "$n/.evalrun-owner"; }} 2>/dev/null || o=
-    if [ "$o" ] && lives_owner "$o"; then echo "used $n"; else echo "left $n"; fi
-done
+tell() { echo "$1 $2"; }
+tell_work
 """
 )
 
@@ -129,10 +138,10 @@ def work_name(task: str, dataset: str) -> str:
     return checked(f"{WORK}{task.replace('/', '_')}_{dataset.replace('/', '_')}")
 
 
-def stems(name: str) -> Iterator[str]:
-    """The names of pairs that a work directory may come from, the longest first."""
+def pair_directory(name: str, known: Container[str]) -> str | None:
+    """The directory of a pair, of those that are known, that this one is or comes from; the longest name decides."""
     shorter = _NUMBER.sub("", name)
-    yield from dict.fromkeys([name, shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)])
+    return next((one for one in (name, shorter, _RANGE.sub("", name), _RANGE.sub("", shorter)) if one in known), None)
 
 
 def claim(board: Connection, name: str) -> BoardWorkDir:

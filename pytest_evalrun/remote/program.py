@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalrun.children.faults import ModelDied
-from pytest_evalrun.children.output import Heard, brief_end
-from pytest_evalrun.children.supervised import signal_name
+from pytest_evalrun.children.output import Heard, brief_end, end_of_output
+from pytest_evalrun.children.supervised import how_it_ended
 from pytest_evalrun.remote.command import CommandOutput, RemoteCommand
 from pytest_evalrun.remote.faults import BoardError, LinkLost
 from pytest_evalrun.remote.shell import END, RUN, told
@@ -67,11 +66,7 @@ class RemoteProgram:
 
     def fate(self) -> str:
         """How it ended, in words."""
-        if self.returncode is None:
-            return "has not ended"
-        if self.returncode >= 0:
-            return f"ended with exit code {self.returncode}"
-        return f"was ended by {signal_name(-self.returncode)}"
+        return how_it_ended(self.returncode)
 
     def send_line(self, line: bytes) -> None:
         """A program that does not read it any more is told by :meth:`receive_line`. Raises LinkLost."""
@@ -161,5 +156,4 @@ class RemoteProgram:
             self.wait(self._link.limits.connect)
         except TimeoutError:
             return "closed its standard output, and did not end"
-        lines = self.last_lines
-        return self.fate() + (f"; the end of its output:{os.linesep}{lines}" if lines else "; it wrote no other output")
+        return self.fate() + end_of_output(self.last_lines)

@@ -97,7 +97,7 @@ class DevicePool:
     ) -> None:
         self._directory = directory
         self._devices = tuple(devices)
-        self._health = health or _healthy
+        self._health = health or (lambda _: None)
         self._notes = notes
         self._aside: dict[str, str] = {}
 
@@ -206,7 +206,3 @@ class DevicePool:
 
 def _wanted(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in labels.items()) or "no label"
-
-
-def _healthy(_: Device) -> None:
-    return None

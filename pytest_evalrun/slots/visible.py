@@ -96,7 +96,7 @@ def chosen_gpus(
     """Those of the ``visible`` GPUs that --eval-gpus names; raises ConfigError for what is not among them."""
     found: dict[str, Gpu] = {}
     for entry in _entries(only):
-        gpu = _one(entry, visible, named if listed is None else _nothing)
+        gpu = _one(entry, visible, named if listed is None else lambda _: None)
         if gpu is None:
             raise ConfigError(f"--eval-gpus {only}: {_why_not(entry, visible, every, listed)}")
         if gpu.key in found:
@@ -147,7 +147,3 @@ def _why_not(entry: str, visible: Sequence[Gpu], every: Sequence[Gpu], listed: s
 
 def _list(gpus: Sequence[Gpu]) -> str:
     return ", ".join(f"{gpu} ({', '.join(filter(None, [gpu.uuid, gpu.name]))})" for gpu in gpus) or "none"
-
-
-def _nothing(_: str) -> None:
-    return None

@@ -58,9 +58,9 @@ def printable_json(value: Any) -> str:
     return _IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 pair``, ``2 pairs``: of a noun whose plural has an s."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 pair``, ``2 pairs``; ``plural`` is that of a noun that takes more than an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def as_typed(word: str) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.plugin.xdist.internals import exit_code, replace_remove_node, scopes_of
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,21 +112,19 @@ class WorkerCrashes:
         missing = [nodeid for nodeid in among if nodeid not in self._ended]
         if not missing:
             return []
-        count = "1 item" if len(missing) == 1 else f"{len(missing)} items"
         more = [f"  and {len(missing) - MOST_SHOWN} more"] if len(missing) > MOST_SHOWN else []
         shown = [f"  {nodeid}" for nodeid in missing[:MOST_SHOWN]]
-        return [f"{count} never ran; the same command runs them:", *shown, *more]
+        return [f"{counted(len(missing), 'item')} never ran; the same command runs them:", *shown, *more]
 
 
 def how_it_died(node: Any) -> str:
     """What the operating system says of a worker that is gone: its signal or exit code."""
+    from pytest_evalrun.children.supervised import how_it_ended
+
     code = exit_code(node)
     if code is None:
         return "its connection was lost"
-    if code >= 0:
-        return f"it ended with exit code {code}"
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-    return f"it was ended by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+    return f"it {how_it_ended(code)}" + (", as the system does when memory runs out" if code == -signal.SIGKILL else "")
 
 
 def requeue(config: pytest.Config, lost: Callable[[str, Any], Lost]) -> None:

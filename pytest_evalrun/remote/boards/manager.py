@@ -14,10 +14,11 @@ from pytest_evalrun.remote.faults import Refused
 from pytest_evalrun.remote.hosts import host_of, identity, route
 from pytest_evalrun.remote.manifest import work_names
 from pytest_evalrun.remote.models import DROP_MODEL, ModelCache
-from pytest_evalrun.remote.places import CACHE, below, left_behind, remove, stems
+from pytest_evalrun.remote.places import CACHE, below, left_behind, pair_directory, remove
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DROP_CACHE, KEEP_MODELS, devices_of, home_of, keeps_work
+from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _Place:
 
     def owns(self, name: str) -> bool:
         """Whether a directory that nobody uses may go: the longest name of a pair that it may come from decides."""
-        found = next((stem for stem in stems(name) if stem in self.work or stem in self.kept), None)
+        found = pair_directory(name, self.work | self.kept)
         return found is not None and found not in self.kept
 
 
@@ -182,7 +183,7 @@ def _remove_leftovers(found: tuple[_Place, Connection]) -> str:
             gone.append(name)
     except Exception as error:  # noqa: BLE001 - what stays there is in nobody's way
         return f"what a dead session left could not be removed: {error}"
-    what = "1 work directory" if len(gone) == 1 else f"{len(gone)} work directories"
+    what = counted(len(gone), "work directory", "work directories")
     more = f" and {len(gone) - _MOST_SHOWN} more" if len(gone) > _MOST_SHOWN else ""
     return f"removed {what} of a session that died: {', '.join(gone[:_MOST_SHOWN])}{more}" if gone else ""
 
