@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime
+from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from pytest_evalrun.rundir.durable import encoded, open_plain, open_with_parents
 
@@ -18,6 +22,11 @@ _BLOCK = 1 << 16
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 # Made once: json.dumps with options builds an encoder for every call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
+
+_encode_strictly = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_SCALARS = frozenset({str, int, bool, NoneType})
+# Whatever is no plain value goes to json, which knows what to refuse.
+_ORJSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 def utc_time(*, at: float | None = None, timespec: str = "milliseconds") -> str:
@@ -33,6 +42,31 @@ def json_line(obj: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError):  # a key that is no text, NaN, a cycle
         text = _encode({str(k): v if isinstance(v, str | int | None) else str(v) for k, v in obj.items()})
     return encoded(text + "\n")
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is of builtins alone, and of finite numbers; keys of mappings are not looked at."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is float:
+        return isfinite(value)
+    if kind is dict:
+        return all(map(is_plain, value.values()))
+    return kind is list and all(map(is_plain, value))
+
+
+def compact_line(fields: dict[str, Any]) -> bytes:
+    """One line of compact JSON, for files that get one a sample: by orjson wherever that writes what json does.
+
+    Raises ValueError, TypeError or RecursionError for what JSON does not have.
+    """
+    try:
+        if is_plain(fields):
+            return orjson.dumps(fields, option=_ORJSON)
+    except (TypeError, RecursionError):
+        pass  # half a character, a number beyond 64 bits, a key that is no text, levels by the hundred
+    return encoded(_encode_strictly(fields)) + b"\n"
 
 
 def json_document(obj: Mapping[str, Any]) -> bytes:

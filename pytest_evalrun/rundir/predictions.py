@@ -6,14 +6,12 @@ What is done is kept as bits, so that memory does not grow with the samples.
 
 from __future__ import annotations
 
-import json
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.rundir.durable import encoded
-from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.rundir.lines import compact_line, open_file
+from pytest_evalrun.suite import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,11 +22,7 @@ if TYPE_CHECKING:
 REWRITE_LINES = 256
 _NAMES_A_FILE = b'"sha256":'
 
-# Fields that stand only in the lines where they say something.
-_RARE = (("detail", None), ("blanked", False))
 _FILE_KEYS = ["file", "size", "sha256"]
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def named_file(name: str, size: int, sha256: str) -> dict[str, Any]:
@@ -81,12 +75,14 @@ class Line(NamedTuple):
 
     def dumps(self) -> bytes:
         """The line of the file. Raises PairError for what JSON does not have."""
-        fields = self._asdict()
-        for name, usual in _RARE:
-            if fields[name] is usual:
-                del fields[name]
+        fields = {"index": self.index, "id": self.id, "status": self.status, "prediction": self.prediction}
+        fields |= {"reference": self.reference, "error": self.error, "seconds": self.seconds}
+        if self.detail is not None:
+            fields["detail"] = self.detail
+        if self.blanked:
+            fields["blanked"] = True
         try:
-            return encoded(_encode(fields)) + b"\n"
+            return compact_line(fields)
         except (ValueError, TypeError, RecursionError) as error:
             raise PairError(f"sample {self.id}: its prediction or reference cannot be kept: {error}") from error
 
@@ -94,7 +90,7 @@ class Line(NamedTuple):
 def parse_line(raw: bytes, count: int) -> Line | None:
     """The sample of one line; None where the line is torn, damaged, or of no sample in ``range(count)``."""
     try:
-        line = Line(**parse_json(raw.decode()))
+        line = Line(**jsontext.parse_line(raw))
     except (ValueError, TypeError):
         return None
     if type(line.index) is not int or not 0 <= line.index < count:

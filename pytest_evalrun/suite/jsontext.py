@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,6 +17,9 @@ MOST_LEVELS = 200
 _TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LEVELS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+# orjson reads an integer beyond 64 bits as a float; any of fewer digits than these fits.
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19
 
 
 class TooDeep(ValueError):  # noqa: N818 - what is wrong; its base says that it is an error
@@ -37,6 +42,20 @@ def parse_json(text: str | bytes, *, levels: int = MOST_LEVELS, decode: Callable
     if len(text) > 2 * levels and _openings(text) > levels and _is_deeper(text, levels):
         raise TooDeep(levels)
     return value
+
+
+def parse_line(raw: bytes) -> Any:
+    """The value of one of our own lines: as ``parse_json`` says it, and by orjson wherever that says the same.
+
+    Raises ValueError as ``parse_json`` does, and for what is not UTF-8.
+    """
+    flat = len(raw) <= 2 * MOST_LEVELS or _openings(raw) <= MOST_LEVELS
+    if flat and _LONG_NUMBER not in raw.translate(_DIGITS):
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass  # half a character, NaN, or a line that is damaged
+    return parse_json(raw.decode())
 
 
 def _openings(text: str | bytes) -> int:

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.history import read_history
-from pytest_evalrun.rundir.lines import Follower, LineFile, json_document, json_line, utc_time
+from pytest_evalrun.rundir.lines import Follower, LineFile, compact_line, json_document, json_line, utc_time
 from pytest_evalrun.rundir.markers import facts_of, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_result
@@ -229,3 +230,30 @@ def test_no_file_is_no_line(tmp_path):
     assert Follower(tmp_path).read() == []
     (tmp_path / "file").write_bytes(b"came\n")
     assert follower.read() == [b"came"]
+
+
+class Grade(float):
+    """A number of somebody's library."""
+
+
+NUMBERS = st.integers() | st.integers(-(10**30), 10**30) | st.floats() | st.builds(Grade, st.floats())
+TEXTS = st.text() | st.text(st.characters(categories=["Cs", "Cc"]))
+KEPT = st.recursive(
+    NUMBERS | TEXTS | st.none() | st.booleans() | st.just(uuid.UUID(int=7)) | st.dates(),
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(TEXTS | st.integers() | st.none(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), KEPT))
+def test_compact_lines_say_what_json_would(fields):
+    """Byte for byte, but for how an exponent is written; and what json refuses is refused."""
+    strictly = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        said = strictly.encode(fields).encode("utf-8", "backslashreplace") + b"\n"
+    except (ValueError, TypeError) as error:
+        with pytest.raises(type(error)):
+            compact_line(fields)
+        return
+    found = compact_line(fields)
+    assert repr(json.loads(found)) == repr(json.loads(said))
+    assert found == said or re.search(rb"[0-9]e[-+]?[0-9]", said)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.suite.jsontext import MOST_LEVELS, TooDeep, parse_json
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, TooDeep, parse_json, parse_line
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(['[{"', "\\", '\\"', "]" * 300, "\ud83d"]),
@@ -47,3 +47,26 @@ def test_many_brackets_are_not_deep():
     """A list of boxes has more brackets than anybody counts, and three levels."""
     boxes = {"boxes": [[1, 2, 3, 4]] * 5_000}
     assert parse_json(json.dumps(boxes)) == boxes
+
+
+NUMBERS = st.integers() | st.integers(-(10**30), 10**30) | st.floats() | st.sampled_from([2**63, 2**64, -(2**63) - 1])
+ANY_VALUES = st.recursive(
+    NUMBERS | st.none() | st.booleans() | st.text() | st.text(st.characters(categories=["Cs", "Cc"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(ANY_VALUES, st.booleans())
+def test_lines_of_ours_are_read_as_json_reads_them(value, ascii_only):
+    """Whoever reads them: numbers of thirty digits, NaN, and half a character as json has written it, too."""
+    raw = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "backslashreplace")
+    assert repr(parse_line(raw)) == repr(json.loads(raw))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[1,", b'{"a":1}}', b'{"a":01}', b'"\xff"', b"[" * 500 + b"]" * 500, b"{'a': 1}", b'"\xed\xa0\x80"']
+)
+def test_damaged_lines_of_ours_are_value_errors(raw):
+    """Torn, not UTF-8, or nested deeper than anybody reads."""
+    with pytest.raises(ValueError):
+        parse_line(raw)
