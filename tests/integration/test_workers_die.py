@@ -16,21 +16,22 @@ pytestmark = pytest.mark.unmeasured
 MODELS = ("a", "b", "c")
 DATASETS = ("one", "two", "three", "four")
 PAIRS = [f"echo/{model}/{dataset}" for model in MODELS for dataset in DATASETS]
-ROUNDS = 10
+ROUNDS = 5
 
-# The model whose name ends in ``dies`` takes its worker along, so many times, after its first batch of a pair.
+# The model whose file is named in ``dies`` takes its worker along, so many times, after its first batch of a pair.
 DEADLY = """
 import os, time
 from pathlib import Path
 
 class Model:
-    def __init__(self, path=None, delay=0.0, dies=None, times=1):
-        self.delay, self.dies, self.times = delay, dies and str(path).endswith(dies), times
+    def __init__(self, path=None, delay=0.0, dies=None):
+        self.delay, self.name = delay, Path(path).stem
+        self.times = (dies or {}).get(self.name, 0)
 
     def predict(self, batch):
         time.sleep(self.delay)
-        if self.dies and int(batch[0].id) >= 4 and len(list(Path().glob("death-*"))) < self.times:
-            Path(f"death-{time.monotonic_ns()}").touch()
+        if int(batch[0].id) >= 4 and len(list(Path().glob(f"death-{self.name}-*"))) < self.times:
+            Path(f"death-{self.name}-{time.monotonic_ns()}").touch()
             os.kill(os.getpid(), 9)
         return [sample.input for sample in batch]
 """
@@ -43,11 +44,15 @@ def kill(pid):
         pass
 
 
-def deadly(project, models=("a", "b", "c", "d"), **params):
-    """One dataset; of the models, that of b kills."""
-    project.make(models=models, params={"dies": "b.bin"} | params)
+def deadly(project, models=("a", "b", "c", "d"), **dies):
+    """One dataset; of the models, those that are named kill so many times: b once, where none is."""
+    project.make(models=models, params={"dies": dies or {"b": 1}})
     (project.suite / "model.py").write_text(DEADLY)
     return project
+
+
+def deaths(project, model="b"):
+    return len([*project.root.glob(f"death-{model}-*")])
 
 
 def lines_of(output):
@@ -96,9 +101,10 @@ def disturbed(project, chance, *args):
         kill_group(process)
 
 
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
 def test_killed_workers_change_neither_results_nor_exit_code(project, undisturbed, part):
-    """Fifty rounds in all, with one to four kills each: every pair once in the summary, exit code 0."""
+    """Ten rounds in all, with one to four kills each: every pair once in the summary, exit code 0."""
     project.make(models=MODELS, datasets=DATASETS, samples=8, params={"delay": 0.03})
     seed = int(os.environ.get("EVALRUN_SEED", random.randrange(1 << 30)))
     print(f"EVALRUN_SEED={seed}")
@@ -108,7 +114,7 @@ def test_killed_workers_change_neither_results_nor_exit_code(project, undisturbe
         kills += count
         assert (code, lines_of(output)) == (0, undisturbed), f"seed {seed}, round {turn}:\n{output}"
     print(f"{kills} workers killed")
-    assert kills > ROUNDS
+    assert kills >= ROUNDS
 
 
 # ------------------------------------------------------------------ one item that kills
@@ -133,30 +139,30 @@ def cases(path):
     return sorted(case.get("name", "") for case in ET.parse(path).iter("testcase"))
 
 
-@pytest.mark.parametrize(("retries", "deaths"), [("0", 1), ("1", 2), ("3", 4)])
-def test_an_item_that_always_kills_is_an_error_that_names_the_signal(project, retries, deaths):
-    """It is run so many times again, and no more; nothing else suffers, whatever xdist allows of restarts."""
-    ran = deadly(project, times=99).run("evals", "-n2", "--eval-crash-retries", retries)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_item_that_always_kills_is_an_error_that_names_the_signal(project, retries):
+    """It is run so many times again, and no more; nothing else suffers."""
+    ran = deadly(project, b=99).run("evals", "-n2", "--eval-crash-retries", str(retries))
     assert (ran.code, lines_of(ran.output)) == (1, sorted(ONE_LOST)), ran
     assert "was ended by SIGKILL" in ran
     assert "3 passed, 1 error" in ran
-    assert len([*project.root.glob("death-*")]) == deaths
+    assert deaths(project) == retries + 1
 
 
 def test_many_crashes_do_not_end_the_session(project):
     """Each item that kills uses up its own tries, not those of the session: 4 a worker are xdist's."""
-    names = [f"m{index}-b" for index in range(4)]
-    ran = deadly(project, models=(*names, "z"), times=99).run("evals", "-n1", "--eval-crash-retries=2")
+    ran = deadly(project, models=("a", "b", "z"), a=99, b=99).run("evals", "-n1", "--eval-crash-retries=2")
     assert ran.code == 1, ran
-    assert "1 passed, 4 errors" in ran, ran
+    assert "1 passed, 2 errors" in ran, ran
+    assert deaths(project, "a") + deaths(project) == 6
 
 
 def test_the_last_item_is_run_again_when_the_others_have_gone_home(project):
     """A replacement is the only worker left, and finds its way."""
-    deadly(project, delay=0.5)
-    (project.suite / "model.py").write_text(DEADLY.replace("time.sleep(self.delay)", "time.sleep(self.dies and 1)"))
-    ran = project.run("evals", "-n4")
-    assert (ran.code, lines_of(ran.output)) == (0, ALL), ran
+    deadly(project, models=("a", "b"))
+    (project.suite / "model.py").write_text(DEADLY.replace("time.sleep(self.delay)", "time.sleep(self.times and 1)"))
+    ran = project.run("evals", "-n2")
+    assert (ran.code, lines_of(ran.output)) == (0, ALL[:2]), ran
 
 
 def test_without_restarts_what_never_ran_is_listed(project):
@@ -230,18 +236,14 @@ OTHERS = [["--eval-scheduler=off"], ["--dist=worksteal"], ["--dist=loadfile"], [
 
 
 @pytest.mark.parametrize("args", OTHERS)
-def test_an_item_is_run_again_by_another_scheduler_too(project, tmp_path, args):
-    """No count and no report knows of the death."""
-    ran = deadly(project).run("evals", "-n2", *args, f"--junitxml={tmp_path}/junit.xml")
-    assert (ran.code, lines_of(ran.output)) == (0, ALL), ran
+def test_another_scheduler_runs_an_item_again_too(project, tmp_path, args):
+    """One that dies once costs nothing, and no count and no report knows of it; one that always does is an error after
+    as many tries."""
+    ran = deadly(project, b=1, c=99).run("evals", "-n2", *args, f"--junitxml={tmp_path}/junit.xml")
+    lost = [("ERROR", "echo/c/one"), *[line for line in ALL if "/c/" not in line[1]]]
+    assert (ran.code, lines_of(ran.output)) == (1, lost), ran
+    assert "echo/b/one: its worker gw" in ran
     assert "running again (1 of 1)" in ran
-    assert "4 passed in" in ran
+    assert "3 passed, 1 error in" in ran
     assert len(cases(tmp_path / "junit.xml")) == 4
-
-
-@pytest.mark.parametrize("args", OTHERS)
-def test_with_another_scheduler_an_item_that_always_kills_is_an_error(project, args):
-    """After as many tries."""
-    ran = deadly(project, times=99).run("evals", "-n2", *args)
-    assert (ran.code, lines_of(ran.output)) == (1, sorted(ONE_LOST)), ran
-    assert len([*project.root.glob("death-*")]) == 2
+    assert (deaths(project), deaths(project, "c")) == (1, 2)
