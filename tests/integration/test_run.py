@@ -20,20 +20,6 @@ def asked(path):
     return path.read_text().split() if path.exists() else []
 
 
-@pytest.mark.parametrize("workers", ["0", "1", "2", "5"])
-def test_every_pair_is_evaluated_whatever_the_number_of_workers(project, workers):
-    """The same results, files and exit code at -n0 and under xdist."""
-    project.make(models=("a", "b"), datasets=("one", "two"))
-    ran = project.run("evals", "-n", workers)
-    assert ran.code == 0, ran
-    for task in ("a", "b"):
-        for dataset in ("one", "two"):
-            result = project.result(task, dataset)
-            assert result["status"] == "passed"
-            assert result["metrics"]["exact_match"]["value"] == 1.0
-            assert [line["index"] for line in project.predictions(task, dataset)] == list(range(8))
-
-
 def test_a_pair_leaves_every_file_of_the_contract(project):
     """The tree of the run directory is what others read."""
     project.make()
