@@ -48,13 +48,13 @@ class Aside:
 
     @classmethod
     def from_json(cls, content: Any) -> Aside:
-        """Raises as that of its fingerprint does."""
+        """Parse what ``to_json`` gave; raises as that of its fingerprint does."""
         stored = StoredFingerprint.from_json(content)
         files = {str(name): {"sha256": str(facts["sha256"])} | facts for name, facts in content["files"].items()}
         return cls(stored, files, content["marker"] and Marker.from_json(content["marker"]))
 
     def holds(self, paths: PairPaths, suffix: str = STALE) -> bool:
-        """Whether all of it is there and unchanged; put aside only half, or half way back, it still is."""
+        """Tell whether all of it is there and unchanged; put aside only half, or half way back, it still is."""
         return bool(self.files) and all(
             _is_same(aside, self.files[name]) or _is_same(now, self.files[name])
             for name, now, aside in _places(paths.whole, self, suffix)
@@ -62,7 +62,7 @@ class Aside:
 
 
 def was_evaluated(workdir: WorkDir, key: PairKey) -> bool:
-    """Whether any run has begun with a pair, or with its first samples, whatever became of it."""
+    """Tell whether any run has begun with a pair, or with its first samples, whatever became of it."""
     name = glob.escape(key.full.dataset)
     places = [workdir.run(run).predictions / key.suite / key.task for run in run_names(workdir)]
     patterns = (f"{name}.fingerprint.json*", f"{name}.limit-*.fingerprint.json*")
@@ -70,7 +70,7 @@ def was_evaluated(workdir: WorkDir, key: PairKey) -> bool:
 
 
 def read_aside(paths: PairPaths, suffix: str = STALE) -> Aside | None:
-    """What is known of the predictions of a pair that were put aside last; None where that is nothing."""
+    """Read what is known of the predictions of a pair that were put aside last; None where that is nothing."""
     try:
         return Aside.from_json(parse_json(read_file(_aside(paths.whole.fingerprint, suffix))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -95,7 +95,7 @@ def set_aside(paths: PairPaths, suffix: str, *, with_result: bool = False) -> No
 
 
 def _is_worth_less(paths: PairPaths, there: Aside | None) -> bool:
-    """Of a dataset that changes twice while it is copied, the predictions in between replace no complete ones."""
+    """Tell whether what lies aside is complete and this is not: a dataset may change twice while it is copied."""
     kept = read_aside(paths)
     if kept is None or kept.marker is None or (there is not None and there.marker is not None):
         return False
@@ -141,7 +141,10 @@ def _moved(paths: PairPaths) -> tuple[Path, ...]:
 
 
 def _describe(paths: PairPaths, suffix: str) -> Aside | None:
-    """What goes aside; None where nobody knows what it was made from. Of what went half already, what was said then."""
+    """Describe what goes aside; None where nobody knows what it was made from.
+
+    Where half of it went already, this is what was written down then.
+    """
     stored, marker = read_fingerprint(paths.fingerprint), read_marker(paths.marker)
     if stored is None:
         return None
@@ -184,7 +187,10 @@ def _aside(path: Path, suffix: str) -> Path:
 
 
 def _replace(path: Path, target: Path) -> None:
-    """What lies aside from before makes room only for something: killed half way, this is done twice."""
+    """Rename a file or a directory; where there is none, nothing.
+
+    What lies aside from before makes room only for something: killed half way, this is done twice.
+    """
     if path.is_dir() and target.is_dir() and not target.is_symlink():
         import shutil
 

@@ -1,4 +1,4 @@
-"""What ``run.json`` remembers of boards: which pairs of the run may use, and the names of what is theirs there."""
+"""Boards as ``run.json`` remembers them: which pairs of the run may use, and the names of what is theirs there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BoardRecord:
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> BoardRecord:
-        """As ``to_json`` gave it; raises what Python raises where it is something else."""
+        """Parse what ``to_json`` gave; raises KeyError, TypeError or AttributeError where it is something else."""
         work, models = entry["work"], entry["models"]
         if not all(isinstance(name, str) for name in (*work, *models, entry["home"], entry["spec"]["name"])):
             raise TypeError("names are text")
@@ -41,7 +41,7 @@ class BoardRecord:
 
 
 def read_records(entries: Sequence[dict[str, Any]]) -> list[BoardRecord]:
-    """Raises ValueError for what we did not write."""
+    """Parse all entries; raises ValueError for what we did not write."""
     try:
         return [BoardRecord.of(entry) for entry in entries]
     except (KeyError, TypeError, AttributeError) as error:
@@ -49,7 +49,7 @@ def read_records(entries: Sequence[dict[str, Any]]) -> list[BoardRecord]:
 
 
 def merged(old: Iterable[BoardRecord], new: Iterable[BoardRecord]) -> list[BoardRecord]:
-    """All names of both, each once; how to get to a board is believed to the newer one."""
+    """Join the names of both, each once; how to get to a board is believed to the newer one."""
     found: dict[tuple[str, str], BoardRecord] = {}
     for record in (*old, *new):
         before = found.get(record.place, record)

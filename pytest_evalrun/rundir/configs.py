@@ -1,4 +1,4 @@
-"""``configs/<launch time>.yaml``: what each launch was told to do, secrets blanked."""
+"""``configs/<launch time>.yaml``: a snapshot of what each launch was told to do, secrets blanked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDE = 1 << 20
 
 
 class SuiteLike(Protocol):
-    """As much of a suite as a snapshot shows."""
+    """The part of a suite that a snapshot shows."""
 
     @property
     def name(self) -> str: ...
@@ -65,7 +65,7 @@ def _suite(suite: SuiteLike) -> dict[str, Any]:
 
 
 def _pair_lines(suites: Sequence[SuiteLike], blank: Blank) -> str:
-    """The ids as a block of plain text: 10,000 nodes would take YAML a second."""
+    """Write the ids as one block of plain text: 10,000 nodes would take YAML a second."""
     ids = [pair.full_id for suite in suites for pair in suite.pairs]
     text = _shown("\n".join(ids), blank)
     # A block holds no character that YAML takes for a line break or does not print.
@@ -75,7 +75,7 @@ def _pair_lines(suites: Sequence[SuiteLike], blank: Blank) -> str:
 
 
 def _blanked(value: Any, blank: Blank) -> Any:
-    """The same structure of builtins, each text in it without the secrets."""
+    """Copy a structure into builtins, each text in it without the secrets."""
     if isinstance(value, str):
         return _shown(value, blank)
     if isinstance(value, dict):
@@ -99,7 +99,7 @@ def _yaml(content: Mapping[str, Any]) -> str:
 
 
 def _free(directory: Path, stamp: str) -> Path:
-    """A name of the second; two launches of a run within one are possible, at the same time they are not."""
+    """Find a free name of this second; two launches of a run within one are possible, at the same time they are not."""
     for number in count(1):
         path = directory / (f"{stamp}.yaml" if number == 1 else f"{stamp}_{number}.yaml")
         if not path.exists():

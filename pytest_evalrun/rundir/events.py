@@ -68,7 +68,7 @@ class _Source:
 
 @dataclass
 class _Merged:
-    """How many lines of a worker stand in the merged file, and the last of them."""
+    """The number of a worker's lines in the merged file, and the last of them."""
 
     count: int = 0
     last: bytes = b""
@@ -159,7 +159,7 @@ def _count_merged(path: Path) -> dict[str, _Merged]:
 
 
 def _skip(fd: int, merged: _Merged) -> int:
-    """Where the lines begin that are not merged yet; 0 for a file that is not the one that was merged."""
+    """Find the offset of the first line that is not merged yet; 0 in a file that is not the one that was merged."""
     offset, line = 0, b""
     with open(fd, "rb", closefd=False) as file:
         for _, line in zip(range(merged.count), file, strict=False):

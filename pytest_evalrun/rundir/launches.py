@@ -42,7 +42,7 @@ class LaunchNote:
 
     @classmethod
     def loads(cls, text: str | bytes) -> LaunchNote:
-        """Raises TypeError or ValueError on anything else than what was written."""
+        """Parse a note; raises TypeError or ValueError on anything else than what was written."""
         launch = cls(**parse_json(text))
         return replace(launch, pid=int(launch.pid))
 
@@ -52,7 +52,7 @@ class LaunchNote:
 
     @property
     def lives(self) -> bool:
-        """The very process; a note of one that was killed stays until somebody looks."""
+        """True for the very process; a note of one that was killed stays until somebody looks."""
         return self.boot_id == boot_id() and alive(self.process)
 
     @property
@@ -68,7 +68,7 @@ def announce(launch: LaunchNote) -> None:
 
 
 def withdraw(launch: LaunchNote) -> None:
-    """It has ended."""
+    """Remove the note of a launch that has ended."""
     with suppress(OSError):
         launch.file.unlink()
     with suppress(OSError):
@@ -76,7 +76,7 @@ def withdraw(launch: LaunchNote) -> None:
 
 
 def launches(workdir: Path) -> list[LaunchNote]:
-    """Those that live. Notes of killed ones are removed."""
+    """List the launches that live, and remove the notes of killed ones."""
     directory = lock_directory(workdir)
     try:
         if not directory.is_dir():
@@ -92,7 +92,7 @@ def launches(workdir: Path) -> list[LaunchNote]:
 
 
 def _read(file: Path) -> LaunchNote | None:
-    """None where it went meanwhile, or is not what we wrote."""
+    """Read a note; None where it went meanwhile, or is not what we wrote."""
     try:
         launch = LaunchNote.loads(read_file(file))
     except (OSError, ValueError, TypeError):

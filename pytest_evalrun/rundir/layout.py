@@ -36,7 +36,7 @@ class WorkDir:
 
     @property
     def task_lock(self) -> Path:
-        """Only there where the place of this lock in the system's temporary directory is not to be trusted."""
+        """It exists only where the place of this lock in the system's temporary directory is not to be trusted."""
         return self.root / "task_list.lock"
 
     def run(self, name: str) -> RunPaths:
@@ -91,7 +91,7 @@ class RunPaths:
 
     @property
     def stop_json(self) -> Path:
-        """Who asked the session to stop; there until it has."""
+        """It says who asked the session to stop, and exists until it has."""
         return self.root / ".stop.json"
 
     @property
@@ -184,7 +184,7 @@ class PairPaths:
         return self.run / f"shards/{self._place}"
 
     def worker_args(self, low: int, high: int) -> Path:
-        """What the program of a range was started with, and what became of it."""
+        """It says what the program of a range was started with, and what became of it."""
         return self.programs / f"worker_args_{low}_{high}.json"
 
     @property
@@ -205,7 +205,7 @@ class PairPaths:
         return self.programs / "files"
 
     def test_result(self, test: str) -> Path:
-        """Where a user's own test function leaves what it recorded."""
+        """A user's own test function leaves there what it recorded."""
         return self.run / f"results/{self._place}/{test}.json"
 
     @property

@@ -36,7 +36,7 @@ def utc_time(*, at: float | None = None, timespec: str = "milliseconds") -> str:
 
 
 def json_line(obj: Mapping[str, Any]) -> bytes:
-    """One line of JSON; a value that JSON does not know stands as its text, so that no line is ever lost to it."""
+    """Encode one line; a value that JSON does not know stands as its text, so that no line is ever lost to it."""
     try:
         text = _encode(obj)
     except (TypeError, ValueError):  # a key that is no text, NaN, a cycle
@@ -70,7 +70,7 @@ def compact_line(fields: dict[str, Any]) -> bytes:
 
 
 def json_document(obj: Mapping[str, Any]) -> bytes:
-    """A small JSON file that people read too."""
+    """Encode a small JSON file that people read too."""
     return encoded(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
 
 
@@ -126,7 +126,7 @@ def _open(path: str) -> int:
 
 
 def _end_of_lines(fd: int, size: int) -> int:
-    """Where the last complete line ends."""
+    """Find the offset at which the last complete line ends, block by block from the end."""
     while size:
         low = max(0, size - _BLOCK)
         newline = os.pread(fd, size - low, low).rfind(b"\n")
@@ -150,7 +150,7 @@ class Follower:
         self._offset = 0
 
     def read(self) -> list[bytes]:
-        """A last line without an end waits for the next call: its writer has not finished it."""
+        """Return the new lines without their ends; one that its writer has not finished waits for the next call."""
         try:
             stat = self.path.stat()
             self._settle(stat)
@@ -166,7 +166,7 @@ class Follower:
         return data[:end].split(b"\n")[:-1]
 
     def _settle(self, stat: os.stat_result) -> None:
-        """Where to go on: at the beginning of a file that is another one, or was cut."""
+        """Begin anew with a file that is another one, or was cut: a writer may have been replaced."""
         self.changed = stat.st_mtime
         if stat.st_ino != self._inode or stat.st_size < self._offset:
             self._inode = stat.st_ino

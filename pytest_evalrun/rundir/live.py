@@ -114,7 +114,7 @@ class LiveRun:
         self._thread.start()
 
     def _task_list(self, suites: Iterable[Suite], say: Callable[[str], None]) -> TaskList:
-        """All pairs of the suites of this launch, skipped ones left out, with the states that the run already has."""
+        """List all pairs of this launch's suites but skipped ones, with the states that the run already has."""
         groups: dict[str, tuple[str, list[str]]] = {}
         for pair in (pair for suite in suites for pair in suite.pairs if pair.skip is None):
             group = groups.setdefault(_task_dir(pair), (plugin_of(pair), []))
@@ -128,7 +128,7 @@ class LiveRun:
         return tasks
 
     def _passed_over(self, suites: Iterable[Suite]) -> dict[str, str]:
-        """What these suites say now of their pairs, and what was noted of those of others."""
+        """Collect who is skipped and why: what these suites say now, and what was noted of the pairs of others."""
         names = {suite.name for suite in suites}
         noted = {name: why for name, why in skipped_in(self.paths).items() if name.partition("/")[0] not in names}
         skips = ((pair.full_id, pair.skip) for suite in suites for pair in suite.pairs)
@@ -136,7 +136,7 @@ class LiveRun:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """What the launching process still has to do before the first item; where it fails, the run is given back."""
+        """Give the run back where the launching process fails in what it still has to do before the first item."""
         try:
             yield
         except BaseException:
@@ -144,7 +144,7 @@ class LiveRun:
             raise
 
     def claim(self, directories: Sequence[str], boards: Sequence[BoardRecord] = ()) -> None:
-        """What models write to outside the run, here and on boards: only what the manifest names is ever removed."""
+        """Note where models write outside the run, and on boards: only what the manifest names is ever removed."""
         if directories or boards:
             add_manifest(self.paths, {}, directories, boards)
 
@@ -188,7 +188,7 @@ class LiveRun:
         self._dirty.set()
 
     def crashed(self, pair: Pair, reason: str) -> None:
-        """The last event of an item whose worker could not write it."""
+        """Write the last event of an item whose worker could not write it."""
         limit = pair.peek("limit")
         told = {"outcome": "error", "reused": False, "reason": reason, "seconds": None}
         self.events.write("item_finished", pair.full_id, **told, **({"limit": limit} if limit else {}))
@@ -225,7 +225,7 @@ class LiveRun:
         return [entry.pid for entry in self._processes.look() if entry.pid != os.getpid()]
 
     def settle(self) -> None:
-        """No item ends any more: running becomes pending, and the task list says how every pair stands."""
+        """Write how every pair stands, now that no item ends any more; what was running is pending."""
         if not self._ended.is_set():
             self._ended.set()
             self._thread.join()
@@ -239,21 +239,21 @@ class LiveRun:
             self._tell()
 
     def _settle_cut(self) -> None:
-        """Pairs of which shards were run, and not they themselves: they stand as before, unless that is over."""
+        """Reset pairs of which only shards were run: they stand as before, unless their marker is gone."""
         for name, pair in self._cut.items():
             status = self._before.get(name, Status.PENDING)
             over = status is Status.COMPLETED and not self.paths.pair(pair.key).marker.exists()
             self._set(pair, Status.PENDING if over else status)
 
     def abort(self, by: str | None) -> None:
-        """What must be written before this process ends at once; may be called in the middle of anything."""
+        """Write what must be written before this process ends at once; may be called in the middle of anything."""
         if self.session.info.ended is None:
             self.mirrors.close()
             self.log.write("INFO", "run was interrupted, and ended at once")
             self.session.close(clean=False, stopped=by)
 
     def close(self, clean: bool, stopped: str | None = None) -> None:
-        """Process files go, the locks are given back. ``stopped``: by which signal, where it was one."""
+        """Remove the process files and give the locks back. ``stopped``: the signal that ended the session, if any."""
         self.settle()
         self.mirrors.close()
         self.events.pull_all()

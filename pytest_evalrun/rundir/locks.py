@@ -42,7 +42,7 @@ class FileLock:
 
     @classmethod
     def with_parents(cls, path: Path) -> Self:
-        """Of a file in a directory that may be missing, too."""
+        """Open the lock, and make the directories above it where they are missing."""
         return cls(path, lambda: open_with_parents(os.fspath(path), os.O_RDWR | os.O_NOFOLLOW))
 
     def _open(self) -> None:
@@ -50,7 +50,7 @@ class FileLock:
         _held.add(self)
 
     def take(self, *, shared: bool = False, wait: float | None = 0.0, poll: float = POLL_SECONDS) -> bool:
-        """Whether the lock is ours now; ``wait`` is how many seconds are spent on it, None as many as it takes.
+        """Take the lock; False where ``wait`` seconds were not enough. With None it takes as long as it takes.
 
         Raises OSError, and is closed, where the file system knows no locks.
         """
@@ -60,7 +60,7 @@ class FileLock:
         return wait_until(lambda: self._lock(how | fcntl.LOCK_NB), wait, poll)
 
     def _lock(self, how: int) -> bool:
-        """It counts only on the file that others will find: one that was removed meanwhile is opened anew."""
+        """Lock the file that others will find: one that was removed meanwhile is opened anew."""
         while True:
             try:
                 fcntl.flock(self._fd, how)
@@ -90,7 +90,7 @@ class FileLock:
         return self._fd
 
     def close(self) -> None:
-        """By closing alone, which leaves the lock to who was handed a copy. A second time does nothing."""
+        """Give the lock back by closing alone, which leaves it to who was handed a copy. A second time does nothing."""
         fd, self._fd = self._fd, -1
         _held.discard(self)
         if fd >= 0:
@@ -126,7 +126,7 @@ class HeldLocks:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody has the lock alone. To ask is to share it for a moment; no file is made."""
+    """Tell whether somebody has the lock alone. To ask is to share it for a moment; no file is made."""
     try:
         with FileLock(path, lambda: open_plain(path, os.O_RDONLY | os.O_NOFOLLOW)) as lock:
             return not lock.take(shared=True)

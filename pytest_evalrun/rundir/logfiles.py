@@ -21,14 +21,14 @@ _LONGEST_GAP = 120
 
 
 def lost(size: int, why: Exception) -> bytes:
-    """The line that stands for output that could not be written."""
+    """Make the line that stands for ``size`` bytes of output that could not be written."""
     reason = (why.strerror or str(why)) if isinstance(why, OSError) else f"{type(why).__name__}: {why}"
     return f"\n[evalrun: {size} bytes of output are lost here: {reason}]\n".encode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Where a log lacks its middle: the line that says so begins at ``at``, and how many bytes it stands for."""
+    """A gap in the middle of a log: the line that says so is ``size`` bytes from ``at``, for ``left_out`` bytes."""
 
     at: int
     size: int
@@ -39,16 +39,16 @@ class Gap:
         return self.at + self.size
 
     def position(self, offset: int) -> int:
-        """What has this offset in the file, counted in all that was ever written; the line itself is no part of it."""
+        """Turn an offset of the file into the count of all bytes ever written; the line of the gap is none of them."""
         return offset if offset <= self.at else offset - self.size + self.left_out
 
     def offset(self, position: int) -> int:
-        """The other way round; of what is left out, the line that stands for it."""
+        """Turn such a count into an offset of the file; for what is left out, into the line that stands for it."""
         return position if position < self.at else max(self.at, position - self.left_out + self.size)
 
 
 def find_gap(fd: int) -> Gap | None:
-    """The first of a log, which has but one."""
+    """Find the gap of a log, which has but one."""
     at, data = 0, b""
     while block := os.pread(fd, _BLOCK, at + len(data)):
         data += block
@@ -60,10 +60,10 @@ def find_gap(fd: int) -> Gap | None:
 
 
 def shorten(fd: int, limit: int, gap: Gap | None) -> Gap | None:
-    """Of a log longer than the limit keep the first half of it and the last quarter; its gap, which was ``gap``.
+    """Keep of a log longer than ``limit`` bytes the first half of them and the last quarter; returns its gap.
 
-    So for each byte that is written one is moved at most. ``fd`` must not append; others may, meanwhile: what they
-    write in the moment between the last look and the cut is lost.
+    ``gap`` is the one that it had. So for each byte that is written one is moved at most. ``fd`` must not append;
+    others may, meanwhile: what they write in the moment between the last look and the cut is lost.
     """
     size = os.fstat(fd).st_size
     if size <= limit:
@@ -85,7 +85,7 @@ def shorten(fd: int, limit: int, gap: Gap | None) -> Gap | None:
 
 
 def _line_before(fd: int, at: int) -> int:
-    """Where a line ends; not far from there, or in the midst of one."""
+    """Find the end of a line not far before ``at``; ``at`` itself where lines are that long."""
     low = max(0, at - SHORTEST // 16)
     newline = os.pread(fd, at - low, low).rfind(b"\n")
     return low + newline + 1 if newline >= 0 else at
@@ -146,7 +146,7 @@ class LogFile:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """All of it; raises OSError for what a full disk does not take."""
+    """Write all of it; raises OSError for what a full disk does not take."""
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]

@@ -1,4 +1,4 @@
-"""Which processes worked in a run: enough to tell, after a crash, whether one of them still lives."""
+"""The processes that worked in a run: enough to tell, after a crash, whether one of them still lives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProcessEntry:
 
 
 def start_time(pid: int) -> float | None:
-    """When a process started (clock ticks since boot on Linux); None for one that is gone, or dead and not reaped."""
+    """Ask when a process started (clock ticks since boot on Linux); None where it is gone, or dead and not reaped."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - once an item
             stat = file.read()
@@ -46,7 +46,7 @@ def _start_time_by_psutil(pid: int) -> float | None:
 
 
 def alive(entry: ProcessEntry) -> bool:
-    """The very process lives, not another one that was given its PID."""
+    """Tell whether the very process lives, not another one that was given its PID."""
     return entry.start_time is not None and start_time(entry.pid) == entry.start_time
 
 
@@ -86,7 +86,7 @@ class Living:
         self._looking = Lock()
 
     def look(self) -> list[ProcessEntry]:
-        """Each of them once for each worker that named it, with the pair it last turned to there."""
+        """List each of them once for each worker that named it, with the pair it last turned to there."""
         with self._looking:
             for file in self._names():
                 self._read(file)
@@ -99,7 +99,7 @@ class Living:
             return []
 
     def _read(self, file: str) -> None:
-        """What is dead stays dead, so nothing of it is kept."""
+        """Read what a worker wrote since; what is dead stays dead, so nothing of it is kept."""
         found = self._found.setdefault(file, {})
         if file not in self._files:
             self._files[file] = Follower(self._directory / file)
@@ -119,7 +119,7 @@ def _parse(line: bytes) -> ProcessEntry | None:
 
 
 def sweep_asides(directory: Path | str, older: float = 0.0) -> None:
-    """Remove what writers that are dead have left of files that never came to be, so many seconds ago."""
+    """Remove what dead writers have left of files that never came to be, ``older`` seconds ago or more."""
     try:
         names = os.listdir(directory)  # noqa: PTH208 - names are enough
     except OSError:

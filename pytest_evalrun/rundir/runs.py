@@ -1,4 +1,4 @@
-"""Which run directory a launch works in, and what ``run.json`` says of it."""
+"""The run directory that a launch works in, and what ``run.json`` says of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ SHOWN = 5
 
 
 def resolve_run(workdir: WorkDir, wanted: str) -> RunPaths | None:
-    """The run that ``latest``, ``new`` or a name stands for; None where one must be made."""
+    """Find the run that ``latest``, ``new`` or a name stands for; None where one must be made.
+
+    Raises ConfigError for a name that is no run here, and for a link that leads elsewhere.
+    """
     if wanted == "new":
         return None
     if wanted == "latest":
@@ -62,7 +65,7 @@ def _refuse_no_link(link: Path) -> None:
 
 
 def _is_run_name(name: str) -> bool:
-    """One part of a path that is no option, no hidden file and not the link itself."""
+    """Accept one part of a path that is no option, no hidden file and not the link itself."""
     return bool(name) and name[0] not in ".-" and name != "latest" and not {"/", "\0", "\n"} & set(name)
 
 
@@ -93,7 +96,7 @@ def create_run(workdir: WorkDir, now: datetime) -> RunPaths:
 
 @contextmanager
 def naming(workdir: WorkDir, wanted: str) -> Iterator[None]:
-    """Where no run is the latest yet, of several launches one at a time looks for it, makes it and names it."""
+    """Let one launch at a time look for the latest run, make it and name it, where there is none yet."""
     if wanted != "latest" or os.path.lexists(workdir.latest):
         yield
         return
@@ -109,9 +112,9 @@ def naming(workdir: WorkDir, wanted: str) -> Iterator[None]:
 
 
 def sweep_run(workdir: WorkDir, paths: RunPaths, *, deep: bool) -> None:
-    """Files that never came to be, of processes that were killed; ``deep`` below the run too, not among its outputs.
+    """Remove files that never came to be, of processes that were killed; ``deep``: below the run too.
 
-    Ask while nobody else works in the run.
+    What models write is theirs, and stays. Call it while nobody else works in the run.
     """
     sweep_asides(workdir.root, older=ELSEWHERE_SECONDS)
     for directory, names, _ in os.walk(paths.root):
@@ -158,7 +161,7 @@ def point_latest(workdir: WorkDir, paths: RunPaths) -> None:
 
 
 def read_run_json(paths: RunPaths) -> dict[str, Any]:
-    """What ``run.json`` says; refused where it is missing or not what we wrote."""
+    """Read ``run.json``; raises ConfigError where it is missing or not what we wrote."""
     try:
         content = parse_json(read_file(paths.run_json))
     except FileNotFoundError:
@@ -230,7 +233,7 @@ def _with_skipped(content: dict[str, Any], skipped: Mapping[str, str]) -> dict[s
 
 
 def skipped_in(paths: RunPaths) -> dict[str, str]:
-    """What :func:`note_skipped` has noted; nothing where ``run.json`` is damaged, of which others complain."""
+    """Read what :func:`note_skipped` has noted; nothing where ``run.json`` is damaged, of which others complain."""
     try:
         noted = read_run_json(paths).get("skipped")
     except ConfigError:
@@ -239,7 +242,7 @@ def skipped_in(paths: RunPaths) -> dict[str, str]:
 
 
 def boards_in(paths: RunPaths, content: Mapping[str, Any]) -> list[BoardRecord]:
-    """The boards that ``run.json`` names."""
+    """Parse the boards that ``run.json`` names; raises ConfigError for what we did not write."""
     try:
         return read_records(content.get("boards", []))
     except ValueError as error:

@@ -84,14 +84,14 @@ class RangeFiles:
         self.paths.worker_args(args.low, args.high).unlink(missing_ok=True)
 
     def write_args(self, values: Mapping[str, Any]) -> None:
-        """What holds for all ranges of the pair."""
+        """Write what holds for all ranges of the pair."""
         self._write(self.paths.args, values)
 
     def write_scheduler_config(self, values: Mapping[str, Any]) -> None:
         self._write(self.paths.scheduler_config, values)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """As it was last written; empty where it was not, or is damaged."""
+        """Read it as it was last written; empty where it was not, or is damaged."""
         try:
             values = parse_json(read_file(self.paths.scheduler_config))
         except (OSError, ValueError):
@@ -99,14 +99,14 @@ class RangeFiles:
         return values if isinstance(values, dict) else {}
 
     def generation(self) -> str:
-        """Tells predictions of one fingerprint from those of another, and those made afresh from older ones."""
+        """Name the generation: it tells predictions of one fingerprint, or made afresh, from those of another."""
         stored = read_fingerprint(self.paths.fingerprint)
         words = [stored.launch, stored.parts] if stored else []
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Of several shards one at a time sorts out what an interrupted run left."""
+        """Let one shard of a pair at a time sort out what an interrupted run left."""
         with FileLock.with_parents(self.paths.programs_lock) as lock:
             lock.take(wait=None)
             yield
@@ -116,7 +116,7 @@ class RangeFiles:
 
 
 def read_ranges(directory: Path) -> Iterator[WorkerArgs]:
-    """All ranges of a pair's directory in the order of their positions; what is damaged is left out."""
+    """Read all ranges of a pair's directory, in the order of their positions; what is damaged is left out."""
     found = [args for path in directory.glob("worker_args_*.json") if (args := read_range(path))]
     yield from sorted(found, key=lambda args: args.positions)
 
@@ -129,7 +129,7 @@ def read_range(path: Path) -> WorkerArgs | None:
 
 
 def plain(value: Any) -> Any:
-    """A value of whatever library in builtins that JSON has; what nobody knows as its text."""
+    """Turn a value of whatever library into builtins that JSON has; what nobody knows becomes its text."""
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
@@ -144,7 +144,7 @@ def plain(value: Any) -> Any:
 
 
 def _foreign(value: Any) -> Any:
-    """numpy's scalars and arrays, pandas' columns and times, subclasses of what JSON knows, paths."""
+    """Turn numpy's scalars and arrays, pandas' columns and times, paths and subclasses of builtins into builtins."""
     if isinstance(value, PurePath):
         return str(value)
     for kind in (str, int):

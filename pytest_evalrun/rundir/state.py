@@ -61,7 +61,7 @@ class RunningState:
 
 
 def parse(text: str) -> RunningState | None:
-    """What a state file says, by name and in any order, for shell programs write it too; None where it is damaged."""
+    """Parse a state file, by names in any order, for shell programs write it too; None where it is damaged."""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     try:
         return RunningState(*(int(values[_key(field.name)]) for field in fields(RunningState)))
@@ -70,7 +70,7 @@ def parse(text: str) -> RunningState | None:
 
 
 def together(states: Iterable[RunningState], ahead: Iterable[int], total: int) -> RunningState:
-    """The state of a pair whose shards have these: batches of all of them, counted as one row.
+    """Add up the states of a pair's shards: batches of all of them, counted as one row.
 
     ``ahead`` are the sizes of shards that have not begun, ``total`` is that of the pair.
     """
@@ -151,7 +151,7 @@ class ShardStateWriter(StateWriter):
 
 
 def _texts(directory: Path) -> Iterator[tuple[str, str]]:
-    """The state files of a directory, by name; another process may make room for new ones meanwhile."""
+    """Read the state files of a directory, by name; another process may make room for new ones meanwhile."""
     for name in os.listdir(directory) if directory.is_dir() else ():  # noqa: PTH208 - of thousands, a few at a time
         if name.endswith(".state"):
             with suppress(OSError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Status(IntEnum):
-    """How a pair stands: 2 is marked with its gates held, 3 an ERROR or a gate breached."""
+    """The standing of a pair: 2 is marked with its gates held, 3 an ERROR or a gate breached."""
 
     PENDING = 0
     RUNNING = 1
@@ -68,7 +68,7 @@ class TaskList:
         self._status[place] = status
 
     def counts(self) -> dict[Status, int]:
-        """How many pairs there are of each state."""
+        """Count the pairs of each state."""
         states = list(self._status.values())
         return {status: states.count(status) for status in Status}
 
@@ -97,7 +97,7 @@ class TaskList:
         self._groups.append((task_dir, "", [dataset]))
 
     def stop_running(self) -> None:
-        """The session ends: what runs now will be pending."""
+        """Let what runs now be pending, for the session ends."""
         for (task_dir, dataset), status in self._status.items():
             if status is Status.RUNNING:
                 self.set(task_dir, dataset, Status.PENDING)
@@ -117,7 +117,7 @@ class TaskList:
 
 
 def left_in_words(counts: Mapping[Status, int]) -> str:
-    """``7 of 12 pairs are left (2 failed)``: what a launch that carries on finds to do."""
+    """Say what a launch that carries on finds to do: ``7 of 12 pairs are left (2 failed)``."""
     total = sum(counts.values())
     left = total - counts[Status.COMPLETED]
     failed = f" ({counts[Status.FAILED]} failed)" if counts[Status.FAILED] else ""
@@ -125,7 +125,7 @@ def left_in_words(counts: Mapping[Status, int]) -> str:
 
 
 def read_task_list(path: Path) -> dict[Place, Status] | None:
-    """The states in a file; empty where there is none, None where it is corrupt."""
+    """Read the states in a file; empty where there is none, None where it is corrupt."""
     try:
         return parse(read_file(path).decode("utf-8", "surrogateescape"))
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def read_task_list(path: Path) -> dict[Place, Status] | None:
 
 
 def parse(text: str) -> dict[Place, Status] | None:
-    """The states in a task list, or None where it is corrupt: torn, miscounted, or of another format."""
+    """Parse the states in a task list; None where it is corrupt: torn, miscounted, or of another format."""
     states: dict[Place, Status] = {}
     *lines, summary = text.removesuffix("\n").split("\n")
     task_dir, due, tasks = "", 0, 0
@@ -176,7 +176,7 @@ class Mirrors:
         return self._mirror(self._paths.failed_tasks, pairs)
 
     def close(self) -> None:
-        """A clean end: no process is left to name."""
+        """Remove the names of processes: at a clean end none is left."""
         self._mirror(self._paths.main_pid, [])
         self._mirror(self._paths.running_pids, [])
 

@@ -28,7 +28,7 @@ _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  #
 
 
 def lock_directory(workdir: Path) -> Path:
-    """Where the seed has it: called after the path of the work directory."""
+    """Find the directory where the seed has the lock: it is called after the path of the work directory."""
     path = os.path.abspath(workdir)  # noqa: PTH100 - resolve() would follow links
     digest = hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
     return Path(tempfile.gettempdir(), f"task_locks_{digest}")
@@ -78,7 +78,7 @@ class TaskListLock:
             self.__exit__()
 
     def _try(self) -> bool:
-        """Whether it is ours now."""
+        """Try once to take the lock; raises ConfigError where nothing can be locked there."""
         try:
             self._lock = self._open()
             if self._lock.take():
@@ -92,7 +92,7 @@ class TaskListLock:
         return False
 
     def _open(self) -> FileLock:
-        """In the seed's place, or in ours."""
+        """Open the lock in the seed's place, or in the work directory where that is not to be trusted."""
         try:
             self.path = self.directory / self._private.name
             return FileLock(self.path, self._in_the_seeds)
@@ -119,7 +119,7 @@ class TaskListLock:
         return os.open(self.path.name, _FILE, 0o666, dir_fd=self._place)
 
     def _enter(self, place: int) -> None:
-        """Once more where the file was removed before it was locked."""
+        """Keep the directory of the lock open; where the file was removed before it was locked, this is done again."""
         if self._place >= 0:
             os.close(self._place)
         self._place = place
@@ -134,7 +134,7 @@ class TaskListLock:
 
 
 def own_directory(path: Path) -> int:
-    """A directory of ours that is closed to others, made where there is nothing; OSError says what else is there."""
+    """Open a directory of ours that is closed to others, made where it is missing; OSError says what else is there."""
     above = os.open(path.parent, _DIRECTORY & ~os.O_NOFOLLOW)
     try:
         try:
