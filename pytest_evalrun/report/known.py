@@ -86,7 +86,10 @@ def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
     damaged += [] if states is not None else [".task_list"]
     for key in _of_files(paths):
         found.setdefault(key, KnownPair(*key.full, key, "pending", limit=key.limit))
-    pairs = sorted((_with_damage(pair, damaged) for pair in found.values()), key=_order)
+    for key, pair in found.items():
+        if f"results/{key.suite}/{key.task}/{key.dataset}.json" in summary.unreadable:
+            found[key] = replace(pair, status="damaged")
+    pairs = sorted(found.values(), key=_order)
     full = tuple(pair for pair in pairs if pair.limit is None)
     return KnownPairs(full, tuple(damaged), tuple(pair for pair in pairs if pair.limit is not None))
 
@@ -129,14 +132,6 @@ def _of_files(paths: RunPaths) -> Iterator[PairKey]:
             name = path.name.removesuffix(ending).removesuffix(".complete")
             if not name.startswith("."):
                 yield PairKey(path.parent.parent.name, path.parent.name, name)
-
-
-def _result_of(key: PairKey) -> str:
-    return f"results/{key.suite}/{key.task}/{key.dataset}.json"
-
-
-def _with_damage(pair: KnownPair, damaged: list[str]) -> KnownPair:
-    return replace(pair, status="damaged") if _result_of(pair.key) in damaged else pair
 
 
 def _order(pair: KnownPair) -> tuple[Any, ...]:

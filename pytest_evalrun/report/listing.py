@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,12 @@ from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.rows import passed_over
 from pytest_evalrun.report.runs import find_run, is_run
 from pytest_evalrun.report.text import columns, natural_key, number
-from pytest_evalrun.report.walk import find_suites
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.entries import SUITE_FILE
+from pytest_evalrun.suite.foreign import why_foreign
 from pytest_evalrun.suite.names import escaped_id
 from pytest_evalrun.suite.printable import counted, one_line
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 SIGNS = {"pending": "○", "running": "◐", "passed": "✓", "failed": "✗", "error": "✗", "skipped": "⊘"}
 MOST_FOREIGN = 5
+# pytest's own norecursedirs: what it does not walk into, we do not list.
+NOT_WALKED = ("*.egg", ".*", "_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}")
 Names = tuple[str, str, str]
 
 
@@ -121,6 +126,46 @@ def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
         where = ", ".join(str(path.absolute()) for path in paths or [Path()])
         passed = "".join(f"\npassed over, for it is no suite: {why}" for why in foreign[:MOST_FOREIGN])
         raise ConfigError(f"no suite found: looked for evalrun.yaml in {where} and below{passed}")
+
+
+def find_suites(paths: Iterable[Path], workdir: Path, foreign: list[str]) -> Iterator[Suite]:
+    """Every suite at or below the paths, each once; not in the work directory, nor in what a suite protects.
+
+    ``foreign`` gets a line for each file that is called like one and is none.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        for suite in _suites(Path(os.path.realpath(path)), os.path.realpath(workdir), foreign):
+            if suite.file not in seen:
+                seen.add(suite.file)
+                yield suite
+
+
+def _suites(path: Path, workdir: str, foreign: list[str]) -> Iterator[Suite]:
+    if path.is_file() and path.name == SUITE_FILE:
+        yield discover(path)
+    elif path.is_dir():
+        yield from _walk(path, workdir, foreign)
+    else:
+        raise ConfigError(f"{path}: not found; accepted: a directory, or an {SUITE_FILE}")
+
+
+def _walk(top: Path, workdir: str, foreign: list[str]) -> Iterator[Suite]:
+    protected = {workdir}
+    for directory, names, files in os.walk(top):
+        if SUITE_FILE in files and (why := why_foreign(f"{directory}/{SUITE_FILE}")):
+            foreign.append(why)
+        elif SUITE_FILE in files:
+            suite = discover(Path(directory, SUITE_FILE))
+            yield suite
+            protected.update(os.path.realpath(path) for path in suite.protected)
+        names[:] = sorted(name for name in names if _is_walked(f"{directory}/{name}", name, protected))
+
+
+def _is_walked(path: str, name: str, protected: set[str]) -> bool:
+    if path in protected or any(fnmatch(name, pattern) for pattern in NOT_WALKED):
+        return False
+    return not os.path.exists(f"{path}/pyvenv.cfg")  # noqa: PTH110 - in the walk of a whole project
 
 
 def entries(asked: ListQuery) -> tuple[list[ListedPair], list[str]]:

@@ -47,17 +47,16 @@ def find_pair(wanted: str, candidates: Iterable[T]) -> T:
         found = [pair for pair in found if pair.suite == directory] or found
     if len(found) == 1:
         return found[0]
-    raise ConfigError(_ambiguous(name, found) if found else _unknown(name, pairs))
+    if found:
+        alike = ", ".join(pair.full_id for pair in found)
+        raise ConfigError(f"pair {name}: several suites have it; name one of: {alike}")
+    raise ConfigError(_unknown(name, pairs))
 
 
 def _named(name: str, pairs: Sequence[T]) -> list[T]:
     return [pair for pair in pairs if name in (pair.full_id, pair.id)] or [
         pair for pair in pairs if name in (escaped_id(pair.full_id), escaped_id(pair.id))
     ]
-
-
-def _ambiguous(name: str, found: Sequence[Named]) -> str:
-    return f"pair {name}: several suites have it; name one of: {', '.join(pair.full_id for pair in found)}"
 
 
 def _unknown(name: str, pairs: Sequence[Named]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices
-from pytest_evalrun.report.tables import printable_tables
+from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices, printable_tables
 from pytest_evalrun.report.text import columns, display_width, number
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, one_line
@@ -24,7 +23,7 @@ MOST_OTHERS = 5
 
 def to_text(summary: Summary, found: Iterable[Matrix]) -> str:
     """Both the matrices and the pairs, one line a pair and metric, aligned."""
-    lines = [line for matrix in found for line in (*_aligned(matrix), "")]
+    lines = [line for matrix in found for line in (*_explained(matrix, _table(matrix)), "")]
     lines += _confusions(summary)
     lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))
     if summary.gone:
@@ -42,7 +41,7 @@ def render_matrix(summary: Summary, width: int) -> list[str]:
         table = _table(matrix)
         if any(display_width(line) > width for line in table):
             table = _as_list(matrix)
-        lines += [_title(matrix), *_cut(table), *_legend(matrix), ""]
+        lines += [*_explained(matrix, _cut(table)), ""]
     lines += _the_confusion(summary, width)
     return lines[:-1]
 
@@ -85,8 +84,10 @@ def _pair_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
         yield (*head, "", "", "", seconds)
 
 
-def _aligned(matrix: Matrix) -> list[str]:
-    return [_title(matrix), *_table(matrix), *_legend(matrix)]
+def _explained(matrix: Matrix, table: list[str]) -> list[str]:
+    """Set a title above a table, and below it what its signs mean."""
+    legend = matrix.legend()
+    return [f"{one_line(matrix.suite)}: {one_line(matrix.metric)}", *table, *([f"  {legend}"] if legend else [])]
 
 
 def _table(matrix: Matrix) -> list[str]:
@@ -104,14 +105,6 @@ def _as_list(matrix: Matrix) -> list[str]:
     ]
     overall = [(matrix.overall, MEAN)] if matrix.task_means or matrix.dataset_means else []
     return columns([*cells, *overall], right=(0,))
-
-
-def _title(matrix: Matrix) -> str:
-    return f"{one_line(matrix.suite)}: {one_line(matrix.metric)}"
-
-
-def _legend(matrix: Matrix) -> list[str]:
-    return [f"  {matrix.legend()}"] if matrix.legend() else []
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.report.matrix import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.rows import PACE
-from pytest_evalrun.report.tables import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.text import number
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.names import first_samples

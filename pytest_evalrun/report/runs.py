@@ -48,7 +48,8 @@ def find_run(wanted: str, workdir: Path) -> FoundRun:
     if wanted == "new":
         raise ConfigError("run new: a run is started by pytest; accepted: latest, a run's name, or its directory")
     try:
-        found = _by_path(wanted) if _is_path(wanted) else _by_name(wanted, WorkDir(workdir.absolute()), workdir)
+        is_path = "/" in wanted or wanted in {".", ".."}
+        found = _by_path(wanted) if is_path else _by_name(wanted, WorkDir(workdir.absolute()), workdir)
         check_format(found.paths)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}; nothing was read or changed") from error
@@ -64,10 +65,6 @@ def called(workdir: WorkDir, paths: RunPaths) -> str | None:
 def is_run(word: str, workdir: Path) -> bool:
     """Whether a word can only mean a run: its name, or a directory that is one."""
     return word == "latest" or word in run_names(WorkDir(workdir)) or os.path.isfile(RunPaths(Path(word)).run_json)  # noqa: PTH113
-
-
-def _is_path(wanted: str) -> bool:
-    return "/" in wanted or wanted in {".", ".."}
 
 
 def _by_path(wanted: str) -> FoundRun:
@@ -150,11 +147,11 @@ def overviews(workdir: Path) -> Iterator[Overview]:
 
 
 def _overview(paths: RunPaths, latest: bool) -> Overview:
-    problems = []
+    name, problems = paths.root.name, []
     try:
         version = read_run_json(paths)["format"]
         if version > RUN_FORMAT:
-            return _closed(paths, latest, f"written by a newer version (format {version})")
+            return Overview(name, latest, "?", {}, "", "", "", f"written by a newer version (format {version})")
     except ConfigError:
         problems.append("run.json is damaged")
     tasks = read_task_list(paths.task_list)
@@ -164,24 +161,16 @@ def _overview(paths: RunPaths, latest: bool) -> Overview:
     if state.info is None and paths.session_json.exists():
         problems.append("session.json is damaged")
     found = {status.name.lower(): count for status, count in counts(paths, tasks or {}).items()}
-    return _described(paths, latest, state, found, "; ".join(problems))
-
-
-def _closed(paths: RunPaths, latest: bool, problem: str) -> Overview:
-    return Overview(paths.root.name, latest, "?", {}, "", "", "", problem)
-
-
-def _described(paths: RunPaths, latest: bool, state: SessionState, found: dict[str, int], problem: str) -> Overview:
     info = state.info
     return Overview(
-        name=paths.root.name,
+        name=name,
         latest=latest,
         state=_word(state),
         counts=found,
         started=info.started if info else "",
         ended=(info.ended or "") if info else "",
         command=command_line(info.argv) if info else "",
-        problem=problem,
+        problem="; ".join(problems),
     )
 
 
