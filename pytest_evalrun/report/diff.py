@@ -43,7 +43,7 @@ class Flips:
             self.first_won += [sample] if len(self.first_won) < most else []
 
     def turned(self) -> Flips:
-        """For a metric of which less is better."""
+        """Swap better and worse, for a metric of which less is better."""
         return Flips(self.metric, self.won, self.lost, self.first_won, self.first_lost)
 
 
@@ -65,7 +65,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PairDiff:
-    """What is different about a pair that both runs have."""
+    """The differences of a pair that both runs have."""
 
     full_id: str
     status: tuple[str, str]
@@ -104,11 +104,11 @@ class RunDiff:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs; what cannot be read may."""
+        """True where nothing differs; what cannot be read may."""
         return not (self.only_before or self.only_after or self.different or self.damaged)
 
     def lines(self, before: str, after: str) -> Iterator[str]:
-        """For a person; the runs are called as they were asked for."""
+        """Write the differences for a person; the runs are called as they were asked for."""
         yield from (f"only in {before}: {name}" for name in self.only_before)
         yield from (f"only in {after}: {name}" for name in self.only_after)
         for pair in self.different:
@@ -153,13 +153,13 @@ def _pair(before: RunPaths, old: KnownPair, after: RunPaths, new: KnownPair, mos
 
 
 def _scoring(pair: KnownPair) -> Mapping[str, Any]:
-    """What the scores depend on besides the predictions; nothing where the result does not say it."""
+    """Return what the scores depend on besides the predictions; nothing where the result does not say it."""
     found = pair.row.fingerprint.get("score") if pair.row else None
     return found if isinstance(found, dict) else {}
 
 
 def _scored_otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Why values of equal predictions may differ."""
+    """Say why values of equal predictions may differ."""
     if not old or not new:
         return
     if old.get("references") != new.get("references"):
@@ -197,7 +197,7 @@ def _verdict(before: float | None, after: float | None, better: str) -> str:
 
 
 def _flips(before: Path, after: Path, most: int) -> tuple[tuple[Flips, ...], str | None]:
-    """By the score files, both in dataset order, in one pass."""
+    """Compare the score files, both in dataset order, in one pass."""
     found: dict[str, Flips | None] = {}
     moved = alone = 0
     for old, new in _joined(SampleLines(before).ordered(), SampleLines(after).ordered()):

@@ -1,4 +1,4 @@
-"""What the suites of a run say today: which of its pairs are no longer on disk, and which are skipped."""
+"""The suites of a run as they are today: which of its pairs are no longer on disk, and which are skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OnDisk:
     suites: Mapping[str, Mapping[tuple[str, str], str | None]]
 
     def is_gone(self, suite: str, task: str, dataset: str) -> bool:
-        """Pairs of a suite that nobody knows are not gone."""
+        """True for a pair that its suite no longer has; pairs of a suite that nobody knows are not gone."""
         return suite in self.suites and (task, dataset) not in self.suites[suite]
 
     @property

@@ -42,17 +42,17 @@ class KnownPair:
 
     @property
     def id(self) -> str:
-        """``task/dataset``; of an evaluation of the first N samples with ``.limit-N`` behind."""
+        """``task/dataset``, and ``.limit-N`` behind it for an evaluation of the first N samples."""
         return f"{self.task}/{PairKey('', '', self.dataset).limited(self.limit).dataset}"
 
     @property
     def full_id(self) -> str:
-        """``suite/task/dataset``, likewise."""
+        """``suite/`` and the ``id``."""
         return f"{self.suite}/{self.id}"
 
     @property
     def place(self) -> Place:
-        """Where the task list has the pair."""
+        """The key of the pair in the task list."""
         return f"{self.suite}/{self.task}", self.dataset
 
     @property
@@ -95,7 +95,7 @@ def known_pairs(paths: RunPaths, *, live: bool | None = None) -> KnownPairs:
 
 
 def counts(paths: RunPaths, states: Mapping[Place, Status]) -> dict[Status, int]:
-    """How many pairs of a run stand how: by the task list of its last launch, and of others by their results."""
+    """Count the pairs of a run by status: by the task list of its last launch, and of others by their results."""
     listed = {pair.key for place, state in states.items() if (pair := _of_place(place, state, live=False))}
     found = Counter(states.values())
     for path in paths.results.glob("*/*/*.json"):
@@ -110,7 +110,7 @@ def counts(paths: RunPaths, states: Mapping[Place, Status]) -> dict[Status, int]
 
 
 def _of_row(row: SummaryRow, states: dict[Place, Status], live: bool) -> KnownPair:
-    """A result stays while its pair is evaluated again."""
+    """Make a pair from its result, which stays while the pair is evaluated again."""
     state = states.get((f"{row.suite}/{row.task}", row.dataset))
     status = "running" if live and state is Status.RUNNING and row.limit is None else row.status
     return KnownPair(row.suite, row.task, row.dataset, row.key, status, row, row.limit)

@@ -58,14 +58,14 @@ class ListedPair:
 
     @property
     def status(self) -> str | None:
-        """None where no run says anything of it."""
+        """The status in the run, or ``skipped``; None where no run says anything of it."""
         if self.pair is not None and self.pair.skip is not None:
             return "skipped"
         return self.known.status if self.known else None
 
     @property
     def skip(self) -> str | None:
-        """Why it is skipped: by its suite, or the last time that its turn came."""
+        """The reason why it is skipped: by its suite, or the last time that its turn came."""
         if self.pair is not None and self.pair.skip is not None:
             return self.pair.skip
         return self.known.row.skipped if self.known and self.known.row and self.status == "skipped" else None
@@ -77,7 +77,7 @@ class ListedPair:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What a list is about: suites, the run that says how they stand, and whether what only the run has belongs too."""
+    """The subject of a list: suites, the run that says how they stand, and whether pairs of the run alone belong."""
 
     suites: tuple[Suite, ...]
     run: FoundRun | None
@@ -85,9 +85,9 @@ class ListQuery:
 
 
 def asked_for(places: Sequence[str], workdir: Path) -> ListQuery:
-    """Of a command's words one may be a run, the others are paths; without a word it is here, and the latest run.
+    """Read a command's words: one may be a run, the others are paths; without a word it is here, and the latest run.
 
-    A run alone speaks of its own suites.
+    A run alone speaks of its own suites. Raises ConfigError for what is neither, and for two runs.
     """
     runs = [place for place in places if is_run(place, workdir)]
     paths = [Path(place) for place in places if place not in runs]
@@ -210,7 +210,7 @@ def _names(pair: Pair) -> Names:
 
 
 def _when(paths: RunPaths | None, pair: KnownPair | None) -> str | None:
-    """When its result was written."""
+    """Return when its result was written, in UTC; None where there is none."""
     if paths is None or pair is None:
         return None
     try:
@@ -221,7 +221,7 @@ def _when(paths: RunPaths | None, pair: KnownPair | None) -> str | None:
 
 
 def to_json(entry: ListedPair, why: str | None = None) -> dict[str, Any]:
-    """For programs; ``why`` is what would be done with the pair, and the reason."""
+    """Describe an entry for programs; ``why`` is what would be done with the pair, and the reason."""
     suite, task, dataset = entry.names
     pair, row = entry.pair, entry.known.row if entry.known else None
     return {
@@ -244,7 +244,7 @@ def to_json(entry: ListedPair, why: str | None = None) -> dict[str, Any]:
 
 
 def flat(found: Iterable[ListedPair]) -> list[str]:
-    """Ids to paste, where no run says more."""
+    """List ids to paste, where no run says more."""
     rows = [(e.full_id, e.nodeid or "", _status(e)) for e in found]
     return columns([("pair", "node id", "status"), *rows])
 
@@ -254,7 +254,7 @@ def _status(entry: ListedPair) -> str:
 
 
 def tree(found: Iterable[ListedPair], why: Mapping[str, str]) -> Iterator[str]:
-    """Suite, task, dataset; each dataset with its status, metrics, samples, seconds, time, and what is next."""
+    """Write suite, task, dataset; each dataset with its status, metrics, samples, seconds, time, and what is next."""
     ordered = sorted(found, key=lambda entry: tuple(map(natural_key, entry.names)))
     rows = [_row(entry, why.get(entry.full_id, "")) for entry in ordered]
     lines = iter(columns(rows)) if rows else iter(())

@@ -39,7 +39,7 @@ class FollowedLog:
     gap: Gap | None = None
 
     def more(self) -> Iterator[bytes]:
-        """What was appended since; one that was shortened goes on where we were, another file from its start."""
+        """Read what was appended since; a log that was shortened goes on where we were, another file from its start."""
         try:
             file = open_file(self.path)
         except OSError:
@@ -60,7 +60,7 @@ class FollowedLog:
 
 
 def read_logs(paths: RunPaths, pair: KnownPair) -> Iterator[bytes]:
-    """All of it. Raises ConfigError where the pair has said nothing yet."""
+    """Read all of it. Raises ConfigError where the pair has said nothing yet."""
     logs = _logs(paths, pair, {})
     if not any(log.path.exists() for log in logs):
         raise ConfigError(f"pair {pair.full_id}: no log in {paths.root}: it is {pair.status}; with -f: wait for it")
@@ -71,7 +71,7 @@ def read_logs(paths: RunPaths, pair: KnownPair) -> Iterator[bytes]:
 def follow_logs(
     paths: RunPaths, pair: KnownPair, pause: Callable[[], None] = lambda: time.sleep(PAUSE)
 ) -> Iterator[bytes]:
-    """All of it and what comes, until the session ends, or the pair that was not done is.
+    """Read all of it and what comes, until the session ends, or the pair that was not done is.
 
     A pair that is done from the start may be evaluated again by this very session.
     """
@@ -96,7 +96,7 @@ def shown(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _logs(paths: RunPaths, pair: KnownPair, known: dict[Path, FollowedLog]) -> list[FollowedLog]:
-    """What its shards said, then the pair while it was predicted and while it was scored."""
+    """List the logs of its shards, then those of the pair while it was predicted and while it was scored."""
     files = paths.pair(pair.key)
     shards = files.infer_log.with_suffix("")  # a name may have dots: only the last suffix goes
     of_shards = sorted(shards.glob("*.log"), key=lambda path: natural_key(path.name))

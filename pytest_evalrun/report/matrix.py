@@ -89,7 +89,7 @@ def _groups(summary: Summary) -> Iterator[tuple[str, list[SummaryRow]]]:
 
 
 def _concerned(rows: list[SummaryRow], metric: str) -> list[SummaryRow]:
-    """The rows of a metric: those of tasks that have it, or that have no metric at all, datasets likewise.
+    """Select the rows of a metric: those of tasks and of datasets that have it, or that have no metric at all.
 
     A pair that ended in an error has no metrics, and must still show in the matrices where it would have stood.
     """
@@ -175,7 +175,7 @@ def table_of(metric: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def cells_of(table: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """As text; the header first."""
+    """Return the cells as text; the header first."""
     labels = [one_line(label) for label in table["labels"]]
     body = (
         (label, *(str(cell) if isinstance(cell, int) else number(cell) for cell in row))

@@ -43,7 +43,7 @@ class MergedFile:
 
 @dataclass(frozen=True)
 class Merge:
-    """What was merged, and where it lies; ``kept`` are tables that stayed as they were, and how many rows they have."""
+    """The tables that were merged, and where they lie; ``kept`` are those that stayed as they were, and their rows."""
 
     tables: tuple[Path, ...]
     files: tuple[MergedFile, ...]

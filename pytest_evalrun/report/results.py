@@ -1,4 +1,4 @@
-"""What a run says of one pair, in lines and rows for a terminal."""
+"""The result of one pair in lines and rows for a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORDED = ("recorded by a test", "value")
 
 
 def result_lines(row: SummaryRow) -> Iterator[str]:
-    """How the pair stands, and why where it ended in an error or was skipped."""
+    """Say how the pair stands, and why where it ended in an error or was skipped."""
     counts = ", ".join(f"{count} {name}" for name, count in row.samples.items())
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
     yield f"{first_samples(row.pair, row.limit)}: {row.status}; samples: {counts}{seconds}"
@@ -65,7 +65,7 @@ def sample_header(inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
-    """Under :func:`sample_header`."""
+    """Make the cells under :func:`sample_header`."""
     for s in samples:
         inputs = ("" if value is None else shown(one_line(value)) for value in s.inputs)
         score = f"{s.score:.6g}"
@@ -82,6 +82,6 @@ def _gate(gate: Mapping[str, Any]) -> str:
 
 
 def _shown(prediction: Any) -> str:
-    """A file by its name: size and hash say nothing to a person."""
+    """Show a file by its name: size and hash say nothing to a person."""
     name = file_of(prediction)
     return one_line(prediction if name is None else name)

@@ -1,4 +1,4 @@
-"""What failed in a run, and the command that runs it again."""
+"""The pairs that failed in a run, and the command that runs them again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Retry:
 
 
 def retry_of(found: FoundRun) -> Retry:
-    """From the last launch of the run, for its options are a part of what is evaluated."""
+    """Make the command from the last launch of the run, for its options are a part of what is evaluated."""
     failed = tuple(pair for pair in known_pairs(found.paths).pairs if pair.failed)
     info = read_session(found.paths)
     run = called(found.workdir, found.paths)

@@ -60,7 +60,7 @@ class SummaryRow:
 
     @property
     def outdated(self) -> bool:
-        """Whether the values are those of an earlier evaluation, because the last one ended in an error."""
+        """True where the values are those of an earlier evaluation, because the last one ended in an error."""
         return self.status == "error" and bool(self.metrics)
 
     @property
@@ -70,12 +70,12 @@ class SummaryRow:
 
     @property
     def id(self) -> str:
-        """``task/dataset``, and after it ``.limit-N`` of the first N samples: what commands are asked for."""
+        """``task/dataset``, and ``.limit-N`` behind it for the first N samples: what people give to commands."""
         return f"{self.task}/{PairKey('', '', self.dataset).limited(self.limit).dataset}"
 
     @property
     def full_id(self) -> str:
-        """``suite/task/dataset``, likewise."""
+        """``suite/`` and the ``id``."""
         return f"{self.suite}/{self.id}"
 
     @property
@@ -102,7 +102,7 @@ class Summary:
         return tuple(row for row in self.rows if row.gone and row.limit is None)
 
     def among(self, suites: Container[str]) -> Summary:
-        """What is of these suites alone."""
+        """Return the summary of these suites alone."""
         return replace(self, rows=tuple(row for row in self.rows if row.suite in suites))
 
     @property
@@ -140,13 +140,13 @@ def read_summary(
 
 
 def passed_over(row: SummaryRow, why: str) -> SummaryRow:
-    """A pair that is skipped has no values, whatever older result lies there."""
+    """Empty the row of a pair that is skipped, whatever older result lies there."""
     nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={})
     return replace(nothing, error=None, skipped=why)
 
 
 def _as_it_stands(row: SummaryRow, *, failed: bool) -> SummaryRow:
-    """An old result stays until a new one is complete, but a pair that ended in an error since has not passed."""
+    """Turn ``passed`` into an error where the pair ended in one since: an old result stays until there is a new one."""
     if failed and row.status == "passed":
         return replace(row, status="error", error=OUTDATED)
     return row

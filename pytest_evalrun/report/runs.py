@@ -57,18 +57,18 @@ def find_run(wanted: str, workdir: Path) -> FoundRun:
 
 
 def called(workdir: WorkDir, paths: RunPaths) -> str | None:
-    """What ``--eval-run`` must say for this run: nothing where it is the latest."""
+    """Return what ``--eval-run`` must say for this run: nothing where it is the latest."""
     latest = workdir.latest
     return None if latest.is_symlink() and latest.readlink().name == paths.root.name else paths.root.name
 
 
 def is_run(word: str, workdir: Path) -> bool:
-    """Whether a word can only mean a run: its name, or a directory that is one."""
+    """Tell whether a word can only mean a run: its name, or a directory that is one."""
     return word == "latest" or word in run_names(WorkDir(workdir)) or os.path.isfile(RunPaths(Path(word)).run_json)  # noqa: PTH113
 
 
 def _by_path(wanted: str) -> FoundRun:
-    """``latest`` at its end is followed; the directory above is taken as it is, for locks are called after it."""
+    """Find a run by its path; ``latest`` is followed, but no link above it: locks are called after the path."""
     path = Path(os.path.abspath(wanted))  # noqa: PTH100 - resolve() would follow the links above too
     if os.path.islink(path):  # noqa: PTH114
         path = path.parent / path.readlink()
@@ -94,7 +94,7 @@ def _by_name(wanted: str, workdir: WorkDir, shown: Path) -> FoundRun:
 
 
 def _newest(workdir: WorkDir, shown: Path) -> FoundRun:
-    """The link is gone, the runs may not be."""
+    """Find the newest run by its name: the link is gone, the runs may not be."""
     names = run_names(workdir)
     if not names:
         raise ConfigError(_none(shown))
@@ -123,7 +123,7 @@ class Overview:
         return dict(vars(self))
 
     def cells(self) -> tuple[str, ...]:
-        """Under ``HEADER``."""
+        """Return the cells under ``HEADER``."""
         counts = tuple(str(self.counts.get(name, "")) for name in ("completed", "failed", "pending", "running"))
         state = f"{self.state}; {self.problem}" if self.problem else self.state
         return f"{self.name}{' (latest)' if self.latest else ''}", state, *counts, self.started, self.command

@@ -31,7 +31,7 @@ SANE_INDEX = 2**22
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the samples of a pair are asked with: its parts have ``names``, one without is called ``input``.
+    """The inputs of a pair's samples: their parts have ``names``, a single one without a name is called ``input``.
 
     ``samples`` reads id and input of each, in dataset order, anew each time; None where nobody knows them any more.
     ``problems`` is why that ended early.
@@ -43,7 +43,7 @@ class Inputs:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What its parts are called in a table beside columns of ours."""
+        """Return the names of its parts in a table beside columns of ours."""
         if self.samples is None:
             return ()
         return tuple(f"input.{name}" if name in OURS else name for name in self.names or ("input",))
@@ -72,7 +72,7 @@ class Inputs:
 
 
 def cell(value: Any) -> Any:
-    """For a table: text and numbers as they are, a path as text, everything else as JSON, nothing for null."""
+    """Make a cell of a table: text and numbers as they are, a path as text, the rest as JSON, nothing for null."""
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, bool | dict | list):
@@ -101,7 +101,7 @@ class SampleLines:
 
     @property
     def expected(self) -> int:
-        """How many samples the file speaks of when nothing else says how many there are."""
+        """Count the samples that the file speaks of, for when nothing else says how many there are."""
         return self._highest + 1
 
     def missing(self, total: int) -> Iterator[int]:

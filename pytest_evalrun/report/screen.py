@@ -1,4 +1,4 @@
-"""Where the command says something: lines, tables, JSON, and words beside them; all of it is safe to show."""
+"""The output of the command: lines, tables, JSON, and words beside them; all of it is safe to show."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """To whoever reads the output; a terminal or a pipe."""
+    """Write lines to whoever reads the output, a terminal or a pipe."""
     for line in lines:
         sys.stdout.write(f"{one_line(line)}\n")
     sys.stdout.flush()  # a line on stderr must not come before it
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Beside the output, so that programs can read that alone."""
+    """Write lines beside the output, so that programs can read that alone."""
     for line in lines:
         sys.stderr.write(f"{printable(line)}\n")
 
 
 def print_json(value: Any) -> None:
-    """For programs, and for whoever looks at it."""
+    """Write a value for programs, and for whoever looks at it."""
     sys.stdout.write(f"{printable_json(value)}\n")
     sys.stdout.flush()
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table that folds on a terminal; aligned plain text, nothing folded, into a pipe."""
+    """Write a table that folds on a terminal; aligned plain text, nothing folded, into a pipe."""
     if not sys.stdout.isatty():
         print_lines(columns([header, *rows]))
         return

@@ -71,7 +71,10 @@ def write_summary(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """10,000 results are 300,000 objects that stay: looking for cycles among them is a quarter of the time."""
+    """Pause the garbage collector.
+
+    10,000 results are 300,000 objects that stay: looking for cycles among them is a quarter of the time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -124,7 +127,7 @@ def _csv_rows(row: SummaryRow) -> Iterator[tuple[Any, ...]]:
 
 
 def _merge_summary(paths: RunPaths, summary: Summary) -> dict[str, Any]:
-    """From what the results say of their samples; the merge itself counts the lines.
+    """Count samples as the results have them; the merge itself counts the lines.
 
     A pair that ended in an error before it was asked anything has no file.
     """

@@ -1,4 +1,4 @@
-"""Whether a run still says what it said when it was written."""
+"""A check whether a run still says what it said when it was written."""
 
 from __future__ import annotations
 

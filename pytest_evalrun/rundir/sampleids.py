@@ -56,7 +56,7 @@ class SampleIds:
         self.seek(0)
 
     def position(self, text: str) -> int | None:
-        """Where the dataset has it; None for what it has not."""
+        """Find the position in the dataset; None for what it has not."""
         wanted = _key(text)
         before, same = self._last
         if before is None or same != wanted:
@@ -71,7 +71,7 @@ class SampleIds:
         return self._last[0]
 
     def seek(self, position: int) -> None:
-        """Where the next answers are expected."""
+        """Set the position at which the next answers are expected."""
         self._next = self._database.execute("SELECT position, id FROM ids WHERE position >= ?", (position,))
 
     def _look_up(self, wanted: bytes) -> int | None:
