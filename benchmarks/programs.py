@@ -37,7 +37,7 @@ for line in sys.stdin:
 # In a process of its own, whose peak is that of nothing else.
 STREAM = """
 import os, resource, sys
-from pytest_evalrun.programs.running import Surroundings, run
+from pytest_evalrun.programs.running import ProgramIO, run
 from pytest_evalrun.programs.sink import OutputSink
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 terminal = os.open(os.devnull, os.O_WRONLY)
@@ -45,7 +45,7 @@ shown = lambda text: os.write(terminal, text.encode())
 def stream(size):
     told = OutputSink(lambda data: os.write(log, data), shown, "digits/mlp/clean 0-250")
     ending = run(["sh", "-c", f"yes {'a line of output ' * 6} | head -c {size}"], dict(os.environ), ".",
-                 Surroundings(told, lambda pid: None), lambda: None)
+                 ProgramIO(told, lambda pid: None), lambda: None)
     assert ending.returncode == 0, ending
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = stream(1 << 20)

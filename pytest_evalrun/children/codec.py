@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
+from pytest_evalrun.rundir.lines import is_plain
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,8 @@ ACCEPTED = (
 _JSON_TYPES = frozenset({str, int, float, bool, type(None)})
 # What is told of a value stands in a message, and each of its levels may need three.
 _MOST_LEVELS = 4 * MOST_LEVELS
+# No key of ours, where a line has not this.
+_OURS = b'"$'
 # Of numpy's kinds, all whose bytes are the value: objects would be addresses, and a record loses its names.
 _KINDS = frozenset("biufcSUmM")
 
@@ -37,6 +42,8 @@ def to_line(value: Any, *, plain: bool = False) -> bytes:
 
     Raises PairError for a type that cannot travel.
     """
+    if (line := _plain_line(value)) is not None:
+        return line
     try:
         text = json.dumps(_encoded(value, plain=plain), separators=(",", ":"))
     except (RecursionError, ValueError) as error:
@@ -45,8 +52,21 @@ def to_line(value: Any, *, plain: bool = False) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
+def _plain_line(value: Any) -> bytes | None:
+    """Encode what has no value of ours by orjson; None where json must do it, whose lines are ASCII."""
+    try:
+        if not is_plain(value):
+            return None
+        line = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except (TypeError, RecursionError):  # a key that is no text, a number beyond 64 bits, half a character
+        return None
+    return line if line.isascii() and _OURS not in line else None
+
+
 def from_line(line: bytes) -> Any:
     """The value of a line. Raises ValueError where it is no JSON, or no value of ours."""
+    if _OURS not in line:
+        return parse_line(line, levels=_MOST_LEVELS)
     try:
         return parse_json(line, levels=_MOST_LEVELS, decode=partial(json.loads, object_hook=_revived))
     except (TypeError, LookupError) as error:

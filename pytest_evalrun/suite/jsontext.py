@@ -44,18 +44,18 @@ def parse_json(text: str | bytes, *, levels: int = MOST_LEVELS, decode: Callable
     return value
 
 
-def parse_line(raw: bytes) -> Any:
-    """The value of one of our own lines: as ``parse_json`` says it, and by orjson wherever that says the same.
+def parse_line(raw: bytes, *, levels: int = MOST_LEVELS) -> Any:
+    """Read the value of one of our own lines: by orjson wherever that says the same as ``parse_json``.
 
     Raises ValueError as ``parse_json`` does, and for what is not UTF-8.
     """
-    flat = len(raw) <= 2 * MOST_LEVELS or _openings(raw) <= MOST_LEVELS
+    flat = len(raw) <= 2 * levels or _openings(raw) <= levels
     if flat and _LONG_NUMBER not in raw.translate(_DIGITS):
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:
             pass  # half a character, NaN, or a line that is damaged
-    return parse_json(raw.decode())
+    return parse_json(raw.decode(), levels=levels)
 
 
 def _openings(text: str | bytes) -> int:
