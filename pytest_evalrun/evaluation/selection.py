@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets import create_reader
+from pytest_evalrun.datasets.protocol import Identity
 from pytest_evalrun.errors import EvalrunError, EvalrunWarning
 from pytest_evalrun.evaluation.cuts import data_of
-from pytest_evalrun.evaluation.fingerprint import wanted_of
+from pytest_evalrun.evaluation.fingerprint import prediction_parts, score_parts, wanted_of
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, plan_of
 from pytest_evalrun.evaluation.shards import tally_of
 from pytest_evalrun.evaluation.stored import StoredPair, trouble_of
 from pytest_evalrun.rundir.hashes import HashCache, HashCaches
 from pytest_evalrun.rundir.layout import WorkDir, paths_of
+from pytest_evalrun.rundir.planindex import PlanIndex, digest
 from pytest_evalrun.rundir.results import FAILED, read_result
 from pytest_evalrun.rundir.runs import check_format, resolve_run
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.datasets.protocol import Identity, Reader
+    from pytest_evalrun.datasets.protocol import Reader
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.predictions import Tally
@@ -53,8 +56,12 @@ def verdicts(pairs: Sequence[Pair], workdir: Path, wanted: str) -> Iterator[Pair
     if paths is None:
         yield from (_without_run(pair) for pair in pairs)
         return
-    with closing(HashCaches(WorkDir(workdir).hashes, _warn, _RememberingCache)) as hashes:
-        survey = _Survey(paths, hashes)
+    store = WorkDir(workdir).hashes
+    with (
+        closing(HashCaches(store, _warn, _RememberingCache)) as hashes,
+        closing(PlanIndex(store, paths.root, _warn)) as index,
+    ):
+        survey = _Survey(paths, hashes, index)
         for pair in pairs:
             yield _verdict(pair, survey)
 
@@ -105,21 +112,32 @@ def _without_run(pair: Pair) -> PairOutlook:
 
 
 def _verdict(pair: Pair, survey: _Survey) -> PairOutlook:
+    if pair.skip is not None:
+        return _without_run(pair)
     whole = survey.of(pair)
     paths, stored = whole.paths, whole.stored
-    if pair.skip is not None or not (paths.marker.exists() or paths.fingerprint.exists() or stored.has_predictions):
+    entry = survey.index.entry(paths) if pair.cut is None else None
+    if not (entry or paths.marker.exists() or paths.fingerprint.exists() or stored.has_predictions):
         return _without_run(pair)
     try:
+        if entry is not None and entry.wanted == survey.wanted(pair):
+            return PairOutlook(pair, "reuse", entry.reason, _limited(entry.samples, pair))
         if pair.cut is not None:
             return _of_shard(pair, pair.cut, whole)
-        planned = whole.plan
+        plan = whole.plan
+        if plan.action == "reuse" and plan.marker is not None:
+            survey.index.note(paths, survey.wanted(pair), plan.reason, plan.marker)
     except EvalrunError as error:
         return PairOutlook(pair, "error", str(error))
     except Exception as error:  # noqa: BLE001 - a user's reader may raise anything, and it costs its pair only
         return PairOutlook(pair, "error", str(trouble_of(error, paths)))
-    size = planned.marker.extra.get("samples") if planned.marker else planned.wanted.total
-    limit = pair.settings.limit
-    return PairOutlook(pair, _action(whole), planned.reason, min(size, limit) if size and limit else size)
+    size = plan.marker.extra.get("samples") if plan.marker else plan.wanted.total
+    return PairOutlook(pair, _action(whole), plan.reason, _limited(size, pair))
+
+
+def _limited(size: int | None, pair: Pair) -> int | None:
+    limit = pair.peek("limit")
+    return min(size, limit) if size and limit else size
 
 
 def _action(whole: _PairAtHand) -> str:
@@ -190,10 +208,13 @@ class _PairAtHand:
 class _Survey:
     """Plans pair after pair and only looks: what does not change between two pairs is found out once."""
 
-    def __init__(self, run: RunPaths, hashes: HashCaches) -> None:
+    def __init__(self, run: RunPaths, hashes: HashCaches, index: PlanIndex) -> None:
         self.run = run
         self.hashes = hashes
+        self.index = index
         self._identities: dict[tuple[Any, ...], Identity] = {}
+        self._data: dict[tuple[Any, ...], Identity] = {}
+        self._asked: dict[tuple[Any, ...], str] = {}
         self._at_hand: _PairAtHand | None = None
 
     def of(self, pair: Pair) -> _PairAtHand:
@@ -202,6 +223,21 @@ class _Survey:
         if self._at_hand is None or self._at_hand.pair != whole:
             self._at_hand = _PairAtHand(whole, self)
         return self._at_hand
+
+    def wanted(self, pair: Pair) -> str:
+        """A digest of all that a pair's fingerprint says: layers, models and data are those of many pairs.
+
+        Raises what planning the pair would raise.
+        """
+        stack = (pair.root, *map(id, pair.layers))
+        if (data := (pair.dataset, stack)) not in self._data:
+            self._data[data] = self.identity(pair, create_reader(pair.dataset, pair.settings, pair.root))
+        if (asked := (pair.task, stack)) not in self._asked:
+            hashes, nothing = self.hashes.of(pair.settings.fingerprint), Identity("", "", 0)
+            parts = [prediction_parts(pair, nothing, hashes), score_parts(pair, nothing, hashes)]
+            self._asked[asked] = json.dumps(parts, sort_keys=True)
+        identity = self._data[data]
+        return digest(f"{self._asked[asked]} {identity.inputs} {identity.references} {identity.count}")
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
         key = data_of(pair)

@@ -109,7 +109,8 @@ def _is_finished(pair: Pair, paths: RunPaths, files: _Files) -> bool:
     """
     if pair.peek("limit") is not None:
         return False
-    marked = files.modified(str(paths.pair(pair.key).marker))
+    marker, *_ = paths.pair(pair.key).complete
+    marked = files.modified(marker)
     return marked > max(map(files.modified, (pair.task.path, _adapter(pair), pair.dataset.path, _data(pair))))
 
 

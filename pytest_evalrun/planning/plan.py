@@ -47,7 +47,8 @@ def plan_lines(
 ) -> list[str]:
     """What starts when and where, then what has nothing to do, then what it all comes to.
 
-    ``expected`` by the full id of whole pairs, ``needs`` by that of what needs it; ``pool`` is used up.
+    ``expected`` by the full id of whole pairs that have something to do, ``needs`` by that of what needs it; ``pool``
+    is used up.
     ``commands`` are of programs, by full id; each stands below its pair.
     0 workers are pytest's own process, which keeps pytest's order.
     """
@@ -74,11 +75,11 @@ def _works(verdicts: Sequence[PlannedPair], expected: Mapping[str, Estimate], ne
     """As the scheduler would make them, of the pairs that are not reused; to be scored again needs no model."""
     works = []
     for place, (pair, action) in enumerate((verdict.pair, verdict.action) for verdict in verdicts):
-        estimate = expected[pair.whole.full_id]
         if action == "score":
-            works.append(Work(place, f"score {pair.full_id}", max(LEAST, estimate.seconds * SCORING)))
+            seconds = expected[pair.whole.full_id].seconds
+            works.append(Work(place, f"score {pair.full_id}", max(LEAST, seconds * SCORING)))
         elif action in RUNS:
-            works.append(work_of(place, pair, estimate, needs.get(pair.full_id, Need())))
+            works.append(work_of(place, pair, expected[pair.whole.full_id], needs.get(pair.full_id, Need())))
     return works
 
 

@@ -387,10 +387,13 @@ class Controller:
     def _show_plan(self, terminalreporter: Any) -> None:
         """For every collected pair: would it run, be reused or skipped, and why."""
         from pytest_evalrun.evaluation.selection import verdicts
+        from pytest_evalrun.planning.plan import RUNS
 
         if self.planned:
             options = self.suites.options
             found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
             workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
             secrets = secrets_of(self.suites.found.values())
-            show_plan(terminalreporter, found, self._estimates(self.planned.values()), self.machine, workers, secrets)
+            works = any(verdict.action in RUNS for verdict in found)
+            expected = self._estimates(self.planned.values()) if works else {}
+            show_plan(terminalreporter, found, expected, self.machine, workers, secrets)

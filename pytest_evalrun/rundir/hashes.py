@@ -71,7 +71,7 @@ class HashCache:
             known = self._store.get("trees", key.encode(), "")
             digest = known.decode() if known else self._tree(base, ordered)
             self._remember("tree", base, key, digest)
-            if not known and _settled(newest, started):
+            if not known and settled(newest, started):
                 self._store.put("trees", key.encode(), "", digest.encode())
         return str(digest)
 
@@ -91,7 +91,7 @@ class HashCache:
         value = _loads(known) if known else None
         if value is None:
             value = compute()
-            if _settled(now.newest, started) and _stat(name) == now:
+            if settled(now.newest, started) and _stat(name) == now:
                 self._store.put("derived", key, now.text, json.dumps(value).encode())
         self._remember(kind, name, now.text, value)
         return dict(value)
@@ -129,7 +129,7 @@ class HashCache:
         started = time.time_ns()
         digest, after = _read(name)
         # A racy or changing file is remembered in this process only.
-        if after == now.text and _settled(now.newest, started):
+        if after == now.text and settled(now.newest, started):
             self._store.put("files", key, now.text, digest.encode())
         return digest
 
@@ -181,14 +181,14 @@ class HashCaches:
 
 def _stat(path: str) -> _Stat:
     found = os.stat(path)  # noqa: PTH116 - for every file of a dataset
-    return _Stat(_text(found), found.st_size, found.st_mtime_ns, max(found.st_mtime_ns, found.st_ctime_ns))
+    return _Stat(stat_text(found), found.st_size, found.st_mtime_ns, max(found.st_mtime_ns, found.st_ctime_ns))
 
 
-def _text(found: os.stat_result) -> str:
+def stat_text(found: os.stat_result) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def _settled(newest: int, started: int) -> bool:
+def settled(newest: int, started: int) -> bool:
     """Whether a file is old enough that a later change of it must show in its times."""
     return newest < started - RACY_NS
 
@@ -226,7 +226,7 @@ def _read(path: str) -> tuple[str, str]:
         digest = hashlib.sha256()
         while block := os.read(fd, min(SMALL, found.st_size + 1)):
             digest.update(block)
-        return digest.hexdigest(), _text(os.fstat(fd))
+        return digest.hexdigest(), stat_text(os.fstat(fd))
     finally:
         os.close(fd)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -145,6 +146,18 @@ class PairPaths:
     @cached_property
     def marker(self) -> Path:
         return self.run / f"state/{self._place}.complete.state"
+
+    @property
+    def complete(self) -> tuple[str, ...]:
+        """The marker and all that one may vouch for, as text: there may be 10,000 pairs to look at."""
+        run, place = os.fspath(self.run), self._place
+        predictions = f"{run}/predictions/{place}"
+        return (
+            f"{run}/state/{place}.complete.state",
+            f"{predictions}.jsonl",
+            f"{run}/results/{place}.json",
+            f"{predictions}.scores.jsonl",
+        )
 
     @cached_property
     def lock(self) -> Path:
