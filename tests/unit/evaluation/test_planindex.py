@@ -43,7 +43,7 @@ class Listed:
     def from_index_alone(self):
         """An error where the pair must be planned."""
         with self._patch.context() as patch:
-            patch.setattr(selection, "Planner", None)
+            patch.setattr(selection, "plan_of", None)
             return self.with_index()
 
 
