@@ -203,7 +203,10 @@ CLASSES = (
 
 
 # What other rooms call, and no test of a user needs.
-INTERNAL = frozenset({"dumps", "peek", "shards", "free", "give_up", "reconnect", "to_json", "key"})
+INTERNAL = frozenset(
+    {"dumps", "peek", "shards", "free", "give_up", "reconnect", "to_json", "key"}
+    | {"is_shard", "is_cut", "label", "share", "ranges", "positions"}
+)
 
 
 def members(cls: type) -> Iterator[tuple[str, str]]:

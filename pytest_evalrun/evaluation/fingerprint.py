@@ -71,7 +71,7 @@ def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache)
     limit = pair.settings.limit
     count = identity.count if limit is None else min(limit, identity.count)
     prediction, score = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)
-    return Wanted(reader, identity.count, count, prediction, score, is_shard=pair.cut is not None)
+    return Wanted(reader, identity.count, count, prediction, score, is_shard=pair.is_shard)
 
 
 def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.predictions import Tally
     from pytest_evalrun.rundir.tasklist import Place
-    from pytest_evalrun.suite.pairs import Cut, Pair
+    from pytest_evalrun.suite.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def existing_run(workdir: Path, wanted: str) -> RunPaths | None:
 def _without_run(pair: Pair) -> PairOutlook:
     if pair.skip is not None:
         return PairOutlook(pair, "skip", pair.skip)
-    return PairOutlook(pair, "run", NEW, pair.cut.size if pair.cut else None)
+    return PairOutlook(pair, "run", NEW, len(pair.positions) if pair.positions is not None else None)
 
 
 def _verdict(pair: Pair, survey: _Survey) -> PairOutlook:
@@ -116,14 +116,14 @@ def _verdict(pair: Pair, survey: _Survey) -> PairOutlook:
         return _without_run(pair)
     whole = survey.of(pair)
     paths, stored = whole.paths, whole.stored
-    entry = survey.index.entry(paths) if pair.cut is None else None
+    entry = survey.index.entry(paths) if pair.positions is None else None
     if not (entry or paths.marker.exists() or paths.fingerprint.exists() or stored.has_predictions):
         return _without_run(pair)
     try:
         if entry is not None and entry.wanted == survey.wanted(pair):
             return PairOutlook(pair, "reuse", entry.reason, _limited(entry.samples, pair))
-        if pair.cut is not None:
-            return _of_shard(pair, pair.cut, whole)
+        if pair.positions is not None:
+            return _of_shard(pair, pair.positions, whole)
         plan = whole.plan
         if plan.action == "reuse" and plan.marker is not None:
             survey.index.note(paths, survey.wanted(pair), plan.reason, plan.marker)
@@ -148,18 +148,18 @@ def _action(whole: _PairAtHand) -> str:
     return "run" if whole.plan.action == MEND else whole.plan.action
 
 
-def _of_shard(pair: Pair, cut: Cut, whole: _PairAtHand) -> PairOutlook:
+def _of_shard(pair: Pair, own: range, whole: _PairAtHand) -> PairOutlook:
     action = _action(whole)
     if action == "run":
-        return PairOutlook(pair, action, whole.plan.reason, cut.size)
+        return PairOutlook(pair, action, whole.plan.reason, len(own))
     if action == "reuse" or whole.plan.action == BACK:
-        return PairOutlook(pair, "reuse", "reused: its pair is complete", cut.size)
-    found, positions = whole.predicted, range(cut.low, min(cut.high, whole.plan.wanted.total))
+        return PairOutlook(pair, "reuse", "reused: its pair is complete", len(own))
+    found, positions = whole.predicted, range(own.start, min(own.stop, whole.plan.wanted.total))
     already, seen = sum(map(found.is_done, positions)), sum(map(found.is_seen, positions))
-    if already == cut.size:
-        return PairOutlook(pair, "reuse", "reused: all its samples were predicted before", cut.size)
+    if already == len(own):
+        return PairOutlook(pair, "reuse", "reused: all its samples were predicted before", len(own))
     failed = "" if already else f": {seen} failed before"
-    return PairOutlook(pair, "resume", f"resumed at {already} of {cut.size} samples{failed}" if seen else NEW, cut.size)
+    return PairOutlook(pair, "resume", f"resumed at {already} of {len(own)} samples{failed}" if seen else NEW, len(own))
 
 
 class _RememberingCache(HashCache):

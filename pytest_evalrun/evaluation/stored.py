@@ -117,7 +117,7 @@ def write_error_result(pair: Pair, paths: PairPaths, status: Literal["error", "s
 
     A disk that takes no result does not hide the error itself. Of a shard its pair will tell.
     """
-    if pair.cut is not None:
+    if pair.is_shard:
         return
     old = read_result(paths.result)
     if old is not None and old.status not in ("error", "skipped"):

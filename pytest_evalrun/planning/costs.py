@@ -74,10 +74,9 @@ def work_of(place: int, pair: Pair, estimate: Estimate, need: Need) -> Work:
     A pair that is cut only gathers and scores, for which any worker will do.
     """
     model = model_of(pair.whole.full_id)
-    if pair.cut is not None:
-        share = pair.cut.size / pair.cuts[-1].high
-        return Work(place, model, max(LEAST, estimate.seconds * share), estimate.load, need)
-    if pair.cuts:
+    if pair.is_shard:
+        return Work(place, model, max(LEAST, estimate.seconds * pair.share), estimate.load, need)
+    if pair.is_cut:
         return Work(place, f"score {pair.full_id}", max(LEAST, estimate.seconds * SCORING))
     return Work(place, model, estimate.seconds, estimate.load, need)
 

@@ -89,7 +89,7 @@ def _after(verdicts: Sequence[PlannedPair], works: Sequence[Work]) -> dict[int, 
     wholes: dict[str, int] = {}
     for work in works:
         pair = verdicts[work.place].pair
-        if pair.cut is not None:
+        if pair.is_shard:
             shards.setdefault(pair.whole.full_id, []).append(work.place)
         else:
             wholes[pair.full_id] = work.place
@@ -154,7 +154,7 @@ def _uncounted(verdicts: Sequence[PlannedPair]) -> str:
 
 def _loads(start: Start, verdict: PlannedPair) -> bool:
     """Scoring needs no model; a pair that is cut does nothing else."""
-    return start.loads and verdict.action != "score" and (verdict.pair.cut is not None or not verdict.pair.cuts)
+    return start.loads and verdict.action != "score" and not verdict.pair.is_cut
 
 
 # ------------------------------------------------------------------ what it comes to

@@ -291,7 +291,7 @@ class Controller:
         outcome = outcome_of(report)
         note = str(told.get("reason", "")) if report.passed else reason_of(report, pair.full_id)
         self.terminal.item(pair, outcome, told, note)
-        if pair.peek("limit") and pair.cut is None and outcome != "skipped" and told.get("evaluates", True):
+        if pair.peek("limit") and not pair.is_shard and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"
         self.scored += bool(told.get("scored") or told.get("predicted")) or outcome in ("failed", "error")
@@ -320,7 +320,7 @@ class Controller:
         reason = self.losses.reason(report.nodeid)
         make_crashed(report, pair, reason, self.losses.brief(report.nodeid))
         self.losses.ended(report.nodeid)
-        if pair.cut is not None:
+        if pair.is_shard:
             self.suites.launch.publish(shard_ended(pair), "")
         self.live.crashed(pair, reason)
         write_error_result(pair, self.live.paths.pair(key_of(pair)), "error", reason)

@@ -58,7 +58,7 @@ def describe(item: Any, pair: Pair) -> None:
     """Give the test of a suite a docstring that speaks of its own pair: this is what reports show of it."""
     function = item.obj
     own = FunctionType(function.__code__, function.__globals__, function.__name__)
-    samples = f", samples {pair.cut.label}" if pair.cut is not None else ""
+    samples = f", samples {pair.label}" if pair.is_shard else ""
     own.__doc__ = f"Model {pair.task.name} on dataset {pair.dataset.name}{samples}, of the suite {pair.suite}."
     own.__module__ = function.__module__
     item.obj = own

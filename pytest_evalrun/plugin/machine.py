@@ -32,7 +32,7 @@ class Machine:
 
     def __init__(self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None) -> None:
         due = [pair for pair in pairs if pair.skip is None]
-        asking = [pair for pair in due if (pair.cut or not pair.cuts) and _asks(pair)]
+        asking = [pair for pair in due if not pair.is_cut and _asks(pair)]
         self.needs = {pair.full_id: need for pair in asking if (need := need_of(pair.settings))}
         self.gpus: Sequence[Gpu] = ()
         self.lacking: dict[str, str] = {}

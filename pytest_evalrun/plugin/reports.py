@@ -128,14 +128,14 @@ def tell(
     function takes the pair alone.
     """
     told: dict[str, Any] = {"pair": pair.full_id, "worker": worker, "suite_item": test is None, "test": test}
-    told |= {"evaluates": evaluates, "limit": pair.peek("limit"), "shard": pair.cut is not None}
+    told |= {"evaluates": evaluates, "limit": pair.peek("limit"), "shard": pair.is_shard}
     told["quick_look"] = pair.is_quick_look
     if evaluation is None:
         return told
     told |= {"reused": evaluation.reused, "reason": evaluation.reason, "scored": evaluation.result is not None}
     told |= {"breached": bool(evaluation.breached), "predicted": evaluation.predicted}
-    if pair.cut is not None:
-        told["samples"] = {"total": pair.cut.size, "predicted": evaluation.predicted}
+    if pair.positions is not None:
+        told["samples"] = {"total": len(pair.positions), "predicted": evaluation.predicted}
         told["seconds"] = round(evaluation.seconds, 6)
     if evaluation.result is not None:
         brief = {name: [m["value"], m["low"], m["high"]] for name, m in evaluation.result.metrics.items()}

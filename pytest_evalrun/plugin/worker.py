@@ -137,7 +137,7 @@ class WorkerPlugin:
 
         What nobody is at is done here and now: it may be due after this very item.
         """
-        shards = pair.shards() if self._shards and pair.cut is None else ()
+        shards = pair.shards() if self._shards and not pair.is_shard else ()
         waiting = [shard for shard in shards if shard.full_id in self._shards]
         while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
             idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard).lock)]
@@ -210,7 +210,7 @@ class WorkerPlugin:
         if alone:
             session.items[:] = shards_first(session.items, pairs.get)
         elif not ordered:
-            self._shards = {pair.full_id for pair in pairs.values() if pair.cut}
+            self._shards = {pair.full_id for pair in pairs.values() if pair.is_shard}
 
     def _unload(self) -> None:
         if self._context is not None:
@@ -293,7 +293,7 @@ class WorkerPlugin:
     def _open_log(self, path: Path, pair: Pair) -> None:
         self.context.log = self.log  # made here, where pytest's capture is off: it keeps the real descriptors
         try:
-            self.log.open(path, pair.settings.log_limit // max(1, len(pair.cuts) if pair.cut else 1))
+            self.log.open(path, pair.settings.log_limit // (len(pair.ranges) if pair.is_shard else 1))
         except OSError as error:
             brief = f"the log cannot be written: {error.strerror}"
             raise Failure(f"{path}: {brief}", brief) from None
@@ -324,7 +324,7 @@ class WorkerPlugin:
 
         Trouble is explained by the end of the log; a breached gate explains itself.
         """
-        if self._shards and pair.cut is not None:
+        if self._shards and pair.is_shard:
             self.suites.launch.publish(shard_ended(pair), "")
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
         if report.evalrun["limit"] is not None:

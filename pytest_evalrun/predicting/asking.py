@@ -176,7 +176,7 @@ class Heartbeat:
 def sink_of(pair: Pair, context: WorkContext, part: str = "") -> OutputSink:
     """Where a program's output goes; ``part`` is the range that it does."""
 
-    name = f"{pair.whole.full_id} {part or (pair.cut.label if pair.cut is not None else '')}".rstrip()
+    name = f"{pair.whole.full_id} {part or pair.label}".rstrip()
     around = context.services
     return OutputSink(around.blanked_output, around.tell, name, context.secrets, around.command)
 

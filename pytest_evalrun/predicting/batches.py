@@ -66,7 +66,7 @@ class BatchPredictor:
     def _program(self, where: Where, lease: Lease | None, pids: list[int]) -> BatchProgram:
         gpus = lease.environment() if lease is not None else {}
         files = self.paths.program_files
-        label = f"_{self.pair.cut.label}" if self.pair.cut is not None else ""
+        label = f"_{self.pair.label}" if self.pair.is_shard else ""
         state = files / f"state{label}"
         values = placeholders(self.pair, where, gpus.get(GPUS, ""))
         env = whole_environment(environment(self.pair, where, state), gpus)

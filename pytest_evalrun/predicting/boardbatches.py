@@ -55,7 +55,7 @@ class BoardPredictor:
     def run(self, samples: Iterable[Sample]) -> None:
         work = BoardWork(self.model, self.pair, work_of(self.pair))
         dataset = Path(self.pair.dataset.path)
-        aside = self.paths.program_files / (self.pair.cut.label if self.pair.cut else "board")
+        aside = self.paths.program_files / (self.pair.label or "board")
         root, served = dataset if dataset.is_dir() else dataset.parent, isinstance(self.model, BoardServerModel)
         uploader = Uploader(work, root, aside, outputs=not served)
         stages = self._stages(work, uploader)
@@ -164,7 +164,7 @@ class _Pipeline(Predictor):
 
 def work_of(pair: Pair) -> str:
     """The work directory of a pair, or of a shard."""
-    return work_name(pair.key.task, pair.key.dataset + (f"_{pair.cut.label}" if pair.cut is not None else ""))
+    return work_name(pair.key.task, pair.key.dataset + (f"_{pair.label}" if pair.is_shard else ""))
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

@@ -149,10 +149,9 @@ class There:
 
     def _span(self, first: int, last: int) -> tuple[int, int]:
         """Who counts positions counts in the whole dataset; all others do whatever is there."""
-        pair = self._predictor.pair
         if not self._predictor.ranged:
             return first, last
-        return 0, pair.cuts[-1].high if pair.cut is not None else self._predictor.count
+        return 0, self._predictor.end
 
     def run(
         self,

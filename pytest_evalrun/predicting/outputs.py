@@ -54,7 +54,7 @@ def _unified(top: Path, pair: Pair, key: PairKey) -> Path:
 def batch_directory(pair: Pair, paths: PairPaths) -> Path:
     """Where a program that is started once a batch writes: tables of two shards at a time must not be one file."""
     whole = output_directory(pair, paths)
-    return whole if pair.cut is None or program_of(pair.settings).results.get("files") else whole / f".{pair.cut.label}"
+    return whole if not pair.is_shard or program_of(pair.settings).results.get("files") else whole / f".{pair.label}"
 
 
 def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:

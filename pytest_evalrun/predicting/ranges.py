@@ -54,6 +54,8 @@ class RangePredictor:
         self.count = work.count
         self.low = work.positions.start
         self.high = work.positions.stop
+        self.end = work.total
+        self.ranges = work.ranges
         self.paths = work.paths
         self.outputs = work.outputs
         self.output = work.outputs.directory
@@ -70,7 +72,7 @@ class RangePredictor:
     def run(self, samples: Iterable[Sample]) -> None:
         """Predict every sample that is not done. Raises PairError where the program fails, or leaves no results."""
         # What a shard is given can be walked through once only.
-        whole = self.pair.cut is None
+        whole = not self.pair.is_shard
         self._samples = samples if whole else create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
         self.output.mkdir(parents=True, exist_ok=True)
         files = RangeFiles(self.paths, self.context.disk)
@@ -100,15 +102,14 @@ class RangePredictor:
         """What the program is told of a range: positions, or the ids that these have."""
         if self.pair.settings.range == "position":
             return low, high
-        end = self.pair.cuts[-1].high if self.pair.cut is not None else self.count
         first: int | None = None
         before: int | None = None
-        for sample in self.span(low, min(high + 1, end)):
+        for sample in self.span(low, min(high + 1, self.end)):
             number = self._number(sample, before)
             first, before = number if first is None else first, number
         assert first is not None, "a range has a sample"
         assert before is not None, "and that one comes last"
-        return first, before if high < end else before + 1
+        return first, before if high < self.end else before + 1
 
     def _number(self, sample: Sample, before: int | None) -> int:
         where = self.pair.dataset.path
@@ -282,7 +283,7 @@ class RangePredictor:
         """How this launch goes about it, as scheduler_config.json says beside the ranges."""
         settings = self.pair.settings
         return {
-            "positions": self._cuts(),
+            "positions": self.ranges,
             "gpus": settings.gpus,
             "min_gpu_memory": settings.min_gpu_memory,
             "workers_per_gpu": settings.workers_per_gpu,
@@ -290,18 +291,14 @@ class RangePredictor:
             "timeout": settings.timeout,
         }
 
-    def _cuts(self) -> list[tuple[int, int]]:
-        return [(cut.low, cut.high) for cut in self.pair.cuts] or [(0, self.count)]
-
     def _ranges(self) -> list[tuple[int, int]]:
         """What programs are told of all shards of the launch; for ids the dataset is walked through once."""
-        cuts = self._cuts()
         if self.pair.settings.range == "position":
-            return cuts
+            return self.ranges
         bounds: list[int] = []
-        lows = {low for low, _ in cuts}
+        lows = {low for low, _ in self.ranges}
         number: int | None = None
-        for position, sample in enumerate(self.span(0, cuts[-1][1])):
+        for position, sample in enumerate(self.span(0, self.ranges[-1][1])):
             number = self._number(sample, number)
             if position in lows:
                 bounds.append(number)

@@ -85,6 +85,16 @@ class PairWork:
     def count(self) -> int:
         return len(self.positions)
 
+    @property
+    def total(self) -> int:
+        """How many samples the whole pair has."""
+        return self.ranges[-1][1]
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The positions of all shards of the pair; of one that is not cut its own."""
+        return self.pair.ranges or [(0, self.count)]
+
     @cached_property
     def outputs(self) -> Outputs:
         """The output directory of the pair."""

@@ -120,14 +120,14 @@ def planned_command(pair: Pair) -> str | None:
 
     None where there is no program to be started: a pair that is cut only takes over what its shards did.
     """
-    if pair.peek("command") is None or (pair.cuts and pair.cut is None) or not pair.settings.kind.has_environment:
+    if pair.peek("command") is None or pair.is_cut or not pair.settings.kind.has_environment:
         return None
     settings, own = pair.settings, program_of(pair.settings)
     known = {name: as_text(value) for name, value in settings.params.items()}
     known |= {"model": pair.task.path or "", "model_dir": str(model_directory(pair)), "dataset": pair.dataset.path}
     known["batch_size"] = str(settings.max_batch_size)
-    if pair.cut is not None and settings.range == "position":
-        known |= {"low": str(pair.cut.low), "high": str(pair.cut.high)}
+    if pair.positions is not None and settings.range == "position":
+        known |= {"low": str(pair.positions.start), "high": str(pair.positions.stop)}
     command = own.command or ""
     texts = [str(command)] if own.shell else words_of(command)
     unknown = {name: f"{{{name}}}" for text in texts for name in names_in(text) if name not in known}

@@ -162,7 +162,7 @@ class LiveRun:
         status = self.tasks.get(_task_dir(pair), pair.dataset.name)
         if status is not Status.RUNNING:
             self._before[name] = status
-        if pair.cut is not None:
+        if pair.is_shard:
             self._cut[name] = pair
         self._set(pair, Status.RUNNING)
         self.log.write("TASK", f"start: {_called(pair)}")
@@ -172,9 +172,9 @@ class LiveRun:
         """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
         self.events.pull(worker)
         name = pair.whole.full_id
-        if status is not None and (pair.cut is None or self._before.get(name) is not Status.FAILED):
+        if status is not None and (not pair.is_shard or self._before.get(name) is not Status.FAILED):
             self._before[name] = status
-        if pair.cut is None:
+        if not pair.is_shard:
             self._cut.pop(name, None)
             self._set(pair, self._before.get(name, Status.PENDING))
         if outcome == "skipped" and status is not None:

@@ -160,7 +160,7 @@ def _texts(directory: Path) -> Iterator[tuple[str, str]]:
 
 def state_writer(disk: Disk, pair: Pair, paths: PairPaths) -> StateWriter:
     """Of a shard one that keeps its pair's state too."""
-    return StateWriter(disk, paths.state) if pair.cut is None else _together(disk, pair, paths, paths.state)
+    return StateWriter(disk, paths.state) if not pair.is_shard else _together(disk, pair, paths, paths.state)
 
 
 def count_shards(disk: Disk, pair: Pair, paths: PairPaths) -> None:

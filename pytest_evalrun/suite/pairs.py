@@ -82,7 +82,8 @@ class Cut(NamedTuple):
 class Pair:
     """One model x one dataset: one pytest item. Layers are ordered lowest first and shared between pairs.
 
-    ``cuts`` are the shards of a pair that has them; ``cut`` is set in a shard, which otherwise is like its pair.
+    ``cuts`` are the shards of a pair that has them; ``cut`` is set in a shard, which otherwise is like its pair. What
+    that means to whoever asks is said by properties: only who cuts pairs and names their files needs the two.
     """
 
     suite: str
@@ -103,6 +104,36 @@ class Pair:
     """Its shards, where it has some."""
     cut: Cut | None = None
     """The range of a shard; None of a whole pair."""
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it is a part of a pair, an item that predicts its range and nothing else."""
+        return self.cut is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a pair that only takes over what its shards predict."""
+        return bool(self.cuts) and self.cut is None
+
+    @property
+    def label(self) -> str:
+        """What the range of a shard is called, ``0-250``; empty of a whole pair."""
+        return "" if self.cut is None else self.cut.label
+
+    @property
+    def share(self) -> float:
+        """Which part of the samples of its pair a shard has; 1 of a whole pair."""
+        return 1.0 if self.cut is None else self.cut.size / self.cuts[-1].high
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The positions ``[low, high)`` of all its shards, and of a shard those of its pair's."""
+        return [(cut.low, cut.high) for cut in self.cuts]
+
+    @property
+    def positions(self) -> range | None:
+        """Where the samples of a shard are in the dataset; None of a whole pair, which has them all."""
+        return None if self.cut is None else range(self.cut.low, self.cut.high)
 
     @property
     def id(self) -> str:

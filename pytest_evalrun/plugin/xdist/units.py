@@ -131,20 +131,20 @@ def units_of(
         else:
             need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
             work = work_of(index, pair, estimates[pair.whole.full_id], need)
-            alone.append(Unit((index,), work, () if pair.cut else tuple(shards.get(pair.full_id, ()))))
+            alone.append(Unit((index,), work, () if pair.is_shard else tuple(shards.get(pair.full_id, ()))))
     return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
 
 
 def shards_first(items: Sequence[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Iterator[pytest.Item]:
     """The items in their order, which ``--ff`` and others change, but that no pair comes before its shards."""
     pairs = [pair_of(item) for item in items]
-    left = Counter(pair.whole.full_id for pair in pairs if pair is not None and pair.cut is not None)
+    left = Counter(pair.whole.full_id for pair in pairs if pair is not None and pair.is_shard)
     held: dict[str, list[pytest.Item]] = {}
     for item, pair in zip(items, pairs, strict=True):
         name = pair.whole.full_id if pair is not None else ""
         if not left[name]:
             yield item
-        elif pair is not None and pair.cut is None:
+        elif pair is not None and not pair.is_shard:
             held.setdefault(name, []).append(item)
         else:
             yield item
@@ -157,7 +157,7 @@ def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int
     found: dict[str, list[int]] = {}
     for index, nodeid in enumerate(ids):
         pair = pairs.get(nodeid)
-        if pair is not None and pair.cut is not None:
+        if pair is not None and pair.is_shard:
             found.setdefault(pair.whole.full_id, []).append(index)
     return found
 
