@@ -53,10 +53,7 @@ def may_pass(error: Exception) -> bool:
         return error.may_pass
     if isinstance(error, PERMANENT):
         return False
-    return isinstance(error, OSError | TimeoutError | MemoryError | EOFError) or _tells_of_memory(error)
-
-
-def _tells_of_memory(error: Exception) -> bool:
-    """CUDA and ONNX Runtime raise RuntimeError of their own for memory."""
-    text = str(error).lower()
+    if isinstance(error, OSError | TimeoutError | MemoryError | EOFError):
+        return True
+    text = str(error).lower()  # CUDA and ONNX Runtime raise errors of their own for memory
     return "out of memory" in text or "failed to allocate" in text

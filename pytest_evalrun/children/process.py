@@ -104,7 +104,7 @@ class Child:
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """The next message. Raises ModelDied, ChildError for what is no message, TimeoutError."""
         try:
-            line = self._channel.receive(timeout, self._lives)
+            line = self._channel.receive(timeout, lambda: self.poll() is None)
         except TimeoutError:
             raise TimeoutError(f"{self.name} did not answer in {timeout:g} s") from None
         except LineTooLong as error:
@@ -148,9 +148,6 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-    def _lives(self) -> bool:
-        return self.poll() is None
 
     def _silence(self) -> ChildError:
         try:

@@ -31,12 +31,10 @@ from pytest_evalrun.report.screen import print_json, print_lines, print_table, w
 from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_evalrun.report.listing import ListedPair
     from pytest_evalrun.report.runs import FoundRun
-    from pytest_evalrun.suite.discovery import Suite
-    from pytest_evalrun.suite.pairs import Pair
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -72,7 +70,8 @@ def explain(
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.suite.explain import explain as explain_pair
 
-    found = find_pair(pair, _pairs(suites_at(_where(pair, suite), workdir)))
+    pairs = (one for found in suites_at(_where(pair, suite), workdir) for one in found.pairs)
+    found = find_pair(pair, pairs)
     rows = ((row.setting, one_line(row.value), row.layer, row.source) for row in explain_pair(found))
     print_table(("setting", "value", "layer", "source"), rows)
 
@@ -229,11 +228,6 @@ def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
     """A pasted pytest id says itself where its suite is."""
     file = Path(pair.partition("::")[0])
     return [file] if paths is None and "::" in pair and os.path.isfile(file) else paths  # noqa: PTH113
-
-
-def _pairs(suites: Iterable[Suite]) -> Iterator[Pair]:
-    for suite in suites:
-        yield from suite.pairs
 
 
 def _reasons(entries: Iterable[ListedPair], found: FoundRun) -> dict[str, str]:

@@ -50,13 +50,14 @@ class BoardRow:
     def cells(self) -> tuple[str, ...]:
         """Under ``HEADER``."""
         spec, found = self.board.spec, self.standing
+        who = f": {' and '.join(map(str, self.holders))}" if self.holders else ""
         return (
             spec.name,
             found.address or spec.host,
             found.home or self.board.home,
             "" if found.load is None else f"{found.load:.2f}",
             "" if found.disk_free is None else f"{amount(found.disk_free)} of {amount(found.disk_size or 0)}",
-            self._slots(),
+            f"{len(self.holders)} of {spec.slots} taken{who}",
             ", ".join(f"{model.name} ({amount(model.size)})" for model in found.models),
             ", ".join(found.left_behind),
             ", ".join(f"{name}: {value}" for name, value in spec.labels.items()),
@@ -80,10 +81,6 @@ class BoardRow:
             "left_behind": list(found.left_behind),
             "labels": dict(spec.labels),
         }
-
-    def _slots(self) -> str:
-        taken = f"{len(self.holders)} of {self.board.spec.slots} taken"
-        return f"{taken}: {' and '.join(map(str, self.holders))}" if self.holders else taken
 
 
 def boards_of(suites: Iterable[Suite]) -> list[Board]:

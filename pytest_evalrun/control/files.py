@@ -53,7 +53,8 @@ def run_files(names: Iterable[str]) -> Iterator[str]:
     ours |= {Path(path).parts[0] for path in all_files(PairKey("s", "t", "d"))}
     ours |= {run.worker_events("w").parts[0]}
     last = [run.run_json.name, run.members_lock.name, run.session_lock.name]
-    found = [name for name in names if name in ours or _is_aside(name)]
+    # What begins and ends so was on its way to become another file when its writer was killed.
+    found = [name for name in names if name in ours or (name.startswith(".") and name.endswith(".tmp"))]
     yield from (name for name in found if name not in last)
     yield from (name for name in last if name in found)
 
@@ -69,8 +70,3 @@ def _properties(place: RunPaths | WorkDir) -> Iterator[Path]:
     for name, value in vars(type(place)).items():
         if isinstance(value, property) and isinstance(path := getattr(place, name), Path):
             yield path
-
-
-def _is_aside(name: str) -> bool:
-    """A file on its way to become another one, left by a process that was killed."""
-    return name.startswith(".") and name.endswith(".tmp")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.opendirectory import OpenDirectory
+from pytest_evalrun.control.selection import other_manifests
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.known import known_pairs
-from pytest_evalrun.rundir.runs import read_run_json, run_names
+from pytest_evalrun.rundir.runs import read_run_json
 from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.names import nested
 from pytest_evalrun.suite.pairs import PairKey
@@ -42,7 +43,8 @@ class Outside:
 def outside_directories(found: FoundRun, chosen: Collection[PairKey] | None) -> list[Outside]:
     """Those of the manifest, or of the chosen pairs only; one that somebody else still needs is kept."""
     manifest = read_run_json(found.paths)
-    suites = _suites(found, manifest.get("suites", {}))
+    files = [(found.paths.root / file).resolve() for file in manifest.get("suites", {}).values()]
+    suites = [_discovered(file) for file in files if file.is_file()]
     others = _of_other_runs(found)
     directories = [Path(os.path.abspath(text)) for text in map(str, manifest.get("directories", []))]  # noqa: PTH100
     known = known_pairs(found.paths, live=False)
@@ -54,15 +56,9 @@ def outside_directories(found: FoundRun, chosen: Collection[PairKey] | None) -> 
     ]
 
 
-def _suites(found: FoundRun, files: dict[str, str]) -> list[Suite]:
-    """The suites of the run that are still there."""
-    paths = [(found.paths.root / file).resolve() for file in files.values()]
-    return [suite for path in paths if path.is_file() for suite in _discovered(path)]
-
-
-def _discovered(path: Path) -> Iterator[Suite]:
+def _discovered(path: Path) -> Suite:
     try:
-        yield discover(path)
+        return discover(path)
     except ConfigError as error:
         raise ConfigError(f"{error}\nnobody can say what belongs to the suite; nothing was changed") from error
 
@@ -140,13 +136,8 @@ def _sources(pair: Pair) -> Iterator[tuple[str, str]]:
 def _of_other_runs(found: FoundRun) -> dict[str, str]:
     """Directory → the run beside this one whose manifest names it too."""
     named: dict[str, str] = {}
-    for name in run_names(found.workdir):
-        if name != found.name:
-            try:
-                manifest = read_run_json(found.workdir.run(name))
-            except ConfigError:
-                continue
-            named.update(dict.fromkeys(map(str, manifest.get("directories", [])), name))
+    for paths, manifest in other_manifests(found):
+        named.update(dict.fromkeys(map(str, manifest.get("directories", [])), paths.root.name))
     return named
 
 

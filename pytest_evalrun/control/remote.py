@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.clean import amount
+from pytest_evalrun.control.selection import other_manifests
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.remote.boards.atonce import at_once
 from pytest_evalrun.remote.boards.survey import PATIENCE
@@ -18,7 +20,7 @@ from pytest_evalrun.remote.leftovers import drop_bare_cache, look, model_of, tak
 from pytest_evalrun.remote.manifest import SERVER
 from pytest_evalrun.remote.models import model_name
 from pytest_evalrun.remote.places import CACHE, WORK, checked, pair_directory, work_name
-from pytest_evalrun.rundir.runs import boards_in, read_run_json, run_names
+from pytest_evalrun.rundir.runs import boards_in, read_run_json
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
@@ -130,14 +132,9 @@ def _is_of(model: str, tasks: Collection[str]) -> bool:
 def _of_other_runs(found: FoundRun) -> dict[tuple[str, str], set[str]]:
     """Names of work directories that the runs beside this one have on each board."""
     named: dict[tuple[str, str], set[str]] = {}
-    for name in run_names(found.workdir):
-        if name != found.name:
-            paths = found.workdir.run(name)
-            try:
-                records = boards_in(paths, read_run_json(paths))
-            except ConfigError:
-                continue
-            for record in records:
+    for paths, manifest in other_manifests(found):
+        with suppress(ConfigError):
+            for record in boards_in(paths, manifest):
                 named.setdefault(record.place, set()).update(record.work)
     return named
 

@@ -1,15 +1,19 @@
-"""Which pairs of a run a command is about."""
+"""What a command is about: pairs of a run, and the runs beside it, which may need the same things."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.rundir.runs import read_run_json, run_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from pytest_evalrun.report.known import KnownPair
+    from pytest_evalrun.report.runs import FoundRun
     from pytest_evalrun.rundir.layout import RunPaths
 
 
@@ -25,3 +29,15 @@ def selected(
     if failed:
         asked = tuple(pair for pair in known.pairs if pair.failed)
     return [pair for pair in asked if matches is None or matches(pair.full_id)]
+
+
+def other_manifests(found: FoundRun) -> Iterator[tuple[RunPaths, dict[str, Any]]]:
+    """The ``run.json`` of each run beside this one; those that cannot be read name nothing."""
+    for name in run_names(found.workdir):
+        if name != found.name:
+            paths = found.workdir.run(name)
+            try:
+                manifest = read_run_json(paths)
+            except ConfigError:
+                continue
+            yield paths, manifest

@@ -169,14 +169,15 @@ _ps = "-o pid,stat,wchan,cmd"
 
 def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Callable[[str], None]) -> bool:
     """End what is left of the recorded processes and of the groups that they lead."""
-    main = None if info is None else info.pid
-    entries = [entry for entry in Living(paths.processes_dir).look() if _is_left(entry, main, paths)]
-    targets = [Target(entry) for entry in entries]
+    spared = (None if info is None else info.pid, os.getpid())
+    left = [entry for entry in Living(paths.processes_dir).look() if entry.pid not in spared]
+    targets = [Target(entry) for entry in left if _is_its_owners(entry.pid, paths)]
     try:
-        told = [target for target in targets if _tell(target, signal.SIGTERM)]
+        told = [one for one in targets if one.send_group(signal.SIGTERM) or one.send(signal.SIGTERM)]
         if told:
             say(f"SIGTERM to {len(told)} more: {', '.join(_named(target.entry) for target in told)}")
-        stubborn = _stubborn(told, seconds)
+        end = time.monotonic() + seconds
+        stubborn = [target for target in told if not target.wait(max(0.0, end - time.monotonic()))]
         if stubborn:
             say(f"SIGKILL to {', '.join(_named(target.entry) for target in stubborn)}")
         for target in stubborn:
@@ -186,19 +187,6 @@ def _others(paths: RunPaths, info: SessionInfo | None, seconds: float, say: Call
         for target in targets:
             target.close()
     return bool(told)
-
-
-def _is_left(entry: ProcessEntry, main: int | None, paths: RunPaths) -> bool:
-    return entry.pid not in (main, os.getpid()) and _is_its_owners(entry.pid, paths)
-
-
-def _tell(target: Target, number: signal.Signals) -> bool:
-    return target.send_group(number) or target.send(number)
-
-
-def _stubborn(targets: list[Target], seconds: float) -> list[Target]:
-    end = time.monotonic() + seconds
-    return [target for target in targets if not target.wait(max(0.0, end - time.monotonic()))]
 
 
 def _named(entry: ProcessEntry) -> str:

@@ -48,19 +48,15 @@ def written(paths: RunPaths, place: Outside, keys: Iterable[PairKey]) -> Written
         there = dict(tree.files(place.name))
     size, names = Size(), []
     for key in keys:
-        for name, wanted in _named(paths, key):
-            name = _relative(name, place)
+        for path, wanted in _named(paths, key):
+            # Tables are named by their whole path.
+            name = os.path.relpath(path, place.path) if path.startswith(f"{place.path}/") else path
             found = there.get(name)
             if found is not None and wanted in (None, found):
                 del there[name]
                 size += Size(1, found)
                 names.append(name)
     return Written(size, tuple(names), tuple(sorted(there)))
-
-
-def _relative(name: str, place: Outside) -> str:
-    """Tables are named by their whole path."""
-    return os.path.relpath(name, place.path) if name.startswith(f"{place.path}/") else name
 
 
 def _named(paths: RunPaths, key: PairKey) -> Iterator[tuple[str, int | None]]:

@@ -32,7 +32,8 @@ class Machine:
 
     def __init__(self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None) -> None:
         due = [pair for pair in pairs if pair.skip is None]
-        asking = [pair for pair in due if not pair.is_cut and _asks(pair)]
+        loading = [pair for pair in due if not pair.is_cut]
+        asking = [pair for pair in loading if asks_for_gpus(pair) or asks_for_boards(pair)]
         self.needs = {pair.full_id: need for pair in asking if (need := need_of(pair.settings))}
         self.gpus: Sequence[Gpu] = ()
         self.lacking: dict[str, str] = {}
@@ -70,7 +71,7 @@ class Machine:
         self._all.difference_update(lost)
 
     def _skip(self, lacking: Mapping[Need, str]) -> None:
-        self.lacking |= {str(need): _in_a_line(text) for need, text in lacking.items()}
+        self.lacking |= {str(need): " ".join(text.split()) for need, text in lacking.items()}
         self.needs = {name: need for name, need in self.needs.items() if need not in lacking}
 
     def pool(self) -> Pool:
@@ -127,10 +128,6 @@ def on_boards(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
     return {nodeid: pair for nodeid, pair in due.items() if pair.settings.kind.needs_board(pair.settings)}
 
 
-def _asks(pair: Pair) -> bool:
-    return asks_for_gpus(pair) or asks_for_boards(pair)
-
-
 def _boards(pairs: Iterable[Pair], needs: Mapping[str, Need]) -> dict[str, DeviceSpec]:
     """By their keys; many pairs have the same choice of them."""
     choices = {need: pair for pair in pairs if (need := needs.get(pair.full_id)) is not None and need.devices}
@@ -163,7 +160,3 @@ def _problem(need: Need, text: str, asking: Mapping[str, Need | None]) -> str:
 def _named(spec: DeviceSpec) -> str:
     labels = ", ".join(f"{name} {value}" for name, value in spec.labels.items())
     return f"{spec.name} ({labels})" if labels else spec.name
-
-
-def _in_a_line(text: str) -> str:
-    return " ".join(text.split())

@@ -161,7 +161,7 @@ def read_options(config: pytest.Config) -> Options:
 def header(config: pytest.Config) -> str | None:
     """What differs from the defaults, as one line; None where nothing does."""
     changed = [
-        f"{option.flag[7:]}={_shown(value)}"
+        f"{option.flag[7:]}={' '.join(value) if isinstance(value, list) else value}"
         for option in OPTIONS
         if (value := _value(config, option)) != option.default
     ]
@@ -213,10 +213,6 @@ def _ini(option: Option) -> dict[str, Any]:
 
 def _help(option: Option) -> str:
     return option.help if option.default in (None, False, []) else f"{option.help} (default: {option.default})"
-
-
-def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 @contextmanager

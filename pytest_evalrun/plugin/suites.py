@@ -63,7 +63,8 @@ class Suites:
         """Note a directory that pytest is about to collect; True where it must not, because it holds data."""
         directory = os.fspath(path)
         root = self._root_of(directory)
-        if root is not None and self._is_asked_for(directory):
+        # pytest looks at the neighbours of what it was asked for, too, though it collects nothing of them.
+        if root is not None and any(_within(directory, asked) or _within(asked, directory) for asked in self._asked):
             self.load(os.path.join(root, SUITE_FILE))  # noqa: PTH118 - paths stay strings: this runs per directory
         return directory in self._protected or self._is_run(directory)
 
@@ -75,10 +76,6 @@ class Suites:
         from pytest_evalrun.rundir.layout import WorkDir
 
         return WorkDir(Path(workdir)).run(name).run_json.exists()
-
-    def _is_asked_for(self, directory: str) -> bool:
-        """pytest looks at the neighbours of what it was asked for, too, though it collects nothing of them."""
-        return any(_within(directory, asked) or _within(asked, directory) for asked in self._asked)
 
     @cached_property
     def _asked(self) -> tuple[str, ...]:
@@ -240,13 +237,10 @@ class Suites:
         """What every worker must know before it has found a suite."""
         node.workerinput["evalrun_launch"] = str(self.launch.path)
         node.workerinput[LAUNCHER] = os.getpid()
-        node.workerinput["evalrun_loop"] = self._schedules()
+        # Our scheduler takes over once a pair is found, but where the user asked for another one.
+        alone = len(self.config.hook.pytest_xdist_make_scheduler.get_hookimpls()) == 1
+        node.workerinput["evalrun_loop"] = self.config.getoption("dist") == "load" and alone and self.options.scheduler
         node.workerinput["evalrun_refused"] = self.refused
-
-    def _schedules(self) -> bool:
-        """Whether our scheduler takes over once a pair is found: not where the user asked for another one."""
-        offered = self.config.hook.pytest_xdist_make_scheduler.get_hookimpls()
-        return self.config.getoption("dist") == "load" and len(offered) == 1 and self.options.scheduler
 
     @property
     def refused(self) -> str | None:

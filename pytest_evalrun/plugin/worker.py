@@ -40,7 +40,6 @@ from pytest_evalrun.suite.secrets import secrets_of
 if TYPE_CHECKING:
     import warnings
     from collections.abc import Generator, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_evalrun.plugin.suites import Suites
@@ -258,20 +257,16 @@ class WorkerPlugin:
             self._open_log(path, pair)
             if not only_users:
                 self.context.deadline = self._limit(item, pair)
+            # In the setup only the evaluation is at work: what a fixture of the session starts there is to stay.
+            working = self.context.working() if only_users else nullcontext()
+            timed = self.context.deadline.phase() if self.context.deadline else nullcontext()
             try:
-                with self._working(is_users=only_users), self._phase(), UsersCode():
+                with working, timed, UsersCode():
                     return (yield)
             finally:
                 if self.context.deadline is not None:
                     self.context.deadline.close()
                 self.log.close()
-
-    def _phase(self) -> AbstractContextManager[None]:
-        return self.context.deadline.phase() if self.context.deadline else nullcontext()
-
-    def _working(self, *, is_users: bool) -> AbstractContextManager[None]:
-        """In the setup only the evaluation is at work: what a fixture of the session starts there is to stay."""
-        return self.context.working() if is_users else nullcontext()
 
     def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
         seconds = pair.settings.timeout

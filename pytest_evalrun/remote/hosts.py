@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pytest_evalrun.suite.devices import DeviceSpec
 
@@ -129,12 +129,14 @@ def _hop(host: Host, found: Mapping[str, Any]) -> Hop:
     address = found.get("hostname", host.name)
     known = host.known_hosts or _words(found, "userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
     general = () if host.known_hosts else _words(found, "globalknownhostsfile", "/etc/ssh/ssh_known_hosts")
+    keys = map(_expanded, host.identity_files or found.get("identityfile", ()))
     return Hop(
         name=host.name,
         address=address,
         port=host.port or int(found.get("port", SSH_PORT)),
         user=host.user or found.get("user") or getpass.getuser(),
-        identity_files=tuple(_identities(host.identity_files or found.get("identityfile", ()))),
+        # Those that exist, as ssh itself passes over the others; of what no file can be called, too.
+        identity_files=tuple(key for key in keys if os.path.isfile(key)),  # noqa: PTH113
         known_as=found.get("hostkeyalias", address),
         known_hosts=tuple(_expanded(path) for path in (*known, *general)),
         host_key=host.host_key,
@@ -146,11 +148,6 @@ def _hop(host: Host, found: Mapping[str, Any]) -> Hop:
 
 def _words(found: Mapping[str, Any], key: str, default: str) -> tuple[str, ...]:
     return tuple(shlex.split(found.get(key, default)))
-
-
-def _identities(paths: Sequence[str]) -> Iterator[str]:
-    """Those that exist, as ssh itself passes over the others."""
-    return (path for path in map(_expanded, paths) if os.path.isfile(path))  # noqa: PTH113 - of what no file can be called, too
 
 
 def _expanded(path: str) -> str:

@@ -28,7 +28,9 @@ def boards_of(suites: Iterable[Suite]) -> list[BoardRecord]:
     from pytest_evalrun.remote.models import model_name
 
     boards: dict[tuple[str, str], tuple[BoardRecord, set[str], set[str]]] = {}
-    for pair in (pair for suite in suites for pair in suite.pairs if _may_use_board(pair)):
+    for pair in (pair for suite in suites for pair in suite.pairs):
+        if pair.skip is not None or not asks_for_boards(pair) or not pair.settings.kind.needs_board(pair.settings):
+            continue
         path = pair.task.path
         model = {model_name(pair.key.task, PurePath(path).suffix)} if path is not None else set()
         for spec in devices_of(pair.settings):
@@ -47,7 +49,3 @@ def work_names(pair: Pair) -> Iterator[str]:
     yield work_name(pair.key.task, pair.key.dataset)
     if pair.settings.kind.way(pair.settings) is Way.SERVER:
         yield work_name(pair.key.task, SERVER)
-
-
-def _may_use_board(pair: Pair) -> bool:
-    return pair.skip is None and asks_for_boards(pair) and pair.settings.kind.needs_board(pair.settings)

@@ -148,7 +148,8 @@ class ModelCache:
         One of all who ask uploads it; a model of the same content under another name is linked. Another content under
         this name stays for as long as anybody uses it.
         """
-        _check_digest(digest)
+        if len(digest) != 64 or not all(letter in "0123456789abcdef" for letter in digest):
+            raise ConfigError(f"{digest!r} is no SHA-256")
         target = below(self._board, checked(f"{CACHE}/{name}"))
         growing = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while (answer := self._ask(name, digest)) in ("busy", "used"):
@@ -192,8 +193,3 @@ class ModelCache:
             if not self._board.lost:
                 self._board.run(_SETTLE, self._board.facts.home, name, owner, arrived)
         return size
-
-
-def _check_digest(digest: str) -> None:
-    if len(digest) != 64 or not all(letter in "0123456789abcdef" for letter in digest):
-        raise ConfigError(f"{digest!r} is no SHA-256")

@@ -68,7 +68,8 @@ def told_of(
     pairs = {item.nodeid: pair.full_id for item in items if (pair := pair_of(item)) is not None}
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
     needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
-    modules = frozenset(file_of(item.nodeid) for item in others if _stays_together(item))
+    kept = (item for item in others if any(definition.scope in TOGETHER for definition in all_fixtures(item)))
+    modules = frozenset(file_of(item.nodeid) for item in kept)
     return Told(modules, needs, pairs, ordered)
 
 
@@ -107,10 +108,6 @@ def _is_good(name: str, value: Any) -> bool:
     if name == "memory":
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _stays_together(item: Any) -> bool:
-    return any(definition.scope in TOGETHER for definition in all_fixtures(item))
 
 
 def units_of(

@@ -76,7 +76,7 @@ class BoardManager:
         self._places += [_Place(spec, spec.home) for key, spec in boards.items() if key not in known]
         self._left: dict[str, set[str]] = {}
         for nodeid, pair in pairs.items():
-            self._left.setdefault(_task(pair), set()).add(nodeid)
+            self._left.setdefault(f"{pair.suite}/{pair.task.name}", set()).add(nodeid)
         self._tasks = {nodeid: task for task, ids in self._left.items() for nodeid in ids}
 
     def look(self) -> dict[str, tuple[str, str]]:
@@ -229,7 +229,3 @@ def _places(pairs: Iterable[Pair]) -> list[_Place]:
 
 def _identity(spec: DeviceSpec) -> str:
     return identity(host_of(spec))
-
-
-def _task(pair: Pair) -> str:
-    return f"{pair.suite}/{pair.task.name}"

@@ -104,6 +104,7 @@ def _ask(board: Connection, address: str, limits: Limits) -> BoardHealth:
     found = [line.partition(" ")[::2] for line in text.splitlines()]
     facts = dict(found)
     free, _, size = facts.get("disk", "").partition(" ")
+    models = [rest.partition(" ")[::2] for word, rest in found if word == "model"]
     return BoardHealth(
         board.name,
         address,
@@ -111,11 +112,6 @@ def _ask(board: Connection, address: str, limits: Limits) -> BoardHealth:
         load=float(facts["load"]) if "load" in facts else None,
         disk_free=int(free) * 1024 if free.isdecimal() else None,
         disk_size=int(size) * 1024 if size.isdecimal() else None,
-        models=tuple(_model(rest) for word, rest in found if word == "model"),
+        models=tuple(CachedModel(model, int(taken)) for taken, model in models),
         left_behind=tuple(left_behind(board)),
     )
-
-
-def _model(rest: str) -> CachedModel:
-    size, _, name = rest.partition(" ")
-    return CachedModel(name, int(size))
