@@ -15,18 +15,13 @@ def usage_error(ran, *words):
     assert "passed" not in ran, ran
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+# Of every stage of reading one mistake: tests/unit/suite/test_mistakes.py has the others, and names those of names.
 @pytest.mark.parametrize(
-    ("top", "words"),
+    ("workers", "top", "words"),
     [
-        pytest.param({"metrcs": ["top1"]}, ("evalrun.yaml:", "metrcs", "metrics"), id="unknown key"),
-        pytest.param({"max_batch_size": "many"}, ("evalrun.yaml:", "max_batch_size", "many"), id="mistyped value"),
-        pytest.param({"metrics": ["tpo1"]}, ("tpo1", "top1"), id="unknown metric"),
-        pytest.param({"gates": {"top1": {"min": 1}}}, ("top1",), id="gate without its metric"),
-        pytest.param({"models": [{"name": "a", "path": "gone.bin"}]}, ("gone.bin",), id="model missing"),
-        pytest.param({"models": [{"name": "a\nb"}]}, ("name",), id="newline in a name"),
-        pytest.param({"models": [{"name": "../b"}]}, ("../b",), id="name that leaves its directory"),
-        pytest.param({"models": [{"name": "-b"}]}, ("-b",), id="name like an option"),
+        pytest.param("0", {"metrcs": ["top1"]}, ("evalrun.yaml:", "metrcs", "metrics"), id="unknown key"),
+        pytest.param("2", {"models": [{"name": "a", "path": "gone.bin"}]}, ("gone.bin",), id="model missing"),
+        pytest.param("2", {"models": [{"name": "a\nb"}]}, ("name",), id="newline in a name"),
     ],
 )
 def test_a_broken_suite_is_a_usage_error_and_nothing_runs(project, workers, top, words):
@@ -37,14 +32,6 @@ def test_a_broken_suite_is_a_usage_error_and_nothing_runs(project, workers, top,
     assert not (project.root / "outputs").exists()
 
 
-@pytest.mark.parametrize("name", ["0-250", "x.complete"])
-def test_dataset_names_that_would_be_mistaken_are_refused(project, name):
-    """A shard's name, or a marker's."""
-    project.make(datasets=("one",))
-    project.yaml(("a",), ("one",), datasets=[{"name": name, "path": "one.jsonl"}])
-    usage_error(project.run("evals"), name)
-
-
 def test_two_suites_of_one_name_are_refused(project):
     """Both are named."""
     project.make(name="same")
@@ -53,29 +40,16 @@ def test_two_suites_of_one_name_are_refused(project):
     (other / "evalrun.yaml").write_text((project.suite / "evalrun.yaml").read_text())
     for name in ("model.py", "a.bin", "one.jsonl"):
         (other / name).write_text((project.suite / name).read_text())
-    for workers in ("0", "2"):
-        usage_error(project.run("evals", "-n", workers), "echo/evalrun.yaml", "other/evalrun.yaml", "same")
+    usage_error(project.run("evals", "-n", "2"), "echo/evalrun.yaml", "other/evalrun.yaml", "same")
     wrong = project.run("evals", "--eval-set", "max_batch_size=no")
     usage_error(wrong, "--eval-set max_batch_size=no: found 'no'")
     assert wrong.output.count("max_batch_size=no") == 2  # in the header, and once for both suites
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(
-            "a: &a [x, x]\nb: &b [*a, *a]\n"
-            + "".join(f"k{i}: &k{i} [{', '.join(['*' + (f'k{i - 1}' if i else 'b')] * 9)}]\n" for i in range(9)),
-            id="bomb",
-        ),
-        pytest.param("name: !!python/object/apply:os.system [echo owned]\n", id="python tag"),
-        pytest.param("name: [unclosed\n", id="syntax"),
-    ],
-)
-def test_yaml_that_is_no_suite_is_refused(project, text):
+def test_yaml_that_is_no_suite_is_refused(project):
     """With the file and the line; nothing is constructed."""
     project.make()
-    (project.suite / "evalrun.yaml").write_text(text)
+    (project.suite / "evalrun.yaml").write_text("name: !!python/object/apply:os.system [echo owned]\n")
     ran = project.run("evals")
     usage_error(ran, "evalrun.yaml")
     assert "owned" not in ran.output.replace("echo owned", "")
@@ -108,65 +82,58 @@ def test_a_work_directory_that_cannot_be_made_is_refused(project):
     usage_error(project.run("evals"), "outputs", "--eval-workdir")
 
 
-@pytest.mark.parametrize("name", ["one.jsonl"])
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param("", ("one.jsonl",), id="dataset empty"),
-        pytest.param('{"x": 1}\n', ("y",), id="label missing"),
-        pytest.param('{"x": 1, "y": 1}\n{torn\n', ("one.jsonl", "2"), id="line broken"),
-    ],
-)
-def test_a_broken_dataset_is_an_error_of_its_pairs_only(project, name, text, words):
-    """Exit code 1; the other pairs go on."""
-    project.make(datasets=("one", "two"))
-    (project.suite / name).write_text(text)
+BROKEN_DATA = {
+    "empty": ("", ""),
+    "unlabelled": ('{"id": 1, "x": 1}\n', "'y'"),
+    "torn": ('{"id": 1, "x": 1, "y": 1}\n{torn\n', "torn.jsonl:2"),
+    "twice": ("".join(f'{{"id": {i}, "x": 1, "y": 1}}\n' for i in (1, 2, 1)), "lines 1 and 3"),
+}
+
+
+def test_broken_data_is_an_error_of_its_pairs_only(project):
+    """Exit code 1, and file and line of what is wrong, of an id that is there twice too; the other pairs go on."""
+    project.make(datasets=("good", *BROKEN_DATA))
+    (project.suite / "good.jsonl").write_text('{"id": 1, "x": 1, "y": 1}\n')
+    for name, (text, _) in BROKEN_DATA.items():
+        (project.suite / f"{name}.jsonl").write_text(text)
+    project.yaml(("a",), ("good", *BROKEN_DATA), id_column="id")
     ran = project.run("evals", "-n", "2")
     assert ran.code == 1, ran
-    assert "1 passed" in ran and "1 error" in ran, ran
-    for word in words:
-        assert word in ran, ran
-    assert project.result("a", "two")["status"] == "passed"
-    assert "-one|3\n-two|2\n" in (project.latest / ".task_list").read_text()
-    assert project.result("a", "one")["status"] == "error"
+    assert "1 passed, 4 errors" in ran, ran
+    assert project.result("a", "good")["status"] == "passed"
+    assert "-good|2\n-empty|3\n" in (project.latest / ".task_list").read_text()
+    for name, (_, told) in BROKEN_DATA.items():
+        result = project.result("a", name)
+        error = result["environment"]["error"]
+        assert (result["status"], f"{name}.jsonl" in error, told in error) == ("error", True, True), error
 
 
-def test_two_samples_with_one_id_are_an_error_of_the_pair(project):
-    """Both lines are named."""
-    project.make(datasets=("one", "two"), id_column="id")
-    for name, ids in (("one", (1, 2, 1)), ("two", (1, 2, 3))):
-        lines = [json.dumps({"id": i, "x": i, "y": i}) + "\n" for i in ids]
-        (project.suite / f"{name}.jsonl").write_text("".join(lines))
-    ran = project.run("evals")
-    assert "1 passed" in ran and "1 error" in ran, ran
+BROKEN_MODELS = {
+    "raises": ("raise ValueError('bad shape (3, 4)')", "bad shape (3, 4)"),
+    "NaN": ("return [float('nan')] * len(batch)", "nan"),
+    "no JSON": ("return [object()] * len(batch)", "object"),
+    "too few": ("return [1]", "1 predictions"),
+}
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        pytest.param("raise ValueError('bad shape (3, 4)')", ("bad shape (3, 4)",), id="raises"),
-        pytest.param("return [float('nan')] * len(batch)", ("nan",), id="NaN"),
-        pytest.param("return [object()] * len(batch)", ("object",), id="not JSON"),
-        pytest.param("return [1]", ("1 predictions", "4 samples"), id="too few"),
-    ],
-)
-def test_a_model_that_fails_is_an_error_of_its_pairs(project, body, words):
+def test_a_model_that_fails_is_an_error_of_its_pairs(project):
     """Failed samples are recorded with their reason, never as wrong answers."""
-    project.make(models=("a", "b"))
+    project.make(models=("good", *BROKEN_MODELS))
+    bodies = "".join(f"        if self.name == {name!r}: {body}\n" for name, (body, _) in BROKEN_MODELS.items())
     (project.suite / "model.py").write_text(
+        "from pathlib import Path\n"
         "class Model:\n"
-        "    def __init__(self, path=None): self.bad = str(path).endswith('a.bin')\n"
-        "    def predict(self, batch):\n"
-        f"        if self.bad:\n            {body}\n"
-        "        return [sample.input for sample in batch]\n"
+        "    def __init__(self, path=None): self.name = Path(path).stem\n"
+        f"    def predict(self, batch):\n{bodies}        return [sample.input for sample in batch]\n"
     )
     ran = project.run("evals")
     assert ran.code == 1, ran
-    assert "1 passed" in ran and "1 error" in ran, ran
-    for word in words:
-        assert word in ran, ran
-    assert project.result("b", "one")["status"] == "passed"
-    assert not (project.latest / "state/echo/a/one.complete.state").exists()
+    assert "1 passed, 4 errors" in ran, ran
+    assert project.result("good", "one")["status"] == "passed"
+    for name, (_, told) in BROKEN_MODELS.items():
+        assert told in project.result(name, "one")["environment"]["error"]
+        assert not (project.latest / f"state/echo/{name}/one.complete.state").exists()
+    assert {line["status"] for line in project.predictions("raises", "one")} == {"failed"}
 
 
 def test_a_metric_unfit_for_the_predictions_is_an_error_of_the_pair(project):
