@@ -74,7 +74,7 @@ def test_a_board_answers_what_this_machine_does(tmp_path, boards, way):
     }
     for board in suite.boards:
         board.stop()
-    again = suite.pytest("-n2")
+    again = suite.pytest()
     assert again.code == 0, again
     assert again.output.count("(reused") + again.output.count("cached") >= 4, again
     here = suite.pytest("--eval-set", "adapter=command", "--eval-set", "devices=[]", "--eval-run", "new")

@@ -96,8 +96,7 @@ def tries(project):
     return len(file.read_text()) if file.exists() else 0
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("name", IN_PLACE)
+@pytest.mark.parametrize(("name", "workers"), [*((name, "0") for name in IN_PLACE), ("swallows", "2"), ("load", "2")])
 def test_what_python_can_interrupt(host, name, workers):
     """An ERROR, tried once; its stacks show where; nothing that it started lives; the worker goes on."""
     project = hanging(host, name)
@@ -159,8 +158,8 @@ def test_a_hang_in_a_process_of_its_own_costs_that_process(host, name, workers):
     assert host.is_quiet(), (host.processes(), host.held())
 
 
+# That of the suite is the one of all tests above.
 LAYERS = {
-    "suite": ({"timeout": 1}, None, ()),
     "run_config": ({"timeout": 99}, "TIMEOUT=1", ()),
     "option": ({"timeout": 99}, None, ("--eval-timeout", "1")),
 }
