@@ -13,7 +13,7 @@ READY := .venv/.ready
 help:
 	@echo "make evals        evaluate the sample suites; again: everything is reused"
 	@echo "make evals-board  three boards over SSH on this machine, one of which dies; needs sshd"
-	@echo "make test         lint, types, tests with coverage, oldest and newest dependencies"
+	@echo "make test         lint, types, tests with coverage, slow ones, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        the benchmarks, beside their targets, measured here"
 	@echo "make docs         docs/reference.md, from the words and docstrings of the package"
@@ -34,14 +34,19 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: lint
+test: $(READY)
 	.ci/tools
+	@# While types are looked at, all tests are read once: what pytest makes of their asserts is kept, and no worker of
+	@# the next command has to make it again.
+	$(BIN)/pytest -q --collect-only >/dev/null & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/coverage erase
-	@# More workers than cores: most of the time goes into waiting for real processes.
-	$(BIN)/coverage run -m pytest -n 4 --dist worksteal
+	@# More workers than cores: many tests wait for real processes.
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal -m "not slow"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
-	$(BIN)/tox run-parallel -q
+	@# What is slow has its time beside the other dependencies.
+	$(BIN)/tox run-parallel -q & status=0; $(BIN)/pytest -n 2 --dist worksteal -m slow || status=$$?; \
+	  wait $$! || status=$$?; exit $$status
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
