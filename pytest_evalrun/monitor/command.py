@@ -101,7 +101,7 @@ class MonitorCommand:
         self._draw()
 
     def _watch(self) -> bool:
-        """Whether the run ended; False where somebody left before."""
+        """Watch until the run ends; False where somebody left before."""
         while self.snapshot.standing.word != "ended":
             self._draw()
             if not self._wait():
@@ -142,7 +142,7 @@ def _input() -> int | None:
 
 @contextmanager
 def _signals(suspend: Callable[[], None]) -> Iterator[None]:
-    """What ends or stops this process while it draws on a terminal gives that back first."""
+    """Give the terminal back first when a signal ends or stops this process while it draws."""
 
     def leave(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)

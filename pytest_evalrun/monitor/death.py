@@ -1,4 +1,4 @@
-"""Why a session that did not end may have died, from what it left."""
+"""The likely cause of death of a session that did not end, from what it left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Death:
 
 
 def find_cause(standing: LaunchState, log: Iterable[str], item_logs: Iterable[Path], run: Path) -> tuple[str, str]:
-    """The likely reason and its evidence. ``item_logs`` are those of the pairs that ran."""
+    """Find the likely reason and its evidence. ``item_logs`` are those of the pairs that ran."""
     if _started_again(standing):
         return "the machine was started again", ""
     lines = [*(line for path in item_logs for line in _tail(path)), *list(log)[-LOG_LINES:]]

@@ -24,7 +24,7 @@ PAGE_LOG = 10
 
 @dataclass(frozen=True)
 class View:
-    """What a person looks at.
+    """The part of a run that a person looks at.
 
     ``top``: the first row of the tree that is seen, None to follow what runs; ``unfolded``: None where the window's
     size decides; ``typing``: whether the filter is being typed.
@@ -79,7 +79,7 @@ def _ends(lines: list[Line], count: int) -> list[Line]:
 
 
 def ending(snapshot: Snapshot, renderer: Renderer, width: int) -> list[Line]:
-    """What there is to say of a run that ended, above its tables."""
+    """Write what there is to say of a run that ended, above its tables."""
     failed = _short(sections.failed(snapshot, renderer, width, ""), PAGE_FAILED, snapshot.failed)
     return [*sections.head(snapshot, renderer, width), *failed, EMPTY]
 
@@ -97,7 +97,7 @@ def _foot(view: View, renderer: Renderer) -> Line:
 
 
 def _column(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, size: tuple[int, int]) -> list[Line]:
-    """All sections below each other, the tree among them."""
+    """Draw all sections below each other, the tree among them."""
     width, height = size
     parts = _parts(snapshot, view, renderer, width)
     parts.insert(2, _tree_part(snapshot, tree, view, renderer, size))
@@ -114,7 +114,7 @@ def _columns(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer,
 
 
 def _parts(snapshot: Snapshot, view: View, renderer: Renderer, width: int) -> list[Block]:
-    """What matters most comes first: where there is no room, the last ones go."""
+    """List the sections, what matters most first: where there is no room, the last ones go."""
     running = sections.running(snapshot, renderer, width, view.needle)
     failed = sections.failed(snapshot, renderer, width, view.needle)
     slowest = sections.slowest(snapshot, renderer, width, view.needle)

@@ -1,4 +1,4 @@
-"""How far a running pair is, and how fast: its state file over time."""
+"""A running pair: how far it is and how fast, from its state file over time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Gauge:
 
     @property
     def share(self) -> float:
-        """How much of the pair is predicted, 0 to 1."""
+        """The share of the pair that is predicted, 0 to 1."""
         state = self.state
         if state is None or state.total_batches <= 0:
             return 0.0
@@ -76,12 +76,12 @@ class Gauge:
 
 
 def done(state: RunningState) -> int:
-    """Samples that this session predicted."""
+    """Count the samples that this session predicted."""
     return max(0, state.current_batch - 1) * state.max_batch_size + state.batch_completed
 
 
 def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
-    """Where the files of ``suite/task/dataset``, or of a shard of it, may lie.
+    """List where the files of ``suite/task/dataset``, or of a shard of it, may lie.
 
     An evaluation of the first N samples has some of its own.
 

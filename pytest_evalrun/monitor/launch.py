@@ -28,7 +28,7 @@ _PAIRS = "\npairs: |2-\n"
 
 @dataclass(frozen=True)
 class LaunchState:
-    """How the last session stands; ``unknown`` where it ran on another host and no lock tells from here."""
+    """The standing of the last session; ``unknown`` where it ran on another host and no lock tells from here."""
 
     word: Word
     info: SessionInfo | None = None
@@ -39,7 +39,7 @@ class LaunchState:
 
     @property
     def since(self) -> float | None:
-        """When it started (Unix time)."""
+        """The time when it started (Unix time); None where nobody knows."""
         try:
             return datetime.fromisoformat(self.info.started).timestamp() if self.info else None
         except ValueError:
@@ -57,12 +57,12 @@ def standing(paths: RunPaths) -> LaunchState:
 
 
 def carry_on(argv: Sequence[str], paths: RunPaths) -> str:
-    """The command that goes on where a session of this run has stopped."""
+    """Make the command that goes on where a session of this run has stopped."""
     return carry_on_command(argv, called(WorkDir(paths.root.parent), paths))
 
 
 def limit_of(argv: Sequence[str]) -> int | None:
-    """The N of ``--eval-limit``: the files of such an evaluation are named after it."""
+    """Return the N of ``--eval-limit``: the files of such an evaluation are named after it."""
     for i, word in enumerate(argv):
         name, _, value = word.partition("=")
         if name == "--eval-limit":
@@ -80,7 +80,7 @@ class LaunchFiles:
         self._directory = Directory(paths.configs, ".yaml")
 
     def look(self) -> bool:
-        """Whether there is another launch than at the last look."""
+        """Read the newest snapshot; True where it is of another launch than at the last look."""
         if not self._directory.look():
             return False
         names = sorted(self._directory.names, key=lambda name: natural_key(name.removesuffix(".yaml")))

@@ -40,7 +40,7 @@ def print_page(snapshot: Snapshot, renderer: Renderer, stream: TextIO) -> None:
 
 
 def tell(reader: SnapshotReader, renderer: Renderer, stream: TextIO, interval: float) -> int:
-    """Where nothing can be drawn: a page, then what the log says and how far the run is, until it ends or has died."""
+    """Print, where nothing can be drawn: a page, then the log and how far the run is, until it ends or has died."""
     snapshot = reader.look()
     if snapshot.standing.word != "ended":
         print_page(snapshot, renderer, stream)
@@ -68,7 +68,7 @@ def _say_progress(snapshot: Snapshot, renderer: Renderer, stream: TextIO, said: 
 
 
 def print_end(reader: SnapshotReader, snapshot: Snapshot, renderer: Renderer, stream: TextIO) -> None:
-    """How the launch came out: what failed, the tables of what it worked on, and where all of the run's are kept."""
+    """Print how the launch came out: what failed, the tables of what it worked on, and where all others are kept."""
     width, paths = width_of(stream), reader.paths
     suites = {pair.partition("/")[0] for pair in reader.events.timeline.pairs or snapshot.tasks.pairs()}
     _print(ending(snapshot, renderer, width), stream)
@@ -81,9 +81,9 @@ def print_end(reader: SnapshotReader, snapshot: Snapshot, renderer: Renderer, st
 
 
 def _summary(paths: RunPaths, snapshot: Snapshot) -> Summary:
-    """With its pairs that are gone outside the means; where none is left, the suites are what cannot be seen.
+    """Read the summary, with first samples as the last launch asked for them.
 
-    Of first samples what the last launch has asked for.
+    Pairs that are gone are outside the means; where all are, it is the suites that cannot be seen.
     """
     info = snapshot.standing.info
     limit = limit_of(info.argv) if info else None

@@ -1,4 +1,4 @@
-"""From the files of a run to a snapshot, at the price of what changed since the last one."""
+"""A snapshot from the files of a run, at the price of what changed since the last one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.death import Death, find_cause
+from pytest_evalrun.monitor.follow import LogTail
 from pytest_evalrun.monitor.gauge import Gauge, places
 from pytest_evalrun.monitor.launch import LaunchFiles, LaunchState, carry_on, limit_of, standing
-from pytest_evalrun.monitor.log import LogTail
 from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 from pytest_evalrun.monitor.tasks import Tasks
 from pytest_evalrun.monitor.timeline import Ended, Events, Started
@@ -84,14 +84,14 @@ class SnapshotReader:
         return dict.fromkeys([*(pair for pair in pairs if BLANK not in pair), *noted])
 
     def _forget(self) -> None:
-        """What failed in an earlier launch is a failure no more where the list says otherwise: somebody reset it."""
+        """Forget what failed in an earlier launch where the list says otherwise: somebody reset it."""
         timeline = self.events.timeline
         kept = {*map(self.tasks.pair, self.tasks.rows_of[Status.FAILED]), *timeline.ended, *timeline.limited}
         for pair in [pair for pair in timeline.failed if pair not in kept]:
             del timeline.failed[pair]
 
     def _running(self, stands: LaunchState) -> tuple[Running, ...]:
-        """What runs, or ran when the session died; of each the state file is looked at."""
+        """List what runs, or ran when the session died, and look at the state file of each."""
         if stands.word in ("none", "ended"):
             self._gauges.clear()
             return ()
@@ -104,10 +104,21 @@ class SnapshotReader:
             gauges[key].look(started.loaded)
         self._gauges = gauges
         now = time.time() if stands.word == "live" else self._last_sign()
-        return tuple(self._one(pair, started, now) for pair, started in found.items())
+        return tuple(
+            Running(
+                pair=pair,
+                worker=started.worker,
+                slot=self.events.timeline.slots.get(started.worker, ""),
+                seconds=max(0.0, now - started.since) if started.since else 0.0,
+                share=gauges[pair, started.since].share,
+                rate=gauges[pair, started.since].rate,
+                state=gauges[pair, started.since].state,
+            )
+            for pair, started in found.items()
+        )
 
     def _started(self) -> dict[str, Started]:
-        """By the events, which name the worker; the task list knows of those whose events were lost."""
+        """List them by the events, which name the worker; the task list knows of those whose events were lost."""
         timeline = self.events.timeline
         found = dict(timeline.running)
         for row in self.tasks.rows_of[Status.RUNNING]:
@@ -116,18 +127,6 @@ class SnapshotReader:
                 since = timeline.since or 0.0
                 found[pair] = Started("", since, since)
         return found
-
-    def _one(self, pair: str, started: Started, now: float) -> Running:
-        gauge = self._gauges[pair, started.since]
-        return Running(
-            pair=pair,
-            worker=started.worker,
-            slot=self.events.timeline.slots.get(started.worker, ""),
-            seconds=max(0.0, now - started.since) if started.since else 0.0,
-            share=gauge.share,
-            rate=gauge.rate,
-            state=gauge.state,
-        )
 
     def _progress(self, stands: LaunchState, running: tuple[Running, ...]) -> TaskProgress:
         timeline = self.events.timeline
@@ -147,7 +146,7 @@ class SnapshotReader:
         return TaskProgress(selected, done, share, seconds, left)
 
     def _counts(self, running: tuple[Running, ...]) -> dict[Status, int]:
-        """As many run as are shown to: the list is a moment behind the events, and knows no pause between shards."""
+        """Count as many running pairs as are shown: the list is a moment behind, and knows no pause between shards."""
         counts, timeline = self.tasks.counts(), self.events.timeline
         shown = {shard_of(each.pair)[0] for each in running}
         for pair in shown:
@@ -163,16 +162,18 @@ class SnapshotReader:
         return counts
 
     def _failed(self) -> tuple[FailedTask, ...]:
-        """The last ones, newest first; of those that failed in a launch without events only the name is known."""
+        """List the last ones, newest first; of those that failed in a launch without events only the name is known."""
         known = self.events.timeline.failed
         pairs = [pair for pair, _ in islice(reversed(known.items()), MOST_FAILED)]
         for row in islice(reversed(self.tasks.rows_of[Status.FAILED]), MOST_FAILED):
             if len(pairs) < MOST_FAILED and (pair := self.tasks.pair(row)) not in known:
                 pairs.append(pair)
-        return tuple(self._fault(pair, known.get(pair) or Ended("failed", None, "")) for pair in pairs)
-
-    def _fault(self, pair: str, ended: Ended) -> FailedTask:
-        return FailedTask(pair, ended.outcome, ended.seconds, self.log.notes.get(one_line(pair)) or ended.reason)
+        ends = [known.get(pair) or Ended("failed", None, "") for pair in pairs]
+        return tuple(
+            # No event says why a pair ended in an error: only the main log does.
+            FailedTask(pair, ended.outcome, ended.seconds, self.log.notes.get(one_line(pair)) or ended.reason)
+            for pair, ended in zip(pairs, ends, strict=True)
+        )
 
     def _problems(self, stands: LaunchState) -> list[str]:
         found = []
@@ -186,7 +187,7 @@ class SnapshotReader:
         return found
 
     def _cause(self, stands: LaunchState) -> Death:
-        """Found once a session: what it left does not change any more."""
+        """Find the cause once a session: what it left does not change any more."""
         info = stands.info
         assert info is not None, "who died is known"
         if self._death is None or self._death[0] != info.run_id:
@@ -196,6 +197,6 @@ class SnapshotReader:
         return self._death[1]
 
     def _last_sign(self) -> float:
-        """When the run last wrote anything that is read here (Unix time)."""
+        """Return when the run last wrote anything that is read here (Unix time)."""
         gauges = (gauge.changed for gauge in self._gauges.values())
         return max(self.events.changed, self.log.changed, *gauges, 0.0)

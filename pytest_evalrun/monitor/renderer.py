@@ -19,7 +19,7 @@ EMPTY: Line = ()
 
 @dataclass(frozen=True)
 class Glyphs:
-    """What stands for states, bars and edges."""
+    """The characters for states, bars and edges."""
 
     status: Mapping[Status, str]
     skipped: str
@@ -109,7 +109,7 @@ ASKED = "".join((*UNICODE.status.values(), "⊘█░…─│↑↓←→"))
 
 
 def take(text: str, width: int) -> str:
-    """As much of the beginning as fits; a character of two columns is never halved."""
+    """Take as much of the beginning as fits; a character of two columns is never halved."""
     used = 0
     for i, letter in enumerate(text):
         used += display_width(letter)
@@ -133,7 +133,7 @@ def widest(texts: Iterable[str]) -> int:
 
 
 def duration(seconds: float) -> str:
-    """As people say it: ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    """Write seconds as people say them: ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

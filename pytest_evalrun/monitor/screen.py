@@ -49,7 +49,7 @@ class Theme:
 
 
 def theme_for(stream: TextIO) -> Theme:
-    """What fits this stream; without colours where it is no terminal."""
+    """Choose what fits this stream; without colours where it is no terminal."""
     from rich.console import Console
 
     return Theme(Console(file=stream))
@@ -113,5 +113,5 @@ def window(stream: TextIO) -> tuple[int, int]:
 
 
 def draws(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether a cursor can be moved there."""
+    """Tell whether a cursor can be moved there."""
     return stream.isatty() and environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}

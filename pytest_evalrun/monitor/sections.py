@@ -25,7 +25,7 @@ LEVELS = {"ERROR": "bad", "WARNING": "run", "TASK": "head"}
 
 
 def head(snapshot: Snapshot, renderer: Renderer, width: int) -> list[Line]:
-    """Which run, how far, how many of which; and what is wrong."""
+    """Draw which run it is, how far it is, how many pairs are in each state, and what is wrong."""
     lines = [_title(snapshot, renderer), _bar(snapshot.progress, renderer, width), counts(snapshot, renderer, width)]
     lines += _death(snapshot, renderer, width)
     return lines + [((f"! {renderer.clean(problem)}", "run"),) for problem in snapshot.problems[:3]]
@@ -88,7 +88,7 @@ def progress_text(progress: TaskProgress, *, with_time: bool) -> str:
 
 
 def counts(snapshot: Snapshot, renderer: Renderer, width: int) -> Line:
-    """How many pairs are of each state."""
+    """Draw how many pairs are in each state."""
     pieces = [(renderer.glyphs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
     if snapshot.skipped:
         pieces.append((renderer.glyphs.skipped, "dim", snapshot.skipped, "skipped"))
@@ -117,7 +117,7 @@ def running(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> 
 
 
 def _how_many(found: list[Running]) -> str:
-    """As many pairs as the counts say; of those that are cut, each shard has a line."""
+    """Say how many run, as the counts have it; each shard of a pair that is cut has a line of its own."""
     items = [shard_of(each.pair) for each in found]
     shards = sum(shard is not None for _, shard in items)
     pairs = len({pair for pair, _ in items})
@@ -135,7 +135,7 @@ def _fitting(facts: list[tuple[str, ...]], room: int) -> list[str]:
 
 
 def _facts(running: Running, width: int) -> tuple[str, ...]:
-    """What matters most first; in a small window nothing is said of failures and retries where there are none."""
+    """List what matters most first; in a small window nothing is said of failures and retries where there are none."""
     state = running.state
     rate = f"  {_rate(running.rate)}/s" if running.rate else ""
     place = (f"  {running.worker}", f"  {running.slot}" if running.slot else "")
@@ -157,7 +157,7 @@ def _rate(rate: float) -> str:
 
 
 def failed(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
-    """The last ones first, each with the reason."""
+    """Draw the last ones first, each with the reason."""
     found = [each for each in snapshot.failed if needle.casefold() in each.pair.casefold()]
     if not found:
         return []

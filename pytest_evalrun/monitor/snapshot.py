@@ -1,4 +1,4 @@
-"""What a monitor knows at one moment."""
+"""The run at one moment, as a monitor knows it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.monitor.death import Death
     from pytest_evalrun.monitor.launch import LaunchState
-    from pytest_evalrun.monitor.tasks import TaskGroup, Tasks
+    from pytest_evalrun.monitor.tasks import Tasks
     from pytest_evalrun.rundir.state import RunningState
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class FailedTask:
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """Over the selected pairs: how many ended, the share that is done (0 to 1), seconds gone and left."""
+    """The progress of the selected pairs: how many ended, the share that is done (0 to 1), seconds gone and left."""
 
     selected: int
     done: int
@@ -83,7 +83,7 @@ class Snapshot:
     tasks: Tasks
 
     def to_json(self) -> dict[str, Any]:
-        """One object of builtins."""
+        """Return one object of builtins."""
         info = self.standing.info
         return {
             "format": FORMAT,
@@ -104,12 +104,15 @@ class Snapshot:
             "slowest": [{"pair": pair, "seconds": seconds} for pair, seconds in self.slowest],
             "log": list(self.log),
             "problems": list(self.problems),
-            "tasks": [self._task(group) for group in self.tasks.groups],
+            "tasks": [
+                {
+                    "task": group.directory,
+                    "datasets": {self.tasks.datasets[row]: self._word(row) for row in group.rows}
+                    | dict.fromkeys(group.skipped, "skipped"),
+                }
+                for group in self.tasks.groups
+            ],
         }
-
-    def _task(self, group: TaskGroup) -> dict[str, Any]:
-        rows = {self.tasks.datasets[row]: self._word(row) for row in group.rows}
-        return {"task": group.directory, "datasets": rows | dict.fromkeys(group.skipped, "skipped")}
 
     def _word(self, row: int) -> str:
         if self.tasks.is_deselected(row):

@@ -66,12 +66,12 @@ class Tasks:
 
     @property
     def deselected(self) -> int:
-        """How many pairs wait for another launch: this one works on others."""
+        """The number of pairs that wait for another launch: this one works on others."""
         return len(self._deselected)
 
     @property
     def skipped(self) -> int:
-        """How many pairs: those that have no row, and those that were skipped when their turn came."""
+        """The number of skipped pairs: those that have no row, and those that were skipped when their turn came."""
         return self.left_out + len(self._passed)
 
     def is_skipped(self, row: int) -> bool:
@@ -81,7 +81,7 @@ class Tasks:
         return row in self._deselected
 
     def status_of(self, pair: str) -> Status | None:
-        """Of ``suite/task/dataset``, of those that wait for this launch, run or are done."""
+        """Return how ``suite/task/dataset`` stands, if it waits for this launch, runs or is done."""
         if not self._row_of:
             self._row_of = {name: row for row, name in enumerate(self.pairs())}
         row = self._row_of.get(pair)
@@ -166,7 +166,7 @@ class Tasks:
         self.groups = list(groups.values())
 
     def set_aside(self, skipped: Collection[str], selected: Collection[str] | None) -> None:
-        """What the list has as pending and the launch does not: skipped when their turn came, or never selected."""
+        """Set pairs aside that are pending in the list only: skipped when their turn came, or never selected."""
         if not (skipped or self._passed or self._deselected) and (selected is None or len(selected) >= len(self)):
             return
         pending = {row: self.pair(row) for row in self.rows_of[Status.PENDING]}
@@ -192,7 +192,7 @@ def _grouped(directories: list[str]) -> tuple[list[TaskGroup], list[TaskGroup]]:
 
 
 def _places(data: bytes) -> Iterator[int]:
-    """Where the states stand in the file: the last byte of each dataset's line."""
+    """Find where the states stand in the file: at the last byte of each dataset's line."""
     end = 0
     for line in data.split(b"\n"):
         end += len(line) + 1
@@ -201,7 +201,7 @@ def _places(data: bytes) -> Iterator[int]:
 
 
 def _differing(old: bytes, new: bytes) -> Iterator[int]:
-    """Where two texts of the same length differ."""
+    """Find where two texts of the same length differ."""
     for low in range(0, len(old), _BLOCK):
         left, right = old[low : low + _BLOCK], new[low : low + _BLOCK]
         if left != right:

@@ -1,4 +1,4 @@
-"""What the events of a run say: which pairs run where, how long they took, which failed."""
+"""The events of a run, added up: which pairs run where, how long they took, which failed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a pair ended; ``seconds`` is None where nobody measured them."""
+    """The end of a pair; ``seconds`` is None where nobody measured them."""
 
     outcome: str
     seconds: float | None
@@ -43,7 +43,7 @@ class Ended:
 
 
 class Timeline:
-    """What is known after each event; what is about the last launch alone begins anew with ``run_started``.
+    """All that is known after each event; what is about the last launch alone begins anew with ``run_started``.
 
     ``expected`` are the seconds of each item that was selected, None where an older version did not say; ``ended`` are
     items, ``begun`` and ``done`` pairs. An item is a pair, or a shard of one.
@@ -140,7 +140,7 @@ class Timeline:
         self.done.discard(pair)
 
     def _named(self, pair: str, limit: Any) -> str:
-        """What is told of the first samples holds for this launch alone, and says nothing of the pair."""
+        """Name the item; one of first samples is remembered, for it says nothing of the pair beyond this launch."""
         if not isinstance(limit, int):
             return pair
         self.limited.add(name := first_samples(pair, limit))
@@ -168,7 +168,7 @@ class Timeline:
 
 
 def _seconds(told: Any) -> dict[str, float] | None:
-    """By the ids of items; a blanked one is the id of none."""
+    """Return the seconds of items by their ids; a blanked one is the id of none."""
     if not isinstance(told, dict):
         return None
     return {item: float(seconds) for item, seconds in told.items() if BLANK not in item}
@@ -190,11 +190,11 @@ class Events:
 
     @property
     def changed(self) -> float:
-        """When a file was last written (Unix time)."""
+        """The time when a file was last written (Unix time)."""
         return max(follower.changed for follower in (self._merged, *self._workers.values()))
 
     def look(self) -> bool:
-        """Whether anything happened."""
+        """Read what was appended; True where anything happened."""
         if self._directory.look():
             for name in self._directory.names:
                 self._workers.setdefault(name, Follower(self._paths.worker_events(name.removesuffix(".jsonl"))))

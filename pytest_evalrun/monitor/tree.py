@@ -29,29 +29,27 @@ class TreeView:
         self._task_at: dict[str, int] = {}
 
     def lay_out(self, needle: str, unfolded: bool) -> None:
-        """The entries that a filter leaves; ``unfolded``: with the datasets."""
+        """Lay out the entries that a filter leaves; ``unfolded``: with the datasets."""
         wanted = self._tasks.version, needle, unfolded
         if wanted == self._laid:
             return
         self._laid = wanted
         self.entries = []
         self._task_at = {}
+        needle = needle.casefold()
         for group in self._tasks.groups:
-            found = self._matching(group, needle.casefold())
+            rows = [row for row in group.rows if self._matches(group, self._tasks.datasets[row], needle)]
+            found: list[int | str] = [*rows, *(name for name in group.skipped if self._matches(group, name, needle))]
             if found:
                 self._task_at[group.directory] = len(self.entries)
                 self.entries.append((group, None))
                 self.entries += [(group, what) for what in found] if unfolded else []
 
-    def _matching(self, group: TaskGroup, needle: str) -> list[int | str]:
-        rows = [row for row in group.rows if self._matches(group, self._tasks.datasets[row], needle)]
-        return [*rows, *(name for name in group.skipped if self._matches(group, name, needle))]
-
     def _matches(self, group: TaskGroup, dataset: str, needle: str) -> bool:
         return not needle or needle in f"{group.directory}/{dataset}".casefold()
 
     def position(self, pair: str) -> int:
-        """Where the pair's task stands; 0 where it is not shown."""
+        """Return the line of the pair's task; 0 where it is not shown."""
         return self._task_at.get(pair.rpartition("/")[0], 0)
 
     def lines(self, renderer: Renderer, top: int, count: int) -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.monitor.log import KEPT, LogTail
+from pytest_evalrun.monitor.follow import KEPT, LogTail
 from pytest_evalrun.rundir.events import MainLog
 
 
