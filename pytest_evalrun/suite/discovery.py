@@ -1,35 +1,52 @@
-"""From an evalrun.yaml to its pairs. No data is read, and no directory of samples is listed."""
+"""The pairs of an evalrun.yaml: tasks x datasets, each with its layers in order, its tags, and why it is skipped.
+
+No data is read, and no directory of samples is listed.
+"""
 
 # ruff: noqa: PTH100, PTH113, PTH118, PTH119
 # Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.assembly import Stack, assemble, check_overrides, protected_directories
 from pytest_evalrun.suite.checks import check_layer, check_scoring
 from pytest_evalrun.suite.entries import topmost
 from pytest_evalrun.suite.matrix import matrix_rows
-from pytest_evalrun.suite.names import refusal
+from pytest_evalrun.suite.names import clashes, refusal
 from pytest_evalrun.suite.ownwords import check_words, run_config_words
-from pytest_evalrun.suite.pairs import Suite
-from pytest_evalrun.suite.problems import Problems, shown
+from pytest_evalrun.suite.pairs import Pair, Suite
+from pytest_evalrun.suite.problems import MOST_SHOWN, Problems, found, shown, some
 from pytest_evalrun.suite.runconfig import environment_layers, script_layer
 from pytest_evalrun.suite.suitefile import SuiteFile
 from pytest_evalrun.suite.tree import DEPTH, TaskTree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.suite.entries import Row
+    from pytest_evalrun.suite.entries import Entry, Row
     from pytest_evalrun.suite.layers import Layer
-    from pytest_evalrun.suite.pairs import Pair
-
+    from pytest_evalrun.suite.pairs import Dataset, Task
+    from pytest_evalrun.suite.suitefile import Mapped
 
 __all__ = ["Stack", "Suite", "discover"]
+
+# Settings that name directories, in a dataset or elsewhere.
+_DIRECTORIES = ("in_subdir", "references", "out_subdir")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers that all pairs share, cut where those of entries and directories come between."""
+
+    suite: tuple[Layer, ...]
+    launch: tuple[Layer, ...]
+    last: tuple[Layer, ...]
 
 
 def discover(
@@ -38,7 +55,7 @@ def discover(
     eval_set: Sequence[Layer] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Suite:
-    """The suite of an evalrun.yaml. Raises ConfigError with everything that is wrong, one problem a line."""
+    """Find the suite of an evalrun.yaml. Raises ConfigError with everything that is wrong, one problem a line."""
     suite = SuiteFile(os.path.abspath(file))
     problems = Problems()
     name = suite.get("name") or os.path.basename(suite.root)
@@ -51,7 +68,9 @@ def discover(
     words = _run_config_words(suite, stack)
     rows = _matrix(suite, words, problems) if matrix else _tree(suite, stack, words, problems)
     pairs, unused = assemble(name, suite, rows, stack, problems)
-    layers = _all_layers(stack, pairs)
+    # Pairs share their layers: each is looked at once.
+    shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
+    layers = list((shared | {id(layer): layer for pair in pairs for layer in pair.layers}).values())
     for layer in layers:
         check_layer(layer, suite.root, matrix, problems)
     problems.raise_any()
@@ -64,13 +83,8 @@ def discover(
     return Suite(name, suite.file, suite.root, pairs, protected, any(layer.values.get("adapter") for layer in layers))
 
 
-def _all_layers(stack: Stack, pairs: Sequence[Pair]) -> list[Layer]:
-    shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
-    return list((shared | {id(layer): layer for pair in pairs for layer in pair.layers}).values())
-
-
 def _run_config_words(suite: SuiteFile, stack: Stack) -> frozenset[str]:
-    """Of the kinds of models that the suite names: scripts have no other use for these words."""
+    """Collect the words of the kinds of models that the suite names: scripts have no other use for these words."""
     entries = [entry for key in ("models", "datasets") for entry in suite.entries(key)] + suite.overrides()
     layers = [layer.values for layer in (*stack.suite, *stack.launch, *stack.last)]
     return run_config_words(values.get("adapter") for values in (*layers, *(entry.values for entry in entries)))
@@ -107,3 +121,94 @@ def _tree(suite: SuiteFile, stack: Stack, words: frozenset[str], problems: Probl
         return []
     depth = (suite.get("discover") or {}).get("max_depth", DEPTH)
     return TaskTree(suite.root, extension, depth, stack.suite + stack.launch, stack.last, words).rows(problems)
+
+
+@dataclass(frozen=True)
+class _Override:
+    part: Mapped
+    pattern: re.Pattern[str]
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, part: Mapped) -> _Override:
+        layer = part.layer("override")
+        return cls(part, re.compile(fnmatch.translate(part.values["match"])), () if layer is None else (layer,))
+
+
+def assemble(
+    name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems
+) -> tuple[tuple[Pair, ...], list[Mapped]]:
+    """Make all pairs, those of one task in a row; returns them, and the overrides that match none of them."""
+    _check_names(rows, shown(suite.file), problems)
+    assembler = _Assembler(name, suite, stack)
+    pairs = tuple([assembler.pair(task, dataset) for task, datasets in rows for dataset in datasets])
+    # An imported override is shared by suites that do not all have what it speaks of.
+    return pairs, [part for part in assembler.unused() if part.document.file == suite.file]
+
+
+def check_overrides(unused: Sequence[Mapped], pairs: Sequence[Pair], problems: Problems) -> None:
+    for part in unused:
+        ids = some([pair.id for pair in pairs], MOST_SHOWN)
+        what = f"{found(part.values['match'])}, which matches no pair"
+        problems.add(f"{part.place('match')}: {what}; accepted: a pattern that fits one of {ids}")
+
+
+class _Assembler:
+    def __init__(self, name: str, suite: SuiteFile, stack: Stack) -> None:
+        self.name = name
+        self.root = suite.root
+        self.stack = stack
+        self.tags = tuple(suite.get("tags") or ())
+        self.overrides = [_Override.of(part) for part in suite.overrides()]
+        self._used: set[int] = set()
+
+    def pair(self, task: Entry[Task], dataset: Entry[Dataset]) -> Pair:
+        overrides = self._matching(f"{task.item.name}/{dataset.item.name}") if self.overrides else []
+        layers = self.stack.suite + task.layers + dataset.layers
+        tags = self.tags + task.tags + dataset.tags
+        skip = task.skip or dataset.skip
+        for override in overrides:
+            layers += override.layers
+            tags += tuple(override.part.values.get("tags", ()))
+            skip = skip or override.part.values.get("skip")
+        layers += self.stack.launch + task.run_config + dataset.run_config + self.stack.last
+        return Pair(self.name, self.root, task.item, dataset.item, layers, tuple(dict.fromkeys(tags)), skip)
+
+    def _matching(self, pair_id: str) -> list[_Override]:
+        places = [place for place, override in enumerate(self.overrides) if override.pattern.match(pair_id)]
+        self._used.update(places)
+        return [self.overrides[place] for place in places]
+
+    def unused(self) -> list[Mapped]:
+        return [override.part for place, override in enumerate(self.overrides) if place not in self._used]
+
+
+def _check_names(rows: Sequence[Row], file: str, problems: Problems) -> None:
+    checked: set[int] = set()
+    _check("task", [task.item.name for task, _ in rows], file, problems)
+    for _, datasets in rows:
+        if id(datasets) not in checked:
+            checked.add(id(datasets))
+            _check("dataset", [dataset.item.name for dataset in datasets], file, problems)
+
+
+def _check(what: str, names: list[str], file: str, problems: Problems) -> None:
+    for problem in (*filter(None, (refusal(name, what) for name in names)), *clashes(names, what)):
+        problems.add(f"{file}: {problem}")
+
+
+def protected_directories(rows: Sequence[Row], layers: Collection[Layer], root: str) -> tuple[str, ...]:
+    """List directories of data and outputs. One that holds the suite stays open; what is named in it does not."""
+    named = {value for layer in layers for key in _DIRECTORIES if (value := layer.values.get(key))}
+    outside = {name for name in named if name.startswith((".", "/"))}
+    outputs = outside & {layer.values.get("out_subdir") for layer in layers}
+    paths = {os.path.normpath(os.path.join(root, out)) for out in outputs}
+    for path in {dataset.directory for _, datasets in rows for dataset in datasets if dataset.directory}:
+        if not _holds(path, root):
+            paths.add(path)
+        paths.update(os.path.normpath(os.path.join(path, name)) for name in (named if _holds(path, root) else outside))
+    return tuple(sorted(path for path in paths if not _holds(path, root)))
+
+
+def _holds(path: str, root: str) -> bool:
+    return f"{root}{os.sep}".startswith(f"{path.rstrip(os.sep)}{os.sep}")

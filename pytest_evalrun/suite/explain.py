@@ -26,21 +26,16 @@ class ExplainedSetting(NamedTuple):
 
 
 def explain(pair: Pair) -> list[ExplainedSetting]:
-    """All settings, those inside mappings one by one; what no layer sets is built in."""
+    """List all settings, those inside mappings one by one; what no layer sets is built in."""
     settings = pair.settings
-    words = _words(settings)
+    # The words of the pair's kind, and what layers say of others'.
+    words = {name: getattr(settings.own, name, None) for name in settings.kind.words()} | dict(settings.words)
     return [
         row
         for field in fields(Settings)
         if field.name not in ("words", "origins")
         for row in _rows(settings, field.name, getattr(settings, field.name))
     ] + [row for name in sorted(words) for row in _rows(settings, name, words[name])]
-
-
-def _words(settings: Settings) -> dict[str, Any]:
-    """The words of the pair's kind, and what layers say of others'."""
-    own = {name: getattr(settings.own, name, None) for name in settings.kind.words()}
-    return own | dict(settings.words)
 
 
 def _rows(settings: Settings, name: str, value: Any) -> Iterator[ExplainedSetting]:

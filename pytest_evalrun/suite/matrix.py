@@ -53,7 +53,12 @@ def matrix_rows(suite: SuiteFile, words: frozenset[str], problems: Problems) -> 
     datasets = list(_found(suite, "datasets", "dataset entry", problems))
     directories = _own_directories(models, datasets, suite.root)
     columns = [_dataset(one, words, problems) for one in datasets]
-    return [(_task(one, suite.root, directories.get(one.path), words, problems), columns) for one in models]
+    rows: list[Row] = []
+    for one in models:
+        directory = directories.get(one.path)
+        task = Task(one.name, one.path, directory or suite.root)
+        rows.append((_entry(task, one, directory, TASK_CONFIG, words, problems), columns))
+    return rows
 
 
 def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterator[_Found]:
@@ -104,10 +109,6 @@ def _own_directories(models: list[_Found], datasets: list[_Found], root: str) ->
         if not inside and directory not in data and used[directory] == (0 if directory == path else 1):
             own[path] = directory
     return own
-
-
-def _task(one: _Found, root: str, directory: str | None, words: frozenset[str], problems: Problems) -> Entry[Task]:
-    return _entry(Task(one.name, one.path, directory or root), one, directory, TASK_CONFIG, words, problems)
 
 
 def _dataset(one: _Found, words: frozenset[str], problems: Problems) -> Entry[Dataset]:

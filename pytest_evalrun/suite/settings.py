@@ -93,7 +93,7 @@ class Settings:
     words: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def kind(self) -> type[ModelKind]:
         """The kind of model that ``adapter`` names. Raises ConfigError where it cannot be had."""
         return kind_named(self.adapter)

@@ -48,7 +48,11 @@ def strange_words(pairs: Iterable[Pair]) -> list[str]:
 
 
 def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
-    """By what became of them: each word with the layers that say it, in the order of the pairs."""
+    """Sort words by what became of them: each with the layers that say it, in the order of the pairs."""
+    fates = {
+        True: "passed on to the program as environment",
+        False: "without effect: only programs are given an environment",
+    }
     found: dict[str, dict[str, list[Layer]]] = defaultdict(lambda: defaultdict(list))
     seen: set[tuple[int, bool]] = set()
     for pair in pairs:
@@ -59,16 +63,8 @@ def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
                     seen.add((id(layer), is_program))
                     for word in layer.values["env"]:
                         if word not in SEED_ENV:
-                            found[_fate(is_program)][word].append(layer)
+                            found[fates[is_program]][word].append(layer)
     return found
-
-
-def _fate(is_program: bool) -> str:
-    return (
-        "passed on to the program as environment"
-        if is_program
-        else "without effect: only programs are given an environment"
-    )
 
 
 def _where(word: str, layers: list[Layer]) -> str:
