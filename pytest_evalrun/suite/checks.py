@@ -1,4 +1,4 @@
-"""What no schema can say: names that must be known, files that must be there, gates that must have their metric."""
+"""Checks beyond the schema: names that must be known, files that must be there, gates that must have their metric."""
 
 # ruff: noqa: PTH113, PTH118
 # Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
@@ -42,7 +42,7 @@ OF_READERS = frozenset({"format", "id_column", "reader"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
-    """Everything that can be said of a layer alone; each is looked at once, however many pairs share it."""
+    """Check what can be said of a layer alone; each is looked at once, however many pairs share it."""
     devicefiles.complete_devices(layer, problems)
     if adapter := layer.values.get("adapter"):
         _check_adapter(adapter, place_in(layer, "adapter"), root, problems)
@@ -64,7 +64,7 @@ def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> No
 
 
 def _check_adapter(value: str, where: str, root: str, problems: Problems) -> None:
-    """A kind is asked about its words at once, so its module must be there."""
+    """Check a kind of model. It is asked about its words at once, so its module must be there."""
     if is_reference(value) or value not in kind_names():
         _check_reference(value, where, kind_names(), root, problems)
         return
@@ -75,7 +75,7 @@ def _check_adapter(value: str, where: str, root: str, problems: Problems) -> Non
 
 
 def _check_name(value: str, where: str, group: str, root: str, problems: Problems) -> None:
-    """What a package offers is imported by whoever needs it; that two of them offer it is known without."""
+    """Check a name without importing what a package offers for it; that two of them offer it is known without."""
     try:
         if registry.find(group, value) is None:
             _check_reference(value, where, registry.names(group), root, problems)
@@ -84,7 +84,7 @@ def _check_name(value: str, where: str, group: str, root: str, problems: Problem
 
 
 def _check_reference(value: str, where: str, names: Iterable[str], root: str, problems: Problems) -> None:
-    """Files must be there; a dotted path is only looked at, because importing is the worker's business."""
+    """Check a reference: a file must be there; a dotted path is only looked at: importing is the worker's business."""
     if not is_path_ref(value) and "." not in value:
         problems.add(f"{where}: found the unknown name {value!r}; {accepted(value, [*names])}, {some(REFERENCES)}")
         return
@@ -103,7 +103,7 @@ def _check_baseline(baseline: Any, where: str, root: str, problems: Problems) ->
 
 
 def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
-    """Metrics, gates and models of every distinct stack of layers that speak of them."""
+    """Check metrics, gates and models of every distinct stack of layers that speak of them."""
     listed = list(pairs)
     layers = {id(layer): layer for pair in listed for layer in pair.layers}.values()
     words = {word for layer in layers for word in layer.values} - SETTINGS - STRUCTURE
@@ -125,7 +125,7 @@ def _check_kind(settings: Settings, _: Pair, problems: Problems) -> None:
 
 
 def _check_types(settings: Settings, _: Pair, problems: Problems) -> None:
-    """Of tables that we read ourselves: what ``reader`` means to a user's own is the user's."""
+    """Check the types of tables that we read ourselves: what ``reader`` means to a user's own is the user's."""
     types = settings.reader.get("types")
     offer = registry.find(registry.READERS, settings.format)
     if offer is not None and offer.is_ours and types is not None:

@@ -27,7 +27,7 @@ _PATHS = ("identity_file", "known_hosts")
 
 
 def complete_devices(layer: Layer, problems: Problems) -> None:
-    """What the layer says of ``devices`` becomes the list itself, with absolute paths; once for all pairs of it.
+    """Turn what a layer says of ``devices`` into the list itself, with absolute paths; once for all pairs of it.
 
     A file named on the command line or in the environment is looked for from where the user stands.
     """
@@ -64,7 +64,7 @@ def _listed(file: str) -> list[dict[str, Any]]:
 
 
 def _absolute(entry: dict[str, Any], base: str) -> dict[str, Any]:
-    """A second time changes nothing."""
+    """Make the paths of an entry absolute; a second time changes nothing."""
     return entry | {key: _path(entry[key], base) for key in _PATHS if key in entry}
 
 
@@ -75,7 +75,7 @@ def _path(value: Any, base: str) -> Any:
 
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is wrong with a pair's wish for a board: key and text."""
+    """Tell what is wrong with a pair's wish for a board: key and text."""
     if settings.kind.needs_board(settings):
         yield from _mistakes_of_a_pair_on_a_board(settings)
     elif settings.adapter is None:  # for tests of the user's own, by the fixture `device`

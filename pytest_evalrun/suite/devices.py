@@ -38,7 +38,7 @@ class DeviceSpec:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> DeviceSpec:
-        """An entry of ``devices``, as the schema left it."""
+        """Make a spec from an entry of ``devices``, as the schema left it."""
         values = {"host": entry["name"], **entry, "identity_file": tuple(entry.get("identity_file", ()))}
         return cls(**values)
 
@@ -52,7 +52,7 @@ class DeviceSpec:
 
 
 def asks_for_boards(pair: Pair) -> bool:
-    """Whether a pair may need a board, without resolving the settings of 10,000 pairs that do not."""
+    """Tell whether a pair may need a board, without resolving the settings of 10,000 pairs that do not."""
     adapter = pair.peek("adapter")
     return (
         adapter is not None and not is_reference(adapter) and any(layer.values.get("devices") for layer in pair.layers)
@@ -60,7 +60,7 @@ def asks_for_boards(pair: Pair) -> bool:
 
 
 def devices_of(settings: Settings) -> list[DeviceSpec]:
-    """The boards that would do for a pair, in the order of the suite."""
+    """List the boards that would do for a pair, in the order of the suite."""
     specs = [DeviceSpec.of(entry) for entry in settings.devices]
     return [spec for spec in specs if spec.has(settings.device)]
 
@@ -71,7 +71,7 @@ POLICIES = (KEEP_MODELS, DROP_MODELS, DROP_CACHE)
 
 
 def home_of(spec: DeviceSpec, settings: Settings) -> str:
-    """REMOTE_TASK_HOME; empty for the user's home on the board."""
+    """Return REMOTE_TASK_HOME; empty for the user's home on the board."""
     return spec.home or settings.env.get("REMOTE_TASK_HOME") or ""
 
 
@@ -80,5 +80,5 @@ def model_policy(settings: Settings) -> str:
 
 
 def keeps_work(settings: Settings) -> bool:
-    """Whether the work directories of the pair are left on the board, for somebody to look into."""
+    """Tell whether the work directories of the pair are left on the board, for somebody to look into."""
     return settings.env.get("CLEANUP_REMOTE_WORKDIR") == "0"

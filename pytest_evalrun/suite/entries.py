@@ -47,7 +47,7 @@ def run_config_in(directory: str, kind: str, problems: Problems, words: frozense
 
 
 def skip_in(directory: str) -> str | None:
-    """Why a directory is skipped: what its ``.skip`` says in its first line."""
+    """Say why a directory is skipped, in the words of the first line of its ``.skip``; None where it is not."""
     path = f"{directory}/{SKIP}"
     if not os.access(path, os.F_OK):
         return None
@@ -59,7 +59,7 @@ def skip_in(directory: str) -> str | None:
 
 
 def topmost(key: str, *stacks: tuple[Layer, ...]) -> str | None:
-    """What the highest layer says that names the key; stacks are given lowest first."""
+    """Return what the highest layer says that names the key; stacks are given lowest first."""
     for layers in reversed(stacks):
         for layer in reversed(layers):
             if key in layer.values:

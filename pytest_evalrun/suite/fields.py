@@ -1,4 +1,4 @@
-"""What one value of evalrun.yaml may be, as types that pydantic checks; the words of its errors are the user's."""
+"""Types of single values of evalrun.yaml, which pydantic checks; the words of its errors are the user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a file called evalrun.yaml is a suite: other programs may call theirs so, too, and it is not ours to read."""
+"""Files called evalrun.yaml that are no suites: other programs may call theirs so, too, and those are not ours."""
 
 # ruff: noqa: PTH118, PTH120
 # Paths are text here, as wherever suites are read.
@@ -27,12 +27,12 @@ _KEY = re.compile(rb"^[ {]?[\"']?([a-z_]+)[\"']?[ \t]*:", re.MULTILINE)
 
 
 def is_suite(file: str) -> bool:
-    """Whether there is a suite, right or wrong, in this file; False where there is no file."""
+    """Tell whether there is a suite, right or wrong, in this file; False where there is no file."""
     return os.access(file, os.F_OK) and why_foreign(file) is None
 
 
 def why_foreign(file: str) -> str | None:
-    """Why a file is no suite, in a line that begins with its place; None for a suite, a wrong one too.
+    """Say why a file is no suite, in a line that begins with its place; None for a suite, a wrong one too.
 
     YAML beyond what a suite may hold (a tag, a second document, a list) is somebody else's unless its keys say that it
     was meant to be one; what is no YAML at all is for whoever reads it to complain about.
@@ -56,7 +56,7 @@ def _tells(keys: Collection[str]) -> bool:
 
 
 def _keys_at_a_glance(file: str) -> set[str]:
-    """Of nearly every suite enough, and quicker than to read it twice."""
+    """Read keys at the left margin: enough for nearly every suite, and quicker than to parse it twice."""
     try:
         with Path(file).open("rb") as opened:
             content = opened.read(MOST_READ)
@@ -66,7 +66,7 @@ def _keys_at_a_glance(file: str) -> set[str]:
 
 
 def _imported(file: str, values: Mapping[str, Any], seen: set[str]) -> set[str]:
-    """The keys of what a file imports. An import that cannot be followed is a mistake in a suite: then all of ours."""
+    """Collect the keys of what a file imports; all of ours where it cannot be followed: that is a suite's mistake."""
     from pytest_evalrun.suite.loading import read_yaml
 
     imports = values.get("import")

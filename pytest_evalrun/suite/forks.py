@@ -1,4 +1,4 @@
-"""What a process that the user's code forks must not do in our place: models fork, by multiprocessing for one.
+"""Processes that the user's code forks must not do our work once more: models fork, by multiprocessing for one.
 
 Such a process has a copy of all that ours has. Its locks are closed by ``rundir.locks``. Here its signals become its
 own again, and it ends where the user's code does: what comes after that is ours, and is done once.
@@ -57,7 +57,7 @@ class Handlers:
 
 
 def _hold_back() -> None:
-    """What a new process is told before it can listen, Python throws away: it must wait until that has its handlers."""
+    """Hold signals back in a new process until it has its handlers: Python throws away what comes before."""
     if _taken:
         _forking[get_ident()] = set()
         numbers = {number for handlers in _taken for number in handlers.signals}
@@ -112,7 +112,7 @@ class UsersCode:
 
 
 def _end(error: BaseException | None) -> NoReturn:
-    """At once: what the process would do at its exit is ours to do."""
+    """End at once: what the process would do at its exit is ours to do."""
     code: Any = 0
     try:
         if isinstance(error, SystemExit):

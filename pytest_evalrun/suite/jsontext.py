@@ -63,7 +63,7 @@ def _openings(text: str | bytes) -> int:
 
 
 def _is_deeper(text: str | bytes, levels: int) -> bool:
-    """Of a sound text the brackets alone, from which the innermost pairs are taken away, level by level."""
+    """Measure the depth of a sound text: of its brackets alone the innermost pairs are taken away, level by level."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     brackets = _TEXTS.sub(b"", data).translate(_LEVELS, _OTHERS)
     while brackets and levels:

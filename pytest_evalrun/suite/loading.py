@@ -46,7 +46,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says, and the line of every key and item by its way from the top."""
+    """The content of a file, and the line of every key and item by its way from the top."""
 
     file: str
     values: Any
@@ -69,13 +69,13 @@ class _Node:
 
 
 def dotted(where: Where) -> str:
-    """``models[0].path``"""
+    """Write a way as people do: ``models[0].path``."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where)
     return text.removeprefix(".")
 
 
 def read_yaml(path: str) -> Document:
-    """The mapping that a file holds. Raises ConfigError with file and line for everything that is not plain data."""
+    """Read the mapping in a file. Raises ConfigError with file and line for everything that is not plain data."""
     text = _read(path)
     document = _parse(text, path)
     if not isinstance(document.values, dict):
@@ -85,7 +85,7 @@ def read_yaml(path: str) -> Document:
 
 
 def parse_value(text: str, source: str) -> Any:
-    """One value in YAML, as given on a command line."""
+    """Read one value in YAML, as given on a command line."""
     return _parse(text, source).values
 
 
@@ -200,7 +200,7 @@ class _Builder:
 
 
 def _runs_code(tag: str) -> bool:
-    """Such a file is passed over by nobody: whoever put it there must hear of it."""
+    """Tell whether a tag runs code: such a file is passed over by nobody, whoever put it there must hear of it."""
     return tag.startswith("tag:yaml.org,2002:python/")
 
 
@@ -217,7 +217,7 @@ def _until(events: Iterator[yaml.Event], end: type[yaml.Event]) -> Iterator[yaml
 
 
 def plain(text: str) -> Any:
-    """What a scalar without quotes means."""
+    """Read a scalar without quotes as YAML 1.2 does."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in "+-.0123456789":
@@ -260,7 +260,7 @@ class _Unfolder:
         return values
 
     def _merged(self, node: _Node, where: Where) -> dict[str, Any]:
-        """``<<: *base`` or a list of them, the first of which wins."""
+        """Merge ``<<: *base`` or a list of them, the first of which wins."""
         values: dict[str, Any] = {}
         for base in reversed(node.items if node.items is not None else [node]):
             if base.pairs is None:

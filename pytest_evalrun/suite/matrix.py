@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Found:
-    """What an entry stands for: a glob makes several of one."""
+    """A model or dataset that an entry stands for: a glob makes several of one."""
 
     part: Mapped
     name: str
@@ -45,7 +45,7 @@ class _Found:
 
 
 def matrix_rows(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list[Row]:
-    """Every model with the one list of all datasets, in written order.
+    """Pair every model with the one list of all datasets, in written order.
 
     ``words`` are settings in a ``.run_config`` besides those of all kinds of models.
     """
@@ -77,7 +77,7 @@ def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterato
 
 
 def _paths(part: Mapped, root: str, problems: Problems) -> list[str] | None:
-    """Absolute paths that the entry's path stands for; None where it has none."""
+    """List the absolute paths that the entry's path stands for; None where it has none."""
     if "path" not in part.values:
         return None
     written = part.values["path"]
@@ -94,12 +94,12 @@ def _paths(part: Mapped, root: str, problems: Problems) -> list[str] | None:
 
 
 def _stem(path: str) -> str:
-    """A directory's dots are part of its name; a file's last one is not."""
+    """Name a path: a directory's dots are part of its name; a file's last one is not."""
     return os.path.basename(path) if os.path.isdir(path) else PurePath(path).stem
 
 
 def _own_directories(models: list[_Found], datasets: list[_Found], root: str) -> dict[str | None, str]:
-    """Model paths → the directory of that model alone, where a .run_config and a .skip speak of nothing else."""
+    """Map model paths to the directory of that model alone, where a .run_config and a .skip speak of nothing else."""
     used = Counter(os.path.dirname(one.path) for one in (*models, *datasets) if one.path)
     data = {one.path for one in datasets}
     own: dict[str | None, str] = {}

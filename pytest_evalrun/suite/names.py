@@ -23,7 +23,7 @@ _FILE_ENDINGS = re.compile(r"\.(complete|stale|old|scores|fingerprint|limit-\d+)
 
 
 def first_samples(name: str, limit: int | None) -> str:
-    """What an evaluation of the first samples is called where people read: never like that of all."""
+    """Name an evaluation of the first samples for people: never like that of all."""
     return name if limit is None else f"{name} (first {counted(limit, 'sample')})"
 
 
@@ -54,7 +54,7 @@ def _shortened(safe: str, name: str) -> str:
 
 
 def refusal(name: str, what: str) -> str | None:
-    """Why a name can be no id and no file, or None where it can. ``what`` is "suite", "task" or "dataset"."""
+    """Say why a name can be no id and no file; None where it can. ``what`` is "suite", "task" or "dataset"."""
     reason = _refusal(name)
     if reason is None and what != "task" and "/" in name:
         reason = "it has a slash"

@@ -33,7 +33,7 @@ class _FreshSource(SourceFileLoader):
 
 
 def is_path_ref(ref: str) -> bool:
-    """Whether a reference names a file, as in ``./file.py:Name``."""
+    """Tell whether a reference names a file, as in ``./file.py:Name``."""
     return ref.rpartition(":")[0].endswith(".py")
 
 

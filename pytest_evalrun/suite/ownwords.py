@@ -41,7 +41,7 @@ _ENTRIES: dict[str, type[SettingsModel]] = {
 
 
 def kinds(first: Iterable[str] = ()) -> Iterator[tuple[str, type[ModelKind]]]:
-    """All kinds by name: those that are asked for first, ours, and then others, imported only when it is their turn.
+    """Go through all kinds by name: ``first`` ones, ours, and then others, imported only when it is their turn.
 
     One that cannot be had is passed over: who asks for it is told elsewhere.
     """
@@ -63,7 +63,7 @@ def _is_ours(name: str) -> bool:
 
 
 def owner(word: str, first: Iterable[str] = ()) -> type[ModelKind] | None:
-    """The kind that has a word beside the settings of all kinds."""
+    """Find the kind that has a word beside the settings of all kinds."""
     if word in SETTINGS or word in STRUCTURE:
         return None
     return next((kind for _, kind in kinds(first) if word in kind.words()), None)
@@ -85,7 +85,7 @@ def words_of_kind(adapter: Any) -> frozenset[str]:
 
 
 def run_config_words(adapters: Iterable[Any]) -> frozenset[str]:
-    """What may stand in a .run_config of suites that name these kinds; ours have words that scripts use otherwise."""
+    """List what may stand in a .run_config of suites that name these kinds; scripts use words of ours otherwise."""
     named = {name for name in adapters if isinstance(name, str) and name in kind_names() and not _is_ours(name)}
     return frozenset(word for name in named for word in words_of_kind(name))
 
@@ -145,7 +145,7 @@ def check_kind(adapter: str) -> None:
 
 
 def missing(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The words without which a kind cannot be, where a pair has none."""
+    """List the words without which a kind cannot be, where a pair has none."""
     model = settings.kind.schema()
     if model is not None:
         names = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
@@ -155,7 +155,7 @@ def missing(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def check_words(pairs: Iterable[Pair], file: str, problems: Problems) -> None:
-    """A word of a kind that no pair below it is of has no effect. What an imported file says may be for other suites.
+    """Complain of words of a kind that no pair below them is of. What an imported file says may be for other suites.
 
     Where a launch chose another adapter, the suite's own words are left alone.
     """

@@ -34,7 +34,7 @@ class PairKey(NamedTuple):
 
     @property
     def limit(self) -> int | None:
-        """Of how many samples, where these are such names."""
+        """The number of first samples that these names are of; None where they are of all."""
         found = _LIMIT.search(self.dataset)
         return int(found[1]) if found else None
 
@@ -142,7 +142,7 @@ class Pair:
         return whole if self.cut is None else f"{whole}/{self.cut.label}"
 
     def __repr__(self) -> str:
-        """As a parameter it is shown in reports of all kinds, where its layers would be kilobytes."""
+        """Show the id: in reports of all kinds, where a parameter stands, its layers would be kilobytes."""
         return self.id
 
     @property
@@ -169,13 +169,13 @@ class Pair:
 
     @property
     def is_quick_look(self) -> bool:
-        """Whether this launch alone asks for its first samples; where the suite does, there is no more of it to do."""
+        """True where this launch alone asks for first samples; where the suite does, there is no more of it to do."""
         layer = next((layer for layer in reversed(self.layers) if "limit" in layer.values), None)
         return layer is not None and layer.values["limit"] is not None and layer.kind in OF_A_LAUNCH
 
     @cached_property
     def settings(self) -> Settings:
-        """All layers resolved; late, because collecting 10,000 pairs must not pay for it."""
+        """The settings of all layers; resolved late, because collecting 10,000 pairs must not pay for it."""
         return resolve(self.layers)
 
 

@@ -64,7 +64,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def as_typed(word: str) -> str:
-    """What stands between ``$'`` and ``'`` in a shell so that the word is exactly this, bytes that are no text too."""
+    """Escape a word for a shell between ``$'`` and ``'``, so that it is exactly this, bytes that are no text too."""
     return _IN_A_LINE.sub(_as_typed, re.sub(r"([\\'])", r"\\\1", word))
 
 

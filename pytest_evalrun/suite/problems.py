@@ -1,4 +1,4 @@
-"""All that is wrong with a suite, gathered so that the user sees it at once."""
+"""Mistakes in a suite, gathered so that the user sees all of them at once."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Problems:
         self._lines: dict[str, list[str]] = {}
 
     def add(self, problem: str, pair: str | None = None) -> None:
-        """Of many pairs that have the same one, which is what ``PAIR`` in it stands for, the first is named."""
+        """Add a problem. Of many pairs that have the same one the first is named, where ``PAIR`` stands in it."""
         pairs = self._lines.setdefault(problem, [])
         if pair is not None and pair not in pairs:
             pairs.append(pair)
 
     def __contains__(self, where: str) -> bool:
-        """Whether something is wrong at a place."""
+        """Tell whether something is wrong at a place."""
         return any(line.startswith(f"{where}:") for line in self._lines)
 
     def attempt(self, call: Callable[[], T], fallback: T) -> T:
-        """What the call returns; where it raises ConfigError, the fallback, so that looking can go on."""
+        """Return what the call returns; where it raises ConfigError, the fallback, so that looking can go on."""
         try:
             return call()
         except ConfigError as error:
@@ -56,23 +56,23 @@ def _of_pairs(problem: str, pairs: list[str]) -> str:
 
 
 def shown(path: str) -> str:
-    """A path as people say it: relative to where they stand, if it lies below."""
+    """Write a path as people say it: relative to where they stand, if it lies below."""
     here = os.getcwd()  # noqa: PTH109 - text in, text out
     return path[len(here) + 1 :] if path.startswith(f"{here}{os.sep}") else path
 
 
 def place(source: str, line: int | None, key: str = "") -> str:
-    """``path:line: key``, or as much of it as is known."""
+    """Write ``path:line: key``, or as much of it as is known."""
     return ": ".join(filter(None, (f"{shown(source)}:{line}" if line else shown(source), key)))
 
 
 def place_in(layer: Layer, key: str) -> str:
-    """Where a layer says something about a key."""
+    """Name the place where a layer says something about a key."""
     return place(layer.source, line_of(layer, key), key)
 
 
 def line_of(layer: Layer, key: str) -> int | None:
-    """The line of a dotted key; of one inside a mapping that has no line of its own, the mapping's."""
+    """Find the line of a dotted key; of one inside a mapping that has no line of its own, the mapping's."""
     while key and key not in layer.lines:
         key = key.rpartition(".")[0]
     return layer.lines.get(key)
@@ -84,7 +84,7 @@ def found(value: Any) -> str:
 
 
 def accepted(value: str, words: Iterable[str]) -> str:
-    """``did you mean 'x'? accepted: x, y``"""
+    """Write ``did you mean 'x'? accepted: x, y``."""
     known = sorted(words)
     close = difflib.get_close_matches(value, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -92,6 +92,6 @@ def accepted(value: str, words: Iterable[str]) -> str:
 
 
 def some(words: Iterable[str], most: int = 60) -> str:
-    """The words with commas, or the first of them and how many there are."""
+    """Join the words with commas, or the first of them and how many there are."""
     listed = list(words)
     return ", ".join(listed[:most]) + (f", … ({len(listed)} in all)" if len(listed) > most else "")

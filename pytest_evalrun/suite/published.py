@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def dump(suites: Sequence[Suite]) -> str:
-    """The frozen list. Ids never depend on who discovered."""
+    """Write the frozen list. Ids never depend on who discovered."""
     return json.dumps([_to_json(suite) for suite in suites], ensure_ascii=False, separators=(",", ":"))
 
 
 def load(text: str) -> list[Suite]:
-    """What :func:`dump` wrote; neither yaml nor pydantic is imported."""
+    """Read what :func:`dump` wrote; neither yaml nor pydantic is imported."""
     return [_from_json(values) for values in parse_json(text)]
 
 

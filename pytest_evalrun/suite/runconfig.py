@@ -118,7 +118,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _is_flat(key: str) -> bool:
-    """Whether a text can be the value of a setting, or of a word that only some kinds of models have."""
+    """Tell whether a text can be the value of a setting, or of a word that only some kinds of models have."""
     if key in FLAT or key in OF_DISCOVERY:
         return True
     kind = None if key in SETTINGS else owner(key)
@@ -164,7 +164,7 @@ def _blank_lines(text: str) -> int:
 
 
 def _assignments(lines: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """Up to the first command. Values that only a shell could know are passed over."""
+    """Read the assignments up to the first command. Values that only a shell could know are passed over."""
     for number, line in enumerate(lines, 1):
         if _NO_COMMAND.match(line):
             continue

@@ -91,15 +91,15 @@ class Secrets:
         return _blanked(self._anywhere, text) if self else text
 
     def blank_until(self, text: str, at: int, end: int, stop: int) -> tuple[str, int]:
-        """Of the text from ``at`` to ``stop`` likewise, and how far it is blanked then; up to ``end`` it was before."""
+        """Blank the text from ``at`` to ``stop``; up to ``end`` it was before. Returns it and the new ``end``."""
         return _blanked_until(self._anywhere, text, at, end, stop)
 
     def words(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """The words of a command likewise; of a shell's script, its words."""
+        """Blank the words of a command; in a shell's script its words."""
         return tuple(_blanked(self._in_commands, word) for word in argv) if self else tuple(argv)
 
     def prediction(self, value: Any) -> Any:
-        """What a model answered, in builtins, without what is long of them; the same object where it holds none."""
+        """Blank long secrets in what a model answered, in builtins; the same object where it holds none."""
         return _walked(value, lambda text: _blanked(self._predicted, text)) if self._long else value
 
     def fields(self, value: Any) -> Any:
@@ -107,7 +107,7 @@ class Secrets:
         return _walked(value, self.blank) if self else value
 
     def decided(self, text: str, start: int) -> int:
-        """Up to where from ``start`` on it is known what is secret: what comes next may make one of all after that.
+        """Find up to where it is known, from ``start`` on, what is secret: what comes next may make one of the rest.
 
         Where a line ends, by a carriage return too, nothing is waited for.
         """
@@ -118,13 +118,13 @@ class Secrets:
         return len(text)
 
     def _may_become_one(self, end: str) -> bool:
-        """Whether this, and something more, is a secret."""
+        """Tell whether this, and something more, is a secret."""
         at = bisect_right(self._awaited, end)
         return at < len(self._awaited) and self._awaited[at].startswith(end)
 
     @cached_property
     def _awaited(self) -> list[str]:
-        """All forms, sorted; of a short value with what must follow before it can be told from a word."""
+        """All forms, sorted; a short value stands there with what must follow before it can be told from a word."""
         short = {form for value in self._short for form in written(value)}
         return sorted(self._forms.union(f"{form}.\0" for form in short))
 
@@ -234,19 +234,19 @@ def _any_of(forms: Iterable[str]) -> str:
 
 
 def _beginning(first: str, last: str) -> str:
-    """What both begin with, and of sorted texts all between them."""
+    """Return what both begin with; when they are the ends of a sorted list, all of it does."""
     differs = (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
     return first[: next(differs, len(first))]
 
 
 def _blanked(pattern: Pattern[str], text: str) -> str:
-    """In one pass."""
+    """Blank all of a text in one pass."""
     told, _ = _blanked_until(pattern, text, 0, 0, len(text))
     return told
 
 
 def _blanked_until(pattern: Pattern[str], text: str, at: int, end: int, stop: int) -> tuple[str, int]:
-    """What is seen of the text from ``at`` to ``stop``, and how far it is blanked by then; up to ``end`` it was before.
+    """Blank the text from ``at`` to ``stop``; up to ``end`` it was before. Returns it and the new ``end``.
 
     What overlaps is one: the rest of a secret must not stay because another begins in it.
     """
@@ -274,7 +274,7 @@ def _walked(value: Any, change: Callable[[str], str]) -> Any:
 
 
 class BlankedStream:
-    """What comes in chunks of bytes, without the secrets, one of which may come in two chunks.
+    """A stream of bytes without the secrets, one of which may come in two chunks.
 
     All goes on at once but what a secret may begin with, which waits for what follows it; it is never longer than one.
     """
@@ -292,11 +292,11 @@ class BlankedStream:
         self._end = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """What can be told by now."""
+        """Take a chunk; returns what can be told by now."""
         return self._told(chunk) if self._secrets else chunk
 
     def finish(self) -> bytes:
-        """What still waited; what is fed from now on is another stream."""
+        """Return what still waited; what is fed from now on is another stream."""
         rest = self._told(b"", final=True) if self._secrets else b""
         self._forget()
         return rest

@@ -52,7 +52,7 @@ class MetricSpec:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for one pair once every layer has spoken.
+    """The settings of one pair once every layer has spoken.
 
     ``words`` are those that are no setting of all kinds, as the layers say them, whoever they belong to.
     """
@@ -100,12 +100,12 @@ class Settings:
 
     @property
     def own_state(self) -> str | None:
-        """By which name a program writes its state that has one of its own, whatever it is told."""
+        """The name by which a program writes its state that has one of its own, whatever it is told."""
         return self.env.get("RUN_STATE_NAME", "").rstrip("/").rpartition("/")[2] or None
 
     @property
     def own_states(self) -> frozenset[str]:
-        """What such a program leaves beside its data, and what is put aside of it: no file of these is a sample."""
+        """The files that such a program leaves beside its data, put aside ones too: none of them is a sample."""
         name = self.own_state
         ends = [f"{end}{old}" for end in (STATE, COMPLETE) for old in ("", ".old")] if name else []
         return frozenset(f"{name}{end}" for end in ends)
@@ -117,7 +117,7 @@ class Settings:
 
 
 class Way(Enum):
-    """How a kind of model is asked."""
+    """The way in which a kind of model is asked."""
 
     MODEL = "an object, batch by batch"
     SERVER = "a program that is kept running, batch by batch"
@@ -166,22 +166,22 @@ class ModelKind:
 
     @classmethod
     def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        """What no schema can say of the settings of a pair: key, and what is found and accepted."""
+        """Tell what no schema can say of the settings of a pair: key, and what is found and accepted."""
         return iter(())
 
     @classmethod
     def way(cls, settings: Settings) -> Way:
-        """How its model is asked."""
+        """Return how its model is asked."""
         return Way.MODEL
 
     @classmethod
     def needs_board(cls, settings: Settings) -> bool:
-        """Whether a board must be had before the model can be asked."""
+        """Tell whether a board must be had before the model can be asked."""
         return cls.runs_on_board
 
     @classmethod
     def identity(cls, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:
-        """What predictions depend on besides model, inputs and common settings, as named parts that JSON knows.
+        """Return what predictions depend on besides model, inputs and common settings, as named parts that JSON knows.
 
         ``hashes`` is a :class:`pytest_evalrun.datasets.protocol.Hashes`: a file that a word names counts by content.
         """
@@ -210,23 +210,23 @@ class ModelKind:
 
     @classmethod
     def computes(cls, settings: Settings) -> bool:
-        """Whether the model computes metrics itself, of a whole dataset, so that no sample is scored."""
+        """Tell whether the model computes metrics itself, of a whole dataset, so that no sample is scored."""
         return False
 
     @classmethod
     def csv(cls, settings: Settings) -> tuple[str, str] | None:
-        """Of a model that writes CSV the column of ids, and whether a sample has ``one`` row or ``any`` number."""
+        """Return, for a model that writes CSV, the column of ids, and if a sample has ``one`` row or ``any`` number."""
         return None
 
 
 class NoModel(ModelKind):
-    """Of pairs without an adapter, which only feed tests of the user's own."""
+    """The kind of pairs without an adapter, which only feed tests of the user's own."""
 
     version = 1
 
 
 def is_reference(adapter: str) -> bool:
-    """Whether an adapter is a path or a dotted name, and no name of a kind."""
+    """Tell whether an adapter is a path or a dotted name, and no name of a kind."""
     return "." in adapter
 
 
@@ -250,7 +250,7 @@ def kind_named(adapter: str | None) -> type[ModelKind]:
 
 
 def kind_names() -> frozenset[str]:
-    """What ``adapter`` may name besides references."""
+    """List what ``adapter`` may name besides references."""
     return registry.names(registry.ADAPTERS) - {BY_REFERENCE}
 
 
@@ -291,7 +291,7 @@ def _merge(into: dict[str, Any], value: Mapping[str, Any], name: str, layer: Lay
 
 
 def _convert(values: dict[str, Any]) -> None:
-    """From what JSON knows to what :class:`Settings` holds."""
+    """Turn what JSON knows into what :class:`Settings` holds."""
     for name in _TUPLES:
         if name in values:
             values[name] = tuple(values[name] or ())

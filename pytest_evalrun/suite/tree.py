@@ -23,7 +23,7 @@ DEPTH = 2
 
 @dataclass(frozen=True)
 class TaskTree:
-    """What to look for. ``below`` and ``above`` are the layers under and over those of the directories.
+    """A search for tasks. ``below`` and ``above`` are the layers under and over those of the directories.
 
     ``words`` are settings in a ``.run_config`` besides those of all kinds of models.
     """
@@ -48,7 +48,7 @@ class TaskTree:
         return rows
 
     def _tasks(self, directory: str, depth: int) -> Iterator[tuple[str, list[str]]]:
-        """Directories that hold models; nothing is looked for below them."""
+        """Find directories that hold models; nothing is looked for below them."""
         for path in _directories(directory):
             models = _files(path, self.model_file_ext)
             if models:
@@ -69,7 +69,7 @@ class TaskTree:
         return entry, self._datasets(directory, config, problems)
 
     def _datasets(self, task: str, config: tuple[Layer, ...], problems: Problems) -> list[Entry[Dataset]]:
-        """The directories with inputs, and those that a ``.run_config`` alone keeps from being one.
+        """List the directories with inputs, and those that a ``.run_config`` alone keeps from being one.
 
         The latter are pairs whose inputs are missing, for a slip of the pen in that file must not hide them.
         """
@@ -85,7 +85,7 @@ class TaskTree:
         return bool(in_subdir) and os.access(f"{dataset.directory}/{in_subdir}/.", os.F_OK)
 
     def _is_hidden(self, dataset: Entry[Dataset], config: tuple[Layer, ...]) -> bool:
-        """Whether it says itself where its inputs are, or would have them but for its task's ``.run_config``."""
+        """Tell whether it says itself where its inputs are, or would have them but for its task's ``.run_config``."""
         if topmost("in_subdir", self.above):
             return False
         own = topmost("in_subdir", dataset.run_config) is not None
@@ -97,7 +97,7 @@ class TaskTree:
 
 
 def _directories(directory: str) -> list[str]:
-    """Directories that may hold tasks or datasets: not hidden, no outputs, no suite of their own."""
+    """List directories that may hold tasks or datasets: not hidden, no outputs, no suite of their own."""
     with os.scandir(directory) as entries:
         names = sorted(e.name for e in entries if not e.name.startswith((".", "out")) and e.is_dir())
     paths = (f"{directory}/{name}" for name in names)

@@ -114,7 +114,7 @@ def _wanted(details: ErrorDetails) -> str:
 
 
 def _keys(model: Any, where: Where, values: Any) -> list[str]:
-    """What a mapping may hold, by its way from the top: with the words of its kind, where that is said."""
+    """List what a mapping may hold, by its way from the top: with the words of its kind, where that is said."""
     adapter = None
     for key in where:
         adapter, values = values.get("adapter", adapter) if isinstance(values, dict) else adapter, values[key]
