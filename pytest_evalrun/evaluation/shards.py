@@ -60,12 +60,12 @@ class ShardProgress:
         self._own.close()
 
 
-def shard_progress(own: Progress, paths: PairPaths, cut: Cut, holds: Holds) -> ShardProgress:
-    """``own`` is what the shard appends to; positions are those of the whole dataset, however it is cut.
+def shard_progress(file: Progress, paths: PairPaths, own: range, holds: Holds) -> ShardProgress:
+    """``file`` is what the shard appends to; its ``own`` positions are those of the whole dataset, however it is cut.
 
     ``holds`` is asked whether files that a prediction names are still what the model wrote.
     """
-    return ShardProgress(own, tally_of(paths.whole, own.count, range(cut.low, cut.high), holds))
+    return ShardProgress(file, tally_of(paths.whole, file.count, own, holds))
 
 
 def tally_of(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
@@ -175,10 +175,12 @@ def check_covered(pair: Pair, progress: Progress) -> None:
     if progress.done_count + progress.failed_count == count:
         return
     missing = [cut for cut in pair.cuts if not all(map(progress.is_seen, range(cut.low, min(cut.high, count))))]
-    raise uncovered(pair, missing, f"{progress.done_count} of {count} samples are predicted")
+    raise uncovered(pair, f"{progress.done_count} of {count} samples are predicted", missing)
 
 
-def uncovered(pair: Pair, missing: Sequence[Cut], covered: str) -> PairError:
+def uncovered(pair: Pair, covered: str, missing: Sequence[Cut] | None = None) -> PairError:
+    """The error that names the shards which are ``missing``; without it, all are."""
+    missing = pair.cuts if missing is None else missing
     if not missing:
         return PairError(f"{covered}: the dataset grew after it was cut; the same command cuts it again")
     names = ", ".join(cut.label for cut in missing[:10]) + (", …" if len(missing) > 10 else "")

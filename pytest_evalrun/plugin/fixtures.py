@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.evaluation.life import Evaluation
+    from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.predicting.boards import HeldBoard
     from pytest_evalrun.rundir.predictions import Line

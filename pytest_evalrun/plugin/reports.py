@@ -15,7 +15,7 @@ from pytest_evalrun.suite.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_evalrun.evaluation.life import Evaluation
+    from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 

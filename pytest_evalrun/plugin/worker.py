@@ -17,8 +17,9 @@ import pytest
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.context import Context, Launch
 from pytest_evalrun.evaluation.deadline import Deadline
-from pytest_evalrun.evaluation.life import Evaluation, evaluate
+from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
+from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.itemlog import echo, is_debugging, tail_of

@@ -11,9 +11,10 @@ from threading import Thread
 import pytest
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation import shardlife
 from pytest_evalrun.evaluation.cuts import ranges
 from pytest_evalrun.evaluation.selection import verdicts
-from pytest_evalrun.evaluation.shardlife import ShardLife
+from pytest_evalrun.evaluation.steps import Steps
 from pytest_evalrun.evaluation.stored import locked
 from pytest_evalrun.rundir import state
 from pytest_evalrun.rundir.layout import paths_of
@@ -113,13 +114,13 @@ def test_a_model_is_loaded_while_nobody_waits_for_the_lock(shop, evaluator, pair
     evaluator(pair.shards()[0])
     (shop.root / "weights.bin").write_bytes(b"WEIGHTS")
     held = []
-    real = ShardLife._load
+    real = Steps.load
 
-    def load(life, plan):
+    def load(steps, plan):
         held.append((plan.action, is_locked(paths(pair).lock)))
-        return real(life, plan)
+        return real(steps, plan)
 
-    monkeypatch.setattr(ShardLife, "_load", load)
+    monkeypatch.setattr(Steps, "load", load)
     evaluator(pair.shards()[1])
     assert held[0] == ("run", False)
 
@@ -127,13 +128,13 @@ def test_a_model_is_loaded_while_nobody_waits_for_the_lock(shop, evaluator, pair
 def test_a_shard_is_locked_while_it_runs(evaluator, pair, paths, monkeypatch):
     """So others can tell that somebody is at it; its pair is not, or shards would wait for each other."""
     shard, seen = pair.shards()[0], []
-    real = ShardLife._range
+    real = shardlife._predict
 
     def look(*args):
         seen.append((is_locked(paths(shard).lock), is_locked(paths(pair).lock)))
         return real(*args)
 
-    monkeypatch.setattr(ShardLife, "_range", look)
+    monkeypatch.setattr(shardlife, "_predict", look)
     assert not is_locked(paths(shard).lock)
     evaluator(shard, shared=True)
     assert seen == [(True, False)]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation import shardlife
 from pytest_evalrun.evaluation.cuts import ranges
-from pytest_evalrun.evaluation.shardlife import ShardLife
 from pytest_evalrun.evaluation.shards import shard_files, tally_of
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.predictions import Line
@@ -302,15 +302,15 @@ def test_a_shard_that_is_overtaken_by_a_change_leaves_nothing_for_new(shop, eval
     shop.data(count=6)
     pair = cut(shop.pair(), "shards", 3, 6)
     evaluator(pair.shards()[2])
-    real = ShardLife._range
+    real = shardlife._predict
 
-    def overtaken(life, *args):
-        monkeypatch.setattr(ShardLife, "_range", real)
+    def overtaken(*args):
+        monkeypatch.setattr(shardlife, "_predict", real)
         (shop.root / "weights.bin").write_bytes(b"WEIGHTS")
         evaluator(pair.shards()[1])
-        return real(life, *args)
+        return real(*args)
 
-    monkeypatch.setattr(ShardLife, "_range", overtaken)
+    monkeypatch.setattr(shardlife, "_predict", overtaken)
     with pytest.raises(PairError, match="changed while it ran"):
         evaluator(pair.shards()[0])
     run = paths(pair)

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gates import Verdict
-from pytest_evalrun.evaluation.life import Evaluation
+from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.plugin.reports import (
     Failure,
     failure,

@@ -1,0 +1,150 @@
+"""What pairs and their shards have in common on the way to an evaluation: planned, made room for, loaded, predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.children.faults import ModelDied
+from pytest_evalrun.datasets import create_reader
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.fingerprint import wanted_of
+from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, plan_of
+from pytest_evalrun.evaluation.score import check_failures, last_line
+from pytest_evalrun.evaluation.shards import unpredicted
+from pytest_evalrun.evaluation.stopwatch import Stopwatch
+from pytest_evalrun.evaluation.stored import StoredPair, keep_fingerprint, put_right
+from pytest_evalrun.predicting.outputs import put_own_state_aside
+from pytest_evalrun.predicting.ways import predict
+from pytest_evalrun.predicting.work import PairWork
+from pytest_evalrun.remote.faults import BoardGone
+from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
+from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.plan import Plan
+    from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.models import LoadedModel
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.rundir.predictions import Progress
+    from pytest_evalrun.rundir.results import Result
+    from pytest_evalrun.suite.pairs import Pair
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one pair: its result, and why it was reused or made again.
+
+    ``result`` is None where only inference was asked for. ``verdicts`` are today's gates.
+    """
+
+    pair: Pair
+    result: Result | None
+    reused: bool
+    reason: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    predicted: int = 0
+    seconds: float = 0.0
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Name of a metric → its value."""
+        return {} if self.result is None else {name: m["value"] for name, m in self.result.metrics.items()}
+
+    @property
+    def breached(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if not verdict.holds]
+
+
+class Steps:
+    """The steps of one item, a pair or a shard of one, over its files; ``watch`` knows how long they took."""
+
+    def __init__(self, pair: Pair, context: Context, paths: PairPaths) -> None:
+        self.pair = pair
+        self.context = context
+        self.paths = paths
+        self.launch = context.launch
+        self.disk = context.disk
+        self.hashes = context.hashes.of(pair.settings.fingerprint)
+        self.watch = Stopwatch(context.slots.memory)
+
+    def say(self, text: str) -> None:
+        self.context.say(f"{self.pair.full_id}: {text}")
+
+    def warn(self, text: str) -> None:
+        self.context.warn(f"{self.pair.full_id}: {text}")
+
+    def plan(self) -> Plan:
+        """By what lies there now. Raises PairError where data or predictions cannot be read."""
+        reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
+        wanted = wanted_of(self.pair, reader, reader.identity(self.hashes), self.hashes)
+        stored = StoredPair(self.paths, self.launch.distrust)
+        if warning := stored.warning(self.pair.full_id):
+            self.context.warn(warning)
+        return plan_of(stored, wanted, self.hashes)
+
+    def settled(self) -> Plan:
+        """The plan, after what it wants of predictions that were put aside or damaged is in its place."""
+        plan = self.plan()
+        if plan.action not in (BACK, MEND):
+            return plan
+        put_right(plan, self.context, self.paths)
+        settled = self.plan()
+        reason = plan.reason if settled.reason == NEW else f"{plan.reason}; {settled.reason}"
+        return replace(settled, reason=reason) if plan.action == MEND else settled
+
+    def is_old(self) -> bool:
+        """--eval-fresh, once a launch: what this very launch made is fresh already."""
+        stored = read_fingerprint(self.paths.fingerprint) if self.launch.fresh else None
+        return self.launch.fresh and (stored is None or stored.launch != self.launch.run_id)
+
+    def put_old_aside(self) -> None:
+        set_aside(self.paths, OLD, with_result=True)
+
+    def make_room(self, plan: Plan) -> None:
+        """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
+        if plan.action != "run":
+            keep_fingerprint(plan, self.context, self.paths)
+            return
+        if self.launch.mode == "eval":
+            raise unpredicted(0, plan.wanted.count, plan.reason)  # what lies there stays untouched
+        if plan.reason != NEW:
+            self.load(plan)  # a model that does not even load costs no predictions
+            set_aside(self.paths, STALE)
+        put_own_state_aside(self.pair, self.paths, fresh=self.launch.fresh)
+        write_fingerprint(self.disk, self.paths.fingerprint, plan.wanted.prediction, self.launch.run_id)
+
+    def load(self, plan: Plan) -> LoadedModel:
+        model, seconds = self.context.models.get(self.pair, plan.wanted.prediction)
+        self.watch.load += seconds
+        return model
+
+    def predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress) -> None:
+        """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
+        positions = self.pair.positions or range(plan.wanted.count)
+        work = PairWork(self.pair, self.paths, progress, self.context, positions)
+        deaths = 0
+        while True:
+            try:
+                model = self.load(plan)
+                with self.watch.predicting(progress):
+                    return predict(work, model, samples)
+            except ModelDied as error:
+                deaths += 1
+                if deaths > self.launch.crash_retries:
+                    raise
+                self.say(f"{error}; loading it again")
+            except BoardGone as error:  # there is one less each time, and with none left loading is an error
+                self.say(f"{error}; going on with another board")
+
+    def check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
+        """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""
+        if failed and not predicted and not self.pair.is_shard:
+            text = f"no sample was predicted (of {failed}); the first: {first}"
+            raise PairError(text, brief=f"none of {failed} predicted: {last_line(first)}")
+        check_failures(self.pair.settings.max_failed, plan.wanted.count, plan.wanted.total, failed, first)
