@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.predicting.asking import announce, sink_of
 from pytest_evalrun.predicting.loop import run_loop
 from pytest_evalrun.predicting.outputs import batch_directory, own_places
+from pytest_evalrun.predicting.places import announce, board_work, model_on_board, sink_of
 from pytest_evalrun.predicting.services import leased
 from pytest_evalrun.predicting.session import CallSession
 from pytest_evalrun.programs.batch import BatchProgram
@@ -18,8 +18,7 @@ from pytest_evalrun.programs.watching import let_begin
 from pytest_evalrun.slots.need import need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
@@ -55,13 +54,17 @@ class BatchPredictor:
             finally:
                 program.close()
 
-    def _where(self, output: Path) -> AbstractContextManager[Where]:
+    @contextmanager
+    def _where(self, output: Path) -> Iterator[Where]:
         """This machine; a script that does its own ssh is told of a board, too."""
         if not need_of(self.pair.settings).devices:
-            return nullcontext(here(self.pair, output))
-        from pytest_evalrun.predicting.boardsites import nearby
+            yield here(self.pair, output)
+            return
+        from pytest_evalrun.programs.boardplace import Beside
 
-        return nearby(self.pair, self.context, self.adapter, here(self.pair, output))
+        with board_work(self.work, self.adapter) as work:
+            where = here(self.pair, output)
+            yield model_on_board(self.adapter).steadily(lambda: Beside(work).add_to(where))
 
     def _program(self, where: Where, lease: Lease | None, pids: list[int]) -> BatchProgram:
         gpus = lease.environment() if lease is not None else {}

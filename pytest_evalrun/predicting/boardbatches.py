@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.errors import ConfigError, PairError, TimedOut
-from pytest_evalrun.predicting.asking import announce, sink_of
 from pytest_evalrun.predicting.boardmodel import BoardModel, BoardServerModel
 from pytest_evalrun.predicting.oldloop import Predictor, without_references
 from pytest_evalrun.predicting.outputs import batch_directory
+from pytest_evalrun.predicting.places import announce, sink_of, work_of
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardbatch import BatchStages, Ran, Sent, Uploader
 from pytest_evalrun.programs.boardserver import ServerStages
@@ -20,7 +20,6 @@ from pytest_evalrun.programs.results import results_of
 from pytest_evalrun.programs.running import ProgramIO
 from pytest_evalrun.remote.faults import LOST
 from pytest_evalrun.remote.overlap import overlapped
-from pytest_evalrun.remote.places import work_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.programs.boardbatch import Stages
     from pytest_evalrun.programs.command_template import Where
     from pytest_evalrun.rundir.predictions import Line
-    from pytest_evalrun.suite.pairs import Pair
 
 
 class _Under(NamedTuple):
@@ -160,11 +158,6 @@ class _Pipeline(Predictor):
         told = {"attempt": losses, "error": self.context.shown(str(error))}
         self.context.events.write("batch_retried", self.pair.full_id, batch=self.counts.batch + 1, **told)
         self._model.recover(error, losses)
-
-
-def work_of(pair: Pair) -> str:
-    """The work directory of a pair, or of a shard."""
-    return work_name(pair.key.task, pair.key.dataset + (f"_{pair.label}" if pair.is_shard else ""))
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

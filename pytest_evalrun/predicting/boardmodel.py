@@ -68,6 +68,10 @@ class BoardModel:
         return self.board.connection
 
     @property
+    def device(self) -> str:
+        return self.board.name
+
+    @property
     def path(self) -> str:
         """SHARED_MODEL_PATH, absolute; empty for a task without a model."""
         return self._path
@@ -257,5 +261,16 @@ class _WithModel:
     def connection(self) -> Connection:
         return self._model.connection
 
+    @property
+    def device(self) -> str:
+        return self._model.device
+
+    @property
+    def path(self) -> str:
+        return self._model.path
+
     def ready(self) -> int:
         return BoardModel.ready(self._model)
+
+    def recover(self, error: Exception, losses: int) -> None:
+        self._model.recover(error, losses)

@@ -22,9 +22,9 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
     kind = work.settings.kind
     way = kind.way(work.settings)
     if way is Way.RANGE:
-        from pytest_evalrun.predicting.ranges import RangePredictor
+        from pytest_evalrun.predicting.ranges import predict_ranges
 
-        RangePredictor(work, model).run(samples)
+        predict_ranges(work, samples, model)
     elif kind.runs_on_board:
         from pytest_evalrun.predicting.boardbatches import BoardPredictor
 

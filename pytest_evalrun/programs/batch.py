@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.programs.command_template import arguments
-from pytest_evalrun.programs.results import FileResults, matching
+from pytest_evalrun.programs.place import listed, write_list
+from pytest_evalrun.programs.results import matching
 from pytest_evalrun.programs.running import name_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.programs.results import Results
@@ -59,13 +59,12 @@ class BatchProgram:
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """Raises ModelError where the program failed, SampleError for a sample without an answer."""
         inputs = [listed(sample) for sample in batch]
-        self._file.write_text("".join(f"{line}\n" for line in inputs), encoding="utf-8", errors="surrogateescape")
+        write_list(self._file, batch)
         pattern = self._results.pattern(self._values)
         self._begin(pattern)
         argv = arguments(self._settings, self._values, inputs)
         self._announce(argv)
-        if isinstance(self._results, FileResults):
-            self._results.began = time.time()
+        self._results.began = time.time()
         name = name_of(self._around.words(argv))
         ending = run(argv, self._env, self._root, self._around, self._look)
         if ending.returncode:
@@ -89,15 +88,3 @@ def predictions(results: Results, batch: Sequence[Sample], pattern: str, name: s
     for file in files:  # its rows are predictions now: nobody will know whose it was
         file.unlink(missing_ok=True)
     return found
-
-
-def listed(sample: Sample) -> str:
-    """A path as it is, several with tabs between them, everything else as a line of JSON."""
-    given = sample.input
-    paths = list(given.values()) if isinstance(given, dict) else [given]
-    if not all(isinstance(path, PurePath) for path in paths):
-        return json.dumps({"index": sample.index, "id": sample.id, "input": given}, ensure_ascii=False, default=str)
-    text = "\t".join(map(str, paths))
-    if "\n" in text:
-        raise SampleError(f"sample {sample.id!r}: a name with a newline cannot stand in a list of files")
-    return text

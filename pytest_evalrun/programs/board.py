@@ -28,13 +28,23 @@ SUITE = "suite"
 
 
 class OnBoard(Protocol):
-    """A board with a model, as long as it is ours."""
+    """A board with a model, as long as it is ours; ``device`` is what the suite calls it."""
+
+    @property
+    def device(self) -> str: ...
 
     @property
     def connection(self) -> Connection: ...
 
+    @property
+    def path(self) -> str:
+        """That of the model on the board; empty where there is none."""
+
     def ready(self) -> int:
         """The number of the connection that stands, and on which the model is there. Raises LinkLost."""
+
+    def recover(self, error: Exception, losses: int) -> None:
+        """After a link that was lost so many times in a row, make it anew. Raises BoardGone."""
 
 
 class BoardWork:
@@ -44,7 +54,7 @@ class BoardWork:
     """
 
     def __init__(self, board: OnBoard, pair: Pair, name: str) -> None:
-        self._board = board
+        self.board = board
         self._pair = pair
         self._name = name
         self._lock = threading.Lock()
@@ -54,7 +64,7 @@ class BoardWork:
 
     @property
     def connection(self) -> Connection:
-        return self._board.connection
+        return self.board.connection
 
     @property
     def suite(self) -> str:
@@ -68,7 +78,7 @@ class BoardWork:
     def ready(self) -> int:
         """The directory is there, with the suite's files; the number of the connection for which that holds."""
         with self._lock:
-            generation = self._board.ready()
+            generation = self.board.ready()
             if generation != self._generation:
                 self._claim()
                 self._generation = generation

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.children.faults import ModelError
 from pytest_evalrun.errors import ConfigError, SampleError
-from pytest_evalrun.programs.batch import listed, predictions
+from pytest_evalrun.programs.batch import predictions
 from pytest_evalrun.programs.board import run_there
 from pytest_evalrun.programs.command_template import arguments, placeholders, portable_command
-from pytest_evalrun.programs.results import FileResults, make_room
+from pytest_evalrun.programs.place import listed
+from pytest_evalrun.programs.results import make_room
 from pytest_evalrun.programs.running import name_of
 from pytest_evalrun.remote.tarstream import TarEntry, check_name
 from pytest_evalrun.remote.transfer import download, upload
@@ -198,8 +199,7 @@ class BatchStages:
     def _fetch(self, ran: Ran) -> Sequence[Any]:
         pattern = self._results.pattern(self._local)
         make_room(pattern, self._began)
-        if isinstance(self._results, FileResults):
-            self._results.began = time.time()
+        self._results.began = time.time()
         download(self._work.connection, f"{self._work.path}/out{ran.sent.place}", self._output)
         return predictions(self._results, ran.sent.batch, pattern, ran.name)
 

@@ -8,8 +8,9 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.commands import program_of
@@ -42,10 +43,32 @@ class Answer(NamedTuple):
     rows: Sequence[TableRow] = ()
 
 
+@dataclass(frozen=True)
+class Counted:
+    """How results are counted while their program runs, by the files whose names end with ``ending``.
+
+    Their lines, less that of a ``header``, or the files themselves, which lie in ``directory`` of the output; of
+    results that come all at once, neither.
+    """
+
+    by: Literal["lines", "files", ""]
+    ending: str = ""
+    directory: str = ""
+    header: bool = False
+
+
 class Results(Protocol):
-    """Where a program writes, and how that is read."""
+    """Where a program writes, and how that is read.
+
+    ``keeps``: what a program left that was interrupted can be told from what is torn. ``counted``: how far a running
+    program is. Files that are older than ``began`` are none of the program's.
+    """
 
     keeps: bool
+    began: float
+
+    @property
+    def counted(self) -> Counted: ...
 
     def pattern(self, values: Mapping[str, str]) -> str:
         """The glob of the files; empty where they are known by the samples' names only."""
@@ -65,6 +88,11 @@ def results_of(settings: Settings, values: Mapping[str, str]) -> Results:
     if declared.get("files"):
         return FileResults(declared["files"], values)
     return TableResults(settings)
+
+
+def _ending(template: str) -> str:
+    """What comes behind the last placeholder: by that alone files are known whose names nobody can know yet."""
+    return template.rpartition("}")[2] if "}" in template else template
 
 
 def matching(pattern: str) -> list[Path]:
@@ -109,6 +137,11 @@ class TableResults:
         self.id_column = own.results.get("id_column") or settings.id_column or "id"
         self.column = own.results.get("prediction")
         self.any = own.rows == "any"
+        self.began = 0.0
+
+    @property
+    def counted(self) -> Counted:
+        return Counted("lines", _ending(self.template), header=self.kind == "csv")
 
     def pattern(self, values: Mapping[str, str]) -> str:
         return located(self.template, values)
@@ -164,6 +197,10 @@ class FileResults:
         self.directory = Path(values["output"])
         self.began = 0.0
 
+    @property
+    def counted(self) -> Counted:
+        return Counted("files", _ending(self.template), str(PurePath(self.template).parent))
+
     def pattern(self, values: Mapping[str, str]) -> str:  # noqa: ARG002 - known by the samples
         return ""
 
@@ -188,9 +225,11 @@ class MetricsResults:
     """A JSON object of numbers: the program has scored by itself, and says nothing of single samples."""
 
     keeps = False
+    counted = Counted("")
 
     def __init__(self, template: str) -> None:
         self.template = template
+        self.began = 0.0
 
     def pattern(self, values: Mapping[str, str]) -> str:
         return located(self.template, values)

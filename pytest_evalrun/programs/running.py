@@ -70,8 +70,8 @@ class ProgramIO:
     command as they may be shown.
     """
 
-    output: Callable[[bytes], None]
-    started: Callable[[int], None]
+    output: Callable[[bytes], None] = lambda _: None
+    started: Callable[[int], None] = lambda _: None
     hold: Sequence[int] = ()
     ended: Callable[[], None] = lambda: None
     paused: Callable[[], AbstractContextManager[None]] = nullcontext

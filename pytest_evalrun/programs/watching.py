@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.programs.results import is_older, matching
 from pytest_evalrun.rundir.lines import open_file, read_file
@@ -13,13 +14,49 @@ from pytest_evalrun.suite.settings import COMPLETE, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
+    from pytest_evalrun.programs.results import Counted
     from pytest_evalrun.rundir.state import RunningState
 
 BLOCK = 1 << 20
 # Looking may cost this share of the time at most: a directory can hold a hundred thousand files.
 SHARE = 0.05
+
+
+class ProgramWatch(Protocol):
+    """How far a running program is."""
+
+    def count(self) -> int:
+        """Samples of which results have appeared."""
+
+    def read(self) -> RunningState | None:
+        """What it says itself."""
+
+    def last(self) -> RunningState | None:
+        """What it said last, now that it has ended."""
+
+
+class LocalWatch:
+    """A program of this machine."""
+
+    def __init__(self, counter: Lines | Files | Nothing, own: OwnState) -> None:
+        self._counter = counter
+        self._own = own
+
+    def count(self) -> int:
+        return self._counter.count()
+
+    def read(self) -> RunningState | None:
+        return self._own.read()
+
+    last = read
+
+
+def counter(counted: Counted, pattern: str, output: Path) -> Lines | Files | Nothing:
+    """What counts results in the files of the pattern, or in the output directory."""
+    if counted.by == "lines":
+        return Lines(pattern, header=counted.header)
+    return Files(Path(output, counted.directory), counted.ending) if counted.by == "files" else Nothing()
 
 
 class Lines:

@@ -66,6 +66,8 @@ for line in sys.stdin:
 class OnBoard:
     """A board without a model."""
 
+    device, path = "b1", ""
+
     def __init__(self, connection):
         self.connection = connection
 

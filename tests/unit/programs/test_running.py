@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pytest_evalrun.children.faults import ChildError
-from pytest_evalrun.predicting.asking import ProgramFailed
+from pytest_evalrun.predicting.rangerun import ProgramFailed
 from pytest_evalrun.programs.running import SHOWN_OF_A_COMMAND, ProgramExit, ProgramIO, name_of, run
 from pytest_evalrun.suite.secrets import Secrets
 
