@@ -9,6 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import wait
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,7 +191,7 @@ def _pipeline(board: Sshd, place: Path) -> Figure:
 
 def _overlap(board: Sshd, place: Path, rounds: int) -> Figure:
     """Programs as long as the transfers: the longer of the two is the bound."""
-    from pytest_evalrun.remote.overlap import overlapped
+    from pytest_evalrun.remote.overlap import Overlap
     from pytest_evalrun.remote.program import RemoteProgram
     from pytest_evalrun.remote.tarstream import TarEntry
     from pytest_evalrun.remote.transfer import upload
@@ -199,17 +202,24 @@ def _overlap(board: Sshd, place: Path, rounds: int) -> Figure:
     home = connection.facts.home
     count = 10
 
-    def send(number: int) -> str:
-        upload(connection, [TarEntry(path, "input")], target := f"{home}/task_overlap_{number}")
-        return target
+    def target(number: int) -> str:
+        return f"{home}/task_overlap_{number}"
 
-    def run(target: str) -> str:
-        with RemoteProgram(connection, ["sleep", f"{seconds:.3f}"], cwd=target) as program:
+    def send(number: int) -> None:
+        upload(connection, [TarEntry(path, "input")], target(number))
+
+    def run(number: int) -> None:
+        with RemoteProgram(connection, ["sleep", f"{seconds:.3f}"], cwd=target(number)) as program:
             program.wait(60)
-        return target
 
-    def fetch(target: str) -> None:
-        connection.must("tidying", 'rm -rf -- "$1"', target)
+    def fetch(number: int) -> int:
+        connection.must("tidying", 'rm -rf -- "$1"', target(number))
+        return number
+
+    def at_once() -> None:
+        with closing(Overlap[int]("upload", "run", "fetch")) as overlap:
+            batches = [[partial(stage, number) for stage in (send, run, fetch)] for number in range(count)]
+            wait([overlap.submit(*stages) for stages in batches])
 
     seconds = 0.0
     _empty(board.home)  # what was written before is on the disk by now
@@ -219,7 +229,7 @@ def _overlap(board: Sshd, place: Path, rounds: int) -> Figure:
     for _ in range(rounds):
         _, alone = _timed(lambda: [send(number) for number in range(count)])
         seconds = alone / count
-        _, spent = _timed(lambda: list(overlapped(range(count), send, run, fetch)))
+        _, spent = _timed(at_once)
         pairs.append((spent, alone + seconds))  # the first batch has nothing to run beside
     spent, bound = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
     found = spent / bound

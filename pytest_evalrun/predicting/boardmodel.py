@@ -13,7 +13,7 @@ from pytest_evalrun.predicting.boards import quietly
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardserver import BoardServer
 from pytest_evalrun.programs.command_template import arguments, environment, placeholders, portable_command, there
-from pytest_evalrun.programs.whole import StartedLater
+from pytest_evalrun.programs.running import check_program
 from pytest_evalrun.remote.faults import LOST, BoardGone
 from pytest_evalrun.remote.models import ModelCache, model_name
 from pytest_evalrun.remote.places import work_name
@@ -38,7 +38,7 @@ SERVER = ".server"
 
 
 class BoardModel:
-    """An adapter whose programs are started by the predictor of a pair. ``digest`` gives the SHA-256 of a file.
+    """A model on a board, for the programs of its pairs that are started there. ``digest`` gives a file's SHA-256.
 
     ``broken`` when its board was given up: it must be loaded anew, on another one. Several threads may use it.
     """
@@ -136,9 +136,6 @@ class BoardModel:
         if self.held is not None:
             self.connection.close()
 
-    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        raise AssertionError(f"{len(batch)} samples: a program is asked by the predictor of its pair")
-
     def close(self) -> None:
         """The board is free again; the connection stays for the next model."""
         held, self.held, self._generation = self.held, None, 0
@@ -163,7 +160,7 @@ class BoardModel:
         """What would fail on every board."""
         path = self._pair.task.path
         if not self._pair.settings.kind.runs_on_board:
-            StartedLater(self._pair).load()
+            check_program(self._pair.settings, self._pair.root)
         elif path is not None and not Path(path).is_file():
             raise PairError(f"model {path}: what goes to a board is one file; pack it, and let the program unpack it")
 
@@ -188,7 +185,7 @@ class BoardModel:
 
 
 def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> BoardModel:
-    """The adapter of a pair that uses a board."""
+    """What is loaded for a pair that uses a board."""
     if pair.settings.kind.way(pair.settings) is Way.SERVER:
         return BoardServerModel(pair, boards, digest, around)
     return BoardModel(pair, boards, digest, around)

@@ -120,6 +120,8 @@ class HeldBoard:
         try:
             self.connection.link()
         except (LinkLost, EvalrunError) as error:
+            if self.connection.closed:  # by who interrupts us: no fault of the board
+                raise
             raise self.give_up(str(error)) from error
 
     def give_up(self, reason: str) -> BoardGone:

@@ -99,9 +99,7 @@ class LoadedModels:
             self._leased = self._on_board(pair)
             return self._leased
         if way in (Way.BATCH, Way.RANGE):
-            from pytest_evalrun.programs.whole import StartedLater
-
-            return StartedLater(pair)
+            return _Programs(pair)
         if way is Way.MODEL and not need:
             return create_adapter(pair.task, pair.settings, pair.root)
         from pytest_evalrun.predicting.leased import LeasedModel
@@ -145,6 +143,21 @@ class LoadedModels:
         except Exception as fault:  # noqa: BLE001 - the model's last act must not fail the pair that follows
             error = self._shown(f"{type(fault).__name__}: {fault}")
         self._events.write("model_unloaded", model=self._name, **({"error": error} if error else {}))
+
+
+class _Programs:
+    """Programs that are started only when their pair is asked: all that can be known before is that they are there."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+
+    def load(self) -> None:
+        from pytest_evalrun.programs.running import check_program
+
+        check_program(self._pair.settings, self._pair.root)
+
+    def close(self) -> None:
+        """Nothing was taken."""
 
 
 def _key(pair: Pair, parts: Mapping[str, Any]) -> str:

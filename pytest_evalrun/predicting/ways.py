@@ -25,14 +25,14 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
         from pytest_evalrun.predicting.ranges import predict_ranges
 
         predict_ranges(work, samples, model)
-    elif kind.runs_on_board:
-        from pytest_evalrun.predicting.boardbatches import BoardPredictor
-
-        BoardPredictor(work, model).run(samples)
     elif way is Way.BATCH:
-        from pytest_evalrun.predicting.batches import BatchPredictor
+        from pytest_evalrun.predicting.batches import open_batches
 
-        BatchPredictor(work, model).run(samples)
+        run_loop(work, open_batches(work, model), samples)
+    elif kind.runs_on_board:
+        from pytest_evalrun.predicting.batches import open_board_server
+
+        run_loop(work, open_board_server(work, model), samples)
     else:
         assert isinstance(model, Adapter), "what is asked by a call was loaded as such"
         run_loop(work, CallSession(model.predict), samples)

@@ -20,6 +20,7 @@ from pytest_evalrun.rundir.state import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.programs.board import BoardWork
@@ -126,14 +127,18 @@ class BoardPlace:
         started: Callable[[int], None] | None = None,  # noqa: ARG002 - its processes are not of this machine
     ) -> ProgramExit:
         io = replace(self._io, output=sink, ended=sink.finish)
-        with self._work.only(self._generation):
+        with self.only():
             return run_there(self._work, argv, env, io, heartbeat)
+
+    def only(self) -> AbstractContextManager[None]:
+        """What fails in the block because what was put there is gone is a lost link, and nothing else."""
+        return self._work.only(self._generation)
 
     def fetch(self, *, lost: bool = False) -> float:
         """What was lost with its link lies there until the directory is claimed anew."""
         began = time.time()
         if self._output is not None:
-            with nullcontext() if lost else self._work.only(self._generation):
+            with nullcontext() if lost else self.only():
                 download(self._work.connection, self._path(self._out), self._output)
         return began
 

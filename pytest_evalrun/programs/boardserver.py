@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.adapter import ServerAdapter
 from pytest_evalrun.children.process import message_of
-from pytest_evalrun.programs.boardbatch import APART, Ran
 from pytest_evalrun.remote.program import RemoteProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_evalrun.children.adapter import ProtocolPeer
-    from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.programs.board import BoardWork
-    from pytest_evalrun.programs.boardbatch import Sent, Uploader
 
 
 class _Talk:
@@ -46,7 +42,7 @@ class _Talk:
 
 
 class BoardServer(ServerAdapter):
-    """Likewise for a server on a board: started in the suite's directory there. It must be told paths of the board."""
+    """A server on a board, started in the suite's directory there; it must be told paths of the board."""
 
     def __init__(
         self,
@@ -78,29 +74,3 @@ class BoardServer(ServerAdapter):
 
 def _unknown(_: int) -> None:
     """Its processes are not of this machine."""
-
-
-class ServerStages:
-    """Batches of a server: their files go over while it answers the one before."""
-
-    def __init__(self, ask: Callable[[Sequence[Sample]], Sequence[Any]], work: BoardWork, uploader: Uploader) -> None:
-        self._ask = ask
-        self._work = work
-        self._uploader = uploader
-
-    def upload(self, batch: Sequence[Sample]) -> Sent:
-        return self._uploader.upload(batch)
-
-    def run(self, sent: Sent) -> Ran:
-        started = time.perf_counter()
-        with self._work.only(sent.generation):
-            answers = self._ask(sent.there)
-        return Ran(sent, time.perf_counter() - started, answers)
-
-    def fetch(self, ran: Ran) -> Sequence[Any]:
-        assert ran.answers is not None, "a server answers at once"
-        return ran.answers
-
-    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        """All of it, one after the other, while the next batch may be on its way."""
-        return self.fetch(self.run(self._uploader.upload_to(APART, batch)))

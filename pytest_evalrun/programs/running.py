@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import shutil
 import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.children.faults import NotStarted
 from pytest_evalrun.children.output import brief_end
 from pytest_evalrun.children.process import Child
 from pytest_evalrun.children.supervised import signal_name
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.programs.commands import program_of
+from pytest_evalrun.suite.template import fill, names_in, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from pytest_evalrun.suite.settings import Settings
 
 # How often a running program is looked after.
 LOOK_SECONDS = 0.2
@@ -122,6 +130,23 @@ def _wait(child: Child, look: Callable[[], None]) -> int:
             return child.wait(LOOK_SECONDS)
         except TimeoutError:
             look()
+
+
+def check_program(settings: Settings, root: str) -> None:
+    """Raises PairError where the program is not there: nothing else must be done in vain before that is known."""
+    own = program_of(settings)
+    if own.shell or names_in(word := words_of(own.command or "")[0]):
+        return
+    name = fill(word, {})
+    path = Path(root, name)
+    if "/" not in name:
+        reason = None if shutil.which(name) else "it is in no directory of PATH"
+    elif not os.path.exists(path):  # noqa: PTH110 - of what no file can be called, too
+        reason = os.strerror(errno.ENOENT)
+    else:
+        reason = None if os.access(path, os.X_OK) and path.is_file() else os.strerror(errno.EACCES)
+    if reason:
+        raise PairError(f"{name}: the program cannot be used: {reason}")
 
 
 def name_of(argv: Sequence[str]) -> str:

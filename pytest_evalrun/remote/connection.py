@@ -150,6 +150,11 @@ class Connection:
         return self._watchdog
 
     @property
+    def closed(self) -> bool:
+        """It was closed here, and nobody has connected since."""
+        return self._closed.is_set()
+
+    @property
     def lost(self) -> bool:
         """There was a connection, and it is gone."""
         return self._link is not None and self._link.lost

@@ -2,66 +2,53 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
-
-from pytest_evalrun.errors import TimedOut
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Sequence
 
-Batch = TypeVar("Batch")
-Ready = TypeVar("Ready")
-Ran = TypeVar("Ran")
 Result = TypeVar("Result")
 
 
-def overlapped(
-    batches: Iterable[Batch],
-    upload: Callable[[Batch], Ready],
-    run: Callable[[Ready], Ran],
-    fetch: Callable[[Ran], Result],
-    interrupt: Callable[[], None] = lambda: None,
-) -> Iterator[Result]:
-    """The results in the order of the batches; only one batch is ahead, so that a board never fills.
+class Overlap(Generic[Result]):
+    """Batches go through stages of a thread each, which does one after the other in the order in which they come."""
 
-    ``run`` is called in this thread, one after the other, so that a limit of time or Ctrl-C reaches it. The first
-    error ends all; what was fetched before it is yielded first. When the caller stops, what is under way is waited for;
-    of Ctrl-C and a limit ``interrupt`` hears first, so that there is little to wait for.
-    """
-    with ThreadPoolExecutor(1, "evalrun-upload") as up, ThreadPoolExecutor(1, "evalrun-fetch") as down:
-        waiting = iter(batches)
-        ready = _next(up, waiting, upload)
-        coming: Future[Result] | None = None
-        try:
-            while ready is not None:
-                try:
-                    batch = ready.result()
-                    ready = _next(up, waiting, upload)
-                    ran = run(batch)
-                except Exception:
-                    if coming is not None:
-                        last, coming = coming, None
-                        yield last.result()
-                    raise
-                last_one, coming = coming, down.submit(fetch, ran)
-                if last_one is not None:
-                    yield last_one.result()
-            if coming is not None:
-                yield coming.result()
-        except (KeyboardInterrupt, TimedOut):
-            interrupt()
-            raise
-        finally:
-            for future in (ready, coming):
-                if future is not None:
-                    future.cancel()
-                    with suppress(Exception, CancelledError):
-                        future.result()
+    def __init__(self, *names: str) -> None:
+        self._threads = [ThreadPoolExecutor(1, f"evalrun-{name}") for name in names]
+        self._open: set[Future[Result]] = set()
+        self._closed = False
 
+    def submit(self, *stages: Callable[[], Result | None]) -> Future[Result]:
+        """Call a function in each of the threads, until one of them gives something or fails: that is the future's."""
+        future: Future[Result] = Future()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        self._go_on(future, list(zip(self._threads, stages, strict=True)))
+        return future
 
-def _next(up: ThreadPoolExecutor, waiting: Iterator[Batch], upload: Callable[[Batch], Ready]) -> Future[Ready] | None:
-    for batch in waiting:
-        return up.submit(upload, batch)
-    return None
+    def close(self) -> None:
+        """What is under way is waited for and goes no further; futures that have no result by then are cancelled."""
+        self._closed = True
+        for thread in self._threads:
+            thread.shutdown(cancel_futures=True)
+        for future in list(self._open):
+            future.cancel()
+
+    def _go_on(
+        self, future: Future[Result], left: Sequence[tuple[ThreadPoolExecutor, Callable[[], Result | None]]]
+    ) -> None:
+        thread, stage = left[0]
+
+        def work() -> None:
+            try:
+                result = stage()
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+                future.set_exception(error)
+                return
+            if result is not None:
+                future.set_result(result)
+            elif not self._closed:
+                self._go_on(future, left[1:])
+
+        thread.submit(work)
