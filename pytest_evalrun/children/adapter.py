@@ -30,7 +30,7 @@ class ProtocolPeer(Protocol):
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of this machine, the program's and those of who looks after it."""
+        """The PIDs on this machine: the program's, and those of who looks after it."""
 
     def send_line(self, line: bytes) -> None:
         """A message as it travels."""
@@ -205,7 +205,7 @@ class ChildAdapter(ServerAdapter):
 
 
 def _error(answer: Mapping[str, Any]) -> Exception:
-    """What a program reports of itself, as the error that it would be in this process."""
+    """Make of what a program reports of itself the error that it would be in this process."""
     text, trace = str(answer.get("error")), answer.get("traceback")
     kind = _OF_THE_MODEL.get(str(answer.get("kind")))
     if kind is None:

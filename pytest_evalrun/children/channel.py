@@ -72,7 +72,7 @@ class Channel:
             os.close(read)
 
     def _wait(self, timeout: float | None, *, writing: bool = False) -> bool:
-        """Until something can be read, which is read at once, or written; False where the time was over."""
+        """Wait until something can be read, which is read at once, or written; False where the time was over."""
         poll = select.poll()
         if self._in is not None and not self._ended:
             poll.register(self._in, select.POLLIN)

@@ -1,4 +1,4 @@
-"""What can go wrong in a program that the run started, and which errors of a model may pass."""
+"""The errors of programs that the run started, and which errors of a model may pass."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ModelError(EvalrunError):
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether trying again may help: I/O, time-out, connection, out of memory."""
+    """Say whether trying again may help: I/O, time-out, connection, out of memory."""
     if isinstance(error, ModelError):
         return error.may_pass
     if isinstance(error, PERMANENT):

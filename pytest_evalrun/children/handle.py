@@ -132,7 +132,7 @@ def close_idle() -> None:
 
 
 def readable(fd: int, timeout: float | None) -> bool:
-    """Whether a descriptor can be read, or is at its end, within a time."""
+    """Say whether a descriptor can be read, or is at its end, within so many seconds; None waits for ever."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))

@@ -34,7 +34,7 @@ class ModelHost:
         self._adapter: Adapter | None = None
 
     def answer(self, message: dict[str, Any]) -> bytes:
-        """What the model's code raises is part of the answer; what ends the process is for the other side to tell."""
+        """Answer a message. What the model's code raises is part of the answer; the end of the process others see."""
         try:
             if message["type"] == "load":
                 return to_line(self._load(message))
@@ -75,7 +75,7 @@ class ModelHost:
 
 
 def _find_fault(predictions: Sequence[Any], batch: Sequence[Sample]) -> None:
-    """What cannot travel is the fault of its sample alone."""
+    """Blame the one sample whose answer cannot travel; the others of the batch are not at fault."""
     for sample, prediction in zip(batch, predictions, strict=False):
         try:
             to_line(prediction)
@@ -89,7 +89,7 @@ def told(error: Exception) -> bytes:
 
 
 def _blame(error: Exception) -> dict[str, Any]:
-    """Of our own errors the cause is the user's; who raised it on purpose needs no traceback."""
+    """Describe an error. The cause of one of ours is the user's; who raised it on purpose needs no traceback."""
     if isinstance(error, EvalrunError):
         kind = "sample" if isinstance(error, SampleError) else "pair"
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else None
@@ -137,7 +137,7 @@ def _forget_stacks() -> None:
 
 
 def main() -> None:
-    """Until ``close`` comes, or nobody asks any more."""
+    """Answer messages until ``close`` comes, or nobody asks any more."""
     questions, answers = _private_pipes()
     faulthandler.register(STACKS, file=2, all_threads=True)
     os.register_at_fork(after_in_child=_forget_stacks)

@@ -31,7 +31,7 @@ class OrphanProcesses:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """What is started meanwhile, and still lives, is a stray."""
+        """Count what is started meanwhile, and still lives, as an orphan."""
         self._spare(children())
         self._at_work = True
         try:
@@ -70,7 +70,7 @@ def children() -> set[int]:
 
 
 def _settled_children() -> set[int]:
-    """What two looks in a row agree on. Raises OSError where the system does not list children by thread.
+    """List the children on which two looks agree. Raises OSError where the system does not list them by thread.
 
     A thread that ends while others are read hands its children on to one that was read already, and a child that is
     waited for makes the kernel skip another one of the same list (proc_pid_children(5)).

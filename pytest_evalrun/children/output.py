@@ -1,4 +1,4 @@
-"""What a program writes beside the protocol: handed on as it comes, and its end kept for messages."""
+"""The output of a program beside the protocol is handed on as it comes, and its end is kept for messages."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PipeReader:
                 self._read()
 
     def quiet(self, seconds: float) -> bool:
-        """Whether nothing has come for so long."""
+        """Say whether nothing has come for so many seconds."""
         return time.monotonic() - self._last >= seconds
 
     def finish(self) -> None:
@@ -115,7 +115,7 @@ def last_lines(tail: bytes) -> str:
 
 
 def end_of_output(lines: str) -> str:
-    """For the end of a message about a program: the last lines of its output, as :class:`Heard` keeps them."""
+    """Quote the last lines of a program's output, as :class:`Heard` keeps them, at the end of a message about it."""
     return f"; the end of its output:\n{lines}" if lines else "; it wrote no other output"
 
 

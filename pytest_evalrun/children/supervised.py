@@ -106,7 +106,7 @@ class Supervised:
         return self.returncode
 
     def signal(self, number: int) -> None:
-        """To the program alone, and never to another process that was given its PID."""
+        """Send it to the program alone, and never to another process that was given its PID."""
         if self._supervisor is not None:
             self._supervisor.order(f"signal {number}")
 
@@ -151,7 +151,7 @@ class Supervised:
         return ChildError(f"{cwd if where == 'cwd' else name}: {_WHERE[where]} cannot be used: {reason}{hint}")
 
     def _hear(self, timeout: float | None) -> None:
-        """What the supervisor says within a time; its end is the end of all, however it came."""
+        """Take what the supervisor says within so many seconds; its end is the end of all, however it came."""
         if self.gone or self._supervisor is None:
             return
         lines = self._supervisor.hear(timeout)
@@ -185,7 +185,7 @@ class Supervised:
 
 
 def how_to_install(program: str) -> str:
-    """For the end of a message: how a program that many systems lack is had on this one; empty where nobody knows."""
+    """End a message with how a program that many systems lack is had on this one; empty where nobody knows."""
     managers = (manager for manager in _MANAGERS if shutil.which(manager.partition(" ")[0]))
     manager = next(managers, None)
     packages = _PACKAGES.get(program)

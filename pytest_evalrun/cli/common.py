@@ -1,4 +1,4 @@
-"""What the commands of ``evalrun`` have in common: their words, the run that they are about, and ``-k``."""
+"""The commands of ``evalrun`` have in common: their words, the run that they are about, and ``-k``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _as_pytest(context: typer.Context, workdir: Path) -> Path:
-    """Where nobody names one: that of a pytest over the same words. What is no path of them is passed over there."""
+    """Find the work directory of a pytest over the same words. What is no path of them is passed over there."""
     source = context.get_parameter_source("workdir")
     if source is not None and source.name != "DEFAULT":
         return workdir

@@ -1,4 +1,4 @@
-"""What pytest keeps to itself and the command needs: it never imports all of pytest, which takes as long as itself."""
+"""The command needs this of what pytest keeps to itself; all of pytest takes as long to import as the command runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a pytest that were started here would keep its runs: found as pytest finds it, without starting it."""
+"""The place of the runs of a pytest that were started here is found as pytest finds it, without starting it."""
 
 from __future__ import annotations
 

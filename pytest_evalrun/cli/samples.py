@@ -87,7 +87,7 @@ def diff(
 
 
 def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
-    """What gives the inputs of a pair by its names; where its suite is no longer there to say so, none."""
+    """Make what gives the inputs of a pair by its names: none where its suite is no longer there to say so."""
     from pytest_evalrun.report.samplelines import Inputs
 
     named = _pairs_in(paths)

@@ -231,7 +231,7 @@ def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
 
 
 def _reasons(entries: Iterable[ListedPair], found: FoundRun) -> dict[str, str]:
-    """What a launch would do with each pair that it would not just reuse."""
+    """Say what a launch would do with each pair that it would not just reuse, by full id."""
     from pytest_evalrun.evaluation.selection import verdicts
 
     pairs = [entry.pair for entry in entries if entry.pair is not None and entry.status != "running"]

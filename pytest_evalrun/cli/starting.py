@@ -41,7 +41,7 @@ def stop_starting(workdir: Path, run: str, grace: float) -> bool:
 
 
 def is_live(workdir: Path, run: str) -> bool:
-    """Whether somebody works in the run that is meant, if there is one."""
+    """Say whether somebody works in the run that is meant, if there is one."""
     from pytest_evalrun.report.runs import find_run
     from pytest_evalrun.rundir.sessions import session_state
 

@@ -15,7 +15,7 @@ SHOWN = 40
 
 
 def agreed(lines: Sequence[str], what: str, *, yes: bool, dry_run: bool) -> bool:
-    """Whether to do it: there is something to do, and somebody said so."""
+    """Ask whether to do it: true where there is something to do, and somebody said so."""
     most = len(lines) if dry_run or len(lines) <= SHOWN else SHOWN
     print_lines(lines[:most])
     if most < len(lines):

@@ -30,7 +30,7 @@ GITIGNORE = b"*\n"
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What goes: ``run`` names below the run, ``work`` names below its work directory, directories outside.
+    """A plan of what goes: ``run`` names below the run, ``work`` names below its work directory, directories outside.
 
     ``pairs`` is None where the whole run goes; ``left`` is what lies in the run and is not ours.
     """
@@ -68,7 +68,7 @@ class Cleaning:
 
 
 def plan_clean(found: FoundRun, pairs: Sequence[KnownPair] | None) -> Cleaning:
-    """What would go with these pairs, or with the whole run where they are None."""
+    """List what would go with these pairs, or with the whole run where they are None."""
     if "created" not in read_run_json(found.paths):
         raise ConfigError(f"{found.paths.run_json} was not written by a launch of this plugin; nothing was changed")
     chosen = None if pairs is None else {pair.key for pair in pairs}

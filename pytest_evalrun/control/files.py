@@ -20,13 +20,13 @@ _DATABASE = ("", "-wal", "-shm", "-journal")
 
 
 def state_files(key: PairKey) -> list[str]:
-    """What says that a pair is done or under way; the marker first, so that nothing vouches for what goes next."""
+    """List what says that a pair is done or under way; the marker first, so that nothing vouches for what goes next."""
     pair = PairPaths(Path(), key)
     return [str(pair.marker), str(pair.state), f"state/{'/'.join(key)}"]
 
 
 def evaluated_files(key: PairKey) -> list[str]:
-    """What an evaluation came to; the fingerprint last: killed in between, a launch sees that something is off."""
+    """List what an evaluation came to; the fingerprint last: killed in between, a launch sees that something is off."""
     pair = PairPaths(Path(), key)
     place = "/".join(key)
     files = [str(pair.predictions), str(pair.scores), str(pair.result)]
@@ -44,7 +44,7 @@ def all_files(key: PairKey) -> list[str]:
 
 
 def run_files(names: Iterable[str]) -> Iterator[str]:
-    """Of the names in a run directory those that are ours; what a user has put there is not.
+    """Pick the names in a run directory that are ours; what a user has put there is not.
 
     ``run.json`` comes last but for the locks: a clean that was killed can be started again.
     """
@@ -60,7 +60,7 @@ def run_files(names: Iterable[str]) -> Iterator[str]:
 
 
 def workdir_files() -> list[str]:
-    """What outlives the runs of a work directory, but for ``latest`` and ``.gitignore``."""
+    """List what outlives the runs of a work directory, but for ``latest`` and ``.gitignore``."""
     work = WorkDir(Path())
     kept = [path.name for path in _properties(work) if path.name not in (work.latest.name, work.gitignore.name)]
     return [f"{name}{suffix}" for name in kept for suffix in (_DATABASE if name.endswith(".db") else ("",))]

@@ -54,7 +54,7 @@ class OpenDirectory:
         os.close(self._fd)
 
     def names(self) -> list[str]:
-        """What lies directly in it."""
+        """List what lies directly in it."""
         return sorted(os.listdir(self._fd))  # noqa: PTH208 - of a descriptor
 
     def size(self, name: str) -> Size | None:
@@ -69,7 +69,7 @@ class OpenDirectory:
             return None
 
     def files(self, name: str) -> Iterator[tuple[str, int | None]]:
-        """What is no directory below one, relative to it, with its size; None of what is no file either, as a link."""
+        """List what is no directory below one, relative to it, with its size; None for what is no file, as a link."""
         try:
             with self._parent(name) as (fd, last):
                 yield from _files(fd, last, "")

@@ -75,14 +75,14 @@ def _outside(
 
 
 def _writers(directory: Path, suites: list[Suite], keys: Sequence[PairKey]) -> frozenset[PairKey]:
-    """Of the pairs of a run those that wrote there: of a suite that is gone those whose dataset it is named after."""
+    """Pick the pairs of a run that wrote there; for a suite that is gone, those whose dataset it is named after."""
     owners = {key.full for key in _owners(directory, suites)}
     names = {PairKey("", "", part).full.dataset for part in directory.parts[-2:]}
     return frozenset(key for key in keys if (key.full in owners if owners else key.full.dataset in names))
 
 
 def _linked(root: Path, name: str) -> str | None:
-    """Whether the way leads over a link that was not there when the run was made."""
+    """Say why it stays, where the way leads over a link that was not there when the run was made."""
     try:
         with OpenDirectory(root, follow=True) as tree:
             tree.size(name)
@@ -142,7 +142,7 @@ def _of_other_runs(found: FoundRun) -> dict[str, str]:
 
 
 def _is_of(directory: Path, suites: list[Suite], chosen: Collection[PairKey]) -> bool:
-    """Whether only chosen pairs write there."""
+    """Say whether only chosen pairs write there."""
     owners = _owners(directory, suites)
     return bool(owners) and owners <= set(chosen)
 

@@ -36,7 +36,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class BoardCleaning:
-    """What goes from one board; ``stays`` is in use. ``trouble`` says why nobody could look, or what failed.
+    """A plan of what goes from one board; ``stays`` is in use. ``trouble`` says why nobody could look, or what failed.
 
     ``others`` are names that other runs have here: what may stem from both is theirs where their name is longer.
     """
@@ -59,7 +59,7 @@ class BoardCleaning:
             yield f"{self._shown(found)}  stays: a live session uses it"
 
     def complaint(self) -> str:
-        """What went wrong, and what may therefore be left."""
+        """Say what went wrong, and what may therefore be left."""
         names = [*self.record.work, *(f"{CACHE}/{model}" for model in self.record.models)]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         left = f"; what is there of {', '.join(names[:_SHOWN])}{more} stays" if names else ""
@@ -72,7 +72,7 @@ class BoardCleaning:
 
 
 def plan_boards(found: FoundRun, pairs: Sequence[KnownPair] | None, known: Sequence[KnownPair]) -> list[BoardCleaning]:
-    """What would go with these of the ``known`` pairs, or with the whole run where they are None: the boards are asked.
+    """Ask the boards what would go with these of the ``known`` pairs, or with the whole run where they are None.
 
     A board that cannot be reached is one of the plans, with its trouble.
     """
@@ -94,7 +94,7 @@ def clean_boards(plans: Sequence[BoardCleaning]) -> list[BoardCleaning]:
 
 
 def _check(record: BoardRecord) -> None:
-    """Before any board is asked: a manifest that names anything else was not written by us."""
+    """Raise ConfigError before any board is asked: a manifest that names anything else was not written by us."""
     for name in record.work:
         if not checked(name).startswith(WORK):
             raise ConfigError(f"run.json: boards: {name!r} is no work directory; nothing was changed")
@@ -104,7 +104,7 @@ def _check(record: BoardRecord) -> None:
 
 
 def _narrowed(record: BoardRecord, pairs: Sequence[KnownPair], known: Sequence[KnownPair]) -> BoardRecord:
-    """To what belongs to these pairs alone: what is their task's goes when all pairs of it do."""
+    """Narrow a record to what belongs to these pairs alone: what is their task's goes when all pairs of it do."""
     chosen = {pair.key for pair in pairs}
     rest = [pair for pair in known if pair.key not in chosen]
     strange = set(record.work) - {_work(pair) for pair in known}  # of pairs that a damaged list does not know
@@ -157,7 +157,7 @@ def _look(plan: BoardCleaning, board: Connection) -> BoardCleaning:
 
 
 def _clean(plan: BoardCleaning, board: Connection) -> BoardCleaning:
-    """What was agreed to, as far as nobody has taken it up since: somebody may have thought for long."""
+    """Take away what was agreed to, as far as nobody has taken it up since: somebody may have thought for long."""
     agreed = {found.name for found in plan.goes}
     now = [found for found in _look(plan, board).goes if found.name in agreed]
     gone = [found for found in now if take_away(board, found.name)]

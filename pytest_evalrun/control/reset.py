@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResetPair:
-    """What a reset does to one pair; names are relative to the run."""
+    """A plan of what a reset does to one pair; names are relative to the run."""
 
     pair: KnownPair
     removed: tuple[str, ...]
@@ -36,7 +36,7 @@ class ResetPair:
 
 
 def plan_reset(found: FoundRun, pairs: Sequence[KnownPair]) -> list[ResetPair]:
-    """What would become of each pair of which there is anything."""
+    """Plan what would become of each pair of which there is anything."""
     with OpenDirectory(found.paths.root) as tree:
         plans = [_plan(tree, pair) for pair in pairs]
     return [plan for plan in plans if plan.removed or plan.aside or plan.pair.status != "pending"]

@@ -1,4 +1,4 @@
-"""What a command is about: pairs of a run, and the runs beside it, which may need the same things."""
+"""A command is about pairs of a run, and the runs beside it may need the same things."""
 
 from __future__ import annotations
 

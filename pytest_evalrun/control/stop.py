@@ -194,7 +194,7 @@ def _named(entry: ProcessEntry) -> str:
 
 
 def _are_members_left(paths: RunPaths) -> bool:
-    """Whether workers still write although their session ended; recorded processes that do not are none of ours.
+    """Say whether workers still write although their session ended; recorded processes that do not are none of ours.
 
     A process that ran pytest.main() lives on after it, a notebook's kernel for one.
     """
@@ -206,7 +206,7 @@ def _are_members_left(paths: RunPaths) -> bool:
 
 
 def _tidy(workdir: WorkDir, paths: RunPaths, say: Callable[[str], None], *, stopped: bool) -> bool:
-    """What the session would have tidied at its end; another launch that is already there does it itself."""
+    """Tidy what the session would have tidied at its end; another launch that is already there does it itself."""
     try:
         with held(paths, wait=RELEASE):
             changed = to_pending(workdir, paths)

@@ -37,7 +37,7 @@ class Target:
 
     @property
     def alive(self) -> bool:
-        """Whether the very process still lives; a zombie does not, but for its other threads: they hold its locks."""
+        """True while the very process lives; a zombie does not, but for its other threads: they hold its locks."""
         if self._fd is None:
             self._same = self._same and alive(self.entry)
         elif self._same:
@@ -70,11 +70,11 @@ class Target:
 
     @property
     def leads(self) -> bool:
-        """Whether it led a group of its own when it was recorded, one that we are not in ourselves."""
+        """True where it led a group of its own when it was recorded, one that we are not in ourselves."""
         return self.entry.pgid == self.entry.pid != os.getpgrp()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within the time."""
+        """Wait for its end; True where that came within so many seconds."""
         end = time.monotonic() + seconds
         while self.alive:
             left = end - time.monotonic()

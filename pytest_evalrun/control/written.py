@@ -1,4 +1,4 @@
-"""What of a directory outside a run its models wrote there, by what the run itself says of it; the rest is a user's."""
+"""The files that models of a run wrote outside it, by what the run itself says of them; the rest there is a user's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Written:
 
 
 def written(paths: RunPaths, place: Outside, keys: Iterable[PairKey]) -> Written:
-    """Of the files there those that these pairs have named, as long as they have the size that they were named with.
+    """Pick the files there that these pairs have named, as long as they have the size that they were named with.
 
     What grows with the samples is what a listing of that one directory holds.
     """

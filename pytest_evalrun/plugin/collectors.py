@@ -78,7 +78,7 @@ def _refuse_inside(directory: Path, file: Path) -> None:
 
 
 def suite_files(config: pytest.Config) -> Iterator[Path]:
-    """For ``-n auto``, which must be answered before anything is collected: suites above and below what was named."""
+    """Find suites above and below what was named, for ``-n auto``, which is answered before anything is collected."""
     skipped = config.getini("norecursedirs")
     for argument in config.args:
         path = config.invocation_params.dir / argument.partition("::")[0]

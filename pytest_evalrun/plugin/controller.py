@@ -149,7 +149,7 @@ class Controller:
         return fleet
 
     def _tell(self) -> None:
-        """Before anything runs: what there is to run on, and words that may not do what they were written for."""
+        """Say, before anything runs, what there is to run on, and which words may not do what they were written for."""
         from pytest_evalrun.suite.words import strange_words
 
         pairs = self.pairs or self.planned
@@ -227,7 +227,7 @@ class Controller:
         return seconds
 
     def _publish(self, live: LiveRun) -> None:
-        """To the workers: where the run is, and what holds for all of it."""
+        """Publish to the workers where the run is, and what holds for all of it."""
         from pytest_evalrun.evaluation.context import Launch
 
         options = self.suites.options
@@ -246,7 +246,7 @@ class Controller:
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
 
     def _facts(self, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """What whoever looks at the run from outside cannot know otherwise: what runs, and how long it should take."""
+        """Collect what whoever looks at the run from outside cannot know: what runs, and how long it should take."""
         pairs = {nodeid: pair for nodeid, pair in self.pairs.items() if pair.skip is None}
         selected = {pair.whole.full_id for pair in pairs.values()}
         expected = {pair.full_id: round(seconds[nodeid], 3) for nodeid, pair in pairs.items()}
@@ -327,7 +327,7 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """After xdist has ended its workers: nobody writes to the run any more."""
+        """Close the run after xdist has ended its workers: nobody writes to it any more."""
         mode = self.suites.options.mode
         if self.live is None:
             if mode == "viz" and not self.config.option.collectonly and exitstatus in (0, 5):
@@ -385,7 +385,7 @@ class Controller:
             self.terminal.show(terminalreporter, self.live.paths.root if self.live else None)
 
     def _show_plan(self, terminalreporter: Any) -> None:
-        """For every collected pair: would it run, be reused or skipped, and why."""
+        """Say of every collected pair whether it would run, be reused or skipped, and why."""
         from pytest_evalrun.evaluation.selection import verdicts
         from pytest_evalrun.planning.plan import RUNS
 

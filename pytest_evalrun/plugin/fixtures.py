@@ -1,4 +1,4 @@
-"""What a suite brings to pytest: items, the fixtures ``pair`` and ``evaluation``, selection by state."""
+"""A suite brings to pytest its items, the fixtures ``pair`` and ``evaluation``, and selection by state."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class EvaluationResult:
 
 
 class Fixtures:
-    """What is offered to tests, registered under the names of its methods where :class:`Items` says.
+    """The fixtures for tests, registered under the names of these methods where :class:`Items` says.
 
     None takes another as an argument: a project may have its own fixture of that name, and ours know their pair anyway.
     """
@@ -292,7 +292,7 @@ def register(config: pytest.Config, suites: Suites) -> None:
 
 
 def distributes(config: pytest.Config) -> bool:
-    """Whether this process only hands out items to xdist workers."""
+    """Say whether this process only hands out items to xdist workers."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return False
     return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))

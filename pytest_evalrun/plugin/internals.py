@@ -58,7 +58,7 @@ def all_fixtures(item: Any) -> Iterator[Any]:
 
 
 def add_fixture(function: Any, name: str) -> None:
-    """From now on it is as if a function asked for this fixture, too: ``usefixtures`` comes too late to parametrize."""
+    """Let a function ask for this fixture, too, from now on: ``usefixtures`` comes too late to parametrize."""
     info = function._fixtureinfo
     if name not in info.names_closure:
         object.__setattr__(info, "initialnames", (*info.initialnames, name))
@@ -103,7 +103,7 @@ def parametrize_kept(metafunc: pytest.Metafunc) -> Iterator[list[tuple[Any, Any]
 
 
 def parameter_ids(item: Any) -> list[str]:
-    """What each call of ``parametrize`` gave to an item's id, in their order; ``callspec.id`` has them joined."""
+    """List what each call of ``parametrize`` gave to an item's id, in their order; ``callspec.id`` has them joined."""
     return list(item.callspec._idlist)
 
 
@@ -116,7 +116,7 @@ def tear_down(session: pytest.Session, nextitem: pytest.Item | None) -> None:
 
 
 def is_of_pytest(value: object) -> bool:
-    """Whether it is an object that pytest made to show an exception; of their classes few have public names."""
+    """Say whether pytest made this object to show an exception; few of their classes have public names."""
     return type(value).__module__.startswith("_pytest.")
 
 
@@ -148,7 +148,7 @@ def replace_in_writer(reporter: Any, name: str, make: Callable[[Callable[..., No
 
 
 def current_line(reporter: Any) -> str:
-    """What stands in the line that pytest has begun."""
+    """Give the text of the line that pytest has begun."""
     text: str = reporter._tw._current_line
     return text.rpartition("\r")[2]
 
@@ -170,6 +170,6 @@ def end_line(reporter: Any) -> None:
 
 
 def terminal_width(reporter: Any) -> int:
-    """In columns, as pytest has found it out."""
+    """Give the terminal's width in columns, as pytest has found it out."""
     width: int = reporter._tw.fullwidth
     return width

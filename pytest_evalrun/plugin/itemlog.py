@@ -1,4 +1,4 @@
-"""Where the output of an item goes under pytest, and what its reports show of it."""
+"""Under pytest an item's output goes to its log, and its reports show the end of that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SEARCHED = 1 << 20
 
 
 def tail_of(path: Path, start: int) -> str:
-    """What a log ends with since ``start``; of a time-out, where each thread was.
+    """Read what a log ends with since the byte ``start``; after a time-out, where each thread was.
 
     One that was shortened since then ends with nothing older either.
     """

@@ -1,4 +1,4 @@
-"""What pytest's items are to us: which pair one is about, and which of our fixtures it uses.
+"""An item of pytest is about a pair or not, and uses some of our fixtures or none.
 
 A project may have fixtures, parameters and markers of the same names: none of them counts here.
 """
@@ -35,12 +35,12 @@ def pair_of(item: pytest.Item) -> Pair | None:
 
 
 def uses(item: Any, name: str) -> bool:
-    """Whether what an item, or the function that items are made of, asks for under this name is our fixture."""
+    """Say whether what an item, or the function that items are made of, asks for under this name is our fixture."""
     return _is_ours(name, used_fixtures(item, name))
 
 
 def is_offered(node: pytest.Item, name: str) -> bool:
-    """Whether a test would get our fixture if it asked for this name."""
+    """Say whether a test would get our fixture if it asked for this name."""
     return _is_ours(name, visible_fixtures(node, name))
 
 

@@ -33,12 +33,12 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def seconds_of(pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    """What each item should take. ``pairs`` by node id, ``estimates`` by the full id of a whole pair."""
+    """Give each item's seconds; ``pairs`` are by node id, ``estimates`` by the full id of a whole pair."""
     return {nodeid: work_of(0, pair, estimates[pair.whole.full_id], Need()).seconds for nodeid, pair in pairs.items()}
 
 
 def show_progress(config: pytest.Config, expected: Mapping[str, float]) -> None:
-    """From now on, until the session ends. ``expected`` are seconds by node id.
+    """Show the line from now on, until the session ends. ``expected`` are seconds by node id.
 
     To be called where pytest captures nothing: then its stream is the terminal.
     """
@@ -84,7 +84,7 @@ class LastLine:
             self._progress.started(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """With the report that counts the item is over; that of its teardown comes at once."""
+        """Count the item as over with the report of its outcome; that of its teardown comes at once."""
         if report.nodeid in self._items and (report.when == "call" or not report.passed):
             reused = bool(getattr(report, "evalrun", {}).get("reused"))
             self._progress.finished(report.nodeid, reused=reused)

@@ -1,6 +1,6 @@
-"""What the processes of one launch share: a temporary directory in which each thing is made once.
+"""The processes of one launch share a temporary directory, in which each thing is made once.
 
-And what launches in one process share: modules that cannot be imported twice.
+Launches in one process share modules that cannot be imported twice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def keep_imports() -> None:
 
 
 def revive_imports() -> None:
-    """Before anything of ours is imported: the packages of an earlier launch in this process, unless they are there."""
+    """Bring back the packages of an earlier launch in this process, before anything of ours is imported."""
     there = set(sys.modules)
     sys.modules.update((name, module) for name, module in _kept.items() if name.partition(".")[0] not in there)
 
@@ -100,7 +100,7 @@ class LaunchDir:
             self._alive = None
 
     def _make(self) -> None:
-        """For this user alone: nobody else may plant a list of pairs here."""
+        """Make the directory for this user alone: nobody else may plant a list of pairs here."""
         from pytest_evalrun.errors import ConfigError
         from pytest_evalrun.rundir.tasklock import own_directory
 
@@ -170,7 +170,7 @@ class Notice:
         self._launch = launch
 
     def begun(self, options: Options) -> None:
-        """With the first suite that a process of the launch finds; not where there will be no run."""
+        """Note the launch with the first suite that a process of it finds; not where there will be no run."""
         option = self._config.option
         if option.collectonly or option.setupplan or options.mode == "viz":
             return
@@ -198,7 +198,7 @@ class Notice:
             announce(replace(launch, run=str(run)))
 
     def over(self) -> None:
-        """Also where a worker has found a suite and the launching process never came to hear of it."""
+        """Take the note away; also where a worker has found a suite that the launching process never heard of."""
         if not self._launch.path.is_dir():
             return  # no suite was found, and nothing is imported
         from pytest_evalrun.rundir.launches import withdraw

@@ -1,4 +1,4 @@
-"""What there is, on this machine and of boards, against what the selected items need; before anything starts."""
+"""The GPUs of this machine and the boards, against what the selected items need; before anything starts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Machine:
         return sum(spec.slots for spec in self.boards.values())
 
     def lines(self) -> Iterator[str]:
-        """For a person, at the start: which GPUs and boards there are, and what they have room for."""
+        """Tell a person, at the start, which GPUs and boards there are, and what they have room for."""
         if self.gpus:
             gpus = [f"{gpu} {gpu.name} ({gpu.free / GB:.1f} of {gpu.total / GB:.1f} GB free)" for gpu in self.gpus]
             yield f"{', '.join(gpus)}; room for {counted(self._on_gpus(), 'model')} at once"
@@ -102,7 +102,7 @@ class Machine:
 
 
 def slots_of(files: Iterable[Path], options: Options) -> int:
-    """For ``-n auto``, before anything is collected: as many workers as there can be models on GPUs or boards.
+    """Count the models that there can be on GPUs or boards, for ``-n auto``, before anything is collected.
 
     0 where none is needed.
     """
@@ -118,7 +118,7 @@ def slots_of(files: Iterable[Path], options: Options) -> int:
 
 
 def asks_for_gpus(pair: Pair) -> bool:
-    """Without resolving the settings of 10,000 pairs that do not."""
+    """Say whether a pair asks for GPUs, without resolving the settings of 10,000 pairs that do not."""
     return any(layer.values.get("gpus") for layer in pair.layers)
 
 

@@ -1,4 +1,4 @@
-"""After a session: the tables of the run, and of each pair whose programs wrote rows, one of those."""
+"""The tables of a run are made after its session, and one of the rows of each pair whose programs wrote some."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey,
 
 
 def left_lines(live: LiveRun, workdir: Path, by: str) -> list[str]:
-    """Of a session that was stopped: by whom, what is left of the run, and the command that carries it on."""
+    """Say who stopped a session, what is left of the run, and the command that carries it on."""
     from pytest_evalrun.report.commands import carry_on_command
     from pytest_evalrun.report.runs import called
     from pytest_evalrun.rundir.layout import WorkDir
@@ -53,9 +53,9 @@ def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, S
 
 
 def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], bool]:
-    """What people should know of it, and whether the tables have all rows of the pairs that are complete.
+    """Merge, and say what people should know of it, and whether the tables have all rows of complete pairs.
 
-    Of a run without programs nothing is looked at.
+    In a run without programs nothing is looked at.
     """
     paths = live.paths
     if not (paths.root / "shards").is_dir() and not (paths.summary / "merge_summary.json").is_file():

@@ -104,7 +104,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for this launch, after command line and ini."""
+    """The options that hold for this launch, after command line and ini."""
 
     workdir: Path
     run: str
@@ -159,7 +159,7 @@ def read_options(config: pytest.Config) -> Options:
 
 
 def header(config: pytest.Config) -> str | None:
-    """What differs from the defaults, as one line; None where nothing does."""
+    """Write what differs from the defaults in one line; None where nothing does."""
     changed = [
         f"{option.flag[7:]}={' '.join(value) if isinstance(value, list) else value}"
         for option in OPTIONS
@@ -217,7 +217,7 @@ def _help(option: Option) -> str:
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """What is wrong with the user's configuration ends the session with exit code 4 and the sentence alone."""
+    """End the session with exit code 4 and the sentence alone where the user's configuration is wrong."""
     from pytest_evalrun.errors import ConfigError
     from pytest_evalrun.suite.printable import printable
 

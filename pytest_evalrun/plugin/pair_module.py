@@ -1,4 +1,4 @@
-"""What every suite is made of: ``evalrun.yaml`` is collected as if it held this one test."""
+"""Every suite is made of this: ``evalrun.yaml`` is collected as if it held this one test."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class LaunchProgress:
         self._remaining = Remaining(total, expected)
 
     def started(self, name: str, expected: float | None = None) -> None:
-        """Also of an item that is run again because its worker died."""
+        """Count an item as running; also one that is run again because its worker died."""
         with self._lock:
             self._remaining.started(name, self._clock(), expected)
 

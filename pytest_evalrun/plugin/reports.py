@@ -1,4 +1,4 @@
-"""What the reports of an item carry to where they are shown: builtins only, or xdist would end the session."""
+"""The reports of an item carry builtins alone to where they are shown, or xdist would end the session."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def make_safe(report: Any, secrets: Secrets, *, colours: bool) -> None:
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """What pytest shows of an exception: texts, in sequences and in objects of its own, which are changed in place."""
+    """Change what pytest shows of an exception: texts, in sequences and, in place, in objects of its own."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list | tuple):

@@ -62,7 +62,7 @@ class Sigterm:
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """What comes meanwhile interrupts when the block has ended: what is half open could not be closed."""
+        """Keep a signal that comes meanwhile until the block has ended: what is half open could not be closed."""
         self._held_back = True
         try:
             yield
@@ -72,7 +72,7 @@ class Sigterm:
             raise KeyboardInterrupt(self._waiting)
 
     def interrupt(self, number: int, _frame: object) -> None:
-        """What a signal does."""
+        """Pass a signal on to the workers, and raise KeyboardInterrupt."""
         if number == signal.SIGHUP:  # the kernel and the shell both send it: the second would cut the end short
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for pid in self._workers():
@@ -106,7 +106,7 @@ class EndInOrder(Sigterm):
 
     @contextmanager
     def cuttable(self) -> Iterator[None]:
-        """What ends early where a signal comes. Raises KeyboardInterrupt."""
+        """Let a signal end this block early. Raises KeyboardInterrupt."""
         self._cuttable = True
         try:
             yield
@@ -129,7 +129,7 @@ class EndInOrder(Sigterm):
         return result
 
     def _note(self, by: str) -> bool:
-        """Whether this is the first that was heard."""
+        """Note who ends the session; True where this is the first that was heard."""
         if self.by is not None:
             return False
         self.by, self._since = by, time.monotonic()
@@ -152,7 +152,7 @@ class EndInOrder(Sigterm):
 
 
 def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:
-    """Of an interrupt pytest shows the last place alone, and first parses every file on the way there.
+    """Cut the traceback of an interrupt: pytest shows its last place alone, and first parses every file on the way.
 
     The last that is shown at all: of a debugger that is left it is not the last one (and pytest would stumble).
     """
@@ -164,7 +164,7 @@ def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.C
 
 
 def outlast_terminal(reporter: Any) -> None:
-    """From now on what pytest says after its terminal was closed goes nowhere, and nothing fails.
+    """Lead what pytest says after its terminal was closed nowhere, from now on, so that nothing fails.
 
     A job that its shell has disowned gets no SIGHUP, and EIO for each word that it writes.
     """

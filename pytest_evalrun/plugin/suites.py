@@ -56,7 +56,7 @@ class Suites:
 
     @property
     def active(self) -> bool:
-        """Whether any suite was found, broken ones included."""
+        """True once any suite was found, broken ones included."""
         return bool(self.found or self.errors)
 
     def enter(self, path: Path) -> bool:
@@ -69,7 +69,7 @@ class Suites:
         return directory in self._protected or self._is_run(directory)
 
     def _is_run(self, directory: str) -> bool:
-        """What else lies in the work directory is not ours."""
+        """Say whether a directory is a run; what else lies in the work directory is not ours."""
         workdir, name = os.path.split(directory)
         if workdir != self._workdir:
             return False
@@ -86,12 +86,12 @@ class Suites:
         return tuple(os.path.abspath(here / arg.partition("::")[0]) for arg in self.config.args)  # noqa: PTH100 - as above
 
     def is_foreign(self, path: Path) -> bool:
-        """Whether an evalrun.yaml is none of ours."""
+        """Say whether an evalrun.yaml is none of ours."""
         self.load(str(path))
         return str(path) in self.foreign
 
     def is_root(self, path: Path) -> bool:
-        """Whether a directory holds a suite."""
+        """Say whether a directory holds a suite."""
         return os.fspath(path / SUITE_FILE) in self.found
 
     def _root_of(self, directory: str) -> str | None:
@@ -126,7 +126,7 @@ class Suites:
         self._accept(file, {} if discovered else json.loads(text), *discovered)
 
     def _prepare_imports(self) -> None:
-        """Before anything of the lower floor is imported.
+        """Prepare for the first import of anything of the lower floor.
 
         Our modules need no rewritten asserts, and where no bytecode is written rewriting costs a second a process.
         """
@@ -166,7 +166,7 @@ class Suites:
         return json.dumps({"file": file, "suite": dump([suite])})
 
     def _pass_over(self, file: str, reason: str) -> None:
-        """What is below belongs to the suite above, as if the file were not there; it is told at the end."""
+        """Leave what is below to the suite above, as if the file were not there; the file is named at the end."""
         self.foreign[file] = reason
         directory = os.path.dirname(file)  # noqa: PTH120 - as above
         self._roots[directory] = self._roots.get(os.path.dirname(directory))  # noqa: PTH120 - as above
@@ -206,7 +206,7 @@ class Suites:
             self.errors[key] = content["error"]
 
     def read_published(self) -> None:
-        """On the controller, which collects nothing: what its workers found; also suites that are broken.
+        """Read what workers found on the controller, which collects nothing; also suites that are broken.
 
         Asked for once a worker: what was read before is not read again.
         """
@@ -234,7 +234,7 @@ class Suites:
             raise pytest.UsageError(printable("\n".join(lines)))
 
     def tell(self, node: Any) -> None:
-        """What every worker must know before it has found a suite."""
+        """Hand a worker what it must know before it has found a suite."""
         node.workerinput["evalrun_launch"] = str(self.launch.path)
         node.workerinput[LAUNCHER] = os.getpid()
         # Our scheduler takes over once a pair is found, but where the user asked for another one.

@@ -1,4 +1,4 @@
-"""What a person sees: a line a pair as it ends, then the tables."""
+"""A person sees a line a pair as it ends, then the tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Terminal:
         self.remarks: list[str] = []
 
     def outlast(self) -> None:
-        """From now on the session goes on where its terminal is closed, and nobody hears it."""
+        """Let the session go on where its terminal is closed, and nobody hears it."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and terminal_file(reporter).isatty():
             outlast_terminal(reporter)
@@ -135,7 +135,7 @@ def show_plan(
     workers: int,
     secrets: Secrets,
 ) -> None:
-    """What a run would do, instead of it: a line a pair, below it the command of a program."""
+    """Show what a run would do, instead of it: a line a pair, below it the command of a program."""
     from pytest_evalrun.planning.plan import plan_lines
     from pytest_evalrun.programs.command_template import planned_command
 

@@ -99,7 +99,7 @@ class WorkerPlugin:
 
     @cached_property
     def secrets(self) -> Secrets:
-        """Of all suites; asked for when all are collected."""
+        """The secrets of all suites; asked for when all are collected."""
         return secrets_of(self.suites.found.values())
 
     @property
@@ -133,7 +133,7 @@ class WorkerPlugin:
         return evaluation
 
     def _await_shards(self, pair: Pair) -> None:
-        """Where xdist's own scheduler hands out the items, shards of this pair may be at work on other workers.
+        """Wait for shards that other workers may be at, where xdist's own scheduler hands out the items.
 
         What nobody is at is done here and now: it may be due after this very item.
         """
@@ -173,7 +173,7 @@ class WorkerPlugin:
 
     @contextmanager
     def board(self, pair: Pair) -> Iterator[HeldBoard]:
-        """Likewise a board; a pair that is optional is skipped where there is none."""
+        """Lease a board for a test's own use; a pair that is optional is skipped where there is none."""
         lacking = self.context.launch.lacking.get(str(board_of(pair.settings)))
         if lacking and pair.settings.optional:
             pytest.skip(lacking)
@@ -339,7 +339,7 @@ class WorkerPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
-        """What a model warns of is shown at the end of the session, and travels there from a worker."""
+        """Make what a model warns of safe to show: it is shown at the end of the session, and travels there."""
         text = str(warning_message.message)
         if nodeid == self._nodeid and (safe := printable(self.secrets.blank(text))) != text:
             warning_message.message = UserWarning(safe)
@@ -371,5 +371,5 @@ class WorkerPlugin:
 
 
 def shard_ended(pair: Pair) -> str:
-    """What the end of a shard is published as, to the items that wait for it."""
+    """Name the file by which the end of a shard is published to the items that wait for it."""
     return f"ended-{hashlib.sha256(pair.full_id.encode()).hexdigest()[:24]}"

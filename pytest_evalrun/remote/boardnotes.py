@@ -1,4 +1,4 @@
-"""What the processes of one launch tell each other of boards: who was used, by which models, and which task is over."""
+"""The processes of one launch note for each other which boards were used, by which models, and which task is over."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BoardNotes:
         return self._directory / "aside"
 
     def use(self, spec: DeviceSpec, home: str, model: str = "", policy: str = "") -> None:
-        """Before anything is put on the board, so that it is known even where the writer is killed."""
+        """Note a board before anything is put on it, so that it is known even where the writer is killed."""
         told = {"spec": asdict(spec), "home": home, "model": model, "policy": policy}
         self._write(f"used-{_digest(json.dumps(told, sort_keys=True))}.json", json.dumps(told))
 

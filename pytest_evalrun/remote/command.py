@@ -39,7 +39,7 @@ class CommandOutput:
         self._thread.start()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until the stream has ended, or its link is gone."""
+        """Wait until the stream has ended, or its link is gone."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -109,7 +109,7 @@ class RemoteCommand:
             yield data
 
     def all_output(self, timeout: float | None = None) -> bytes:
-        """Of one that is told nothing more. Raises BoardError where it does not come to an end."""
+        """Read all output of a command that gets no more input. Raises BoardError where it does not come to an end."""
         self.end_input()
         said = bytearray()
         for data in self.output(timeout):
@@ -141,7 +141,7 @@ class RemoteCommand:
         return self._errors.tail
 
     def wait_for_errors(self, timeout: float | None = None) -> None:
-        """Until nobody can write to its standard error any more."""
+        """Wait until nobody can write to its standard error any more."""
         if self._taken is not None:
             self._taken.wait(timeout)
 

@@ -65,7 +65,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a board has: its home without links, a working tar, tee; and for SHA-256 (empty: nothing can make it)
+    """The tools of a board: its home without links, a working tar, tee; and for SHA-256 (empty: nothing can make it)
 
     ``sha256``, which takes names of files, and ``hash``, the fastest that reads its standard input.
     """
@@ -166,7 +166,7 @@ class Connection:
         return self._facts
 
     def close(self) -> None:
-        """At once, whoever is just connecting again; what still runs on the board is ended by its watchdog.
+        """Close at once, whoever is just connecting again; what still runs on the board is ended by its watchdog.
 
         From now on every call raises LinkLost, until :meth:`connect`.
         """
@@ -193,7 +193,7 @@ class Connection:
             return Done(command.code(timeout), out, command.complaint())
 
     def must(self, what: str, script: str, *args: str, data: bytes = b"", timeout: float | None = None) -> Done:
-        """Likewise; raises BoardError with its complaint where it fails."""
+        """Run a command as :meth:`run` does; raises BoardError with its complaint where it fails."""
         done = self.run(script, *args, data=data, timeout=timeout)
         if done.code:
             raise BoardError(f"board {self.name}: {what} failed: {done.complaint}")
@@ -226,7 +226,7 @@ class Connection:
             raise LinkLost(f"board {self.name}: the connection was closed here")
 
     def _attempts(self, seconds: float) -> Iterator[bool]:
-        """With growing pauses; true when this is the last one."""
+        """Yield for each attempt, with growing pauses, whether it is the last one."""
         deadline = time.monotonic() + seconds
         for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
             if (left := deadline - time.monotonic()) <= 0:

@@ -56,7 +56,7 @@ def download(board: Connection, source: str, aside: Path) -> Mapping[str, str]:
 
 
 def settle(board: Connection, sent: Mapping[str, str], arrived: Mapping[str, str], target: str, aside: str) -> None:
-    """What is aside takes its place if it is what was sent; else it goes."""
+    """Put what is aside in its place if it is what was sent; else it goes."""
     if wrong := differing(sent, arrived):
         board.run('rm -rf -- "$1"', aside)
         raise ArrivedWrong(f"board {board.name}: files arrived changed: {', '.join(wrong[:5])}")

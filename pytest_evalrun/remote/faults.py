@@ -1,4 +1,4 @@
-"""What can go wrong between this host and a board, beside what errors.py knows."""
+"""The errors between this host and a board, beside those of errors.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BoardGone(PairError):  # noqa: N818 - as above
 
 
 class ArrivedWrong(ConnectionError):  # noqa: N818 - as above
-    """What arrived is not what was sent; it was thrown away, and trying again may help."""
+    """A file arrived that is not what was sent; it was thrown away, and trying again may help."""
 
 
 # What trying again may help against.

@@ -21,7 +21,7 @@ SUM_ALL = 'cd -- "$1" && { [ "$2" ] || exit 0; } && exec find . -type f -exec $2
 
 
 def hash_on(board: Connection, path: str) -> str:
-    """Of one file."""
+    """Make the hash of one file."""
     if tool := board.facts.hash:
         return board.must(f"reading {path}", 'exec $2 < "$1"', path, tool).text.partition(" ")[0]
     digest = hashlib.sha256()
@@ -34,14 +34,14 @@ def hash_on(board: Connection, path: str) -> str:
 
 
 def hashes_below(board: Connection, directory: str, names: Iterable[str]) -> dict[str, str]:
-    """Of all files below a directory; ``names`` are those to ask for where the board makes none itself."""
+    """Make the hashes of all files below a directory; ``names`` are asked for where the board makes none itself."""
     if sha := board.facts.sha256:
         return parse(board.must(f"reading {directory}", SUM_ALL, directory, sha).out)
     return {name: hash_on(board, f"{directory}/{name}") for name in names}
 
 
 def parse(text: bytes) -> dict[str, str]:
-    """What sha256sum writes, by name: a backslash in front means that the name is escaped."""
+    """Read what sha256sum writes, by name: a backslash in front means that the name is escaped."""
     found = {}
     for line in os.fsdecode(text).splitlines():
         digest, _, name = line.partition("  ")

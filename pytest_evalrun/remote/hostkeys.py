@@ -1,4 +1,4 @@
-"""Whether a server is the one that the user knows: by known_hosts, or by a fingerprint that the suite pins."""
+"""A server is the one that the user knows by known_hosts, or by a fingerprint that the suite pins."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _print_of(key: bytes) -> str:
 
 
 class KnownKeys:
-    """What the files say of one server; ``types`` are the kinds of its keys, to be asked for first.
+    """The keys of one server by what the files say; ``types`` are their kinds, to be asked for first.
 
     ``notes`` name the lines that nobody can use: they are passed over, and the others count.
     """
@@ -166,7 +166,7 @@ def _shown(key: Any) -> str:
 
 
 def _names(hop: Hop) -> tuple[str, ...]:
-    """What the server is called in the files, as OpenSSH has it, then by what else a key of it is let in."""
+    """Name the server as OpenSSH does in the files, then by what else a key of it is let in."""
     known_as = hop.known_as.lower()
     ported = f"[{known_as}]:{hop.port}"
     if hop.port == SSH_PORT:

@@ -1,4 +1,4 @@
-"""Where a board is and how to get in: the suite's words, completed by the user's own ssh configuration."""
+"""The way to a board: the suite's words, completed by the user's own ssh configuration."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def route(host: Host) -> tuple[Hop, ...]:
 
 
 def identity(host: Host) -> str:
-    """The same text for all who mean the same account of the same board, however they name it."""
+    """Give the same text to all who mean the same account of the same board, however they name it."""
     last = route(host)[-1]
     return f"{last.user}@{last.address}:{last.port}"
 

@@ -1,4 +1,4 @@
-"""What lies on a board by the names that we give, and who uses it; looking changes nothing there."""
+"""Things that lie on a board by the names that we give, and who uses them; looking changes nothing there."""
 
 from __future__ import annotations
 

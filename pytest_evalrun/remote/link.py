@@ -106,7 +106,7 @@ class Link:
 
     @contextlib.contextmanager
     def telling(self) -> Any:
-        """What paramiko raises of a dead connection, as the error that tells why; all else is left as it is."""
+        """Turn what paramiko raises of a dead connection into the error that tells why; all else is left as it is."""
         import paramiko
 
         try:
@@ -212,7 +212,7 @@ def _client(hop: Hop, sock: Pulse, limits: Limits, keys: KnownKeys, password: st
 
 
 def _said_no(transport: Any, error: BaseException, sock: Pulse, limits: Limits) -> bool:
-    """Whether a login that came to nothing was refused, or cut off: paramiko calls both a failed authentication.
+    """Say whether a login that came to nothing was refused, or cut off: paramiko calls both a failed authentication.
 
     A server that refuses says so and stays, or says goodbye; one whose link is lost does neither. What is wrong with
     a file of ours is no loss either.

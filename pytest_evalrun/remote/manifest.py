@@ -1,4 +1,4 @@
-"""What a launch will leave on boards if it is killed: noted in the run before anything is put there."""
+"""The things that a launch would leave on boards if it were killed, noted in the run before anything is put there."""
 
 from __future__ import annotations
 

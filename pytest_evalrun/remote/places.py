@@ -1,4 +1,4 @@
-"""What is ours on a board: work directories and the model cache below its home, and how they are taken away.
+"""Work directories and the model cache are ours below a board's home: here they are made and taken away.
 
 Removal is checked twice. Here: the name is one of the few that we make. There: the home is resolved, nothing on the
 way to what goes is a link, and a link itself goes without what it leads to.
@@ -123,7 +123,7 @@ class BoardWorkDir:
         return below(self.board, self.name)
 
     def remove(self) -> None:
-        """Unless somebody else has it by now, after our connection was lost."""
+        """Remove it, unless somebody else has it by now, after our connection was lost."""
         if not self.owner or self.board.run(_MINE, self.board.facts.home, self.name, self.owner).code == 0:
             remove(self.board, self.name)
 

@@ -27,7 +27,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def told(script: str, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> bytes:
-    """What is sent after BOOT: the script with ``$1``, ``$2``… and, where it says so, the variables."""
+    """Write what is sent after BOOT: the script with ``$1``, ``$2``… and, where it says so, the variables."""
     end = f"#{secrets.token_hex(8)}"
     positional = f"set -- {shlex.join(args)}" if args else "set --"
     text = script.replace(EXPORTS, exports(env or {}))

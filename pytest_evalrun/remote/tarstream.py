@@ -96,7 +96,7 @@ class TarWriter:
 
 
 def header(name: str, size: int, mode: int, mtime: int = 0) -> bytes:
-    """Of a plain file of nobody's: whoever unpacks it owns it. tarfile takes ten times as long for the usual ones."""
+    """Make the header of a file that whoever unpacks it owns. tarfile takes ten times as long for the usual ones."""
     raw = os.fsencode(name)
     if len(raw) > _LONGEST_NAME or size > _LARGEST or not 0 <= mtime <= _LARGEST:
         info = tarfile.TarInfo(name)
@@ -110,7 +110,7 @@ def header(name: str, size: int, mode: int, mtime: int = 0) -> bytes:
 
 
 class Readable:
-    """What arrives piece by piece, as tarfile wants it."""
+    """A stream that arrives piece by piece, read as tarfile wants it."""
 
     def __init__(self, receive: Callable[[int], bytes]) -> None:
         self._receive = receive

@@ -151,7 +151,7 @@ def _check_arrived(board: Connection, path: Path, target: str, aside: str, *, ch
 
 
 def _aside(target: str) -> str:
-    """Where nobody looks, in the same directory."""
+    """Name a file in the same directory that nobody looks at."""
     place = PurePosixPath(target)
     return str(place.parent / f".evalrun-{secrets.token_hex(4)}-{place.name[:100]}")
 

@@ -67,7 +67,7 @@ class Watchdog:
         return int(pid)
 
     def _ended_early(self) -> Exception:
-        """Where its shell has no exit code it did not end: a link that is lost closes the channel in the same way."""
+        """Say why it ended early. A shell without exit code did not end: a lost link closes the channel like that."""
         self._channel.status_event.wait(self._link.limits.connect)
         if self._channel.exit_status == -1 and not hasattr(self._channel, "exit_signal"):
             return self._link.gone()

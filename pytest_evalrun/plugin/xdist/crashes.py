@@ -23,7 +23,7 @@ MOST_SHOWN = 20
 
 
 class Lost(Enum):
-    """What becomes of an item whose worker died."""
+    """The fate of an item whose worker died."""
 
     AGAIN = "it is run again"
     OVER = "it had its outcome already"
@@ -79,7 +79,7 @@ class WorkerCrashes:
         return Lost.AGAIN if again and deaths <= self.retries else Lost.ERROR
 
     def _hung(self, nodeid: str, worker: str) -> str | None:
-        """What a worker said of itself before it gave up an item that nothing could interrupt."""
+        """Read what a worker said of itself before it gave up an item that nothing could interrupt."""
         text = self._launch.read(f"hung-{worker}.json")
         told = json.loads(text) if text else {}
         return told["reason"] if told.get("nodeid") == nodeid else None
@@ -91,7 +91,7 @@ class WorkerCrashes:
         return f"timed out after {limit:g} s; nothing in its worker reacted, so it was replaced"
 
     def charged(self, nodeid: str) -> bool:
-        """Whether its tries paid for its last worker; what is run again all the same is paid for by the session."""
+        """Say whether its tries paid for its last worker; what is run again all the same is paid for by the session."""
         return 0 < self._deaths.get(nodeid, 0) <= self.retries + 1
 
     def again(self, nodeid: str) -> str:
@@ -104,7 +104,7 @@ class WorkerCrashes:
         return f"{self._reasons.get(nodeid, 'its worker died')}{times}; what it had predicted is kept"
 
     def brief(self, nodeid: str) -> str:
-        """The same for a line that may be cut."""
+        """Say why an item is an error in so few words that a line which may be cut has them."""
         return self._briefs.get(nodeid, "worker died")
 
     def never_ran(self, among: Iterable[str]) -> list[str]:
@@ -118,7 +118,7 @@ class WorkerCrashes:
 
 
 def how_it_died(node: Any) -> str:
-    """What the operating system says of a worker that is gone: its signal or exit code."""
+    """Say how a worker ended, by what the operating system knows of it: its signal or exit code."""
     from pytest_evalrun.children.supervised import how_it_ended
 
     code = exit_code(node)
@@ -128,14 +128,14 @@ def how_it_died(node: Any) -> str:
 
 
 def requeue(config: pytest.Config, lost: Callable[[str, Any], Lost]) -> None:
-    """Where another scheduler than ours is at work, an item whose worker died is run again all the same."""
+    """Run an item whose worker died again, where another scheduler than ours is at work."""
     replace_remove_node(config, lambda scheduler: partial(_remove, scheduler, scheduler.remove_node, lost))
 
 
 def _remove(
     scheduler: Any, remove: Callable[[Any], str | None], lost: Callable[[str, Any], Lost], node: Any
 ) -> str | None:
-    """In the place of ``remove_node`` of a scheduler of xdist: what ``lost`` says is run again is no crashed item."""
+    """Stand in for ``remove_node`` of a scheduler of xdist: what ``lost`` says is run again is no crashed item."""
     scopes = scopes_of(scheduler, node)
     if scopes is not None:
         return _remove_scopes(scopes, remove, lost, node)

@@ -51,9 +51,9 @@ def replace_remove_node(config: pytest.Config, make: Callable[[Any], Callable[[A
 
 
 def scopes_of(scheduler: Any, node: Any) -> list[dict[str, bool]] | None:
-    """Of a scheduler that keeps files, classes or groups together: node ids of a worker → whether they are done.
+    """Give a worker's node ids → whether they are done, where a scheduler keeps files, classes or groups together.
 
-    None of any other. What is not done when the worker ends it runs again by itself, for ever (#1323 is of the family).
+    None for any other. What is not done when the worker ends it runs again by itself, for ever (see also #1323).
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -63,7 +63,7 @@ def scopes_of(scheduler: Any, node: Any) -> list[dict[str, bool]] | None:
 
 
 def wake(config: pytest.Config, seconds: float) -> None:
-    """In a moment, have ``remove_pending_tests_from_node`` called with no node: the one event that nobody else uses.
+    """Have ``remove_pending_tests_from_node`` called with no node in a moment: the one event that nobody else uses.
 
     Its loop waits for words of workers only.
     """
@@ -95,7 +95,7 @@ def allow_restart(config: pytest.Config) -> None:
 
 
 def difference(one: Sequence[str], other: Sequence[str], name: str) -> str | None:
-    """What xdist says of collections that are not the same, as its own schedulers do."""
+    """Write what xdist says of collections that are not the same, as its own schedulers do."""
     from xdist.report import report_collection_diff
 
     text = report_collection_diff(one, other, "the launching process", name)
@@ -103,7 +103,7 @@ def difference(one: Sequence[str], other: Sequence[str], name: str) -> str | Non
 
 
 def exit_code(node: Any) -> int | None:
-    """Of the worker's process, where execnet keeps it; negative for a signal, as subprocess has it."""
+    """Give a worker's exit code, where execnet keeps its process; negative for a signal, as subprocess has it."""
     popen: Any = getattr(getattr(node.gateway, "_io", None), "popen", None)
     try:
         return None if popen is None else popen.wait(timeout=5)
@@ -120,7 +120,7 @@ def _session(config: pytest.Config) -> Any:
 
 @cache
 def supported() -> bool:
-    """Whether this xdist has the parts that are used below (all of 3.8 has)."""
+    """Say whether this xdist has the parts that are used below (all of 3.8 has)."""
     from xdist import dsession, remote
 
     names = {*vars(remote.WorkerInteractor), *remote.WorkerInteractor.__init__.__code__.co_names}
@@ -129,13 +129,13 @@ def supported() -> bool:
 
 
 class Orders:
-    """What a worker is told to do, and what it answers. Its own loop waits for the item after next (#894)."""
+    """The orders of a worker, and its answers. xdist's own loop waits for the item after next (#894)."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._interactor = _interactor(config)
 
     def listen(self) -> None:
-        """From now on words of the launching process become orders; its end is one, too."""
+        """Make orders of the words of the launching process from now on; its end is one, too."""
         handle = self._interactor.handle_command
         self._interactor.channel.setcallback(handle, endmarker=handle.__func__.__globals__["Marker"].SHUTDOWN)
 
@@ -157,7 +157,7 @@ class Orders:
 
 
 def leave_pipes_to_parent(config: pytest.Config) -> None:
-    """On a worker: what a model forks may outlive it, and while that had its pipes, nobody would see the worker die."""
+    """Close a worker's pipes in its forks: one may outlive it, and while it had them nobody would see it die."""
     io = _interactor(config).channel.gateway._io
     fds = [file.fileno() for name in ("infile", "outfile") if (file := getattr(io, name, None))]
 
@@ -171,5 +171,5 @@ def leave_pipes_to_parent(config: pytest.Config) -> None:
 
 
 def _interactor(config: pytest.Config) -> Any:
-    """What xdist runs in a worker. The class lives in a module that execnet made, so it is known by its name."""
+    """Find what xdist runs in a worker. The class lives in a module that execnet made, so it is known by its name."""
     return next(plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "WorkerInteractor")

@@ -229,7 +229,7 @@ class Scheduler:
 
 
 def _possible(unit: Unit, pool: Pool) -> Unit:
-    """What these GPUs could never hold is not planned for: its worker says what is missing, and nobody waits for it."""
+    """Plan nothing that these GPUs could never hold: its worker says what is missing, and nobody waits for it."""
     if not unit.work.need or pool.capacity(unit.work.need):
         return unit
     return replace(unit, work=replace(unit.work, need=Need()))

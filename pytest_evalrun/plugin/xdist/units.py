@@ -38,7 +38,7 @@ TOGETHER = frozenset({"class", "module", "package"})
 
 @dataclass(frozen=True)
 class Told:
-    """What only a worker can tell of its items: modules that must stay together, tests that need GPUs of their own.
+    """A worker's account of its items: modules that must stay together, tests that need GPUs of their own.
 
     ``pairs`` has the full id of the pair that an item is about, which the text of a node id does not say; ``ordered``
     is whether the workers take the orders of our scheduler.
@@ -64,7 +64,7 @@ class Told:
 def told_of(
     items: Collection[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None], *, ordered: bool = False
 ) -> Told:
-    """Of a suite's own items the pairs are all: what these need, the launching process knows."""
+    """Tell what the launching process cannot know: of a suite's own items that is which pairs they are about."""
     pairs = {item.nodeid: pair.full_id for item in items if (pair := pair_of(item)) is not None}
     others = [item for item in items if not isinstance(item.parent, SuiteModule)]
     needs = {item.nodeid: need for item in others if (need := _asked_by(item, pair_of(item)))}
@@ -74,7 +74,7 @@ def told_of(
 
 
 def _asked_by(item: Any, pair: Pair | None) -> Need:
-    """What its own fixtures lease, beside what its pair needs; a wrong marker is told by the test itself."""
+    """Give what a test's own fixtures lease beside its pair's needs; of a wrong marker the test itself complains."""
     if uses(item, "gpus"):
         with suppress(ConfigError):
             return asked(item, pair)
@@ -82,7 +82,7 @@ def _asked_by(item: Any, pair: Pair | None) -> Need:
 
 
 def asked(item: pytest.Item, pair: Pair | None) -> Need:
-    """What the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU.
+    """Give what the fixture ``gpus`` leases: what the test's marker says, else its pair's settings, else one GPU.
 
     Raises ConfigError for a marker that says something else.
     """
@@ -150,7 +150,7 @@ def shards_first(items: Sequence[pytest.Item], pair_of: Callable[[pytest.Item], 
 
 
 def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int]]:
-    """Of each pair that is cut, the items that must end before its own."""
+    """Give the items that must end before that of a pair that is cut, by the pair's full id."""
     found: dict[str, list[int]] = {}
     for index, nodeid in enumerate(ids):
         pair = pairs.get(nodeid)

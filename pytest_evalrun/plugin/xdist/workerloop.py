@@ -32,7 +32,7 @@ def parse(number: int, count: int) -> tuple[int, int | None]:
 
 
 def take_orders(config: pytest.Config, unload: Callable[[], None], look: Callable[[], None]) -> bool:
-    """On a worker: run items as our scheduler sends them, where the launching process said that it will."""
+    """Run a worker's items as our scheduler sends them, where the launching process said that it will."""
     if not getattr(config, "workerinput", {}).get("evalrun_loop") or not supported():
         return False
     config.pluginmanager.register(OneAtATime(config, unload, look), "evalrun-loop")
@@ -91,7 +91,7 @@ class OneAtATime:
         self._orders.end(index, seconds)
 
     def _tear_down(self, session: pytest.Session, item: pytest.Item | None) -> None:
-        """What the last item left standing, and the next one has no use for; trouble is the last item's."""
+        """Tear down what the last item left standing, and the next one has no use for; trouble is the last item's."""
         last = self._last
         if last is None:
             return

@@ -26,7 +26,7 @@ def at_once(
     late: T | None = None,
     drop: Callable[[T], object] = lambda _: None,
 ) -> list[T]:
-    """What ``do`` gives of each board, in their order; raises what it raises of the first for which it does.
+    """Call ``do`` with each board; give the results in their order, or raise what the first of them raised.
 
     Where there are seconds ``within`` which all must be done, ``late`` stands for what is not, and what comes of it
     after all is given to ``drop``. Threads are never waited for, not even at the end of the process.

@@ -51,7 +51,7 @@ class _Place:
     kept: set[str] = field(default_factory=set)
 
     def owns(self, name: str) -> bool:
-        """Whether a directory that nobody uses may go: the longest name of a pair that it may come from decides."""
+        """Say whether a directory that nobody uses may go: the longest name of a pair that it may come from decides."""
         found = pair_directory(name, self.work | self.kept)
         return found is not None and found not in self.kept
 
@@ -111,7 +111,7 @@ class BoardManager:
             self._notes.finish(task)
 
     def tidy(self) -> list[str]:
-        """After the last worker has ended: models go by their policies. What could not be done is told, a line each."""
+        """Drop models by their policies after the last worker has ended; a line each says what could not be done."""
         try:
             due = [used for used in self._notes.used() if set(used.models.values()) - {KEEP_MODELS}]
             slow = f"not done within {PATIENCE.connect:g} s"
@@ -174,7 +174,7 @@ def _give_up(board: Any) -> None:
 
 
 def _remove_leftovers(found: tuple[_Place, Connection]) -> str:
-    """What to tell of it; nothing where there was nothing."""
+    """Remove what dead sessions left, and say so; empty where there was nothing."""
     place, board = found
     gone: list[str] = []
     try:
@@ -189,7 +189,7 @@ def _remove_leftovers(found: tuple[_Place, Connection]) -> str:
 
 
 def _drop_models(used: Used) -> str:
-    """What went wrong; a model that another session uses stays, which is not wrong."""
+    """Drop models by their policies, and say what went wrong; one that another session uses stays, rightly."""
     try:
         with Connection(host_of(used.spec), home=used.home, limits=PATIENCE) as board:
             board.connect()
@@ -205,7 +205,7 @@ def _drop_models(used: Used) -> str:
 
 
 def _released(cache: ModelCache, board: Connection, name: str) -> bool:
-    """Whether the model is gone; for a moment a worker that has just ended may seem to have it still."""
+    """Say whether the model is gone; for a moment a worker that has just ended may seem to have it still."""
     if cache.release(name, DROP_MODEL, last=True):
         return True
     return board.run('[ -e "$1" ]', below(board, f"{CACHE}/{name}")).code != 0

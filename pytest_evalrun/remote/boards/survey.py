@@ -69,7 +69,7 @@ def survey(wanted: Sequence[Wanted], limits: Limits = PATIENCE) -> list[BoardHea
 
 
 def standing(wanted: Wanted, limits: Limits = PATIENCE) -> BoardHealth:
-    """Of one board."""
+    """Look at one board."""
     name, address = wanted.host.name, ""
     try:
         address = str(route(wanted.host)[-1])
