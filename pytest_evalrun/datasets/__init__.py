@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
-    """The reader of a dataset: by the name that ``format`` gives, or the user's own where that is a path.
+    """Make the reader of a dataset: by the name that ``format`` gives, or the user's own where that is a path.
 
     Raises PairError for options that the format does not have, and for inputs that a ``.run_config`` names in vain.
     """
@@ -34,7 +34,9 @@ def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
 
 
 def _check_inputs(dataset: Dataset, settings: Settings) -> None:
-    """Here, because such a pair must be an error whatever reads its data: without that line it might be another one."""
+    """Refuse inputs that a ``.run_config`` names in vain, whatever reads the data: without that line the pair might be
+    another one.
+    """
     layer = settings.origins.get("in_subdir")
     if layer is None or layer.kind not in RUN_CONFIGS or not os.path.isdir(dataset.path):  # noqa: PTH112 - text
         return

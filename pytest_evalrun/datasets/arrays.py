@@ -63,7 +63,7 @@ def read_raw(path: Path, dtype: np.dtype[Any], shape: Sequence[int] | None) -> A
 
 @dataclass(frozen=True)
 class RawPlane:
-    """How files of pixels alone are read: a ``shape`` with its channels ``first`` or last, and the type of a number."""
+    """The layout of files of pixels alone: a ``shape`` with channels ``first`` or last, and the type of a number."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -71,7 +71,7 @@ class RawPlane:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any]) -> RawPlane | None:
-        """As a suite says it of a model's input: `input: raw` with a shape and a type; else None."""
+        """Read the layout that a suite says of a model's input: `input: raw` with a shape and a type; else None."""
         shape = preprocess.get("shape")
         dtype = preprocess.get("raw_dtype") or preprocess.get("dtype")
         if preprocess.get("input") != "raw" or not shape or not dtype:
@@ -99,7 +99,7 @@ def shape_text(shape: Sequence[int | None]) -> str:
 
 
 def white(dtype: np.dtype[Any]) -> int | None:
-    """What white is in pixels of a type: the largest number of 8 or 16 bits, 1 in floats, unknown in all others."""
+    """Return what white is in pixels of a type: the largest number of 8 or 16 bits, 1 in floats, else None."""
     if dtype.kind == "f":
         return 1
     return int(np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else None

@@ -50,7 +50,8 @@ class FilesReader:
     def identity(self, hashes: Hashes) -> Identity:
         """Digests over names and contents. Raises PairError where a sample lacks a file or its label."""
         if not self.ids:
-            raise PairError(f"{self.inputs}: the dataset is empty: {self._nothing()}")
+            nothing = f"no file ends in {' or '.join(self.suffixes)}" if self.suffixes else "it holds no file"
+            raise PairError(f"{self.inputs}: the dataset is empty: {nothing}")
         inputs = hashes.tree(self.inputs, self._input_names())
         if self.suffixes:
             inputs = digest_of(inputs, self.suffixes)
@@ -59,7 +60,10 @@ class FilesReader:
     @cached_property
     def ids(self) -> list[str]:
         """The ids of all samples, sorted."""
-        names = list_files(self.inputs, self._leave_out())
+        # Labels, references and a state that a program keeps may lie among the inputs, and are none.
+        others = (self.labels, self.references, *(self.root / name for name in self.own_states))
+        leave_out = frozenset(name for other in others if other and (name := relative_to(other, self.inputs)))
+        names = list_files(self.inputs, leave_out)
         if not self.suffixes:
             return sorted(names)
         stems = {stem for name in names if (stem := self._stem(name)) is not None}
@@ -67,14 +71,7 @@ class FilesReader:
 
     @cached_property
     def _reference_names(self) -> list[str]:
-        if self.references is None:
-            return []
-        return sorted(list_files(self.references, frozenset()))
-
-    def _leave_out(self) -> frozenset[str]:
-        """What lies among the inputs and is none: labels, references, and a state that a program keeps there."""
-        others = (self.labels, self.references, *(self.root / name for name in self.own_states))
-        return frozenset(name for other in others if other and (name := relative_to(other, self.inputs)))
+        return [] if self.references is None else sorted(list_files(self.references, frozenset()))
 
     def _stem(self, name: str) -> str | None:
         for suffix in self._by_length:
@@ -97,11 +94,6 @@ class FilesReader:
             if not os.path.exists(self.inputs / name):  # noqa: PTH110 - 100,000 of them
                 raise PairError(f"{self.inputs}: {name} is missing; suffixes: {', '.join(self.suffixes)}")
         return names
-
-    def _nothing(self) -> str:
-        if self.suffixes:
-            return f"no file ends in {' or '.join(self.suffixes)}"
-        return "it holds no file"
 
     def _references(self) -> list[Any] | None:
         return self.table.read(self.ids) if self.table else None

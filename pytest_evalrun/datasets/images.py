@@ -120,7 +120,7 @@ def _decoded(
 
 
 def _raw_mode(file: Image.Image) -> str:
-    """How the pixels lie in the file, in Pillow's words; empty where its format has no such words."""
+    """Return how the pixels lie in the file, in Pillow's words; empty where its format has no such words."""
     tiles = getattr(file, "tile", None)
     args = tiles[0][3] if tiles else ""
     first = args[0] if isinstance(args, tuple) and args else args
@@ -170,7 +170,7 @@ def _orientation(file: Image.Image) -> Any:
 
 
 def _is_transparent(file: Image.Image) -> bool:
-    """Whether some pixel is: most images with an alpha channel never use it."""
+    """Tell whether some pixel is transparent: most images with an alpha channel never use it."""
     bands = file.getbands()
     if bands[-1] in {"A", "a"}:
         return bool(file.getchannel(len(bands) - 1).getextrema()[0] < 255)  # type: ignore[operator]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def list_files(root: Path, leave_out: frozenset[str]) -> Iterator[str]:
-    """Every regular file below root that is not hidden, relative to it, in no order; links are followed.
+    """List every regular file below root that is not hidden, relative to it, in no order; links are followed.
 
     ``leave_out``: relative names of files and directories that are not visited.
     """
@@ -47,26 +47,29 @@ def _walk(root: str, below: str, leave_out: frozenset[str], above: frozenset[tup
 
 
 def _writable(name: str, root: str) -> str:
-    """Ids are written as UTF-8; a name that is not would fail much later, and without its place."""
+    """Refuse a name that is not UTF-8, as ids are: it would fail much later, and without its place."""
     if not is_writable(name):
         raise PairError(f"{root}: the file name {os.fsencode(name)!r} is not UTF-8")
     return name
 
 
 def has(names: Sequence[str], wanted: str) -> bool:
-    """Whether the very name is among the sorted ones."""
+    """Tell whether the very name is among the sorted ones."""
     place = bisect_left(names, wanted)
     return place < len(names) and names[place] == wanted
 
 
 def find_match(names: Sequence[str], wanted: str, where: str) -> str | None:
-    """The name equal to the wanted one, else the only one of its stem; ``names`` must be sorted."""
+    """Find the name equal to the wanted one, else the only one of its stem; ``names`` must be sorted.
+
+    Raises PairError where several names have the stem.
+    """
     place = find_place(names, wanted, where)
     return None if place is None else names[place]
 
 
 def find_place(names: Sequence[str], wanted: str, where: str) -> int | None:
-    """Like :func:`find_match`, but the place of the name."""
+    """Find the place of the name that :func:`find_match` finds."""
     if has(names, wanted):
         return bisect_left(names, wanted)
     stem = os.path.splitext(wanted)[0]  # noqa: PTH122 - once a sample
@@ -92,6 +95,6 @@ def _places_of_stem(names: Sequence[str], stem: str) -> Iterator[int]:
 
 
 def relative_to(path: Path, root: Path) -> str | None:
-    """The normalized name of path below root; None where it is not below."""
+    """Return the normalized name of path below root; None where it is not below."""
     name = os.path.relpath(path, root)
     return None if name == os.curdir or name.startswith(os.pardir) else name

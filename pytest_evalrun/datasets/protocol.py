@@ -1,4 +1,4 @@
-"""What a kind of data must be able to do."""
+"""The protocol of kinds of data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a dataset is, by content: digests of its inputs and of its references, and how many samples it has.
+    """A dataset by content: digests of its inputs and of its references, and how many samples it has.
 
     ``inputs_files`` is the number of files behind ``inputs`` (1 for a table).
     """
@@ -55,7 +55,7 @@ class Hashes(Protocol):
         """One digest over the names (relative to root) and contents of many files; order does not matter."""
 
     def derived(self, path: Path, kind: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What ``compute`` says of the content of ``path``, remembered until the file changes. Builtins only."""
+        """Return what ``compute`` says of the content of ``path``, remembered until the file changes. Builtins only."""
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class Reader(Protocol):
     """The samples of one dataset, streamed: memory must not grow with their number."""
 
     def __iter__(self) -> Iterator[Sample]:
-        """All samples in the order of the dataset, with their references."""
+        """Yield all samples in the order of the dataset, with their references."""
 
     def identity(self, hashes: Hashes) -> Identity:
         """Digests of inputs and references apart, so that new labels do not mean new inference.

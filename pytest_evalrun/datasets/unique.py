@@ -1,4 +1,4 @@
-"""Whether ids repeat, told without keeping them: five million ids in a set are 440 MB, here they cost a bitmap."""
+"""A check for ids that repeat which keeps none: five million in a set are 440 MB, here they cost a bitmap."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class UserReader:
             raise PairError(f"{self.name} failed {last}: {type(error).__name__}: {error}") from error
 
     def identity(self, hashes: Hashes) -> Identity:
-        """The reader's own, if it has one; else the content of its path and of its source, and a count by reading."""
+        """Return the reader's own identity, or one from the content of its path and source, and a count by reading."""
         own = getattr(self._items(), "identity", None)
         if own is not None:
             return self._checked(own(hashes))
@@ -70,7 +70,7 @@ class UserReader:
         return Identity(digest, digest, count)
 
     def _items(self) -> Iterable[Any]:
-        """A generator is used up by one pass, so it is made anew; anything else is made once."""
+        """Make what is iterated: a generator for each pass anew, because one uses it up, anything else once."""
         if self._made is not None:
             return self._made
         made = self._make(self.path, **self.options)
@@ -94,7 +94,7 @@ class UserReader:
         )
 
     def _checked_sample(self, sample: Sample) -> Sample:
-        """What could not be kept is found while samples are counted, before the model is asked."""
+        """Refuse what could not be kept: this is found while samples are counted, before the model is asked."""
         if not is_writable(sample.id):
             raise PairError(f"{self.name}: sample {sample.index} has the id {sample.id!r}: half a character")
         if flaw := flaw_of(sample.reference):

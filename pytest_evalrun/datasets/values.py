@@ -30,7 +30,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two labels are one.
+    """Tell whether two labels are one.
 
     They are if both are the same text; both numbers of the same value; one a number and the other a text that spells
     its value in plain decimals (``3`` and ``"3"``, 3.1 and ``"3.10"``); both the same boolean, or one a boolean and the
@@ -62,7 +62,7 @@ def written(value: Any) -> str:
 
 
 def spelled(text: str) -> str | None:
-    """What is :func:`written` of the number or boolean that a text spells; None where it spells neither."""
+    """Write the number or boolean that a text spells as :func:`written` does; None where it spells neither."""
     if (lower := text.lower()) in _BOOLEANS:
         return lower
     if not (found := _PLAIN.fullmatch(text)):
@@ -126,7 +126,7 @@ def read_cell(text: str, kind: str, where: str) -> Any:
 
 
 def delimiter_of(path: Path, dataset: Dataset, settings: Settings) -> str:
-    """What stands between the cells of a table: as ``reader`` says, else a tab in a ``.tsv`` and a comma elsewhere."""
+    """Return what stands between the cells of a table: as ``reader`` says, else a tab in a ``.tsv``, else a comma."""
     delimiter = settings.reader.get("delimiter", "\t" if path.suffix.lower() == ".tsv" else ",")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise PairError(f"dataset {dataset.name}: reader: delimiter is {delimiter!r}; accepted: one character")
@@ -162,7 +162,7 @@ _EACH_KEY_ONCE = json.JSONDecoder(object_pairs_hook=_object_of)
 
 
 def from_json(text: str) -> Any:
-    """What a line of JSON says; a key that stands twice, of which json by itself drops all but the last, is an error.
+    """Parse a line of JSON; a key that stands twice, of which json by itself drops all but the last, is an error.
 
     Raises ValueError with the column alone, for whoever calls knows the line; and as :func:`parse_json` does.
     """
@@ -173,7 +173,7 @@ def from_json(text: str) -> Any:
 
 
 def flaw_of(value: Any) -> str:
-    """Why a reference could not be kept, as what it is and where that stands: ``NaN at .boxes.0``; empty for most."""
+    """Say why a reference could not be kept, as what it is and where: ``NaN at .boxes.0``; empty for most."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     waiting: list[tuple[str, int, Any]] = [("", 1, value)] if isinstance(value, dict | list | tuple) else []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def create_metric(spec: MetricRequest, root: str) -> Metric:
-    """A fresh metric for one scoring; ``root`` is the suite's directory, which paths are relative to.
+    """Make a fresh metric for one scoring; ``root`` is the suite's directory, which paths are relative to.
 
     Raises ConfigError for an unknown metric and for parameters that it does not have.
     """
@@ -28,7 +28,7 @@ def create_metric(spec: MetricRequest, root: str) -> Metric:
 
 
 def metric_source(spec: MetricRequest, root: str) -> Path | None:
-    """The file behind a metric that is not built in: its content is part of the score's fingerprint."""
+    """Return the file behind a metric that is not built in: its content is part of the score's fingerprint."""
     offer = _offer(spec)
     if offer is not None and offer.is_ours:
         return None
@@ -38,7 +38,7 @@ def metric_source(spec: MetricRequest, root: str) -> Path | None:
 
 
 def _offer(spec: MetricRequest) -> Offer | None:
-    """Who offers a metric by a bare name; None where it is a path or a dotted name."""
+    """Find who offers a metric by a bare name; None where it is a path or a dotted name."""
     if "." in spec.use or "/" in spec.use:
         return None
     offer = registry.find(registry.METRICS, spec.use)

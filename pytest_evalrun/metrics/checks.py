@@ -1,4 +1,7 @@
-"""Words shared by all metrics: what does not fit, and a result that JSON can hold."""
+"""Parts that metrics share: errors for what does not fit, a result that JSON can hold, the share of right answers.
+
+Plain Python, for it runs for each pair, however small.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.intervals import wilson
 from pytest_evalrun.metrics.protocol import MetricValue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_evalrun.metrics.protocol import Better
 
 _KINDS = {str: "text", list: "a list", tuple: "a list", dict: "a mapping", bool: "a truth value"}
@@ -69,3 +75,32 @@ def library(metric: str, module: str) -> Any:
     except ImportError as error:
         remedy = 'pip install "pytest-evalrun[vision]"'
         raise PairError(f"metric {metric}: needs {module}, which cannot be imported ({error}): {remedy}") from error
+
+
+class Proportion:
+    """The share of samples for which :meth:`hit` holds, with Wilson's interval."""
+
+    better: Better = "higher"
+    name = ""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._hits = 0
+
+    def hit(self, prediction: Any, reference: Any) -> bool:
+        """Tell whether the prediction is right; raises PairError where the two cannot be compared."""
+        raise NotImplementedError
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
+        hit = self.hit
+        scores: list[float | None] = [
+            1.0 if hit(prediction, reference) else 0.0
+            for prediction, reference in zip(predictions, references, strict=True)
+        ]
+        self._n += len(scores)
+        self._hits += scores.count(1.0)
+        return scores
+
+    def result(self) -> MetricValue:
+        need_samples(self.name, self._n)
+        return measured(self.name, self._hits / self._n, self._n, wilson(self._hits, self._n), self.better)

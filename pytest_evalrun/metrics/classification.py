@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.datasets.values import same, spelled
+from pytest_evalrun.datasets.values import same, spelled, written
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.metrics.checks import measured, need_samples, switch, unfit
+from pytest_evalrun.metrics.checks import Proportion, measured, need_samples, switch, unfit
 from pytest_evalrun.metrics.intervals import MAX_CELLS, MAX_DRAWS, SEED, chunks, percentiles, wilson
-from pytest_evalrun.metrics.labels import Classes, Label, label_order
-from pytest_evalrun.metrics.proportion import Proportion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,7 +25,7 @@ _NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
 
 
 class _Labels:
-    """How a metric takes a label out of what a model or a dataset gave; with ``strip`` without blanks around it."""
+    """The part of a metric that takes labels out of what models and datasets gave; ``strip``: without blanks around."""
 
     name = ""
 
@@ -55,7 +53,7 @@ class _Labels:
         raise self._unfit(role, value)
 
     def refuse_scores(self) -> None:
-        """A fraction is a score or a probability that was taken for a label, unless some reference is one."""
+        """Refuse fractions as predictions: they are scores taken for labels, unless some reference is one, too."""
         if self._score is not None and not self._fractions:
             raise self._unfit("prediction", self._score)
 
@@ -214,3 +212,50 @@ class _MacroF1OfDraws:
         sums = np.zeros((len(drawn), self._classes))
         sums[:, classes] = np.add.reduceat(drawn[:, order], starts, axis=1)
         return sums
+
+
+class Label(NamedTuple):
+    """A label in builtins that can be counted; a text is told from the number or boolean that it spells."""
+
+    form: str
+    is_text: bool
+
+    @classmethod
+    def of(cls, value: Any) -> Label:
+        """Raises ValueError for what is no label."""
+        return cls(written(value), type(value) is str)
+
+
+class Classes:
+    """The class of each label, under a name.
+
+    "3.10" and "3.1" are two labels, and the number 3.1 is the same as both: what is the same as what does not say to
+    which of them a number belongs. The references decide, for they name the classes. Each text among them is a class.
+    A number or boolean is of the reference text that spells it, the plainest if several do ("3.1"), and else a class of
+    its own. A predicted text that is no reference is of the class of the reference that it spells, and else its own.
+    """
+
+    def __init__(self, references: Iterable[Label]) -> None:
+        listed = set(references)
+        self._texts = {label.form for label in listed if label.is_text}
+        self._values = {label.form for label in listed if not label.is_text}
+        self._spelled: dict[str, str] = {}
+        for text in sorted(self._texts):
+            form = spelled(text)
+            if form is not None and (text == form or form not in self._spelled):
+                self._spelled[form] = text
+
+    def of(self, label: Label) -> str:
+        """The name of the label's class."""
+        if not label.is_text:
+            return self._spelled.get(label.form, label.form)
+        form = None if label.form in self._texts else spelled(label.form)
+        return form if form in self._values and form not in self._spelled else label.form
+
+
+def label_order(label: str) -> tuple[bool, int, str]:
+    """Sort key: whole numbers first, by value, then text."""
+    try:
+        return (False, int(label), label)
+    except ValueError:
+        return (True, 0, label)

@@ -81,7 +81,7 @@ class _Images:
         return self.compare(wanted, image, data_range)
 
     def _range(self, reference: Path, wanted: Array) -> float:
-        """What was said or what the depth says, if the reference fits into it."""
+        """Return the range that was said, or that of the depth, if the reference fits into it."""
         most = white(wanted.dtype)
         chosen = self._data_range or most
         if chosen is None:
@@ -125,7 +125,7 @@ class _Images:
 
 
 def _counterpart(prediction: Any, reference: Any) -> Any:
-    """Of an item of several files the one whose suffix the prediction's name has, too."""
+    """Choose among an item's files the one whose suffix the prediction's name has, too."""
     if not isinstance(reference, dict) or not isinstance(prediction, Path):
         return reference
     suffixes = [suffix for suffix in reference if prediction.name.endswith(suffix)]

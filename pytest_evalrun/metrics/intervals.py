@@ -75,7 +75,7 @@ def chunks(draws: int, width: int) -> Iterator[int]:
 
 
 def as_share(scores: Sequence[float]) -> int | None:
-    """How many of the scores are 1 if all are 0 or 1, else None."""
+    """Count the scores that are 1 if all are 0 or 1, else None."""
     ones = 0
     for score in scores:
         if score == 1:

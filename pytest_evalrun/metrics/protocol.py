@@ -1,4 +1,4 @@
-"""What a metric must be able to do."""
+"""The protocol of metrics."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MetricValue:
     """What else it has to show, such as a confusion matrix."""
 
     def to_json(self) -> dict[str, Any]:
-        """In builtins: numpy's numbers of a user's metric would neither be JSON nor travel to where they are shown."""
+        """Return builtins: numbers of numpy would neither be JSON nor travel to where they are shown."""
         numbers = {"value": float(self.value), "n": int(self.n), "low": float(self.low), "high": float(self.high)}
         values: dict[str, Any] = numbers | {"better": self.better}
         return values if self.table is None else values | {"table": self.table}

@@ -51,7 +51,7 @@ class _Numbers:
         return scores
 
     def score(self, prediction: float, reference: float) -> float | None:
-        """How far off one sample is, in the unit of the data."""
+        """Return how far off one sample is, in the unit of the data."""
         return abs(prediction - reference)
 
     def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

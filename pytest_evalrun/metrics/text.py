@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.values import same, written
-from pytest_evalrun.metrics.checks import switch, unfit
-from pytest_evalrun.metrics.proportion import Proportion
+from pytest_evalrun.metrics.checks import Proportion, switch, unfit
 
 if TYPE_CHECKING:
     from pytest_evalrun.metrics.protocol import Better
@@ -40,7 +39,7 @@ class ExactMatch(Proportion):
         return text.casefold() if self._ignore_case else text
 
     def _spells(self, text: str, value: str | float) -> bool:
-        """Whether the text is what a program would write of the value: ``7`` or ``7.0`` of 7.0, but not ``7.00``."""
+        """Tell whether a program would write the value as this text: ``7`` or ``7.0`` of 7.0, but not ``7.00``."""
         text = self._plain(text)
         return text.lower() == written(value) if type(value) is bool else text in (written(value), str(value))
 
