@@ -30,8 +30,11 @@ def pair_of(item: pytest.Item) -> Pair | None:
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return None
-    values = ((name, callspec.params.get(name)) for name in ABOUT_PAIRS)
-    return next((value for name, value in values if isinstance(value, Pair) and uses(item, name)), None)
+    for name in ABOUT_PAIRS:
+        value = callspec.params.get(name)
+        if isinstance(value, Pair) and uses(item, name):
+            return value
+    return None
 
 
 def uses(item: Any, name: str) -> bool:
