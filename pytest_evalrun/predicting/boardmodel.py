@@ -11,9 +11,9 @@ from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.predicting.boards import quietly
 from pytest_evalrun.programs.board import BoardWork
-from pytest_evalrun.programs.boardserver import BoardServer
 from pytest_evalrun.programs.command_template import arguments, environment, placeholders, portable_command, there
 from pytest_evalrun.programs.running import check_program
+from pytest_evalrun.programs.server import BoardServer
 from pytest_evalrun.remote.faults import LOST, BoardGone
 from pytest_evalrun.remote.models import ModelCache, model_name
 from pytest_evalrun.remote.places import work_name

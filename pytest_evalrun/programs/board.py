@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.programs.command_template import sent_files
 from pytest_evalrun.programs.running import LOOK_SECONDS, ProgramExit, name_of
-from pytest_evalrun.programs.sent import sent_files
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import claim
 from pytest_evalrun.remote.program import RemoteProgram

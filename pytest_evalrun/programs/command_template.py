@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
@@ -228,3 +229,26 @@ def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
     for word in str(command).split() if own.shell else words_of(command):
         if not names_in(word) and os.path.isfile(path := Path(root, fill(word, {}))):  # noqa: PTH113 - as said
             yield portable(word, root), path
+
+
+def sent_files(settings: Settings, root: str) -> list[tuple[Path, str]]:
+    """Each with its name below the suite's directory, which it has on the board too."""
+    named = [path for _, path in named_files(settings, root)]
+    chosen = [path for pattern in program_of(settings).upload for path in _chosen(pattern, root)]
+    inside = {str(path.relative_to(root)): path for path in (*named, *chosen) if path.is_relative_to(root)}
+    return [(path, name) for name, path in sorted(inside.items()) if ".." not in Path(name).parts]
+
+
+def _chosen(pattern: str, root: str) -> Iterator[Path]:
+    """A file, everything below a directory, or what a glob finds. Raises PairError where that is nothing."""
+    path = Path(root, pattern)
+    try:
+        if path.is_dir():
+            found = [one for one in sorted(path.rglob("*")) if one.is_file()]
+        else:
+            found = [path] if path.is_file() else sorted(one for one in Path(root).glob(pattern) if one.is_file())
+    except OSError as error:
+        raise PairError(f"upload: found {pattern!r}: {error.strerror}") from None
+    if not found:
+        raise PairError(f"upload: found {pattern!r}, which matches no file below {root}")
+    yield from found

@@ -19,8 +19,8 @@ from pytest_evalrun.predicting.batches import AT_ONCE, ProgramBay, ServerBay, St
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.programs.board import BoardWork
 from pytest_evalrun.programs.boardplace import BoardPlace
-from pytest_evalrun.programs.boardserver import BoardServer
 from pytest_evalrun.programs.running import ProgramIO
+from pytest_evalrun.programs.server import BoardServer
 from pytest_evalrun.programs.sink import OutputSink
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import work_name

@@ -7,8 +7,7 @@ import shlex
 import pytest
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.programs.command_template import here, placeholders, portable_command, there
-from pytest_evalrun.programs.sent import sent_files
+from pytest_evalrun.programs.command_template import here, placeholders, portable_command, sent_files, there
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
