@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.children.faults import ModelError
@@ -78,29 +79,15 @@ class StagedSession:
         self._losses = 0
 
     def submit(self, batch: Sequence[Sample]) -> Future[Answers | Again]:
-        """Of several bays a batch's seconds are those of its program, for meanwhile others come and go."""
+        """Ask for a batch in a bay of its own; of several bays its seconds are those of its program alone."""
         bay, recoveries = self._free.popleft(), self._recoveries
-
-        def guarded(step: Callable[[], Answers | None]) -> Callable[[], Answers | Again | None]:
-            def work() -> Answers | Again | None:
-                try:
-                    answers = step()
-                except Exception as error:  # noqa: BLE001 - a program's failure is that of its batch
-                    self._free.append(bay)
-                    return self._failed(error, recoveries)
-                if answers is not None:
-                    self._losses = 0
-                    self._free.append(bay)
-                return answers
-
-            return work
-
-        steps = (
-            guarded(lambda: bay.put(batch)),
-            guarded(lambda: bay.run()),
-            guarded(lambda: Answers(bay.fetch(), bay.seconds)),
-        )
-        return self._overlap.submit(*steps) if self._overlap is not None else _here(steps)
+        steps: list[Callable[[], Answers | None]] = [
+            lambda: bay.put(batch),
+            lambda: bay.run(),
+            lambda: Answers(bay.fetch(), bay.seconds),
+        ]
+        guarded = [partial(self._do, step, bay, recoveries) for step in steps]
+        return self._overlap.submit(*guarded) if self._overlap is not None else _here(guarded)
 
     def close(self, *, at_once: bool = False) -> None:
         """Work directories, lists and GPUs are given back; ``at_once``: who waits for a board hears that it is gone."""
@@ -111,8 +98,20 @@ class StagedSession:
             if self._overlap is not None:
                 self._overlap.close()
 
+    def _do(self, step: Callable[[], Answers | None], bay: Bay, recoveries: int) -> Answers | Again | None:
+        """A step of a batch; when it was the last one, the bay is free before anybody hears of that."""
+        try:
+            answers = step()
+        except Exception as error:  # noqa: BLE001 - a program's failure is that of its batch
+            self._free.append(bay)
+            return self._failed(error, recoveries)
+        if answers is not None:
+            self._losses = 0
+            self._free.append(bay)
+        return answers
+
     def _failed(self, error: Exception, recoveries: int) -> Again:
-        """Raises what is the fault of batch, pair or board."""
+        """Whoever lost the link asks again; raises what is the fault of batch, pair or board."""
         if self._board is not None:
             from pytest_evalrun.remote.faults import LOST
 
@@ -124,7 +123,7 @@ class StagedSession:
         raise error
 
     def _recover(self, board: BoardModel, error: Exception, recoveries: int) -> None:
-        """Once for all batches that were asked since the last time."""
+        """The link is made again once for all batches that were submitted since the last time."""
         with self._lock:
             if self._closing:
                 raise error
@@ -135,7 +134,7 @@ class StagedSession:
 
 
 def _here(steps: Sequence[Callable[[], Answers | Again | None]]) -> Future[Answers | Again]:
-    """In the calling thread, so that a limit of time and Ctrl-C reach the program."""
+    """All steps are done in the calling thread, so that a limit of time and Ctrl-C reach the program."""
     future: Future[Answers | Again] = Future()
     started = time.perf_counter()
     try:
@@ -198,7 +197,7 @@ class ProgramBay:
         self.seconds = time.perf_counter() - started
 
     def fetch(self) -> Sequence[Any]:
-        """Of all bays one at a time: their batches have files of the same names."""
+        """Only one bay fetches at a time: the files of all batches have the same names."""
         if self._place.name:
             make_room(self._pattern, self._since)
         self._results.began = max(self._began, self._place.fetch())
