@@ -57,14 +57,19 @@ class Figure:
     held: bool
 
 
-def ratio(what: str, spent: dict[str, list[Spent]], most: float) -> Figure:
-    """Ours against theirs: the median of the ratios of neighbours, so that a busy minute weighs on both."""
+def ratio(what: str, spent: dict[str, list[Spent]], most: float, more: float = 0.0) -> Figure:
+    """Ours against theirs: the median of the ratios of neighbours, so that a busy minute weighs on both.
+
+    Ours may be ``most`` times theirs, and ``more`` seconds.
+    """
     ours, theirs = spent.values()
     pairs = list(zip(ours, theirs, strict=True))
     found = statistics.median(left.seconds / right.seconds for left, right in pairs)
     processor = statistics.median(left.processor / right.processor for left, right in pairs)
-    shown = (f"{found:.2f} x", f"{processor:.2f} x", f"<= {most:g} x")
-    return Figure(what, median_seconds(ours), median_seconds(theirs), *shown, found <= most)
+    beyond = statistics.median(left.seconds - most * right.seconds for left, right in pairs)
+    target = f"<= {most:g} x" + (f" + {more:g} s" if more else "")
+    shown = (f"{found:.2f} x", f"{processor:.2f} x", target)
+    return Figure(what, median_seconds(ours), median_seconds(theirs), *shown, beyond <= more)
 
 
 def median_seconds(spent: list[Spent]) -> float:
