@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,8 +63,19 @@ class TableReader(ABC):
         """What the identity depends on besides the file's content."""
 
     def __iter__(self) -> Iterator[Sample]:
+        return starmap(Sample, self._parts())
+
+    def _parts(self) -> Iterator[tuple[int, str, Any, Any]]:
+        """Index, id, input and reference of each row; what most rows have is taken here, without a call for each."""
+        column: Any = self.inputs[0] if len(self.inputs) == 1 else None
+        wanted: Any = self.reference
         for index, (line, row) in enumerate(self.rows()):
-            yield Sample(index, self._id(index, line, row), self._input(line, row), self._reference(line, row))
+            name = str(index) if self.id_column is None else self._id(index, line, row)
+            value = row[column] if column in row else self._input(line, row)
+            reference = row.get(wanted)
+            if type(reference) is not str or not reference:
+                reference = self._reference(line, row)
+            yield index, name, value, reference
 
     def identity(self, hashes: Hashes) -> Identity:
         """Read once and remembered until the file changes. Raises PairError for a table that cannot be evaluated."""
@@ -76,13 +87,13 @@ class TableReader(ABC):
     def _measure(self) -> dict[str, Any]:
         inputs, references = hashlib.sha256(), hashlib.sha256()
         repeats = Repeats(self.path.stat().st_size) if self.id_column is not None else None
-        count, samples = 0, iter(self)
-        while chunk := list(islice(samples, CHUNK)):
+        count, parts = 0, self._parts()
+        while chunk := list(islice(parts, CHUNK)):
             count += len(chunk)
-            inputs.update(_encode([(sample.id, sample.input) for sample in chunk]).encode())
-            references.update(_encode([sample.reference for sample in chunk]).encode())
+            inputs.update(_encode([(name, value) for _, name, value, _ in chunk]).encode())
+            references.update(_encode([reference for _, _, _, reference in chunk]).encode())
             if repeats:
-                repeats.add(sample.id for sample in chunk)
+                repeats.add(name for _, name, _, _ in chunk)
         if not count:
             raise PairError(f"{self.path}: the dataset is empty; a {self.kind()[0]} dataset needs at least one row")
         if repeats:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r"(-?)(0|[1-9][0-9]*|(?=\.[0-9]))(?:\.([0-9]*))?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_ENDS = ("\n", "", "\r\n")
+_FEW = 50  # brackets: so many are never too deep
+_BEFORE_COLON = ('":', " :", "\t:", "\r:", "\n:")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -158,7 +161,13 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def _has_each_key_once(row: dict[str, Any], text: str) -> bool:
+    """True where an object has as many keys as there can be colons behind a key; False where that proves nothing."""
+    return len(row) == text.count(":") or len(row) == sum(map(text.count, _BEFORE_COLON))
+
+
 _EACH_KEY_ONCE = json.JSONDecoder(object_pairs_hook=_object_of)
+_PLAINLY = json.JSONDecoder()
 
 
 def from_json(text: str) -> Any:
@@ -166,6 +175,13 @@ def from_json(text: str) -> Any:
 
     Raises ValueError with the column alone, for whoever calls knows the line; and as :func:`parse_json` does.
     """
+    if text.count("{") == 1 and text.count("[") < _FEW:  # most rows: without the hook in half the time
+        try:
+            value, end = _PLAINLY.raw_decode(text)
+            if type(value) is dict and text[end:] in _ENDS and _has_each_key_once(value, text):
+                return value
+        except ValueError:
+            pass  # it is told below
     try:
         return parse_json(text, decode=_EACH_KEY_ONCE.decode)
     except json.JSONDecodeError as error:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.protocol import Reader, Sample
-from pytest_evalrun.datasets.values import number_of, read_cell
+from pytest_evalrun.datasets.values import from_json, number_of, read_cell
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.settings import CELL_KINDS
 
@@ -268,3 +268,21 @@ def test_numbers_survive_a_table(number):
 def test_every_kind_that_a_suite_may_name_can_be_read(kind):
     """The words of the suite are those of the reader."""
     assert read_cell("", kind, "d.csv:1") in (None, "")
+
+
+NAMES = st.sampled_from(["a", "b", ":", '"', ' "', '":'])
+CELLS = st.recursive(
+    st.none() | st.integers() | st.text() | NAMES,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | NAMES, inner),
+)
+
+
+@given(st.lists(st.tuples(NAMES, CELLS), max_size=4), st.sampled_from([":", ": ", " :", "\t: ", "\r:"]))
+def test_each_key_of_a_line_stands_once(pairs, colon):
+    """However its text is set, and whatever its cells hold, a key that stands twice is an error; nothing else is."""
+    text = "{" + ", ".join(json.dumps(key) + colon + json.dumps(value) for key, value in pairs) + "}\n"
+    if len(dict(pairs)) < len(pairs):
+        with pytest.raises(ValueError, match="stands there twice"):
+            from_json(text)
+    else:
+        assert from_json(text) == dict(pairs)
