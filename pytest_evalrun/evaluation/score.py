@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.protocol import MetricValue
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.rundir.lines import compact_line
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ CHUNK = 256
 MOST_LATENCIES = 8192
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 @dataclass
 class Latencies:
     """Seconds per sample, thinned by halves when there are too many."""
@@ -44,13 +41,12 @@ class Latencies:
     stride: int = 1
     seen: int = 0
 
-    def add(self, seconds: float | None) -> None:
-        if seconds is None:
-            return
-        if self.seen % self.stride == 0:
-            self.values.append(seconds)
-        self.seen += 1
-        if len(self.values) > MOST_LATENCIES:
+    def extend(self, seconds: Iterable[float | None]) -> None:
+        """Take the next samples into account: of those that were timed every ``stride``-th is kept."""
+        known = [value for value in seconds if value is not None]
+        self.values += known[-self.seen % self.stride :: self.stride]
+        self.seen += len(known)
+        while len(self.values) > MOST_LATENCIES:
             self.values = self.values[::2]
             self.stride *= 2
 
@@ -82,8 +78,8 @@ class Blanks:
 
     def count(self, predictions: Iterable[Any], references: Iterable[Any]) -> None:
         if self.metrics:
-            self.labels += sum(type(text) is str and text != text.strip() for text in references)
-            self.predictions += sum(type(text) is str and text != text.strip() for text in predictions)
+            self.labels += sum([type(text) is str and text != text.strip() for text in references])
+            self.predictions += sum([type(text) is str and text != text.strip() for text in predictions])
 
     def warning(self) -> str | None:
         """One line; None where there is nothing to say."""
@@ -126,9 +122,11 @@ class Scorer:
 
     def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
         """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
+        rows = zip_longest(islice(samples, self.count), progress.ordered())
         with self.context.disk.replacing(self.paths.scores) as file:
-            for chunk in _chunks(self._together(samples, progress)):
-                file.write("".join(self._feed(chunk)))
+            while chunk := list(islice(rows, CHUNK)):
+                if predicted := self._note(chunk):
+                    file.write(self._feed(predicted))
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
             self.scores.metrics |= self._reported
@@ -136,30 +134,34 @@ class Scorer:
             self.context.say(f"warning: {self.pair.full_id}: {warning}")
         return self.scores
 
-    def _together(self, samples: Iterable[Sample], progress: Progress) -> Iterator[tuple[Sample, Line]]:
-        for sample, line in zip_longest(islice(samples, self.count), progress.ordered()):
+    def _note(self, chunk: Sequence[tuple[Sample | None, Line | None]]) -> list[tuple[Sample, Line]]:
+        """Those that were predicted. Raises PairError where samples and lines are not of the same dataset."""
+        scores, predicted = self.scores, []
+        for sample, line in chunk:
             if sample is None or line is None:
                 raise PairError(f"{self.pair.dataset.path}: the dataset changed while it was evaluated; run it again")
             if line.index != sample.index or line.id != sample.id:
                 raise PairError(f"prediction {line.index} is of sample {line.id}, the dataset has {sample.id} there")
-            self._note(sample, line)
+            reference = sample.reference
+            if type(reference) is not str:
+                reference = reference_to_json(reference, self.pair.dataset.path)
+            if line.reference != reference:
+                scores.outdated = True
             if line.status == "ok":
-                yield sample, line
+                predicted.append((sample, line))
+            else:
+                scores.first_failure = scores.first_failure or _failure(line)
+        scores.predicted += len(predicted)
+        scores.failed += len(chunk) - len(predicted)
+        scores.latencies.extend([line.seconds for _, line in chunk if line is not None])
+        return predicted
 
-    def _note(self, sample: Sample, line: Line) -> None:
-        scores = self.scores
-        scores.latencies.add(line.seconds)
-        if line.reference != reference_to_json(sample.reference, self.pair.dataset.path):
-            scores.outdated = True
-        if line.status == "ok":
-            scores.predicted += 1
-        else:
-            scores.failed += 1
-            scores.first_failure = scores.first_failure or _failure(line)
-
-    def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> list[str]:
+    def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> bytes:
         """Every metric one chunk further; the lines of the scores file."""
-        predictions = [self.outputs.from_json(line.prediction) for _, line in chunk]
+        predictions = [
+            self.outputs.from_json(line.prediction) if type(line.prediction) is dict else line.prediction
+            for _, line in chunk
+        ]
         if self.by_program and chunk[0][1].index == 0:
             self._reported = self._of_program(predictions[0])
         references = [sample.reference for sample, _ in chunk]
@@ -170,7 +172,7 @@ class Scorer:
             raise self._with_sample(error, chunk) from error.__cause__
         names = ("index", "id", *self.metrics)
         rows = zip([s.index for s, _ in chunk], [s.id for s, _ in chunk], *columns, strict=True)
-        return [_encode(dict(zip(names, row, strict=True))) + "\n" for row in rows]
+        return b"".join([compact_line(dict(zip(names, row, strict=True))) for row in rows])
 
     def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:
         """What the program says of all samples; of the metrics that the suite names, where it names any."""
@@ -205,7 +207,7 @@ class Scorer:
             raise PairError(f"metric {name}: update answered {type(answer).__name__}; accepted: scores") from None
         if len(scores) != len(predictions):
             raise PairError(f"metric {name}: update answered {len(scores)} scores to {len(predictions)} predictions")
-        return [None if score is None else _score(name, score) for score in scores]
+        return [score if score is None or _is_finite(score) else _score(name, score) for score in scores]
 
 
 def _complete(metric: dict[str, Any], count: int) -> dict[str, Any]:
@@ -254,6 +256,10 @@ def last_line(failure: str) -> str:
     return failure.rpartition("\n")[2]
 
 
+def _is_finite(score: Any) -> bool:
+    return type(score) is float and math.isfinite(score)
+
+
 def _score(name: str, score: Any) -> float:
     """A number of whatever library, as JSON knows it."""
     try:
@@ -271,11 +277,6 @@ def _result(name: str, metric: Metric) -> MetricValue:
     if not isinstance(result, MetricValue):
         raise PairError(f"metric {name}: result answered {type(result).__name__}; accepted: a MetricValue")
     return result
-
-
-def _chunks(rows: Iterator[tuple[Sample, Line]]) -> Iterator[list[tuple[Sample, Line]]]:
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
 
 
 def with_references(samples: Iterable[Sample], progress: Progress, count: int, dataset: str) -> Iterator[Line]:

@@ -24,10 +24,11 @@ class ExactMatch(Proportion):
         super().__init__()
         self.strip = switch(self.name, "strip", strip)
         self._ignore_case = switch(self.name, "ignore_case", ignore_case)
+        self._exact = not strip and not ignore_case
 
     def hit(self, prediction: Any, reference: Any) -> bool:
         if type(prediction) is str and type(reference) is str:
-            return self._plain(prediction) == self._plain(reference)
+            return prediction == reference if self._exact else self._plain(prediction) == self._plain(reference)
         left, right = _scalar("prediction", prediction), _scalar("reference", reference)
         if type(left) is str:
             return self._spells(left, right)

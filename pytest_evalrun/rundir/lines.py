@@ -14,7 +14,7 @@ import orjson
 from pytest_evalrun.rundir.durable import encoded, open_plain, open_with_parents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -56,13 +56,14 @@ def is_plain(value: Any) -> bool:
     return kind is list and all(map(is_plain, value))
 
 
-def compact_line(fields: dict[str, Any]) -> bytes:
+def compact_line(fields: dict[str, Any], doubtful: Iterable[Any] = ()) -> bytes:
     """One line of compact JSON, for files that get one a sample: by orjson wherever that writes what json does.
 
-    Raises ValueError, TypeError or RecursionError for what JSON does not have.
+    ``doubtful`` are those of its values that may be anything. Raises ValueError, TypeError or RecursionError for what
+    JSON does not have.
     """
     try:
-        if is_plain(fields):
+        if all(map(is_plain, doubtful)):
             return orjson.dumps(fields, option=_ORJSON)
     except (TypeError, RecursionError):
         pass  # half a character, a number beyond 64 bits, a key that is no text, levels by the hundred

@@ -43,6 +43,7 @@ HEAVY = (
     "typer",
     "pydantic",
     "psutil",
+    "orjson",
     "yaml",
 )
 

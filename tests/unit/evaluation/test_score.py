@@ -200,14 +200,14 @@ def test_numbers_of_any_library_are_scores(scored):
     assert [line["Full"] for line in lines_of(scored.scores_file)] == [0.5, 2, 1, None]
 
 
-@given(st.lists(st.none() | st.floats(0, 100), max_size=200), st.integers(2, 20))
-def test_latencies_are_thinned_evenly(seconds, most):
+@given(st.lists(st.none() | st.floats(0, 100), max_size=200), st.integers(2, 20), st.integers(1, 50))
+def test_latencies_are_thinned_evenly(seconds, most, chunk):
     """However many there are, those kept are every n-th, from the first on, and never more than allowed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score, "MOST_LATENCIES", most)
         latencies = Latencies()
-        for value in seconds:
-            latencies.add(value)
+        for start in range(0, len(seconds), chunk):
+            latencies.extend(seconds[start : start + chunk])
     known = [value for value in seconds if value is not None]
     assert latencies.values == known[:: latencies.stride]
     assert len(latencies.values) <= most
