@@ -12,7 +12,7 @@ from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.report.known import KnownPair, KnownPairs
@@ -245,12 +245,8 @@ def _flipped(flips: Flips) -> Iterator[str]:
         (flips.won, flips.first_won, "wrong before, right now"),
     ):
         if count:
-            yield f"  {flips.metric}: {count} {what}: {_named(names, count)}"
-
-
-def _named(names: Sequence[str], count: int) -> str:
-    more = f" and {count - len(names)} more" if count > len(names) else ""
-    return f"{', '.join(names)}{more}"
+            more = f" and {count - len(names)} more" if count > len(names) else ""
+            yield f"  {flips.metric}: {count} {what}: {', '.join(names)}{more}"
 
 
 def _number(value: float | None) -> str:

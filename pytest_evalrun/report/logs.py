@@ -78,7 +78,9 @@ def follow_logs(
     known: dict[Path, FollowedLog] = {}
     waited = False
     while True:
-        live, done = session_state(paths).word == "live", _is_done(paths, pair)
+        live = session_state(paths).word == "live"
+        states = read_task_list(paths.task_list)
+        done = states is not None and states.get(pair.place) in (Status.COMPLETED, Status.FAILED)
         for log in _logs(paths, pair, known):  # after that was asked: what is written before the end is still read
             yield from log.more()
         if not live or (waited and done):
@@ -101,8 +103,3 @@ def _logs(paths: RunPaths, pair: KnownPair, known: dict[Path, FollowedLog]) -> l
     shards = files.infer_log.with_suffix("")  # a name may have dots: only the last suffix goes
     of_shards = sorted(shards.glob("*.log"), key=lambda path: natural_key(path.name))
     return [known.setdefault(path, FollowedLog(path)) for path in (*of_shards, files.infer_log, files.eval_log)]
-
-
-def _is_done(paths: RunPaths, pair: KnownPair) -> bool:
-    states = read_task_list(paths.task_list)
-    return states is not None and states.get(pair.place) in (Status.COMPLETED, Status.FAILED)

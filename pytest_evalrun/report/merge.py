@@ -15,7 +15,7 @@ from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -112,7 +112,9 @@ def _sources(paths: RunPaths, summary: Summary, inputs: Callable[[str, str, str]
     """Predictions files by suite directory. Safe names stand in for a pair that has no result yet."""
     rows = {row.predictions: row for row in summary.rows}
     found: dict[str, list[_Source]] = {}
-    for path in _prediction_files(paths.predictions):
+    for path in paths.predictions.glob("*/*/*.jsonl"):
+        if path.name.endswith(".scores.jsonl"):
+            continue
         file = path.relative_to(paths.root).as_posix()
         row = rows.get(file)
         directory, task, name = path.relative_to(paths.predictions).parts
@@ -124,10 +126,6 @@ def _sources(paths: RunPaths, summary: Summary, inputs: Callable[[str, str, str]
     for sources in found.values():
         sources.sort(key=lambda source: [natural_key(name) for name in source.names])
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
-
-
-def _prediction_files(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.glob("*/*/*.jsonl") if not path.name.endswith(".scores.jsonl"))
 
 
 def _merge_suite(table: Path, sources: list[_Source]) -> tuple[list[MergedFile], int]:

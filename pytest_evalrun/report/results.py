@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.matrix import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.rows import PACE
@@ -13,7 +13,7 @@ from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.problems import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.report.samples import ScoredSample
@@ -28,7 +28,8 @@ def result_lines(row: SummaryRow) -> Iterator[str]:
     seconds = "" if row.seconds is None else f"; {number(row.seconds)} s"
     yield f"{first_samples(row.pair, row.limit)}: {row.status}; samples: {counts}{seconds}"
     if row.samples.get("predicted"):
-        p50, p95, throughput = (_known(row.pace.get(name)) for name in PACE)
+        pace = (row.pace.get(name) for name in PACE)
+        p50, p95, throughput = ("-" if value is None else number(value) for value in pace)
         yield f"seconds a sample: p50 {p50}, p95 {p95}; samples a second: {throughput}"
     for name, table in tables_of(row):
         if (count := len(table["labels"])) > MOST_LABELS:
@@ -40,11 +41,16 @@ def result_lines(row: SummaryRow) -> Iterator[str]:
 
 
 def metric_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
-    """Under ``METRICS``."""
+    """Make the cells under ``METRICS``."""
     for name, metric in row.metrics.items():
         interval = f"{number(metric['low'])} to {number(metric['high'])}"
-        gates = "; ".join(_gate(gate) for gate in row.gates if gate["metric"] == name)
-        yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], gates
+        gates = [
+            f"{gate['kind']} {number(gate['limit'])} "
+            + ("holds" if gate["holds"] else f"breached by {number(gate['by'])}")
+            for gate in row.gates
+            if gate["metric"] == name
+        ]
+        yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], "; ".join(gates)
 
 
 def tables(row: SummaryRow) -> Iterator[tuple[Sequence[str], Iterable[Sequence[str]]]]:
@@ -68,20 +74,8 @@ def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
     """Make the cells under :func:`sample_header`."""
     for s in samples:
         inputs = ("" if value is None else shown(one_line(value)) for value in s.inputs)
+        name = file_of(s.prediction)
+        # A file by its name: size and hash say nothing to a person.
+        prediction = one_line(s.prediction if name is None else name)
         score = f"{s.score:.6g}"
-        yield str(s.index), s.id, *inputs, _shown(s.prediction), one_line(s.reference), score, s.metric, s.file or ""
-
-
-def _known(value: float | None) -> str:
-    return "-" if value is None else number(value)
-
-
-def _gate(gate: Mapping[str, Any]) -> str:
-    verdict = "holds" if gate["holds"] else f"breached by {number(gate['by'])}"
-    return f"{gate['kind']} {number(gate['limit'])} {verdict}"
-
-
-def _shown(prediction: Any) -> str:
-    """Show a file by its name: size and hash say nothing to a person."""
-    name = file_of(prediction)
-    return one_line(prediction if name is None else name)
+        yield str(s.index), s.id, *inputs, prediction, one_line(s.reference), score, s.metric, s.file or ""

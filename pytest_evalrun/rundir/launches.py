@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pytest_evalrun.rundir.durable import write_atomic
@@ -55,7 +56,7 @@ class LaunchNote:
         """True for the very process; a note of one that was killed stays until somebody looks."""
         return self.boot_id == boot_id() and alive(self.process)
 
-    @property
+    @cached_property
     def file(self) -> Path:
         return lock_directory(Path(self.workdir)) / f"launch_{self.pid}.json"
 

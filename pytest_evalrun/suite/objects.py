@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import CodeType, ModuleType
 
 _lock = threading.RLock()
@@ -90,13 +89,10 @@ def _execute(path: Path, name: str) -> ModuleType:
         _with_siblings(str(path.parent), functools.partial(loader.exec_module, module))
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"{path}: cannot be imported: {_told(error, path)}") from error
+        line = None if isinstance(error, SyntaxError) else _line(error, path)  # that error says its line itself
+        where = f" (line {line})" if line else ""
+        raise ConfigError(f"{path}: cannot be imported: {type(error).__name__}: {error}{where}") from error
     return module
-
-
-def _told(error: Exception, path: Path) -> str:
-    line = None if isinstance(error, SyntaxError) else _line(error, path)  # that error says its line itself
-    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
 
 
 def _line(error: Exception, path: Path) -> int | None:
@@ -151,13 +147,9 @@ def _attribute(module: ModuleType, name: str, ref: str, where: str) -> Any:
     found: Any = module
     for word in name.split("."):
         if not hasattr(found, word):
-            raise ConfigError(
-                f"{ref!r}: {where} has no {name!r}; it defines: {', '.join(_defined(module)) or 'nothing'}"
-            )
+            parts = vars(module).items()
+            own = [part for part, value in parts if getattr(value, "__module__", None) == module.__name__]
+            defined = ", ".join(part for part in own if not part.startswith("_")) or "nothing"
+            raise ConfigError(f"{ref!r}: {where} has no {name!r}; it defines: {defined}")
         found = getattr(found, word)
     return found
-
-
-def _defined(module: ModuleType) -> Iterator[str]:
-    own = (name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__)
-    return (name for name in own if not name.startswith("_"))

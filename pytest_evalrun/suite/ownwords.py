@@ -175,13 +175,10 @@ def check_words(pairs: Iterable[Pair], file: str, problems: Problems) -> None:
                 and not any(word in words_of_kind(name) for name in adapters)
                 and where not in problems
             ):
-                problems.add(f"{where}: {_whose(word)}; this is {some(sorted(adapters), 5)}")
+                names = owners(word)
+                whose = f"`{word}` is a word of the {'kinds' if names[1:] else 'kind'} {' and '.join(names)}"
+                problems.add(f"{where}: {whose}; this is {some(sorted(adapters), 5)}")
 
 
 def _speaks(layer: Layer, file: str) -> bool:
     return layer.source == file and layer.kind in _WRITTEN and not (layer.values.keys() <= SETTINGS | STRUCTURE)
-
-
-def _whose(word: str) -> str:
-    names = owners(word)
-    return f"`{word}` is a word of the {'kinds' if names[1:] else 'kind'} {' and '.join(names)}"

@@ -28,7 +28,7 @@ class Problems:
         self._lines: dict[str, list[str]] = {}
 
     def add(self, problem: str, pair: str | None = None) -> None:
-        """Add a problem. Of many pairs that have the same one the first is named, where ``PAIR`` stands in it."""
+        """Add a problem; ``pair`` is one that has it, and is named where ``PAIR`` stands in it."""
         pairs = self._lines.setdefault(problem, [])
         if pair is not None and pair not in pairs:
             pairs.append(pair)
@@ -46,13 +46,13 @@ class Problems:
             return fallback
 
     def raise_any(self) -> None:
-        if self._lines:
-            raise ConfigError("\n".join(_of_pairs(*entry) for entry in self._lines.items()))
-
-
-def _of_pairs(problem: str, pairs: list[str]) -> str:
-    more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
-    return problem.replace(PAIR, f"{pairs[0]}{more}", 1) if pairs else problem
+        """Raise ConfigError with all of them, a line each; of many pairs that have the same one the first is named."""
+        lines = []
+        for problem, pairs in self._lines.items():
+            more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+            lines.append(problem.replace(PAIR, f"{pairs[0]}{more}", 1) if pairs else problem)
+        if lines:
+            raise ConfigError("\n".join(lines))
 
 
 def shown(path: str) -> str:

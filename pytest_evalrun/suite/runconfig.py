@@ -151,16 +151,15 @@ def _bindings(text: str, path: str) -> Iterator[tuple[int, str, str]]:
     from dotenv.parser import parse_stream
 
     for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line + _blank_lines(binding.original.string)
+        written = binding.original.string
+        # It begins with the blank lines above it.
+        line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
         if binding.error or (binding.key and binding.value is None):
-            text = binding.original.string.strip()
-            raise ConfigError(f"{place(path, line)}: {found(text)}; accepted: KEY=VALUE lines and # comments")
+            raise ConfigError(
+                f"{place(path, line)}: {found(written.strip())}; accepted: KEY=VALUE lines and # comments"
+            )
         if binding.key and binding.value is not None:
             yield line, binding.key, binding.value
-
-
-def _blank_lines(text: str) -> int:
-    return text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _assignments(lines: Sequence[str]) -> Iterator[tuple[int, str, str]]:

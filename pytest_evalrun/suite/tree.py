@@ -73,7 +73,11 @@ class TaskTree:
 
         The latter are pairs whose inputs are missing, for a slip of the pen in that file must not hide them.
         """
-        found = [self._dataset(path, task, problems) for path in _directories(task)]
+        found: list[Entry[Dataset]] = []
+        for path in _directories(task):
+            own = run_config_in(path, DATASET_CONFIG, problems, self.words)
+            dataset = Dataset(path[len(task) + 1 :], path)
+            found.append(Entry(dataset, run_config=own, skip=skip_in(path), directory=path))
         there = [one for one in found if self._has_inputs(one, config, one.run_config) or self._is_hidden(one, config)]
         if not there and topmost("in_subdir", config) and not topmost("in_subdir", self.above):
             return found  # the task says where its inputs are, and they are nowhere
@@ -90,10 +94,6 @@ class TaskTree:
             return False
         own = topmost("in_subdir", dataset.run_config) is not None
         return own or (topmost("in_subdir", config) is not None and self._has_inputs(dataset))
-
-    def _dataset(self, path: str, task: str, problems: Problems) -> Entry[Dataset]:
-        own = run_config_in(path, DATASET_CONFIG, problems, self.words)
-        return Entry(Dataset(path[len(task) + 1 :], path), run_config=own, skip=skip_in(path), directory=path)
 
 
 def _directories(directory: str) -> list[str]:
