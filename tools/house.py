@@ -89,7 +89,7 @@ class House:
             listed("places that make a FileLock", self.calls({"FileLock"})),
             listed("files that ask what kind a pair is", self.files_with(asks_kind)),
             listed("files that ask for pair.cut or pair.cuts", self.files_with(asks_cut)),
-            listed("what asks a model: is given a pair's samples, and keeps what is predicted", self.askers()),
+            listed("classes that ask a model: run(samples), which keeps what is predicted", self.asking_classes()),
             listed("classes that run a program: run(argv, …), or call what does", self.program_classes()),
             Row("modules", str(len(self.texts))),
             Row("lines, blank ones apart", f"{lines:,}"),
@@ -137,14 +137,9 @@ class House:
     def files_with(self, asks: Callable[[ast.AST], bool]) -> list[str]:
         return [module for module, tree in self.trees.items() if any(map(asks, ast.walk(tree)))]
 
-    def askers(self) -> list[str]:
-        """Public functions and methods that take all samples of a pair and return nothing."""
-        stubs = {id(node) for node in self.stubs()}
-        return [
-            f"{module}:{node.lineno} {node.name}"
-            for module, node in self.functions
-            if not node.name.startswith("_") and id(node) not in stubs and takes_samples(node)
-        ]
+    def asking_classes(self) -> list[str]:
+        """Classes that are given all samples of a pair and return nothing: they keep the predictions themselves."""
+        return [f"{module} {node.name}" for module, node in self.classes if any(map(asks_model, node.body))]
 
     def stubs(self) -> Iterator[ast.AST]:
         """Methods of Protocols."""
@@ -200,7 +195,9 @@ def asks_cut(node: ast.AST) -> bool:
     return owner.rpartition(".")[2].lstrip("_") == "pair"
 
 
-def takes_samples(node: Function) -> bool:
+def asks_model(node: ast.AST) -> bool:
+    if not isinstance(node, Function) or node.name != "run":
+        return False
     samples = any(arg.annotation and ast.unparse(arg.annotation) == "Iterable[Sample]" for arg in node.args.args)
     return samples and node.returns is not None and ast.unparse(node.returns) == "None"
 

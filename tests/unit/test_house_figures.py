@@ -82,7 +82,7 @@ def house(tmp_path):
         pytest.param("places that make a FileLock", "1", ["programs.places:6"], id="FileLock"),
         pytest.param("files that ask what kind a pair is", "1", ["predicting.loop"], id="kind"),
         pytest.param("files that ask for pair.cut or pair.cuts", "1", ["programs.places"], id="cuts"),
-        pytest.param("what asks a model", "1", ["predicting.loop:4 run"], id="asks"),
+        pytest.param("classes that ask a model", "1", ["predicting.loop Pair"], id="asks"),
         pytest.param("classes that run a program", "2", ["programs.places Here", "programs.places There"], id="runs"),
         pytest.param("comments in 100 lines", "5.7", [], id="comments"),
         pytest.param("lines, blank ones apart", "35", [], id="lines"),
