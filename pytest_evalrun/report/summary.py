@@ -62,9 +62,10 @@ def write_summary(
     with _no_collection():
         summary = read_summary(paths, gone, skips, limits)
         found = list(matrices(summary))
-        write_atomic(paths.summary / "summary.csv", to_csv(summary))
-        write_atomic(paths.summary / "summary.md", to_markdown(summary, found))
-        write_atomic(paths.summary / "summary.txt", to_text(summary, found))
+        directory = paths.summary
+        write_atomic(directory / "summary.csv", to_csv(summary))
+        write_atomic(directory / "summary.md", to_markdown(summary, found))
+        write_atomic(directory / "summary.txt", to_text(summary, found))
         write_merge_summary(paths, _merge_summary(paths, summary))
     return summary
 

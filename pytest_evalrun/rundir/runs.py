@@ -148,16 +148,17 @@ def _make_run(workdir: WorkDir, stamp: str) -> RunPaths:
 
 def point_latest(workdir: WorkDir, paths: RunPaths) -> None:
     """Let ``latest`` point to a run; whoever looks meets the old run or the new one."""
-    _refuse_no_link(workdir.latest)
-    if workdir.latest.is_symlink() and str(workdir.latest.readlink()) == paths.root.name:
+    latest = workdir.latest
+    _refuse_no_link(latest)
+    if latest.is_symlink() and str(latest.readlink()) == paths.root.name:
         return
     aside = workdir.root / f".latest.{os.getpid()}.tmp"
     try:
         aside.unlink(missing_ok=True)
         aside.symlink_to(paths.root.name, target_is_directory=True)
-        aside.rename(workdir.latest)
+        aside.rename(latest)
     except OSError as error:
-        raise ConfigError(f"{workdir.latest}: cannot be pointed to {paths.root.name}: {error.strerror}") from error
+        raise ConfigError(f"{latest}: cannot be pointed to {paths.root.name}: {error.strerror}") from error
 
 
 def read_run_json(paths: RunPaths) -> dict[str, Any]:
@@ -250,8 +251,9 @@ def boards_in(paths: RunPaths, content: Mapping[str, Any]) -> list[BoardRecord]:
 
 
 def _write_run_json(paths: RunPaths, content: Mapping[str, Any]) -> None:
-    write_atomic(paths.run_json, json_document(content))
-    sync(paths.run_json)
+    file = paths.run_json
+    write_atomic(file, json_document(content))
+    sync(file)
 
 
 def sync(path: Path) -> None:

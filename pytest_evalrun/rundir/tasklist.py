@@ -162,23 +162,23 @@ class Mirrors:
     """
 
     def __init__(self, paths: RunPaths) -> None:
-        self._paths = paths
+        self._main_pid, self._running_pids, self._failed_tasks = paths.main_pid, paths.running_pids, paths.failed_tasks
         self._written: dict[Path, str] = {}
 
     def main(self, pid: int) -> bool:
-        return self._mirror(self._paths.main_pid, [str(pid)])
+        return self._mirror(self._main_pid, [str(pid)])
 
     def running(self, pids: Iterable[int]) -> bool:
-        return self._mirror(self._paths.running_pids, map(str, pids))
+        return self._mirror(self._running_pids, map(str, pids))
 
     def failed(self, pairs: Iterable[str]) -> bool:
         """``suite/task/dataset`` of every pair that failed; no file where none did."""
-        return self._mirror(self._paths.failed_tasks, pairs)
+        return self._mirror(self._failed_tasks, pairs)
 
     def close(self) -> None:
         """Remove the names of processes: at a clean end none is left."""
-        self._mirror(self._paths.main_pid, [])
-        self._mirror(self._paths.running_pids, [])
+        self._mirror(self._main_pid, [])
+        self._mirror(self._running_pids, [])
 
     def _mirror(self, path: Path, lines: Iterable[str]) -> bool:
         text = "".join(f"{line}\n" for line in lines)

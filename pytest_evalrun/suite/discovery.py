@@ -103,10 +103,11 @@ def _script(suite: SuiteFile, problems: Problems) -> tuple[Layer, ...]:
 
 
 def _matrix(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list[Row]:
-    for key, other in (("models", "datasets"), ("datasets", "models")):
-        if suite.get(key) and not suite.get(other):
-            problems.add(f"{suite.place(key)}: found {key} without {other}; accepted: both, or `discover` alone")
-    if not suite.get("models") and not suite.get("datasets"):
+    models, datasets = suite.get("models"), suite.get("datasets")
+    if bool(models) != bool(datasets):
+        key, other = ("models", "datasets") if models else ("datasets", "models")
+        problems.add(f"{suite.place(key)}: found {key} without {other}; accepted: both, or `discover` alone")
+    if not models and not datasets:
         problems.add(f"{suite.place('models')}: models and datasets are empty; accepted: at least one of each")
     if suite.get("discover") is not None:
         problems.add(f"{suite.place('discover')}: found next to models and datasets; accepted: one of the two layouts")
