@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytestmark = pytest.mark.unmeasured
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -49,7 +47,8 @@ HEAVY = (
 
 # Where xdist is left out on purpose there is no -n to ask for.
 WITH_XDIST = [] if importlib.util.find_spec("xdist") is None else [pytest.param(("-n", "2"), id="n2")]
-WAYS = [pytest.param((), id="alone"), pytest.param(("-p", "no:xdist"), id="no xdist"), *WITH_XDIST]
+ALONE = pytest.param((), id="alone")
+WAYS = [ALONE, pytest.param(("-p", "no:xdist"), id="no xdist"), *WITH_XDIST]
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_breached_gate_fails(pytester: pytest.Pytester, suite: Path, way: Sequen
     again.stdout.fnmatch_lines(["*exact_match*0.5*"])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [ALONE, *WITH_XDIST])
 def test_broken_model_is_an_error(pytester: pytest.Pytester, suite: Path, way: Sequence[str]) -> None:
     """A model that cannot be had is an ERROR of its pairs; the others go on."""
     (suite / "models.py").write_text(
@@ -111,7 +110,7 @@ def test_broken_model_is_an_error(pytester: pytest.Pytester, suite: Path, way: S
     assert done.ret == pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [ALONE, *WITH_XDIST])
 def test_mistyped_key_is_a_usage_error(pytester: pytest.Pytester, suite: Path, way: Sequence[str]) -> None:
     """A suite that cannot be read ends with exit code 4, names the key, and runs nothing."""
     with (suite / "evalrun.yaml").open("a") as file:
@@ -143,7 +142,7 @@ def test_collect_only_makes_nothing(pytester: pytest.Pytester, suite: Path) -> N
     assert not (pytester.path / "outputs").exists()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [ALONE, *WITH_XDIST])
 def test_users_own_test_gets_the_pairs(pytester: pytest.Pytester, suite: Path, way: Sequence[str]) -> None:
     """A test function that takes `pair` runs once for each pair."""
     (suite / "test_own.py").write_text("def test_name(pair):\n    assert pair.suite == 'small'\n")
