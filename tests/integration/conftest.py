@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,18 +18,34 @@ def project(tmp_path):
     return Project(tmp_path / "project")
 
 
-@pytest.fixture(autouse=True)
-def light_children(monkeypatch):
-    """The pytests that a test starts do without hypothesis: it takes two thirds of the start of each process."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The suite that ``project.make()`` writes, and a run of it, made once."""
+    from support import Project
+
+    made = Project(tmp_path_factory.mktemp("finished") / "project").make()
+    ran = made.run()
+    assert ran.code == 0, ran
+    return made.root
 
 
-@pytest.fixture(autouse=True)
-def unmeasured(request, monkeypatch):
-    """Where a module starts hundreds of processes that do what those of others do, coverage would see nothing new."""
-    if request.node.get_closest_marker("unmeasured"):
-        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-            monkeypatch.delenv(name, raising=False)
+@pytest.fixture
+def evaluated(project, finished):
+    """The same for a test of its own: a run is found again wherever it is copied to."""
+    shutil.copytree(finished, project.root, symlinks=True)
+    return project
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_children(request):
+    """What the tests of a module start does without hypothesis, which takes two thirds of the start of each pytest, and
+    without coverage, which makes short processes half as long again, unless the module is marked as measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+        if not request.node.get_closest_marker("measured"):
+            for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+                patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture

@@ -64,15 +64,13 @@ def test_a_latest_that_points_nowhere_is_refused(project):
     assert project.run("evals", "--eval-run", "new").code == 0
 
 
-def test_a_run_of_a_newer_format_is_left_alone(project):
+def test_a_run_of_a_newer_format_is_left_alone(evaluated):
     """It is not changed, not even its time."""
-    project.make()
-    project.run("evals")
-    path = project.latest / "run.json"
+    path = evaluated.latest / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    before = sorted((p, p.stat().st_mtime_ns) for p in project.latest.rglob("*"))
-    usage_error(project.run("evals"), "99")
-    assert before == sorted((p, p.stat().st_mtime_ns) for p in project.latest.rglob("*"))
+    before = sorted((p, p.stat().st_mtime_ns) for p in evaluated.latest.rglob("*"))
+    usage_error(evaluated.run("evals"), "99")
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in evaluated.latest.rglob("*"))
 
 
 def test_a_work_directory_that_cannot_be_made_is_refused(project):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from boardsuite import BoardSuite
 
+pytestmark = pytest.mark.measured
+
 WHOLE = """\
 m=$(cat "$1")
 { echo id,answer; for f in "$2"/*; do echo "${f##*/},$(($(cat "$f") * m))"; done; } > "$3/answers.csv"

@@ -16,6 +16,8 @@ from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.suite.pairs import PairKey
 
+pytestmark = pytest.mark.measured
+
 SUITE = """\
 name: letters
 adapter: ./model.py:predict
@@ -37,10 +39,9 @@ def predict(batch, **params):
 """
 
 
-@pytest.fixture
-def project(tmp_path):
+def made(place):
     """A suite with one pair to run and one to skip."""
-    root = tmp_path / "my project"
+    root = place / "my project"
     suite = root / "evals" / "letters"
     suite.mkdir(parents=True)
     (suite / "evalrun.yaml").write_text(SUITE, encoding="utf-8")
@@ -48,6 +49,12 @@ def project(tmp_path):
     samples = [{"id": f"s{i}", "text": text, "label": label} for i, (text, label) in enumerate(["aA", "bB", "cX"])]
     (suite / "clean.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
     return root
+
+
+@pytest.fixture
+def project(tmp_path):
+    """That suite."""
+    return made(tmp_path)
 
 
 def call(root, *arguments, module="pytest_evalrun.cli", **environ):
@@ -59,18 +66,25 @@ def call(root, *arguments, module="pytest_evalrun.cli", **environ):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def evaluated(project):
-    """The suite after a real run."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The suite after a real run, made once."""
+    root = made(tmp_path_factory.mktemp("finished"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "evals", "-q", "-p", "no:cacheprovider"],
-        cwd=project,
+        cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    return root
+
+
+@pytest.fixture
+def evaluated(finished, tmp_path):
+    """The same for a test of its own."""
+    return shutil.copytree(finished, tmp_path / "my project", symlinks=True)
 
 
 def test_a_run_is_found_from_anywhere_in_its_project(evaluated):

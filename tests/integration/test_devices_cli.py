@@ -26,6 +26,8 @@ from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.discovery import discover
 
+pytestmark = pytest.mark.measured
+
 
 @pytest.fixture(autouse=True)
 def nobody_else(monkeypatch, tmp_path):

@@ -166,6 +166,7 @@ def test_without_a_board_every_pair_is_skipped(copy):
     assert all(word in reason for word in ("board1", "board2", "board3", "Connection refused"))
 
 
+@pytest.mark.slow
 def test_what_is_shown_holds(copy):
     """Results, uploads and leftovers are as they must be, with all boards and when one is cut off in the middle."""
     with copy.start() as driver:

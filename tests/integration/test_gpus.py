@@ -17,8 +17,6 @@ from support import Project, kill_group, wait_for
 
 from pytest_evalrun.slots.directory import LeaseDirectory
 
-pytestmark = pytest.mark.unmeasured
-
 DIGITS = Path(__file__).parents[2] / "evals" / "digits"
 LOCKED_ONNX = """
 import fcntl, os
@@ -239,7 +237,7 @@ def test_what_the_host_lacks_is_told_before_anything_starts(host, needs, args, w
     assert host.seen() == []
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_what_is_optional_is_skipped_with_the_reason(host, workers):
     """The others run."""
     host.nvml.gpus(80)

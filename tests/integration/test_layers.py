@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.measured
+
 MODEL = """
 import os
 
@@ -164,7 +166,7 @@ def test_the_tree_is_what_is_on_disk(tree):
     assert not tree.trap.exists()
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_inputs_that_are_not_there_are_the_error_of_their_pair(tree, workers, monkeypatch):
     """A .run_config that names them wrongly hides nothing, hurts nobody else, and a wrong word in it is told.
 

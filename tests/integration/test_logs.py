@@ -46,7 +46,7 @@ def log_of(project):
         return ""
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_everything_goes_to_the_log_while_the_item_runs(talking, tmp_path, workers):
     """print, stderr, logging, descriptors and child processes; nothing of it reaches the terminal."""
     process = talking.start("evals", "-n", workers, GO=str(tmp_path / "go"))
@@ -142,7 +142,7 @@ def predict(batch, token):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_the_value_of_a_secret_is_written_nowhere(project, workers):
     """Not in logs, snapshots, events, arguments, results or predictions, and not on the terminal."""
     project.make(datasets=("one", "two"))

@@ -11,8 +11,6 @@ import sys
 import pytest
 from support import Project, wait_for
 
-pytestmark = pytest.mark.unmeasured
-
 # Writes its rows from the last to the first; rows of an id are as many as its remainder by three, where any is asked.
 WORKER = """
 import csv, os, sys, time

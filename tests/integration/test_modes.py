@@ -7,6 +7,8 @@ import json
 import pytest
 from support import kill_group, wait_for
 
+pytestmark = pytest.mark.measured
+
 MARKER = "state/echo/a/one.complete.state"
 
 
@@ -44,17 +46,16 @@ def test_infer_then_eval(project, tmp_path):
     assert listed(project) == "-one|2"
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_viz_makes_the_summary_again_and_runs_no_item(project, workers):
+def test_viz_makes_the_summary_again_and_runs_no_item(project):
     """Where there is no run it is a usage error."""
     project.make()
-    ran = project.run("evals", "--eval-mode", "viz", "-n", workers)
+    ran = project.run("evals", "--eval-mode", "viz", "-n", "1")
     assert ran.code == 4, ran
     assert "there is no run yet" in ran
     project.run("evals")
     before = (project.latest / "summary/summary.csv").read_bytes()
     (project.latest / "summary/summary.csv").unlink()
-    ran = project.run("evals", "--eval-mode", "viz", "-n", workers)
+    ran = project.run("evals", "--eval-mode", "viz", "-n", "1")
     assert ran.code == 0, ran
     assert "made again; no item was run" in ran
     assert "passed" not in ran

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support import Project
 
+pytestmark = pytest.mark.measured
+
 SUITE = {"passed": 2}
 CONFTEST = "import pytest\n@pytest.fixture\ndef {name}():\n    return 'theirs'\n"
 TAKES = "def test_takes({name}):\n    assert {name} == 'theirs'\n"
@@ -269,7 +271,7 @@ def test_light():
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_foreign_file_is_passed_over_with_a_line(project, workers):
     """It switches nothing on and is no warning; who names it on the command line is told what is wrong with it."""
     write(project, {"vendor/x/evalrun.yaml": "- a list\n", "vendor/x/test_a.py": LIGHT, "pytest.ini": "[pytest]\n"})

@@ -13,8 +13,6 @@ import pytest
 
 from tests.integration.support import Project, wait_for
 
-pytestmark = pytest.mark.unmeasured
-
 EVALS = Path(__file__).parents[2] / "evals"
 
 # Doubles; logs each id that it is asked. While the file `hold` names is there, it stops in the middle of its range.

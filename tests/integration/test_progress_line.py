@@ -22,8 +22,6 @@ from support import kill_group, wait_for
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paper import Paper
 
-pytestmark = pytest.mark.unmeasured
-
 # What the controller does for pairs, here for every test, so that any kind of line can stand above ours.
 DRIVER = """
 import os
@@ -63,6 +61,12 @@ def test_waits(name):
     assert name != "c"
 """
 SIZE = (24, 100)
+# pytest writes letters at -n0 as at -n2.
+LAUNCHES = {
+    "-n0 names": (("-p", "no:xdist"), ("-v",)),
+    "-n2 letters": (("-n", "2"), ()),
+    "-n2 names": (("-n", "2"), ("-v",)),
+}
 
 
 class InTerminal:
@@ -146,8 +150,7 @@ def without_times(text):
     return sorted("".join(sorted(line)) if set(line) == {".", "F"} else line for line in lines)
 
 
-@pytest.mark.parametrize("verbose", [(), ("-v",)], ids=["letters", "names"])
-@pytest.mark.parametrize("workers", [("-p", "no:xdist"), ("-n", "2")], ids=["-n0", "-n2"])
+@pytest.mark.parametrize(("workers", "verbose"), LAUNCHES.values(), ids=LAUNCHES)
 def test_it_stands_below_and_leaves_nothing(terminal, workers, verbose):
     """While pairs run it counts them; at the end the screen is what it would be without."""
     watched = terminal(*workers, *verbose)
@@ -224,8 +227,7 @@ def test_a_debugger_has_the_terminal_for_itself(terminal):
     watched.end()
 
 
-@pytest.mark.parametrize("workers", [("-p", "no:xdist"), ("-n", "2")], ids=["-n0", "-n2"])
-@pytest.mark.parametrize("verbose", [(), ("-v",)], ids=["letters", "names"])
+@pytest.mark.parametrize(("workers", "verbose"), LAUNCHES.values(), ids=LAUNCHES)
 def test_in_a_pipe_lines_come_now_and_then(terminal, tmp_path, workers, verbose):
     """Whole lines, also at -n0, where pytest holds the output of the test; no escapes."""
     process = subprocess.Popen(
@@ -254,7 +256,7 @@ def test_in_a_pipe_lines_come_now_and_then(terminal, tmp_path, workers, verbose)
     assert "1 failed, 3 passed" in text
 
 
-@pytest.mark.parametrize("args", [("-n0",), ("-n", "2"), ("-n", "2", "-v")])
+@pytest.mark.parametrize("args", [("-n0",), ("-n", "2", "-v")])
 def test_pairs_are_counted(project, args):
     """In a run of pairs the line stands below what is told of each of them; ordinary tests are not counted."""
     project.make(("a", "b"), ("one", "two"), samples=40, params={"delay": 0.2})

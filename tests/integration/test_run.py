@@ -9,6 +9,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.measured
+
 
 def settled(path):
     """The file's stat as it was, so that only its content can tell."""
@@ -127,12 +129,10 @@ def test_one_byte_of_one_input_changed_means_inference(project, tmp_path):
         pytest.param({"metrics": ["exact_match", "mae"]}, "metrics changed (mae)", id="another metric"),
     ],
 )
-def test_another_metric_means_scoring_only(project, tmp_path, change, reason):
+def test_another_metric_means_scoring_only(evaluated, tmp_path, change, reason):
     """Re-scoring never re-infers."""
-    project.make()
-    project.run("evals")
-    project.yaml(("a",), ("one",), **change)
-    ran = project.run("evals", ASKED=str(tmp_path / "asked"))
+    evaluated.yaml(("a",), ("one",), **change)
+    ran = evaluated.run("evals", ASKED=str(tmp_path / "asked"))
     assert f"scored again: {reason}" in ran, ran
     assert asked(tmp_path / "asked") == []
 
@@ -156,23 +156,19 @@ def test_new_references_mean_scoring_only(project, tmp_path):
         pytest.param("model.py", None, "adapter source changed", id="adapter"),
     ],
 )
-def test_another_model_means_inference(project, tmp_path, name, text, reason):
+def test_another_model_means_inference(evaluated, tmp_path, name, text, reason):
     """Of the model, content and adapter source count."""
-    project.make()
-    project.run("evals")
-    path = project.suite / name
+    path = evaluated.suite / name
     path.write_text(text if text is not None else path.read_text() + "\n# changed\n")
-    ran = project.run("evals", ASKED=str(tmp_path / "asked"))
+    ran = evaluated.run("evals", ASKED=str(tmp_path / "asked"))
     assert f"re-run: {reason}" in ran, ran
     assert len(asked(tmp_path / "asked")) == 8
-    assert (project.latest / "predictions/echo/a/one.jsonl.stale").exists()
+    assert (evaluated.latest / "predictions/echo/a/one.jsonl.stale").exists()
 
 
-def test_batch_size_and_retries_are_not_part_of_the_fingerprint(project, tmp_path):
+def test_batch_size_and_retries_are_not_part_of_the_fingerprint(evaluated, tmp_path):
     """How the samples are cut is not what was asked."""
-    project.make()
-    project.run("evals")
-    ran = project.run("evals", "--eval-batch-size", "2", "--eval-retries", "0", ASKED=str(tmp_path / "asked"))
+    ran = evaluated.run("evals", "--eval-batch-size", "2", "--eval-retries", "0", ASKED=str(tmp_path / "asked"))
     assert "reused: unchanged" in ran, ran
     assert asked(tmp_path / "asked") == []
 
@@ -217,15 +213,13 @@ def test_a_drop_is_measured_from_a_value(project, baseline, code):
     assert project.run("evals").code == code
 
 
-def test_a_drop_is_measured_from_a_committed_summary(project):
+def test_a_drop_is_measured_from_a_committed_summary(evaluated):
     """A copy of an earlier summary.csv is the baseline."""
-    project.make()
-    project.run("evals")
-    shutil.copy(project.latest / "summary/summary.csv", project.suite / "baseline.csv")
-    project.yaml(("a",), ("one",), gates={"exact_match": {"max_drop": 0.1, "baseline": "baseline.csv"}})
-    assert project.run("evals").code == 0
-    project.dataset("one", samples=8, wrong=2)
-    ran = project.run("evals")
+    shutil.copy(evaluated.latest / "summary/summary.csv", evaluated.suite / "baseline.csv")
+    evaluated.yaml(("a",), ("one",), gates={"exact_match": {"max_drop": 0.1, "baseline": "baseline.csv"}})
+    assert evaluated.run("evals").code == 0
+    evaluated.dataset("one", samples=8, wrong=2)
+    ran = evaluated.run("evals")
     assert ran.code == 1
     assert "max_drop" in ran, ran
 
@@ -274,30 +268,26 @@ def test_junit_and_the_terminal_agree(project):
     assert '<property name="exact_match" value="1.0"' in text
 
 
-def test_an_upgraded_library_is_a_warning_and_no_new_work(project, tmp_path):
+def test_an_upgraded_library_is_a_warning_and_no_new_work(evaluated, tmp_path):
     """Versions are recorded, and are no part of the fingerprint."""
-    project.make()
-    project.run("evals")
     fake = tmp_path / "newer" / "numpy-99.0.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 99.0\n")
-    ran = project.run("evals", "-n", "2", PYTHONPATH=str(fake.parent), ASKED=str(tmp_path / "asked"))
+    ran = evaluated.run("evals", "-n", "2", PYTHONPATH=str(fake.parent), ASKED=str(tmp_path / "asked"))
     assert ran.code == 0, ran
     assert "became 99.0; --eval-fresh makes it again" in ran, ran
     assert "reused: unchanged since" in ran
     assert asked(tmp_path / "asked") == []
 
 
-def test_a_model_that_does_not_load_costs_no_predictions(project, tmp_path):
+def test_a_model_that_does_not_load_costs_no_predictions(evaluated, tmp_path):
     """Put right again, the pair is reused."""
-    project.make()
-    project.run("evals")
-    source = (project.suite / "model.py").read_text()
-    (project.suite / "model.py").write_text(source.replace("self.delay = delay", "raise OSError('half a copy')"))
-    ran = project.run("evals")
+    source = (evaluated.suite / "model.py").read_text()
+    (evaluated.suite / "model.py").write_text(source.replace("self.delay = delay", "raise OSError('half a copy')"))
+    ran = evaluated.run("evals")
     assert "half a copy" in ran, ran
-    (project.suite / "model.py").write_text(source)
-    ran = project.run("evals", ASKED=str(tmp_path / "asked"))
+    (evaluated.suite / "model.py").write_text(source)
+    ran = evaluated.run("evals", ASKED=str(tmp_path / "asked"))
     assert "reused: unchanged since" in ran, ran
     assert asked(tmp_path / "asked") == []
 

@@ -9,8 +9,6 @@ from itertools import pairwise
 
 import pytest
 
-pytestmark = pytest.mark.unmeasured
-
 MODELS = ("a", "b")
 DATASETS = ("one", "two")
 PAIRS = sorted(f"echo/{model}/{dataset}" for model in MODELS for dataset in DATASETS)
@@ -88,16 +86,6 @@ def test_slow(resource, number):
     time.sleep(0.2)
     tell("ran")
 """
-
-
-def test_lf_runs_what_failed(project):
-    """As in one process."""
-    breached(project)
-    assert project.run("evals", "-n2", "-p", "cacheprovider").code == 1
-    project.dataset("two", 8)
-    ran = project.run("evals", "-n2", "--lf", "-p", "cacheprovider")
-    assert ran.code == 0, ran
-    assert [pair for _, pair in lines_of(ran)] == ["echo/a/two", "echo/b/two"]
 
 
 def test_pytest_exit_in_an_item_ends_the_session(project):

@@ -16,8 +16,6 @@ from support import Project, kill_group, wait_for
 
 from pytest_evalrun.rundir.state import parse
 
-pytestmark = pytest.mark.unmeasured
-
 # Says what it is asked when it has answered, and fails where a file says so.
 MODEL = '''
 import os, time
@@ -132,6 +130,7 @@ def test_failed_first_does_not_put_a_pair_before_its_shards(project):
 # ------------------------------------------------------------------ kill, cut anew
 
 
+@pytest.mark.slow
 def test_kills_and_other_cuts_change_nothing(project):
     """Killed with all its workers again and again, with other shards each time: no finished batch is asked again."""
     project.make(samples=80, params={"delay": 0.02})

@@ -9,7 +9,7 @@ import sys
 import pytest
 from support import wait_for
 
-WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n1"])
 
 
 @WORKERS
@@ -53,10 +53,10 @@ def test_pytest_may_capture_nothing_at_all(project):
 
 
 @pytest.mark.parametrize(
-    "args", [["--collect-only"], ["--eval-only", "failed"], ["--eval-only", "stale"]], ids=" ".join
+    ("workers", "args"),
+    [("-n0", ["--collect-only"]), ("-n0", ["--eval-only", "failed"]), ("-n1", ["--eval-only", "stale"])],
 )
-@WORKERS
-def test_a_run_that_is_not_there_is_a_usage_error_of_whoever_looks_at_it(project, args, workers):
+def test_a_run_that_is_not_there_is_a_usage_error_of_whoever_looks_at_it(project, workers, args):
     """Nobody meets a traceback for a mistyped name."""
     project.make()
     ran = project.run("evals", workers, "--eval-run", "nope", *args)
@@ -82,14 +82,12 @@ def test_what_a_model_raises_costs_its_pair_only(project, workers, fault):
 
 
 @WORKERS
-def test_fresh_predictions_without_a_model_are_a_usage_error(project, workers):
+def test_fresh_predictions_without_a_model_are_a_usage_error(evaluated, workers):
     """--eval-mode eval makes no predictions: those that are there stay where they are."""
-    project.make()
-    project.run("evals")
-    ran = project.run("evals", workers, "--eval-fresh", "--eval-mode", "eval")
+    ran = evaluated.run("evals", workers, "--eval-fresh", "--eval-mode", "eval")
     assert ran.code == 4, ran
     assert "--eval-fresh puts predictions aside" in ran
-    assert len(project.predictions("a", "one")) == 8
+    assert len(evaluated.predictions("a", "one")) == 8
 
 
 def test_repeated_items_of_one_pair_do_not_write_at_once(project):
@@ -134,12 +132,10 @@ def test_show_finds_the_files_of_samples_from_anywhere(project):
     assert str(project.suite / "one" / "a.txt") in shown.stdout
 
 
-def test_the_work_directory_is_no_place_for_tests(project):
-    """Also where pytest walks the whole project: what a model wrote there is never run."""
-    project.make()
-    project.run("evals")
-    written = project.latest / "outputs" / "test_written.py"
+def test_the_work_directory_is_no_place_for_tests(evaluated):
+    """Also where pytest walks the whole evaluated: what a model wrote there is never run."""
+    written = evaluated.latest / "outputs" / "test_written.py"
     written.parent.mkdir(exist_ok=True)
     written.write_text("def test_written():\n    assert False\n")
-    ran = project.run(".")
+    ran = evaluated.run(".")
     assert ran.code == 0, ran

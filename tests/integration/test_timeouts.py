@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from gpuhost import GpuHost
 
-pytestmark = pytest.mark.unmeasured
-
 HANGS = """
 import ctypes, os, subprocess, time
 from pathlib import Path
@@ -112,6 +110,7 @@ def test_what_python_can_interrupt(host, name, workers):
     assert host.processes() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GIVEN_UP)
 def test_what_nothing_can_interrupt_costs_its_worker(host, name):
     """An ERROR, tried once; the worker is replaced, and the others pass."""
@@ -138,6 +137,7 @@ def test_without_workers_what_nothing_can_interrupt_ends_pytest(host):
     assert "2 passed" in ran, ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "workers"),
     [*((name, "2") for name in ("native", "keeps", "swallows_all", "process", "load")), ("sleeps", "0"), ("load", "0")],
@@ -191,7 +191,7 @@ class Reader:
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_reader_that_hangs(host, workers):
     """Reading belongs to the item; its sibling passes."""
     project = host.make(("a",), ("slow", "one"), gpus=0, code=HANGS, format="./reader.py:Reader", timeout=1)

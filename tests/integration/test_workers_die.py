@@ -11,8 +11,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from support import kill_group, wait_for
 
-pytestmark = pytest.mark.unmeasured
-
 MODELS = ("a", "b", "c")
 DATASETS = ("one", "two", "three", "four")
 PAIRS = [f"echo/{model}/{dataset}" for model in MODELS for dataset in DATASETS]
