@@ -52,7 +52,7 @@ class Bay(Protocol):
         """Have it answered. Raises ModelError, LinkLost too where it is not there any more."""
 
     def fetch(self) -> Sequence[Any]:
-        """One prediction a sample. Raises SampleError, PairError, LinkLost."""
+        """Give one prediction a sample. Raises SampleError, PairError, LinkLost."""
 
 
 class StagedSession:
@@ -90,7 +90,7 @@ class StagedSession:
         return self._overlap.submit(*guarded) if self._overlap is not None else _here(guarded)
 
     def close(self, *, at_once: bool = False) -> None:
-        """Work directories, lists and GPUs are given back; ``at_once``: who waits for a board hears that it is gone."""
+        """Give back work directories, lists and GPUs; ``at_once``: who waits for a board hears that it is gone."""
         self._closing = True
         if at_once and self._board is not None:
             self._board.interrupt()
@@ -99,7 +99,7 @@ class StagedSession:
                 self._overlap.close()
 
     def _do(self, step: Callable[[], Answers | None], bay: Bay, recoveries: int) -> Answers | Again | None:
-        """A step of a batch; when it was the last one, the bay is free before anybody hears of that."""
+        """Do a step of a batch; when it was the last one, the bay is free before anybody hears of that."""
         try:
             answers = step()
         except Exception as error:  # noqa: BLE001 - a program's failure is that of its batch
@@ -111,7 +111,7 @@ class StagedSession:
         return answers
 
     def _failed(self, error: Exception, recoveries: int) -> Again:
-        """Whoever lost the link asks again; raises what is the fault of batch, pair or board."""
+        """Have a batch asked again that lost its link; raises what is the fault of batch, pair or board."""
         if self._board is not None:
             from pytest_evalrun.remote.faults import LOST
 
@@ -123,7 +123,7 @@ class StagedSession:
         raise error
 
     def _recover(self, board: BoardModel, error: Exception, recoveries: int) -> None:
-        """The link is made again once for all batches that were submitted since the last time."""
+        """Make the link again, once for all batches that were submitted since the last time."""
         with self._lock:
             if self._closing:
                 raise error
@@ -134,7 +134,7 @@ class StagedSession:
 
 
 def _here(steps: Sequence[Callable[[], Answers | Again | None]]) -> Future[Answers | Again]:
-    """All steps are done in the calling thread, so that a limit of time and Ctrl-C reach the program."""
+    """Do all steps in the calling thread, so that a limit of time and Ctrl-C reach the program."""
     future: Future[Answers | Again] = Future()
     started = time.perf_counter()
     try:
@@ -197,7 +197,7 @@ class ProgramBay:
         self.seconds = time.perf_counter() - started
 
     def fetch(self) -> Sequence[Any]:
-        """Only one bay fetches at a time: the files of all batches have the same names."""
+        """Fetch while no other bay does: the files of all batches have the same names."""
         if self._place.name:
             make_room(self._pattern, self._since)
         self._results.began = max(self._began, self._place.fetch())
@@ -238,7 +238,7 @@ class ServerBay:
 
 
 def open_batches(work: PairWork, model: LoadedModel) -> StagedSession:
-    """A program that is started once a batch: here, or on the board of the loaded model."""
+    """Open a program that is started once a batch: here, or on the board of the loaded model."""
     output = batch_directory(work.pair, work.paths)
     output.mkdir(parents=True, exist_ok=True)
     sink = sink_of(work.pair, work.context)
@@ -261,7 +261,7 @@ def open_batches(work: PairWork, model: LoadedModel) -> StagedSession:
 
 
 def open_board_server(work: PairWork, model: LoadedModel) -> StagedSession:
-    """A server on the board of the loaded model: files go over while it answers the batch before."""
+    """Open a server on the board of the loaded model: files go over while it answers the batch before."""
     from pytest_evalrun.predicting.boardmodel import BoardServerModel
 
     assert isinstance(model, BoardServerModel), "loaded for a pair that is asked so"

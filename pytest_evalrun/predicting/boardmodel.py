@@ -77,7 +77,7 @@ class BoardModel:
         return self._path
 
     def load(self) -> None:
-        """On a board that is free and well; one that drops meanwhile is given up for another."""
+        """Take a board that is free and well; one that drops meanwhile is given up for another. Raises PairError."""
         self._check()
         while True:
             self.broken = False
@@ -96,7 +96,7 @@ class BoardModel:
                 raise
 
     def ready(self) -> int:
-        """The connection stands and the model is there: the number of the connection. Raises LinkLost."""
+        """Have the connection stand and the model there; give the number of the connection. Raises LinkLost."""
         with self._lock:
             self.connection.link()
             generation = self.connection.connects
@@ -106,7 +106,7 @@ class BoardModel:
             return generation
 
     def steadily(self, work: Callable[[], T]) -> T:
-        """Once more where the link was lost meanwhile. Raises BoardGone when it does not come back, or never holds."""
+        """Do the work again if the link was lost meanwhile. Raises BoardGone where it does not come back or hold."""
         for losses in count(1):
             try:
                 return work()
@@ -115,7 +115,7 @@ class BoardModel:
         raise AssertionError("unreachable")
 
     def recover(self, error: Exception, losses: int) -> None:
-        """After so many losses in a row: connect again, with back-off. Raises BoardGone."""
+        """Connect again, with back-off, after so many losses in a row. Raises BoardGone."""
         try:
             if losses >= MOST_LOSSES:
                 raise self.board.give_up(f"{losses} times in a row: {error}")
@@ -128,16 +128,16 @@ class BoardModel:
             raise
 
     def is_wanted(self) -> bool:
-        """Nobody says that he waits for a board: one that idles is given back in any case."""
+        """Nobody says that he waits for a board: true, so that one that idles is given back in any case."""
         return self.held is not None
 
     def interrupt(self) -> None:
-        """Whoever waits for the board in another thread is told at once that the link is gone."""
+        """Tell whoever waits for the board in another thread at once that the link is gone."""
         if self.held is not None:
             self.connection.close()
 
     def close(self) -> None:
-        """The board is free again; the connection stays for the next model."""
+        """Give the board back; the connection stays for the next model."""
         held, self.held, self._generation = self.held, None, 0
         if held is None:
             return
@@ -150,14 +150,14 @@ class BoardModel:
             held.free()
 
     def kill(self) -> None:
-        """At once: nothing more is said to the board, which ends by itself what runs there."""
+        """Give the board back at once: nothing more is said to it, and it ends by itself what runs there."""
         held, self.held, self._generation = self.held, None, 0
         if held is not None:
             self._boards.drop(held.connection)
             held.free()
 
     def _check(self) -> None:
-        """What would fail on every board."""
+        """Raise PairError for what would fail on every board."""
         path = self._pair.task.path
         if not self._pair.settings.kind.runs_on_board:
             check_program(self._pair.settings, self._pair.root)
@@ -165,7 +165,7 @@ class BoardModel:
             raise PairError(f"model {path}: what goes to a board is one file; pack it, and let the program unpack it")
 
     def _having(self) -> list[str]:
-        """The boards where this launch has put the model already."""
+        """List the boards where this launch has put the model already."""
         return [used.spec.name for used in self._boards.notes.used() if self._name in used.models]
 
     def _bring(self) -> None:
@@ -185,7 +185,7 @@ class BoardModel:
 
 
 def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> BoardModel:
-    """What is loaded for a pair that uses a board."""
+    """Make what is loaded for a pair that uses a board."""
     if pair.settings.kind.way(pair.settings) is Way.SERVER:
         return BoardServerModel(pair, boards, digest, around)
     return BoardModel(pair, boards, digest, around)
@@ -217,7 +217,7 @@ class BoardServerModel(BoardModel):
             return generation
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        """``batch`` with paths of the board. A server that died must be loaded anew."""
+        """Ask for a batch with paths of the board. A server that died must be loaded anew."""
         assert self._server is not None, "load comes first"
         try:
             return self._server.predict(batch)

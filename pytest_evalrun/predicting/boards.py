@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Boards:
-    """``notes`` are those of the launch: what one worker set aside is not tried by the others."""
+    """The boards of a worker. ``notes`` are the launch's: what one worker set aside is not tried by the others."""
 
     def __init__(self, notes: BoardNotes, say: Callable[[str], None]) -> None:
         self.notes = notes
@@ -56,7 +56,7 @@ class Boards:
             raise
 
     def connection(self, spec: DeviceSpec, home: str) -> Connection:
-        """Kept from one model to the next; made when it is first used."""
+        """Give a board's connection, kept from one model to the next; it is made when it is first used."""
         key = (repr(spec), home)  # of two ways in, one may be wrong
         if key not in self._connections:
             limits = Limits(reconnect=spec.patience)
@@ -64,7 +64,7 @@ class Boards:
         return self._connections[key]
 
     def drop(self, connection: Connection) -> None:
-        """One that was interrupted in the middle of something: what runs there is ended by the board itself."""
+        """Close a connection in the middle of something: what runs there is ended by the board itself."""
         connection.close()
         self._connections = {key: one for key, one in self._connections.items() if one is not connection}
 
@@ -116,7 +116,7 @@ class HeldBoard:
         return self.connection.run('exec "$@"', *argv, timeout=timeout)
 
     def reconnect(self) -> None:
-        """With back-off. Raises BoardGone when it does not come back."""
+        """Connect again, with back-off. Raises BoardGone when it does not come back."""
         try:
             self.connection.link()
         except (LinkLost, EvalrunError) as error:
@@ -125,18 +125,18 @@ class HeldBoard:
             raise self.give_up(str(error)) from error
 
     def give_up(self, reason: str) -> BoardGone:
-        """For this launch; the error to raise."""
+        """Set the board aside for this launch; gives the error to raise."""
         self._pool.set_aside(self._lease.device, reason)
         return BoardGone(f"{self._lease.device} is set aside: {reason}")
 
     def free(self) -> None:
-        """A second time does nothing."""
+        """Give the board back; a second time does nothing."""
         if self._lease.fds:
             self._lease.release()
             self._event("slot_freed", device=self.name)
 
 
 def quietly(work: Callable[[], object]) -> None:
-    """Tidying up on a board that may be gone: what stays there is found by the next session."""
+    """Tidy up on a board that may be gone: what stays there is found by the next session."""
     with suppress(LinkLost, EvalrunError, TimeoutError):
         work()

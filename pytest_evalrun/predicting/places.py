@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def place_of(work: PairWork, model: LoadedModel, output: Path) -> Iterator[Place]:
-    """For as long as programs of the pair are started that do ranges of it."""
+    """Open the place for programs that do ranges of the pair."""
     pair = work.pair
     if not need_of(pair.settings).devices:
         with local_place(work, output) as place:
@@ -50,7 +50,7 @@ def place_of(work: PairWork, model: LoadedModel, output: Path) -> Iterator[Place
 def local_place(
     work: PairWork, output: Path, list_file: Path | None = None, beside: BoardBeside | None = None
 ) -> Iterator[Place]:
-    """This machine, with GPUs that are the place's own until every program on them has ended."""
+    """Open this machine, with GPUs that are the place's own until every program on them has ended."""
     pair, context = work.pair, work.context
     with leased(need_of(pair.settings), pair, context.slots, context.services) as (lease, pids):
 
@@ -65,9 +65,9 @@ def local_place(
 
 @contextmanager
 def board_work(work: PairWork, model: LoadedModel) -> Iterator[BoardWork]:
-    """The work directory of the pair on the board of the loaded model, which goes when the block is left.
+    """Open the work directory of the pair on the board of the loaded model; it goes when the block is left.
 
-    By Ctrl-C and a limit, too: what is under way is not waited for then.
+    So it does by Ctrl-C and a limit: what is under way is not waited for then.
     """
     from pytest_evalrun.programs.board import BoardWork
 
@@ -91,14 +91,14 @@ def model_on_board(model: LoadedModel) -> BoardModel:
 
 
 def work_of(pair: Pair) -> str:
-    """The name of the work directory of a pair, or of a shard."""
+    """Name the work directory of a pair, or of a shard."""
     from pytest_evalrun.remote.places import work_name
 
     return work_name(pair.key.task, pair.key.dataset + (f"_{pair.label}" if pair.is_shard else ""))
 
 
 def sink_of(pair: Pair, context: WorkContext, part: str = "") -> OutputSink:
-    """Where a program's output goes; ``part`` is the range that it does."""
+    """Make the sink of a program's output; ``part`` is the range that it does."""
     name = f"{pair.whole.full_id} {part or pair.label}".rstrip()
     around = context.services
     return OutputSink(around.blanked_output, around.tell, name, context.secrets, around.command)
@@ -107,7 +107,7 @@ def sink_of(pair: Pair, context: WorkContext, part: str = "") -> OutputSink:
 def announce(
     context: WorkContext, sink: OutputSink, argv: Sequence[str], gpus: Mapping[str, str], prompt: str = "$"
 ) -> None:
-    """The full command, before it starts, without the secrets in its words."""
+    """Show the full command, before it starts, without the secrets in its words."""
     line = f"{prompt} {command_line(context.secrets.words(argv), gpus)}"
     context.say(line)
     sink.tell(context.shown(line))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says that it is an error
-    """The program ended with an exit code, or by a signal; ``may_pass`` where trying again may help by itself."""
+    """A program that ended with an exit code, or by a signal; ``may_pass`` if trying again may help by itself."""
 
     def __init__(self, ending: ProgramExit, name: str) -> None:
         super().__init__(ending.told(name), brief=ending.brief)
@@ -45,7 +45,7 @@ class RangeRun:
         self.own = work.pair.settings.own_state
 
     def run(self) -> None:
-        """Raises ProgramFailed for an exit code, PairError where it left no results, LinkLost."""
+        """Start the program, and take its results. Raises ProgramFailed, PairError where it left none, LinkLost."""
         work, place = self.work, self.place
         bounds = {"low": str(self.low), "high": str(self.high)}
         place.put_dataset(work.needed(self.first, self.last))
@@ -64,7 +64,7 @@ class RangeRun:
         self._take(record, ending)
 
     def _begin(self, argv: Sequence[str], env: Mapping[str, str], pattern: str) -> WorkerArgs:
-        """Before the program starts it is written down what it is started with."""
+        """Write down what the program is started with, before it starts."""
         words, records = self.work.context.secrets.words, self.work.records
         env = {**env, **self.place.gpus}
         record = WorkerArgs(
@@ -115,7 +115,7 @@ class RangeRun:
         self.work.records.files.write(record.ended_as(status, error=shown, returncode=returncode))
 
     def _take(self, record: WorkerArgs, ending: ProgramExit) -> None:
-        """Exit code 0: now there must be results."""
+        """Take the results that a program must have left which ended with exit code 0. Raises PairError."""
         work, records, results = self.work, self.work.records, self.work.results
         files = [path for path in matching(record.pattern) if not is_older(path, records.began)]
         try:
@@ -142,7 +142,7 @@ class RangeRun:
         records.files.write(replace(done, rows=taken.rows))
 
     def _said_before(self) -> str:
-        """Why a program may have done nothing: its own word from before this run, which is the user's."""
+        """Say why a program may have done nothing: its own word from before this run, which is the user's."""
         older = [path for path in finished(self.own, self.work.own_places) if is_older(path, self.work.records.began)]
         return "".join(f"{path} says that it was done before: --eval-fresh puts that aside" for path in older[:1])
 
@@ -155,7 +155,7 @@ def _without_results(record: WorkerArgs, ending: ProgramExit, why: str) -> str:
 
 
 class Heartbeat:
-    """Called while the program runs: keeps the state file right, and ends with the process that launched this one."""
+    """A call now and then while a program runs: it keeps the state file right, and ends with the launching process."""
 
     def __init__(self, work: RangeWork, watch: ProgramWatch) -> None:
         self._work = work

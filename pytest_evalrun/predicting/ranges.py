@@ -45,7 +45,7 @@ def predict_ranges(pair_work: PairWork, samples: Iterable[Sample], model: Loaded
 
 
 def _ask(work: RangeWork, place: Place) -> None:
-    """Range by range. One that failed is started again for the rest, where it came further or had bad luck."""
+    """Ask range by range. A program that failed is started again for the rest if it came further or had bad luck."""
     position, attempt, losses = work.low, 0, 0
     while missing := work.missing(position):
         before = work.predictions.done_count
@@ -72,7 +72,7 @@ def _ask(work: RangeWork, place: Place) -> None:
 
 
 def _interrupted(work: RangeWork, missing: tuple[int, int]) -> None:
-    """What was complete by then is kept."""
+    """Keep what was complete by then."""
     work.progress.failures += 1
     with work.records.files.locked():
         work.records.settle(*missing)
@@ -115,7 +115,7 @@ def _adopt(work: RangeWork) -> None:
 
 
 def _facts(work: RangeWork) -> dict[str, Any]:
-    """What holds for every range, as args.json says it; secrets by name only."""
+    """Say what holds for every range, as args.json does; secrets by name only."""
     pair, settings, own = work.pair.whole, work.pair.settings, program_of(work.pair.settings)
     return {
         "suite": pair.suite,
@@ -135,7 +135,7 @@ def _facts(work: RangeWork) -> dict[str, Any]:
 
 
 def _config(work: RangeWork) -> dict[str, Any]:
-    """How this launch goes about it, as scheduler_config.json says beside the ranges."""
+    """Say how this launch goes about it, as scheduler_config.json does beside the ranges."""
     settings = work.pair.settings
     return {
         "positions": work.ranges,
@@ -148,7 +148,7 @@ def _config(work: RangeWork) -> dict[str, Any]:
 
 
 def _ranges(work: RangeWork) -> list[tuple[int, int]]:
-    """What programs are told of all shards of the launch; for ids the dataset is walked through once."""
+    """List what programs are told of all shards of the launch; for ids the dataset is walked through once."""
     if work.pair.settings.range == "position":
         return work.ranges
     lows = {low for low, _ in work.ranges}

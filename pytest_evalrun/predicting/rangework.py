@@ -28,7 +28,7 @@ LINES = 256
 
 
 class Taken(NamedTuple):
-    """How many samples were added, and the rows that they were made of."""
+    """The numbers of samples that were added, and of the rows that they were made of."""
 
     good: int
     failed: int
@@ -62,18 +62,18 @@ class RangeWork:
         self._samples = samples if whole else create_reader(self.pair.dataset, work.settings, self.pair.root)
 
     def span(self, low: int, high: int) -> Iterable[Sample]:
-        """The samples of a range, each time anew."""
+        """Give the samples of a range, each time anew."""
         return self._samples[low:high] if isinstance(self._samples, list) else islice(self._samples, low, high)
 
     def needed(self, low: int, high: int) -> Iterable[Sample]:
-        """The samples that a program needs for a range: who counts positions counts in the whole dataset.
+        """Give the samples that a program needs for a range: who counts positions counts in the whole dataset.
 
         All others do whatever is there.
         """
         return self.span(0, self.end) if self.ranged else self.span(low, high)
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
-        """What the program is told of a range: positions, or the ids that these have."""
+        """Give a range as the program knows it: positions, or the ids that these have."""
         if self.pair.settings.range == "position":
             return low, high
         first: int | None = None
@@ -85,7 +85,7 @@ class RangeWork:
         return first, before if high < self.end else before + 1
 
     def numbers(self, low: int, high: int) -> Iterator[int]:
-        """The ids of a range. Raises PairError where they are no numbers, or none that ascend."""
+        """Give the ids of a range as numbers. Raises PairError where they are none, or do not ascend."""
         where = self.pair.dataset.path
         before: int | None = None
         for sample in self.span(low, high):
@@ -99,7 +99,7 @@ class RangeWork:
             yield number
 
     def missing(self, position: int) -> tuple[int, int] | None:
-        """The next range from there of which nothing is done; of a program that knows no ranges, all that is not."""
+        """Find the next range of which nothing is done; for a program that knows no ranges, all from there on."""
         is_done = self.predictions.is_done
         position = next((index for index in range(position, self.high) if not is_done(index)), self.high)
         if position == self.high:
@@ -142,7 +142,7 @@ class RangeWork:
 
 
 class RangeProgress:
-    """How far a pair is, as its state file shows it: samples ``finished`` in this session, programs that failed."""
+    """The progress of a pair in its state file: samples ``finished`` in this session, programs that failed."""
 
     def __init__(self, work: PairWork) -> None:
         self.finished = 0
@@ -155,7 +155,7 @@ class RangeProgress:
         self._counters: dict[tuple[int, int], tuple[int, int]] = {}
 
     def report(self, running: int, own: RunningState | None) -> None:
-        """``running`` samples of the program at hand; what it says itself is believed."""
+        """Write the state, with ``running`` samples of the program at hand; what it says itself is believed."""
         if own is not None:
             self._state.update(own)
             return
@@ -180,7 +180,7 @@ class RangeProgress:
         )
 
     def keep_counters(self, positions: tuple[int, int], own: RunningState | None) -> None:
-        """What the program of a range says at its end: nobody else knows what it has tried again by itself."""
+        """Keep what the program of a range says at its end: nobody else knows what it has tried again by itself."""
         if own is not None:
             self._counters[positions] = own.failed_batches, own.retry_count
 

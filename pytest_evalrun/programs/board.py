@@ -38,17 +38,17 @@ class OnBoard(Protocol):
 
     @property
     def path(self) -> str:
-        """That of the model on the board; empty where there is none."""
+        """The place of the model on the board; empty for a task without one."""
 
     def ready(self) -> int:
-        """The number of the connection that stands, and on which the model is there. Raises LinkLost."""
+        """Give the number of the connection that stands, and on which the model is there. Raises LinkLost."""
 
     def recover(self, error: Exception, losses: int) -> None:
-        """After a link that was lost so many times in a row, make it anew. Raises BoardGone."""
+        """Make a link anew that was lost so many times in a row. Raises BoardGone."""
 
 
 class BoardWork:
-    """Claimed when it is first needed, and anew after the connection was lost: nothing is believed of what was there.
+    """A directory that is claimed when it is first needed, and anew on another connection: nothing there is believed.
 
     Several threads may use it.
     """
@@ -68,7 +68,7 @@ class BoardWork:
 
     @property
     def suite(self) -> str:
-        """Where programs run: files of the suite have the same relative names there."""
+        """The directory in which programs run: files of the suite have the same relative names there."""
         return f"{self._path}/{SUITE}"
 
     @property
@@ -76,7 +76,7 @@ class BoardWork:
         return self._path
 
     def ready(self) -> int:
-        """The directory is there, with the suite's files; the number of the connection for which that holds."""
+        """Have the directory there, with the suite's files; gives the number of the connection for which that holds."""
         with self._lock:
             generation = self.board.ready()
             if generation != self._generation:
@@ -85,13 +85,13 @@ class BoardWork:
             return generation
 
     def holds(self, generation: int) -> None:
-        """Raises LinkLost where the connection is another one by now: what was made for it is not there any more."""
+        """Raise LinkLost where the connection is another one by now: what was made for it is not there any more."""
         if self.ready() != generation:
             raise LinkLost(f"board {self.connection.name}: the link was lost and made again")
 
     @contextmanager
     def only(self, generation: int) -> Iterator[None]:
-        """What fails in the block because the connection is another one by now is a lost link, and nothing else."""
+        """Make a lost link of what fails in the block because the connection is another one by now."""
         self.holds(generation)
         try:
             yield
@@ -100,7 +100,7 @@ class BoardWork:
             raise
 
     def close(self) -> None:
-        """Nothing stays, unless it shall: what cannot be removed now is found by the next session."""
+        """Remove the directory, unless it shall stay: what cannot be removed now is found by the next session."""
         claimed, self._claimed = self._claimed, {}
         if not claimed or keeps_work(self._pair.settings):
             return

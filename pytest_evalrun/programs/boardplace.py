@@ -86,7 +86,7 @@ class BoardPlace:
         return self._work.board.device
 
     def put(self, batch: Sequence[Sample]) -> Sequence[Sample]:
-        """Into a directory that is emptied before."""
+        """Upload the batch into a directory that is emptied before."""
         self._generation = self._work.ready()
         files: dict[str, Path] = {}
         placed = [self._placed(sample, files) for sample in batch]
@@ -131,11 +131,11 @@ class BoardPlace:
             return run_there(self._work, argv, env, io, heartbeat)
 
     def only(self) -> AbstractContextManager[None]:
-        """What fails in the block because what was put there is gone is a lost link, and nothing else."""
+        """Make a lost link of what fails in the block because what was put there is gone."""
         return self._work.only(self._generation)
 
     def fetch(self, *, lost: bool = False) -> float:
-        """What was lost with its link lies there until the directory is claimed anew."""
+        """Download the output directory; after a lost link it is there until the work directory is claimed anew."""
         began = time.time()
         if self._output is not None:
             with nullcontext() if lost else self.only():
@@ -175,13 +175,13 @@ class BoardPlace:
         return replace(sample, input=moved(sample.input, put))
 
     def _name(self, path: Path, number: int) -> str:
-        """What a file is called on the board: as in its dataset; one from elsewhere by a number of its own."""
+        """Name a file as in its dataset; one from elsewhere by a number of its own."""
         root = self._root
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else f".outside/{number}/{path.name}"
 
 
 def moved(value: Any, put: Callable[[PurePath], PurePath]) -> Any:
-    """The same input with every path in it put elsewhere."""
+    """Copy an input with every path in it put elsewhere."""
     if isinstance(value, PurePath):
         return put(value)
     if isinstance(value, dict):
@@ -211,7 +211,7 @@ class Beside:
 
 
 class _Watch:
-    """Asks the board now and then; between two looks it stands where it was."""
+    """A watch that asks the board now and then; between two looks it stands where it was."""
 
     def __init__(self, work: BoardWork, out: str, counted: Counted, state: str) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""What a program is told: the values of its placeholders, its words, its environment."""
+"""The command of a program and its environment: placeholders and their values, words, files that travel along."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Where:
 
 
 def here(pair: Pair, output: Path | None = None) -> Where:
-    """On this machine. What is on a board is named below its home as far as anybody said where that is."""
+    """Name the places of this machine; those on a board below its home, as far as anybody said where that is."""
     home = pair.settings.env.get("REMOTE_TASK_HOME") or ""
     dataset = Path(pair.dataset.path)
     return Where(
@@ -61,7 +61,7 @@ def here(pair: Pair, output: Path | None = None) -> Where:
 
 
 def there(model: str, work: str, data: str, dataset: str, output: str | None) -> Where:
-    """On a board: ``data`` is where the dataset's files are, ``dataset`` its directory or file among them."""
+    """Name the places of a board: the dataset's files are in ``data``, where ``dataset`` is its directory or file."""
     return Where(
         model=model,
         model_dir=str(PurePosixPath(model).parent) if model else work,
@@ -75,7 +75,7 @@ def there(model: str, work: str, data: str, dataset: str, output: str | None) ->
 
 
 def placeholders(pair: Pair, where: Where, gpus: str) -> dict[str, str]:
-    """The values that do not change from one call to the next; ``${SECRETS}`` in parameters are read here."""
+    """Give the values that do not change from one call to the next; ``${SECRETS}`` in parameters are read here."""
     settings = pair.settings
     values = {name: as_text(value) for name, value in expand(dict(settings.params)).items()}
     values |= {
@@ -97,14 +97,14 @@ def model_directory(pair: Pair) -> Path:
 
 
 def as_text(value: Any) -> str:
-    """A parameter as an argument: text as it is, everything else as JSON writes it."""
+    """Write a parameter as an argument: text as it is, everything else as JSON writes it."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value)
 
 
 def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[str] = ()) -> list[str]:
-    """The words of the command. Values stand in them as they are; a shell is given them quoted."""
+    """Fill the words of the command. Values stand in them as they are; a shell is given them quoted."""
     own = program_of(settings)
     command = own.command
     assert command is not None, "checked when the suite was read"
@@ -117,7 +117,7 @@ def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[st
 
 
 def planned_command(pair: Pair) -> str | None:
-    """The command before anything is known but its pair: other placeholders stay, and so do ``${SECRETS}``.
+    """Fill the command as far as its pair is known: other placeholders stay, and so do ``${SECRETS}``.
 
     None where there is no program to be started: a pair that is cut only takes over what its shards did.
     """
@@ -138,18 +138,18 @@ def planned_command(pair: Pair) -> str | None:
 
 
 def _readable(word: str) -> str:
-    """Quoted where it must be, but not for the braces of a placeholder."""
+    """Quote a word where it must be, but not for the braces of a placeholder."""
     plain = word.replace("{", "").replace("}", "")
     return word if plain and shlex.quote(plain) == plain else shlex.quote(word)
 
 
 def command_line(argv: Sequence[str], gpus: Mapping[str, str]) -> str:
-    """As it could be typed."""
+    """Write a command as it could be typed."""
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in gpus.items()), shlex.join(argv)])
 
 
 def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict[str, str]:
-    """What is added to the environment, by the names that task_run.sh gave its scripts.
+    """Give what is added to the environment, by the names that task_run.sh gave its scripts.
 
     ``state`` is the absolute prefix of the program's own state file. A server is told only what holds for all of its
     datasets.
@@ -173,7 +173,7 @@ def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict
 
 
 def _of_run_configs(pair: Pair) -> dict[str, str]:
-    """Settings that stand in a .run_config are handed over by the names that they have there."""
+    """Hand over the settings that stand in a .run_config by the names that they have there."""
     layers = [layer for layer in pair.layers if layer.kind in RUN_CONFIGS]
     settings = {name: value for layer in layers for name, value in layer.values.items() if name != "env"}
     return {name.upper(): _flat(value) for name, value in settings.items()}
@@ -184,29 +184,29 @@ def _flat(value: Any) -> str:
 
 
 def _below(home: str, name: str) -> str:
-    """Relative to the remote home, where nobody said where that is."""
+    """Name a place below the remote home; a relative one where nobody said where that is."""
     return f"{home.rstrip('/')}/{name}" if home else name
 
 
 def _out_subdir(settings: Settings, output: Path) -> str:
-    """As it was given where it is a directory of each dataset; else absolute, which scripts take as it is."""
+    """Give it as it was where it is a directory of each dataset; else absolute, which scripts take as it is."""
     given = settings.out_subdir
     return given if given and not given.startswith((".", "/")) else str(output)
 
 
 def whole_environment(added: Mapping[str, str], gpus: Mapping[str, str]) -> dict[str, str]:
-    """Our own environment, what programs are told, and the GPUs that are theirs."""
+    """Join our own environment, what programs are given, and the GPUs that are theirs."""
     return {**os.environ, **added, **gpus}
 
 
 def portable(word: str, root: str) -> str:
-    """A word of the command without the suite's own place: clones, other hosts and boards have another."""
+    """Take the suite's own place off a word of the command: clones, other hosts and boards have another."""
     plain = fill(word, {}) if not names_in(word) else word
     return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
 
 
 def portable_command(pair: Pair) -> Settings:
-    """The settings with a command that names files of the suite by their relative names."""
+    """Give the settings with a command that names files of the suite by their relative names."""
     settings, own = pair.settings, program_of(pair.settings)
     if own.shell or own.command is None:
         return settings
@@ -220,7 +220,7 @@ def _relative(word: str, root: str) -> str:
 
 
 def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
-    """The user's files that the command names, by the words for them: `python` is found elsewhere on every machine.
+    """List the user's files that the command names, by the words for them: `python` is elsewhere on every machine.
 
     A word that no file can be called, too long or with a NUL in it, names none.
     """
@@ -232,7 +232,10 @@ def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
 
 
 def sent_files(settings: Settings, root: str) -> list[tuple[Path, str]]:
-    """Each with its name below the suite's directory, which it has on the board too."""
+    """List the files that travel to a board: those that the command names, and `upload`.
+
+    Each comes with its name below the suite's directory, which it has on the board too. Raises PairError.
+    """
     named = [path for _, path in named_files(settings, root)]
     chosen = [path for pattern in program_of(settings).upload for path in _chosen(pattern, root)]
     inside = {str(path.relative_to(root)): path for path in (*named, *chosen) if path.is_relative_to(root)}
@@ -240,7 +243,7 @@ def sent_files(settings: Settings, root: str) -> list[tuple[Path, str]]:
 
 
 def _chosen(pattern: str, root: str) -> Iterator[Path]:
-    """A file, everything below a directory, or what a glob finds. Raises PairError where that is nothing."""
+    """List a file, everything below a directory, or what a glob finds. Raises PairError where that is nothing."""
     path = Path(root, pattern)
     try:
         if path.is_dir():

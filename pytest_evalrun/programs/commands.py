@@ -30,7 +30,7 @@ _OF_A_SAMPLE = frozenset({"id", "stem"})
 
 @dataclass(frozen=True)
 class ProgramSettings:
-    """What only programs are told."""
+    """The settings that only programs have."""
 
     command: str | tuple[str, ...] | None = None
     shell: bool = False
@@ -42,21 +42,21 @@ class ProgramSettings:
 
 
 def program_of(settings: Settings) -> ProgramSettings:
-    """The own settings of a pair that is known to have a program."""
+    """Give the own settings of a pair that is known to have a program."""
     own = settings.own
     assert isinstance(own, ProgramSettings), "asked of programs only"
     return own
 
 
 def knows_ranges(settings: Settings) -> bool:
-    """Whether a program is told which samples are wanted; others do the whole dataset each time."""
+    """Say whether a program is told which samples are wanted; others do the whole dataset each time."""
     command = program_of(settings).command or ""
     words = [command] if isinstance(command, str) else command
     return bool({"low", "high"} & {name for word in words for name in names_in(word)})
 
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is wrong with a program's settings: key and text."""
+    """Say what is wrong with a program's settings: key and text."""
     if program_of(settings).command is None:
         yield "adapter", "adapter command needs a command; accepted: `command: …`, `script: eval.sh`"
         return
@@ -134,7 +134,7 @@ def _mistakes_of_shards(kind: str, settings: Settings) -> Iterator[tuple[str, st
 
 
 def _unknown(text: str, known: frozenset[str], ask: str) -> list[str]:
-    """A problem for each placeholder that is not known."""
+    """Find a problem for each placeholder that is not known."""
     return [
         f"unknown placeholder {{{name}}} with ask: {ask}; {accepted(name, known)}; {{{{ is a brace"
         for name in names_in(text)

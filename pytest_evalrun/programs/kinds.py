@@ -26,7 +26,7 @@ _WAYS = {"pair": Way.RANGE, "batch": Way.BATCH, "server": Way.SERVER}
 
 
 class _Program(ModelKind):
-    """What is the same for a program wherever it runs."""
+    """A program, wherever it runs."""
 
     Own = ProgramSettings
     version = 1
@@ -41,7 +41,7 @@ class _Program(ModelKind):
 
     @classmethod
     def own(cls, words: Mapping[str, Any]) -> ProgramSettings:
-        """From what JSON knows to what :class:`ProgramSettings` holds; null unsets what a lower layer says."""
+        """Make :class:`ProgramSettings` of what JSON knows; null unsets what a lower layer says."""
         chosen = {name: words[name] for name in cls.words() if name in words}
         if isinstance(chosen.get("command"), list):
             chosen["command"] = tuple(chosen["command"])
@@ -75,7 +75,7 @@ class _Program(ModelKind):
 
     @classmethod
     def identity(cls, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:
-        """What is called and how, and the content of every file that the command names; paths as they were written."""
+        """Name what is called and how, and the content of each file in the command; paths as they were written."""
         own = program_of(settings)
         command = own.command or ""
         words = str(command).split() if own.shell else words_of(command)

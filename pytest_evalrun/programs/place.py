@@ -1,4 +1,4 @@
-"""Where a program runs: one small protocol for this machine and for a board; and this machine."""
+"""The place where a program runs: one small protocol for this machine and for a board, and this machine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Place(Protocol):
         """The placeholders of the command, as they are known there."""
 
     def environment(self, state: Path | None) -> dict[str, str]:
-        """What is added to the program's own environment; ``state`` is the prefix of its state file here."""
+        """The variables that a program is given beside those there; ``state`` is the prefix of its state file here."""
 
     def run(
         self,
@@ -78,10 +78,10 @@ class Place(Protocol):
         """
 
     def watch(self, counted: Counted, pattern: str, state: Path) -> ProgramWatch:
-        """How far the program is that runs next; its results are ``counted`` in the files of the pattern."""
+        """A watch of the program that runs next; its results are ``counted`` in the files of the pattern."""
 
     def recover(self, error: Exception, losses: int) -> None:
-        """After a link that was lost so many times in a row, make it anew. Raises BoardGone."""
+        """Make a link anew that was lost so many times in a row. Raises BoardGone."""
 
 
 class BoardBeside(Protocol):
@@ -160,14 +160,17 @@ class LocalPlace:
 
 
 def write_list(file: Path, batch: Sequence[Sample]) -> None:
-    """The list of a batch, a line a sample."""
+    """Write the list of a batch, a line a sample."""
     file.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{listed(sample)}\n" for sample in batch)
     file.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def listed(sample: Sample) -> str:
-    """A path as it is, several with tabs between them, everything else as a line of JSON."""
+    """Give a sample's line: a path as it is, several with tabs between them, everything else as JSON.
+
+    Raises SampleError for a name with a newline.
+    """
     given = sample.input
     paths = list(given.values()) if isinstance(given, dict) else [given]
     if not all(isinstance(path, PurePath) for path in paths):

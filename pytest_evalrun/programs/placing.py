@@ -26,7 +26,7 @@ class Placed(NamedTuple):
 
 
 def place(tables: Sequence[Table], ids: Ids, *, strict: bool) -> Iterator[Placed]:
-    """Samples that have rows. ``ids`` gives those of the range, each time anew.
+    """Give the samples that have rows. ``ids`` gives those of the range, each time anew.
 
     Rows of other ids are an error where ``strict``, else passed over. Memory does not grow with the rows; where they
     are not in the order of the dataset, ids and places of rows go to a temporary file.
@@ -75,7 +75,7 @@ def _sorted(tables: Sequence[Table], ids: Ids, strict: bool) -> Iterator[Placed]
 
 
 def _rows_at(tables: Sequence[Table], places: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, TableRow]]:
-    """One file is open at a time, for as long as the rows are in it."""
+    """Read rows with one file open at a time, for as long as they are in it."""
     for number, group in groupby(places, key=lambda place: place[1]):
         with open_file(tables[number].path) as file:
             for position, _, offset in group:

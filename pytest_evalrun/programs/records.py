@@ -1,4 +1,4 @@
-"""What is known of the ranges of a pair: begun, kept from an interrupted program, completed."""
+"""The ranges of a pair as they are written down: begun, kept from an interrupted program, completed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Records:
-    """``samples`` gives those of a range of positions, ``told`` what a program is told of it."""
+    """Records of a pair's ranges. ``samples`` gives those of some positions, ``bounds`` a range as programs know it."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Records:
         settings: Settings,
         results: Results,
         samples: Callable[[int, int], Iterable[Sample]],
-        told: Callable[[int, int], tuple[int, int]],
+        bounds: Callable[[int, int], tuple[int, int]],
     ) -> None:
         self.files = files
         self.began = 0.0
@@ -42,10 +42,10 @@ class Records:
         self._settings = settings
         self._results = results
         self._samples = samples
-        self._told = told
+        self._bounds = bounds
 
     def begin(self, args: Mapping[str, Any]) -> None:
-        """What other predictions were made with is forgotten; what these were begun with stays."""
+        """Forget what other predictions were made with; what these were begun with stays."""
         known = self._known()
         if known is not None:
             self.began = known
@@ -57,13 +57,13 @@ class Records:
         self.files.write_args({"generation": self.generation, "began": self.began, **args})
 
     def schedule(self, config: Mapping[str, Any], ranges: Callable[[], Iterable[tuple[int, int]]]) -> None:
-        """What this launch does it with; its ``ranges``, as programs are told them, where another had other ones."""
+        """Write down what this launch does it with; its ``ranges``, as programs know them, if there were others."""
         known = self.files.scheduler_config()
         if {name: value for name, value in known.items() if name != "ranges"} != plain(config):
             self.files.write_scheduler_config({"ranges": list(ranges()), **config})
 
     def settle(self, low: int, high: int) -> None:
-        """Programs that were interrupted: their complete rows become a range of their own, the rest goes."""
+        """Make a range of its own of the complete rows of a program that was interrupted; the rest goes."""
         for record in self._all():
             if record.status != "completed" and record.pattern and record.overlaps(low, high):
                 self._settle(record)
@@ -72,7 +72,7 @@ class Records:
         return [record for record in self._all() if record.status == "completed" and record.overlaps(low, high)]
 
     def make_room(self, pattern: str, low: int, high: int) -> None:
-        """Before a program writes there: what others wrote is out of its way, and old failures are history."""
+        """Put what others wrote out of a program's way before it writes there, and drop old failures."""
         for record in self._all():
             if record.status != "completed" and record.overlaps(low, high):
                 self.files.remove(record)
@@ -83,7 +83,7 @@ class Records:
                 path.replace(path.with_name(path.name + STALE))
 
     def keep(self, record: WorkerArgs, files: list[Path], *, whole: bool) -> WorkerArgs | None:
-        """The range of a copy of all sound rows; None where there are none."""
+        """Copy all sound rows, and give the range of the copy; None where there are none."""
         first, last = record.positions
         kept = KeptRows(self._free(f"{record.low}_{record.high}", files), self._settings_kind)
         positions: list[int] = []
@@ -127,14 +127,14 @@ class Records:
             kept = self.keep(record, written, whole=False)
         self.files.write(replace(record, status="failed", pattern=""))
         if kept is not None:
-            low, high = self._told(*kept.positions)
+            low, high = self._bounds(*kept.positions)
             self.files.write(replace(kept, low=low, high=high, status="completed", pattern="", error=None))
         if self._results.keeps:
             for path in written:
                 path.unlink(missing_ok=True)
 
     def _moved(self, name: str) -> str:
-        """Where a result lies whose place is needed: among ours."""
+        """Move a result whose place is needed to our own files, and give its name there."""
         path = Path(name)
         if path.parent == self.files.paths.program_files or not path.exists():
             return name
@@ -144,7 +144,7 @@ class Records:
         return str(target)
 
     def _free(self, stem: str, files: list[Path]) -> Path:
-        """A name that no kept file has."""
+        """Find a name that no kept file has."""
         suffix = files[0].suffix
         number = 0
         while (path := self.files.paths.program_files / f"{stem}{f'.{number}' if number else ''}{suffix}").exists():

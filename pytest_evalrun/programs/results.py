@@ -1,4 +1,4 @@
-"""What a program left behind, as one answer a sample: rows of a table, files by name, or metrics of the whole."""
+"""Results that a program left behind, one answer a sample: rows of a table, files by name, metrics of the whole."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOT_FINITE = frozenset({"nan", "-nan", "NaN", "inf", "-inf", "Infinity", "-Infi
 
 
 class Answer(NamedTuple):
-    """What a sample got: a prediction, or the reason why it has none. ``rows`` are those that it was made of."""
+    """A sample with its prediction, or the reason why it has none. ``rows`` are those that it was made of."""
 
     sample: Sample
     prediction: Any
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Counted:
-    """How results are counted while their program runs, by the files whose names end with ``ending``.
+    """The way to count results while their program runs, by the files whose names end with ``ending``.
 
     Their lines, less that of a ``header``, or the files themselves, which lie in ``directory`` of the output; of
     results that come all at once, neither.
@@ -58,7 +58,7 @@ class Counted:
 
 
 class Results(Protocol):
-    """Where a program writes, and how that is read.
+    """The files that a program writes, and how they are read.
 
     ``keeps``: what a program left that was interrupted can be told from what is torn. ``counted``: how far a running
     program is. Files that are older than ``began`` are none of the program's.
@@ -71,17 +71,17 @@ class Results(Protocol):
     def counted(self) -> Counted: ...
 
     def pattern(self, values: Mapping[str, str]) -> str:
-        """The glob of the files; empty where they are known by the samples' names only."""
+        """Give the glob of the files; empty where they are known by the samples' names only."""
 
     def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:
-        """In the order of the samples. ``whole``: the program ended well, so that every sample gets an answer.
+        """Give answers in the order of the samples. ``whole``: the program ended well, so that every sample gets one.
 
         ``strict``: rows of other samples are an error. Raises PairError where nothing can be made of the files.
         """
 
 
 def results_of(settings: Settings, values: Mapping[str, str]) -> Results:
-    """As the suite says; ``values`` fill the templates."""
+    """Make what reads the results that the suite declares; ``values`` fill the templates."""
     declared = program_of(settings).results
     if declared.get("metrics"):
         return MetricsResults(declared["metrics"])
@@ -91,7 +91,7 @@ def results_of(settings: Settings, values: Mapping[str, str]) -> Results:
 
 
 def _ending(template: str) -> str:
-    """What comes behind the last placeholder: by that alone files are known whose names nobody can know yet."""
+    """Give what comes behind the last placeholder: it alone is known of names that nobody can know yet."""
     return template.rpartition("}")[2] if "}" in template else template
 
 
@@ -100,7 +100,7 @@ def matching(pattern: str) -> list[Path]:
 
 
 def is_older(path: Path, began: float) -> bool:
-    """Whether a file was left by somebody before: its content may be changed back in time, its inode not."""
+    """Say whether a file was left by somebody before: its content may be changed back in time, its inode not."""
     try:
         return path.stat().st_ctime < began - TICK_SECONDS
     except OSError:
@@ -108,7 +108,7 @@ def is_older(path: Path, began: float) -> bool:
 
 
 def make_room(pattern: str, began: float) -> None:
-    """Before a program writes there: what it wrote since it ``began`` goes, what lay there before becomes stale."""
+    """Remove what a program wrote since it ``began``, before it writes again; what lay there before becomes stale."""
     for path in matching(pattern):
         if is_older(path, began):
             path.replace(path.with_name(path.name + STALE))
@@ -117,7 +117,7 @@ def make_room(pattern: str, began: float) -> None:
 
 
 def located(template: str, values: Mapping[str, str]) -> str:
-    """A template as a glob: relative to the output directory, and only what the user wrote is magic."""
+    """Make a glob of a template: relative to the output directory, and only what the user wrote is magic."""
     safe = {name: glob.escape(value) for name, value in values.items()} if glob.has_magic(template) else dict(values)
     text = fill(template, safe)
     if glob.has_magic(template):
@@ -126,7 +126,7 @@ def located(template: str, values: Mapping[str, str]) -> str:
 
 
 class TableResults:
-    """CSV or JSON lines: one row a sample, or any number."""
+    """Tables, CSV or JSON lines, with one row a sample, or any number."""
 
     keeps = True
 
@@ -174,7 +174,7 @@ class TableResults:
         return Answer(sample, predictions if self.any else predictions[0], rows=rows)
 
     def _prediction(self, row: TableRow) -> Any:
-        """Raises ValueError for a number that is none."""
+        """Pick the prediction from a row. Raises ValueError for a number that is none."""
         if self.column is None:
             return {name: value for name, value in row.values.items() if name != self.id_column}
         if self.column not in row.values:
@@ -205,7 +205,7 @@ class FileResults:
         return ""
 
     def path(self, sample: Sample) -> Path:
-        """Where the sample's file must lie. Raises PairError where its name leads out of the output directory."""
+        """Name the sample's file. Raises PairError where its name leads out of the output directory."""
         names = {"id": sample.id, "stem": os.path.splitext(sample.id)[0]}  # noqa: PTH122 - an id
         path = Path(os.path.normpath(self.directory / fill(self.template, self.values | names)))
         if not path.is_relative_to(self.directory):
@@ -235,7 +235,7 @@ class MetricsResults:
         return located(self.template, values)
 
     def answers(self, files: Sequence[Path], samples: Samples, *, whole: bool, strict: bool) -> Iterator[Answer]:  # noqa: ARG002
-        """The first sample names the file, so that it is as safe as a prediction."""
+        """Name the file as the answer of the first sample, so that it is as safe as a prediction."""
         if len(files) != 1:
             raise PairError(f"results.metrics: {self.template!r} fits {len(files)} files; it must be one")
         read_metrics(files[0])
@@ -244,7 +244,7 @@ class MetricsResults:
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, Any]]:
-    """Name → value, better, and what else the file says. Raises PairError where it holds no numbers."""
+    """Read name → value, better, and what else the file says. Raises PairError where it holds no numbers."""
     try:
         values = parse_json(read_file(path))
     except (OSError, ValueError) as error:
@@ -269,7 +269,7 @@ def _metric(path: Path, name: str, value: Any) -> dict[str, Any]:
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:
-    """A number that a float can hold, which not every whole number of JSON is."""
+    """Say whether a float can hold it, which not every whole number of JSON is."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 

@@ -35,7 +35,7 @@ OF_A_SIGNAL = 128
 
 @dataclass(frozen=True)
 class ProgramExit:
-    """How a program ended; ``returncode`` is negative where a signal ended it.
+    """The end of a program; ``returncode`` is negative where a signal ended it.
 
     One that was not started, by no fault of its own, has that of a program that is worth another try.
     """
@@ -45,22 +45,22 @@ class ProgramExit:
     last_lines: str
 
     def told(self, name: str) -> str:
-        """A sentence, and the last lines of the program's output."""
+        """Tell it in a sentence, with the last lines of the program's output."""
         end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
         return f"{name} {self.fate}{self._hint()}{end}"
 
     @property
     def brief(self) -> str:
-        """Its fate, for a line that may be cut."""
+        """The program's fate, for a line that may be cut."""
         return brief_end(self.fate, self.last_lines)
 
     @property
     def may_pass(self) -> bool:
-        """Whether trying again may help: it was killed, for want of memory most likely, or says so itself."""
+        """True where trying again may help: it was killed, for want of memory most likely, or says so itself."""
         return self.returncode in (-signal.SIGKILL, OF_A_SIGNAL + signal.SIGKILL, os.EX_TEMPFAIL)
 
     def _hint(self) -> str:
-        """What a signal means that nobody here sent; of a shell's child it comes as an exit code."""
+        """Say what a signal means that nobody here sent; for a shell's child it comes as an exit code."""
         number = -self.returncode if self.returncode < 0 else self.returncode - OF_A_SIGNAL
         through_shell = f"a shell says so where {signal_name(number)} ended its program" if self.returncode > 0 else ""
         if number == signal.SIGKILL and "out of memory" not in self.fate:
@@ -72,7 +72,7 @@ class ProgramExit:
 
 @dataclass(frozen=True)
 class ProgramIO:
-    """What a program needs of whoever starts it: where its output goes, who is told its PIDs, whose locks it holds.
+    """The needs of a program that is started: where its output goes, who is told its PIDs, whose locks it holds.
 
     ``ended`` is called when all of its output has come. Inside ``paused`` no limit counts. ``words`` are those of a
     command as they may be shown.
@@ -133,7 +133,7 @@ def _wait(child: Child, look: Callable[[], None]) -> int:
 
 
 def check_program(settings: Settings, root: str) -> None:
-    """Raises PairError where the program is not there: nothing else must be done in vain before that is known."""
+    """Raise PairError where the program is not there: nothing else must be done in vain before that is known."""
     own = program_of(settings)
     if own.shell or names_in(word := words_of(own.command or "")[0]):
         return
@@ -150,6 +150,6 @@ def check_program(settings: Settings, root: str) -> None:
 
 
 def name_of(argv: Sequence[str]) -> str:
-    """The program as messages call it, by words that may be shown: of one that is cut nobody would know a secret."""
+    """Name the program for messages, by words that may be shown: in one that is cut nobody would know a secret."""
     text = shlex.join(argv)
     return f"the program `{text if len(text) <= SHOWN_OF_A_COMMAND else text[:SHOWN_OF_A_COMMAND] + '…'}`"

@@ -26,7 +26,7 @@ def server(
     output: Callable[[bytes], None],
     started: Callable[[int], None],
 ) -> ServerAdapter:
-    """The adapter of a pair's program; it serves every dataset of its task."""
+    """Make the adapter of a pair's program; it serves every dataset of its task."""
     where = here(pair)
     argv = arguments(pair.settings, placeholders(pair, where, gpus.get(GPUS, "")))
     load = {"model": pair.task.path, "params": expand(dict(pair.settings.params))}
@@ -35,7 +35,7 @@ def server(
 
 
 class _Talk:
-    """A program on a board as whoever talks the protocol knows it."""
+    """A program on a board, for whoever talks the protocol."""
 
     grace = 2.0
     pids: tuple[int, ...] = ()
@@ -53,7 +53,7 @@ class _Talk:
         self._program.end(self.grace if grace is None else grace)
 
     def dump_stacks(self, seconds: float = 0.5) -> None:
-        """No program on a board knows how."""
+        """Do nothing: no program on a board knows how."""
 
     def _told(self, what: str) -> str:
         lines = self._program.last_lines

@@ -1,4 +1,4 @@
-"""What a program writes: into the log as it is, to the terminal safe to show, in whole lines under the pair's id."""
+"""Output of a program: into the log as it is, to the terminal safe to show, in whole lines under the pair's id."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 16
 
 
 class OutputSink:
-    """Takes chunks, in one thread. ``terminal`` is None where nobody wants to see them there.
+    """A sink for chunks, of one thread. ``terminal`` is None where nobody wants to see them there.
 
     ``commands`` shows a program's command line, which is told apart from what it writes.
     """
@@ -46,13 +46,13 @@ class OutputSink:
         self._tell(self._blanked.feed(chunk))
 
     def tell(self, command: str) -> None:
-        """To the terminal only; where its output is not shown there, the first one of many is enough."""
+        """Show a command on the terminal only; where output is not shown there, the first one of many is enough."""
         if self._commands is not None:
             self._commands(self._prefix + command)
             self._commands = self._terminal
 
     def finish(self) -> None:
-        """The last line, where the program did not end it."""
+        """Hand on the last line, where the program did not end it."""
         self._tell(self._blanked.finish(), final=True)
 
     def _tell(self, data: bytes, *, final: bool = False) -> None:
@@ -63,7 +63,7 @@ class OutputSink:
                 self._show(self._terminal, self._shown.feed(data, final=final), final=final)
 
     def _show(self, terminal: Callable[[str], None], text: str, *, final: bool) -> None:
-        """Whole lines, whoever else writes there."""
+        """Write whole lines, whoever else writes there."""
         self._line.append(text)
         self._size += len(text)
         if not ("\n" in text or final or self._size > LONGEST_LINE):
@@ -78,7 +78,7 @@ class OutputSink:
                 terminal(part)
 
     def _parts(self, text: str) -> Iterator[str]:
-        """Prefixed lines, as many at once as the system writes without another process's in between."""
+        """Join prefixed lines, as many as the system writes without another process's in between."""
         part: list[str] = []
         size = 0
         for line in text.splitlines():

@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class TableRow(NamedTuple):
-    """``values`` has every column, the id's too; ``offset`` is where the row begins in its file."""
+    """A row. ``values`` has every column, the id's too; ``offset`` is where the row begins in its file."""
 
     id: str
     values: dict[str, Any]
@@ -28,16 +28,16 @@ class TableRow(NamedTuple):
 
 
 class Table(Protocol):
-    """One file. ``torn`` says where its end is torn off, once all rows were read."""
+    """A file of rows. ``torn`` says where its end is torn off, once all rows were read."""
 
     path: Path
     torn: str | None
 
     def rows(self) -> Iterator[TableRow]:
-        """All rows; without ``whole`` those before the first that is not sound. Raises PairError."""
+        """Read all rows; without ``whole`` those before the first that is not sound. Raises PairError."""
 
     def at(self, file: BinaryIO, offset: int) -> TableRow:
-        """The row that begins there, of the opened file."""
+        """Read the row that begins there, in the opened file."""
 
 
 class _File:
@@ -70,7 +70,7 @@ class _File:
 
 
 class CsvTable(_File):
-    """With a header row; cells are text."""
+    """A table with a header row, whose cells are text."""
 
     kind = "csv"
     _header: list[str] | None = None
@@ -102,7 +102,7 @@ class CsvTable(_File):
         return names
 
     def _next(self, reader: Any, lines: _Lines) -> list[str] | None:
-        """The cells of the next row; None at the end of the file, and of what is sound in it."""
+        """Read the cells of the next row; None at the end of the file, and of what is sound in it."""
         assert self._header is not None
         try:
             cells = next_row(reader)
@@ -128,7 +128,7 @@ class CsvTable(_File):
 
 
 class JsonlTable(_File):
-    """An object a line."""
+    """A table of one JSON object a line."""
 
     kind = "jsonl"
 
@@ -161,7 +161,7 @@ class JsonlTable(_File):
 
 
 class _Lines:
-    """Lines as text; of a file that is not whole only those that were ended, for the last value may be cut."""
+    """Read lines as text; in a file that is not whole only those that were ended, for the last value may be cut."""
 
     def __init__(self, file: BinaryIO, whole: bool) -> None:
         self._file = file

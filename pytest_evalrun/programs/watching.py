@@ -1,4 +1,4 @@
-"""How far a running program is: what appears of its results, and what it says itself in a state file of its own."""
+"""The progress of a running program: its results as they appear, and what it says itself in a state file of its own."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SHARE = 0.05
 
 
 class ProgramWatch(Protocol):
-    """How far a running program is."""
+    """A look at how far a running program is."""
 
     def count(self) -> int:
-        """Samples of which results have appeared."""
+        """Count the samples of which results have appeared."""
 
     def read(self) -> RunningState | None:
-        """What it says itself."""
+        """Read what it says itself."""
 
     def last(self) -> RunningState | None:
-        """What it said last, now that it has ended."""
+        """Read what it said last, now that it has ended."""
 
 
 class LocalWatch:
-    """A program of this machine."""
+    """A watch of a program of this machine."""
 
     def __init__(self, counter: Lines | Files | Nothing, own: OwnState) -> None:
         self._counter = counter
@@ -53,14 +53,14 @@ class LocalWatch:
 
 
 def counter(counted: Counted, pattern: str, output: Path) -> Lines | Files | Nothing:
-    """What counts results in the files of the pattern, or in the output directory."""
+    """Make what counts results in the files of the pattern, or in the output directory."""
     if counted.by == "lines":
         return Lines(pattern, header=counted.header)
     return Files(Path(output, counted.directory), counted.ending) if counted.by == "files" else Nothing()
 
 
 class Lines:
-    """Rows of the files of a pattern, counted as they are appended; a header is none."""
+    """A count of rows in the files of a pattern, as they are appended; a header is none."""
 
     def __init__(self, pattern: str, header: bool) -> None:
         self._pattern = pattern
@@ -87,7 +87,7 @@ class Lines:
 
 
 class Files:
-    """Files of a directory that end as the results do and were not there before."""
+    """A count of the files of a directory that end as the results do and were not there before."""
 
     def __init__(self, directory: Path, ending: str) -> None:
         self._directory = directory
@@ -106,7 +106,7 @@ class Files:
 
 
 class Nothing:
-    """Of results that come all at once."""
+    """A count of results that come all at once."""
 
     def count(self) -> int:
         return 0
@@ -122,7 +122,7 @@ class OwnState:
         self._since = time.time()
 
     def read(self) -> RunningState | None:
-        """What it says; None where it says nothing that can be understood."""
+        """Read what it says; None where it says nothing that can be understood."""
         for path in self._candidates():
             try:
                 fresh = path.stat().st_mtime >= self._since - 1
@@ -146,7 +146,7 @@ class OwnState:
 
 
 def put_aside(name: str, directories: Iterable[Path], suffix: str) -> None:
-    """A program that looks for its own state by this name finds nothing any more, and begins anew."""
+    """Have a program that looks for its own state by this name find nothing any more, and begin anew."""
     for directory in directories:
         for path in (directory / f"{name}{COMPLETE}", directory / f"{name}{STATE}"):
             if os.path.lexists(path):
@@ -154,12 +154,12 @@ def put_aside(name: str, directories: Iterable[Path], suffix: str) -> None:
 
 
 def finished(name: str | None, directories: Iterable[Path]) -> list[Path]:
-    """The files by which it says that there is nothing left to do."""
+    """List the files by which it says that there is nothing left to do."""
     return [path for directory in directories if name and os.path.lexists(path := directory / f"{name}{COMPLETE}")]
 
 
 def let_begin(told: Path, name: str | None, directories: Iterable[Path], since: float) -> None:
-    """Before a start: there is something left to do, whatever an earlier start of ours said at its end.
+    """Let a program that starts have something left to do, whatever an earlier start of ours said at its end.
 
     ``told`` is the prefix that it is told; what lay there ``since`` earlier is the user's, and stays.
     """
@@ -170,7 +170,7 @@ def let_begin(told: Path, name: str | None, directories: Iterable[Path], since: 
 
 
 class Pace:
-    """Lets something be done as often as its cost allows."""
+    """A pace at which something is done as often as its cost allows."""
 
     def __init__(self) -> None:
         self._next = 0.0

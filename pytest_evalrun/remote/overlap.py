@@ -28,7 +28,7 @@ class Overlap(Generic[Result]):
         return future
 
     def close(self) -> None:
-        """What is under way is waited for and goes no further; futures that have no result by then are cancelled."""
+        """Wait for what is under way, which goes no further; futures that have no result by then are cancelled."""
         self._closed = True
         for thread in self._threads:
             thread.shutdown(cancel_futures=True)
