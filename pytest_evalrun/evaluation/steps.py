@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.gates import Verdict
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
-    from pytest_evalrun.predicting.models import LoadedModel
+    from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.rundir.results import Result

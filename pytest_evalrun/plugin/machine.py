@@ -125,7 +125,7 @@ def asks_for_gpus(pair: Pair) -> bool:
 def on_boards(pairs: Mapping[str, Pair]) -> dict[str, Pair]:
     """Those of the pairs by node id that run on boards."""
     due = {nodeid: pair for nodeid, pair in pairs.items() if pair.skip is None and asks_for_boards(pair)}
-    return {nodeid: pair for nodeid, pair in due.items() if pair.settings.kind.needs_board(pair.settings)}
+    return {nodeid: pair for nodeid, pair in due.items() if need_of(pair.settings).devices}
 
 
 def _boards(pairs: Iterable[Pair], needs: Mapping[str, Need]) -> dict[str, DeviceSpec]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.predicting.boardmodel import BoardModel
-    from pytest_evalrun.predicting.models import LoadedModel
+    from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.boardplace import BoardPlace
     from pytest_evalrun.programs.place import Place
@@ -242,11 +242,12 @@ def open_batches(work: PairWork, model: LoadedModel) -> StagedSession:
     output = batch_directory(work.pair, work.paths)
     output.mkdir(parents=True, exist_ok=True)
     sink = sink_of(work.pair, work.context)
-    if work.settings.kind.runs_on_board:
+    uses_board = bool(need_of(work.settings).devices)
+    if uses_board and model_on_board(model).runs_there:
         return _open_on_board(work, model, output, lambda place: ProgramBay(work, place, output, sink, lambda: None))
     with ExitStack() as stack:
         board, beside = None, None
-        if need_of(work.settings).devices:
+        if uses_board:
             from pytest_evalrun.programs.boardplace import Beside
 
             board = model_on_board(model)

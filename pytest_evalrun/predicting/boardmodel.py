@@ -19,7 +19,6 @@ from pytest_evalrun.remote.models import ModelCache, model_name
 from pytest_evalrun.remote.places import work_name
 from pytest_evalrun.suite.devices import model_policy
 from pytest_evalrun.suite.secrets import expand
-from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +42,17 @@ class BoardModel:
     ``broken`` when its board was given up: it must be loaded anew, on another one. Several threads may use it.
     """
 
-    def __init__(self, pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        boards: Boards,
+        digest: Callable[[Path], str],
+        around: WorkerServices,
+        *,
+        runs_there: bool,
+    ) -> None:
+        """``runs_there``: its programs run on the board, else on this machine, and talk to it."""
+        self.runs_there = runs_there
         self.held: HeldBoard | None = None
         self.broken = False
         self._pair = pair
@@ -159,7 +168,7 @@ class BoardModel:
     def _check(self) -> None:
         """Raise PairError for what would fail on every board."""
         path = self._pair.task.path
-        if not self._pair.settings.kind.runs_on_board:
+        if not self.runs_there:
             check_program(self._pair.settings, self._pair.root)
         elif path is not None and not Path(path).is_file():
             raise PairError(f"model {path}: what goes to a board is one file; pack it, and let the program unpack it")
@@ -184,13 +193,6 @@ class BoardModel:
             self._around.say(f"model {cached.name} uploaded to board {board.name}: {cached.uploaded} bytes")
 
 
-def board_model(pair: Pair, boards: Boards, digest: Callable[[Path], str], around: WorkerServices) -> BoardModel:
-    """Make what is loaded for a pair that uses a board."""
-    if pair.settings.kind.way(pair.settings) is Way.SERVER:
-        return BoardServerModel(pair, boards, digest, around)
-    return BoardModel(pair, boards, digest, around)
-
-
 class BoardServerModel(BoardModel):
     """A program that is kept running on the board; on another connection it is started anew."""
 
@@ -200,8 +202,10 @@ class BoardServerModel(BoardModel):
         boards: Boards,
         digest: Callable[[Path], str],
         around: WorkerServices,
+        *,
+        runs_there: bool,
     ) -> None:
-        super().__init__(pair, boards, digest, around)
+        super().__init__(pair, boards, digest, around, runs_there=runs_there)
         self._work = BoardWork(_WithModel(self), pair, work_name(pair.key.task, SERVER))
         self._server: BoardServer | None = None
         self._served = 0

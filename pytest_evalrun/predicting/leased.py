@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
-from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.predicting.services import HeldGpus, WorkerServices
@@ -25,36 +24,47 @@ class _Model(ChildAdapter):
         super().kill(grace)
 
 
+def python_child(
+    pair: Pair,
+    *,
+    gpus: Mapping[str, str],
+    hold: Sequence[int],
+    output: Callable[[bytes], None],
+    started: Callable[[int], None],
+) -> ServerAdapter:
+    """Make the process of a Python model, or of one of the built-in adapters."""
+    return _Model(pair.task, pair.settings, pair.root, env=gpus, hold=hold, output=output, started=started)
+
+
+class MakesChild(Protocol):
+    """Makes the process of a pair's model: on these GPUs, with the descriptors of their locks."""
+
+    def __call__(
+        self,
+        pair: Pair,
+        *,
+        gpus: Mapping[str, str],
+        hold: Sequence[int],
+        output: Callable[[bytes], None],
+        started: Callable[[int], None],
+    ) -> ServerAdapter: ...
+
+
 class LeasedModel:
     """A model in a child process, on GPUs (where it needs any) that are its own for as long as that process lives.
 
     ``broken`` when that process died or can no longer be understood: it must be loaded anew.
     """
 
-    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices) -> None:
+    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices, make: MakesChild) -> None:
         self.held = held
         self._around = around
         self._pair = pair.full_id
         self._pids: list[int] = []
-        self._child = self._make(pair, held)
-        self.broken = False
-
-    def _make(self, pair: Pair, held: HeldGpus | None) -> ServerAdapter:
         gpus = held.lease.environment() if held is not None else {}
         hold = held.lease.fds if held is not None else ()
-        if pair.settings.kind.way(pair.settings) is Way.SERVER:
-            from pytest_evalrun.programs.server import server
-
-            return server(pair, gpus=gpus, hold=hold, output=self._around.output, started=self._started)
-        return _Model(
-            pair.task,
-            pair.settings,
-            pair.root,
-            env=gpus,
-            hold=hold,
-            output=self._around.output,
-            started=self._started,
-        )
+        self._child = make(pair, gpus=gpus, hold=hold, output=around.output, started=self._started)
+        self.broken = False
 
     def _started(self, pid: int) -> None:
         self._pids.append(pid)

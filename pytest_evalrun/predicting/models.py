@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.errors import EvalrunError, Lacking, PairError
+from pytest_evalrun.predicting.ways import board_model, child_model, unleased_model
 from pytest_evalrun.slots.need import need_of
-from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.predicting.leased import LeasedModel
     from pytest_evalrun.predicting.services import Slots, WorkerServices
+    from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.rundir.events import EventWriter
     from pytest_evalrun.suite.pairs import Pair
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 OF_THE_DATA = frozenset({"inputs", "limit"})
 # A model that nobody used for so long makes room, where somebody waits for its GPU.
 UNUSED_SECONDS = 60.0
-
-
-class LoadedModel(Protocol):
-    """What was loaded, however it is asked: a model in this process or another one, or a place for programs."""
-
-    def load(self) -> None:
-        """Take what it needs. Raises PairError."""
-
-    def close(self) -> None:
-        """Give it back."""
 
 
 class LoadedModels:
@@ -92,26 +82,17 @@ class LoadedModels:
 
     def _create(self, pair: Pair) -> LoadedModel:
         """In this process, or in another one, which may have GPUs of its own."""
-        way, need = pair.settings.kind.way(pair.settings), need_of(pair.settings)
+        need = need_of(pair.settings)
         if pair.settings.optional and (reason := self._lacking.get(str(need))):
             raise Lacking(reason)
         if need.devices:
-            self._leased = self._on_board(pair)
+            self._leased = board_model(pair, self._boards(), self._digest, self._around)
             return self._leased
-        if way in (Way.BATCH, Way.RANGE):
-            return _Programs(pair)
-        if way is Way.MODEL and not need:
-            return create_adapter(pair.task, pair.settings, pair.root)
-        from pytest_evalrun.predicting.leased import LeasedModel
-
+        if (model := unleased_model(pair, need)) is not None:
+            return model
         held = self._slots.take(need, pair.full_id, self._around) if need else None
-        self._leased = LeasedModel(pair, held, self._around)
+        self._leased = child_model(pair, held, self._around)
         return self._leased
-
-    def _on_board(self, pair: Pair) -> BoardModel:
-        from pytest_evalrun.predicting.boardmodel import board_model
-
-        return board_model(pair, self._boards(), self._digest, self._around)
 
     def used(self) -> None:
         """An item has ended: from now on nobody uses the model."""
@@ -143,21 +124,6 @@ class LoadedModels:
         except Exception as fault:  # noqa: BLE001 - the model's last act must not fail the pair that follows
             error = self._shown(f"{type(fault).__name__}: {fault}")
         self._events.write("model_unloaded", model=self._name, **({"error": error} if error else {}))
-
-
-class _Programs:
-    """Programs that are started only when their pair is asked: all that can be known before is that they are there."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._pair = pair
-
-    def load(self) -> None:
-        from pytest_evalrun.programs.running import check_program
-
-        check_program(self._pair.settings, self._pair.root)
-
-    def close(self) -> None:
-        """Nothing was taken."""
 
 
 def _key(pair: Pair, parts: Mapping[str, Any]) -> str:

@@ -65,11 +65,10 @@ def output_directories(run: RunPaths, suites: Iterable[Suite]) -> list[str]:
 
 
 def own_places(pair: Pair, paths: PairPaths) -> tuple[Path, ...]:
-    """Where a program of this machine may keep a state of its own; nowhere, where it runs on a board."""
-    if pair.settings.kind.runs_on_board:
-        return ()
+    """List where the pair's model may keep a state of its own on this machine: beside its output, or its data."""
     dataset = Path(pair.dataset.path)
-    return output_directory(pair, paths), dataset if dataset.is_dir() else dataset.parent
+    places = output_directory(pair, paths), dataset if dataset.is_dir() else dataset.parent
+    return places if pair.settings.kind.keeps_state else ()
 
 
 def put_own_state_aside(pair: Pair, paths: PairPaths, *, fresh: bool) -> None:
@@ -78,12 +77,11 @@ def put_own_state_aside(pair: Pair, paths: PairPaths, *, fresh: bool) -> None:
     Where no run beside this one ever evaluated the pair, what lies there is the user's, and stays, unless he wants it
     ``fresh``.
     """
-    if not pair.settings.kind.has_environment:
-        return
-    from pytest_evalrun.programs.watching import put_aside
+    name, places = pair.settings.own_state, own_places(pair, paths)
+    if name and places and (fresh or was_evaluated(WorkDir(paths.run.parent), paths.key)):
+        from pytest_evalrun.programs.watching import put_aside
 
-    if (name := pair.settings.own_state) and (fresh or was_evaluated(WorkDir(paths.run.parent), paths.key)):
-        put_aside(name, own_places(pair, paths), OLD)
+        put_aside(name, places, OLD)
 
 
 class Outputs:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.predicting.boardmodel import BoardModel
-    from pytest_evalrun.predicting.models import LoadedModel
+    from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.predicting.work import PairWork, WorkContext
     from pytest_evalrun.programs.board import BoardWork
     from pytest_evalrun.programs.place import BoardBeside, Place
@@ -34,7 +34,7 @@ def place_of(work: PairWork, model: LoadedModel, output: Path) -> Iterator[Place
             yield place
         return
     with board_work(work, model) as on_board:
-        if pair.settings.kind.runs_on_board:
+        if model_on_board(model).runs_there:
             from pytest_evalrun.programs.boardplace import BoardPlace
 
             services, words = work.context.services, work.context.secrets.words

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.predicting.models import LoadedModel
+    from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.programs.place import Place
 

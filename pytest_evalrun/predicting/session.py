@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Sample
 
 
+class LoadedModel(Protocol):
+    """What was loaded, however it is asked: a model in this process or another one, or a place for programs."""
+
+    def load(self) -> None:
+        """Take what it needs. Raises PairError."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """One prediction a sample, and the seconds that whoever asked had to wait for them."""

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.programs.commands import program_of
+from pytest_evalrun.programs.commands import ProgramSettings, program_of
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
@@ -121,7 +121,7 @@ def planned_command(pair: Pair) -> str | None:
 
     None where there is no program to be started: a pair that is cut only takes over what its shards did.
     """
-    if pair.peek("command") is None or pair.is_cut or not pair.settings.kind.has_environment:
+    if pair.peek("command") is None or pair.is_cut or not isinstance(pair.settings.own, ProgramSettings):
         return None
     settings, own = pair.settings, program_of(pair.settings)
     known = {name: as_text(value) for name, value in settings.params.items()}

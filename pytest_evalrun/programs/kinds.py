@@ -32,6 +32,8 @@ class _Program(ModelKind):
     version = 1
     in_yaml = frozenset({"results"})
     has_environment = True
+    other_words = "passed on to the program as environment"
+    keeps_state = True
 
     @classmethod
     def schema(cls) -> type[BaseModel]:
@@ -123,3 +125,4 @@ class Ssh(_Program):
     """A program on a board, reached by SSH."""
 
     runs_on_board = True
+    keeps_state = False

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.boards import BoardRecord, merged
+from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.devices import asks_for_boards, devices_of, home_of
 from pytest_evalrun.suite.settings import Way
 
@@ -29,7 +30,7 @@ def boards_of(suites: Iterable[Suite]) -> list[BoardRecord]:
 
     boards: dict[tuple[str, str], tuple[BoardRecord, set[str], set[str]]] = {}
     for pair in (pair for suite in suites for pair in suite.pairs):
-        if pair.skip is not None or not asks_for_boards(pair) or not pair.settings.kind.needs_board(pair.settings):
+        if pair.skip is not None or not asks_for_boards(pair) or not need_of(pair.settings).devices:
             continue
         path = pair.task.path
         model = {model_name(pair.key.task, PurePath(path).suffix)} if path is not None else set()

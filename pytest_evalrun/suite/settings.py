@@ -142,6 +142,10 @@ class ModelKind:
     in_yaml: ClassVar[frozenset[str]] = frozenset()
     runs_on_board: ClassVar[bool] = False
     has_environment: ClassVar[bool] = False
+    # What becomes of words in a .run_config that nobody knows.
+    other_words: ClassVar[str] = "without effect: only programs are given an environment"
+    # Whether its models may keep a state of their own beside their data or their output, on this machine.
+    keeps_state: ClassVar[bool] = False
 
     @classmethod
     def schema(cls) -> type[BaseModel] | None:

@@ -49,21 +49,17 @@ def strange_words(pairs: Iterable[Pair]) -> list[str]:
 
 def _found(pairs: Iterable[Pair]) -> dict[str, dict[str, list[Layer]]]:
     """Sort words by what became of them: each with the layers that say it, in the order of the pairs."""
-    fates = {
-        True: "passed on to the program as environment",
-        False: "without effect: only programs are given an environment",
-    }
     found: dict[str, dict[str, list[Layer]]] = defaultdict(lambda: defaultdict(list))
-    seen: set[tuple[int, bool]] = set()
+    seen: set[tuple[int, str]] = set()
     for pair in pairs:
         for layer in pair.layers:
             if layer.kind in RUN_CONFIGS and "env" in layer.values:
-                is_program = kind_named(pair.peek("adapter")).has_environment
-                if (id(layer), is_program) not in seen:
-                    seen.add((id(layer), is_program))
+                fate = kind_named(pair.peek("adapter")).other_words
+                if (id(layer), fate) not in seen:
+                    seen.add((id(layer), fate))
                     for word in layer.values["env"]:
                         if word not in SEED_ENV:
-                            found[fates[is_program]][word].append(layer)
+                            found[fate][word].append(layer)
     return found
 
 

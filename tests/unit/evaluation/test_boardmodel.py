@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from sshd import ME, Sshd, until
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.predicting.boardmodel import MOST_LOSSES, board_model
+from pytest_evalrun.predicting.boardmodel import MOST_LOSSES
 from pytest_evalrun.predicting.boards import Boards
 from pytest_evalrun.predicting.services import WorkerServices
+from pytest_evalrun.predicting.ways import board_model
 from pytest_evalrun.remote.boardnotes import BoardNotes
 from pytest_evalrun.remote.faults import BoardGone, LinkLost
 from pytest_evalrun.remote.link import Limits

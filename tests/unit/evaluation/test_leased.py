@@ -13,7 +13,7 @@ import pytest
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, TimedOut
-from pytest_evalrun.predicting.leased import LeasedModel
+from pytest_evalrun.predicting.leased import LeasedModel, python_child
 from pytest_evalrun.predicting.models import UNUSED_SECONDS, LoadedModels
 from pytest_evalrun.predicting.services import GpuMemory, Slots, WorkerServices
 from pytest_evalrun.rundir.events import EventWriter
@@ -77,7 +77,7 @@ class Bench:
 
     def model(self, name="Model", gpus=1):
         pair = self.shop.pair(adapter=f"./gpu.py:{name}", gpus=gpus)
-        return LeasedModel(pair, self.slots.take(Need(gpus), pair.full_id, self.around), self.around)
+        return LeasedModel(pair, self.slots.take(Need(gpus), pair.full_id, self.around), self.around, python_child)
 
     def assert_free(self):
         """Whoever comes now gets all of them; taking and freeing were told in pairs, and no process is left."""
