@@ -19,10 +19,10 @@ from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import EndInOrder, cut_traceback
 from pytest_evalrun.plugin.terminal import Terminal, show_plan
-from pytest_evalrun.plugin.worker import shard_ended
 from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
 from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
+from pytest_evalrun.plugin.xdist.shards import tell_ended
 from pytest_evalrun.plugin.xdist.units import TOLD, Told, units_of
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.suite.printable import printable
@@ -321,7 +321,7 @@ class Controller:
         make_crashed(report, pair, reason, self.losses.brief(report.nodeid))
         self.losses.ended(report.nodeid)
         if pair.is_shard:
-            self.suites.launch.publish(shard_ended(pair), "")
+            tell_ended(self.suites.launch, pair)
         self.live.crashed(pair, reason)
         write_error_result(pair, self.live.paths.pair(key_of(pair)), "error", reason)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
-import time
 import traceback
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,11 +25,11 @@ from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
 from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
 from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
-from pytest_evalrun.plugin.xdist.units import TOLD, shards_first, told_of
+from pytest_evalrun.plugin.xdist.shards import ShardsInAnyOrder, shards_first
+from pytest_evalrun.plugin.xdist.units import TOLD, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
 from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.layout import paths_of
-from pytest_evalrun.rundir.locks import is_locked
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.slots.need import board_of
 from pytest_evalrun.suite.forks import UsersCode
@@ -51,7 +49,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
 
-SHARD_POLL_SECONDS = 0.1
 # The exit code of a process that was given up.
 GAVE_UP = 70
 evaluation_key = pytest.StashKey[Evaluation]()
@@ -65,7 +62,7 @@ class WorkerPlugin:
         self.suites = suites
         self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.shared = False
-        self._shards: set[str] = set()
+        self._shards = ShardsInAnyOrder(suites.launch, ())
         self._log_start = 0
         self._nodeid: str | None = None
         self.sigterm = Sigterm(numbers=(*SIGNALS, signal.SIGINT))
@@ -113,7 +110,7 @@ class WorkerPlugin:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
         context = self.context
         context.events.write("item_started", pair.full_id)
-        self._await_shards(pair)
+        self._shards.wait(pair, context)
         try:
             with context.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
@@ -131,29 +128,6 @@ class WorkerPlugin:
         item.stash[evaluation_key] = evaluation
         item.user_properties.extend(evaluation.metrics.items())
         return evaluation
-
-    def _await_shards(self, pair: Pair) -> None:
-        """Wait for shards that other workers may be at, where xdist's own scheduler hands out the items.
-
-        What nobody is at is done here and now: it may be due after this very item.
-        """
-        shards = pair.shards() if self._shards and not pair.is_shard else ()
-        waiting = [shard for shard in shards if shard.full_id in self._shards]
-        while waiting := [shard for shard in waiting if self.suites.launch.read(shard_ended(shard)) is None]:
-            idle = [shard for shard in waiting if not is_locked(paths_of(self.context.paths, shard).lock)]
-            if not idle:
-                self._pause()
-                continue
-            waiting.remove(idle[0])
-            with suppress(EvalrunError):  # its own item will tell
-                evaluate(idle[0], self.context)
-
-    def _pause(self) -> None:
-        """Others may wait for the GPU of the model that idles here."""
-        self._look()
-        with self.context.deadline.paused() if self.context.deadline else nullcontext():
-            self.context.check_launcher()
-            time.sleep(SHARD_POLL_SECONDS)
 
     @contextmanager
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
@@ -210,7 +184,7 @@ class WorkerPlugin:
         if alone:
             session.items[:] = shards_first(session.items, pairs.get)
         elif not ordered:
-            self._shards = {pair.full_id for pair in pairs.values() if pair.is_shard}
+            self._shards = ShardsInAnyOrder(self.suites.launch, pairs.values())
 
     def _unload(self) -> None:
         if self._context is not None:
@@ -320,8 +294,7 @@ class WorkerPlugin:
 
         Trouble is explained by the end of the log; a breached gate explains itself.
         """
-        if self._shards and pair.is_shard:
-            self.suites.launch.publish(shard_ended(pair), "")
+        self._shards.ended(pair)
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
         if report.evalrun["limit"] is not None:
             told["limit"] = report.evalrun["limit"]
@@ -368,8 +341,3 @@ class WorkerPlugin:
             self._log.end()
         if self._redirect is not None:
             self._redirect.close()
-
-
-def shard_ended(pair: Pair) -> str:
-    """Name the file by which the end of a shard is published to the items that wait for it."""
-    return f"ended-{hashlib.sha256(pair.full_id.encode()).hexdigest()[:24]}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,11 @@ from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.internals import all_fixtures
 from pytest_evalrun.plugin.items import uses
 from pytest_evalrun.plugin.xdist.scheduler import Unit
+from pytest_evalrun.plugin.xdist.shards import shards_of
 from pytest_evalrun.slots.need import Need, board_of, need_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pytest
 
@@ -120,7 +120,7 @@ def units_of(
     """``needs`` by the full id of a pair; what is not named there needs nothing."""
     alone: list[Unit] = []
     modules: dict[str, list[int]] = {}
-    shards = _shards(ids, pairs)
+    shards = shards_of(ids, pairs)
     for index, nodeid in enumerate(ids):
         pair = pairs.get(nodeid)
         if pair is None or file_of(nodeid) in told.modules:
@@ -130,33 +130,6 @@ def units_of(
             work = work_of(index, pair, estimates[pair.whole.full_id], need)
             alone.append(Unit((index,), work, () if pair.is_shard else tuple(shards.get(pair.full_id, ()))))
     return alone + [_module(ids, indices, pairs, told, estimates, needs, shards) for indices in modules.values()]
-
-
-def shards_first(items: Sequence[pytest.Item], pair_of: Callable[[pytest.Item], Pair | None]) -> Iterator[pytest.Item]:
-    """The items in their order, which ``--ff`` and others change, but that no pair comes before its shards."""
-    pairs = [pair_of(item) for item in items]
-    left = Counter(pair.whole.full_id for pair in pairs if pair is not None and pair.is_shard)
-    held: dict[str, list[pytest.Item]] = {}
-    for item, pair in zip(items, pairs, strict=True):
-        name = pair.whole.full_id if pair is not None else ""
-        if not left[name]:
-            yield item
-        elif pair is not None and not pair.is_shard:
-            held.setdefault(name, []).append(item)
-        else:
-            yield item
-            left[name] -= 1
-            yield from held.pop(name, ()) if not left[name] else ()
-
-
-def _shards(ids: Sequence[str], pairs: Mapping[str, Pair]) -> dict[str, list[int]]:
-    """Give the items that must end before that of a pair that is cut, by the pair's full id."""
-    found: dict[str, list[int]] = {}
-    for index, nodeid in enumerate(ids):
-        pair = pairs.get(nodeid)
-        if pair is not None and pair.is_shard:
-            found.setdefault(pair.whole.full_id, []).append(index)
-    return found
 
 
 def _module(
