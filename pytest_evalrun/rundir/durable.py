@@ -100,9 +100,11 @@ def open_with_parents(path: str, flags: int) -> int:
         try:
             return open_plain(path, flags)
         except FileNotFoundError:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            pass
         try:
             return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:  # another process was faster
             if os.path.islink(path):  # noqa: PTH114
                 raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
@@ -287,6 +289,8 @@ class Disk:
         devices: set[int] = set()
         for path in paths:
             try:
+                if os.stat(path).st_dev in devices:  # noqa: PTH116 - of thousands of files one is opened
+                    continue
                 fd = os.open(path, _SYNC)
             except FileNotFoundError:
                 continue
@@ -294,10 +298,8 @@ class Disk:
                 self._keep(error, path)
                 continue
             try:
-                device = os.fstat(fd).st_dev
-                if device not in devices:
-                    devices.add(device)
-                    self._check(syncfs(fd), path)
+                devices.add(os.fstat(fd).st_dev)
+                self._check(syncfs(fd), path)
             finally:
                 os.close(fd)
         return True

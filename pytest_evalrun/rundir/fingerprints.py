@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.lines import read_file
@@ -34,7 +34,7 @@ class StoredFingerprint:
 def write_fingerprint(
     disk: Disk, path: Path, parts: dict[str, Any], launch: str, *, timing: int | None = TIMING
 ) -> None:
-    content = {"format": 1, **asdict(StoredFingerprint(parts, launch, timing))}
+    content = {"format": 1, "parts": parts, "launch": launch, "timing": timing}
     disk.write(path, json.dumps(content, ensure_ascii=False))
 
 

@@ -162,14 +162,15 @@ def facts_of(path: Path | str, lines: int = 0) -> dict[str, Any]:
 
 def _groups(file: BinaryIO, stride: int, whole: _Hash) -> Iterator[str]:
     """The digest of every ``stride`` lines; ``whole`` goes along. Memory holds a few lines at a time."""
-    while lines := list(islice(file, min(stride, LINES))):
+    lines = list(islice(file, min(stride, LINES)))
+    while lines:
         group, left = hashlib.sha256(), stride
-        while lines:
+        while lines and left:
             data = b"".join(lines)
             whole.update(data)
             group.update(data)
             left -= len(lines)
-            lines = list(islice(file, min(left, LINES)))
+            lines = list(islice(file, min(left or stride, LINES)))
         yield group.hexdigest()[:DIGITS]
 
 
