@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError, EvalrunError
@@ -40,6 +40,11 @@ class Offer:
 
     def load(self) -> Any:
         """The object itself. Raises ConfigError naming package and entry point where that cannot be imported."""
+        return self._object
+
+    @cached_property
+    def _object(self) -> Any:
+        """Kept: each pair asks for its reader and its metrics, and more often for its kind."""
         from importlib.metadata import EntryPoint
 
         try:

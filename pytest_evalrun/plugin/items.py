@@ -23,10 +23,17 @@ ABOUT_PAIRS = ("pair", "evaluation", "device")
 OFFERED = (*ABOUT_PAIRS, "gpus")
 # Where their functions are defined.
 HOME = "pytest_evalrun.plugin.fixtures"
+_pair = pytest.StashKey["Pair | None"]()
 
 
 def pair_of(item: pytest.Item) -> Pair | None:
-    """The pair that an item is about, if it is about one."""
+    """The pair that an item is about, if it is about one; looked for once, though every hook asks."""
+    if _pair not in item.stash:
+        item.stash[_pair] = _found_in(item)
+    return item.stash[_pair]
+
+
+def _found_in(item: pytest.Item) -> Pair | None:
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return None
