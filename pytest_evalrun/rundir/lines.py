@@ -45,14 +45,14 @@ def json_line(obj: Mapping[str, Any]) -> bytes:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is of builtins alone, and of finite numbers; keys of mappings are not looked at."""
+    """Whether a value is of what JSON has alone: builtins, not classes of their kind, finite numbers, keys of text."""
     kind = type(value)
     if kind in _SCALARS:
         return True
     if kind is float:
         return isfinite(value)
     if kind is dict:
-        return all(map(is_plain, value.values()))
+        return {*map(type, value)} <= {str} and all(map(is_plain, value.values()))
     return kind is list and all(map(is_plain, value))
 
 

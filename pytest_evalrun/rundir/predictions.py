@@ -10,7 +10,7 @@ from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.rundir.lines import compact_line, open_file
+from pytest_evalrun.rundir.lines import compact_line, is_plain, open_file
 from pytest_evalrun.suite import jsontext
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.durable import Appender, Disk
 
 REWRITE_LINES = 256
+# So many lines are kept in memory for whoever scores them: of a tiny pair, opening the file is what costs.
+FEW_LINES = 256
+FEW_BYTES = 1 << 18
 _NAMES_A_FILE = b'"sha256":'
 
 _FILE_KEYS = ["file", "size", "sha256"]
@@ -72,6 +75,10 @@ class Line(NamedTuple):
     """What else the model told."""
     blanked: bool = False
     """Whether a secret was taken out of the prediction, or of `detail`."""
+
+    def comes_back(self) -> bool:
+        """Whether a reader gets these very values: a text of somebody's own class comes back as a plain one."""
+        return all(map(is_plain, self))
 
     def dumps(self) -> bytes:
         """The line of the file. Raises PairError for what JSON does not have."""
@@ -282,6 +289,9 @@ class Progress:
         self._disk = disk
         self._tally = tally
         self._appender: Appender | None = None
+        # All lines of the file, in its order; None where they are too many, or where it would say something else.
+        self._kept: list[Line] | None = [] if tally.count <= FEW_LINES and not tally.seen_count else None
+        self._kept_bytes = 0
 
     @property
     def count(self) -> int:
@@ -326,17 +336,26 @@ class Progress:
         try:
             self._appender.write(data)
         except OSError:
-            self._tally.in_order = False  # half a batch may lie there now
+            self._tally.in_order, self._kept = False, None  # half a batch may lie there now
             raise
         for line in lines:
             self._tally.note(line.index, line.status == "ok")
+        self._keep(lines, len(data))
+
+    def _keep(self, lines: Sequence[Line], size: int) -> None:
+        """In memory too, while these are few and the file would give them back just so."""
+        self._kept_bytes += size
+        if self._kept is not None:
+            same = self._tally.in_order and self._kept_bytes <= FEW_BYTES and all(map(Line.comes_back, lines))
+            self._kept = [*self._kept, *lines] if same else None
 
     def ordered(self) -> Iterator[Line]:
         """The last line of each sample in dataset order; samples without a line are left out.
 
         Costs 8 bytes a sample where the file is not in order.
         """
-        return _ordered(self.path, self._tally)
+        kept, self._kept = self._kept, None  # once: a metric may change what it is given
+        return iter(kept) if kept else _ordered(self.path, self._tally)
 
     def rewrite(self, disk: Disk, lines: Iterable[Line]) -> None:
         """Replace the file by these lines in one step; they may be made from ``ordered``."""
@@ -352,7 +371,7 @@ class Progress:
             file.write(b"".join(waiting))
             self._unmark()
         self.close()  # it still writes to the file that was replaced
-        self._tally = tally
+        self._tally, self._kept = tally, None
 
     def _unmark(self) -> None:
         if self._marker is not None:

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.predictions import REWRITE_LINES, Line, PredictionsFile, Tally, parse_line
+from pytest_evalrun.rundir.predictions import (
+    FEW_BYTES,
+    FEW_LINES,
+    REWRITE_LINES,
+    Line,
+    PredictionsFile,
+    Tally,
+    parse_line,
+)
 
 COUNT = 12
 
@@ -276,3 +284,42 @@ def test_a_line_says_that_it_was_blanked() -> None:
     assert json.loads(line.dumps())["blanked"] is True
     assert parse_line(line.dumps(), 1) == line
     assert "blanked" not in json.loads(line._replace(blanked=False).dumps())
+
+
+class Answer(str):
+    """A text of a model's own class."""
+
+    __slots__ = ()
+
+
+ANSWERS = VALUES | st.builds(Answer, st.text()) | st.tuples(VALUES) | st.just({1: "a"}) | st.just("\udcff")
+
+
+@given(st.lists(st.tuples(st.integers(0, COUNT - 1), ANSWERS, st.booleans()), max_size=8), st.integers(1, 4))
+def test_few_lines_are_what_the_file_would_give(rows: list[tuple[int, object, bool]], size: int) -> None:
+    """Whoever reads them right after they were made gets the last line of each sample, in types too."""
+    with tempfile.TemporaryDirectory() as directory:
+        file, disk = PredictionsFile(Path(directory, "a.jsonl")), Disk(interval=3600)
+        progress = file.open(disk, COUNT)
+        lines = [ok(index, value) if good else failed(index) for index, value, good in rows]
+        for start in range(0, len(lines), size):
+            progress.append(lines[start : start + size])
+        read = repr(list(file.open(disk, COUNT).ordered()))
+        assert [repr(list(progress.ordered())) for _ in range(2)] == [read] * 2
+        progress.close()
+        disk.close()
+
+
+def test_memory_holds_few_and_small_lines(path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a number of samples, or of bytes, lines are read from the file; below, the file is not opened."""
+    progress = PredictionsFile(path).open(disk, 2)
+    progress.append([ok(0), ok(1)])
+    large = PredictionsFile(path.with_name("large")).open(disk, 2)
+    large.append([ok(0, "x" * FEW_BYTES), ok(1)])
+    many = PredictionsFile(path.with_name("many")).open(disk, FEW_LINES + 1)
+    many.append([ok(0)])
+    monkeypatch.setattr("pytest_evalrun.rundir.predictions.open_file", lambda path: pytest.fail("opened"))
+    assert list(progress.ordered()) == [ok(0), ok(1)]
+    for read in (progress, large, many):  # a second time lines are read, too
+        with pytest.raises(pytest.fail.Exception, match="opened"):
+            list(read.ordered())
