@@ -45,7 +45,7 @@ test: $(READY)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	@# What is slow has its time beside the other dependencies.
-	$(BIN)/tox run-parallel -q & status=0; $(BIN)/pytest -n 2 --dist worksteal -m slow || status=$$?; \
+	$(BIN)/tox run-parallel -q --parallel-no-spinner & status=0; $(BIN)/pytest -n 2 --dist worksteal -m slow || status=$$?; \
 	  wait $$! || status=$$?; exit $$status
 
 bench: $(READY)

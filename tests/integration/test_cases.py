@@ -17,8 +17,6 @@ from support import Project
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-pytestmark = pytest.mark.measured
-
 ECHO = "def predict(batch): return [sample.input for sample in batch]"
 CATS = 'def predict(batch): return ["cat" for sample in batch]'
 LENGTHS = "def predict(batch): return [len(sample.input) for sample in batch]"

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from support import EVALRUN, kill_alone, kill_group, wait_for
 
-pytestmark = pytest.mark.measured
-
 SAMPLES = 400
 # As slow as the environment says: that is no part of what is evaluated, so a slow run is carried on fast.
 PATIENT = """

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from support import Project
 
-pytestmark = pytest.mark.measured
-
 SUITE = {"passed": 2}
 CONFTEST = "import pytest\n@pytest.fixture\ndef {name}():\n    return 'theirs'\n"
 TAKES = "def test_takes({name}):\n    assert {name} == 'theirs'\n"

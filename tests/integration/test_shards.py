@@ -84,7 +84,6 @@ def project(tmp_path):
 WAYS = {
     "alone": [],
     "ours": ["-n2"],
-    "more workers than items": ["-n5"],
     "xdist's": ["-n2", "--eval-scheduler", "off"],
     "worksteal": ["-n2", "--dist", "worksteal"],
     "loadfile": ["-n2", "--dist", "loadfile"],

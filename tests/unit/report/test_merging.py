@@ -385,6 +385,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "count"), [("sorted", 50_000), ("reversed", 25_000)])
 def test_memory_does_not_grow_with_the_files(tmp_path, order, count):
     """200 MB that are in order, and 100 MB that are not, are merged in less than 100 MB."""
