@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, f1_score
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics import classification
 from pytest_evalrun.metrics.classification import Confusion, MacroF1, Top1, TopK
 from pytest_evalrun.metrics.intervals import wilson
+
+
+def library():
+    """It takes half a second to import, which no collecting worker needs."""
+    from sklearn import metrics
+
+    return metrics
 
 
 def noisy(n, classes, seed=0):
@@ -143,7 +149,7 @@ def test_macro_f1_is_that_of_all_samples(classes):
     predictions, references = noisy(200, classes)
     metric = MacroF1()
     metric.update(predictions, references)
-    expected = f1_score(references, predictions, average="macro", zero_division=0.0)
+    expected = library().f1_score(references, predictions, average="macro", zero_division=0.0)
     assert metric.result().value == pytest.approx(expected)
 
 
@@ -152,7 +158,7 @@ def test_macro_f1_of_draws_is_that_of_each_draw():
     rows, columns = np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 0, 3])
     drawn = np.array([[5, 1, 3, 2, 4], [0, 0, 4, 1, 0], [1, 0, 0, 0, 0]])
     expected = [
-        f1_score(np.repeat(rows, counts), np.repeat(columns, counts), average="macro", zero_division=0.0)
+        library().f1_score(np.repeat(rows, counts), np.repeat(columns, counts), average="macro", zero_division=0.0)
         for counts in drawn
     ]
     assert classification._MacroF1OfDraws(rows, columns)(drawn) == pytest.approx(expected)
@@ -167,7 +173,7 @@ def test_macro_f1_interval_is_that_of_resampled_samples():
     rng = np.random.default_rng(9)
     left, right = np.array(references), np.array(predictions)
     picks = [rng.integers(0, 300, 300) for _ in range(200)]
-    draws = [f1_score(left[pick], right[pick], average="macro") for pick in picks]
+    draws = [library().f1_score(left[pick], right[pick], average="macro") for pick in picks]
     assert (result.low, result.high) == pytest.approx(tuple(np.percentile(draws, (2.5, 97.5))), abs=0.02)
 
 
@@ -190,9 +196,9 @@ def test_macro_f1_and_confusion_are_the_librarys(cells):
         metric._cells.update({(int, reference, int, found): n for (reference, found), n in merged.items()})
     references, predictions = zip(*merged, strict=True)
     told = {"sample_weight": list(merged.values())}
-    expected = f1_score(references, predictions, average="macro", zero_division=0.0, **told)
+    expected = library().f1_score(references, predictions, average="macro", zero_division=0.0, **told)
     assert f1.result().value == pytest.approx(expected, rel=1e-15, abs=0)
     labels = sorted({*references, *predictions})
     if len(labels) > 1:
-        table = confusion_matrix(references, predictions, labels=labels, **told).tolist()
+        table = library().confusion_matrix(references, predictions, labels=labels, **told).tolist()
         assert confusion.result().table == {"labels": [str(label) for label in labels], "rows": table}
