@@ -216,5 +216,5 @@ def is_writable(text: str) -> bool:
 
 
 def digest_of(*words: Any) -> str:
-    """One sha256 over builtins."""
+    """Digest builtins by one sha256."""
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

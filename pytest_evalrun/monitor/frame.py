@@ -152,7 +152,7 @@ def tree_top(snapshot: Snapshot, tree: TreeView, view: View, count: int) -> int:
 
 
 def _stack(parts: list[Block], height: int) -> list[Line]:
-    """Each part gets lines by its weight, and none of them a title alone."""
+    """Share the lines among the parts by their weights; none gets a title alone."""
     parts = [part for part in parts if part.count][: max(0, height // 2)]
     given = [0] * len(parts)
     for _ in range(height):

@@ -35,7 +35,7 @@ def width_of(stream: TextIO) -> int:
 
 
 def print_page(snapshot: Snapshot, renderer: Renderer, stream: TextIO) -> None:
-    """One page, and that is all."""
+    """Print one page, and that is all."""
     _print(page(snapshot, TreeView(snapshot.tasks), renderer, width_of(stream)), stream)
 
 

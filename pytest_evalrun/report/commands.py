@@ -44,7 +44,7 @@ def retry_command(argv: Sequence[str], run: str | None = None, suites: Iterable[
 
 
 def _typed(words: Iterable[str]) -> str:
-    """One line to paste; a word that a terminal would obey in the way that bash and zsh have for it: ``$'\\x1b'``."""
+    """Join words to a line to paste; what a terminal would obey is written as bash and zsh have it: ``$'\\x1b'``."""
     return " ".join(shlex.quote(word) if word.isprintable() else f"$'{as_typed(word)}'" for word in words)
 
 

@@ -129,7 +129,7 @@ def suites_at(paths: Sequence[Path] | None, workdir: Path) -> Iterator[Suite]:
 
 
 def find_suites(paths: Iterable[Path], workdir: Path, foreign: list[str]) -> Iterator[Suite]:
-    """Every suite at or below the paths, each once; not in the work directory, nor in what a suite protects.
+    """Find every suite at or below the paths, each once; not in the work directory, nor in what a suite protects.
 
     ``foreign`` gets a line for each file that is called like one and is none.
     """

@@ -117,7 +117,7 @@ def read_summary(
     skips: Mapping[str, str] = MappingProxyType({}),
     limits: Mapping[PairKey, bool] = MappingProxyType({}),
 ) -> Summary:
-    """Every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk.
+    """Read every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk.
 
     ``skips``: full ids of pairs that are skipped besides those that the run has noted, and why. ``limits``: the
     evaluations of first samples that this launch asked for, and whether they came to a result.

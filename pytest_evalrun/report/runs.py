@@ -130,7 +130,7 @@ class Overview:
 
 
 def overviews(workdir: Path) -> Iterator[Overview]:
-    """Every run of a work directory, newest first; a damaged one is shown as that."""
+    """List every run of a work directory, newest first; a damaged one is shown as that."""
     place = WorkDir(workdir.absolute())
     try:
         list(place.root.iterdir())

@@ -103,7 +103,7 @@ def _programs(file: Path) -> dict[str, Any]:
 
 
 def to_csv(summary: Summary) -> str:
-    """One row a pair and metric; a pair without metrics has one row. Values as they are, nothing rounded."""
+    """Write one row a pair and metric, one for a pair without metrics. Values stand as they are, nothing rounded."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

@@ -60,7 +60,7 @@ def _column(cells: Iterable[str], right: bool) -> list[str]:
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """One line of a Markdown table."""
+    """Write one line of a Markdown table."""
     return "| " + " | ".join(markdown(cell) for cell in cells) + " |"
 
 

@@ -34,7 +34,7 @@ class Handlers:
         return self._before.keys()
 
     def take(self, number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-        """Each signal once; what another language handles stays as it is, for it could not be given back."""
+        """Take each signal once; what another language handles stays as it is, for it could not be given back."""
         if (before := signal.getsignal(number)) is None:
             return
 

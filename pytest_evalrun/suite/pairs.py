@@ -151,7 +151,7 @@ class Pair:
         return self if self.cut is None else replace(self, cut=None)
 
     def shards(self) -> list[Pair]:
-        """One a cut, in the order of the dataset."""
+        """List the shards, one a cut, in the order of the dataset."""
         return [replace(self, cut=cut) for cut in self.cuts]
 
     @property
@@ -164,7 +164,7 @@ class Pair:
         return PairKey(safe_name(self.suite), safe_name(self.task.name), safe_name(self.dataset.name))
 
     def peek(self, name: str) -> Any:
-        """One setting as its highest layer has it, without resolving all of them for thousands of pairs."""
+        """Return one setting as its highest layer has it, without resolving all of them for thousands of pairs."""
         return next((layer.values[name] for layer in reversed(self.layers) if name in layer.values), None)
 
     @property

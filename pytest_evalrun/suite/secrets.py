@@ -66,7 +66,7 @@ def secret_names(value: Any) -> set[str]:
 
 
 def secrets_of(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> Secrets:
-    """Every secret that the suites ask for."""
+    """Collect every secret that the suites ask for."""
     layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
     names = secret_names([dict(layer.values) for layer in layers.values()])
     return Secrets(tuple(environ[name] for name in sorted(names) if name in environ))

@@ -65,7 +65,7 @@ def _checked(
 
 
 def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[Where, str]]:
-    """One text a place: where several types would do, pydantic reports each of them."""
+    """Make one text a place: where several types would do, pydantic reports each of them."""
     wanted: dict[Where, list[str]] = {}
     told: list[tuple[Where, str]] = []
     for details in error.errors(include_url=False):
