@@ -49,7 +49,7 @@ class Inputs:
         return tuple(f"input.{name}" if name in OURS else name for name in self.names or ("input",))
 
     def beside(self, lines: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
-        """Put a cell for each column beside each line, in dataset order; empty ones where the sample is another by now."""
+        """Put a cell for each column beside each line, in dataset order; empty where the sample is another by now."""
         nothing = ("",) * len(self.columns)
         found = self._readable()
         index, sample = next(found, (sys.maxsize, ("", None)))

@@ -23,6 +23,11 @@ from pytest_evalrun.slots.need import GB, Need
 
 MODEL = """
 import os, signal, time
+from pathlib import Path
+
+def hang():
+    Path(__file__).with_name("hangs").touch()
+    time.sleep(600)
 
 class Model:
     def __init__(self, path):
@@ -32,14 +37,14 @@ class Model:
         match batch[0].id:
             case "die": os.kill(os.getpid(), 9)
             case "raise": raise ValueError("not this one")
-            case "hang": os.kill(os.getppid(), 0) or time.sleep(600)
+            case "hang": hang()
         return [[os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]] for _ in batch]
 
 class Unloadable(Model):
     def load(self): raise OSError("no device")
 
 class Slow(Model):
-    def load(self): time.sleep(600)
+    def load(self): hang()
 
 class Clinging(Model):
     def close(self): raise RuntimeError("busy")
@@ -167,15 +172,23 @@ def test_a_model_that_died_is_broken(bench):
 
 
 @pytest.fixture
-def alarm():
-    """The limit, in half a second."""
+def alarm(shop):
+    """The limit, which is reached as soon as the model hangs."""
 
     def passed(*_):
         raise TimedOut("over")
 
-    before = signal.signal(signal.SIGALRM, passed)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.7)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    def ring():
+        while not (shop.root / "hangs").exists() and not ended.wait(0.01):
+            pass
+        if not ended.is_set():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    before, ended = signal.signal(signal.SIGALRM, passed), threading.Event()
+    thread = threading.Thread(target=ring)
+    yield thread.start
+    ended.set()
+    thread.join()
     signal.signal(signal.SIGALRM, before)
 
 
