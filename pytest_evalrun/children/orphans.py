@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,12 @@ class OrphanProcesses:
         orphans = list(_families(self._spared | supervisors()))
         for process in orphans:
             record(process.pid)
-            _quietly(process.terminate)
+            with suppress(psutil.Error):  # it has ended by itself; psutil signals no other process that got its PID
+                process.terminate()
         _, alive = psutil.wait_procs(orphans, timeout=GRACE_SECONDS)
         for process in alive:
-            _quietly(process.kill)
+            with suppress(psutil.Error):
+                process.kill()
         psutil.wait_procs(alive, timeout=GRACE_SECONDS)
 
 
@@ -99,23 +101,5 @@ def _families(but: Iterable[int]) -> Iterator[Any]:
     for child in psutil.Process().children():
         if child.pid not in but:
             yield child
-            yield from _below(child)
-
-
-def _below(process: Any) -> list[Any]:
-    import psutil
-
-    try:
-        return list(process.children(recursive=True))
-    except psutil.Error:  # it has just ended
-        return []
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    """It may have ended by itself meanwhile; psutil never signals another process that got its PID."""
-    import psutil
-
-    try:
-        act()
-    except psutil.Error:
-        return
+            with suppress(psutil.Error):  # it has just ended
+                yield from child.children(recursive=True)

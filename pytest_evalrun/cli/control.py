@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.control.clean import Cleaning
     from pytest_evalrun.control.remote import BoardCleaning
     from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
@@ -84,14 +83,21 @@ def clean(
     """Remove all files of a run, of some of its pairs, or of --eval-limit: those that it made, and nothing else."""
     from pytest_evalrun.control import clean as control
     from pytest_evalrun.control.ask import agreed
+    from pytest_evalrun.control.selection import selected
+
+    if remote:
+        from pytest_evalrun.control.remote import plan_boards
 
     with _held(workdir, run, expression, dry_run=dry_run) as held:
         pairs = held.pairs(limits=limits) if held.matches or limits else None
         plan = control.plan_clean(held.found, pairs)
-        boards = _on_boards(held, pairs) if remote else []
+        known = selected(held.found.paths, None) if remote and pairs is not None else ()
+        boards = plan_boards(held.found, pairs, known) if remote else []
         lines = [line for board in boards for line in board.lines()] + list(plan.lines(held.found))
         trouble = _told(boards)
-        if agreed(lines, f"remove {_total(plan, boards)} of {held.found.name}", yes=yes, dry_run=dry_run):
+        there = sum(len(board.goes) for board in boards)
+        total = f"{plan.total}, and {counted(there, 'place')} on boards," if there else plan.total
+        if agreed(lines, f"remove {total} of {held.found.name}", yes=yes, dry_run=dry_run):
             # Before the manifest, which says what lies there: a clean that was killed can be started again.
             trouble += _clean_boards(boards)
             control.clean(held.found, plan)
@@ -146,25 +152,11 @@ def _held(workdir: Path, run: str, expression: str, *, dry_run: bool) -> Iterato
         yield _Held(found, expression, matches)
 
 
-def _on_boards(held: _Held, pairs: Sequence[KnownPair] | None) -> list[BoardCleaning]:
-    from pytest_evalrun.control.remote import plan_boards
-    from pytest_evalrun.control.selection import selected
-
-    known = () if pairs is None else selected(held.found.paths, None)
-    return plan_boards(held.found, pairs, known)
-
-
 def _told(boards: Sequence[BoardCleaning]) -> int:
     """How many boards there is trouble with."""
     complaints = [board.complaint() for board in boards if board.trouble]
     warn(complaints)
     return len(complaints)
-
-
-def _total(plan: Cleaning, boards: Sequence[BoardCleaning]) -> str:
-    there = sum(len(board.goes) for board in boards)
-    places = f"{counted(there, 'place')} on boards"
-    return f"{plan.total}, and {places}," if there else plan.total
 
 
 def _clean_boards(boards: Sequence[BoardCleaning]) -> int:

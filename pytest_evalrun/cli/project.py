@@ -12,7 +12,7 @@ from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 DEFAULT = "outputs/default"
 KEY = "eval_workdir"
@@ -24,22 +24,18 @@ def workdir_of(paths: Sequence[str] = ()) -> Path:
     Options in PYTEST_ADDOPTS and in ``addopts`` count as they do for pytest. Raises ConfigError for an ini file that
     pytest could not read either.
     """
-    here = Path.cwd()
-    rootdir, ini = _project(paths, here, _options("PYTEST_ADDOPTS", _from_environment()))
-    words = [*_words(ini.get("addopts")), *_from_environment()]
-    given = _options("addopts", words).workdir or ini.get(KEY) or DEFAULT
-    found = Path(os.path.normpath(rootdir / str(given)))
-    return found.relative_to(here) if found.is_relative_to(here) else found
-
-
-def _project(paths: Sequence[str], here: Path, given: Namespace) -> tuple[Path, Mapping[str, Any]]:
-    """rootdir, and what its ini file says."""
     from pytest_evalrun.cli.internals import project_of
 
+    here = Path.cwd()
+    given = _options("PYTEST_ADDOPTS", _from_environment())
     try:
-        return project_of(paths, here, given.inifile, given.override_ini, given.rootdir)
+        rootdir, ini = project_of(paths, here, given.inifile, given.override_ini, given.rootdir)
     except (ValueError, OSError) as error:
         raise ConfigError(f"{error}; pytest refuses it too; --workdir does without it") from None
+    words = [*_words(ini.get("addopts")), *_from_environment()]
+    workdir = _options("addopts", words).workdir or ini.get(KEY) or DEFAULT
+    found = Path(os.path.normpath(rootdir / str(workdir)))
+    return found.relative_to(here) if found.is_relative_to(here) else found
 
 
 def _options(source: str, words: Sequence[str]) -> Namespace:

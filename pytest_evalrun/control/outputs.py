@@ -121,16 +121,11 @@ def _never(suites: list[Suite], found: FoundRun) -> Iterator[tuple[str, str]]:
     for suite in suites:
         yield "a suite", suite.file
         for pair in suite.pairs:
-            yield from _sources(pair)
-
-
-def _sources(pair: Pair) -> Iterator[tuple[str, str]]:
-    yield "a dataset", pair.dataset.path
-    if pair.task.path:
-        yield "a model", pair.task.path
-    for name in (pair.settings.in_subdir, pair.settings.references):
-        if name:
-            yield "the data of a dataset", str(Path(pair.dataset.path, str(name)))
+            yield "a dataset", pair.dataset.path
+            if pair.task.path:
+                yield "a model", pair.task.path
+            for name in filter(None, (pair.settings.in_subdir, pair.settings.references)):
+                yield "the data of a dataset", str(Path(pair.dataset.path, str(name)))
 
 
 def _of_other_runs(found: FoundRun) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pytest_evalrun.remote.models import model_name
 from pytest_evalrun.remote.places import CACHE, WORK, checked, pair_directory, work_name
 from pytest_evalrun.rundir.runs import boards_in, read_run_json
 from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.printable import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -61,8 +62,7 @@ class BoardCleaning:
     def complaint(self) -> str:
         """Say what went wrong, and what may therefore be left."""
         names = [*self.record.work, *(f"{CACHE}/{model}" for model in self.record.models)]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        left = f"; what is there of {', '.join(names[:_SHOWN])}{more} stays" if names else ""
+        left = f"; what is there of {first_of(names, _SHOWN)} stays" if names else ""
         text = self.trouble if self.trouble.startswith("board ") else f"board {self.name}: {self.trouble}"
         return f"{text}{left}"
 

@@ -57,12 +57,6 @@ def _rewritten(text: str, states: dict[Place, Status]) -> str:
     for line in text.split("\n"):
         if line.startswith("*"):
             task_dir = line[1:].rsplit("|", 2)[0]
-        lines.append(_line(line, task_dir, states))
+        dataset = line[1:].rsplit("|", 1)[0]
+        lines.append(f"-{dataset}|{states[task_dir, dataset]:d}" if line.startswith("-") else line)
     return "\n".join(lines)
-
-
-def _line(line: str, task_dir: str, states: dict[Place, Status]) -> str:
-    if not line.startswith("-"):
-        return line
-    dataset = line[1:].rsplit("|", 1)[0]
-    return f"-{dataset}|{states[task_dir, dataset]:d}"

@@ -10,7 +10,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.slots.need import GB, Need, need_of
 from pytest_evalrun.suite.devices import asks_for_boards, devices_of
-from pytest_evalrun.suite.printable import counted, printable
+from pytest_evalrun.suite.printable import counted, first_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,8 +153,7 @@ def _problem(need: Need, text: str, asking: Mapping[str, Need | None]) -> str:
     names = [name for name, wanted in asking.items() if wanted == need]
     if not names:
         return ""
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{more}: {text}\n  or write `optional: true` where a pair may be skipped"
+    return f"{first_of(names, 1)}: {text}\n  or write `optional: true` where a pair may be skipped"
 
 
 def _named(spec: DeviceSpec) -> str:

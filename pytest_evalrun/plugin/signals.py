@@ -138,17 +138,14 @@ class EndInOrder(Sigterm):
     def interrupt(self, number: int, frame: object) -> None:
         if not self._note(NAMES[signal.Signals(number)]):
             if time.monotonic() - self._since > SAME_WISH_SECONDS:
-                self._end()
+                try:
+                    self._abort()
+                finally:
+                    os._exit(pytest.ExitCode.INTERRUPTED)
         elif not self._finishing:
             super().interrupt(number, frame)
         elif self._cuttable:
             raise KeyboardInterrupt(self.by)
-
-    def _end(self) -> None:
-        try:
-            self._abort()
-        finally:
-            os._exit(pytest.ExitCode.INTERRUPTED)
 
 
 def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:

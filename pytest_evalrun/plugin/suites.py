@@ -116,14 +116,11 @@ class Suites:
     def load(self, file: str) -> Suite | None:
         """The suite of this file, discovered once a launch; None when it is broken (see ``errors``) or ``foreign``."""
         if file not in self.found and file not in self.errors and file not in self.foreign:
-            self._load(file)
+            self._prepare_imports()
+            discovered: list[Suite] = []
+            text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
+            self._accept(file, {} if discovered else json.loads(text), *discovered)
         return self.found.get(file)
-
-    def _load(self, file: str) -> None:
-        self._prepare_imports()
-        discovered: list[Suite] = []
-        text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
-        self._accept(file, {} if discovered else json.loads(text), *discovered)
 
     def _prepare_imports(self) -> None:
         """Prepare for the first import of anything of the lower floor.
@@ -143,7 +140,11 @@ class Suites:
         if "error" in content:
             self.errors[file] = content["error"]
             return
-        self.found[file] = suite = suite or _thaw(content)
+        if suite is None:
+            from pytest_evalrun.suite.published import load
+
+            (suite,) = load(content["suite"])
+        self.found[file] = suite
         self._protected.update(suite.protected)
         for tag in sorted({tag for pair in suite.pairs for tag in pair.tags}):
             self.config.addinivalue_line("markers", f"{tag}: a tag of suite {suite.name}")
@@ -275,12 +276,6 @@ def _published_name(file: str) -> str:
     import hashlib
 
     return f"suite-{hashlib.sha256(file.encode()).hexdigest()[:24]}.json"
-
-
-def _thaw(content: dict[str, Any]) -> Suite:
-    from pytest_evalrun.suite.published import load
-
-    return load(content["suite"])[0]
 
 
 def _clashes(suites: Iterable[Suite]) -> list[str]:

@@ -103,18 +103,14 @@ def _details(told: dict[str, Any]) -> list[str]:
         for name, (value, low, high) in told.get("metrics", {}).items()
     ]
     if samples := told.get("samples"):
-        parts.append(_samples(samples))
+        total = counted(samples["total"], "sample")
+        complete = samples["predicted"] == samples["total"]
+        parts.append(total if complete else f"{samples['predicted']} of {total}")
     if told.get("seconds") is not None and not told.get("reused"):
         parts.append(f"{told['seconds']:.2f}s")
     if reason := told.get("reason"):
         parts.append(f"({reason})")
     return parts
-
-
-def _samples(samples: dict[str, int]) -> str:
-    if samples["predicted"] == samples["total"]:
-        return counted(samples["total"], "sample")
-    return f"{samples['predicted']} of {counted(samples['total'], 'sample')}"
 
 
 def _number(value: float) -> str:

@@ -301,12 +301,9 @@ class WorkerPlugin:
         if report.skipped:
             told["reason"] = reason_of(report, pair.full_id)
         self.context.events.write("item_finished", pair.full_id, outcome=outcome_of(report), **told)
-        if report.failed and not (report.when == "call" and report.evalrun["suite_item"]):
-            self._attach_log(report, pair)
-
-    def _attach_log(self, report: pytest.TestReport, pair: Pair) -> None:
+        breached = report.when == "call" and report.evalrun["suite_item"]
         path = paths_of(self.context.paths, pair).infer_log
-        if path.is_file():
+        if report.failed and not breached and path.is_file():
             shown = self.context.shown
             report.sections.append((shown(f"end of {path}"), shown(tail_of(path, self._log_start))))
 

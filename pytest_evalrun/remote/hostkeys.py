@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.remote.hosts import ACCEPT_NEW, PIN, SSH_PORT
+from pytest_evalrun.suite.printable import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -224,5 +225,4 @@ def _notes(lines: Iterable[_Line], name: str) -> Iterator[str]:
         if why:
             troubles.setdefault(line.file, []).append(f"line {line.number} ({why})")
     for file, found in troubles.items():
-        more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
-        yield f"{file}: passed over: {', '.join(found[:_MOST_SHOWN])}{more}"
+        yield f"{file}: passed over: {first_of(found, _MOST_SHOWN)}"

@@ -274,7 +274,11 @@ def _transport_for(keys: KnownKeys) -> Callable[..., Any]:
         transport.packetizer.REKEY_PACKETS = 1 << 31
         wanted = transport.get_security_options()
         wanted.ciphers = [name for name in CIPHERS if name in wanted.ciphers]
-        wanted.key_types = _first(_key_types(keys.types), wanted.key_types)
+        # An RSA key is asked for by the signature that it shall make.
+        rsa = ["rsa-sha2-512", "rsa-sha2-256"]
+        known = [name for kind in keys.types for name in (rsa if kind == "ssh-rsa" else [kind])]
+        rest = [name for name in wanted.key_types if name not in known]
+        wanted.key_types = [*(name for name in known if name in wanted.key_types), *rest]
         table = transport._channel_handler_table  # noqa: SLF001 - the only way to hear of signals
         number = next(number for number, handler in table.items() if handler is paramiko.Channel._handle_request)  # noqa: SLF001
         transport._channel_handler_table = {**table, number: _take_request}  # noqa: SLF001
@@ -289,16 +293,6 @@ def _take_goodbye(transport: Any, message: Any) -> None:
     """A server that ends a connection on purpose says why; a link that is cut says nothing."""
     code = message.get_int()
     transport.goodbye = message.get_text() or f"code {code}"
-
-
-def _key_types(known: Sequence[str]) -> list[str]:
-    """An RSA key is asked for by the signature that it shall make."""
-    rsa = ["rsa-sha2-512", "rsa-sha2-256"]
-    return [name for kind in known for name in (rsa if kind == "ssh-rsa" else [kind])]
-
-
-def _first(wanted: Sequence[str], possible: Sequence[str]) -> list[str]:
-    return [*(name for name in wanted if name in possible), *(name for name in possible if name not in wanted)]
 
 
 def _take_request(channel: Any, message: Any) -> None:

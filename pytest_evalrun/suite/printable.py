@@ -8,6 +8,7 @@ from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from re import Match
 
 # Controls (C0 but tab and newline, DEL, C1), line and paragraph separators, everything that turns the direction of
@@ -61,6 +62,12 @@ def printable_json(value: Any) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """``1 pair``, ``2 pairs``; ``plural`` is that of a noun that takes more than an s."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def first_of(words: Sequence[str], most: int) -> str:
+    """``a, b and 3 more``: at most so many of the words, and how many there are beside them."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
 
 
 def as_typed(word: str) -> str:

@@ -18,7 +18,7 @@ from pytest_evalrun.remote.places import CACHE, below, left_behind, pair_directo
 from pytest_evalrun.slots.devices import Device, DevicePool
 from pytest_evalrun.slots.directory import LeaseDirectory
 from pytest_evalrun.suite.devices import DROP_CACHE, KEEP_MODELS, devices_of, home_of, keeps_work
-from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.printable import counted, first_of
 from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ def _remove_leftovers(found: tuple[_Place, Connection]) -> str:
     except Exception as error:  # noqa: BLE001 - what stays there is in nobody's way
         return f"what a dead session left could not be removed: {error}"
     what = counted(len(gone), "work directory", "work directories")
-    more = f" and {len(gone) - _MOST_SHOWN} more" if len(gone) > _MOST_SHOWN else ""
-    return f"removed {what} of a session that died: {', '.join(gone[:_MOST_SHOWN])}{more}" if gone else ""
+    return f"removed {what} of a session that died: {first_of(gone, _MOST_SHOWN)}" if gone else ""
 
 
 def _drop_models(used: Used) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.suite.printable import as_typed, one_line, printable, printable_json
+from pytest_evalrun.suite.printable import as_typed, counted, first_of, one_line, printable, printable_json
 
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 RED = "\x1b[31mred\x1b[0m"
@@ -78,3 +78,18 @@ def test_a_word_to_paste_is_the_word(word):
     script = f"printf %s $'{typed}'".encode()
     told = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}).stdout
     assert told == word.encode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (counted(1, "pair"), "1 pair"),
+        (counted(0, "pair"), "0 pairs"),
+        (counted(2, "work directory", "work directories"), "2 work directories"),
+        (first_of(["a", "b"], 2), "a, b"),
+        (first_of(["a", "b", "c"], 2), "a, b and 1 more"),
+    ],
+)
+def test_counts_are_words_of_a_sentence(text, shown):
+    """One thing is no plural, and a list says how many it leaves out."""
+    assert text == shown
