@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError, TimedOut
-from pytest_evalrun.predicting.lines import LineMaker, summary_of
-from pytest_evalrun.predicting.session import Again
+from pytest_evalrun.predicting.session import Again, LineMaker, summary_of
 from pytest_evalrun.rundir.state import RunningState
+from pytest_evalrun.suite.waiting import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -174,7 +174,7 @@ class Loop:
         if not may_pass(error) or batch.attempts == self._retries:
             self._split(request, error)
             return
-        pause = min(BACKOFF_SECONDS * 2**batch.attempts, LONGEST_BACKOFF_SECONDS)
+        pause = backoff(batch.attempts, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
         self._context.say(f"trying the batch again in {pause:g} s ({batch.attempts + 1} of {self._retries})")
         batch.attempts += 1
         self._note_retry(batch, batch.attempts, summary_of(error))

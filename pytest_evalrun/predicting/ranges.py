@@ -15,6 +15,7 @@ from pytest_evalrun.predicting.rangerun import ProgramFailed, RangeRun
 from pytest_evalrun.predicting.rangework import RangeWork
 from pytest_evalrun.programs.commands import program_of
 from pytest_evalrun.remote.faults import LOST
+from pytest_evalrun.suite.waiting import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,7 +86,7 @@ def _tell_of_retry(work: RangeWork, attempt: int, error: Exception) -> None:
 
 
 def _back_off(work: RangeWork, attempt: int, error: PairError) -> None:
-    pause = min(BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
+    pause = backoff(attempt - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
     work.context.say(f"{error}")
     work.context.say(f"starting it for the rest in {pause:g} s ({attempt} of {work.pair.settings.retries})")
     _tell_of_retry(work, attempt, error)

@@ -57,7 +57,9 @@ class FileLock:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         if wait is None:
             return self._lock(how)
-        return wait_until(lambda: self._lock(how | fcntl.LOCK_NB), wait, poll)
+        return self._lock(how | fcntl.LOCK_NB) or (
+            wait > 0 and wait_until(lambda: self._lock(how | fcntl.LOCK_NB), wait, poll)
+        )
 
     def _lock(self, how: int) -> bool:
         """Lock the file that others will find: one that was removed meanwhile is opened anew."""

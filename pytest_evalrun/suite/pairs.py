@@ -105,17 +105,17 @@ class Pair:
     cut: Cut | None = None
     """The range of a shard; None of a whole pair."""
 
-    @property
+    @cached_property
     def is_shard(self) -> bool:
         """Whether it is a part of a pair, an item that predicts its range and nothing else."""
         return self.cut is not None
 
-    @property
+    @cached_property
     def is_cut(self) -> bool:
         """Whether it is a pair that only takes over what its shards predict."""
         return bool(self.cuts) and self.cut is None
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What the range of a shard is called, ``0-250``; empty of a whole pair."""
         return "" if self.cut is None else self.cut.label
@@ -135,7 +135,7 @@ class Pair:
         """Where the samples of a shard are in the dataset; None of a whole pair, which has them all."""
         return None if self.cut is None else range(self.cut.low, self.cut.high)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """``task/dataset``, in the names that the user gave; of a shard ``task/dataset/0-250``."""
         whole = f"{self.task.name}/{self.dataset.name}"
@@ -145,7 +145,7 @@ class Pair:
         """Show the id: in reports of all kinds, where a parameter stands, its layers would be kilobytes."""
         return self.id
 
-    @property
+    @cached_property
     def whole(self) -> Pair:
         """The pair that this is a shard of; itself where it is none."""
         return self if self.cut is None else replace(self, cut=None)
@@ -154,7 +154,7 @@ class Pair:
         """List the shards, one a cut, in the order of the dataset."""
         return [replace(self, cut=cut) for cut in self.cuts]
 
-    @property
+    @cached_property
     def full_id(self) -> str:
         """``suite/task/dataset``: unique in a run."""
         return f"{self.suite}/{self.id}"
