@@ -152,7 +152,9 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     started = time.perf_counter()
     if log is not None:
         log.open(paths.eval_log, pair.settings.log_limit)
-    scores = Scorer(pair, steps.context, paths, plan.wanted.count).run(samples, progress)
+    scores = Scorer(pair, disk, paths, plan.wanted.count).run(samples, progress)
+    if scores.warning:
+        steps.context.say(f"warning: {pair.full_id}: {scores.warning}")
     steps.check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
     if scores.outdated or not progress.in_order:
         progress.rewrite(disk, with_references(samples, progress, plan.wanted.count, pair.dataset.path))

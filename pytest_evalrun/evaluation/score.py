@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.metrics.protocol import Metric
+    from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -67,6 +67,7 @@ class Scores:
     first_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
     outdated: bool = False
+    warning: str | None = None
 
 
 class Blanks:
@@ -103,9 +104,9 @@ def _made(spec: MetricSpec, pair: Pair) -> Metric:
 class Scorer:
     """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
 
-    def __init__(self, pair: Pair, context: Context, paths: PairPaths, count: int) -> None:
+    def __init__(self, pair: Pair, disk: Disk, paths: PairPaths, count: int) -> None:
         self.pair = pair
-        self.context = context
+        self.disk = disk
         self.count = count
         self.paths = paths
         self.outputs = Outputs(output_directory(pair, paths))
@@ -123,15 +124,14 @@ class Scorer:
     def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
         """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
         rows = zip_longest(islice(samples, self.count), progress.ordered())
-        with self.context.disk.replacing(self.paths.scores) as file:
+        with self.disk.replacing(self.paths.scores) as file:
             while chunk := list(islice(rows, CHUNK)):
                 if predicted := self._note(chunk):
                     file.write(self._feed(predicted))
         if not self.scores.failed or self.scores.predicted:
             self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
             self.scores.metrics |= self._reported
-        if warning := self._blanks.warning():
-            self.context.say(f"warning: {self.pair.full_id}: {warning}")
+        self.scores.warning = self._blanks.warning()
         return self.scores
 
     def _note(self, chunk: Sequence[tuple[Sample | None, Line | None]]) -> list[tuple[Sample, Line]]:

@@ -93,7 +93,9 @@ class Steps:
         plan = self.plan()
         if plan.action not in (BACK, MEND):
             return plan
-        put_right(plan, self.context, self.paths)
+        self.context.say(plan.reason)
+        if kept := put_right(plan, self.paths, self.disk, self.launch.run_id):
+            self.context.say(kept)
         settled = self.plan()
         reason = plan.reason if settled.reason == NEW else f"{plan.reason}; {settled.reason}"
         return replace(settled, reason=reason) if plan.action == MEND else settled
@@ -109,7 +111,7 @@ class Steps:
     def make_room(self, plan: Plan) -> None:
         """Predictions of another fingerprint go aside, and the new fingerprint lies there before the first batch."""
         if plan.action != "run":
-            keep_fingerprint(plan, self.context, self.paths)
+            keep_fingerprint(plan, self.paths, self.disk, self.launch.run_id)
             return
         if self.launch.mode == "eval":
             raise unpredicted(0, plan.wanted.count, plan.reason)  # what lies there stays untouched

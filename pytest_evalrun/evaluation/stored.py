@@ -14,7 +14,6 @@ from pytest_evalrun.evaluation.shards import peek, shard_files
 from pytest_evalrun.rundir.aside import bring_back, read_aside
 from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
 from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
-from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.markers import DAMAGED, keep_sound, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -24,10 +23,10 @@ from pytest_evalrun.suite.names import safe_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.aside import Aside
+    from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.fingerprints import StoredFingerprint
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.markers import Broken, Marker
@@ -157,35 +156,39 @@ def _ours(error: OSError, paths: PairPaths) -> str | None:
     return next((name for name in names if name.startswith(f"{paths.run.parent}/")), None)
 
 
-def put_right(plan: Plan, context: Context, paths: PairPaths) -> None:
-    """Do what must be done before the pair is planned anew: stale predictions come back, damaged ones go aside."""
-    context.say(plan.reason)
-    keep_fingerprint(plan, context, paths)
+def put_right(plan: Plan, paths: PairPaths, disk: Disk, run_id: str) -> str | None:
+    """Do what must be done before the pair is planned anew: stale predictions come back, damaged ones go aside.
+
+    Of damaged ones what is kept, in words.
+    """
+    keep_fingerprint(plan, paths, disk, run_id)
     if plan.action == BACK:
-        bring_back(context.disk, paths)
+        bring_back(disk, paths)
     elif plan.marker is not None:
-        kept = keep_sound(context.disk, paths, plan.marker)
-        context.say(f"{kept} of its samples are kept, the others asked again; what lay there is called {DAMAGED} now")
+        kept = keep_sound(disk, paths, plan.marker)
+        return f"{kept} of its samples are kept, the others asked again; what lay there is called {DAMAGED} now"
+    return None
 
 
-def keep_fingerprint(plan: Plan, context: Context, paths: PairPaths) -> None:
+def keep_fingerprint(plan: Plan, paths: PairPaths, disk: Disk, run_id: str) -> None:
     """Where only the marker has it, it must lie there before the marker goes; how they were timed the result knows."""
     if plan.marker is not None and read_fingerprint(paths.fingerprint) is None:
         result = read_result(paths.whole.result)
         parts, timing = plan.marker.fingerprint["prediction"], result.timing if result else None
-        write_fingerprint(context.disk, paths.fingerprint, parts, context.launch.run_id, timing=timing)
+        write_fingerprint(disk, paths.fingerprint, parts, run_id, timing=timing)
 
 
-def stored_predictions(pair: Pair, context: Context) -> Iterator[Line]:
+def stored_predictions(paths: PairPaths) -> Iterator[Line]:
     """The predictions of an evaluated pair, one line a sample, in dataset order."""
-    return PredictionsFile(paths_of(context.paths, pair).predictions).lines()
+    return PredictionsFile(paths.predictions).lines()
 
 
-def record_own(pair: Pair, context: Context, test: str, values: dict[str, Any], result: Result | None) -> None:
-    """What a user's own test function found, beside the pair's result."""
-    path = paths_of(context.paths, pair).test_result(safe_name(test))
+def record_own(
+    pair: Pair, paths: PairPaths, disk: Disk, test: str, values: dict[str, Any], result: Result | None
+) -> None:
+    """Write what a user's own test function found, which holds no secret any more, beside the pair's result."""
     names = pair.suite, pair.task.name, pair.dataset.name
-    context.disk.write(path, record_text(result, names, test, context.secrets.fields(values)))
+    disk.write(paths.test_result(safe_name(test)), record_text(result, names, test, values))
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from pytest_evalrun.plugin.items import (
 from pytest_evalrun.plugin.reports import Failure, failure
 from pytest_evalrun.plugin.worker import WorkerPlugin
 from pytest_evalrun.plugin.xdist.units import asked
+from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.suite.names import escaped_id
 from pytest_evalrun.suite.printable import counted
 
@@ -80,7 +81,7 @@ class EvaluationResult:
         """One line a sample, in dataset order, streamed from disk."""
         from pytest_evalrun.evaluation.stored import stored_predictions
 
-        return stored_predictions(self.pair, self._worker.context)
+        return stored_predictions(paths_of(self._worker.context.paths, self.pair))
 
     def check_gates(self) -> None:
         """Fail the test with a table when a gate of the suite is breached."""
@@ -101,7 +102,9 @@ class EvaluationResult:
         from pytest_evalrun.evaluation.stored import record_own
 
         self._recorded[name] = value
-        record_own(self.pair, self._worker.context, self._test, self._recorded, self.result)
+        context = self._worker.context
+        values = context.secrets.fields(self._recorded)
+        record_own(self.pair, paths_of(context.paths, self.pair), context.disk, self._test, values, self.result)
         full = f"{self._test}.{name}"
         others = [entry for entry in self._properties if entry[0] != full]
         # Builtins only travel from a worker.

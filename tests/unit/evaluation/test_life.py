@@ -947,17 +947,28 @@ def test_logs_of_predicting_and_scoring(shop, evaluator, paths):
     assert paths(pair).eval_log.exists()
 
 
-def test_predictions_can_be_read(shop, evaluator):
+def test_what_scoring_warns_of_is_in_its_log(shop, evaluator, paths):
+    """Beside the scores, with the pair's name."""
+    shop.data().write_text('{"id": "s0", "x": " a", "y": " a"}\n')
+    pair = shop.pair(params={"plus": ""})
+    context = evaluator.context()
+    context.log = ItemLog(None)
+    evaluate(pair, context)
+    context.log.close()
+    assert "] warning: letters/echo/clean: 1 label and 1 prediction begin" in paths(pair).eval_log.read_text()
+
+
+def test_predictions_can_be_read(shop, evaluator, paths):
     """One line a sample, in dataset order."""
     shop.data()
     pair = shop.pair()
     context = evaluator.context()
     evaluate(pair, context)
-    assert [(line.index, line.prediction) for line in stored_predictions(pair, context)] == [(i, i) for i in range(6)]
+    assert [(line.index, line.prediction) for line in stored_predictions(paths(pair))] == [(i, i) for i in range(6)]
 
 
 @pytest.mark.parametrize("before", [0, 3], ids=["first time", "after a shorter dataset"])
-def test_reading_predictions_changes_nothing(shop, evaluator, before):
+def test_reading_predictions_changes_nothing(shop, evaluator, paths, before):
     """After `infer` there is no result yet, or one of other data: the file is not measured by it."""
     pair = shop.pair()
     if before:
@@ -966,19 +977,20 @@ def test_reading_predictions_changes_nothing(shop, evaluator, before):
     shop.data()
     context = evaluator.context(mode="infer")
     evaluate(pair, context)
-    assert [line.index for line in stored_predictions(pair, context)] == list(range(6))
-    assert [line.index for line in stored_predictions(pair, context)] == list(range(6))
+    assert [line.index for line in stored_predictions(paths(pair))] == list(range(6))
+    assert [line.index for line in stored_predictions(paths(pair))] == list(range(6))
 
 
-def test_no_predictions_are_none_to_read(shop, context):
+def test_no_predictions_are_none_to_read(shop, paths):
     """A pair that was never evaluated."""
-    assert list(stored_predictions(shop.pair(), context)) == []
+    assert list(stored_predictions(paths(shop.pair()))) == []
 
 
 def test_what_a_test_records(shop, evaluator, paths):
     """Its values lie beside the pair's result under the test's own name; what is no JSON becomes text."""
     pair = shop.pair()
-    record_own(pair, evaluator.context(), "test_no/vowels", {"share": 0.5, "path": shop.root}, None)
+    disk = evaluator.context().disk
+    record_own(pair, paths(pair), disk, "test_no/vowels", {"share": 0.5, "path": shop.root}, None)
     content = json.loads(paths(pair).test_result("test_no_vowels").read_text(encoding="utf-8"))
     assert content["values"] == {"share": 0.5, "path": str(shop.root)}
     assert (content["task"], content["test"]) == ("echo", "test_no/vowels")

@@ -54,7 +54,7 @@ def scored(shop, context):
         progress.append(lines)
         progress.close()
         run.scores_file, run.progress, run.outputs = paths.scores, progress, paths.outputs
-        return Scorer(pair, context, paths, max(len(samples), len(lines))).run(samples, progress)
+        return Scorer(pair, context.disk, paths, max(len(samples), len(lines))).run(samples, progress)
 
     return run
 
@@ -229,12 +229,6 @@ def test_no_latency_is_no_quantile():
     assert Latencies().quantile(0.5) is None
 
 
-class Said(list):
-    """The lines of a log."""
-
-    line = list.append
-
-
 BLANKS = {
     "labels": ([" cat", "cat ", "a"], ["cat", "cat", "a"], "2 labels begin or end with a blank"),
     "one prediction": (["cat", "a"], ["cat\n", "a"], "1 prediction begins or ends with a blank"),
@@ -243,18 +237,16 @@ BLANKS = {
 
 
 @pytest.mark.parametrize(("references", "predictions", "words"), BLANKS.values(), ids=BLANKS)
-def test_blanks_around_labels_are_told_once(scored, context, references, predictions, words):
-    """A blank that may cost a sample is one line in the log, with the remedy; where it is stripped there is none."""
-    context.log = Said()
+def test_blanks_around_labels_are_told_once(scored, references, predictions, words):
+    """A blank that may cost a sample is one warning, with the remedy; where it is stripped there is none."""
     lines = [
         Line(place, f"s{place}", "ok", prediction, reference, None, 0.1)
         for place, (prediction, reference) in enumerate(zip(predictions, references, strict=True))
     ]
-    scored(lines, metrics=["top1", {"macro_f1": {"strip": True}}, "exact_match"])
+    found = scored(lines, metrics=["top1", {"macro_f1": {"strip": True}}, "exact_match"])
     remedy = "which counts; without: top1: {strip: true}, exact_match: {strip: true}"
-    assert context.log == [f"warning: letters/echo/clean: {words}, {remedy}"]
-    scored(lines, metrics=[{"top1": {"strip": True}}])
-    assert len(context.log) == 1
+    assert found.warning == f"{words}, {remedy}"
+    assert scored(lines, metrics=[{"top1": {"strip": True}}]).warning is None
 
 
 BRIEFLY = {
