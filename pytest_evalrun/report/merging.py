@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.report.csvfiles import Complaints, CsvFile, as_bytes, as_line, columns_of, with_newline
-from pytest_evalrun.report.sources import RangeFile, Source, groups, sources_of
 from pytest_evalrun.rundir.durable import Replacement
 from pytest_evalrun.rundir.sampleids import SampleIds, scratch
+from pytest_evalrun.suite.csvtext import next_row
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pytest_evalrun.report.csvfiles import Column
 
-    Key = int | bytes
-
-__all__ = ["Kind", "Merged", "MergedPart", "RangeFile", "merge_parts"]
-
 # How many ids are named of those that are missing or doubled.
 NAMED = 20
 WRITE_AT_ONCE = 2000
+# By what rows are sorted, for each order that there is.
+_KEYS = {"range": "place", "number": "number", "position": "position", "text": "id"}
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -36,6 +36,15 @@ class Kind:
     id_column: str | None = None
     rows: str = "one"  # or any: 0..k an id
     by: str = "position"  # or id: low and high are values of id_column
+
+
+@dataclass(frozen=True)
+class RangeFile:
+    """A file that a program wrote, and the range ``[low, high)`` for which it counts; rows of others are left out."""
+
+    file: Path
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
@@ -96,25 +105,43 @@ def merge_parts(
     refuse: Callable[[Merged], bool] = lambda _: False,
     shown: Callable[[str], str] = str,
 ) -> Merged:
-    """Stream ``parts`` into ``table``: by number where all ids are integers, else in dataset order, else as text.
+    """Merge ``parts`` into ``table``: by number where all ids are integers, else in dataset order, else as text.
 
-    ``expected`` are the ids in dataset order, where they are known. Files are named relative to ``base``. A file is
-    sorted, on disk, only where its rows or ranges are out of order. ``refuse`` is asked with all that is known before
-    the table is written; then it stays what it is. ``shown`` makes of a row's text what may be shown of it: a program
-    may have written down a secret.
+    ``expected`` are the ids in dataset order, where they are known. Files are named relative to ``base``. ``refuse`` is
+    asked with all that is known before the table is written; then it stays what it is. ``shown`` makes of a row's text
+    what may be shown of it: a program may have written down a secret. Rows wait on disk, beside the table,
+    so that memory does not grow with them.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
-    with _ids(table.parent, expected) as ids:
-        return _Merge(parts, kind, ids, base, shown).into(table, refuse)
+    with ExitStack() as opened:
+        rows = opened.enter_context(closing(scratch(table.parent)))
+        ids = None if expected is None else opened.enter_context(closing(SampleIds(expected, table.parent)))
+        return _Merge(parts, kind, ids, base, shown, rows).into(table, refuse)
 
 
-@contextmanager
-def _ids(directory: Path, expected: Iterable[str] | None) -> Iterator[SampleIds | None]:
-    if expected is None:
-        yield None
-        return
-    with closing(SampleIds(expected, directory)) as ids:
-        yield ids
+@dataclass
+class _Source:
+    """A file with all ranges for which it counts, and what reading it has told."""
+
+    file: Path
+    ranges: list[tuple[int, int]]
+    notes: Complaints = field(default_factory=Complaints)
+    header: list[str] = field(default_factory=list)
+    rows: int = 0
+
+    def covers(self, value: int) -> bool:
+        for low, high in self.ranges:  # noqa: SIM110 - any() of a generator, once a row, is a tenth of all
+            if low <= value < high:
+                return True
+        return False
+
+
+def _sources_of(parts: Iterable[RangeFile]) -> list[_Source]:
+    """One for each file, in the order of their first ranges."""
+    found: dict[Path, _Source] = {}
+    for part in sorted(parts, key=lambda part: (part.low, part.high)):
+        found.setdefault(part.file, _Source(part.file, [])).ranges.append((part.low, part.high))
+    return list(found.values())
 
 
 class _Row(NamedTuple):
@@ -124,12 +151,11 @@ class _Row(NamedTuple):
     number: int | None
     position: int | None
     place: int
-    cells: list[str]
     text: str
 
 
 class _Merge:
-    """Every file is read twice: to learn columns, order and what is there, then to be written."""
+    """Every file is read once: its rows are placed in a database, out of which the table is written in order."""
 
     def __init__(
         self,
@@ -137,20 +163,22 @@ class _Merge:
         kind: Kind,
         ids: SampleIds | None,
         base: Path | None,
-        text: Callable[[str], str],
+        shown: Callable[[str], str],
+        database: sqlite3.Connection,
     ) -> None:
         self.kind = kind
-        self._text = text
         self.ids = ids
         self.base = base
-        self.sources = sources_of(parts)
+        self.sources = _sources_of(parts)
+        self._shown = shown
+        self._database = database
+        self._all_numbers = True
         self._seen = bytearray(ids.count // 8 + 1) if ids is not None else None
         self._doubled = 0
         self._first_doubled: list[tuple[str, int]] = []
 
     def into(self, table: Path, refuse: Callable[[Merged], bool]) -> Merged:
-        for source in self.sources:
-            self._look(source)
+        self._place()
         columns = list(dict.fromkeys(each for source in self.sources for each in columns_of(source.header)))
         order = self._order()
         self._compare()
@@ -160,27 +188,33 @@ class _Merge:
         self._write(table, columns, order)
         return self._merged(table, columns, order)
 
-    # ------------------------------------------------------------------ the first reading
+    # ------------------------------------------------------------------ rows are placed
 
-    def _look(self, source: Source) -> None:
-        spans = source.spans
-        for row in self._rows(source, source.notes):
+    def _place(self) -> None:
+        """Rows of one key stay in the order of their files' ranges, and in a file as they came."""
+        self._database.execute(
+            "CREATE TABLE rows (place INTEGER PRIMARY KEY, number, position, id BLOB, file, line BLOB)"
+        )
+        self._database.execute("BEGIN")
+        for file, source in enumerate(self.sources):
+            self._database.executemany(
+                "INSERT INTO rows (number, position, id, file, line) VALUES (?, ?, ?, ?, ?)", self._placed(file, source)
+            )
+        self._database.execute("COMMIT")
+
+    def _placed(self, file: int, source: _Source) -> Iterator[tuple[int | None, int, bytes, int, bytes]]:
+        for row in self._rows(source):
             source.rows += 1
-            if row.number is not None:
-                spans["number"].add(row.number)
-            else:
-                spans.pop("number", None)
-            if row.position is not None:
-                self._mark(row.position)
-            spans["position"].add(row.place)
-            if self.ids is None:  # else nobody asks for it
-                spans["text"].add(as_bytes(row.id))
+            self._all_numbers = self._all_numbers and row.number is not None
+            if row.position is not None and self._seen is not None:
+                self._seen[row.position >> 3] |= 1 << (row.position & 7)
+            yield row.number, row.place, as_bytes(row.id), file, as_bytes(row.text)
 
-    def _rows(self, source: Source, notes: Complaints) -> Iterator[_Row]:
+    def _rows(self, source: _Source) -> Iterator[_Row]:
         """The rows that count: those of the source's ranges."""
-        table = CsvFile(source.file).rows(notes)
+        table = CsvFile(source.file).rows(source.notes)
         source.header, _ = next(table, ([], ""))
-        column = self._id_index(source, notes)
+        column = self._id_index(source)
         if column is None:
             return
         place = source.ranges[0][0]
@@ -189,50 +223,46 @@ class _Merge:
         for cells, text in table:
             row = self._row(cells, text, column, place)
             place = row.place
-            if self._counts(source, row, notes):
+            if self._counts(source, row):
                 yield row
 
-    def _id_index(self, source: Source, notes: Complaints) -> int | None:
+    def _id_index(self, source: _Source) -> int | None:
         name = self.kind.id_column
         if name is None:
             return -1
         if name in source.header:
             return source.header.index(name)
         if source.header:
-            notes.add(f"left out: it has no column {name!r}; columns: {', '.join(source.header)}")
+            source.notes.add(f"left out: it has no column {name!r}; columns: {', '.join(source.header)}")
             source.header = []
         return None
 
     def _row(self, cells: list[str], text: str, column: int, place: int) -> _Row:
         if column < 0:
-            return _Row("", None, None, place, cells, text)
+            return _Row("", None, None, place, text)
         name = cells[column]
         number = int(name) if _NUMBER.fullmatch(name) else None
         position = self.ids.position(name) if self.ids is not None else None
-        return _Row(name, number, position, place if position is None else position, cells, text)
+        return _Row(name, number, position, place if position is None else position, text)
 
-    def _counts(self, source: Source, row: _Row, notes: Complaints) -> bool:
+    def _counts(self, source: _Source, row: _Row) -> bool:
         if self.kind.id_column is None:
             return True
         if self.kind.by == "id" and row.number is None:
-            notes.add("{n} left out: the id is no integer", row.id)
+            source.notes.add("{n} left out: the id is no integer", row.id)
             return False
         if self.ids is not None and row.position is None:
-            notes.add("{n} with an id that the dataset does not have", row.id)
+            source.notes.add("{n} with an id that the dataset does not have", row.id)
         place = row.number if self.kind.by == "id" else row.position
         if place is None or source.covers(place):
             return True
-        notes.add("{n} of other ranges left out", row.id)
+        source.notes.add("{n} of other ranges left out", row.id)
         return False
-
-    def _mark(self, position: int) -> None:
-        assert self._seen is not None
-        self._seen[position >> 3] |= 1 << (position & 7)
 
     def _order(self) -> str:
         if self.kind.id_column is None:
             return "range"
-        if all("number" in source.spans for source in self.sources):
+        if self._all_numbers:
             return "number"
         return "position" if self.ids is not None else "text"
 
@@ -249,13 +279,13 @@ class _Merge:
             difference = "; ".join(words) or "they stand in another order, or another number of times"
             source.notes.add(f"its columns are not those of {first.file.name}: {difference}")
 
-    # ------------------------------------------------------------------ the second reading
+    # ------------------------------------------------------------------ and written
 
     def _write(self, table: Path, columns: list[Column], order: str) -> None:
         replacement = Replacement(str(table))
         try:
             replacement.write(as_bytes(as_line([name for name, _ in columns])))
-            lines = self._doubles(self._sorted(columns, order, table.parent))
+            lines = self._doubles(self._sorted(columns, order))
             while chunk := b"".join(islice(lines, WRITE_AT_ONCE)):
                 replacement.write(chunk)
             replacement.put()
@@ -263,45 +293,38 @@ class _Merge:
             replacement.drop()
             raise
 
-    def _sorted(self, columns: list[Column], order: str, directory: Path) -> Iterator[tuple[str, bytes]]:
-        """Ids and lines of all files. Groups of files come one after the other; only within one there is to sort."""
-        for group, in_order in groups(self.sources, order):
-            lines = ((key, name, line) for source in group for key, name, line in self._lines(source, columns, order))
-            if in_order:
-                yield from ((name, line) for _, name, line in lines)
+    def _sorted(self, columns: list[Column], order: str) -> Iterator[tuple[bytes, bytes]]:
+        """Ids and lines in order. Only keys are sorted; the lines stay where they were placed."""
+        shapes = [None if columns_of(s.header) == columns else _shape(s.header, columns) for s in self.sources]
+        self._database.execute(f"CREATE INDEX by_key ON rows ({_KEYS[order]})")
+        ordered = f"SELECT id, file, line FROM rows INDEXED BY by_key ORDER BY {_KEYS[order]}, place"  # noqa: S608 - ours
+        for name, file, line in self._database.execute(ordered):
+            text = line.decode("utf-8", "surrogateescape")
+            if (shape := shapes[file]) is None:
+                text = with_newline(text)
             else:
-                yield from _sorted_on_disk(lines, directory)
+                cells = next_row(csv.reader([text])) or []
+                text = as_line(cells[i] if i >= 0 else "" for i in shape)
+            yield name, as_bytes(self._shown(text))
 
-    def _lines(self, source: Source, columns: list[Column], order: str) -> Iterator[tuple[Key, str, bytes]]:
-        shape = None if columns_of(source.header) == columns else _shape(source.header, columns)
-        for row in self._rows(source, Complaints()):
-            text = with_newline(row.text) if shape is None else as_line(row.cells[i] if i >= 0 else "" for i in shape)
-            key = row.number if order == "number" else as_bytes(row.id) if order == "text" else row.place
-            assert key is not None
-            yield key, row.id, as_bytes(self._text(text))
-
-    def _doubles(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    def _doubles(self, lines: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
         """The lines, while ids that come again are counted: they lie beside each other."""
-        previous, rows = None, 0
-        for name, line in lines:
+        previous, rows = b"", 0
+        for name, line in chain(lines, [(None, b"")]):
             if name == previous:
                 rows += 1
             else:
-                self._doubled_id(previous, rows)
-                previous, rows = name, 1
+                if rows > 1:
+                    self._doubled += 1
+                    if len(self._first_doubled) < NAMED:
+                        self._first_doubled.append((previous.decode("utf-8", "surrogateescape"), rows))
+                previous, rows = name or b"", 1
             yield line
-        self._doubled_id(previous, rows)
-
-    def _doubled_id(self, name: str | None, rows: int) -> None:
-        if name is not None and rows > 1:
-            self._doubled += 1
-            if len(self._first_doubled) < NAMED:
-                self._first_doubled.append((name, rows))
 
     # ------------------------------------------------------------------ what is told
 
     def _merged(self, table: Path | None, columns: list[Column], order: str) -> Merged:
-        files = tuple(MergedPart(self._shown(s.file), s.rows, tuple(s.notes.lines())) for s in self.sources)
+        files = tuple(MergedPart(self._name_of(s.file), s.rows, tuple(s.notes.lines())) for s in self.sources)
         expected = self.ids.count if self.ids is not None else None
         found = Merged(table, files, tuple(name for name, _ in columns), order, expected)
         if self.kind.rows != "one":
@@ -323,7 +346,7 @@ class _Merge:
             return max(0, (self.ids.count if self.ids is not None else wanted) - total), ()
         return None, ()
 
-    def _shown(self, file: Path) -> str:
+    def _name_of(self, file: Path) -> str:
         """With forward slashes, relative where it lies below the base."""
         if self.base is not None and file.is_relative_to(self.base):
             return file.relative_to(self.base).as_posix()
@@ -334,16 +357,3 @@ def _shape(header: list[str], columns: list[Column]) -> list[int]:
     """For each column of the table where the file has it; -1 for what it has not."""
     places = {column: place for place, column in enumerate(columns_of(header))}
     return [places.get(column, -1) for column in columns]
-
-
-def _sorted_on_disk(lines: Iterable[tuple[Key, str, bytes]], directory: Path) -> Iterator[tuple[str, bytes]]:
-    """By key, and among equals as they came. Only keys are sorted; the lines stay where they were written."""
-    with closing(scratch(directory)) as database:
-        database.execute("CREATE TABLE rows (place INTEGER PRIMARY KEY, key, id BLOB, line BLOB)")
-        database.execute("BEGIN")
-        numbered = ((key, as_bytes(name), line) for key, name, line in lines)
-        database.executemany("INSERT INTO rows (key, id, line) VALUES (?, ?, ?)", numbered)
-        database.execute("COMMIT")
-        database.execute("CREATE INDEX by_key ON rows (key)")
-        for name, line in database.execute("SELECT id, line FROM rows INDEXED BY by_key ORDER BY key, place"):
-            yield name.decode("utf-8", "surrogateescape"), line

@@ -95,8 +95,8 @@ def test_texts_come_in_dataset_order(merging):
 
 
 def test_texts_of_no_known_dataset_come_by_text(merging):
-    """Where nobody knows better, ids are sorted as text; one that is no integer makes texts of all."""
-    merging.merge((table("10", "9", "a"), 0, 3), (table("1"), 3, 4))
+    """Where nobody knows better, ids are sorted as text; one that is no integer, wherever, makes texts of all."""
+    merging.merge((table("10", "a", "9"), 0, 3), (table("1"), 3, 4))
     assert merging.ids == ["1", "10", "9", "a"]
     assert merging.merged.order == "text"
 
