@@ -104,6 +104,7 @@ def test_broken_data_is_an_error_of_its_pairs_only(project):
         result = project.result("a", name)
         error = result["environment"]["error"]
         assert (result["status"], f"{name}.jsonl" in error, told in error) == ("error", True, True), error
+        assert f"{name}.jsonl" in ran, ran
 
 
 BROKEN_MODELS = {
@@ -130,6 +131,7 @@ def test_a_model_that_fails_is_an_error_of_its_pairs(project):
     assert project.result("good", "one")["status"] == "passed"
     for name, (_, told) in BROKEN_MODELS.items():
         assert told in project.result(name, "one")["environment"]["error"]
+        assert told in ran, ran
         assert not (project.latest / f"state/echo/{name}/one.complete.state").exists()
     assert {line["status"] for line in project.predictions("raises", "one")} == {"failed"}
 
