@@ -109,7 +109,7 @@ def test_ctrl_c_then_other_shards(project, how):
     assert sorted({*first, *second}) == list(range(200))
     expected = [(str(i), f"{2 * i}" if one else [f"{2 * i}"] * (i % 3)) for i in range(200)]
     assert values(project) == expected
-    assert project.run("evals", "-n", "2", "--eval-shards", "3").code == 0
+    assert project.run("evals", "--eval-shards", "3").code == 0
     assert project.asked() == []
 
 
@@ -189,7 +189,7 @@ def test_a_script_of_the_seed_runs_unchanged(tmp_path):
     log = (project.latest / "logs" / "infer" / "curves" / "linear_3bit" / "photos.log").read_text()
     assert "batch 4 of 4: 1 pictures through table.lut" in log
     assert "6 reused" not in ran
-    again = project.run("evals", "-n", "2")
+    again = project.run("evals")
     assert again.code == 0
     assert again.output.count("(reused") + again.output.count("cached") >= 6
 

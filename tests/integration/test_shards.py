@@ -213,7 +213,7 @@ def test_a_shard_in_error_makes_its_pair_one(project):
     assert (project.latest / "failed_tasks.txt").read_text().count("one") == 1
     project.bad()
     project.asked()
-    again = project.run("evals", "-n2", "--lf")
+    again = project.run("evals", "--lf")
     assert again.code == 0, again
     assert project.items(again) == {"a/one/4-6": "PASSED", "a/one": "PASSED"}
     assert project.asked() == [4, 5]
@@ -224,7 +224,7 @@ def test_hopeless_shards_say_what_is_covered(project):
     """A shard that gives up leaves the rest of its range unpredicted; the pair names it."""
     project.make(samples=40, shards=2)
     project.bad(*map(str, range(20)))
-    ran = project.run("evals", "-n2")
+    ran = project.run("evals")
     assert ran.code == 1
     assert "3 whole batches failed in a row" in ran
     assert "1 of 2 shards are complete, 20 of 40 samples are predicted; missing: 0-20" in ran
@@ -234,7 +234,7 @@ def test_samples_that_may_fail(project):
     """max_failed is a share of the pair, whatever shard they are of."""
     project.make(shards=4, max_failed=0.25, max_batch_size=1)
     project.bad("1", "6")
-    ran = project.run("evals", "-n2")
+    ran = project.run("evals")
     assert ran.code == 0, ran
     assert project.result("a", "one")["samples"] == {"total": 8, "predicted": 6, "failed": 2, "reused": 0}
     (line,) = [line for line in ran.output.splitlines() if line.startswith("PASSED  echo/a/one ")]
@@ -245,7 +245,7 @@ def test_a_dataset_that_cannot_be_read_is_its_pairs_error(project):
     """Collection goes on, the other pairs are evaluated."""
     project.make(datasets=("one", "two"))
     (project.suite / "two.jsonl").write_text("{")
-    ran = project.run("evals", "-n2")
+    ran = project.run("evals")
     assert ran.code == 1
     assert project.items(ran) == {"a/one/0-4": "PASSED", "a/one/4-8": "PASSED", "a/one": "PASSED", "a/two": "ERROR"}
 
@@ -269,7 +269,7 @@ def test_only_the_pair_is_selected(project):
 def test_only_one_shard_is_selected(project):
     """The pair stands as it stood: pending, or complete when the shard was only reused."""
     project.make()
-    ran = project.run("evals", "-n2", "-k", "0-4")
+    ran = project.run("evals", "-k", "0-4")
     assert (ran.code, project.items(ran), project.asked()) == (0, {"a/one/0-4": "PASSED"}, [0, 1, 2, 3])
     assert "-one|0" in project.task_list()
     assert project.run("evals").code == 0
@@ -290,12 +290,12 @@ def test_selection_by_state(project):
     names = [line.partition("[")[2] for line in chosen.output.splitlines() if "::" in line]
     assert names == [f"a/{name}{part}]" for name in ("two", "three") for part in ("/0-4", "/4-8", "")]
     (project.suite / "a.bin").write_text("other weights")
-    stale = project.run("evals", "--eval-only", "stale", "-n2")
+    stale = project.run("evals", "--eval-only", "stale")
     assert set(project.items(stale)) == {f"a/{name}{part}" for name in ("one", "two") for part in ("/0-4", "/4-8", "")}
     project.bad("1")
-    project.run("evals", "--eval-fresh", "-n2", "-k", "one")
+    project.run("evals", "--eval-fresh", "-k", "one")
     project.bad()
-    failed = project.run("evals", "--eval-only", "failed", "-n2")
+    failed = project.run("evals", "--eval-only", "failed")
     assert set(project.items(failed)) == {"a/one/0-4", "a/one/4-8", "a/one"}
     assert failed.code == 0
 
@@ -331,19 +331,19 @@ def test_the_plan_tells_of_each_shard(project):
 def test_stages_and_limits(project):
     """Predict first, score later; a limit cuts what it leaves, and never counts for the whole pair."""
     project.make()
-    limited = project.run("evals", "-n2", "--eval-limit", "5")
+    limited = project.run("evals", "--eval-limit", "5")
     assert limited.code == 0
     assert set(project.items(limited)) == {"a/one/0-2", "a/one/2-5", "a/one"}
     assert "-one|0" in project.task_list()
     assert project.asked() == [0, 1, 2, 3, 4]
     assert project.run("evals", "-n2", "--eval-mode", "infer").code == 0
     assert project.asked() == [*range(8)]
-    assert project.run("evals", "-n2", "--eval-mode", "eval", "--eval-shards", "3").code == 0
+    assert project.run("evals", "--eval-mode", "eval", "--eval-shards", "3").code == 0
     assert project.result("a", "one")["samples"]["predicted"] == 8
-    assert project.run("evals", "-n2", "--eval-limit", "5").code == 0
+    assert project.run("evals", "--eval-limit", "5").code == 0
     assert "-one|2" in project.task_list(), "a limited evaluation says nothing of the pair"
     assert project.asked() == []
-    assert project.run("evals", "-n2", "--eval-fresh").code == 0
+    assert project.run("evals", "--eval-fresh").code == 0
     assert project.asked() == [*range(8)]
 
 
@@ -524,7 +524,7 @@ def test_programs_are_asked_for_missing_ranges_only(project):
     eighths = [*pairwise(range(0, 41, 5))]
     assert all(any(a <= low and high <= b for a, b in eighths) for low, high in second)
     assert project.answers() == [str(number) for number in range(40)]
-    assert project.run("evals", "-n2", "--eval-set", "shards=null").code == 0
+    assert project.run("evals", "--eval-set", "shards=null").code == 0
     assert len(_ranges(ranges)) == len(first) + len(second)
 
 
