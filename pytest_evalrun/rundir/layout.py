@@ -224,14 +224,14 @@ class PairPaths:
     @property
     def whole(self) -> PairPaths:
         """The files of the pair: of a shard those that it shares with the others."""
-        return PairPaths(self.run, self.key)
+        return self
 
-    @property
+    @cached_property
     def shard_predictions(self) -> Path:
         """The directory of the predictions that shards make; gathered by their pair."""
         return self.run / f"predictions/{self._place}"
 
-    @property
+    @cached_property
     def shard_states(self) -> Path:
         return self.run / f"state/{self._place}"
 
@@ -244,6 +244,10 @@ class ShardPaths(PairPaths):
     """
 
     cut: Cut
+
+    @cached_property
+    def whole(self) -> PairPaths:
+        return PairPaths(self.run, self.key)
 
     @cached_property
     def state(self) -> Path:
