@@ -24,6 +24,7 @@ class FakeNode:
         self.model = ""
         self.shutting_down = False
         self.dead = False
+        self.busy = False
 
     def send_runtest_some(self, numbers):
         if self.dead:
@@ -83,15 +84,16 @@ class Stage:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), what, node, index))
 
     def _look(self):
-        """Every worker takes up what it was sent."""
+        """Every worker takes up what it was sent, one after the other."""
         for node in list(self.nodes.values()):
-            while node.sent:
+            while node.sent and not node.busy:
                 self._take(node, node.sent.pop(0))
 
     def _take(self, node, sent):
         if sent == UNLOAD:
             node.model = ""
             return
+        node.busy = True
         index, successor = sent
         work = self.units[index].work
         load = 0.0 if node.model == work.model else work.load
@@ -112,6 +114,7 @@ class Stage:
         elif node.dead:
             pass
         elif what == "ends":
+            node.busy = False
             self.over.append(index)
             self.scheduler.mark_test_complete(node, index)
         else:

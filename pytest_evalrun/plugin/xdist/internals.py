@@ -125,7 +125,8 @@ def supported() -> bool:
 
     names = {*vars(remote.WorkerInteractor), *remote.WorkerInteractor.__init__.__code__.co_names}
     parts = {"handle_command", "sendevent", "torun", "channel"}
-    return parts <= names and hasattr(remote, "Marker") and hasattr(dsession.DSession, "worker_unscheduled")
+    words = hasattr(remote, "Marker") and hasattr(getattr(remote, "TestQueue", None), "lock")
+    return parts <= names and words and hasattr(dsession.DSession, "worker_unscheduled")
 
 
 class Orders:
@@ -133,15 +134,19 @@ class Orders:
 
     def __init__(self, config: pytest.Config) -> None:
         self._interactor = _interactor(config)
+        self._end: object = None
 
     def listen(self) -> None:
         """Make orders of the words of the launching process from now on; its end is one, too."""
         handle = self._interactor.handle_command
-        self._interactor.channel.setcallback(handle, endmarker=handle.__func__.__globals__["Marker"].SHUTDOWN)
+        self._end = handle.__func__.__globals__["Marker"].SHUTDOWN
+        self._interactor.channel.setcallback(handle, endmarker=self._end)
 
     def next(self) -> object:
-        """Waits for it; a number, or the word to end."""
-        return self._interactor.torun.get()
+        """Waits for it; a number, or the word to end, which goes before all that was sent earlier."""
+        order = self._interactor.torun.get()
+        with self._interactor.torun.lock() as waiting:
+            return self._end if self._end in waiting else order
 
     def add(self, number: int) -> None:
         """An order of our own."""

@@ -1,7 +1,8 @@
-"""The xdist scheduler: one item in flight on each worker, in the order that ``planning`` finds.
+"""The xdist scheduler: one unit in flight on each worker, in the order that ``planning`` finds.
 
 xdist's own commits a worker to its next item before the last one has ended (pytest-xdist#894), so that two long items
-meet on one worker while others idle. Ours sends an item only when it is to start; ``workerloop`` runs it at once.
+meet on one worker while others idle. Ours sends a unit, of a pair or of tests that are quick, only when it is to start;
+``workerloop`` runs it at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +55,7 @@ class Unit:
 
 @dataclass
 class _Node:
-    """A worker's process: the unit that it runs, of which the first item is in flight."""
+    """A worker's process: what is left of the unit that it runs; the first item is at work, the others wait there."""
 
     node: Any
     collected: bool = False
@@ -142,12 +143,10 @@ class Scheduler:
         assert entry.unit[0] == item_index
         entry.unit.popleft()
         self._over(item_index)
-        if entry.unit and not node.shutting_down:
-            self._send(entry)
-            return
-        rest, entry.unit = entry.unit, None
+        if entry.unit:
+            return  # sent with the first; what a worker that is to end has not begun is over when it has ended
+        entry.unit = None
         self._queue.done(node.gateway.id)
-        self._give_back(rest)
         self._dispatch(node.gateway.id)
 
     def mark_test_pending(self, item: str) -> None:
@@ -205,8 +204,7 @@ class Scheduler:
             if turn is not None:
                 for other in turn.unload:
                     _tell(self._nodes[other].node, UNLOAD)
-                entry.unit = deque(self._units[turn.work.place].indices)
-                self._send(entry)
+                self._send(entry, self._units[turn.work.place].indices)
             elif self._queue.pending:
                 waits = True
             elif not self._later:
@@ -218,10 +216,10 @@ class Scheduler:
     def _idle_first(self, first: str | None) -> list[tuple[str, _Node]]:
         return sorted(self._nodes.items(), key=lambda node: node[0] != first)
 
-    def _send(self, entry: _Node) -> None:
-        assert entry.unit is not None
-        successor = entry.unit[1] if len(entry.unit) > 1 else None
-        _tell(entry.node, message(entry.unit[0], successor, len(self.ids)))
+    def _send(self, entry: _Node, indices: tuple[int, ...]) -> None:
+        """All of a unit, for nobody else will run it; each item with the one that follows."""
+        entry.unit = deque(indices)
+        _tell(entry.node, *(message(*two, len(self.ids)) for two in zip_longest(indices, indices[1:])))
 
     def _difference(self) -> str | None:
         found = (difference(self.ids, collection, name) for name, collection in self._first.items())
@@ -235,10 +233,10 @@ def _possible(unit: Unit, pool: Pool) -> Unit:
     return replace(unit, work=replace(unit.work, need=Need()))
 
 
-def _tell(node: Any, number: int) -> None:
+def _tell(node: Any, *numbers: int) -> None:
     """A worker that has just died takes nothing; that it died is the next that we hear of it."""
     with suppress(OSError):
-        node.send_runtest_some([number])
+        node.send_runtest_some(list(numbers))
 
 
 def install_scheduler(config: pytest.Config, make: Callable[[int, Callable[[], None]], Scheduler]) -> None:

@@ -1,4 +1,4 @@
-"""Node ids → units for the scheduler: a pair by itself, the tests of any other module together."""
+"""Node ids → units for the scheduler: a pair by itself, the tests of a module together or in blocks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOLD = "items.json"
 # Of an ordinary test nobody has told us anything.
 ORDINARY_SECONDS = 0.05
+# So many tests of a module that need not stay together go to one worker at once: others may take the next ones.
+BLOCK = 20
 # What the marker ``gpus`` may say, in this order, and what holds if it does not.
 GPUS_WORDS: Mapping[str, Any] = {"count": 1, "memory": 0, "per_gpu": 1}
 # Fixtures of these scopes would be set up once for every item if items of their module ran apart.
@@ -119,12 +121,17 @@ def units_of(
 ) -> list[Unit]:
     """``needs`` by the full id of a pair; what is not named there needs nothing."""
     alone: list[Unit] = []
-    modules: dict[str, list[int]] = {}
+    modules: dict[tuple[str, int], list[int]] = {}
+    ordinary: Counter[str] = Counter()
     shards = shards_of(ids, pairs)
     for index, nodeid in enumerate(ids):
         pair = pairs.get(nodeid)
-        if pair is None or file_of(nodeid) in told.modules:
-            modules.setdefault(file_of(nodeid), []).append(index)
+        file = file_of(nodeid)
+        if file in told.modules:
+            modules.setdefault((file, 0), []).append(index)
+        elif pair is None:
+            modules.setdefault((file, ordinary[file] // BLOCK), []).append(index)
+            ordinary[file] += 1
         else:
             need = _more(needs.get(pair.full_id, Need()), told.needs.get(nodeid, Need()))
             work = work_of(index, pair, estimates[pair.whole.full_id], need)

@@ -7,7 +7,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.planning.costs import Estimate
 from pytest_evalrun.plugin.items import HOME
-from pytest_evalrun.plugin.xdist.units import ORDINARY_SECONDS, Told, asked, told_of, units_of
+from pytest_evalrun.plugin.xdist.units import BLOCK, ORDINARY_SECONDS, Told, asked, told_of, units_of
 from pytest_evalrun.slots.need import Need
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
@@ -48,6 +48,16 @@ def test_ordinary_tests_travel_with_their_module():
     module = next(unit for unit in units if unit.indices == (0, 2))
     assert module.work.seconds == 2 * ORDINARY_SECONDS
     assert not module.work.need
+
+
+def test_large_modules_travel_in_blocks():
+    """As xdist would deal them out; but not where the tests of a module share fixtures."""
+    ids = [f"t.py::test[{number}]" for number in range(2 * BLOCK + 1)]
+    every = tuple(range(len(ids)))
+    blocks = units_of(ids, {}, Told(), {}, {})
+    assert [unit.indices for unit in blocks] == [every[:BLOCK], every[BLOCK:-1], every[-1:]]
+    assert {unit.work.model for unit in blocks} == {"module t.py"}
+    assert [unit.indices for unit in units_of(ids, {}, Told(frozenset(["t.py"])), {}, {})] == [every]
 
 
 def test_tests_of_pairs_stay_together_where_they_share_fixtures():

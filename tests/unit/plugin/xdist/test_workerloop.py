@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -46,10 +47,13 @@ class Torun:
     """What a worker's queue holds, in its order; then the word to end."""
 
     def __init__(self, *numbers):
-        self.numbers = [*numbers, "shutdown"]
+        self.numbers = list(numbers)
 
     def get(self):
-        return self.numbers.pop(0)
+        return self.numbers.pop(0) if self.numbers else "shutdown"
+
+    def lock(self):
+        return nullcontext(self.numbers)
 
     def put(self, number):
         del number
@@ -160,6 +164,12 @@ def test_a_worker_gives_its_model_back_when_told(loop):
     """Between items, by its main thread."""
     _, sent, unloads = loop([UNLOAD, message(0, None, 2), LOOK], test_first=FIRST)
     assert (unloads, len(sent)) == (["unload", "look"], 1)
+
+
+def test_the_word_to_end_goes_before_what_was_sent_earlier(loop):
+    """-x elsewhere: a module is sent as a whole, and what of it has not begun does not begin any more."""
+    lines, _, _ = loop([message(0, 1, 2), message(1, None, 2), "shutdown"], test_first=FIRST)
+    assert lines == []
 
 
 def test_after_a_stop_nothing_more_runs(loop):
