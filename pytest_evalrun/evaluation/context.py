@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.children.orphans import OrphanProcesses
 from pytest_evalrun.errors import EvalrunWarning
+from pytest_evalrun.evaluation.deadline import Guard
 from pytest_evalrun.predicting.models import LoadedModels
 from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.durable import Disk
@@ -24,9 +22,7 @@ from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
-    from pytest_evalrun.evaluation.deadline import Deadline
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.suite.secrets import Secrets
@@ -63,6 +59,14 @@ class Launch:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class Shows:
+    """What is seen on the terminal: what programs write, and the commands that start them."""
+
+    programs: bool = False
+    commands: bool = False
+
+
 class Context:
     """One per worker: the run's files, the hash cache, the loaded model, the log of the pair at hand."""
 
@@ -74,29 +78,27 @@ class Context:
         *,
         launcher: int | None = None,
         check: Callable[[], None] = lambda: None,
+        ends_session: tuple[type[BaseException], ...] = (),
+        shows: Shows = Shows(),
     ) -> None:
-        """``launcher`` is the process whose child this worker is; None where it launched itself.
+        """``launcher`` and ``check`` are those of :class:`Guard`.
 
-        ``check`` raises KeyboardInterrupt once this process was told to end.
+        ``ends_session`` is what a model may raise that is none of its failures: whoever drives the session wants it to
+        end.
         """
         self.launch = launch
         self.secrets = secrets
-        self.worker = worker
         self.paths = RunPaths(Path(launch.run))
         self.workdir = WorkDir(Path(launch.workdir))
         self.hashes = HashCaches(self.workdir.hashes, self.warn)
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker, secrets)
-        self.log: ItemLog | None = None
-        # Whether what programs write is shown on the terminal, too.
-        self.shows_programs = False
-        # Likewise the commands that start them.
-        self.shows_commands = False
-        # What a model may raise that is none of its failures: whoever drives the session wants it to end.
-        self.ends_session: tuple[type[BaseException], ...] = ()
-        self.deadline: Deadline | None = None
         self.processes = ProcessLog(self.paths.processes(worker))
+        self.guard = Guard(launcher, check, self.processes.add)
+        self.log: ItemLog | None = None
+        self.ends_session = ends_session
         self.slots = Slots(launch.gpus)
+        self._shows = shows
         self.models = LoadedModels(
             self.events,
             self.shown,
@@ -107,9 +109,6 @@ class Context:
             digest=lambda path: self.hashes.of("content").file(path),
         )
         self._boards: Boards | None = None
-        self._orphans = OrphanProcesses()
-        self._launcher = launcher
-        self._check = check
         self._committed = time.monotonic()
 
     @property
@@ -140,41 +139,29 @@ class Context:
         return printable(self.secrets.blank(text))
 
     def check_launcher(self) -> None:
-        """End at once when the launching process is gone, so that the next session need not wait for this one.
-
-        Likewise where this process was told to end, and whoever was at work then did not care.
-        """
-        self._check()
-        if self._launcher is not None and os.getppid() != self._launcher:
-            raise KeyboardInterrupt("the process that launched this worker is gone")
+        """Raise KeyboardInterrupt where this process shall end."""
+        self.guard.check()
 
     @property
     def services(self) -> WorkerServices:
         return WorkerServices(
             event=self.events.write,
             say=self.say,
-            check=self.check_launcher,
-            paused=self._paused,
+            check=self.guard.check,
+            paused=self.guard.paused,
             output=self._output,
             blanked_output=self._blanked_output,
             started=self.processes.add,
-            tell=self.log.tell if self.shows_programs and self.log is not None else None,
-            command=self.log.tell if self.shows_commands and self.log is not None else None,
+            tell=self.log.tell if self._shows.programs and self.log is not None else None,
+            command=self.log.tell if self._shows.commands and self.log is not None else None,
         )
 
     def wait_a_moment(self) -> None:
         """For another worker, which may itself wait for the GPUs of the model that idles here."""
         self.models.make_room(unused=0.0)
-        with self._paused():
-            self.check_launcher()
+        with self.guard.paused():
+            self.guard.check()
             time.sleep(POLL_SECONDS)
-
-    def working(self) -> AbstractContextManager[None]:
-        """A model or a test is at work; what it starts matters only where it may be given up."""
-        return self._orphans.working() if self.deadline is not None else nullcontext()
-
-    def _paused(self) -> AbstractContextManager[None]:
-        return self.deadline.paused() if self.deadline is not None else nullcontext()
 
     def _output(self, data: bytes) -> None:
         if self.log is not None:
@@ -186,13 +173,9 @@ class Context:
 
     def abandon(self) -> None:
         """After a time-out: the model goes, and so does every process that was started for it or by it."""
-        with self._paused():
+        with self.guard.paused():
             self.models.abandon()
-            self.end_orphans()
-
-    def end_orphans(self) -> None:
-        """Processes that the model or the test at hand started, and did not end."""
-        self._orphans.end(self.processes.add)
+            self.guard.end_orphans()
 
     def item_done(self) -> None:
         """The model is idle; others may see new hashes, at most once a second."""

@@ -1,4 +1,7 @@
-"""A limit for an item: SIGALRM ends what Python can interrupt, and a watch thread gives up on the rest."""
+"""What ends an item before it is done: a limit that it passed, a signal, the end of the process that launched it.
+
+At its limit SIGALRM ends what Python can interrupt, and a watch thread gives up on the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_evalrun.children.orphans import OrphanProcesses
 from pytest_evalrun.errors import TimedOut
 from pytest_evalrun.suite.forks import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 # Code that is not Python reacts to no signal: after so long it is not waited for any more.
 GRACE_SECONDS = 5.0
@@ -112,3 +117,47 @@ class Deadline:
         with suppress(OSError):  # a full disk does not lift the limit
             os.write(fd, self.reason.encode() + STACKS)
             faulthandler.dump_traceback(fd, all_threads=True)
+
+
+class Guard:
+    """Ends the work at hand where it must end, and what was started for it; ``deadline`` is the limit of the item.
+
+    ``launcher`` is the process whose child this worker is; None where it launched itself. ``check`` raises
+    KeyboardInterrupt once this process was told to end; ``record`` notes the PID of each process that is ended.
+    """
+
+    def __init__(self, launcher: int | None, check: Callable[[], None], record: Callable[[int], object]) -> None:
+        self.deadline: Deadline | None = None
+        self._launcher = launcher
+        self._check = check
+        self._record = record
+        self._orphans = OrphanProcesses()
+
+    def check(self) -> None:
+        """End at once when the launching process is gone, so that the next session need not wait for this one.
+
+        Where this process was told to end, and whoever was at work then did not care, it ends too.
+        """
+        self._check()
+        if self._launcher is not None and os.getppid() != self._launcher:
+            raise KeyboardInterrupt("the process that launched this worker is gone")
+
+    def phase(self) -> AbstractContextManager[None]:
+        """Count a stretch of the item's life against its limit, where it has one."""
+        return self.deadline.phase() if self.deadline is not None else nullcontext()
+
+    def paused(self) -> AbstractContextManager[None]:
+        return self.deadline.paused() if self.deadline is not None else nullcontext()
+
+    def working(self) -> AbstractContextManager[None]:
+        """A model or a test is at work; what it starts matters only where it may be given up."""
+        return self._orphans.working() if self.deadline is not None else nullcontext()
+
+    def end_orphans(self) -> None:
+        """End the processes that the model or the test at hand started, and did not end."""
+        self._orphans.end(self._record)
+
+    def close(self) -> None:
+        """The phase is over, however it was left."""
+        if self.deadline is not None:
+            self.deadline.close()

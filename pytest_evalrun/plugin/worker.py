@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
-from pytest_evalrun.evaluation.context import Context, Launch
+from pytest_evalrun.evaluation.context import Context, Launch, Shows
 from pytest_evalrun.evaluation.deadline import Deadline
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
@@ -85,12 +85,18 @@ class WorkerPlugin:
             launch = Launch.from_json(json.loads(text))
             # At -n0 the parent is a shell, whose end is no reason to stop: nohup, a closed terminal.
             launcher = os.getppid() if hasattr(self.config, "workerinput") else None
-            context = Context(launch, self.name, self.secrets, launcher=launcher, check=self._check_stop)
+            option = self.config.option
+            context = Context(
+                launch,
+                self.name,
+                self.secrets,
+                launcher=launcher,
+                check=self._check_stop,
+                ends_session=(pytest.exit.Exception,),
+                shows=Shows(option.verbose > 0 or self.config.getoption("capture", "no") == "no", option.verbose >= 0),
+            )
             self._member = join_session(context.paths, launch.run_id)
             context.processes.add(os.getpid())
-            context.ends_session = (pytest.exit.Exception,)
-            context.shows_programs = self.config.option.verbose > 0 or self.config.getoption("capture", "no") == "no"
-            context.shows_commands = self.config.option.verbose >= 0
             self._context = context
         return self._context
 
@@ -112,7 +118,7 @@ class WorkerPlugin:
         context.events.write("item_started", pair.full_id)
         self._shards.wait(pair, context)
         try:
-            with context.working():
+            with context.guard.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
         except Lacking as lacking:
             pytest.skip(str(lacking))
@@ -228,19 +234,18 @@ class WorkerPlugin:
         path = paths_of(self.context.paths, pair).infer_log
         if not only_users:
             self._log_start = path.stat().st_size if path.exists() else 0
+        guard = self.context.guard
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             self._open_log(path, pair)
             if not only_users:
-                self.context.deadline = self._limit(item, pair)
+                guard.deadline = self._limit(item, pair)
             # In the setup only the evaluation is at work: what a fixture of the session starts there is to stay.
-            working = self.context.working() if only_users else nullcontext()
-            timed = self.context.deadline.phase() if self.context.deadline else nullcontext()
+            working = guard.working() if only_users else nullcontext()
             try:
-                with working, timed, UsersCode():
+                with working, guard.phase(), UsersCode():
                     return (yield)
             finally:
-                if self.context.deadline is not None:
-                    self.context.deadline.close()
+                guard.close()
                 self.log.close()
 
     def _limit(self, item: pytest.Item, pair: Pair) -> Deadline | None:
@@ -252,7 +257,7 @@ class WorkerPlugin:
     def _give_up(self, nodeid: str, pair: Pair, reason: str) -> NoReturn:
         """The main thread hangs in code that no signal reaches: this process ends, and with it what it started."""
         write_error_result(pair, paths_of(self.context.paths, pair), "error", reason)
-        self.context.end_orphans()
+        self.context.guard.end_orphans()
         if hasattr(self.config, "workerinput"):
             told = {"nodeid": nodeid, "reason": f"{reason}, so its worker was replaced"}
             self.suites.launch.publish(f"hung-{self.name}.json", json.dumps(told))
