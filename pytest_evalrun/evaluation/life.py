@@ -16,15 +16,12 @@ from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, u
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
 from pytest_evalrun.evaluation.stored import is_from_before, locked, trouble_of, write_error_result
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
-from pytest_evalrun.rundir.fingerprints import read_fingerprint
-from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.lines import utc_time
-from pytest_evalrun.rundir.markers import write_marker
+from pytest_evalrun.rundir.markers import read_fingerprint, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.results import Result, read_result
+from pytest_evalrun.rundir.results import Result, append_history, read_result, timings_in
 from pytest_evalrun.rundir.state import count_shards
-from pytest_evalrun.rundir.timings import timings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,11 +13,11 @@ from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
 from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.evaluation.stored import locked
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
-from pytest_evalrun.rundir.fingerprints import read_fingerprint
 from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.markers import read_fingerprint
 from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.results import add_timing
 from pytest_evalrun.rundir.state import RunningState, state_writer
-from pytest_evalrun.rundir.timings import add_timing
 
 if TYPE_CHECKING:
     from pytest_evalrun.evaluation.fingerprint import Parts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import PredictionsFile, Tally, parse_line
-from pytest_evalrun.rundir.timings import SUFFIX
+from pytest_evalrun.rundir.results import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

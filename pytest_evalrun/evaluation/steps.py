@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,28 +14,32 @@ from pytest_evalrun.evaluation.fingerprint import wanted_of
 from pytest_evalrun.evaluation.plan import BACK, MEND, NEW, plan_of
 from pytest_evalrun.evaluation.score import check_failures, last_line
 from pytest_evalrun.evaluation.shards import unpredicted
-from pytest_evalrun.evaluation.stopwatch import Stopwatch
 from pytest_evalrun.evaluation.stored import StoredPair, keep_fingerprint, put_right
 from pytest_evalrun.predicting.outputs import put_own_state_aside
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
-from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
+from pytest_evalrun.rundir.results import TIMING, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.gates import Verdict
     from pytest_evalrun.evaluation.plan import Plan
+    from pytest_evalrun.evaluation.score import Latencies
     from pytest_evalrun.evaluation.shards import ShardProgress
+    from pytest_evalrun.predicting.services import GpuMemory
     from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.suite.pairs import Pair
+
+    Seconds = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -150,3 +156,51 @@ class Steps:
             text = f"no sample was predicted (of {failed}); the first: {first}"
             raise PairError(text, brief=f"none of {failed} predicted: {last_line(first)}")
         check_failures(self.pair.settings.max_failed, plan.wanted.count, plan.wanted.total, failed, first)
+
+
+class Stopwatch:
+    """Started with the item. ``shards`` is what the shards of a pair took, who did the predicting for it."""
+
+    def __init__(self, memory: GpuMemory) -> None:
+        self.load = 0.0
+        self.score = 0.0
+        self.own = Timing()
+        self.shards = Timing()
+        self._memory = memory
+        self._started = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        """Seconds since the item began, and those of its shards before."""
+        return time.perf_counter() - self._started + self.shards.predict
+
+    @property
+    def timing(self) -> Timing:
+        return self.own + self.shards
+
+    @contextmanager
+    def predicting(self, progress: Progress | ShardProgress) -> Iterator[None]:
+        """While a model is asked, however that ends."""
+        self._memory.forget()
+        started, before = time.perf_counter(), progress.done_count
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            self.own += Timing(seconds, progress.done_count - before, self._memory.peak_gb())
+
+    def seconds(self, latencies: Latencies, timing: int | None, old: Result | None) -> Seconds:
+        """What the result says. Predictions that were timed otherwise than by ``TIMING`` have no latencies to show.
+
+        What was only scored again has the throughput of when it was predicted, which ``old`` knows.
+        """
+        steps = {"load": self.load, "predict": self.timing.predict, "score": self.score, "total": self.total}
+        seconds: Seconds = {name: round(value, 6) for name, value in steps.items()}
+        for name, share in (("p50", 0.5), ("p95", 0.95)):
+            seconds[name] = latencies.quantile(share) if timing == TIMING else None
+        return seconds | {"throughput": old.seconds.get("throughput") if old else self.timing.throughput}
+
+    def peak(self, old: Result | None) -> dict[str, float]:
+        """For the environment of the result: ``gpu_peak_gb``, where it is known."""
+        peak = old.environment.get("gpu_peak_gb") if old else self.timing.gpu_peak_gb
+        return {} if peak is None else {"gpu_peak_gb": peak}

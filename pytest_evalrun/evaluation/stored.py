@@ -13,9 +13,8 @@ from pytest_evalrun.evaluation.plan import BACK
 from pytest_evalrun.evaluation.shards import peek, shard_files
 from pytest_evalrun.rundir.aside import bring_back, read_aside
 from pytest_evalrun.rundir.durable import IN_THE_WAY, write_atomic
-from pytest_evalrun.rundir.fingerprints import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.locks import FileLock
-from pytest_evalrun.rundir.markers import DAMAGED, keep_sound, read_marker
+from pytest_evalrun.rundir.markers import DAMAGED, keep_sound, read_fingerprint, read_marker, write_fingerprint
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import Result, read_result, record_text
 from pytest_evalrun.suite.names import safe_name
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.aside import Aside
     from pytest_evalrun.rundir.durable import Disk
-    from pytest_evalrun.rundir.fingerprints import StoredFingerprint
     from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.markers import Broken, Marker
+    from pytest_evalrun.rundir.markers import Broken, Marker, StoredFingerprint
     from pytest_evalrun.rundir.predictions import Line, Tally
     from pytest_evalrun.suite.pairs import Pair
 

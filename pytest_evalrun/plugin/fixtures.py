@@ -13,7 +13,7 @@ from pytest_evalrun.plugin.internals import (
     add_fixture,
     parameter_ids,
     parametrize_kept,
-    register_fixture,
+    register_fixtures,
     visible_fixtures,
 )
 from pytest_evalrun.plugin.items import (
@@ -182,8 +182,7 @@ class Items:
         return report
 
     def _offer(self, node: pytest.Collector, names: Iterable[str]) -> None:
-        for name in names:
-            register_fixture(node, name, getattr(self.fixtures, name))
+        register_fixtures(node, {name: getattr(self.fixtures, name) for name in names})
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, Any, Any]:

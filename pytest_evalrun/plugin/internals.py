@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
 
@@ -71,21 +71,22 @@ def visible_fixtures(node: pytest.Item | pytest.Collector, name: str) -> Sequenc
     return node.session._fixturemanager.getfixturedefs(name, node) or ()
 
 
-def register_fixture(node: pytest.Collector, name: str, function: Callable[..., Any]) -> None:
-    """Offer a fixture to all tests at or below a node: public from 9.1 on.
+def register_fixtures(node: pytest.Collector, functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Offer fixtures by their names to all tests at or below a node: public from 9.1 on.
 
     In 9.0 the last one that was registered wins and not the nearest, and the conftest.py of a directory on the command
     line has long been read.
     """
     public = getattr(pytest, "register_fixture", None)
-    if public is not None:
-        public(name=name, func=function, node=node)
-        return
     manager: Any = node.session._fixturemanager
-    manager._register_fixture(name=name, func=function, nodeid=node.nodeid)
-    if isinstance(node, pytest.Directory):
-        known = manager._arg2fixturedefs[name]
-        known.insert(0, known.pop())
+    for name, function in functions.items():
+        if public is not None:
+            public(name=name, func=function, node=node)
+            continue
+        manager._register_fixture(name=name, func=function, nodeid=node.nodeid)
+        if isinstance(node, pytest.Directory):
+            known = manager._arg2fixturedefs[name]
+            known.insert(0, known.pop())
 
 
 # ------------------------------------------------------------------ parameters

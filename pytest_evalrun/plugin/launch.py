@@ -146,7 +146,7 @@ def _is_left(path: Path) -> bool:
 
     One without the file that tells belongs to a launch that has just begun.
     """
-    from pytest_evalrun.rundir.durable import open_plain
+    from pytest_evalrun.rundir.lines import open_plain
     from pytest_evalrun.rundir.locks import FileLock
 
     alive = path / _ALIVE

@@ -20,9 +20,19 @@ from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
-from pytest_evalrun.plugin.itemlog import echo, is_debugging, tail_of
 from pytest_evalrun.plugin.items import pair_of, uses
-from pytest_evalrun.plugin.reports import Failure, failure, make_safe, outcome_of, reason_of, shorten, tell
+from pytest_evalrun.plugin.reports import (
+    Failure,
+    echo,
+    failure,
+    is_debugging,
+    make_safe,
+    outcome_of,
+    reason_of,
+    shorten,
+    tail_of,
+    tell,
+)
 from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
 from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.shards import ShardsInAnyOrder, shards_first

@@ -13,9 +13,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.fingerprints import StoredFingerprint, read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.lines import read_file
-from pytest_evalrun.rundir.markers import DAMAGED, Marker, facts_of, read_marker
+from pytest_evalrun.rundir.markers import (
+    DAMAGED,
+    Marker,
+    StoredFingerprint,
+    facts_of,
+    read_fingerprint,
+    read_marker,
+    write_fingerprint,
+)
 from pytest_evalrun.rundir.runs import run_names
 from pytest_evalrun.suite.jsontext import parse_json
 

@@ -10,15 +10,16 @@ import errno
 import itertools
 import os
 import re
-import stat
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.lines import encoded, open_with_parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 INTERVAL = 1.0
 # Above this many files one syncfs(2) is cheaper than a journal commit for each of them.
@@ -80,47 +81,10 @@ class Replacement:
             os.close(fd)
 
 
-def encoded(data: str | bytes) -> bytes:
-    """UTF-8. A file name that is not (a lone surrogate in Python) becomes the escape by which JSON knows it."""
-    return data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
-
-
 def _aside(target: str) -> str:
     """A name that no other writer uses; the target's own name may be too long to be made longer."""
     directory, name = os.path.split(target)
     return os.path.join(directory, f".{name[:40]}.{os.getpid()}.{next(_count)}.tmp")  # noqa: PTH118 - hot path
-
-
-def open_with_parents(path: str, flags: int) -> int:
-    """``os.open`` of a file that is made, with its parents, where it is missing: so most calls cost one call.
-
-    Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere.
-    """
-    while True:
-        try:
-            return open_plain(path, flags)
-        except FileNotFoundError:
-            pass
-        try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileNotFoundError:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:  # another process was faster
-            if os.path.islink(path):  # noqa: PTH114
-                raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
-
-
-def open_plain(path: Path | str, flags: int) -> int:
-    """``os.open`` of a file, and of nothing else; a FIFO would let us wait for ever.
-
-    Raises OSError for a directory, a FIFO or a disk. ``/dev/null`` takes and gives as a file does.
-    """
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
-        return fd
-    os.close(fd)
-    raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
 
 
 def write_all(fd: int, data: bytes) -> None:

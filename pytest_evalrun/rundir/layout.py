@@ -46,72 +46,75 @@ class WorkDir:
 
 @dataclass(frozen=True)
 class RunPaths:
-    """A run directory: everything that one evaluation produced, and all that is needed to carry on."""
+    """A run directory: everything that one evaluation produced, and all that is needed to carry on.
+
+    Each path is made once, for they are asked for again and again.
+    """
 
     root: Path
 
-    @property
+    @cached_property
     def run_json(self) -> Path:
         return self.root / "run.json"
 
-    @property
+    @cached_property
     def task_list(self) -> Path:
         return self.root / ".task_list"
 
-    @property
+    @cached_property
     def main_pid(self) -> Path:
         return self.root / ".main_pid"
 
-    @property
+    @cached_property
     def running_pids(self) -> Path:
         return self.root / ".running_pids"
 
-    @property
+    @cached_property
     def failed_tasks(self) -> Path:
         return self.root / "failed_tasks.txt"
 
-    @property
+    @cached_property
     def main_log(self) -> Path:
         return self.root / "task_run.log"
 
-    @property
+    @cached_property
     def events(self) -> Path:
         return self.root / "events.jsonl"
 
-    @property
+    @cached_property
     def session_lock(self) -> Path:
         return self.root / "session.lock"
 
-    @property
+    @cached_property
     def members_lock(self) -> Path:
         return self.root / "members.lock"
 
-    @property
+    @cached_property
     def session_json(self) -> Path:
         return self.root / "session.json"
 
-    @property
+    @cached_property
     def stop_json(self) -> Path:
         """It says who asked the session to stop, and exists until it has."""
         return self.root / ".stop.json"
 
-    @property
+    @cached_property
     def processes_dir(self) -> Path:
         return self.root / "processes"
 
-    @property
+    @cached_property
     def configs(self) -> Path:
         return self.root / "configs"
 
-    @property
+    @cached_property
     def results(self) -> Path:
         return self.root / "results"
 
-    @property
+    @cached_property
     def predictions(self) -> Path:
         return self.root / "predictions"
 
-    @property
+    @cached_property
     def summary(self) -> Path:
         return self.root / "summary"
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from datetime import UTC, datetime
 from math import isfinite
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pytest_evalrun.rundir.durable import encoded, open_plain, open_with_parents
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
     from typing import BinaryIO
 
 _BLOCK = 1 << 16
@@ -33,6 +33,11 @@ def utc_time(*, at: float | None = None, timespec: str = "milliseconds") -> str:
     """Now, or ``at`` so many seconds of the epoch, as ISO 8601 in UTC: ``2026-11-21T10:30:15.123Z``."""
     moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
     return moment.isoformat(timespec=timespec)[:-6] + "Z"
+
+
+def encoded(data: str | bytes) -> bytes:
+    """UTF-8. A file name that is not (a lone surrogate in Python) becomes the escape by which JSON knows it."""
+    return data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
 
 
 def json_line(obj: Mapping[str, Any]) -> bytes:
@@ -73,6 +78,38 @@ def compact_line(fields: dict[str, Any], doubtful: Iterable[Any] = ()) -> bytes:
 def json_document(obj: Mapping[str, Any]) -> bytes:
     """Encode a small JSON file that people read too."""
     return encoded(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
+
+
+def open_with_parents(path: str, flags: int) -> int:
+    """``os.open`` of a file that is made, with its parents, where it is missing: so most calls cost one call.
+
+    Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere.
+    """
+    while True:
+        try:
+            return open_plain(path, flags)
+        except FileNotFoundError:
+            pass
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # another process was faster
+            if os.path.islink(path):  # noqa: PTH114
+                raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
+
+
+def open_plain(path: Path | str, flags: int) -> int:
+    """``os.open`` of a file, and of nothing else; a FIFO would let us wait for ever.
+
+    Raises OSError for a directory, a FIFO or a disk. ``/dev/null`` takes and gives as a file does.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
 
 
 def open_file(path: Path | str) -> BinaryIO:

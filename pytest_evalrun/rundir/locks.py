@@ -15,7 +15,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from pytest_evalrun.rundir.durable import open_plain, open_with_parents
+from pytest_evalrun.rundir.lines import open_plain, open_with_parents
 from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:

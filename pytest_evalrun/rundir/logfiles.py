@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.durable import open_plain, open_with_parents
+from pytest_evalrun.rundir.lines import open_plain, open_with_parents
 from pytest_evalrun.suite.settings import LOG_LIMIT
 
 if TYPE_CHECKING:

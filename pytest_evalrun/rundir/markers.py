@@ -14,15 +14,18 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.rundir.lines import open_file, read_file, utc_time
+from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from hashlib import _Hash
+    from pathlib import Path
     from typing import BinaryIO
 
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
+
 
 FORMAT = 1
 BLOCK = 1 << 16
@@ -233,3 +236,33 @@ def _broken(run: Path, name: str, facts: dict[str, Any], by_hash: bool) -> str |
     except OSError as error:
         return f"{UNREADABLE}: {error.strerror}"
     return None
+
+
+@dataclass(frozen=True)
+class StoredFingerprint:
+    """The parts, the launch that began the predictions, and how it timed samples (None: as older versions did)."""
+
+    parts: dict[str, Any]
+    launch: str
+    timing: int | None = None
+
+    @classmethod
+    def from_json(cls, content: Any) -> StoredFingerprint:
+        """Raises KeyError, TypeError, ValueError or AttributeError where it is none."""
+        timing = TIMING if content.get("timing") == TIMING else None
+        return cls(dict(content["parts"]), str(content["launch"]), timing)
+
+
+def write_fingerprint(
+    disk: Disk, path: Path, parts: dict[str, Any], launch: str, *, timing: int | None = TIMING
+) -> None:
+    content = {"format": 1, "parts": parts, "launch": launch, "timing": timing}
+    disk.write(path, json.dumps(content, ensure_ascii=False))
+
+
+def read_fingerprint(path: Path) -> StoredFingerprint | None:
+    """None where there is none, or where it is damaged: then nothing is known about the predictions."""
+    try:
+        return StoredFingerprint.from_json(parse_json(read_file(path)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pytest_evalrun.rundir.durable import Disk
+
 
 # How the seconds of a sample are meant today.
 TIMING = 2
@@ -155,3 +158,69 @@ def _names(root: Path, *, of_files: bool) -> list[str]:
             return [e.name for e in entries if not e.name.startswith(".") and e.is_file() == of_files]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+SUFFIX = ".timing.json"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """``samples`` were predicted in ``predict`` seconds; ``gpu_peak_gb`` of GPU memory were in use then, if known."""
+
+    predict: float = 0.0
+    samples: int = 0
+    gpu_peak_gb: float | None = None
+
+    def __add__(self, other: Timing) -> Timing:
+        peaks = [peak for peak in (self.gpu_peak_gb, other.gpu_peak_gb) if peak is not None]
+        return Timing(self.predict + other.predict, self.samples + other.samples, max(peaks, default=None))
+
+    @property
+    def throughput(self) -> float | None:
+        """Samples per second of predicting; None where nothing was predicted."""
+        return round(self.samples / self.predict, 6) if self.predict > 0 and self.samples > 0 else None
+
+    @classmethod
+    def from_json(cls, values: Any) -> Timing:
+        """Raises ValueError, KeyError or TypeError for what ``to_json`` did not write."""
+        peak = values["gpu_peak_gb"]
+        return cls(float(values["predict"]), int(values["samples"]), None if peak is None else float(peak))
+
+
+def add_timing(disk: Disk, predictions: Path, timing: Timing) -> None:
+    """Beside the predictions of a shard, on top of what earlier sessions took for it."""
+    path = predictions.with_name(predictions.stem + SUFFIX)
+    disk.write(path, json.dumps(asdict(_read(path) + timing)))
+
+
+def timings_in(directory: Path) -> Timing:
+    """What all shards of a pair took together; what is damaged counts for nothing."""
+    return sum(map(_read, sorted(directory.glob(f"*{SUFFIX}"))), Timing())
+
+
+def _read(path: Path) -> Timing:
+    try:
+        return Timing.from_json(parse_json(read_file(path)))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return Timing()
+
+
+def append_history(disk: Disk, path: Path, entry: dict[str, Any]) -> None:
+    """Add one evaluation; all workers append to the one file, each line in one write."""
+    disk.append_line(path, entry)
+
+
+def read_history(path: Path) -> Iterator[dict[str, Any]]:
+    """The evaluations, oldest first; lines that a power cut tore are left out."""
+    try:
+        file = open_file(path)
+    except OSError:
+        return
+    with file:
+        for line in file:
+            try:
+                entry = parse_json(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                yield entry

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.durable import encoded
-from pytest_evalrun.rundir.fingerprints import read_fingerprint
-from pytest_evalrun.rundir.lines import read_file, utc_time
+from pytest_evalrun.rundir.lines import encoded, read_file, utc_time
 from pytest_evalrun.rundir.locks import FileLock
+from pytest_evalrun.rundir.markers import read_fingerprint
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.fingerprint import Wanted
 from pytest_evalrun.evaluation.plan import plan_of
 from pytest_evalrun.rundir.aside import Aside
-from pytest_evalrun.rundir.fingerprints import StoredFingerprint
-from pytest_evalrun.rundir.markers import Broken, Marker
+from pytest_evalrun.rundir.markers import Broken, Marker, StoredFingerprint
 from pytest_evalrun.rundir.predictions import Tally
 
 MODEL, OTHER, THIRD = {"model": "a"}, {"model": "b"}, {"model": "a", "adapter": "x"}

@@ -11,7 +11,7 @@ import pytest
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor import tasks
 from pytest_evalrun.monitor.reader import MOST_FAILED, SnapshotReader
-from pytest_evalrun.plugin.progress import LaunchProgress
+from pytest_evalrun.plugin.lastline import LaunchProgress
 from pytest_evalrun.rundir.runs import note_skipped
 from pytest_evalrun.rundir.tasklist import Status
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.history import append_history
 from pytest_evalrun.rundir.layout import WorkDir
+from pytest_evalrun.rundir.results import append_history
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.planning.costs import Estimate
-from pytest_evalrun.plugin import progress
+from pytest_evalrun.plugin import lastline
 from pytest_evalrun.plugin.lastline import TerminalScreen, last_line, seconds_of
 from pytest_evalrun.suite.pairs import Cut, Dataset, Pair, Task
 
@@ -263,7 +263,7 @@ def config(reporter, *, verbose=0, capture="fd"):
 
 @pytest.fixture
 def fast(monkeypatch):
-    monkeypatch.setattr(progress, "SECONDS_ON_TERMINAL", 0.0)
+    monkeypatch.setattr(lastline, "SECONDS_ON_TERMINAL", 0.0)
     monkeypatch.setattr("pytest_evalrun.plugin.lastline.TICK_SECONDS", 0.01)
     monkeypatch.setenv("TERM", "xterm")
 
@@ -298,7 +298,7 @@ def test_it_is_shown_until_closed(console, fast):
 @pytest.mark.parametrize("how", ["-s", "--capture=tee-sys", "TERM=dumb", "no TERM"])
 def test_where_others_write_too_lines_stay(wide, fast, monkeypatch, how):
     """On a terminal that others write to, or that cannot rewrite, there is a line a minute."""
-    monkeypatch.setattr(progress, "SECONDS_ELSEWHERE", 0.0)
+    monkeypatch.setattr(lastline, "SECONDS_ELSEWHERE", 0.0)
     if how == "TERM=dumb":
         monkeypatch.setenv("TERM", "dumb")
     elif how == "no TERM":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.plugin.progress import LaunchProgress
+from pytest_evalrun.plugin.lastline import LaunchProgress
 
 
 class Clock:

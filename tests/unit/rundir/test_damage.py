@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.fingerprints import read_fingerprint
-from pytest_evalrun.rundir.history import read_history
 from pytest_evalrun.rundir.layout import RunPaths
-from pytest_evalrun.rundir.markers import read_marker
+from pytest_evalrun.rundir.markers import read_fingerprint, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile, parse_line
 from pytest_evalrun.rundir.processes import Living
-from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.results import read_history, read_result, timings_in
 from pytest_evalrun.rundir.runs import read_run_json
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.rundir.shards import read_range
-from pytest_evalrun.rundir.timings import timings_in
 
 DEEP = '{"a":' * 50_000 + "1" + "}" * 50_000
 DAMAGE = {

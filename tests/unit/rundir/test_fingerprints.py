@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.rundir.aside import set_aside
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.fingerprints import StoredFingerprint, read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.markers import StoredFingerprint, read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.pairs import PairKey
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.history import append_history, read_history
+from pytest_evalrun.rundir.results import append_history, read_history
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,15 +19,12 @@ from hypothesis import strategies as st
 from pytest_evalrun.planning.past import newest_lines
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.fingerprints import read_fingerprint
-from pytest_evalrun.rundir.history import read_history
 from pytest_evalrun.rundir.lines import Follower, LineFile, compact_line, json_document, json_line, utc_time
-from pytest_evalrun.rundir.markers import facts_of, read_marker
+from pytest_evalrun.rundir.markers import facts_of, read_fingerprint, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.results import read_history, read_result, timings_in
 from pytest_evalrun.rundir.shards import read_range
 from pytest_evalrun.rundir.tasklist import read_task_list
-from pytest_evalrun.rundir.timings import timings_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

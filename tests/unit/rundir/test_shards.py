@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.fingerprints import write_fingerprint
 from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.markers import write_fingerprint
 from pytest_evalrun.rundir.shards import RangeFiles, WorkerArgs, plain, read_ranges
 from pytest_evalrun.suite.pairs import PairKey
 
