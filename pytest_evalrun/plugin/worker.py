@@ -72,7 +72,7 @@ class WorkerPlugin:
         self.suites = suites
         self.name: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.shared = False
-        self._shards = ShardsInAnyOrder(suites.launch, ())
+        self._shards: ShardsInAnyOrder | None = None
         self._log_start = 0
         self._nodeid: str | None = None
         self.sigterm = Sigterm(numbers=(*SIGNALS, signal.SIGINT))
@@ -126,7 +126,8 @@ class WorkerPlugin:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
         context = self.context
         context.events.write("item_started", pair.full_id)
-        self._shards.wait(pair, context)
+        if self._shards is not None:
+            self._shards.wait(pair, context)
         try:
             with context.guard.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
@@ -309,7 +310,8 @@ class WorkerPlugin:
 
         Trouble is explained by the end of the log; a breached gate explains itself.
         """
-        self._shards.ended(pair)
+        if self._shards is not None:
+            self._shards.ended(pair)
         told = {name: report.evalrun.get(name) for name in ("reused", "reason", "seconds")}
         if report.evalrun["limit"] is not None:
             told["limit"] = report.evalrun["limit"]
