@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.listing import find_place
-from pytest_evalrun.datasets.values import check_types, columns_found, delimiter_of, read_cell, twice
+from pytest_evalrun.datasets.values import check_types, columns_found, delimiter_of, read_cell
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,20 +71,13 @@ class LabelTable:
         """The line, the id, the label and its kind."""
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
-                table = csv.reader(file, delimiter=self.delimiter, strict=True)
-                header = next_row(table) or []
-                if (name := twice(header)) is not None:
-                    raise PairError(f"{self.path}:1: two columns are called {name!r}")
+                table = CsvRows(file, self.path, self.delimiter)
+                header = table.header() or []
                 id_, label = self._column(header, self.id, ID_COLUMNS), self._column(header, self.label, LABEL_COLUMNS)
                 check_types(self.path, header, self.types, self.delimiter)
                 kind = self.types.get(header[label], "text")
-                while (cells := next_row(table)) is not None:
-                    if cells and len(cells) != len(header):
-                        raise PairError(
-                            f"{self.path}:{table.line_num}: the row has {len(cells)} columns, the header {len(header)}"
-                        )
-                    if cells:
-                        yield table.line_num, cells[id_], cells[label], kind
+                for cells in table:
+                    yield table.line, cells[id_], cells[label], kind
         except (OSError, csv.Error, UnicodeDecodeError) as error:
             raise PairError(f"{self.path}: labels cannot be read: {error}") from None
 

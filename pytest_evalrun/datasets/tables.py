@@ -21,10 +21,9 @@ from pytest_evalrun.datasets.values import (
     from_json,
     is_writable,
     read_cell,
-    twice,
 )
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 from pytest_evalrun.suite.jsontext import TooDeep
 
 if TYPE_CHECKING:
@@ -160,20 +159,17 @@ class CsvReader(TableReader):
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         with _named(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.reader(file, delimiter=self.delimiter, strict=True)
+            table = CsvRows(file, self.path, self.delimiter)
             try:
-                header = self._header(next_row(table))
-                while (cells := next_row(table)) is not None:
-                    if cells:
-                        yield table.line_num, self._row(table.line_num, header, cells)
+                header = self._header(table.header())
+                for cells in table:
+                    yield table.line, self._row(table.line, header, cells)
             except csv.Error as error:
-                raise PairError(f"{self.path}:{table.line_num}: not a row of CSV: {error}") from None
+                raise PairError(f"{self.path}:{table.line}: not a row of CSV: {error}") from None
 
     def _header(self, names: list[str] | None) -> list[str]:
         if names is None:
             raise PairError(f"{self.path}: the dataset is empty; a csv dataset starts with a header row")
-        if (name := twice(names)) is not None:
-            raise PairError(f"{self.path}:1: two columns are called {name!r}")
         for setting in ("id_column", "reference", "inputs"):
             wanted = getattr(self, setting) or ()
             for name in (wanted,) if isinstance(wanted, str) else wanted:
@@ -184,8 +180,6 @@ class CsvReader(TableReader):
         return names
 
     def _row(self, line: int, header: list[str], cells: list[str]) -> Row:
-        if len(cells) != len(header):
-            raise PairError(f"{self.path}:{line}: the row has {len(cells)} columns, the header {len(header)}")
         row: dict[str, Any] = dict(zip(header, cells, strict=True))
         for name, kind in self.types.items():
             row[name] = read_cell(row[name], kind, f"{self.path}:{line}: types.{name}")

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.csvtext import twice
 from pytest_evalrun.suite.jsontext import MOST_LEVELS, parse_json
 
 if TYPE_CHECKING:
@@ -147,11 +148,6 @@ def check_types(path: Path, names: Sequence[str], types: Mapping[str, str], deli
     for name in types:
         if name not in names:
             raise PairError(f"{path}:1: reader.types: no column {name!r}; {columns_found(names, delimiter)}")
-
-
-def twice(names: Sequence[str]) -> str | None:
-    """The first name that stands there more than once."""
-    return next((name for name in names if names.count(name) > 1), None) if len(set(names)) != len(names) else None
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

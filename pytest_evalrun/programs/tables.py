@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pytest_evalrun.datasets.values import from_json, twice
+from pytest_evalrun.datasets.values import from_json
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,48 +78,33 @@ class CsvTable(_File):
     def at(self, file: BinaryIO, offset: int) -> TableRow:
         assert self._header is not None, "offsets come from rows"
         file.seek(offset)
-        cells = next_row(csv.reader(_Lines(file, True), strict=True)) or []
-        return self._row(cells, 0, offset)
+        following = iter(CsvRows(_Lines(file, True)).next, None)
+        return self._row(next(filter(None, following), []), 0, offset)
 
     def _rows(self, lines: _Lines) -> Iterator[TableRow]:
-        reader = csv.reader(lines, strict=True)
-        self._header = self._checked(next_row(reader) or [])
-        while self._header:
+        table = CsvRows(lines, self.path)
+        try:
+            self._header = self._checked(table.header() or [])
             offset = lines.position
-            cells = self._next(reader, lines)
-            if cells is None:
-                return
-            if cells:  # else an empty line
-                yield self._row(cells, reader.line_num, offset)
+            for cells in table if self._header else ():
+                yield self._row(cells, table.line, offset)
+                offset = lines.position
+        except (csv.Error, PairError) as error:
+            if isinstance(error, PairError) and self._header is None:
+                raise  # with such columns the file is of no use, torn or not
+            if lines.torn:
+                self.torn = f"{self.path}:{table.line}: the last line is torn"
+            elif self.whole and isinstance(error, PairError):
+                raise
+            elif self.whole:
+                raise PairError(f"{self.path}:{table.line}: not a row of CSV: {error}") from None
 
     def _checked(self, names: list[str]) -> list[str]:
-        if (name := twice(names)) is not None:
-            raise PairError(f"{self.path}:1: two columns are called {name!r}")
         if names and self.id_column not in names:
             if self.whole:
                 raise self._lacks(names)
             return []
         return names
-
-    def _next(self, reader: Any, lines: _Lines) -> list[str] | None:
-        """Read the cells of the next row; None at the end of the file, and of what is sound in it."""
-        assert self._header is not None
-        try:
-            cells = next_row(reader)
-        except csv.Error as error:
-            self._unsound(lines, reader.line_num, f"not a row of CSV: {error}")
-            return None
-        if cells and len(cells) != len(self._header):
-            wanted = len(self._header)
-            self._unsound(lines, reader.line_num, f"the row has {len(cells)} columns, the header {wanted}")
-            return None
-        return cells
-
-    def _unsound(self, lines: _Lines, number: int, what: str) -> None:
-        if lines.torn:
-            self.torn = f"{self.path}:{number}: the last line is torn"
-        elif self.whole:
-            raise PairError(f"{self.path}:{number}: {what}")
 
     def _row(self, cells: list[str], line: int, offset: int) -> TableRow:
         assert self._header is not None

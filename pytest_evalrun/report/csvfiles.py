@@ -11,7 +11,7 @@ import csv
 import re
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ class CsvFile:
         return "utf-8-sig"
 
     def _read(self, file: TextIO, notes: Complaints) -> Iterator[tuple[list[str], str]]:
-        reader = csv.reader(self._lines(file))
+        reader = CsvRows(self._lines(file), strict=False)
         header = self._header(reader, notes)
         if header is None:
             return
         yield header, ""
-        held, line = None, reader.line_num
+        held, line = None, reader.line
         for cells, text in self._records(reader, notes):
             if held is not None and _is_good(*held, len(header), line, notes):
                 yield held
-            held, line = (cells, text), reader.line_num
+            held, line = (cells, text), reader.line
         if held is not None and not _is_torn(*held, len(header), line, notes):
             if _is_good(*held, len(header), line, notes):
                 yield held
@@ -104,7 +104,7 @@ class CsvFile:
             self._raw.append(line)
             yield line
 
-    def _header(self, reader: Iterator[list[str]], notes: Complaints) -> list[str] | None:
+    def _header(self, reader: CsvRows, notes: Complaints) -> list[str] | None:
         for header, _ in self._records(reader, notes):
             names = list(dict.fromkeys(name for name in header if header.count(name) > 1))
             if names:
@@ -113,16 +113,16 @@ class CsvFile:
         notes.add("it is empty")
         return None
 
-    def _records(self, reader: Iterator[list[str]], notes: Complaints) -> Iterator[tuple[list[str], str]]:
+    def _records(self, reader: CsvRows, notes: Complaints) -> Iterator[tuple[list[str], str]]:
         self._raw.clear()
         try:
-            while (cells := next_row(reader)) is not None:
+            while (cells := reader.next()) is not None:
                 text = "".join(self._raw)
                 self._raw.clear()
                 if cells:
                     yield cells, text
         except csv.Error as error:
-            notes.add(f"read up to line {getattr(reader, 'line_num', 0)}: {error}")
+            notes.add(f"read up to line {reader.line}: {error}")
 
 
 def count_rows(path: Path) -> int:
@@ -157,8 +157,8 @@ def _is_torn(cells: list[str], text: str, width: int, line: int, notes: Complain
 
 def _is_open(text: str) -> bool:
     try:
-        rows = csv.reader([text], strict=True)
-        while next_row(rows) is not None:
+        rows = CsvRows([text])
+        while rows.next() is not None:
             pass
     except csv.Error as error:
         return "unexpected end" in str(error)

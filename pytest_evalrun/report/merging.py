@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.report.csvfiles import Complaints, CsvFile, as_bytes, as_line, columns_of, with_newline
 from pytest_evalrun.rundir.durable import Replacement
 from pytest_evalrun.rundir.sampleids import SampleIds, scratch
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -303,7 +302,7 @@ class _Merge:
             if (shape := shapes[file]) is None:
                 text = with_newline(text)
             else:
-                cells = next_row(csv.reader([text])) or []
+                cells = CsvRows([text], strict=False).next() or []
                 text = as_line(cells[i] if i >= 0 else "" for i in shape)
             yield name, as_bytes(self._shown(text))
 

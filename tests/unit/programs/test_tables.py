@@ -106,6 +106,7 @@ def test_sound_files(tmp_path, file):
 BROKEN = {
     "columns": (b"id,answer\n1,a\n2\n3,c\n", r"a\.csv:3: the row has 1 columns, the header 2"),
     "header": (b"id,id\n1,a\n", "two columns are called 'id'"),
+    "quote in the header": (b'id,"answer\n1,a\n', r"a\.csv:2: not a row of CSV: unexpected end of data"),
     "no id": (b"number,answer\n1,a\n", "no column 'id' for the ids; columns: number, answer"),
     "encoding": (b"id,answer\n1,caf\xe9\n", "not UTF-8: byte 0xe9"),
 }

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.report.merging import NAMED, Kind, RangeFile, merge_parts
-from pytest_evalrun.suite.csvtext import next_row
+from pytest_evalrun.suite.csvtext import CsvRows
 
 TEN = [str(i) for i in range(10)]
 
@@ -50,8 +50,7 @@ class Merging:
     @property
     def rows(self):
         with self.table.open(newline="", encoding="utf-8") as file:
-            table = csv.reader(file)
-            return list(iter(lambda: next_row(table), None))
+            return list(iter(CsvRows(file).next, None))
 
     @property
     def ids(self):
