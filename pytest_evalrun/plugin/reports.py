@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
-
     from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
