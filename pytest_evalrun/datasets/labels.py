@@ -58,14 +58,10 @@ class LabelTable:
                 raise PairError(f"{self.path}:{line}: label missing for the sample {ids[place]!r}")
             lines[place] = line
             labels[place] = shared[text]
-        self._check_all(ids, lines)
-        return labels
-
-    def _check_all(self, ids: Sequence[str], lines: array[int]) -> None:
-        missing = lines.count(0)
-        if missing:
+        if missing := lines.count(0):
             more = f" and {missing - 1} more" if missing > 1 else ""
             raise PairError(f"{self.path}: label missing for the sample {ids[lines.index(0)]!r}{more}")
+        return labels
 
     def _rows(self) -> Iterator[tuple[int, str, str, str]]:
         """The line, the id, the label and its kind."""

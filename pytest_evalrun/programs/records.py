@@ -85,7 +85,8 @@ class Records:
     def keep(self, record: WorkerArgs, files: list[Path], *, whole: bool) -> WorkerArgs | None:
         """Copy all sound rows, and give the range of the copy; None where there are none."""
         first, last = record.positions
-        kept = KeptRows(self._free(f"{record.low}_{record.high}", files), self._settings_kind)
+        kind = "csv" if program_of(self._settings).results.get("csv") else "jsonl"
+        kept = KeptRows(self._free(f"{record.low}_{record.high}", files), kind)
         positions: list[int] = []
         rows = 0
         try:
@@ -105,10 +106,6 @@ class Records:
             kept.drop()
             return None
         return replace(record, rows=rows, files=(str(kept.close()),), positions=(positions[0], positions[1]))
-
-    @property
-    def _settings_kind(self) -> str:
-        return "csv" if program_of(self._settings).results.get("csv") else "jsonl"
 
     def _all(self) -> list[WorkerArgs]:
         return list(read_ranges(self.files.paths.programs))

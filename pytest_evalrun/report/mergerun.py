@@ -242,21 +242,17 @@ def _without(wanted: Range, taken: Iterable[Range]) -> list[Range]:
 
 def _signature(pair: Mergeable, parts: Sequence[RangeFile], records: Sequence[Record]) -> str:
     """Changes when anything does that the merge depends on; content is told by size and time."""
-    seen = [[str(part.file), part.low, part.high, _size(part.file), _time(part.file)] for part in parts]
+    seen = [[str(part.file), part.low, part.high, *_state(part.file)] for part in parts]
     states = [[*record.positions, record.status] for record in records]
     return hashlib.sha256(json.dumps([asdict(pair.kind), seen, states]).encode()).hexdigest()
 
 
 def _state(path: Path) -> list[int | None]:
-    return [_size(path), _time(path)]
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
-
-
-def _time(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.is_file() else None
+    """Size in bytes and time of the last change in nanoseconds; None for both where there is no such file."""
+    if not path.is_file():
+        return [None, None]
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _remarks(pair: Mergeable, merged: Merged, records: Sequence[Record], kept: int) -> Iterator[str]:

@@ -65,6 +65,8 @@ UNSAFE_CALLS = frozenset({"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yam
 # Whose own JSON may be damaged, and what others wrote may be anything: on the lower floor one module reads it.
 READS_JSON = "suite.jsontext"
 JSON_CALLS = frozenset({"json.loads", "json.load", "loads", "orjson.loads"})
+# Of CSV a cell may be longer than the module csv allows by itself, and its limit is one for the whole process.
+READS_CSV = "suite.csvtext"
 # Every lock must close in forked children, so one module takes them all.
 LOCKS = "rundir.locks"
 LOCK_MODULES = frozenset({"fcntl", "filelock", "portalocker"})
@@ -123,6 +125,8 @@ def breaches(house: Path, file: Path) -> Iterator[str]:
         yield from unsafe(node)
         if isinstance(node, ast.Call) and called(node) in JSON_CALLS and reads_json_itself(module):
             yield f"{node.lineno}: {called(node)} is called in {READS_JSON} alone: parse_json"
+        if isinstance(node, ast.Call) and called(node) == "csv.reader" and module != READS_CSV:
+            yield f"{node.lineno}: csv.reader is called in {READS_CSV} alone: CsvRows"
         yield from too_long(node)
         if module.partition(".")[0] in UPPER and module not in INTERNALS and (name := private(node)):
             yield f"{node.lineno}: {name} is private to somebody else: {' or '.join(sorted(INTERNALS))}"
@@ -291,6 +295,7 @@ def test_types_are_shipped() -> None:
         pytest.param("slots/a.py", f"from {NAME}.rundir import runs", "slots may not import rundir.runs", id="room"),
         pytest.param("cli/a.py", "yaml.load(text, Loader)", "yaml.load is never called", id="yaml.load"),
         pytest.param("rundir/a.py", "json.loads(text)", "json.loads is called in suite.jsontext alone", id="json"),
+        pytest.param("report/a.py", "csv.reader(file)", "csv.reader is called in suite.csvtext alone", id="csv"),
         pytest.param("cli/a.py", "subprocess.run(line, shell=True)", "shell= is never given", id="shell"),
         pytest.param("cli/a.py", "np.load(file, allow_pickle=yes)", "allow_pickle= is never given", id="numpy pickle"),
         pytest.param("cli/a.py", "def f():\n" + " x\n" * LONGEST_FUNCTION, "f is longer than 45 lines", id="function"),
