@@ -193,7 +193,7 @@ class ProgramBay:
         self._began = time.time()
         ending = place.run(argv, place.environment(self._state), self._sink, self._heartbeat)
         if ending.returncode:
-            raise ModelError(ending.told(self._name), may_pass=ending.may_pass)
+            raise ModelError(ending.in_words(self._name), may_pass=ending.may_pass)
         self.seconds = time.perf_counter() - started
 
     def fetch(self) -> Sequence[Any]:

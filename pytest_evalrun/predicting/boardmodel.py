@@ -188,8 +188,8 @@ class BoardModel:
         )
         self._path = cached.path
         if cached.uploaded:
-            told = {"model": self._task, "device": board.name, "bytes": cached.uploaded}
-            self._around.event("uploaded", self._pair.full_id, **told)
+            facts = {"model": self._task, "device": board.name, "bytes": cached.uploaded}
+            self._around.event("uploaded", self._pair.full_id, **facts)
             self._around.say(f"model {cached.name} uploaded to board {board.name}: {cached.uploaded} bytes")
 
 

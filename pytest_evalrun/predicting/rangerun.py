@@ -30,7 +30,7 @@ class ProgramFailed(PairError):  # noqa: N818 - what happened; its base says tha
     """A program that ended with an exit code, or by a signal; ``may_pass`` if trying again may help by itself."""
 
     def __init__(self, ending: ProgramExit, name: str) -> None:
-        super().__init__(ending.told(name), brief=ending.brief)
+        super().__init__(ending.in_words(name), brief=ending.brief)
         self.may_pass = ending.may_pass
 
 

@@ -60,7 +60,7 @@ def _ask(work: RangeWork, place: Place) -> None:
                 with suppress(*LOST, EvalrunError):
                     place.fetch(lost=True)
             _interrupted(work, missing)
-            _tell_of_retry(work, losses, error)
+            _note_retry(work, losses, error)
         except ProgramFailed as error:
             _interrupted(work, missing)
             advanced = work.predictions.done_count > before
@@ -80,16 +80,16 @@ def _interrupted(work: RangeWork, missing: tuple[int, int]) -> None:
     _adopt(work)
 
 
-def _tell_of_retry(work: RangeWork, attempt: int, error: Exception) -> None:
-    told = {"attempt": attempt, "error": work.context.shown(str(error))}
-    work.context.events.write("batch_retried", work.pair.full_id, batch=attempt, **told)
+def _note_retry(work: RangeWork, attempt: int, error: Exception) -> None:
+    shown = work.context.shown(str(error))
+    work.context.events.write("batch_retried", work.pair.full_id, batch=attempt, attempt=attempt, error=shown)
 
 
 def _back_off(work: RangeWork, attempt: int, error: PairError) -> None:
     pause = backoff(attempt - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
     work.context.say(f"{error}")
     work.context.say(f"starting it for the rest in {pause:g} s ({attempt} of {work.pair.settings.retries})")
-    _tell_of_retry(work, attempt, error)
+    _note_retry(work, attempt, error)
     time.sleep(pause)
 
 

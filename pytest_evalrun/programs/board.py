@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.programs.command_template import sent_files
-from pytest_evalrun.programs.running import LOOK_SECONDS, ProgramExit, name_of
+from pytest_evalrun.programs.running import ProgramExit, name_of, wait_for
 from pytest_evalrun.remote.faults import LinkLost
 from pytest_evalrun.remote.places import claim
 from pytest_evalrun.remote.program import RemoteProgram
@@ -121,26 +121,18 @@ class BoardWork:
 
 
 def run_there(
-    work: BoardWork, argv: Sequence[str], env: Mapping[str, str], around: ProgramIO, look: Callable[[], Any]
+    work: BoardWork, argv: Sequence[str], env: Mapping[str, str], io: ProgramIO, heartbeat: Callable[[], None]
 ) -> ProgramExit:
-    """Start a program in the suite's directory on the board, and wait; ``look`` is called every now and then.
+    """Start a program in the suite's directory on the board, and wait; ``heartbeat`` is called every now and then.
 
     However this ends, nothing of it is left. Raises LinkLost.
     """
-    name = name_of(around.words(argv))
-    program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=around.output, name=name)
+    name = name_of(io.words(argv))
+    program = RemoteProgram(work.connection, argv, cwd=work.suite, env=env, output=io.output, name=name)
     try:
-        code = _wait(program, look)
+        code = wait_for(program, heartbeat)
     finally:
-        with around.paused():
+        with io.paused():
             program.end()
-        around.ended()
+        io.ended()
     return ProgramExit(code, f"{program.fate()} on board {work.connection.name}", program.last_lines)
-
-
-def _wait(program: RemoteProgram, look: Callable[[], Any]) -> int:
-    while True:
-        try:
-            return program.wait(LOOK_SECONDS)
-        except TimeoutError:
-            look()

@@ -113,7 +113,7 @@ def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[st
         quoted["inputs"] = " ".join(map(shlex.quote, inputs))
         return ["sh", "-c", fill(str(command), quoted)]
     words = words_of(command)
-    return [told for word in words for told in (inputs if word == "{inputs}" else [fill(word, values)])]
+    return [filled for word in words for filled in (inputs if word == "{inputs}" else [fill(word, values)])]
 
 
 def planned_command(pair: Pair) -> str | None:
@@ -155,8 +155,8 @@ def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict
     datasets.
     """
     settings = pair.settings
-    told = {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}
-    told |= _of_run_configs(pair) | {
+    added = {name: value for name, value in settings.env.items() if name not in NOT_HANDED_OVER}
+    added |= _of_run_configs(pair) | {
         "MODEL_DIR": where.model_dir,
         "SHARED_MODEL_PATH": where.shared_model,
         "IN_SUBDIR": settings.in_subdir or "",
@@ -165,11 +165,11 @@ def environment(pair: Pair, where: Where, state: PurePath | None = None) -> dict
         **where.extra,
     }
     if where.output is not None:
-        told["REMOTE_WORK_DIR"] = where.work
-        told["OUT_SUBDIR"] = where.out_subdir
+        added["REMOTE_WORK_DIR"] = where.work
+        added["OUT_SUBDIR"] = where.out_subdir
     if state is not None:
-        told["RUN_STATE_NAME"] = str(state)
-    return expand(told)  # type: ignore[no-any-return]
+        added["RUN_STATE_NAME"] = str(state)
+    return expand(added)  # type: ignore[no-any-return]
 
 
 def _of_run_configs(pair: Pair) -> dict[str, str]:

@@ -10,7 +10,7 @@ import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.children.faults import NotStarted
 from pytest_evalrun.children.output import brief_end
@@ -44,7 +44,7 @@ class ProgramExit:
     fate: str
     last_lines: str
 
-    def told(self, name: str) -> str:
+    def in_words(self, name: str) -> str:
         """Tell it in a sentence, with the last lines of the program's output."""
         end = f"; the end of its output:\n{self.last_lines}" if self.last_lines else "; it wrote no output"
         return f"{name} {self.fate}{self._hint()}{end}"
@@ -86,50 +86,58 @@ class ProgramIO:
     words: Callable[[Sequence[str]], Sequence[str]] = tuple
 
 
+class Running(Protocol):
+    """A program that runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its exit code. Raises TimeoutError."""
+
+
 def run(
     argv: Sequence[str],
     env: Mapping[str, str],
     cwd: str,
-    around: ProgramIO,
-    look: Callable[[], None],
+    io: ProgramIO,
+    heartbeat: Callable[[], None],
     started: Callable[[int], None] | None = None,
 ) -> ProgramExit:
-    """Start a program and wait; ``look`` is called every now and then. However this ends, nothing of it is left.
+    """Start a program and wait; ``heartbeat`` is called every now and then. However this ends, nothing of it is left.
 
     ``started`` is told the program's own PID. Raises ChildError where it cannot be started.
     """
     try:
-        with _child(argv, env, cwd, around) as child:
+        with _child(argv, env, cwd, io) as child:
             if started is not None:
                 started(child.pid)
-            code = _wait(child, look)
+            code = wait_for(child, heartbeat)
     except NotStarted as error:
         return ProgramExit(error.code, error.fate, "")
     finally:
-        around.ended()
+        io.ended()
     return ProgramExit(code, child.fate(), child.last_lines)
 
 
-def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, around: ProgramIO) -> Child:
+def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, io: ProgramIO) -> Child:
     return Child(
         argv,
         env=env,
         cwd=cwd,
-        output=around.output,
-        started=around.started,
+        output=io.output,
+        started=io.started,
         stdin=False,
         stdout="output",
-        hold=around.hold,
-        name=name_of(around.words(argv)),
+        hold=io.hold,
+        name=name_of(io.words(argv)),
     )
 
 
-def _wait(child: Child, look: Callable[[], None]) -> int:
+def wait_for(program: Running, heartbeat: Callable[[], None]) -> int:
+    """Wait for a program's end, here or on a board, with a heartbeat every now and then; gives its exit code."""
     while True:
         try:
-            return child.wait(LOOK_SECONDS)
+            return program.wait(LOOK_SECONDS)
         except TimeoutError:
-            look()
+            heartbeat()
 
 
 def check_program(settings: Settings, root: str) -> None:

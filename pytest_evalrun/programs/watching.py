@@ -113,10 +113,10 @@ class Nothing:
 
 
 class OwnState:
-    """The state file that the program writes: by the name that it was told, or any other that is new."""
+    """The state file that the program writes: by the name that it was given, or any other that is new."""
 
     def __init__(self, prefix: Path, directories: Sequence[Path], name: str | None) -> None:
-        self._told = prefix.with_name(prefix.name + STATE)
+        self._path = prefix.with_name(prefix.name + STATE)
         self._directories = directories
         self._name = f"{name}{STATE}" if name else None
         self._since = time.time()
@@ -134,7 +134,7 @@ class OwnState:
         return None
 
     def _candidates(self) -> list[Path]:
-        found = [self._told] if self._told.exists() else []
+        found = [self._path] if self._path.exists() else []
         for directory in self._directories:
             try:
                 with os.scandir(directory) as entries:
@@ -158,12 +158,12 @@ def finished(name: str | None, directories: Iterable[Path]) -> list[Path]:
     return [path for directory in directories if name and os.path.lexists(path := directory / f"{name}{COMPLETE}")]
 
 
-def let_begin(told: Path, name: str | None, directories: Iterable[Path], since: float) -> None:
+def let_begin(state: Path, name: str | None, directories: Iterable[Path], since: float) -> None:
     """Let a program that starts have something left to do, whatever an earlier start of ours said at its end.
 
-    ``told`` is the prefix that it is told; what lay there ``since`` earlier is the user's, and stays.
+    ``state`` is the prefix of its state file; what lay there ``since`` earlier is the user's, and stays.
     """
-    told.with_name(told.name + COMPLETE).unlink(missing_ok=True)
+    state.with_name(state.name + COMPLETE).unlink(missing_ok=True)
     for path in finished(name, directories):
         if not is_older(path, since):
             path.unlink(missing_ok=True)

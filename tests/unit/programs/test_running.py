@@ -48,7 +48,7 @@ def test_fates_are_told_apart(fate):
     code, returncode, told = FATES[fate]
     ending = started(code)
     assert ending.returncode == returncode
-    assert told in ending.told("p")
+    assert told in ending.in_words("p")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_end_in_brief_begins_with_the_exit_code_and_says_what_was_written_las
 def test_known_want_of_memory_is_not_guessed():
     """Where the kernel said that it was short of memory, nothing is added."""
     ending = ProgramExit(-signal.SIGKILL, "was ended by SIGKILL (… was out of memory)", "")
-    assert ending.told("p").count("memory") == 1
+    assert ending.in_words("p").count("memory") == 1
 
 
 def test_what_looks_may_end_it():
