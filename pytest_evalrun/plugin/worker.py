@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
-from pytest_evalrun.evaluation.context import Context, Launch, Shows
 from pytest_evalrun.evaluation.deadline import Deadline
-from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
-from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
@@ -38,7 +35,6 @@ from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.shards import ShardsInAnyOrder, shards_first
 from pytest_evalrun.plugin.xdist.units import TOLD, told_of
 from pytest_evalrun.plugin.xdist.workerloop import take_orders
-from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.sessions import join_session
 from pytest_evalrun.slots.need import board_of
@@ -51,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from pytest_evalrun.evaluation.context import Context
+    from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.predicting.boards import HeldBoard
     from pytest_evalrun.rundir.sessions import Member
@@ -61,7 +59,7 @@ if TYPE_CHECKING:
 
 # The exit code of a process that was given up.
 GAVE_UP = 70
-evaluation_key = pytest.StashKey[Evaluation]()
+evaluation_key = pytest.StashKey["Evaluation"]()
 
 
 class WorkerPlugin:
@@ -88,6 +86,9 @@ class WorkerPlugin:
     def context(self) -> Context:
         """Joined when the first item needs it: by then the launching process has said where the run is."""
         if self._context is None:
+            import pytest_evalrun.evaluation.life  # noqa: F401 - here, where the time of no item is counted
+            from pytest_evalrun.evaluation.context import Context, Launch, Shows
+
             if self.suites.refused:
                 raise Failure(self.suites.refused, self.suites.refused)
             text = self.suites.launch.read("launch.json")
@@ -124,6 +125,8 @@ class WorkerPlugin:
 
     def evaluate(self, item: pytest.Item, pair: Pair) -> Evaluation:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
+        from pytest_evalrun.evaluation.life import evaluate  # 0.1 s, for whoever only runs ordinary tests
+
         context = self.context
         context.events.write("item_started", pair.full_id)
         if self._shards is not None:
@@ -149,6 +152,8 @@ class WorkerPlugin:
     @contextmanager
     def lease(self, need: Need, pair: Pair | None) -> Iterator[Lease]:
         """GPUs for a test's own use; the model at hand goes first, for it may be on them."""
+        from pytest_evalrun.predicting.services import Slots, WorkerServices
+
         live = self.suites.launch.read("launch.json") is not None
         around = self.context.services if live else WorkerServices()
         slots = self.context.slots if live else Slots(self.suites.options.gpus)

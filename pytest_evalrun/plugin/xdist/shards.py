@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import EvalrunError
-from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.locks import is_locked
 
@@ -67,6 +66,8 @@ class ShardsInAnyOrder:
         """
         if not self._due or pair.is_shard:
             return
+        from pytest_evalrun.evaluation.life import evaluate  # as in the worker's own module
+
         waiting = [shard for shard in pair.shards() if shard.full_id in self._due]
         while waiting := [shard for shard in waiting if self._launch.read(_ended(shard)) is None]:
             idle = [shard for shard in waiting if not is_locked(paths_of(context.paths, shard).lock)]
