@@ -52,7 +52,7 @@ class KnownTrees(Protocol):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPair:
     """What is asked for of a pair, or of a shard of it: its data, and all that predictions and scores depend on.
 
     ``count`` samples are evaluated: the whole dataset, which has ``total``, or as many of its first as a limit leaves.
@@ -66,12 +66,12 @@ class Wanted:
     is_shard: bool = False
 
 
-def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache) -> Wanted:
+def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache) -> WantedPair:
     """By the content of its model and sources, through the cache. Raises PairError where these cannot be read."""
     limit = pair.settings.limit
     count = identity.count if limit is None else min(limit, identity.count)
     prediction, score = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)
-    return Wanted(reader, identity.count, count, prediction, score, is_shard=pair.is_shard)
+    return WantedPair(reader, identity.count, count, prediction, score, is_shard=pair.is_shard)
 
 
 def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:

@@ -9,7 +9,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.fingerprint import difference
 
 if TYPE_CHECKING:
-    from pytest_evalrun.evaluation.fingerprint import KnownTrees, Parts, Wanted
+    from pytest_evalrun.evaluation.fingerprint import KnownTrees, Parts, WantedPair
     from pytest_evalrun.rundir.aside import Aside
     from pytest_evalrun.rundir.markers import Broken, Marker
     from pytest_evalrun.rundir.predictions import Tally
@@ -67,17 +67,17 @@ class Plan:
 
     action: str
     reason: str
-    wanted: Wanted
+    wanted: WantedPair
     marker: Marker | None
 
 
-def plan_of(stored: Stored, wanted: Wanted, trees: KnownTrees) -> Plan:
+def plan_of(stored: Stored, wanted: WantedPair, trees: KnownTrees) -> Plan:
     """By what lies there now. Raises PairError where the predictions may be good and cannot be read."""
     action, reason = _decide(stored, wanted, trees)
     return Plan(action, reason, wanted, stored.marker)
 
 
-def _decide(stored: Stored, wanted: Wanted, trees: KnownTrees) -> tuple[str, str]:
+def _decide(stored: Stored, wanted: WantedPair, trees: KnownTrees) -> tuple[str, str]:
     marker = stored.marker
     made_from = marker.fingerprint["prediction"] if marker else stored.parts
     if made_from is None:
@@ -105,7 +105,7 @@ def _decide(stored: Stored, wanted: Wanted, trees: KnownTrees) -> tuple[str, str
     return "reuse", f"reused: unchanged since {marker.time}"
 
 
-def _unmarked(stored: Stored, wanted: Wanted) -> tuple[str, str]:
+def _unmarked(stored: Stored, wanted: WantedPair) -> tuple[str, str]:
     """Predictions of this very fingerprint, but no marker: how far did they come? Of a shard its range tells."""
     if wanted.is_shard:
         return "resume", NEW

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.fingerprint import Wanted
+from pytest_evalrun.evaluation.fingerprint import WantedPair
 from pytest_evalrun.evaluation.plan import plan_of
 from pytest_evalrun.rundir.aside import Aside
 from pytest_evalrun.rundir.markers import Broken, Marker, StoredFingerprint
@@ -112,4 +112,4 @@ def test_predictions_that_cannot_be_read_are_an_error():
 
 
 def wanted(**settings):
-    return Wanted(SimpleNamespace(), 6, 6, MODEL, SCORE, **settings)
+    return WantedPair(SimpleNamespace(), 6, 6, MODEL, SCORE, **settings)
