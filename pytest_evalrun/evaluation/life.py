@@ -139,7 +139,7 @@ def _complete(steps: Steps, plan: Plan, progress: Progress, already: int) -> Eva
     elif progress.done_count < count and not steps.pair.is_cut:
         steps.predict(plan, samples, progress)
     if mode == "infer":
-        steps.check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress))
+        steps.check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress.ordered()))
         return Evaluation(steps.pair, None, False, plan.reason, predicted=progress.done_count)
     return _score(steps, plan, samples, progress, already)
 

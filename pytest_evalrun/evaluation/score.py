@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.metrics.protocol import Metric
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
@@ -232,9 +231,9 @@ def _failure(line: Line) -> str:
     return reason if named else f"{line.id}: {reason}"
 
 
-def first_failure(progress: Progress | ShardProgress) -> str:
+def first_failure(lines: Iterable[Line]) -> str:
     """Why the first sample failed of those whose last line is in the file; empty where none did."""
-    return next((_failure(line) for line in progress.ordered() if line.status != "ok"), "")
+    return next((_failure(line) for line in lines if line.status != "ok"), "")
 
 
 def check_failures(max_failed: float, count: int, total: int, failed: int, first: str) -> None:

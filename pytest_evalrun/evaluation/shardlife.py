@@ -105,7 +105,7 @@ def _predict(steps: Steps, plan: Plan, progress: ShardProgress, own: range) -> E
 
 def _check_failures(steps: Steps, plan: Plan, progress: ShardProgress) -> None:
     """What failed in other cuts is not in its own file, which has the reasons."""
-    first = first_failure(progress) or "see its log"
+    first = first_failure(progress.ordered()) or "see its log"
     steps.check_failures(plan, progress.done_count, progress.failed_count, first)
 
 

@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.gates import Verdict
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.score import Latencies
-    from pytest_evalrun.evaluation.shards import ShardProgress
     from pytest_evalrun.predicting.services import GpuMemory
     from pytest_evalrun.predicting.session import LoadedModel
+    from pytest_evalrun.predicting.work import KeptPredictions
     from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.suite.pairs import Pair
 
@@ -132,7 +131,7 @@ class Steps:
         self.watch.load += seconds
         return model
 
-    def predict(self, plan: Plan, samples: Iterable[Sample], progress: Progress | ShardProgress) -> None:
+    def predict(self, plan: Plan, samples: Iterable[Sample], progress: KeptPredictions) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         positions = self.pair.positions or range(plan.wanted.count)
         work = PairWork(self.pair, self.paths, progress, self.context, positions)
@@ -179,7 +178,7 @@ class Stopwatch:
         return self.own + self.shards
 
     @contextmanager
-    def predicting(self, progress: Progress | ShardProgress) -> Iterator[None]:
+    def predicting(self, progress: KeptPredictions) -> Iterator[None]:
         """While a model is asked, however that ends."""
         self._memory.forget()
         started, before = time.perf_counter(), progress.done_count
