@@ -48,7 +48,7 @@ class KnownTrees(Protocol):
     """Directories by digests that they had once."""
 
     def changed_files(self, old_digest: str, new_digest: str) -> int | None:
-        """How many files differ between two of them; None where one of the digests is not known."""
+        """Count the files that differ between two of them; None where one of the digests is not known."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class WantedPair:
 
 
 def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache) -> WantedPair:
-    """By the content of its model and sources, through the cache. Raises PairError where these cannot be read."""
+    """Hash the model and the sources, through the cache. Raises PairError where these cannot be read."""
     limit = pair.settings.limit
     count = identity.count if limit is None else min(limit, identity.count)
     prediction, score = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)

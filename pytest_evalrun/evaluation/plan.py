@@ -28,11 +28,11 @@ class Stored(Protocol):
 
     @property
     def parts(self) -> Parts | None:
-        """What the predictions were made from, by the fingerprint beside them."""
+        """The parts that the predictions were made from, by the fingerprint beside them."""
 
     @property
     def has_predictions(self) -> bool:
-        """Whether there are any, of the pair or of its shards."""
+        """There are some, of the pair or of its shards."""
 
     @property
     def aside(self) -> Aside | None:
@@ -40,11 +40,11 @@ class Stored(Protocol):
 
     @property
     def is_half_aside(self) -> bool:
-        """Whether those were put aside half: the rest still lies here."""
+        """Those were put aside half: the rest still lies here."""
 
     @property
     def aside_holds(self) -> bool:
-        """Whether all of them is there, as it was; for this they are read."""
+        """All of those is there, as it was; for this they are read."""
 
     @property
     def broken(self) -> Broken | None:
@@ -52,10 +52,10 @@ class Stored(Protocol):
 
     @property
     def can_be_mended(self) -> bool:
-        """Whether that file is the predictions, and something of them is left to be kept."""
+        """That file is the predictions, and something of them is left to be kept."""
 
     def tally(self, count: int) -> Tally:
-        """Which of so many samples were predicted; for this the predictions are read."""
+        """Find out which of so many samples were predicted; for this the predictions are read."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Plan:
 
 
 def plan_of(stored: Stored, wanted: WantedPair, trees: KnownTrees) -> Plan:
-    """By what lies there now. Raises PairError where the predictions may be good and cannot be read."""
+    """Decide by what lies there now. Raises PairError where the predictions may be good and cannot be read."""
     action, reason = _decide(stored, wanted, trees)
     return Plan(action, reason, wanted, stored.marker)
 
@@ -106,7 +106,7 @@ def _decide(stored: Stored, wanted: WantedPair, trees: KnownTrees) -> tuple[str,
 
 
 def _unmarked(stored: Stored, wanted: WantedPair) -> tuple[str, str]:
-    """Predictions of this very fingerprint, but no marker: how far did they come? Of a shard its range tells."""
+    """Decide by how far predictions came that have no marker; of a shard its range tells."""
     if wanted.is_shard:
         return "resume", NEW
     found, count = stored.tally(wanted.count), wanted.count
@@ -117,7 +117,7 @@ def _unmarked(stored: Stored, wanted: WantedPair) -> tuple[str, str]:
 
 
 def _broken(stored: Stored, broken: Broken) -> tuple[str, str]:
-    """Where a file is not what the marker says: scores and results are made of the predictions."""
+    """Decide what a file costs that is not what the marker says: scores and results are made of the predictions."""
     if not stored.can_be_mended:
         return "score", f"scored again: {broken}"
     if broken.is_unreadable:

@@ -232,7 +232,7 @@ def _failure(line: Line) -> str:
 
 
 def first_failure(lines: Iterable[Line]) -> str:
-    """Why the first sample failed of those whose last line is in the file; empty where none did."""
+    """Say why the first sample failed of these lines; empty where none did."""
     return next((_failure(line) for line in lines if line.status != "ok"), "")
 
 

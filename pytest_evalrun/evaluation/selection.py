@@ -141,7 +141,7 @@ def _limited(size: int | None, pair: Pair) -> int | None:
 
 
 def _action(whole: _PairAtHand) -> str:
-    """What a plan comes to: where a part was damaged the model is asked, but not for what lies aside complete."""
+    """Say what a plan comes to: where a part was damaged the model is asked, but not for what lies aside complete."""
     if whole.plan.action == BACK:
         aside = whole.stored.aside
         return "score" if aside is not None and aside.marker is not None else "run"

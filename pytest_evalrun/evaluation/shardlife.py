@@ -62,7 +62,10 @@ def _begin(steps: Steps) -> tuple[Plan, Progress | None]:
 
 
 def _open(steps: Steps, plan: Plan) -> Progress | None:
-    """None where the pair is complete. Under the lock, so that no line ever goes to predictions of another plan."""
+    """Open the shard's file, under the lock, so that no line ever goes to predictions of another plan.
+
+    None where the pair is complete.
+    """
     if plan.action == "reuse":
         return None
     steps.make_room(plan)
@@ -104,7 +107,7 @@ def _predict(steps: Steps, plan: Plan, progress: ShardProgress, own: range) -> E
 
 
 def _check_failures(steps: Steps, plan: Plan, progress: ShardProgress) -> None:
-    """What failed in other cuts is not in its own file, which has the reasons."""
+    """Raise PairError where too many failed; the reasons of what failed in other cuts are in other files."""
     first = first_failure(progress.ordered()) or "see its log"
     steps.check_failures(plan, progress.done_count, progress.failed_count, first)
 

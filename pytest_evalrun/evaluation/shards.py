@@ -69,7 +69,7 @@ def shard_progress(file: Progress, paths: PairPaths, own: range, holds: Holds) -
 
 
 def tally_of(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
-    """Which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
+    """Find out which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
     tally, wanted = Tally(count), wanted or range(count)
     for file in (whole.predictions, *shard_files(whole, wanted)):
         for line in _lines(file, count, wanted):
@@ -85,7 +85,7 @@ def _note(tally: Tally, line: Line, holds: Holds | None) -> None:
 
 
 def peek(paths: PairPaths, count: int) -> Tally:
-    """How far the predictions of a pair came, those of shards included; changes nothing."""
+    """Find out how far the predictions of a pair came, those of shards included; changes nothing."""
     return tally_of(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
 
 
@@ -104,7 +104,7 @@ def shard_files(whole: PairPaths, wanted: range | None = None) -> list[Path]:
 
 
 def import_shards(pair: Pair, paths: PairPaths, progress: Progress, holds: Holds) -> int:
-    """What shards predicted comes in, those of earlier cuts too; how much of the pair had been done before.
+    """Take over what shards predicted, those of earlier cuts too. Returns how many samples had been done before.
 
     Raises PairError where the pair is cut and a shard has not done its part: the pair predicts nothing itself.
     """

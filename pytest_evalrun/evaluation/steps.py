@@ -85,7 +85,7 @@ class Steps:
         self.context.warn(f"{self.pair.full_id}: {text}")
 
     def plan(self) -> Plan:
-        """By what lies there now. Raises PairError where data or predictions cannot be read."""
+        """Decide what to do by what lies there now. Raises PairError where data or predictions cannot be read."""
         reader = create_reader(self.pair.dataset, self.pair.settings, self.pair.root)
         wanted = wanted_of(self.pair, reader, reader.identity(self.hashes), self.hashes)
         stored = StoredPair(self.paths, self.launch.distrust)
@@ -94,7 +94,7 @@ class Steps:
         return plan_of(stored, wanted, self.hashes)
 
     def settled(self) -> Plan:
-        """The plan, after what it wants of predictions that were put aside or damaged is in its place."""
+        """Plan, and put what the plan wants of predictions that were put aside or damaged in its place."""
         plan = self.plan()
         if plan.action not in (BACK, MEND):
             return plan

@@ -49,7 +49,7 @@ class StoredPair:
         return marker if marker is not None and marker.vouches_for(self.paths.whole) else None
 
     def warning(self, pair: str) -> str | None:
-        """What the user should hear of the marker of a pair; None where that is nothing."""
+        """Say what the user should hear of the marker of a pair; None where that is nothing."""
         if self.marker is not None or not self.paths.marker.exists():
             return None
         return f"{pair}: {self.paths.marker.name} is damaged; the pair is scored again"
@@ -60,12 +60,12 @@ class StoredPair:
 
     @property
     def parts(self) -> Parts | None:
-        """What the predictions were made from, by the fingerprint beside them."""
+        """The parts that the predictions were made from, by the fingerprint beside them."""
         return self.fingerprint.parts if self.fingerprint is not None else None
 
     @property
     def has_predictions(self) -> bool:
-        """Whether there are any, of the pair or of its shards."""
+        """There are some, of the pair or of its shards."""
         whole = self.paths.whole
         return whole.predictions.exists() or bool(shard_files(whole))
 
@@ -76,12 +76,12 @@ class StoredPair:
 
     @property
     def is_half_aside(self) -> bool:
-        """Whether those were put aside half: the rest still lies here."""
+        """Those were put aside half: the rest still lies here."""
         return self.aside is not None and self.aside.stored == self.fingerprint
 
     @property
     def aside_holds(self) -> bool:
-        """Whether all of them is there, as it was; for this they are read."""
+        """All of those is there, as it was; for this they are read."""
         return self.aside is not None and self.aside.holds(self.paths)
 
     @cached_property
@@ -93,19 +93,19 @@ class StoredPair:
 
     @property
     def can_be_mended(self) -> bool:
-        """Whether that file is the predictions, and something of them is left to be kept."""
+        """That file is the predictions, and something of them is left to be kept."""
         path = self.paths.whole.predictions
         if self.broken is None or self.paths.run / self.broken.name != path:
             return False
         return not self.broken.is_missing or path.with_name(path.name + DAMAGED).exists()
 
     def tally(self, count: int) -> Tally:
-        """Which of so many samples were predicted; for this the predictions are read."""
+        """Find out which of so many samples were predicted; for this the predictions are read."""
         return peek(self.paths, count)
 
 
 def is_from_before(marker: Marker, distrust: str | None) -> bool:
-    """Whether it was written before that moment, to the second, as markers say it."""
+    """Compare to the second, as markers say it: was this one written before that moment?"""
     return distrust is not None and marker.time[:19] <= distrust[:19]
 
 
@@ -157,7 +157,7 @@ def _ours(error: OSError, paths: PairPaths) -> str | None:
 def put_right(plan: Plan, paths: PairPaths, disk: Disk, run_id: str) -> str | None:
     """Do what must be done before the pair is planned anew: stale predictions come back, damaged ones go aside.
 
-    Of damaged ones what is kept, in words.
+    Returns in words how much of damaged ones is kept.
     """
     keep_fingerprint(plan, paths, disk, run_id)
     if plan.action == BACK:
@@ -169,7 +169,7 @@ def put_right(plan: Plan, paths: PairPaths, disk: Disk, run_id: str) -> str | No
 
 
 def keep_fingerprint(plan: Plan, paths: PairPaths, disk: Disk, run_id: str) -> None:
-    """Where only the marker has it, it must lie there before the marker goes; how they were timed the result knows."""
+    """Write the fingerprint where only the marker has it: it must lie there before the marker goes."""
     if plan.marker is not None and read_fingerprint(paths.fingerprint) is None:
         result = read_result(paths.whole.result)
         parts, timing = plan.marker.fingerprint["prediction"], result.timing if result else None

@@ -107,22 +107,22 @@ class Pair:
 
     @cached_property
     def is_shard(self) -> bool:
-        """Whether it is a part of a pair, an item that predicts its range and nothing else."""
+        """It is a part of a pair: an item that predicts its range and nothing else."""
         return self.cut is not None
 
     @cached_property
     def is_cut(self) -> bool:
-        """Whether it is a pair that only takes over what its shards predict."""
+        """It is a whole pair that only takes over what its shards predict."""
         return bool(self.cuts) and self.cut is None
 
     @cached_property
     def label(self) -> str:
-        """What the range of a shard is called, ``0-250``; empty of a whole pair."""
+        """The name of a shard's range, ``0-250``; empty of a whole pair."""
         return "" if self.cut is None else self.cut.label
 
     @property
     def share(self) -> float:
-        """Which part of the samples of its pair a shard has; 1 of a whole pair."""
+        """The part of its pair's samples that a shard has; 1 of a whole pair."""
         return 1.0 if self.cut is None else self.cut.size / self.cuts[-1].high
 
     @property
@@ -132,7 +132,7 @@ class Pair:
 
     @property
     def positions(self) -> range | None:
-        """Where the samples of a shard are in the dataset; None of a whole pair, which has them all."""
+        """The positions of a shard's samples in the dataset; None of a whole pair, which has them all."""
         return None if self.cut is None else range(self.cut.low, self.cut.high)
 
     @cached_property
