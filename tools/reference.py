@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from dataclasses import MISSING, fields
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,7 +205,7 @@ CLASSES = (
 
 # What other rooms call, and no test of a user needs.
 INTERNAL = frozenset(
-    {"dumps", "peek", "shards", "free", "give_up", "reconnect", "to_json", "key"}
+    {"dumps", "peek", "shards", "free", "give_up", "reconnect", "to_json", "key", "comes_back", "settings"}
     | {"is_shard", "is_cut", "label", "share", "ranges", "positions"}
 )
 
@@ -214,10 +215,11 @@ def members(cls: type) -> Iterator[tuple[str, str]]:
     for name, text in field_texts(cls).items():
         yield f"`{name}`", text
     for name, member in inspect.getmembers_static(cls):
-        made = member.fget if isinstance(member, property) else member
+        is_value = isinstance(member, property | cached_property)
+        made = getattr(member, "fget", None) or getattr(member, "func", member)
         if name.startswith("_") or name in INTERNAL or not inspect.isfunction(made) or not made.__doc__:
             continue
-        yield f"`{name}`" if isinstance(member, property) else f"`{name}{signature(made)}`", first_line(made)
+        yield f"`{name}`" if is_value else f"`{name}{signature(made)}`", first_line(made)
 
 
 def signature(function: Any) -> str:
