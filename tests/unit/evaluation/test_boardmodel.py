@@ -162,6 +162,20 @@ def test_a_link_that_never_holds_is_given_up(fleet):
     model.close()
 
 
+def test_who_is_interrupted_while_connecting_again_does_not_give_the_board_up(fleet):
+    """The link was closed by who ends the item, which is no fault of the board: the next model has it."""
+    model = lost(fleet, Sshd.kill_sessions)
+    model.interrupt()
+    with pytest.raises(LinkLost, match="the connection was closed here"):
+        model.recover(LinkLost("gone"), 1)
+    assert not model.broken
+    model.kill()
+    again = fleet.model()
+    again.load()
+    assert again.board.name == "b1"
+    again.close()
+
+
 def test_none_left_is_an_error_with_the_reason_of_each(fleet):
     """At once, in words."""
     for board in fleet.boards:
