@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.children.faults import ModelError
+from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError, SampleError, TimedOut
 from pytest_evalrun.predicting.batches import StagedSession
+from pytest_evalrun.predicting.loop import run_loop
 from pytest_evalrun.predicting.session import Again, Answers
+from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import ArrivedWrong, BoardGone, LinkLost
+from pytest_evalrun.rundir.predictions import PredictionsFile
 
 SECONDS = 60
 
@@ -199,6 +203,33 @@ def test_who_closes_at_once_interrupts_what_is_under_way(opened):
     assert running.wait(SECONDS)
     session.close(at_once=True)
     assert isinstance(asked.exception(0), LinkLost)
+    assert (board.recovered, session.given_back) == ([], ["all"])
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, TimedOut])
+@pytest.mark.parametrize("where", ["put", "run", "fetch"])
+def test_who_is_stopped_waits_for_no_transfer(opened, shop, context, monkeypatch, stop, where):
+    """Ctrl-C and a limit end the wait for answers; whatever is under way is interrupted before it is waited for."""
+    board, waiting = FakeBoard(), threading.Event()
+
+    def fails(stage, batch):
+        if stage != where:
+            return None
+        waiting.set()
+        assert board.interrupted.wait(SECONDS), "nobody was told"
+        return LinkLost("closed")
+
+    def stopped():
+        if waiting.is_set():
+            raise stop
+
+    monkeypatch.setattr(context, "check_launcher", stopped)
+    session, pair = opened(3, fails, board), shop.pair()
+    paths = context.paths.pair(pair.key)
+    progress = PredictionsFile(paths.predictions).open(context.disk, 9)
+    with pytest.raises(stop):
+        run_loop(PairWork(pair, paths, progress, context, range(9)), session, [Sample(n, f"s{n}", n) for n in range(9)])
+    progress.close()
     assert (board.recovered, session.given_back) == ([], ["all"])
 
 
