@@ -94,6 +94,7 @@ class StagedSession:
         self._closing = True
         if at_once and self._board is not None:
             self._board.interrupt()
+        # The threads first: what they use must not be given back under them.
         with self._exit:
             if self._overlap is not None:
                 self._overlap.close()
@@ -125,8 +126,9 @@ class StagedSession:
     def _recover(self, board: BoardModel, error: Exception, recoveries: int) -> None:
         """Make the link again, once for all batches that were submitted since the last time."""
         with self._lock:
-            if self._closing:
+            if self._closing:  # the link was closed by who ends us
                 raise error
+            # Who was submitted before the last time has met a loss that is made good by now.
             if recoveries == self._recoveries:
                 self._losses += 1
                 board.recover(error, self._losses)
@@ -198,6 +200,7 @@ class ProgramBay:
 
     def fetch(self) -> Sequence[Any]:
         """Fetch while no other bay does: the files of all batches have the same names."""
+        # On a board not before the run: what the batch before wrote may just be arriving.
         if self._place.name:
             make_room(self._pattern, self._since)
         self._results.began = max(self._began, self._place.fetch())
@@ -277,6 +280,7 @@ def _open_on_board(
     with ExitStack() as stack:
         board = model_on_board(model)
         on_board = stack.enter_context(board_work(work, board))
+        # No clock is stopped for the end of a program: its thread may not set the signal handlers that this takes.
         io = ProgramIO(words=work.context.secrets.words)
         aside = work.paths.program_files / (work.pair.label or "board")
         bays = []

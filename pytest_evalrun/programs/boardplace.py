@@ -98,6 +98,7 @@ class BoardPlace:
 
     def put_dataset(self, samples: Iterable[Sample]) -> None:
         self._generation = self._work.ready()
+        # A program is told the dataset's own file, which no sample names where the samples are its rows.
         dataset = Path(self._pair.dataset.path)
         self._file = "" if self._root == dataset else dataset.name
         files = {self._file: dataset} if self._file else {}

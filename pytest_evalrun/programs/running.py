@@ -86,7 +86,7 @@ class ProgramIO:
     words: Callable[[Sequence[str]], Sequence[str]] = tuple
 
 
-class Running(Protocol):
+class RunningProgram(Protocol):
     """A program that runs."""
 
     def wait(self, timeout: float | None = None) -> int:
@@ -131,7 +131,7 @@ def _child(argv: Sequence[str], env: Mapping[str, str], cwd: str, io: ProgramIO)
     )
 
 
-def wait_for(program: Running, heartbeat: Callable[[], None]) -> int:
+def wait_for(program: RunningProgram, heartbeat: Callable[[], None]) -> int:
     """Wait for a program's end, here or on a board, with a heartbeat every now and then; gives its exit code."""
     while True:
         try:
