@@ -68,5 +68,5 @@ def workdir_files() -> list[str]:
 
 def _properties(place: RunPaths | WorkDir) -> Iterator[Path]:
     for name, value in vars(type(place)).items():
-        if isinstance(value, property) and isinstance(path := getattr(place, name), Path):
+        if isinstance(value, property | cached_property) and isinstance(path := getattr(place, name), Path):
             yield path
