@@ -166,7 +166,7 @@ def report(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Make the summary of a run again."""
-    from pytest_evalrun.report.gone import on_disk
+    from pytest_evalrun.report.known import on_disk
     from pytest_evalrun.report.merge import merge_predictions
     from pytest_evalrun.report.summary import write_summary
     from pytest_evalrun.suite.printable import counted

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.remote.leftovers import Leftover
     from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.runs import FoundRun
-    from pytest_evalrun.rundir.boards import BoardRecord
+    from pytest_evalrun.rundir.runs import BoardRecord
 
 _SHOWN = 5
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.suite.pairs import Pair
+
 
 Parts = dict[str, Any]
 
@@ -167,3 +171,34 @@ def _file_count(old: Any, new: Any, trees: KnownTrees) -> str:
 def _changed_keys(old: Any, new: Any) -> str:
     old, new = old or {}, new or {}
     return ", ".join(sorted(key for key in {*old, *new} if not _same(old.get(key), new.get(key))))
+
+
+# What commonly changes results; absent ones are left out.
+LIBRARIES = ("numpy", "onnxruntime", "scikit-image", "scikit-learn", "scipy", "tensorflow", "torch", "transformers")
+
+
+@cache
+def environment_now() -> dict[str, Any]:
+    """Python, platform, and the versions of the libraries that are installed."""
+    return {"python": platform.python_version(), "platform": platform.platform(), "libraries": _libraries()}
+
+
+def environment_changes(old: dict[str, Any]) -> str | None:
+    """In words: ``onnxruntime 1.20.0 became 1.21.0``; None where no library differs."""
+    then, now = old.get("libraries", {}), environment_now()["libraries"]
+    changed = [
+        f"{name} {then.get(name, '(none)')} became {now.get(name, '(none)')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    return ", ".join(changed) or None
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

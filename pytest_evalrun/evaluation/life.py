@@ -8,8 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
-from pytest_evalrun.evaluation import environment
-from pytest_evalrun.evaluation.fingerprint import difference
+from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
@@ -117,7 +116,7 @@ def _reuse(steps: Steps, plan: Plan, result: Result) -> Evaluation:
     pair = steps.pair
     if steps.launch.mode == "infer":  # nobody asked for a verdict
         return Evaluation(pair, None, True, plan.reason, predicted=result.samples["predicted"])
-    if changed := environment.changes(result.environment):
+    if changed := environment_changes(result.environment):
         steps.warn(f"reused, though {changed}; --eval-fresh makes it again")
     verdicts = judge(pair, result.metrics)
     current = _judged(result, verdicts)
@@ -194,7 +193,7 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
         seconds=watch.seconds(scores.latencies, timing, old),
         gates=[],
         fingerprint={"prediction": wanted.prediction, "score": wanted.score},
-        environment=environment.current() | watch.peak(old),
+        environment=environment_now() | watch.peak(old),
         timing=timing,
     )
 

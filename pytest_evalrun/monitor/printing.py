@@ -12,7 +12,7 @@ from pytest_evalrun.monitor.launch import carry_on, limit_of
 from pytest_evalrun.monitor.renderer import plain
 from pytest_evalrun.monitor.screen import theme_for, window
 from pytest_evalrun.monitor.tree import TreeView
-from pytest_evalrun.report.gone import on_disk
+from pytest_evalrun.report.known import on_disk
 from pytest_evalrun.report.plain import selected_lines
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.rundir.tasklist import Status

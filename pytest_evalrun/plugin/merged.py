@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey, bool]) -> Summary:
     """Write what is under ``summary/``. ``limits``: of first samples, what this launch made, and if it scored it."""
-    from pytest_evalrun.report.gone import on_disk
+    from pytest_evalrun.report.known import on_disk
     from pytest_evalrun.report.summary import write_summary
 
     disk = on_disk(paths, suites)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.rundir.boards import BoardRecord, merged
+from pytest_evalrun.rundir.runs import BoardRecord, merged
 from pytest_evalrun.slots.need import need_of
 from pytest_evalrun.suite.devices import asks_for_boards, devices_of, home_of
 from pytest_evalrun.suite.settings import Way

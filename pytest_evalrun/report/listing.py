@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.gone import on_disk
-from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.report.known import known_pairs, on_disk
 from pytest_evalrun.report.rows import passed_over
 from pytest_evalrun.report.runs import find_run, is_run
 from pytest_evalrun.report.text import columns, natural_key, number

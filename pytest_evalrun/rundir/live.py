@@ -34,9 +34,9 @@ from pytest_evalrun.suite.secrets import secrets_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.rundir.boards import BoardRecord
     from pytest_evalrun.rundir.events import Level
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+    from pytest_evalrun.rundir.runs import BoardRecord
     from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import Pair
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.boards import merged, read_records
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_document, read_file
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.processes import sweep_asides
+from pytest_evalrun.suite.devices import DeviceSpec
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from pytest_evalrun.rundir.boards import BoardRecord
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+
 
 RUN_FORMAT = 1
 # What models write: theirs, and there may be millions of files.
@@ -264,3 +265,50 @@ def sync(path: Path) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+@dataclass(frozen=True)
+class BoardRecord:
+    """A board with its REMOTE_TASK_HOME; ``work`` names work directories below it, ``models`` files of its cache.
+
+    Whatever was put on a board has one of these names; that a name stands here does not mean that it was.
+    """
+
+    spec: DeviceSpec
+    home: str
+    work: tuple[str, ...]
+    models: tuple[str, ...]
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> BoardRecord:
+        """Parse what ``to_json`` gave; raises KeyError, TypeError or AttributeError where it is something else."""
+        work, models = entry["work"], entry["models"]
+        if not all(isinstance(name, str) for name in (*work, *models, entry["home"], entry["spec"]["name"])):
+            raise TypeError("names are text")
+        return cls(DeviceSpec.of(entry["spec"]), entry["home"], tuple(work), tuple(models))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"spec": asdict(self.spec), "home": self.home, "work": list(self.work), "models": list(self.models)}
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The same for all records that are about the same directory."""
+        return self.spec.key, self.home
+
+
+def read_records(entries: Sequence[dict[str, Any]]) -> list[BoardRecord]:
+    """Parse all entries; raises ValueError for what we did not write."""
+    try:
+        return [BoardRecord.of(entry) for entry in entries]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"boards: {error}") from error
+
+
+def merged(old: Iterable[BoardRecord], new: Iterable[BoardRecord]) -> list[BoardRecord]:
+    """Join the names of both, each once; how to get to a board is believed to the newer one."""
+    found: dict[tuple[str, str], BoardRecord] = {}
+    for record in (*old, *new):
+        before = found.get(record.place, record)
+        work, models = {*before.work, *record.work}, {*before.models, *record.models}
+        found[record.place] = BoardRecord(record.spec, record.home, tuple(sorted(work)), tuple(sorted(models)))
+    return list(found.values())

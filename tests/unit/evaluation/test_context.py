@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from pytest_evalrun.errors import EvalrunWarning
-from pytest_evalrun.evaluation import environment
+from pytest_evalrun.evaluation import fingerprint
 from pytest_evalrun.evaluation.context import Launch
 from pytest_evalrun.evaluation.logs import ItemLog
 
@@ -94,7 +94,7 @@ def test_what_could_not_be_synced_is_told(evaluator):
 
 def test_the_environment_names_what_is_installed():
     """Python, platform, and the libraries that are there, with their versions."""
-    found = environment.current()
+    found = fingerprint.environment_now()
     assert found["libraries"]["numpy"] == version("numpy")
     assert "torch" not in found["libraries"] or version("torch")
     assert {"python", "platform"} < found.keys()
@@ -111,12 +111,12 @@ CHANGES = {
 def test_changes_of_libraries_in_words(then, words, monkeypatch):
     """What differs, and nothing else."""
     now = {"libraries": {"numpy": version("numpy")}}
-    monkeypatch.setattr(environment, "current", lambda: now)
-    assert environment.changes({"libraries": now["libraries"] | then}) == words
+    monkeypatch.setattr(fingerprint, "environment_now", lambda: now)
+    assert fingerprint.environment_changes({"libraries": now["libraries"] | then}) == words
 
 
 def test_a_library_that_came(monkeypatch):
     """A result of before knows nothing of it; one without an environment knows nothing at all."""
-    monkeypatch.setattr(environment, "current", lambda: {"libraries": {"numpy": "2.0"}})
-    assert environment.changes({"libraries": {}}) == "numpy (none) became 2.0"
-    assert environment.changes({}) == "numpy (none) became 2.0"
+    monkeypatch.setattr(fingerprint, "environment_now", lambda: {"libraries": {"numpy": "2.0"}})
+    assert fingerprint.environment_changes({"libraries": {}}) == "numpy (none) became 2.0"
+    assert fingerprint.environment_changes({}) == "numpy (none) became 2.0"

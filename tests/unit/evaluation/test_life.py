@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError, EvalrunWarning, PairError
-from pytest_evalrun.evaluation import environment, life
+from pytest_evalrun.evaluation import fingerprint, life
 from pytest_evalrun.evaluation.life import evaluate
 from pytest_evalrun.evaluation.logs import ItemLog
 from pytest_evalrun.evaluation.score import check_failures
@@ -76,7 +76,7 @@ def test_what_a_result_says(shop, evaluator, paths):
     assert "gpu_peak_gb" not in content["environment"]
     assert [gate["holds"] for gate in content["gates"]] == [False]
     assert content["fingerprint"].keys() == {"prediction", "score"}
-    assert content["environment"]["python"] == environment.current()["python"]
+    assert content["environment"]["python"] == fingerprint.environment_now()["python"]
     assert [verdict.metric for verdict in evaluation.breached] == ["exact_match"]
 
 
@@ -866,7 +866,7 @@ def test_another_library_is_told_and_reused(shop, evaluator, monkeypatch):
     shop.data()
     pair = shop.pair()
     evaluator(pair)
-    monkeypatch.setattr(environment, "current", lambda: {"libraries": {"numpy": "99.0"}})
+    monkeypatch.setattr(fingerprint, "environment_now", lambda: {"libraries": {"numpy": "99.0"}})
     with pytest.warns(EvalrunWarning, match=r"letters/echo/clean: reused, though .*numpy .* became 99.0"):
         assert evaluator(pair).reused
 

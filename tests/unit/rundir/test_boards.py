@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.boards import BoardRecord, merged
 from pytest_evalrun.rundir.layout import WorkDir
-from pytest_evalrun.rundir.runs import add_manifest, boards_in, create_run, read_run_json
+from pytest_evalrun.rundir.runs import BoardRecord, add_manifest, boards_in, create_run, merged, read_run_json
 from pytest_evalrun.suite.devices import DeviceSpec
 
 B1 = DeviceSpec("b1", "10.0.0.5", user="root", identity_file=("/keys/a", "/keys/b"), labels={"soc": "j5"}, slots=2)
