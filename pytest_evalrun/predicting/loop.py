@@ -109,7 +109,9 @@ class Loop:
                     self._progress.append(self._lines.answered(request.samples, answers))
 
     def _cut(self, samples: Iterable[Sample]) -> Iterator[_Request]:
-        missing = (s for s in islice(samples, self._count) if not self._progress.is_done(s.index))
+        missing: Iterator[Sample] = islice(samples, self._count)
+        if self._progress.done_count:
+            missing = (sample for sample in missing if not self._progress.is_done(sample.index))
         for number in numbers(1):
             batch = list(islice(missing, self._size))
             if not batch:

@@ -98,6 +98,11 @@ class Secrets:
         """Blank the words of a command; in a shell's script its words."""
         return tuple(_blanked(self._in_commands, word) for word in argv) if self else tuple(argv)
 
+    @property
+    def hides_in_predictions(self) -> bool:
+        """Whether any of them is long enough to be blanked in what a model answers."""
+        return bool(self._long)
+
     def prediction(self, value: Any) -> Any:
         """Blank long secrets in what a model answered, in builtins; the same object where it holds none."""
         return _walked(value, lambda text: _blanked(self._predicted, text)) if self._long else value
