@@ -51,7 +51,7 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[s
 
 
 def _column(cells: Iterable[str], right: bool) -> list[str]:
-    shown = [one_line(cell) for cell in cells]
+    shown = [cell if cell.isprintable() else one_line(cell) for cell in cells]
     widths = [display_width(cell) for cell in shown]
     widest = max(widths)
     if right:

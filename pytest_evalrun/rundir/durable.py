@@ -62,7 +62,7 @@ class Replacement:
         self._fd = open_with_parents(self._aside, _WRITE_ASIDE)
 
     def write(self, data: str | bytes) -> None:
-        write_all(self._fd, encoded(data))
+        write_all(self._fd, encoded(data) if isinstance(data, str) else data)
 
     def put(self) -> None:
         self._close()
