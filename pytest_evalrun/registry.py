@@ -39,12 +39,23 @@ class Offer:
         return self.package == OURS
 
     def load(self) -> Any:
-        """The object itself. Raises ConfigError naming package and entry point where that cannot be imported."""
-        return self._object
+        """Give the object itself. Raises ConfigError naming package and entry point where that cannot be imported.
+
+        It is kept, for each pair asks for its kind, its reader and its metrics; but not longer than its module: who
+        runs pytest inside of a test makes Python forget that, and what is imported anew fits nothing that is kept.
+        """
+        name = self.value.partition(":")[0].strip()
+        module, found = self._kept
+        if module is None or sys.modules.get(name) is not module:
+            found = self._imported()
+            self._kept[:] = sys.modules.get(name), found
+        return found
 
     @cached_property
-    def _object(self) -> Any:
-        """Kept: each pair asks for its reader and its metrics, and more often for its kind."""
+    def _kept(self) -> list[Any]:
+        return [None, None]
+
+    def _imported(self) -> Any:
         from importlib.metadata import EntryPoint
 
         try:

@@ -27,9 +27,9 @@ DRIVER = """
 import os
 import pytest
 from pytest_evalrun.plugin import lastline
-from pytest_evalrun.plugin import progress
+from pytest_evalrun.plugin import lastline
 
-progress.SECONDS_ELSEWHERE = float(os.environ.get("EVERY", "60"))
+lastline.SECONDS_ELSEWHERE = float(os.environ.get("EVERY", "60"))
 
 class Driver:
     def __init__(self, config):

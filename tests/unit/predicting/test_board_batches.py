@@ -231,10 +231,11 @@ def test_what_was_uploaded_by_another_connection_is_gone(bench):
 
 def test_a_batch_whose_link_was_lost_is_asked_again(bench):
     """The link stands again when that is told, and it is no fault of the batch."""
-    (bench.root / "slow.sh").write_text(f"until [ -e '{bench.root}/go' ]; do sleep 0.05; done\n{ECHO}")
+    waits = f"touch '{bench.root}/begun'; until [ -e '{bench.root}/go' ]; do sleep 0.05; done"
+    (bench.root / "slow.sh").write_text(f"{waits}\n{ECHO}")
     session = bench.session("sh slow.sh {batch} {output}", results=FILES)
     asked = session.submit(samples := bench.samples(a="1"))
-    until(lambda: [*bench.board.home.glob("task_*/in*/a")])
+    until(lambda: (bench.root / "begun").exists())
     bench.board.kill_sessions()
     again = asked.result(60)
     assert (again.after, again.counts, bench.on_board.losses) == (0.0, False, [1])
