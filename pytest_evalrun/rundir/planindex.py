@@ -32,7 +32,7 @@ NONE = "-"
 _ENTRY = re.compile(rf"[0-9a-f]{{{DIGITS}}} [0-9a-f]{{{DIGITS}}} ([0-9]+|{NONE}) ")
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A pair that would be reused, why, and its number of samples, where ``wanted`` is what is wanted of it today."""
 
     wanted: str
@@ -52,7 +52,7 @@ class PlanIndex:
         self._entries = _loads(known) if known else {}
         self._noted = False
 
-    def entry(self, paths: PairPaths) -> Entry | None:
+    def entry(self, paths: PairPaths) -> IndexEntry | None:
         """What was found of a pair, None where one of its files is another by now, or where nothing is known."""
         known = self._entries.get("/".join(paths.key))
         if known is None:
@@ -60,7 +60,7 @@ class PlanIndex:
         files, wanted, samples, reason = known.split(" ", 3)
         if files != _files(paths, None):
             return None
-        return Entry(wanted, reason, int(samples) if samples != NONE else None)
+        return IndexEntry(wanted, reason, int(samples) if samples != NONE else None)
 
     def note(self, paths: PairPaths, wanted: str, reason: str, marker: Marker) -> None:
         """For the next listing; not where a file is so new that it may change again without a new time.

@@ -77,7 +77,18 @@ def problems(house: Path) -> list[str]:
     """Every breach of the rules below a package directory, as ``module:line: what``."""
     files = sorted(house.rglob("*.py"))
     found = [f"{file.relative_to(house)}:{what}" for file in files for what in breaches(house, file)]
-    return found + [f"{', '.join(sorted(circle))}: import each other in a circle" for circle in circles(house)]
+    found += [f"{', '.join(sorted(circle))}: import each other in a circle" for circle in circles(house)]
+    return found + [f"{', '.join(modules)}: two classes are called {name}" for name, modules in doubles(house)]
+
+
+def doubles(house: Path) -> list[tuple[str, list[str]]]:
+    """Public classes that two modules or more have at their top, with those: one word is for one thing."""
+    homes: dict[str, list[str]] = {}
+    for file in sorted(house.rglob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module_name(house, file))
+    return [(name, modules) for name, modules in sorted(homes.items()) if len(modules) > 1]
 
 
 def circles(house: Path) -> list[frozenset[str]]:
@@ -362,6 +373,13 @@ def test_circle_is_found(tmp_path: Path, sources: dict[str, str]) -> None:
         write(tmp_path / name, source)
     names = sorted(name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in sources)
     assert problems(tmp_path) == [f"{', '.join(names)}: import each other in a circle"]
+
+
+def test_two_classes_of_one_name_are_found(tmp_path: Path) -> None:
+    """Public ones at the top of their modules, whichever rooms these are in."""
+    for name in ("suite/a.py", "rundir/b.py"):
+        write(tmp_path / name, "class Entry:\n    class Inner: ...\n\nclass _Own: ...")
+    assert problems(tmp_path) == ["rundir.b, suite.a: two classes are called Entry"]
 
 
 def write(file: Path, source: str) -> None:
