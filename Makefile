@@ -41,7 +41,7 @@ test: $(READY)
 	$(BIN)/pytest -q --collect-only >/dev/null & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/coverage erase
 	@# More workers than cores: many tests wait for real processes. test_compat.py is what tox runs three times.
-	$(BIN)/coverage run -m pytest -n 4 --dist worksteal -m "not slow" --ignore tests/integration/test_compat.py
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	@# What is slow has its time beside the other dependencies.
