@@ -52,15 +52,11 @@ class _Batch:
 
 @dataclass(eq=False)
 class _Request:
-    """What is asked at once: a whole batch, or a part of one that failed, which is asked ``once``.
-
-    ``holds`` while it waits with its place kept: nothing else may be asked in its stead.
-    """
+    """What is asked at once: a whole batch, or a part of one that failed, which is asked ``once``."""
 
     batch: _Batch
     samples: list[Sample]
     once: bool = False
-    holds: bool = False
 
 
 class Loop:
@@ -78,8 +74,10 @@ class Loop:
         self._retries = work.settings.retries
         self._batches = -(-(work.count - work.progress.done_count) // self._size)
         self._under_way: dict[Future[Answers | Again], _Request] = {}
-        # Parts of a batch that failed come before any other; what waits for its time is ordered by that.
+        # Parts of a batch that failed come before any other.
         self._parts: deque[_Request] = deque()
+        # Heaps by the time at which to ask again: with the place kept, in whose stead nothing may be asked, or without.
+        self._holding: list[tuple[float, int, _Request]] = []
         self._waiting: list[tuple[float, int, _Request]] = []
         self._order = numbers()
         self._ended = self._failed_batches = self._retried = self._failed_in_a_row = 0
@@ -92,7 +90,7 @@ class Loop:
             request = self._next(coming)
             if request is not None:
                 self._submit(request)
-            elif not (self._under_way or self._waiting):
+            elif not (self._under_way or self._holding or self._waiting):
                 break
             else:
                 self._wait()
@@ -120,28 +118,33 @@ class Loop:
 
     def _next(self, coming: Iterator[_Request]) -> _Request | None:
         """What to ask now, if anything may be: parts of a failed batch, then what has waited, then the next batch."""
-        held = sum(request.holds for _, _, request in self._waiting)
-        free = max(1, self._session.in_flight) - len(self._under_way) - held
-        due = self._waiting and self._waiting[0][0] <= time.monotonic()
-        if due and (free > 0 or self._waiting[0][2].holds):
-            return heapq.heappop(self._waiting)[2]
-        if free <= 0:
+        now = time.monotonic()
+        if self._holding and self._holding[0][0] <= now:
+            return heapq.heappop(self._holding)[2]
+        if not self._has_room:
             return None
+        if self._waiting and self._waiting[0][0] <= now:
+            return heapq.heappop(self._waiting)[2]
         return self._parts.popleft() if self._parts else next(coming, None)
+
+    @property
+    def _has_room(self) -> bool:
+        return max(1, self._session.in_flight) > len(self._under_way) + len(self._holding)
 
     def _submit(self, request: _Request) -> None:
         """References stay with us: a model must not see the answers."""
-        request.holds = False
         if not request.once:
             self._report(request.batch, 0)
         blind = [Sample(sample.index, sample.id, sample.input) for sample in request.samples]
         self._under_way[self._session.submit(blind)] = request
 
     def _wait(self) -> None:
-        """Until something ends or is due, but never long without a look at the launching process."""
-        pause = LOOK_SECONDS
-        if self._waiting:
-            pause = min(pause, max(0.0, self._waiting[0][0] - time.monotonic()))
+        """Wait until something ends or is due, but never long without a look at the launching process.
+
+        What waits without a place is due only where there is room for it.
+        """
+        heaps = [heap for heap in (self._holding, self._waiting if self._has_room else []) if heap]
+        pause = min([LOOK_SECONDS, *(max(0.0, heap[0][0] - time.monotonic()) for heap in heaps)])
         if self._under_way:
             wait(self._under_way, pause, FIRST_COMPLETED)
         else:
@@ -180,7 +183,7 @@ class Loop:
         self._context.say(f"trying the batch again in {pause:g} s ({batch.attempts + 1} of {self._retries})")
         batch.attempts += 1
         self._note_retry(batch, batch.attempts, summary_of(error))
-        self._ask_later(request, pause, holds=True)
+        self._ask_later(self._holding, request, pause)
 
     def _ask_again(self, request: _Request, again: Again) -> None:
         """A session that could not ask says when to come back; another batch may have its place meanwhile."""
@@ -190,11 +193,10 @@ class Loop:
             return
         batch.attempts += again.counts
         self._note_retry(batch, max(batch.attempts, 1), again.reason)
-        self._ask_later(request, again.after, holds=False)
+        self._ask_later(self._waiting, request, again.after)
 
-    def _ask_later(self, request: _Request, pause: float, *, holds: bool) -> None:
-        request.holds = holds
-        heapq.heappush(self._waiting, (time.monotonic() + pause, next(self._order), request))
+    def _ask_later(self, heap: list[tuple[float, int, _Request]], request: _Request, pause: float) -> None:
+        heapq.heappush(heap, (time.monotonic() + pause, next(self._order), request))
 
     def _split(self, request: _Request, error: Exception) -> None:
         """Halves, each asked once: one bad sample costs itself only."""

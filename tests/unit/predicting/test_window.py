@@ -21,7 +21,7 @@ from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 numbers = itertools.count()
-ANSWER, AGAIN, COUNTED, PASSES, FAULT, UNREADABLE, DIES = range(7)
+ANSWER, AGAIN, LATER, COUNTED, PASSES, FAULT, UNREADABLE, DIES = range(8)
 
 
 class Crowd:
@@ -50,8 +50,8 @@ class Crowd:
         future, batch, fate = self.waiting.pop(self.order(len(self.waiting)))
         if fate == ANSWER:
             future.set_result(Answers([sample.input for sample in batch], 0.5))
-        elif fate in (AGAIN, COUNTED):
-            future.set_result(Again(0.0, "not now", counts=fate == COUNTED))
+        elif fate in (AGAIN, LATER, COUNTED):
+            future.set_result(Again(1.3 if fate == LATER else 0.0, "not now", counts=fate == COUNTED))
         else:
             errors = {
                 PASSES: TimeoutError("slow"),
@@ -77,6 +77,7 @@ def asked(shop, context, monkeypatch):
         clock = SimpleNamespace(now=0.0)
 
         def sleep(seconds):
+            assert seconds > 0, "a loop that waits for nothing never ends"
             clock.now += seconds
 
         def wait(futures, pause, _):
@@ -108,7 +109,7 @@ def given_samples(count):
     count=st.integers(1, 60),
     size=st.integers(1, 5),
     in_flight=st.sampled_from([1, 2, 3, 100]),
-    fates=st.lists(st.sampled_from([ANSWER, ANSWER, AGAIN, COUNTED, PASSES, FAULT, UNREADABLE, DIES]), max_size=40),
+    fates=st.lists(st.sampled_from([ANSWER, *range(DIES + 1)]), max_size=40),
     data=st.data(),
 )
 def test_every_sample_ends_once(asked, count, size, in_flight, fates, data):
@@ -163,6 +164,15 @@ def test_a_place_is_free_while_a_batch_waits_to_be_asked_again(asked):
     crowd = Crowd(1, [COUNTED, COUNTED])
     found = asked(crowd, 1, max_batch_size=1, retries=1)
     assert [line.error for line in found.lines] == ["not now"]
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_what_waits_without_a_place_holds_nobody_up(asked, in_flight):
+    """Another batch has taken its place, and keeps it while it is tried again: that one goes first."""
+    crowd = Crowd(in_flight, [LATER] * in_flight + [PASSES] * 2 * in_flight)
+    found = asked(crowd, 4 * in_flight, max_batch_size=1, retries=5)
+    assert found.error is None
+    assert [line.status for line in found.lines] == ["ok"] * 4 * in_flight
 
 
 def test_a_fault_of_samples_gives_nothing_up(asked):
