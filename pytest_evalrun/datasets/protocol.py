@@ -28,6 +28,8 @@ class Sample:
     """
     reference: Any = None
     """What the answer should be; models never see it."""
+    generation: int = 0
+    """Which of its answers is asked for, from 0, where `generations` wants several."""
 
 
 @dataclass(frozen=True)

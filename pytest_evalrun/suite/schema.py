@@ -193,6 +193,8 @@ class SettingsModel(Strict):
     """So many samples each range has; instead of `shards`."""
     range: Literal["position", "id"] = UNSET
     """What `{low}` and `{high}` count: samples from 0 by `position`, or values of the id column."""
+    generations: Positive = UNSET
+    """So many times the model is asked for each sample; each answer is kept. Default: 1."""
     timeout: Seconds | None = None
     """Seconds after which a pair is an ERROR. Waiting for a GPU or a board does not count."""
     log_limit: Size = UNSET

@@ -82,6 +82,7 @@ class Settings:
     shards: int | None = None
     shard_size: int | None = None
     range: str = "position"
+    generations: int = 1
     gpus: int = 0
     min_gpu_memory: float = 0.0
     workers_per_gpu: int = 1
@@ -123,6 +124,7 @@ class Way(Enum):
     SERVER = "a program that is kept running, batch by batch"
     BATCH = "a program that is started once a batch"
     RANGE = "a program that is started once a range of samples"
+    ENDPOINT = "an endpoint, with many requests under way"
 
 
 class ModelKind:

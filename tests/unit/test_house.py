@@ -52,12 +52,13 @@ MAY_IMPORT = {
     "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
+    "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
     "predicting": frozenset(
-        {"rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote", "errors"}
+        {"llm", "rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote", "errors"}
     ),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
-        | {"remote", "predicting"}
+        | {"remote", "predicting", "llm"}
     ),
 }
 UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})
