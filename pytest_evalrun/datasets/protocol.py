@@ -72,3 +72,20 @@ class Reader(Protocol):
 
         Raises PairError for an empty dataset, a missing label, two samples with one id.
         """
+
+
+class Repeated:
+    """The samples of a reader, each ``generations`` times in a row: one for each answer that is asked for."""
+
+    def __init__(self, reader: Reader, generations: int) -> None:
+        self._reader = reader
+        self._generations = range(generations)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._reader:
+            for generation in self._generations:
+                yield Sample(sample.index, sample.id, sample.input, sample.reference, generation)
+
+    def identity(self, hashes: Hashes) -> Identity:
+        """Those of the reader: the data are the same."""
+        return self._reader.identity(hashes)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_evalrun.datasets.protocol import Repeated
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
 from pytest_evalrun.suite.printable import counted
@@ -38,6 +39,7 @@ LABELS = {
     "command": "command changed",
     "comparison": "values are compared by another rule",
     "env": "environment of the program changed",
+    "generations": "generations changed",
     "identity": "identity version changed",
     "inputs": "dataset changed",
     "limit": "limit changed",
@@ -59,7 +61,8 @@ class KnownTrees(Protocol):
 class WantedPair:
     """What is asked for of a pair, or of a shard of it: its data, and all that predictions and scores depend on.
 
-    ``count`` samples are evaluated: the whole dataset, which has ``total``, or as many of its first as a limit leaves.
+    ``count`` answers are evaluated: of the whole dataset, which has ``total``, or of as many of its first samples as a
+    limit leaves; of each sample there are ``generations``.
     """
 
     reader: Reader
@@ -68,14 +71,16 @@ class WantedPair:
     prediction: Parts
     score: Parts
     is_shard: bool = False
+    generations: int = 1
 
 
 def wanted_of(pair: Pair, reader: Reader, identity: Identity, hashes: HashCache) -> WantedPair:
     """Hash the model and the sources, through the cache. Raises PairError where these cannot be read."""
-    limit = pair.settings.limit
+    limit, each = pair.settings.limit, pair.settings.generations
     count = identity.count if limit is None else min(limit, identity.count)
     prediction, score = prediction_parts(pair, identity, hashes), score_parts(pair, identity, hashes)
-    return WantedPair(reader, identity.count, count, prediction, score, is_shard=pair.is_shard)
+    samples = reader if each == 1 else Repeated(reader, each)
+    return WantedPair(samples, identity.count * each, count * each, prediction, score, pair.is_shard, each)
 
 
 def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
@@ -101,6 +106,8 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
     parts |= kind.identity(settings, pair.root, hashes)
     if settings.limit is not None:
         parts["limit"] = settings.limit
+    if settings.generations > 1:
+        parts["generations"] = settings.generations
     return parts
 
 

@@ -91,7 +91,8 @@ def evaluate_pair(steps: Steps) -> Evaluation:
     else:
         steps.make_room(plan)
     outputs = Outputs(output_directory(pair, paths))
-    progress = PredictionsFile(paths.predictions).open(steps.disk, plan.wanted.count, outputs.hold, paths.marker)
+    file, count = PredictionsFile(paths.predictions, plan.wanted.generations), plan.wanted.count
+    progress = file.open(steps.disk, count, outputs.hold, paths.marker)
     try:
         already = import_shards(pair, paths, progress, outputs.hold)
         if pair.is_cut and not plan.marker:
@@ -207,8 +208,8 @@ def _keep(steps: Steps, plan: Plan, result: Result) -> None:
     """Write the result, then the marker that vouches for it."""
     steps.disk.write(steps.paths.result, result.dumps())
     fingerprint = {"prediction": plan.wanted.prediction, "score": plan.wanted.score}
-    lines = result.samples["predicted"] + result.samples["failed"]
-    write_marker(steps.disk, steps.paths, fingerprint, {"samples": result.samples["total"]}, lines=lines)
+    lines, extra = result.samples["predicted"] + result.samples["failed"], {"samples": result.samples["total"]}
+    write_marker(steps.disk, steps.paths, fingerprint, extra, lines=lines, generations=plan.wanted.generations)
 
 
 def _remember(steps: Steps, result: Result) -> None:

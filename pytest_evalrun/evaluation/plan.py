@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.evaluation.fingerprint import KnownTrees, Parts, WantedPair
     from pytest_evalrun.rundir.aside import Aside
     from pytest_evalrun.rundir.markers import Broken, Marker
-    from pytest_evalrun.rundir.predictions import Tally
+    from pytest_evalrun.rundir.tally import Tally
 
 NEW = "new"
 # Before a plan can be carried out: what was put aside is wanted again, what is marked was damaged.
@@ -54,8 +54,8 @@ class Stored(Protocol):
     def can_be_mended(self) -> bool:
         """That file is the predictions, and something of them is left to be kept."""
 
-    def tally(self, count: int) -> Tally:
-        """Find out which of so many samples were predicted; for this the predictions are read."""
+    def tally(self, count: int, generations: int) -> Tally:
+        """Find out which of so many answers are there; for this the predictions are read."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _unmarked(stored: Stored, wanted: WantedPair) -> tuple[str, str]:
     """Decide by how far predictions came that have no marker; of a shard its range tells."""
     if wanted.is_shard:
         return "resume", NEW
-    found, count = stored.tally(wanted.count), wanted.count
+    found, count = stored.tally(wanted.count, wanted.generations), wanted.count
     if found.done_count == count:
         return "score", f"scored: all {count} samples were predicted before"
     failed = "" if found.done_count else f": {found.failed_count} failed before"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Reader
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.rundir.predictions import Tally
+    from pytest_evalrun.rundir.tally import Tally
     from pytest_evalrun.rundir.tasklist import Place
     from pytest_evalrun.suite.pairs import Pair
 
@@ -137,7 +137,7 @@ def _verdict(pair: Pair, survey: _Survey) -> PairOutlook:
 
 def _limited(size: int | None, pair: Pair) -> int | None:
     limit = pair.peek("limit")
-    return min(size, limit) if size and limit else size
+    return min(size, limit * (pair.peek("generations") or 1)) if size and limit else size
 
 
 def _action(whole: _PairAtHand) -> str:
@@ -202,7 +202,8 @@ class _PairAtHand:
     @cached_property
     def predicted(self) -> Tally:
         """Which samples were predicted, by the pair itself or its shards."""
-        return tally_of(self.paths, self.plan.wanted.total)
+        wanted = self.plan.wanted
+        return tally_of(self.paths, wanted.total, generations=wanted.generations)
 
 
 class _Survey:

@@ -69,7 +69,7 @@ def _open(steps: Steps, plan: Plan) -> Progress | None:
     if plan.action == "reuse":
         return None
     steps.make_room(plan)
-    file = PredictionsFile(steps.paths.predictions).open(steps.disk, plan.wanted.count)
+    file = PredictionsFile(steps.paths.predictions, plan.wanted.generations).open(steps.disk, plan.wanted.count)
     if steps.launch.mode != "eval":
         file.begin()
         # States of shards are of one launch: what they say together must not count what others left behind.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.rundir.predictions import PredictionsFile, Tally, parse_line
+from pytest_evalrun.rundir.predictions import PredictionsFile, parse_line
 from pytest_evalrun.rundir.results import SUFFIX
+from pytest_evalrun.rundir.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,13 +45,13 @@ class ShardProgress:
     def failed_count(self) -> int:
         return self._found.failed_count
 
-    def is_done(self, index: int) -> bool:
-        return self._found.is_done(index)
+    def is_done(self, place: int) -> bool:
+        return self._found.is_done(place)
 
     def append(self, lines: Sequence[Line]) -> None:
         self._own.append(lines)
         for line in lines:
-            self._found.note(line.index, line.status == "ok")
+            self._found.note(line.place(self._own.generations), line.status == "ok")
 
     def ordered(self) -> Iterator[Line]:
         """The lines of this cut's own file."""
@@ -65,28 +66,38 @@ def shard_progress(file: Progress, paths: PairPaths, own: range, holds: Holds) -
 
     ``holds`` is asked whether files that a prediction names are still what the model wrote.
     """
-    return ShardProgress(file, tally_of(paths.whole, file.count, own, holds))
+    return ShardProgress(file, tally_of(paths.whole, file.count, own, holds, file.generations))
 
 
-def tally_of(whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None) -> Tally:
-    """Find out which samples of a range (of ``range(count)``) were predicted, by the pair or by any of its shards."""
-    tally, wanted = Tally(count), wanted or range(count)
-    for file in (whole.predictions, *shard_files(whole, wanted)):
-        for line in _lines(file, count, wanted):
+def tally_of(
+    whole: PairPaths, count: int, wanted: range | None = None, holds: Holds | None = None, generations: int = 1
+) -> Tally:
+    """Find out which answers of a range (of ``range(count)``) are there, of the pair or of any of its shards."""
+    tally, wanted = Tally(count, generations), wanted or range(count)
+    for file in (whole.predictions, *shard_files(whole, _samples_of(wanted, generations))):
+        for line in _lines(file, count, wanted, generations):
             _note(tally, line, holds)
     return tally
+
+
+def _samples_of(places: range, generations: int) -> range:
+    """The positions of the samples of which these places are answers."""
+    return range(places.start // generations, -(-places.stop // generations))
 
 
 def _note(tally: Tally, line: Line, holds: Holds | None) -> None:
     """A sample that was predicted once is never asked again, so that of lines in several files a good one counts."""
     done = line.status == "ok" and (holds is None or holds(line.prediction))
-    if done or not tally.is_done(line.index):
-        tally.note(line.index, done)
+    place = line.place(tally.generations)
+    if done or not tally.is_done(place):
+        tally.note(place, done)
 
 
-def peek(paths: PairPaths, count: int) -> Tally:
+def peek(paths: PairPaths, count: int, generations: int) -> Tally:
     """Find out how far the predictions of a pair came, those of shards included; changes nothing."""
-    return tally_of(paths, count) if shard_files(paths) else PredictionsFile(paths.predictions).peek(count)
+    if shard_files(paths):
+        return tally_of(paths, count, generations=generations)
+    return PredictionsFile(paths.predictions, generations).peek(count)
 
 
 def shard_files(whole: PairPaths, wanted: range | None = None) -> list[Path]:
@@ -120,7 +131,8 @@ def gather(whole: PairPaths, progress: Progress, holds: Holds | None = None) -> 
     """Add to the pair's predictions what its shards have and it has not; they stay until the pair is complete."""
     for file in shard_files(whole):
         waiting: list[Line] = []
-        for line in _missing(_lines(file, progress.count, range(progress.count)), progress, holds):
+        lines = _lines(file, progress.count, range(progress.count), progress.generations)
+        for line in _missing(lines, progress, holds):
             waiting.append(line)
             if len(waiting) == LINES:
                 progress.append(waiting)
@@ -130,15 +142,17 @@ def gather(whole: PairPaths, progress: Progress, holds: Holds | None = None) -> 
 
 def _missing(lines: Iterable[Line], progress: Progress, holds: Holds | None) -> Iterator[Line]:
     for line in lines:
+        place = line.place(progress.generations)
         if line.status != "ok":
-            if not progress.is_seen(line.index):
+            if not progress.is_seen(place):
                 yield line
-        elif not progress.is_done(line.index) and (holds is None or holds(line.prediction)):
+        elif not progress.is_done(place) and (holds is None or holds(line.prediction)):
             yield line
 
 
-def _lines(file: Path, count: int, wanted: range) -> Iterator[Line]:
+def _lines(file: Path, count: int, wanted: range, generations: int) -> Iterator[Line]:
     """The sound lines of a file that are of a range; of a file that is not there, none."""
+    samples = _samples_of(wanted, generations)
     try:
         lines = open_file(file)
     except FileNotFoundError:
@@ -146,10 +160,10 @@ def _lines(file: Path, count: int, wanted: range) -> Iterator[Line]:
     with lines:
         for raw in lines:
             known = _INDEX.match(raw)
-            if known and int(known[1]) not in wanted:
+            if known and int(known[1]) not in samples:
                 continue
-            line = parse_line(raw, count)
-            if line is not None and line.index in wanted:
+            line = parse_line(raw, count, generations)
+            if line is not None and line.place(generations) in wanted:
                 yield line
 
 
@@ -174,7 +188,8 @@ def check_covered(pair: Pair, progress: Progress) -> None:
     count = progress.count
     if progress.done_count + progress.failed_count == count:
         return
-    missing = [cut for cut in pair.cuts if not all(map(progress.is_seen, range(cut.low, min(cut.high, count))))]
+    ranges = zip(pair.cuts, pair.ranges, strict=True)
+    missing = [cut for cut, (low, high) in ranges if not all(map(progress.is_seen, range(low, min(high, count))))]
     raise uncovered(pair, f"{progress.done_count} of {count} samples are predicted", missing)
 
 

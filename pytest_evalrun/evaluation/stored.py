@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.markers import Broken, Marker, StoredFingerprint
-    from pytest_evalrun.rundir.predictions import Line, Tally
+    from pytest_evalrun.rundir.predictions import Line
+    from pytest_evalrun.rundir.tally import Tally
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -99,9 +100,9 @@ class StoredPair:
             return False
         return not self.broken.is_missing or path.with_name(path.name + DAMAGED).exists()
 
-    def tally(self, count: int) -> Tally:
-        """Find out which of so many samples were predicted; for this the predictions are read."""
-        return peek(self.paths, count)
+    def tally(self, count: int, generations: int) -> Tally:
+        """Find out which of so many answers are there; for this the predictions are read."""
+        return peek(self.paths, count, generations)
 
 
 def is_from_before(marker: Marker, distrust: str | None) -> bool:

@@ -63,7 +63,7 @@ class StagedSession:
     """
 
     def __init__(self, bays: Sequence[Bay], board: BoardModel | None, exit_: ExitStack) -> None:
-        self.in_flight = len(bays)
+        self.in_flight, self.batch_size = len(bays), None
         self._free = deque(bays)
         self._board = board
         self._exit = exit_

@@ -6,10 +6,11 @@ import heapq
 import time
 import traceback
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count as numbers
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelError, may_pass
@@ -35,6 +36,8 @@ BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 # How often whoever waits for an answer looks whether the launching process lives.
 LOOK_SECONDS = 0.2
+# How often whoever has no place looks for one: nobody says when one becomes free of what is shared with others.
+PLACE_SECONDS = 0.02
 
 
 @dataclass(eq=False)
@@ -70,16 +73,20 @@ class Loop:
         self._lines = LineMaker(work)
         self._state = work.state
         self._count = work.count
-        self._size = max(1, work.settings.max_batch_size)
+        self._size = session.batch_size or max(1, work.settings.max_batch_size)
+        self._generations = work.settings.generations
         self._retries = work.settings.retries
         self._batches = -(-(work.count - work.progress.done_count) // self._size)
         self._under_way: dict[Future[Answers | Again], _Request] = {}
+        # What has ended of that, in the order in which it did: a look at all of it would cost more with each place.
+        self._answered: SimpleQueue[Future[Answers | Again]] = SimpleQueue()
         # Parts of a batch that failed come before any other.
         self._parts: deque[_Request] = deque()
         # Heaps by the time at which to ask again: with the place kept, in whose stead nothing may be asked, or without.
         self._holding: list[tuple[float, int, _Request]] = []
         self._waiting: list[tuple[float, int, _Request]] = []
         self._order = numbers()
+        self._is_all_cut = False
         self._ended = self._failed_batches = self._retried = self._failed_in_a_row = 0
         self._last_success = time.monotonic()
 
@@ -90,13 +97,18 @@ class Loop:
             request = self._next(coming)
             if request is not None:
                 self._submit(request)
-            elif not (self._under_way or self._holding or self._waiting):
+            elif self._is_over:
                 break
             else:
                 self._wait()
-            for future in [future for future in self._under_way if future.done()]:
+            while not self._answered.empty():
+                future = self._answered.get()
                 self._take(self._under_way.pop(future), future)
         self._state.finish()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_all_cut and not (self._under_way or self._holding or self._waiting or self._parts)
 
     def keep_ended(self) -> None:
         """Keep what was answered though the pair has ended: nobody shall ask for it again."""
@@ -109,12 +121,14 @@ class Loop:
     def _cut(self, samples: Iterable[Sample]) -> Iterator[_Request]:
         missing: Iterator[Sample] = islice(samples, self._count)
         if self._progress.done_count:
-            missing = (sample for sample in missing if not self._progress.is_done(sample.index))
+            each, is_done = self._generations, self._progress.is_done
+            missing = (sample for sample in missing if not is_done(sample.index * each + sample.generation))
         for number in numbers(1):
             batch = list(islice(missing, self._size))
             if not batch:
-                return
+                break
             yield _Request(_Batch(number, batch, len(batch)), batch)
+        self._is_all_cut = True
 
     def _next(self, coming: Iterator[_Request]) -> _Request | None:
         """What to ask now, if anything may be: parts of a failed batch, then what has waited, then the next batch."""
@@ -129,14 +143,16 @@ class Loop:
 
     @property
     def _has_room(self) -> bool:
-        return max(1, self._session.in_flight) > len(self._under_way) + len(self._holding)
+        return self._session.in_flight > len(self._under_way) + len(self._holding)
 
     def _submit(self, request: _Request) -> None:
         """References stay with us: a model must not see the answers."""
         if not request.once:
             self._report(request.batch, 0)
-        blind = [Sample(sample.index, sample.id, sample.input) for sample in request.samples]
-        self._under_way[self._session.submit(blind)] = request
+        blind = [Sample(s.index, s.id, s.input, generation=s.generation) for s in request.samples]
+        future = self._session.submit(blind)
+        self._under_way[future] = request
+        future.add_done_callback(self._answered.put)
 
     def _wait(self) -> None:
         """Wait until something ends or is due, but never long without a look at the launching process.
@@ -145,10 +161,12 @@ class Loop:
         """
         heaps = [heap for heap in (self._holding, self._waiting if self._has_room else []) if heap]
         pause = min([LOOK_SECONDS, *(max(0.0, heap[0][0] - time.monotonic()) for heap in heaps)])
-        if self._under_way:
-            wait(self._under_way, pause, FIRST_COMPLETED)
+        if not self._under_way:
+            time.sleep(pause if heaps else min(pause, PLACE_SECONDS))
         else:
-            time.sleep(pause)
+            with suppress(Empty):
+                future = self._answered.get(timeout=pause)
+                self._take(self._under_way.pop(future), future)
         self._context.check_launcher()
 
     def _take(self, request: _Request, future: Future[Answers | Again]) -> None:

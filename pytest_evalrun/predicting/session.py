@@ -53,11 +53,16 @@ class Again:
 class Session(Protocol):
     """A loaded model that is asked for one pair; it never tries a batch again by itself.
 
-    ``in_flight`` is read before each submit: 1 for a model in this process, 3 on a board.
+    ``in_flight`` is read before each submit: 1 for a model in this process, 3 on a board, what is free of an endpoint,
+    of which for a while there may be nothing.
     """
 
     @property
     def in_flight(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int | None:
+        """So many samples it takes at once; None where that is the suite's to say."""
 
     def submit(self, batch: Sequence[Sample]) -> Future[Answers | Again]:
         """Ask for a batch, whose samples have no references; an error of the model is that of the future.
@@ -74,6 +79,7 @@ class CallSession:
     """A model that answers while it is called: in this process, or in a child process of its own."""
 
     in_flight = 1
+    batch_size = None
 
     def __init__(self, predict: Callable[[Sequence[Sample]], Sequence[Any]]) -> None:
         self._predict = predict
@@ -104,6 +110,7 @@ class LineMaker:
         self._dataset = work.pair.dataset.path
         self._outputs = work.outputs
         self._secrets = work.context.secrets
+        self._several = work.settings.generations > 1
         self._shown = work.context.shown
 
     def answered(self, batch: Sequence[Sample], answers: Answers) -> list[Line]:
@@ -117,7 +124,7 @@ class LineMaker:
         # Of most samples nothing is to be converted, blanked or saved: a call for each would cost more than all else.
         return [
             Line(s.index, s.id, "ok", p, s.reference, None, seconds)
-            if plain and type(p) in _SCALARS and type(s.reference) in _SCALARS
+            if plain and not self._several and type(p) in _SCALARS and type(s.reference) in _SCALARS
             else self.line(s, p, seconds)
             for s, p in zip(batch, answers.predictions, strict=True)
         ]
@@ -132,15 +139,20 @@ class LineMaker:
                 prediction, seconds = prediction.prediction, _own_seconds(detail, sample, seconds)
             value = self._outputs.to_json(prediction, sample)
         except SampleError as error:
-            return Line(sample.index, sample.id, "failed", None, reference, self._shown(str(error)), seconds)
+            return self._failed(sample, reference, str(error), seconds)
         kept, kept_detail = self._secrets.prediction(value), self._secrets.prediction(detail)
         blanked = kept is not value or kept_detail is not detail
-        return Line(sample.index, sample.id, "ok", kept, reference, None, seconds, kept_detail, blanked)
+        generation = sample.generation if self._several else None
+        return Line(sample.index, sample.id, "ok", kept, reference, None, seconds, kept_detail, blanked, generation)
 
     def failed(self, sample: Sample, reason: str, seconds: float | None = None) -> Line:
         """A sample that could not be predicted, with its reason: never a wrong answer."""
-        reference = reference_to_json(sample.reference, self._dataset)
-        return Line(sample.index, sample.id, "failed", None, reference, self._shown(reason), seconds)
+        return self._failed(sample, reference_to_json(sample.reference, self._dataset), reason, seconds)
+
+    def _failed(self, sample: Sample, reference: Any, reason: str, seconds: float | None) -> Line:
+        generation = sample.generation if self._several else None
+        error = self._shown(reason)
+        return Line(sample.index, sample.id, "failed", None, reference, error, seconds, generation=generation)
 
 
 def summary_of(error: Exception) -> str:

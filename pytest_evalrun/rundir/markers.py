@@ -118,19 +118,20 @@ def write_marker(
     extra: dict[str, Any] | None = None,
     *,
     lines: int = 0,
+    generations: int = 1,
 ) -> Marker:
     """Vouch for the pair's predictions, result and scores as they are now.
 
     ``fingerprint`` has the parts ``prediction`` and ``score``. Where the predictions are known to be so many ``lines``,
-    one a sample in the order of the dataset, each group of them is vouched for too. Raises FileNotFoundError without
-    predictions or result.
+    ``generations`` a sample in the order of the dataset, each group of them is vouched for too. Raises
+    FileNotFoundError without predictions or result.
     """
     run = os.fspath(paths.run)
     files = {}
     for path, count in ((paths.predictions, lines), (paths.result, 0), (paths.scores, 0)):
         name = os.fspath(path)
         try:
-            files[name[len(run) + 1 :]] = facts_of(name, count)
+            files[name[len(run) + 1 :]] = facts_of(name, count, generations)
         except FileNotFoundError:
             if path is not paths.scores:
                 raise
@@ -147,16 +148,17 @@ def read_marker(path: Path) -> Marker | None:
         return None
 
 
-def facts_of(path: Path | str, lines: int = 0) -> dict[str, Any]:
-    """Size, mtime and hash of a file, and of ``lines`` the hashes of groups.
+def facts_of(path: Path | str, lines: int = 0, generations: int = 1) -> dict[str, Any]:
+    """Size, mtime and hash of a file, and of ``lines`` the hashes of groups, each of whole samples.
 
     Raises OSError, also for what is no file: a FIFO must not block us.
     """
     with open_file(path) as file:
         whole, groups = hashlib.sha256(), {}
         if lines:
-            stride = -(-lines // MOST_GROUPS)
+            stride = -(-lines // (MOST_GROUPS * generations)) * generations
             groups = {"stride": stride, "groups": list(_groups(file, stride, whole))}
+            groups |= {"generations": generations} if generations > 1 else {}
         while block := file.read(BLOCK):
             whole.update(block)
         stat = os.fstat(file.fileno())
@@ -192,6 +194,8 @@ def keep_sound(disk: Disk, paths: PairPaths, marker: Marker) -> int:
     facts = marker.files.get(path.relative_to(paths.run).as_posix(), {})
     kept = 0
     stride, groups = facts.get("stride"), facts.get("groups")
+    if type(stride) is int and type(each := facts.get("generations", 1)) is int and each > 0:
+        stride //= each  # so many samples a group
     if damaged.is_file() and type(stride) is int and stride > 0 and isinstance(groups, list):
         sound = _sound_groups(damaged, stride, groups)
         with disk.replacing(path) as file:

@@ -1,16 +1,17 @@
 """``predictions/….jsonl``: one line a sample, appended batch by batch, trusted after any crash.
 
 While a pair runs, the last line of a sample wins: one that failed is asked again, and its new line follows the old.
-What is done is kept as bits, so that memory does not grow with the samples.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import compact_line, is_plain, open_file
+from pytest_evalrun.rundir.tally import Tally
 from pytest_evalrun.suite import jsontext
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ REWRITE_LINES = 256
 FEW_LINES = 256
 FEW_BYTES = 1 << 18
 _NAMES_A_FILE = b'"sha256":'
+# How a line of several answers ends; the text of an answer has its quotes escaped.
+_GENERATION = re.compile(rb'"generation":(\d+)\}\n\Z')
 
 _FILE_KEYS = ["file", "size", "sha256"]
 
@@ -75,6 +78,12 @@ class Line(NamedTuple):
     """What else the model told."""
     blanked: bool = False
     """Whether a secret was taken out of the prediction, or of `detail`."""
+    generation: int | None = None
+    """Which answer to the sample it is, from 0, where several were asked for."""
+
+    def place(self, generations: int) -> int:
+        """Its place among all answers, of which each sample has so many."""
+        return self.index if generations == 1 else self.index * generations + (self.generation or 0)
 
     def comes_back(self) -> bool:
         """Whether a reader gets these very values: a text of somebody's own class comes back as a plain one."""
@@ -95,6 +104,8 @@ class Line(NamedTuple):
             fields["detail"] = self.detail
         if self.blanked:
             fields["blanked"] = True
+        if self.generation is not None:
+            fields["generation"] = self.generation
         try:
             return compact_line(fields, (self.prediction, self.reference, self.seconds, self.detail))
         except (ValueError, TypeError, RecursionError) as error:
@@ -105,65 +116,23 @@ class Line(NamedTuple):
 _USUAL = list(Line._fields[:7])
 
 
-def parse_line(raw: bytes, count: int) -> Line | None:
-    """The sample of one line; None where the line is torn, damaged, or of no sample in ``range(count)``."""
+def parse_line(raw: bytes, count: int, generations: int = 1) -> Line | None:
+    """The answer of one line; None where it is torn, damaged, or where its place is none in ``range(count)``."""
     try:
         fields = jsontext.parse_line(raw)
         line = Line(*fields.values()) if list(fields) == _USUAL else Line(**fields)  # by name costs twice as much
     except (ValueError, TypeError):
         return None
     index, name, status, *_ = line
-    if type(index) is not int or not 0 <= index < count or type(name) is not str or raw[-1:] != b"\n":
+    if type(index) is not int or not 0 <= index * generations < count or type(name) is not str or raw[-1:] != b"\n":
+        return None
+    if line.generation is not None if generations == 1 else not _is_of(line.generation, generations):
         return None
     return line if status in ("ok", "failed") else None
 
 
-class Tally:
-    """Which samples a sequence of lines has: two bits a sample, and whether the lines are in order."""
-
-    __slots__ = ("_last", "_ok", "_seen", "count", "done_count", "in_order", "seen_count")
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.done_count = 0
-        self.seen_count = 0
-        self.in_order = True
-        self._ok = bytearray((count + 7) // 8)
-        self._seen = bytearray((count + 7) // 8)
-        self._last = -1
-
-    @property
-    def failed_count(self) -> int:
-        return self.seen_count - self.done_count
-
-    def is_done(self, index: int) -> bool:
-        """Whether the last line of this sample is ok; one that failed is to be asked again."""
-        if not 0 <= index < self.count:
-            raise IndexError(f"sample {index} of {self.count}")
-        return bool(self._ok[index >> 3] & 1 << (index & 7))
-
-    def is_seen(self, index: int) -> bool:
-        """Whether there is any line of this sample, one that failed included."""
-        return bool(self._seen[index >> 3] & 1 << (index & 7))
-
-    def note(self, index: int, ok: bool) -> None:
-        """Take the next line of the file into account."""
-        self.in_order = self.in_order and index > self._last
-        self._last = index
-        byte, bit = index >> 3, 1 << (index & 7)
-        self.done_count += ok - bool(self._ok[byte] & bit)
-        self.seen_count += not self._seen[byte] & bit
-        self._seen[byte] |= bit
-        self._ok[byte] = self._ok[byte] | bit if ok else self._ok[byte] & ~bit
-
-    def forget(self, index: int) -> None:
-        """The next line of the file is of no use, nor are those of its sample before."""
-        byte, bit = index >> 3, 1 << (index & 7)
-        self.done_count -= bool(self._ok[byte] & bit)
-        self.seen_count -= bool(self._seen[byte] & bit)
-        self._ok[byte] &= ~bit
-        self._seen[byte] &= ~bit
-        self.in_order = False
+def _is_of(generation: Any, generations: int) -> bool:
+    return type(generation) is int and 0 <= generation < generations
 
 
 class _Scan(NamedTuple):
@@ -179,8 +148,8 @@ class _Scan(NamedTuple):
     lost: int = 0
 
 
-def _scan(path: Path, count: int, holds: Callable[[Any], bool] | None = None) -> _Scan:
-    tally, end, position, damaged, trailing, lost = Tally(count), 0, 0, 0, 0, 0
+def _scan(path: Path, count: int, generations: int, holds: Callable[[Any], bool] | None = None) -> _Scan:
+    tally, end, position, damaged, trailing, lost = Tally(count, generations), 0, 0, 0, 0, 0
     try:
         file = open_file(path)
     except FileNotFoundError:
@@ -188,16 +157,16 @@ def _scan(path: Path, count: int, holds: Callable[[Any], bool] | None = None) ->
     with file:
         for raw in file:
             position += len(raw)
-            line = parse_line(raw, count)
+            line = parse_line(raw, count, generations)
             if line is None:
                 trailing += 1
                 continue
             damaged, trailing, end = damaged + trailing, 0, position
             if holds is not None and _NAMES_A_FILE in raw and not holds(line.prediction):
                 lost += 1
-                tally.forget(line.index)
+                tally.forget(line.place(generations))
             else:
-                tally.note(line.index, line.status == "ok")
+                tally.note(line.place(generations), line.status == "ok")
     tally.in_order = tally.in_order and not damaged
     return _Scan(tally, end, position, damaged, lost)
 
@@ -206,19 +175,19 @@ def _ordered(path: Path, tally: Tally) -> Iterator[Line]:
     if not tally.seen_count:
         return
     with open_file(path) as file:
-        for raw in file if tally.in_order else _jumping(file, tally.count):
-            line = parse_line(raw, tally.count)
+        for raw in file if tally.in_order else _jumping(file, tally.count, tally.generations):
+            line = parse_line(raw, tally.count, tally.generations)
             assert line is not None, "the scan saw a sound line here"
             yield line
 
 
-def _jumping(file: BinaryIO, count: int) -> Iterator[bytes]:
+def _jumping(file: BinaryIO, count: int, generations: int) -> Iterator[bytes]:
     places = array("q", [-1]) * count
     position = 0
     for raw in file:
-        line = parse_line(raw, count)
+        line = parse_line(raw, count, generations)
         if line is not None:
-            places[line.index] = position
+            places[line.place(generations)] = position
         position += len(raw)
     for place in places:
         if place >= 0:
@@ -234,19 +203,30 @@ def _line_count(path: Path) -> int:
         return 0
 
 
-class PredictionsFile:
-    """The predictions of one pair, before anybody reads or writes them."""
+def _generations_in(path: Path) -> int:
+    """How many answers a sample has at most, by what the lines of a file say; most files say nothing of it."""
+    with open_file(path) as file:
+        if _GENERATION.search(file.readline()) is None:
+            return 1
+        file.seek(0)
+        return 1 + max(int(found[1]) for raw in file if (found := _GENERATION.search(raw)))
 
-    def __init__(self, path: Path) -> None:
+
+class PredictionsFile:
+    """The predictions of one pair, before anybody reads or writes them; of each sample there are ``generations``."""
+
+    def __init__(self, path: Path, generations: int = 1) -> None:
         self.path = path
+        self.generations = generations
 
     def peek(self, count: int) -> Tally:
-        """How far the file came; changes nothing."""
-        return _scan(self.path, count).tally
+        """How far the file came, of so many answers; changes nothing."""
+        return _scan(self.path, count, self.generations).tally
 
     def lines(self) -> Iterator[Line]:
-        """The last line of each sample, in dataset order, however many there are; changes nothing."""
-        scan = _scan(self.path, _line_count(self.path))
+        """The last line of each answer, in dataset order, however many there are; changes nothing."""
+        count = _line_count(self.path)
+        scan = _scan(self.path, count, _generations_in(self.path) if count else 1)
         scan.tally.in_order = scan.tally.in_order and scan.end == scan.size
         return _ordered(self.path, scan.tally)
 
@@ -258,7 +238,7 @@ class PredictionsFile:
         ``holds`` is asked of each prediction that names files whether they are still what the model wrote. ``marker``
         vouches for the file as it is, and goes before it is changed: killed in between, it is not taken for damaged.
         """
-        scan = _scan(self.path, count, holds)
+        scan = _scan(self.path, count, self.generations, holds)
         if scan.end < scan.size:
             if marker is not None:
                 marker.unlink(missing_ok=True)
@@ -295,8 +275,13 @@ class Progress:
 
     @property
     def count(self) -> int:
-        """How many samples there are."""
+        """How many answers there are to be."""
         return self._tally.count
+
+    @property
+    def generations(self) -> int:
+        """How many of them each sample has."""
+        return self._tally.generations
 
     @property
     def done_count(self) -> int:
@@ -312,11 +297,11 @@ class Progress:
         """Whether the file has one sound line a sample, in dataset order."""
         return self._tally.in_order
 
-    def is_done(self, index: int) -> bool:
-        return self._tally.is_done(index)
+    def is_done(self, place: int) -> bool:
+        return self._tally.is_done(place)
 
-    def is_seen(self, index: int) -> bool:
-        return self._tally.is_seen(index)
+    def is_seen(self, place: int) -> bool:
+        return self._tally.is_seen(place)
 
     def begin(self) -> None:
         """Open the file now: if it is set aside later, lines still go to where they belong."""
@@ -328,8 +313,9 @@ class Progress:
         """A batch, in one write; lines of samples that are there already take their place."""
         if not lines:
             return
-        for line in lines:
-            self._tally.is_done(line.index)  # raises IndexError before anything is written
+        places = [line.place(self.generations) for line in lines]
+        for place in places:
+            self._tally.is_done(place)  # raises IndexError before anything is written
         data = b"".join([line.dumps() for line in lines])
         self.begin()
         assert self._appender is not None
@@ -338,8 +324,8 @@ class Progress:
         except OSError:
             self._tally.in_order, self._kept = False, None  # half a batch may lie there now
             raise
-        for line in lines:
-            self._tally.note(line.index, line.status == "ok")
+        for place, line in zip(places, lines, strict=True):
+            self._tally.note(place, line.status == "ok")
         self._keep(lines, len(data))
 
     def _keep(self, lines: Sequence[Line], size: int) -> None:
@@ -359,11 +345,11 @@ class Progress:
 
     def rewrite(self, disk: Disk, lines: Iterable[Line]) -> None:
         """Replace the file by these lines in one step; they may be made from ``ordered``."""
-        tally = Tally(self._tally.count)
+        tally = Tally(self._tally.count, self.generations)
         with disk.replacing(self.path) as file:
             waiting: list[bytes] = []
             for line in lines:
-                tally.note(line.index, line.status == "ok")
+                tally.note(line.place(self.generations), line.status == "ok")
                 waiting.append(line.dumps())
                 if len(waiting) == REWRITE_LINES:
                     file.write(b"".join(waiting))

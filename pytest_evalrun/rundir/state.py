@@ -169,4 +169,6 @@ def count_shards(disk: Disk, pair: Pair, paths: PairPaths) -> None:
 
 
 def _together(disk: Disk, pair: Pair, paths: PairPaths, own: Path) -> ShardStateWriter:
-    return ShardStateWriter(disk, own, paths.whole.state, {f"{cut.label}.state": cut.size for cut in pair.cuts})
+    sizes = (high - low for low, high in pair.ranges)
+    shards = {f"{cut.label}.state": size for cut, size in zip(pair.cuts, sizes, strict=True)}
+    return ShardStateWriter(disk, own, paths.whole.state, shards)

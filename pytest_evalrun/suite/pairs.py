@@ -127,13 +127,18 @@ class Pair:
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """The positions ``[low, high)`` of all its shards, and of a shard those of its pair's."""
-        return [(cut.low, cut.high) for cut in self.cuts]
+        """The places ``[low, high)`` of the answers of all its shards, and of a shard those of its pair's."""
+        each = self.settings.generations
+        return [(cut.low * each, cut.high * each) for cut in self.cuts]
 
     @property
     def positions(self) -> range | None:
-        """The positions of a shard's samples in the dataset; None of a whole pair, which has them all."""
-        return None if self.cut is None else range(self.cut.low, self.cut.high)
+        """The places of a shard's answers, which are the positions of its samples where each is asked for once.
+
+        None of a whole pair, which has them all.
+        """
+        each = self.settings.generations
+        return None if self.cut is None else range(self.cut.low * each, self.cut.high * each)
 
     @cached_property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from pytest_evalrun.evaluation.fingerprint import WantedPair
 from pytest_evalrun.evaluation.plan import plan_of
 from pytest_evalrun.rundir.aside import Aside
 from pytest_evalrun.rundir.markers import Broken, Marker, StoredFingerprint
-from pytest_evalrun.rundir.predictions import Tally
+from pytest_evalrun.rundir.tally import Tally
 
 MODEL, OTHER, THIRD = {"model": "a"}, {"model": "b"}, {"model": "a", "adapter": "x"}
 SCORE, OTHER_SCORE = {"references": "1"}, {"references": "2"}
@@ -43,7 +43,7 @@ def begun(done=0, failed=0):
     found = Tally(6)
     for index in range(done + failed):
         found.note(index, index < done)
-    return {"parts": MODEL, "aside": None, "tally": lambda _, count: found}
+    return {"parts": MODEL, "aside": None, "tally": lambda *_: found}
 
 
 LOST, GONE = Broken("predictions/p.jsonl", "changed after it was marked"), Broken("results/p.json", "is missing")

@@ -502,6 +502,6 @@ def test_lines_of_other_ranges_cost_no_more_than_a_look(shop, evaluator, paths, 
     run.predictions.write_bytes(b"".join(Line(i, str(i), "ok", i, i, None, 0.1).dumps() for i in range(100)))
     decoded = []
     real = shards.parse_line
-    monkeypatch.setattr(shards, "parse_line", lambda raw, count: decoded.append(raw) or real(raw, count))
+    monkeypatch.setattr(shards, "parse_line", lambda raw, *count: decoded.append(raw) or real(raw, *count))
     assert tally_of(run, 100, range(10, 20)).done_count == 10
     assert len(decoded) == 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,7 @@ class Crowd:
 
     def __init__(self, in_flight=100, fates=(), order=lambda waiting: 0, threaded=False):
         self.in_flight, self.fates, self.order = in_flight, iter(fates), order
+        self.batch_size = None
         self.asked, self.waiting, self.most = [], [], 0
         self.closed = None
         self.threaded = threaded
@@ -72,26 +74,35 @@ def asked(shop, context, monkeypatch):
     def ask(crowd, count, *, done=(), **words):
         pair = shop.pair(f"w{next(numbers)}", **words)
         paths = context.paths.pair(pair.key)
-        progress = PredictionsFile(paths.predictions).open(context.disk, count)
-        progress.append([Line(i, f"s{i}", "ok", "before", i, None, 0.1) for i in done])
+        each = words.get("generations", 1)
+        progress = PredictionsFile(paths.predictions, each).open(context.disk, count)
+        generation = [i % each if each > 1 else None for i in range(count)]
+        lines = [Line(i // each, f"s{i}", "ok", "before", i, None, 0.1, generation=generation[i]) for i in done]
+        progress.append(lines)
         clock = SimpleNamespace(now=0.0)
 
         def sleep(seconds):
             assert seconds > 0, "a loop that waits for nothing never ends"
             clock.now += seconds
 
-        def wait(futures, pause, _):
-            if crowd.waiting:
-                crowd.end_one()
-            else:
-                sleep(pause)
+        class Ended(SimpleQueue):
+            """While it is waited for, the crowd ends one request."""
+
+            def get(self, timeout=None):
+                if self.empty() and crowd.waiting:
+                    crowd.end_one()
+                if self.empty():
+                    sleep(timeout)
+                    raise Empty
+                return super().get()
 
         time = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now, sleep=sleep)
         monkeypatch.setattr(loop, "time", time)
-        monkeypatch.setattr(loop, "wait", wait)
+        monkeypatch.setattr(loop, "SimpleQueue", Ended)
         error = None
         try:
-            run_loop(PairWork(pair, paths, progress, context, range(count)), crowd, given_samples(count))
+            samples = (Sample(i // each, f"s{i}", i, i, i % each) for i in range(count))
+            run_loop(PairWork(pair, paths, progress, context, range(count)), crowd, samples)
         except PairError as caught:
             error = caught
         progress.close()
@@ -205,3 +216,40 @@ def test_answers_of_threads_are_waited_for(shop, context):
     run_loop(PairWork(pair, paths, progress, context, range(30)), Crowd(10, threaded=True), given_samples(30))
     progress.close()
     assert progress.done_count == 30
+
+
+def test_who_has_no_place_waits_for_one(asked):
+    """Nothing is asked without a place, though nothing is under way, and all is once there are some."""
+
+    class Shared(Crowd):
+        looks = 0
+
+        @property
+        def in_flight(self):
+            self.looks += 1
+            return len(self.waiting) if self.looks % 5 else 2
+
+        @in_flight.setter
+        def in_flight(self, value):
+            pass
+
+    crowd = Shared()
+    found = asked(crowd, 20, max_batch_size=1)
+    assert [line.status for line in found.lines] == ["ok"] * 20
+    assert crowd.most <= 2
+
+
+def test_each_generation_is_asked_for_and_kept_alone(asked):
+    """Of several answers to a sample each is a line, resumed and failed one by one."""
+    crowd = Crowd(1, [ANSWER, FAULT])
+    crowd.batch_size = 1
+    found = asked(crowd, 6, done=[4], generations=3)
+    assert [(line.index, line.generation, line.status) for line in found.lines] == [
+        (0, 0, "ok"),
+        (0, 1, "failed"),
+        (0, 2, "ok"),
+        (1, 0, "ok"),
+        (1, 1, "ok"),
+        (1, 2, "ok"),
+    ]
+    assert len(crowd.asked) == 5

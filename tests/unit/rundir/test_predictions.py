@@ -67,6 +67,7 @@ LINES = st.builds(
     error=st.none() | st.text(),
     seconds=st.none() | st.floats(0, 1e6),
     detail=st.none() | st.dictionaries(st.text(), VALUES, max_size=2),
+    generation=st.none() | st.integers(0, 2),
 )
 
 
@@ -84,7 +85,9 @@ def test_line_survives(line: Line) -> None:
     """Parsing is the inverse of dumping, for any text and any JSON value; a line is one line."""
     raw = line.dumps()
     assert raw.count(b"\n") == 1
-    assert parse_line(raw, COUNT) == line
+    each = 1 if line.generation is None else 3
+    assert parse_line(raw, COUNT * each, each) == line
+    assert parse_line(raw, COUNT * 4, 4 - each) is None, "of another number of answers it is no line"
 
 
 def test_id_that_is_no_utf8_survives() -> None:
@@ -148,7 +151,7 @@ def test_tally_counts_the_last_line_of_each(notes: list[tuple[int, bool]]) -> No
 def test_sample_out_of_range_is_refused(path: Path, disk: Disk, index: int) -> None:
     """An index that the dataset does not have is a mistake of the caller, and nothing is written."""
     progress = PredictionsFile(path).open(disk, COUNT)
-    with pytest.raises(IndexError, match=f"sample {index} of {COUNT}"):
+    with pytest.raises(IndexError, match=f"answer {index} of {COUNT}"):
         progress.is_done(index)
     with pytest.raises(IndexError):
         progress.append([ok(0), ok(index)])

@@ -180,7 +180,7 @@ EVAL_SET_WRONG = {
     "no key": ("=5", "found '=5'; accepted: KEY=VALUE"),
     "empty part": ("gates..min=1", "accepted: KEY=VALUE"),
     "unknown": ("limt=5", "unknown key 'limt'; did you mean 'limit'? accepted: adapter,"),
-    "no setting": ("models=[]", "unknown key 'models'; accepted: adapter,"),
+    "no setting": ("models=[]", "unknown key 'models'; did you mean 'model'? accepted: adapter,"),
     "keys of a scalar": ("limit.x=5", "limit has no keys; accepted: limit=VALUE"),
     "wrong value": ("limit=many", "found 'many'; accepted: integer"),
     "unknown inside": ("gates.top1.minn=1", "unknown key; did you mean 'min'?"),

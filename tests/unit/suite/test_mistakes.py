@@ -30,7 +30,7 @@ MISTAKES = {
     ),
     "unknown adapter": (
         PAIR + "adapter: onxx\n",
-        ":3: adapter: found the unknown name 'onxx'; did you mean 'onnx'? accepted: command, onnx, ssh, ./file.py:Name",
+        ":3: adapter: found the unknown name 'onxx'; did you mean 'onnx'? accepted: command, onnx, openai, ssh, ./file",
     ),
     "missing adapter file": (
         "models: [{name: m, adapter: ./no.py:A}]\ndatasets: [{path: clean.csv}]\n",
