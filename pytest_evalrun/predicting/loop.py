@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HOPELESS = 3
 # Where more than those are under way they say nothing together; then so many seconds without one success do.
 HOPELESS_SECONDS = 60.0
+NO_SUCCESS = f"no batch succeeded in {HOPELESS_SECONDS:g} s"
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 # How often whoever waits for an answer looks whether the launching process lives.
@@ -209,6 +210,9 @@ class Loop:
         if again.counts and batch.attempts == self._retries:
             self._split(request, ModelError(again.reason))
             return
+        if again.failing and time.monotonic() - self._last_success >= HOPELESS_SECONDS:
+            self._state.finish()
+            raise PairError(f"{NO_SUCCESS}; the last time: {again.reason}")
         batch.attempts += again.counts
         self._note_retry(batch, max(batch.attempts, 1), again.reason)
         self._ask_later(self._waiting, request, again.after)
@@ -257,7 +261,7 @@ class Loop:
         else:
             seconds = time.monotonic() - self._last_success
             hopeless = bool(self._failed_in_a_row) and seconds >= HOPELESS_SECONDS
-            told = f"no batch succeeded in {HOPELESS_SECONDS:g} s"
+            told = NO_SUCCESS
         if hopeless:
             self._state.finish()
             raise PairError(f"{told}; the last one: {lines[-1].error}")

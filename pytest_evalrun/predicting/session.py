@@ -43,11 +43,13 @@ class Again:
     """The batch was not answered, and shall be asked again ``after`` seconds; its place is free meanwhile.
 
     ``counts`` where that is one of the batch's ``retries``; a link that was lost is not the fault of the batch.
+    ``failing`` where what is asked fails as a whole: when nothing succeeds for a minute, the pair is given up.
     """
 
     after: float
     reason: str
     counts: bool = True
+    failing: bool = False
 
 
 class Session(Protocol):

@@ -22,7 +22,7 @@ from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 numbers = itertools.count()
-ANSWER, AGAIN, LATER, COUNTED, PASSES, FAULT, UNREADABLE, DIES = range(8)
+ANSWER, AGAIN, LATER, COUNTED, FAILING, PASSES, FAULT, UNREADABLE, DIES = range(9)
 
 
 class Crowd:
@@ -52,8 +52,9 @@ class Crowd:
         future, batch, fate = self.waiting.pop(self.order(len(self.waiting)))
         if fate == ANSWER:
             future.set_result(Answers([sample.input for sample in batch], 0.5))
-        elif fate in (AGAIN, LATER, COUNTED):
-            future.set_result(Again(1.3 if fate == LATER else 0.0, "not now", counts=fate == COUNTED))
+        elif fate in (AGAIN, LATER, COUNTED, FAILING):
+            after = 1.3 if fate in (LATER, FAILING) else 0.0
+            future.set_result(Again(after, "not now", counts=fate == COUNTED, failing=fate == FAILING))
         else:
             errors = {
                 PASSES: TimeoutError("slow"),
@@ -253,3 +254,13 @@ def test_each_generation_is_asked_for_and_kept_alone(asked):
         (1, 2, "ok"),
     ]
     assert len(crowd.asked) == 5
+
+
+def test_what_fails_as_a_whole_is_given_up_after_a_minute_without_success(asked):
+    """Not before, however often it is asked again: a server that is started anew is back in time."""
+    back = asked(Crowd(5, [FAILING] * 20), 10, max_batch_size=1)
+    assert back.error is None
+    assert back.progress.done_count == 10
+    gone = asked(Crowd(5, [FAILING] * 10_000), 10, max_batch_size=1)
+    assert "no batch succeeded in 60 s; the last time: not now" in str(gone.error)
+    assert gone.clock.now >= HOPELESS_SECONDS
