@@ -18,6 +18,8 @@ class FewshotModel(Strict):
     """So many examples are shown. Default: all of the file."""
     seed: Count = UNSET
     """Which of them, and in what order. Default: the first `n`, as they stand."""
+    answer: Name = UNSET
+    """The answer that is shown, a Jinja2 template over all columns of the file. Default: its reference."""
 
 
 class PromptModel(Strict):
@@ -26,7 +28,9 @@ class PromptModel(Strict):
     template: Name = UNSET
     """The user's message, a Jinja2 template over the sample's columns. Default: the input as it is."""
     messages: list[dict[str, Any]] = UNSET
-    """All messages instead, each with `role` and `content`, whose texts are templates."""
+    """All messages instead, each with `role` and `content`, whose texts are templates; of several parts
+    `{image: COLUMN}` is a picture, whose file that column names.
+    """
     fewshot: FewshotModel = UNSET
     """Examples that are shown before the question, with the same template."""
     choices: Name = UNSET
