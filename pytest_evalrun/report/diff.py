@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.known import known_pairs
-from pytest_evalrun.report.samplelines import SampleLines
+from pytest_evalrun.report.samplelines import SampleLines, answer_of
 from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_NAMED = 10
 # What a metric is, as a result's fingerprint has it.
 SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
-_OWN = frozenset({"index", "id"})
+_OWN = frozenset({"index", "id", "generation", "answer", "no_answer"})
 
 
 @dataclass
@@ -228,12 +228,12 @@ def _note(found: dict[str, Flips | None], old: dict[str, Any], new: dict[str, An
 def _joined(
     old: Iterator[dict[str, Any]], new: Iterator[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
-    """Lines of the same index; a line that stands alone with None."""
+    """Lines of the same answer; a line that stands alone with None."""
     one, two = next(old, None), next(new, None)
     while one is not None or two is not None:
-        first = min(line["index"] for line in (one, two) if line is not None)
-        left = one if one is not None and one["index"] == first else None
-        right = two if two is not None and two["index"] == first else None
+        first = min(answer_of(line) for line in (one, two) if line is not None)
+        left = one if one is not None and answer_of(one) == first else None
+        right = two if two is not None and answer_of(two) == first else None
         yield left, right
         one = next(old, None) if left is not None else one
         two = next(new, None) if right is not None else two

@@ -113,7 +113,7 @@ def _sources(paths: RunPaths, summary: Summary, inputs: Callable[[str, str, str]
     rows = {row.predictions: row for row in summary.rows}
     found: dict[str, list[_Source]] = {}
     for path in paths.predictions.glob("*/*/*.jsonl"):
-        if path.name.endswith(".scores.jsonl"):
+        if path.name.endswith((".scores.jsonl", ".judged.jsonl")):
             continue
         file = path.relative_to(paths.root).as_posix()
         row = rows.get(file)

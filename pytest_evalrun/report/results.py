@@ -78,4 +78,5 @@ def sample_rows(samples: Iterable[ScoredSample]) -> Iterator[tuple[str, ...]]:
         # A file by its name: size and hash say nothing to a person.
         prediction = one_line(s.prediction if name is None else name)
         score = f"{s.score:.6g}"
-        yield str(s.index), s.id, *inputs, prediction, one_line(s.reference), score, s.metric, s.file or ""
+        which = str(s.index) if s.generation is None else f"{s.index} #{s.generation}"
+        yield which, s.id, *inputs, prediction, one_line(s.reference), score, s.metric, s.file or ""

@@ -15,7 +15,7 @@ from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 # The columns that every table of samples has, by itself or of a merge.
@@ -80,10 +80,16 @@ def cell(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else f"<{type(value).__name__}>"
 
 
-class SampleLines:
-    """One JSON line a sample, the last line of an index wins.
+def answer_of(line: Mapping[str, Any]) -> tuple[int, int]:
+    """Which answer a line is of: the place of its sample, and which of several answers to that."""
+    return line["index"], line.get("generation") or 0
 
-    Opening it reads it once. Memory is one bit a sample; eight bytes more where the lines are not in dataset order.
+
+class SampleLines:
+    """One JSON line an answer, the last line of one wins; most samples have one, numbered by their place.
+
+    Of several each, ``generations``, the numbers are ``index * generations + generation``. Opening the file reads it
+    once. Memory is one bit an answer; eight bytes more where the lines are not in dataset order.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,16 +102,29 @@ class SampleLines:
         self._highest = -1
         self._in_order = True
         self._size = path.stat().st_size
+        self.generations = self._most_answers()
         for _, number, line in self._parsed():
             self._note(number, line)
 
     @property
     def expected(self) -> int:
-        """Count the samples that the file speaks of, for when nothing else says how many there are."""
+        """Count the answers that the file speaks of, for when nothing else says how many there are."""
         return self._highest + 1
 
+    def _most_answers(self) -> int:
+        """One, unless the first line is one of several."""
+        lines = (line for _, _, line in self._parsed() if line is not None)
+        first = next(lines, None)
+        if first is None or "generation" not in first:
+            return 1
+        return 1 + max(answer_of(first)[1], *(answer_of(line)[1] for line in lines), 0)
+
+    def _number(self, line: Mapping[str, Any]) -> int:
+        index, generation = answer_of(line)
+        return index * self.generations + generation
+
     def missing(self, total: int) -> Iterator[int]:
-        """The indexes below ``total`` that have no line."""
+        """The numbers below ``total`` that have no line."""
         return (index for index in range(total) if not self._has(index))
 
     def first_missing(self, total: int) -> list[int]:
@@ -113,7 +132,7 @@ class SampleLines:
         return list(islice(self.missing(total), MOST_NAMED)) if total > self.rows else []
 
     def ordered(self) -> Iterator[dict[str, Any]]:
-        """Exactly one line an index, in dataset order."""
+        """Exactly one line an answer, in dataset order."""
         if self._in_order:
             yield from (line for _, _, line in self._parsed() if line is not None)
             return
@@ -127,7 +146,7 @@ class SampleLines:
         offsets = array("q", [-1]) * self.expected
         for offset, _, line in self._parsed():
             if line is not None:
-                offsets[line["index"]] = offset
+                offsets[self._number(line)] = offset
         return offsets
 
     def _parsed(self) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
@@ -145,29 +164,32 @@ class SampleLines:
             line = parse_json(raw) if raw.endswith(b"\n") else None
         except ValueError:
             return None
-        index = line.get("index") if isinstance(line, dict) else None
-        return line if type(index) is int and 0 <= index < max(self._size, SANE_INDEX) else None
+        if not isinstance(line, dict):
+            return None
+        index, generation, most = line.get("index"), line.get("generation", 0), max(self._size, SANE_INDEX)
+        sound = type(index) is int and 0 <= index < most and type(generation) is int and 0 <= generation < most
+        return line if sound else None
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:
             self.broken.append(f"line {number} cannot be read")
             return
-        index = line["index"]
-        if self._has(index):
+        place = self._number(line)
+        if self._has(place):
             self.doubled += 1
-            self.first_doubled += [index] if len(self.first_doubled) < MOST_NAMED else []
+            self.first_doubled += [place] if len(self.first_doubled) < MOST_NAMED else []
         else:
             self.rows += 1
-        self._in_order = self._in_order and index > self._highest
-        self._highest = max(self._highest, index)
-        self._mark(index)
+        self._in_order = self._in_order and place > self._highest
+        self._highest = max(self._highest, place)
+        self._mark(place)
 
-    def _has(self, index: int) -> bool:
-        byte = index >> 3
-        return byte < len(self._seen) and bool(self._seen[byte] >> (index & 7) & 1)
+    def _has(self, place: int) -> bool:
+        byte = place >> 3
+        return byte < len(self._seen) and bool(self._seen[byte] >> (place & 7) & 1)
 
-    def _mark(self, index: int) -> None:
-        byte = index >> 3
+    def _mark(self, place: int) -> None:
+        byte = place >> 3
         if byte >= len(self._seen):
             self._seen.extend(bytes(byte + 1 - len(self._seen)))
-        self._seen[byte] |= 1 << (index & 7)
+        self._seen[byte] |= 1 << (place & 7)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samplelines import Inputs, SampleLines
+from pytest_evalrun.report.samplelines import Inputs, SampleLines, answer_of
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.results import read_result
 
@@ -25,9 +25,13 @@ NOWHERE = Inputs()
 
 @dataclass(frozen=True)
 class ScoredSample:
-    """One sample, with cells of what was asked; ``file`` is what the model wrote, where that is one."""
+    """One sample, with cells of what was asked; ``file`` is what the model wrote, where that is one.
+
+    ``generation`` is which of several answers to it this is.
+    """
 
     index: int
+    generation: int | None
     id: str
     inputs: tuple[Any, ...]
     prediction: Any
@@ -53,11 +57,13 @@ def worst(
     result = _result(files)
     name = _scored_metric(files, result, metric)
     sign = 1 if result.metrics[name]["better"] == "higher" else -1
-    scored = ((sign * score, line["index"], score) for line, score in _scores(files, name))
-    chosen = {index: score for _, index, score in heapq.nsmallest(n, scored)}
-    lines = inputs.beside(_predictions(files, chosen))
-    found = {line["index"]: _sample(written or files.outputs, line, cells, name, chosen) for line, cells in lines}
-    return [found[index] for index in chosen if index in found]
+    scored = ((sign * score, answer_of(line), score) for line, score in _scores(files, name))
+    chosen = {answer: score for _, answer, score in heapq.nsmallest(n, scored)}
+    found = {
+        answer_of(line): _sample(written or files.outputs, line, cells, name, chosen[answer_of(line)])
+        for line, cells in inputs.beside(_predictions(files, chosen))
+    }
+    return [found[answer] for answer in chosen if answer in found]
 
 
 def wrong(
@@ -74,9 +80,9 @@ def wrong(
     files = paths.pair(pair)
     result = _result(files)
     name = _binary_metric(files, result, metric)
-    misses = (line["index"] for line, score in _scores(files, name) if score == 0)
+    misses = (answer_of(line) for line, score in _scores(files, name) if score == 0)
     for line, cells in inputs.beside(_joined(files, misses)):
-        yield _sample(written or files.outputs, line, cells, name, {line["index"]: 0.0})
+        yield _sample(written or files.outputs, line, cells, name, 0.0)
 
 
 def _result(files: PairPaths) -> Result:
@@ -124,25 +130,24 @@ def _scores(files: PairPaths, metric: str) -> Iterator[tuple[dict[str, Any], flo
             yield line, score
 
 
-def _predictions(files: PairPaths, indexes: Container[int]) -> Iterator[dict[str, Any]]:
-    return (line for line in SampleLines(files.predictions).ordered() if line["index"] in indexes)
+def _predictions(files: PairPaths, answers: Container[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    return (line for line in SampleLines(files.predictions).ordered() if answer_of(line) in answers)
 
 
-def _joined(files: PairPaths, indexes: Iterator[int]) -> Iterator[dict[str, Any]]:
-    """The predictions of ascending indexes; both files are in dataset order, so one pass does it."""
+def _joined(files: PairPaths, answers: Iterator[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """The predictions of ascending answers; both files are in dataset order, so one pass does it."""
     lines = SampleLines(files.predictions).ordered()
     line = next(lines, None)
-    for index in indexes:
-        while line is not None and line["index"] < index:
+    for answer in answers:
+        while line is not None and answer_of(line) < answer:
             line = next(lines, None)
-        if line is not None and line["index"] == index:
+        if line is not None and answer_of(line) == answer:
             yield line
 
 
-def _sample(
-    written: Path, line: dict[str, Any], inputs: tuple[Any, ...], metric: str, scores: Mapping[int, float]
-) -> ScoredSample:
-    index, prediction = line["index"], line.get("prediction")
+def _sample(written: Path, line: dict[str, Any], inputs: tuple[Any, ...], metric: str, score: float) -> ScoredSample:
+    prediction, generation = line.get("prediction"), line.get("generation")
     name = file_of(prediction)
     file = None if name is None else str(written / name)
-    return ScoredSample(index, line["id"], inputs, prediction, line.get("reference"), metric, scores[index], file)
+    reference = line.get("reference")
+    return ScoredSample(line["index"], generation, line["id"], inputs, prediction, reference, metric, score, file)

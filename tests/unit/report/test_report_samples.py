@@ -116,3 +116,17 @@ def test_of_a_suite_that_is_gone_there_are_no_inputs(run, pair):
     """And no column for them."""
     assert Inputs().columns == ()
     assert [s.inputs for s in wrong(run.paths, pair)] == [(), (), ()]
+
+
+def test_of_several_answers_to_a_sample_each_is_shown_alone(run, metric):
+    """As they are scored; lines that lie in no order are found too."""
+    run.result("s", "t", "g", metrics={"exact_match": 0.5}, total=6)
+    lines = [
+        run.line((i, f"a{i}{g}", 0)) | {"generation": g} for i, g in ((1, 0), (0, 2), (0, 0), (1, 2), (0, 1), (1, 1))
+    ]
+    run.predictions("s", "t", "g", lines)
+    scores = [{"index": i, "exact_match": float(g != i), "generation": g} for i in range(2) for g in range(3)]
+    run.scores("s", "t", "g", scores)
+    pair = run.key("s", "t", "g")
+    assert [(s.index, s.generation, s.prediction) for s in wrong(run.paths, pair)] == [(0, 0, "a00"), (1, 1, "a11")]
+    assert [s.prediction for s in worst(run.paths, pair, n=3)] == ["a00", "a11", "a01"]
