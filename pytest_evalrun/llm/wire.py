@@ -1,0 +1,148 @@
+"""What is sent to an OpenAI-compatible endpoint, and what its answers say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import SampleError
+from pytest_evalrun.llm.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.llm.settings import EndpointSettings
+
+PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+# How fields are called in which servers keep what a model thought before it answered.
+_REASONING = ("reasoning_content", "reasoning")
+# An answer without a text that ended so is an empty one; ended otherwise, something else was answered.
+_ENDS_A_TEXT = ("stop", "length", "content_filter")
+
+# What follows the name of a model where an endpoint tells its version: a date, a number of three digits or more, v2.
+_VERSION = re.compile(r"(?:[-@:](?:\d{3,}[\d-]*|v\d[\d.]*|latest))?")
+_LATEST = re.compile(r"[-:]latest$")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one request.
+
+    ``seconds`` are those of the request that was answered, ``ttft`` those until its first token, where it was
+    streamed; ``attempts`` counts the requests up to it. ``usage`` is None where the endpoint does not tell.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    ttft: float | None = None
+    seconds: float = 0.0
+    request_id: str | None = None
+    model: str | None = None
+    reasoning: str | None = None
+    attempts: int = 1
+
+    def detail(self, price: Mapping[str, Any]) -> dict[str, Any]:
+        """What a line of predictions keeps of it besides the text; what is not known is left out."""
+        told: dict[str, Any] = {
+            "finish_reason": self.finish_reason,
+            "usage": self.usage.to_json() if self.usage else None,
+            "cost": self.usage.cost(price) if self.usage else None,
+            "ttft": None if self.ttft is None else round(self.ttft, 6),
+            "attempts": self.attempts,
+            "request_id": self.request_id,
+            "model": self.model,
+            "reasoning": self.reasoning,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def request_body(
+    endpoint: EndpointSettings, content: list[dict[str, Any]] | str, generation: int = 0
+) -> dict[str, Any]:
+    """Make the body of a request: messages for a chat, one text for completions.
+
+    Another generation of the same prompt has another seed, where one is given.
+    """
+    sent = "messages" if endpoint.api == "chat" else "prompt"
+    body: dict[str, Any] = {"model": endpoint.model, sent: content, **endpoint.sampling, **endpoint.extra_body}
+    if generation and isinstance(body.get("seed"), int):
+        body["seed"] += generation
+    if endpoint.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body
+
+
+def digest_of(endpoint: EndpointSettings, body: Mapping[str, Any], generation: int = 0) -> str:
+    """SHA-256 in hex of what an answer depends on: which endpoint, and what it is sent; not how the answer comes.
+
+    Without a seed each generation is a draw of its own.
+    """
+    sent = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+    draw = generation if "seed" not in body else 0
+    told = [endpoint_identity(endpoint), sent, *([draw] if draw else [])]
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def endpoint_identity(endpoint: EndpointSettings) -> dict[str, Any]:
+    """Name the endpoint as predictions depend on it: by the name that stands for it, its URL, or what serves it."""
+    parts: dict[str, Any] = {"endpoint": endpoint.served_as or (None if endpoint.serve else endpoint.base_url)}
+    parts["api"] = endpoint.api
+    if endpoint.serve:
+        parts["serve"] = endpoint.serve if isinstance(endpoint.serve, str) else list(endpoint.serve)
+    return parts
+
+
+def read_reply(payload: Any) -> Reply:
+    """Read a whole answer. Raises SampleError where it holds no text."""
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise SampleError("the endpoint answered no choices: there is no text to keep")
+    choice = choices[0]
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {}
+    content = message.get("content") if "message" in choice else choice.get("text")
+    content = message.get("refusal") if content is None else content
+    end = _text(choice.get("finish_reason"))
+    return Reply(
+        text=answered_text(content, end),
+        finish_reason=end,
+        usage=Usage.from_json(payload.get("usage")),
+        request_id=_text(payload.get("id")),
+        model=_text(payload.get("model")),
+        reasoning=reasoning_of(message),
+    )
+
+
+def is_same_model(asked: str, answered: str) -> bool:
+    """Whether an answer's model is the one asked for, or a version of it: gpt-4o-2024-08-06 is gpt-4o."""
+    if asked == answered:
+        return True
+    asked, answered = (name.lower().rpartition("/")[2] for name in (asked, answered))
+    asked = _LATEST.sub("", asked)
+    return answered.startswith(asked) and _VERSION.fullmatch(answered[len(asked) :]) is not None
+
+
+def answered_text(content: Any, end: str | None) -> str:
+    """The text of an answer that ended so; parts of it are joined. Raises SampleError where none was answered."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(part for part in parts if isinstance(part, str))
+    if isinstance(content, str):
+        return content
+    if content is None and end in _ENDS_A_TEXT:
+        return ""
+    raise SampleError(f"the endpoint answered no text (finish_reason: {end or 'none'})")
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str | None:
+    """What the model thought before it answered, where the endpoint tells that apart from the answer."""
+    return next((text for name in _REASONING if (text := _text(message.get(name)))), None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
