@@ -1,0 +1,201 @@
+"""The client of an OpenAI-compatible endpoint: requests run in one thread, however many are under way."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pytest_evalrun.errors import PairError, SampleError
+from pytest_evalrun.llm.refusals import Passing, error_in, refused
+from pytest_evalrun.llm.streaming import StreamedReply
+from pytest_evalrun.llm.thread import RequestThread, give_back_thread, take_thread
+from pytest_evalrun.llm.wire import PATHS, Reply, is_same_model, read_reply
+from pytest_evalrun.suite.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+
+    import aiohttp
+
+    from pytest_evalrun.llm.settings import EndpointSettings
+
+LARGEST_ANSWER = 10_000_000
+CONNECT_SECONDS = 30.0
+# Waiting for connections to close, and at the end of a pair for what is under way, is nobody's business for longer.
+CLOSE_SECONDS = 5.0
+
+
+class Client:
+    """Asks one endpoint. It is made by whoever loads a model, used for all of its pairs, and closed with it."""
+
+    def __init__(self, endpoint: EndpointSettings, base_url: str, key: str | None = None, root: str = "") -> None:
+        """``key`` is what the variable of ``api_key`` holds; ``verify`` is relative to ``root``.
+
+        Raises PairError where ``verify`` names no certificates.
+        """
+        self._endpoint = replace(endpoint, base_url=base_url)
+        self._url = base_url.rstrip("/") + PATHS[endpoint.api]
+        self._headers = {"Content-Type": "application/json", **endpoint.headers}
+        if key:
+            self._headers.setdefault("Authorization", f"Bearer {key}")
+        self._trusted = _trusted(endpoint.verify, root)
+        self._proxy = endpoint.proxy or _proxy_of(base_url)
+        self._session: aiohttp.ClientSession | None = None
+        self._thread: RequestThread | None = None
+        self._pid = 0
+
+    def ask(self, body: Mapping[str, Any], attempts: int = 1) -> Future[Reply]:
+        """Send a request; ``attempts`` counts it and those for the same sample before.
+
+        The future's error is Passing where it is worth asking again, SampleError where it is not, and PairError where
+        the endpoint cannot be asked at all. Cancelling the future ends the request.
+        """
+        if self._thread is None or self._pid != os.getpid():
+            self._thread, self._session, self._pid = take_thread(), None, os.getpid()
+        return self._thread.submit(self._ask(body, attempts))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Close the connections; ``at_once``: without a wait for that."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._pid != os.getpid():
+            return
+        closed = thread.submit(self._close())
+        if not at_once:
+            with suppress(TimeoutError):
+                closed.result(CLOSE_SECONDS)
+        give_back_thread(thread)
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, body: Mapping[str, Any], attempts: int) -> Reply:
+        import aiohttp
+
+        if self._session is None:
+            self._session = self._connect()
+        started = time.perf_counter()
+        try:
+            async with self._session.post(self._url, data=_encoded(body), proxy=self._proxy) as response:
+                reply = await self._read(response, started)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise PairError(
+                f"{self._url}: {error.certificate_error}; accepted: `verify: FILE` of who signed it"
+            ) from None
+        except aiohttp.InvalidURL as error:
+            raise PairError(f"{self._url}: no URL: {error}") from None
+        except TimeoutError:
+            seconds = self._endpoint.request_timeout
+            raise Passing(f"{self._url}: no answer within {seconds:g} s (`request_timeout`)") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Passing(f"{self._url}: {type(error).__name__}: {error}") from None
+        self._check_model(reply.model)
+        return replace(reply, seconds=time.perf_counter() - started, attempts=attempts)
+
+    def _connect(self) -> aiohttp.ClientSession:
+        """One pool of connections, which are kept: whoever asks says how many requests there are at once."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=self._endpoint.request_timeout, sock_connect=CONNECT_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted if self._trusted is not None else True)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers)
+
+    async def _read(self, response: aiohttp.ClientResponse, started: float) -> Reply:
+        streamed = response.status == 200 and response.content_type == "text/event-stream"
+        if streamed:
+            reply = await self._read_stream(response, started)
+        else:
+            data = await _whole(response)
+            if response.status != 200:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                raise refused(response.status, headers, data, self._endpoint)
+            reply = self._parse(data)
+        request_id = response.headers.get("x-request-id")
+        return replace(reply, request_id=request_id) if request_id else reply
+
+    def _parse(self, data: bytes) -> Reply:
+        try:
+            payload = parse_json(data)
+        except ValueError:
+            raise Passing(f"{self._url}: the answer is no JSON: {data[:200].decode(errors='replace')!r}") from None
+        if (error := error_in(payload, self._endpoint)) is not None:
+            raise error
+        return read_reply(payload)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, started: float) -> Reply:
+        streamed, size = StreamedReply(), 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            _check_size(size)
+            for payload in streamed.feed(chunk):
+                if (error := error_in(payload, self._endpoint)) is not None:
+                    raise error
+            if streamed.ttft is None and streamed.has_begun:
+                streamed.ttft = time.perf_counter() - started
+        if not streamed.is_whole:
+            raise Passing(f"{self._url}: the stream ended before the answer did")
+        return streamed.reply()
+
+    def _check_model(self, answered: str | None) -> None:
+        """Raise PairError where another model answered than the one that was asked for."""
+        asked = self._endpoint.model
+        if asked and answered and not self._endpoint.served_as and not is_same_model(asked, answered):
+            raise PairError(
+                f"{self._url}: the model {asked!r} was asked for, and {answered!r} answered; accepted: "
+                f"`model: {answered}`, or `served_as: NAME` for an endpoint that calls its model otherwise"
+            )
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        _check_size(size)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_ANSWER:
+        raise SampleError(f"the endpoint answered more than {LARGEST_ANSWER // 1_000_000} MB; nothing of it is kept")
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    import json
+
+    import orjson
+
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # numbers beyond 64 bits, half a character
+        return json.dumps(body, allow_nan=False).encode()
+
+
+def _trusted(verify: str | None, root: str) -> ssl.SSLContext | None:
+    """Trust those of a file besides those that this machine trusts; None: these alone."""
+    if verify is None:
+        return None
+    path = os.path.join(root, os.path.expanduser(verify))  # noqa: PTH111, PTH118 - as the suite writes it
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise PairError(f"verify: {path}: no certificates can be read there: {error}; accepted: a PEM file") from None
+    return context
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for this URL, looked up once and not for each request."""
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

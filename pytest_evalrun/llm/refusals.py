@@ -1,0 +1,112 @@
+"""Answers that are none: what may pass, what is the sample's own fault, and what ends the pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import EvalrunError, PairError, SampleError
+from pytest_evalrun.llm.retryafter import retry_after
+from pytest_evalrun.suite.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.llm.settings import EndpointSettings
+
+# Besides all from 500 on.
+MAY_PASS = frozenset({408, 409, 425, 429})
+# The server has no room: not the fault of the sample, however often.
+NO_ROOM = frozenset({429, 503, 529})
+UNAUTHORIZED = frozenset({401, 403})
+# What `error.code` says that no other request to this endpoint would change.
+_OF_THE_PAIR = frozenset({"insufficient_quota", "model_not_found", "unsupported_parameter", "unknown_parameter"})
+SHOWN = 500
+
+
+class Passing(EvalrunError):  # noqa: N818 - what it does; its base says that it is an error
+    """A request that was not answered and may be when asked again, ``after`` so many seconds if the endpoint says so.
+
+    ``status`` is None where there was no answer at all; ``limited`` where too much was asked at once, and ``room``
+    where there was none for it: no fault of the sample.
+    """
+
+    def __init__(
+        self, text: str, status: int | None = None, after: float | None = None, *, limited: bool = False
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.after = after
+        self.limited = limited
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the ``retries`` of its sample."""
+        return self.status not in NO_ROOM
+
+
+def refused(status: int, headers: Mapping[str, str], body: bytes, endpoint: EndpointSettings) -> EvalrunError:
+    """Make the error of an answer with an HTTP status that is none of success; names of headers in lower case."""
+    return _error(status, headers, *told(body), endpoint)
+
+
+def _error(
+    status: int, headers: Mapping[str, str], code: str | None, message: str, endpoint: EndpointSettings
+) -> EvalrunError:
+    text = f"{endpoint.base_url}: HTTP {status}{f': {message}' if message else ''}"
+    if status in UNAUTHORIZED:
+        return PairError(f"{text}; {_remedy(endpoint.api_key)}", brief=f"HTTP {status}: {_remedy(endpoint.api_key)}")
+    if code in _OF_THE_PAIR or status == 402:
+        return PairError(text)
+    if status == 404:
+        return PairError(
+            f"{text}; accepted: a `base_url` that the API's paths follow, as in http://…/v1, and a `model` that the "
+            f"endpoint knows (asked for: {endpoint.model})"
+        )
+    if status in MAY_PASS or status >= 500:
+        after = retry_after(headers)
+        limited = status == 429 or (status in NO_ROOM and after is not None)
+        return Passing(text, status, after, limited=limited)
+    if 300 <= status < 400:
+        return PairError(
+            f"{text}: it sends elsewhere ({headers.get('location', 'nowhere')}); accepted: that `base_url`"
+        )
+    return SampleError(text)
+
+
+def told(body: bytes) -> tuple[str | None, str]:
+    """The code and the message of an error, in the forms that endpoints give it; else the beginning of the text."""
+    try:
+        return _code_and_message(parse_json(body))
+    except ValueError:
+        return None, _shortened(body.decode(errors="replace"))
+
+
+def _code_and_message(payload: Any) -> tuple[str | None, str]:
+    error = payload.get("error", payload) if isinstance(payload, dict) else payload
+    if not isinstance(error, dict):
+        return None, _shortened(str(error))
+    code, message = error.get("code"), error.get("message", error.get("detail", error))
+    return code if isinstance(code, str) else None, _shortened(str(message))
+
+
+def error_in(payload: Any, endpoint: EndpointSettings) -> EvalrunError | None:
+    """Find the error in an answer of HTTP 200 that holds one in place of choices, as gateways and streams do."""
+    error = payload.get("error") if isinstance(payload, dict) else None
+    if not error or payload.get("choices"):
+        return None
+    code, message = _code_and_message(payload)
+    status = error.get("code") if isinstance(error, dict) else None
+    if type(status) is int and 400 <= status < 600:
+        return _error(status, {}, code, message, endpoint)
+    return Passing(f"{endpoint.base_url}: {message}")
+
+
+def _remedy(key: str | None) -> str:
+    if key is None:
+        return "no `api_key` is set for it; accepted: `api_key: ${NAME}` of an environment variable"
+    return f"the key of `api_key: {key}` is not accepted there; look at that environment variable"
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,0 +1,92 @@
+"""Answers that come piece by piece, as server-sent events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import SampleError
+from pytest_evalrun.llm.usage import Usage
+from pytest_evalrun.llm.wire import Reply, answered_text, reasoning_of
+from pytest_evalrun.suite.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DONE = b"[DONE]"
+
+
+class StreamedReply:
+    """An answer that grows with each chunk of bytes; ``ttft`` is for whoever has the clock."""
+
+    def __init__(self) -> None:
+        self.ttft: float | None = None
+        self._rest = b""
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._facts: dict[str, Any] = {}
+        self._end: str | None = None
+        self._choices = self._done = self._damaged = False
+
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """Take a chunk, and give each event that is whole now."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == DONE:
+                self._done = True
+                continue
+            try:
+                payload = parse_json(data)
+            except ValueError:
+                self._damaged = True
+                continue
+            if isinstance(payload, dict):
+                self._take(payload)
+                yield payload
+
+    def _take(self, payload: dict[str, Any]) -> None:
+        self._facts |= {name: value for name in ("id", "model", "usage") if (value := payload.get(name))}
+        choices = payload.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return
+        choice = choices[0]
+        self._choices = True
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        content = delta.get("content", choice.get("text"))
+        if content is None:
+            content = delta.get("refusal")
+        if content is not None and content != "":
+            self._texts.append(answered_text(content, None))
+        elif content == "" and "role" not in delta:
+            self._texts.append("")
+        if thought := reasoning_of(delta):
+            self._thoughts.append(thought)
+        self._end = choice.get("finish_reason") or self._end
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first token has come, be it of a thought."""
+        return bool(self._texts or self._thoughts)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its end: a connection that is cut ends a stream, too."""
+        return not self._damaged and (self._done or self._end is not None)
+
+    def reply(self) -> Reply:
+        """Give the whole. Raises SampleError where no text was answered."""
+        if not self._choices:
+            raise SampleError("the endpoint answered no choices: there is no text to keep")
+        content = "".join(self._texts) if self._texts else None
+        return Reply(
+            text=answered_text(content, self._end),
+            finish_reason=self._end,
+            usage=Usage.from_json(self._facts.get("usage")),
+            ttft=self.ttft,
+            request_id=self._facts.get("id"),
+            model=self._facts.get("model"),
+            reasoning="".join(self._thoughts) or None,
+        )
