@@ -88,7 +88,7 @@ class LoadedModels:
         if need.devices:
             self._leased = board_model(pair, self._boards(), self._digest, self._around)
             return self._leased
-        if (model := unleased_model(pair, need)) is not None:
+        if (model := unleased_model(pair, need, self._around)) is not None:
             return model
         held = self._slots.take(need, pair.full_id, self._around) if need else None
         self._leased = child_model(pair, held, self._around)

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 
-def unleased_model(pair: Pair, need: Need) -> LoadedModel | None:
+def unleased_model(pair: Pair, need: Need, services: WorkerServices) -> LoadedModel | None:
     """Make a model that takes nothing while it is loaded: in this process, or programs that are started later.
 
     None where it must be in a process of its own.
     """
     way = _way_of(pair)
+    if way is Way.ENDPOINT:
+        from pytest_evalrun.predicting.endpoints import Endpoint
+
+        return None if pair.settings.own.serve else Endpoint(pair, services)
     if way in (Way.BATCH, Way.RANGE):
         return _Programs(pair)
     return create_adapter(pair.task, pair.settings, pair.root) if way is Way.MODEL and not need else None
@@ -66,6 +70,11 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
         from pytest_evalrun.predicting.batches import open_batches
 
         run_loop(work, open_batches(work, model), samples)
+    elif way is Way.ENDPOINT:
+        from pytest_evalrun.predicting.endpoints import Asked, open_endpoint
+
+        assert isinstance(model, Asked), "what is asked by requests was loaded as such"
+        run_loop(work, open_endpoint(work, model), samples)
     elif work.settings.kind.runs_on_board:
         from pytest_evalrun.predicting.batches import open_board_server
 

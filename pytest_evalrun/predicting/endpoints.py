@@ -1,0 +1,203 @@
+"""Models behind an endpoint: asked over HTTP, with as many requests under way as there is room for."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import CancelledError, Future, wait
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from pytest_evalrun.adapters.protocol import Detailed
+from pytest_evalrun.llm.client import CLOSE_SECONDS, Client
+from pytest_evalrun.llm.refusals import Passing
+from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
+from pytest_evalrun.llm.wire import Reply, digest_of, request_body
+from pytest_evalrun.predicting.session import Again, Answers
+from pytest_evalrun.suite.secrets import expand
+from pytest_evalrun.suite.waiting import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.predicting.services import WorkerServices
+    from pytest_evalrun.predicting.work import PairWork
+    from pytest_evalrun.suite.pairs import Pair
+
+# Before a request is made again of which the endpoint does not say when: longer from try to try, and never all at once.
+BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 60.0
+
+
+class Room(Protocol):
+    """How many requests may be under way (:class:`pytest_evalrun.llm.budget.Budget`)."""
+
+    def room(self, busy: int) -> int: ...
+
+    def succeeded(self, first_try: bool) -> None: ...
+
+    def limited(self, after: float | None) -> None: ...
+
+    def troubled(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Prompts(Protocol):
+    """What is sent of a sample (:class:`pytest_evalrun.llm.prompts.Prompt`)."""
+
+    def messages(self, sample: Sample) -> list[dict[str, Any]]: ...
+
+    def text(self, sample: Sample) -> str: ...
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """A model that was loaded and is asked by requests."""
+
+    client: Client
+    budget: Room
+
+
+class Endpoint:
+    """A model that somebody else runs: loading it takes its key from the environment, and nothing else."""
+
+    def __init__(self, pair: Pair, services: WorkerServices) -> None:
+        self._pair = pair
+        self._services = services
+        self.client: Client
+        self.budget: Room
+
+    def load(self) -> None:
+        """Raises ConfigError where a variable is not set, PairError where `verify` cannot be read."""
+        own = named(endpoint_of(self._pair.settings), self._pair)
+        self.client, self.budget = connect(own, self._pair.root)
+
+    def close(self) -> None:
+        """The connections, and what it had of the endpoint's budget."""
+        self.budget.close()
+        self.client.close()
+
+
+def named(own: EndpointSettings, pair: Pair) -> EndpointSettings:
+    """The settings with the name by which the endpoint knows the model."""
+    return own if own.model else replace(own, model=pair.task.name)
+
+
+def connect(own: EndpointSettings, root: str) -> tuple[Client, Room]:
+    """Make the client of an endpoint and its share of the budget, with every ``${NAME}`` read from the environment."""
+    key, url, proxy = expand([own.api_key, own.base_url, own.proxy])
+    opened = replace(own, headers=expand(dict(own.headers)), proxy=proxy)
+    client = Client(opened, url, key, root)
+    return client, _Fixed(own.concurrency)
+
+
+class _Fixed:
+    def __init__(self, concurrency: int | str) -> None:
+        self._most = concurrency if isinstance(concurrency, int) else int(concurrency.split("-")[1])
+
+    def room(self, busy: int) -> int:  # noqa: ARG002
+        return self._most
+
+    def succeeded(self, first_try: bool) -> None: ...
+
+    def limited(self, after: float | None) -> None: ...
+
+    def troubled(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Input:
+    def messages(self, sample: Sample) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": self.text(sample)}]
+
+    def text(self, sample: Sample) -> str:
+        return str(sample.input)
+
+
+def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
+    """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
+    own = named(endpoint_of(work.settings), work.pair)
+    return EndpointSession(model.client, own, _Input(), model.budget, work)
+
+
+class EndpointSession:
+    """Requests for one pair, one a sample, each kept as it is answered."""
+
+    batch_size = 1
+
+    def __init__(
+        self, client: Client, endpoint: EndpointSettings, prompt: Prompts, budget: Room, work: PairWork
+    ) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._prompt = prompt
+        self._budget = budget
+        self._work = work
+        self._under_way: set[Future[Reply]] = set()
+        # Of samples that are to be asked again: how often they were.
+        self._tries: dict[tuple[int, int], int] = {}
+
+    @property
+    def in_flight(self) -> int:
+        return self._budget.room(len(self._under_way))
+
+    def submit(self, batch: Sequence[Sample]) -> Future[Answers | Again]:
+        """Ask for one sample; what is wrong with its prompt is the future's error."""
+        (sample,) = batch
+        answer: Future[Answers | Again] = Future()
+        try:
+            body = self.body(sample)
+            digest = digest_of(self._endpoint, body, sample.generation)
+        except Exception as error:  # noqa: BLE001 - a template may fail in any way, and it costs its sample only
+            answer.set_exception(error)
+            return answer
+        who = sample.index, sample.generation
+        tries = self._tries.pop(who, 0) + 1
+        asked = self._client.ask(body, tries)
+        self._under_way.add(asked)
+
+        def take(asked: Future[Reply]) -> None:
+            self._under_way.discard(asked)
+            try:
+                answer.set_result(self._answered(asked.result(), digest))
+            except Passing as error:
+                self._tries[who] = tries
+                answer.set_result(self._again(error, tries))
+            except CancelledError:
+                answer.cancel()
+            except Exception as error:  # noqa: BLE001 - it is the loop's to judge
+                answer.set_exception(error)
+
+        asked.add_done_callback(take)
+        return answer
+
+    def body(self, sample: Sample) -> dict[str, Any]:
+        """Make what is sent of a sample."""
+        content = self._prompt.messages(sample) if self._endpoint.api == "chat" else self._prompt.text(sample)
+        return request_body(self._endpoint, content, sample.generation)
+
+    def _answered(self, reply: Reply, digest: str) -> Answers:
+        self._budget.succeeded(reply.attempts == 1)
+        detail = reply.detail(self._endpoint.price) | {"digest": digest}
+        return Answers([Detailed(reply.text, detail)], reply.seconds)
+
+    def _again(self, error: Passing, tries: int) -> Again:
+        """When the endpoint says so, or later from try to try, and never many at the same moment."""
+        if error.limited:
+            self._budget.limited(error.after)
+        else:
+            self._budget.troubled()
+        pause = error.after
+        if pause is None:
+            pause = backoff(tries - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+        return Again(pause, str(error), counts=error.counts)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """What is under way has been paid for: it is waited for a moment, unless nobody would look at it."""
+        if not at_once:
+            wait(self._under_way, CLOSE_SECONDS)
+        for asked in list(self._under_way):
+            asked.cancel()
+        self._budget.room(0)
