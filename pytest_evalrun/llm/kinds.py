@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
+from pytest_evalrun.llm.wire import endpoint_identity
+from pytest_evalrun.suite.problems import found
+from pytest_evalrun.suite.secrets import secret_names
 from pytest_evalrun.suite.settings import ModelKind, Way
 
 if TYPE_CHECKING:
@@ -14,6 +18,17 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pytest_evalrun.suite.settings import Settings
+
+_URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
+# Fields of a request, and the words of a suite that say them.
+_SAID_ELSEWHERE = {
+    "model": "model: NAME",
+    "messages": "prompt: …",
+    "prompt": "prompt: …",
+    "n": "generations: N",
+    "stream": "stream: true",
+    "stream_options": "stream: true",
+}
 
 
 class OpenAI(ModelKind):
@@ -42,6 +57,15 @@ class OpenAI(ModelKind):
         own = endpoint_of(settings)
         if not own.base_url and not own.serve:
             yield "adapter", "adapter openai needs an endpoint; accepted: `base_url: http://…/v1`, `serve: …`"
+        if own.base_url and own.serve:
+            yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
+        elif own.base_url and not _URL.match(own.base_url):
+            yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
+        if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
+            yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
+        for word in ("sampling", "extra_body"):
+            for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
+                yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
 
     @classmethod
     def way(cls, settings: Settings) -> Way:
@@ -51,16 +75,11 @@ class OpenAI(ModelKind):
     def identity(cls, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:
         """Name the model, where it is, and what is sent; key, price, concurrency and port change no answer."""
         own = endpoint_of(settings)
-        parts: dict[str, Any] = {
-            "endpoint": own.served_as or own.base_url,
+        parts = endpoint_identity(own) | {
             "model_name": own.model,
-            "api": own.api,
             "sampling": dict(own.sampling),
             "prompt": dict(own.prompt),
         }
-        if own.serve:
-            parts["endpoint"] = own.served_as
-            parts["serve"] = own.serve if isinstance(own.serve, str) else list(own.serve)
         if own.extra_body:
             parts["extra_body"] = dict(own.extra_body)
         return parts

@@ -54,6 +54,8 @@ class _Program(ModelKind):
     @classmethod
     def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from commands.mistakes(settings)
+        if settings.generations > 1:
+            yield "generations", f"{found(settings.generations)} with a program, which answers once; accepted: 1"
         if cls.needs_board(settings):
             yield from cls._mistakes_on_a_board(settings)
 
