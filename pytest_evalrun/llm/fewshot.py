@@ -10,13 +10,12 @@ from pytest_evalrun.datasets.tables import CsvReader, JsonlReader, TableReader
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.columns import columns_of, text_of
 from pytest_evalrun.suite.pairs import Dataset
-from pytest_evalrun.suite.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import Settings
 
     Messages = list[dict[str, Any]]
 
@@ -55,12 +54,12 @@ class Examples:
         self,
         spec: Mapping[str, Any],
         path: Path,
-        pair: Pair | None,
+        settings: Settings,
         ask: Callable[[Mapping[str, Any]], Messages],
         answer: Callable[[Row], str],
     ) -> None:
         self.path = path
-        self._pair = pair
+        self._settings = settings
         self._wanted: int | None = spec.get("n")
         self._seed: int | None = spec.get("seed")
         self._ask = ask
@@ -115,7 +114,7 @@ class Examples:
 
     def _reader(self) -> TableReader:
         """The file is read as the dataset is, but need not have its ids, nor its references where others are shown."""
-        settings = self._pair.settings if self._pair is not None else Settings()
+        settings = self._settings
         made = _TABLES.get(self.path.suffix.lower(), JsonlReader)
         settings = replace(
             settings, reader={key: settings.reader[key] for key in settings.reader.keys() & made.accepted}

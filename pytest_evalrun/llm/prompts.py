@@ -10,6 +10,7 @@ from pytest_evalrun.llm.columns import columns_of, options_in, text_of
 from pytest_evalrun.llm.fewshot import Examples, reference_of
 from pytest_evalrun.llm.pictures import is_picture, picture_url
 from pytest_evalrun.llm.templates import Template, listed
+from pytest_evalrun.suite.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,17 +33,26 @@ _AS_THEY_ARE = (".role", ".type", f".{IMAGE}")
 class Prompt:
     """What a suite's ``prompt:`` makes of each sample; ``root`` is the suite's directory.
 
-    ``pair`` says how the file of examples is read, by which name templates have a bare input, and where paths of
-    pictures begin: below the dataset's directory. Raises ConfigError for a template that is none.
+    ``settings`` are the pair's: they say how the file of examples is read, and by which name templates have a bare
+    input. ``data`` is the dataset's path, below which paths of pictures begin. Raises ConfigError, beginning with
+    ``key``, for a template that is none.
     """
 
-    def __init__(self, spec: Mapping[str, Any], *, root: str, pair: Pair | None = None, key: str = "prompt") -> None:
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        *,
+        root: str,
+        settings: Settings | None = None,
+        data: str | None = None,
+        key: str = "prompt",
+    ) -> None:
         self._spec = spec
         self._key = key
-        self._pair = pair
+        self._settings = settings or Settings()
         self._choices: str | None = spec.get("choices")
-        self._names: Sequence[str] = pair.settings.inputs if pair is not None else ()
-        self._below = _directories(root, pair)
+        self._names: Sequence[str] = self._settings.inputs
+        self._below = _directories(root, data)
         self._system = [{"role": "system", "content": self._template(key, "system")}] if "system" in spec else []
         self._asked = list(self._templates())
         while self._asked and self._asked[0]["role"] == "system":
@@ -81,8 +91,8 @@ class Prompt:
         parts = dict(self._spec)
         if self._examples is not None:
             fewshot: dict[str, Any] = {**self._spec["fewshot"]}
-            if "answer" not in fewshot and self._pair is not None:
-                fewshot["reference"] = self._pair.settings.reference
+            if "answer" not in fewshot:
+                fewshot["reference"] = self._settings.reference
             try:
                 fewshot["content"] = hashes.file(self._examples.path)
             except OSError as error:
@@ -110,7 +120,7 @@ class Prompt:
         def answer(row: Row) -> str:
             return template.render(row.everything) if template else reference_of(row, path)
 
-        return Examples(spec, path, self._pair, self._question, answer)
+        return Examples(spec, path, self._settings, self._question, answer)
 
     def _parts(self, sample: Sample) -> tuple[Mapping[str, Any], Messages, list[Example]]:
         columns = columns_of(sample.input, self._names)
@@ -175,14 +185,15 @@ def prompt_of(pair: Pair) -> Prompt:
     """The prompt of a pair that is asked over an endpoint."""
     from pytest_evalrun.llm.settings import endpoint_of
 
-    return Prompt(endpoint_of(pair.settings).prompt, root=pair.root, pair=pair)
+    spec, settings = endpoint_of(pair.settings).prompt, pair.settings
+    return Prompt(spec, root=pair.root, settings=settings, data=pair.dataset.path)
 
 
-def _directories(root: str, pair: Pair | None) -> tuple[Path, ...]:
+def _directories(root: str, data: str | None) -> tuple[Path, ...]:
     """Where the paths of pictures begin, and what they must not lead out of."""
-    if pair is None:
+    if data is None:
         return (Path(root),)
-    path = Path(pair.dataset.path)
+    path = Path(data)
     return (path if path.is_dir() else path.parent, Path(root))
 
 

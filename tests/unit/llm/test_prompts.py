@@ -12,8 +12,7 @@ import pytest
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.llm.prompts import Prompt
-from pytest_evalrun.suite.layers import Layer
-from pytest_evalrun.suite.pairs import Dataset, Pair, Task
+from pytest_evalrun.suite.settings import Settings
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII=")
 QA = "Question: {{ question }}\nAnswer:"
@@ -36,18 +35,6 @@ def assistant(content):
 
 def sample(value, name="7"):
     return Sample(7, name, value)
-
-
-@pytest.fixture
-def pair(tmp_path):
-    """``pair(**settings)``: one whose dataset is data.jsonl in tmp_path."""
-
-    def make(**settings):
-        layer = Layer("suite", str(tmp_path / "evalrun.yaml"), {"format": "jsonl", **settings})
-        dataset = Dataset("data", str(tmp_path / "data.jsonl"))
-        return Pair("suite", str(tmp_path), Task("qwen", None, str(tmp_path)), dataset, (layer,))
-
-    return make
 
 
 @pytest.fixture
@@ -227,45 +214,47 @@ def test_no_template(spec, told):
 
 
 @pytest.mark.parametrize("seed", [pytest.param({}, id="the first"), pytest.param({"seed": 3}, id="seeded")])
-def test_examples(pair, dev, tmp_path, seed):
+def test_examples(dev, tmp_path, seed):
     """Examples are shown with the same template and their references, the same to every sample."""
     dev([{"question": f"q{n}", "answer": n} for n in range(9)])
     spec = {"system": "S", "template": QA, "fewshot": {"from": "dev.jsonl", "n": 3, **seed}}
-    prompt = Prompt(spec, root=str(tmp_path), pair=pair(reference="answer"))
+    prompt = Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer"))
     sent = prompt.messages(sample({"question": "new"}))
     assert [message["role"] for message in sent] == ["system", *["user", "assistant"] * 3, "user"]
     assert [f"Question: q{sent[n + 1]['content']}\nAnswer:" for n in (1, 3, 5)] == [
         sent[n]["content"] for n in (1, 3, 5)
     ]
-    again = Prompt(spec, root=str(tmp_path), pair=pair(reference="answer")).messages(sample({"question": "other"}, "x"))
+    again = Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer")).messages(
+        sample({"question": "other"}, "x")
+    )
     assert again[:-1] == sent[:-1]
     assert ([sent[n]["content"] for n in (2, 4, 6)] == ["0", "1", "2"]) is (not seed)
 
 
-def test_a_sample_is_not_its_own_example(pair, dev, tmp_path):
+def test_a_sample_is_not_its_own_example(dev, tmp_path):
     """A sample that asks what an example asks, or has its id, gets another in its place, and the rest stays."""
     dev([{"id": f"d{n}", "question": f"q{n}", "answer": f"a{n}"} for n in range(6)])
     spec = {"template": "{{ question }}", "fewshot": {"from": "dev.jsonl", "n": 3}}
-    prompt = Prompt(spec, root=str(tmp_path), pair=pair(reference="answer", id_column="id"))
+    prompt = Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer", id_column="id"))
     assert [m["content"] for m in prompt.messages(sample({"question": "q1"}, "x"))][1::2] == ["a0", "a3", "a2"]
     assert [m["content"] for m in prompt.messages(sample({"question": "?"}, "d0"))][1::2] == ["a3", "a1", "a2"]
     assert [m["content"] for m in prompt.messages(sample({"question": "q1"}, "d0"))][1::2] == ["a3", "a4", "a2"]
 
 
-def test_examples_of_one_text(pair, dev, tmp_path):
+def test_examples_of_one_text(dev, tmp_path):
     """To a model that goes on with a text each example is its question and its answer, and an empty line between."""
     dev([{"question": "q0", "answer": "a0"}, {"question": "q1", "answer": "a1"}])
     spec = {"system": "Answer.", "template": QA, "fewshot": {"from": "dev.jsonl"}}
-    text = Prompt(spec, root=str(tmp_path), pair=pair(reference="answer")).text(sample({"question": "new"}))
+    text = Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer")).text(sample({"question": "new"}))
     assert text == ("Answer.\n\nQuestion: q0\nAnswer: a0\n\nQuestion: q1\nAnswer: a1\n\nQuestion: new\nAnswer:")
 
 
-def test_examples_of_csv_with_answers_of_their_own(pair, tmp_path):
+def test_examples_of_csv_with_answers_of_their_own(tmp_path):
     """What is shown as an answer may be a template over all columns, those that the model never sees too."""
     (tmp_path / "dev.csv").write_text("question,steps,answer\nq0,so and so,4\n")
     spec = {"template": "{{ question }}", "fewshot": {"from": "dev.csv", "answer": "{{ steps }} #### {{ answer }}"}}
-    settings = pair(reference="answer", inputs=["question"])
-    sent = Prompt(spec, root=str(tmp_path), pair=settings).messages(sample("new"))
+    settings = Settings(reference="answer", inputs=("question",))
+    sent = Prompt(spec, root=str(tmp_path), settings=settings).messages(sample("new"))
     assert sent == [user("q0"), assistant("so and so #### 4"), user("new")]
 
 
@@ -284,13 +273,13 @@ def test_examples_of_csv_with_answers_of_their_own(pair, tmp_path):
         pytest.param(None, {}, "cannot be read", id="no file"),
     ],
 )
-def test_examples_that_cannot_be_shown(pair, dev, tmp_path, rows, fewshot, told):
+def test_examples_that_cannot_be_shown(dev, tmp_path, rows, fewshot, told):
     """Examples that cannot be shown end the pair, and the file is named or its columns are."""
     if rows is not None:
         dev(rows)
     spec = {"template": "{{ q }}", "fewshot": {"from": "dev.jsonl", **fewshot}}
     with pytest.raises(PairError) as caught:
-        Prompt(spec, root=str(tmp_path), pair=pair(reference="answer")).messages(sample({"q": "new"}))
+        Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer")).messages(sample({"q": "new"}))
     assert told in str(caught.value)
 
 
@@ -299,12 +288,12 @@ def test_examples_that_cannot_be_shown(pair, dev, tmp_path, rows, fewshot, told)
     ["images/a.png", {"path": "images/a.png"}, PIXEL, {"bytes": PIXEL, "path": None}],
     ids=["path", "path of a mapping", "bytes", "bytes of a mapping"],
 )
-def test_pictures(pair, tmp_path, value):
+def test_pictures(tmp_path, value):
     """A column of pictures becomes data URLs, with the kind that their content has."""
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(PIXEL)
     spec = {"messages": [{"role": "user", "content": [{"type": "text", "text": "{{ q }}"}, {"image": "picture"}]}]}
-    sent = made(spec, {"q": "what?", "picture": value}, tmp_path, pair=pair())
+    sent = made(spec, {"q": "what?", "picture": value}, tmp_path)
     url = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
     assert sent == [user([{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}])]
 
@@ -330,7 +319,7 @@ def test_files_as_inputs(tmp_path):
         pytest.param("a\0b", "is no path", id="NUL"),
     ],
 )
-def test_pictures_that_are_not_sent(pair, tmp_path, value, told):
+def test_pictures_that_are_not_sent(tmp_path, value, told):
     """Only pictures below the dataset's directory or the suite's leave this machine, whatever a row says."""
     (tmp_path / "suite").mkdir()
     (tmp_path / "secret.png").write_bytes(PIXEL)
@@ -348,13 +337,13 @@ def test_text_takes_no_picture(tmp_path):
         Prompt({}, root="/").text(sample(tmp_path / "a.png"))
 
 
-def test_identity(pair, dev, tmp_path):
+def test_identity(dev, tmp_path):
     """What an answer depends on are the words of the prompt and the content of the file of examples."""
     dev([{"q": "a", "answer": 1}])
     spec = {"template": "{{ q }}", "fewshot": {"from": "dev.jsonl"}}
 
     def identity():
-        return Prompt(spec, root=str(tmp_path), pair=pair(reference="answer")).identity(Contents())
+        return Prompt(spec, root=str(tmp_path), settings=Settings(reference="answer")).identity(Contents())
 
     before = identity()
     assert before["template"] == "{{ q }}"
