@@ -28,6 +28,8 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class Endpoint:
     """A server that runs. ``url`` is what a suite has as ``base_url``, ``root`` that without ``/v1``."""
 
+    key = "any"
+
     def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         self.url = url
         self.root = url.removesuffix("/v1")
@@ -38,9 +40,8 @@ class Endpoint:
             return json.loads(reply.read() or "null")
 
     def post(self, path: str, body: object) -> Any:
-        request = urllib.request.Request(
-            self.root + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
+        request = urllib.request.Request(self.root + path, json.dumps(body).encode(), headers)
         with OPENER.open(request, timeout=60) as reply:
             return json.loads(reply.read() or "null")
 
