@@ -85,7 +85,7 @@ class Client:
         started = time.perf_counter()
         try:
             async with self._session.post(self._url, data=_encoded(body), proxy=self._proxy) as response:
-                reply = await self._read(response, started)
+                reply = await self._read(response, started, body.get("model"))
         except aiohttp.ClientConnectorCertificateError as error:
             raise PairError(
                 f"{self._url}: {error.certificate_error}; accepted: `verify: FILE` of who signed it"
@@ -97,7 +97,7 @@ class Client:
             raise Passing(f"{self._url}: no answer within {seconds:g} s (`request_timeout`)") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Passing(f"{self._url}: {type(error).__name__}: {error}") from None
-        self._check_model(reply.model)
+        self._check_model(body.get("model"), reply.model)
         return replace(reply, seconds=time.perf_counter() - started, attempts=attempts)
 
     def _connect(self) -> aiohttp.ClientSession:
@@ -108,7 +108,7 @@ class Client:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted if self._trusted is not None else True)
         return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers)
 
-    async def _read(self, response: aiohttp.ClientResponse, started: float) -> Reply:
+    async def _read(self, response: aiohttp.ClientResponse, started: float, model: str | None) -> Reply:
         streamed = response.status == 200 and response.content_type == "text/event-stream"
         if streamed:
             reply = await self._read_stream(response, started)
@@ -116,7 +116,7 @@ class Client:
             data = await _whole(response)
             if response.status != 200:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                raise refused(response.status, headers, data, self._endpoint)
+                raise refused(response.status, headers, data, replace(self._endpoint, model=model))
             reply = self._parse(data)
         request_id = response.headers.get("x-request-id")
         return replace(reply, request_id=request_id) if request_id else reply
@@ -144,9 +144,8 @@ class Client:
             raise Passing(f"{self._url}: the stream ended before the answer did")
         return streamed.reply()
 
-    def _check_model(self, answered: str | None) -> None:
+    def _check_model(self, asked: str | None, answered: str | None) -> None:
         """Raise PairError where another model answered than the one that was asked for."""
-        asked = self._endpoint.model
         if asked and answered and not self._endpoint.served_as and not is_same_model(asked, answered):
             raise PairError(
                 f"{self._url}: the model {asked!r} was asked for, and {answered!r} answered; accepted: "

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.llm.client import CLOSE_SECONDS, Client
+from pytest_evalrun.llm.prompts import prompt_of
 from pytest_evalrun.llm.refusals import Passing
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
 from pytest_evalrun.llm.wire import Reply, digest_of, request_body
+from pytest_evalrun.predicting.loop import HOPELESS_SECONDS
 from pytest_evalrun.predicting.session import Again, Answers
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.waiting import backoff
@@ -108,18 +111,10 @@ class _Fixed:
     def close(self) -> None: ...
 
 
-class _Input:
-    def messages(self, sample: Sample) -> list[dict[str, Any]]:
-        return [{"role": "user", "content": self.text(sample)}]
-
-    def text(self, sample: Sample) -> str:
-        return str(sample.input)
-
-
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
     """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
     own = named(endpoint_of(work.settings), work.pair)
-    return EndpointSession(model.client, own, _Input(), model.budget, work)
+    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, work)
 
 
 class EndpointSession:
@@ -138,6 +133,7 @@ class EndpointSession:
         self._under_way: set[Future[Reply]] = set()
         # Of samples that are to be asked again: how often they were.
         self._tries: dict[tuple[int, int], int] = {}
+        self._patience = _Patience()
 
     @property
     def in_flight(self) -> int:
@@ -155,6 +151,7 @@ class EndpointSession:
             return answer
         who = sample.index, sample.generation
         tries = self._tries.pop(who, 0) + 1
+        self._patience.asked()
         asked = self._client.ask(body, tries)
         self._under_way.add(asked)
 
@@ -180,6 +177,7 @@ class EndpointSession:
 
     def _answered(self, reply: Reply, digest: str) -> Answers:
         self._budget.succeeded(reply.attempts == 1)
+        self._patience.succeeded()
         detail = reply.detail(self._endpoint.price) | {"digest": digest}
         return Answers([Detailed(reply.text, detail)], reply.seconds)
 
@@ -192,7 +190,7 @@ class EndpointSession:
         pause = error.after
         if pause is None:
             pause = backoff(tries - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
-        return Again(pause, str(error), counts=error.counts)
+        return Again(pause, str(error), counts=error.counts, failing=self._patience.is_over(error.after))
 
     def close(self, *, at_once: bool = False) -> None:
         """What is under way has been paid for: it is waited for a moment, unless nobody would look at it."""
@@ -201,3 +199,27 @@ class EndpointSession:
         for asked in list(self._under_way):
             asked.cancel()
         self._budget.room(0)
+
+
+class _Patience:
+    """Whether an endpoint that refuses everything has been asked for long enough to be given up.
+
+    A pause of its own that is longer than that is believed, however often.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def asked(self) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def succeeded(self) -> None:
+        self._since = None
+
+    def is_over(self, after: float | None) -> bool:
+        """Tell it at a refusal, which may name a pause; until that is over, nothing can succeed."""
+        now = time.monotonic()
+        if after is not None and after >= HOPELESS_SECONDS:
+            self._since = max(now + after, self._since or now)
+        return self._since is not None and now - self._since >= HOPELESS_SECONDS
