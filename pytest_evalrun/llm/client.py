@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import time
@@ -50,6 +51,8 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
         self._thread: RequestThread | None = None
         self._pid = 0
+        # Of the thread's own: what it is at for this client.
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def ask(self, body: Mapping[str, Any], attempts: int = 1) -> Future[Reply]:
         """Send a request; ``attempts`` counts it and those for the same sample before.
@@ -58,24 +61,35 @@ class Client:
         the endpoint cannot be asked at all. Cancelling the future ends the request.
         """
         if self._thread is None or self._pid != os.getpid():
-            self._thread, self._session, self._pid = take_thread(), None, os.getpid()
-        return self._thread.submit(self._ask(body, attempts))
+            self._thread, self._session, self._pid, self._tasks = take_thread(), None, os.getpid(), set()
+        return self._thread.submit(self._noted(body, attempts))
 
-    def close(self, *, at_once: bool = False) -> None:
-        """Close the connections; ``at_once``: without a wait for that."""
+    def close(self) -> None:
+        """End what is under way, and close the connections."""
         thread, self._thread = self._thread, None
         if thread is None or self._pid != os.getpid():
             return
         closed = thread.submit(self._close())
-        if not at_once:
-            with suppress(TimeoutError):
-                closed.result(CLOSE_SECONDS)
+        with suppress(TimeoutError):
+            closed.result(CLOSE_SECONDS)
         give_back_thread(thread)
 
     async def _close(self) -> None:
         session, self._session = self._session, None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if session is not None:
             await session.close()
+
+    async def _noted(self, body: Mapping[str, Any], attempts: int) -> Reply:
+        task = asyncio.current_task()
+        assert task is not None, "run_coroutine_threadsafe makes one"
+        self._tasks.add(task)
+        try:
+            return await self._ask(body, attempts)
+        finally:
+            self._tasks.discard(task)
 
     async def _ask(self, body: Mapping[str, Any], attempts: int) -> Reply:
         import aiohttp

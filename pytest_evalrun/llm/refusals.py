@@ -19,7 +19,7 @@ MAY_PASS = frozenset({408, 409, 425, 429})
 NO_ROOM = frozenset({429, 503, 529})
 UNAUTHORIZED = frozenset({401, 403})
 # What `error.code` says that no other request to this endpoint would change.
-_OF_THE_PAIR = frozenset({"insufficient_quota", "model_not_found", "unsupported_parameter", "unknown_parameter"})
+_OF_THE_PAIR = frozenset({"insufficient_quota", "unsupported_parameter", "unknown_parameter"})
 SHOWN = 500
 
 
@@ -55,13 +55,13 @@ def _error(
     text = f"{endpoint.base_url}: HTTP {status}{f': {message}' if message else ''}"
     if status in UNAUTHORIZED:
         return PairError(f"{text}; {_remedy(endpoint.api_key)}", brief=f"HTTP {status}: {_remedy(endpoint.api_key)}")
-    if code in _OF_THE_PAIR or status == 402:
-        return PairError(text)
-    if status == 404:
+    if status == 404 or code == "model_not_found":
         return PairError(
             f"{text}; accepted: a `base_url` that the API's paths follow, as in http://…/v1, and a `model` that the "
             f"endpoint knows (asked for: {endpoint.model})"
         )
+    if code in _OF_THE_PAIR or status == 402:
+        return PairError(text)
     if status in MAY_PASS or status >= 500:
         after = retry_after(headers)
         limited = status == 429 or (status in NO_ROOM and after is not None)

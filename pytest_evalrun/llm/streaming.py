@@ -58,10 +58,8 @@ class StreamedReply:
         content = delta.get("content", choice.get("text"))
         if content is None:
             content = delta.get("refusal")
-        if content is not None and content != "":
+        if content is not None:
             self._texts.append(answered_text(content, None))
-        elif content == "" and "role" not in delta:
-            self._texts.append("")
         if thought := reasoning_of(delta):
             self._thoughts.append(thought)
         self._end = choice.get("finish_reason") or self._end
@@ -69,7 +67,7 @@ class StreamedReply:
     @property
     def has_begun(self) -> bool:
         """Whether a first token has come, be it of a thought."""
-        return bool(self._texts or self._thoughts)
+        return bool(self._thoughts) or any(self._texts)
 
     @property
     def is_whole(self) -> bool:

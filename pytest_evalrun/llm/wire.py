@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 # How fields are called in which servers keep what a model thought before it answered.
 _REASONING = ("reasoning_content", "reasoning")
-# An answer without a text that ended so is an empty one; ended otherwise, something else was answered.
-_ENDS_A_TEXT = ("stop", "length", "content_filter")
+# An answer that was ended so before its text began is an empty one; otherwise something else was answered.
+_CUT_SHORT = ("length", "content_filter")
 
 # What follows the name of a model where an endpoint tells its version: a date, a number of three digits or more, v2.
 _VERSION = re.compile(r"(?:[-@:](?:\d{3,}[\d-]*|v\d[\d.]*|latest))?")
@@ -134,7 +134,7 @@ def answered_text(content: Any, end: str | None) -> str:
         content = "".join(part for part in parts if isinstance(part, str))
     if isinstance(content, str):
         return content
-    if content is None and end in _ENDS_A_TEXT:
+    if content is None and end in _CUT_SHORT:
         return ""
     raise SampleError(f"the endpoint answered no text (finish_reason: {end or 'none'})")
 

@@ -138,6 +138,7 @@ NO_TEXT = {
     "no object": (["a"], "no choices"),
     "tools": (answer({"content": None, "tool_calls": [{}]}, "tool_calls"), "finish_reason: tool_calls"),
     "null": (answer({"content": None}, None), "finish_reason: none"),
+    "null that ended well": (answer({"content": None, "reasoning": "…"}), "finish_reason: stop"),
     "a number": (answer({"content": 3}), "no text"),
 }
 
