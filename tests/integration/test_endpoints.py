@@ -1,0 +1,203 @@
+"""Models behind an endpoint, by real pytest against a real server that counts what it is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from llmserver import llm_server
+from support import kill_group, wait_for
+
+KEY = "the-key-of-this-endpoint"
+
+
+@pytest.fixture(scope="module")
+def running():
+    with llm_server("--canned", "blue") as server:
+        yield server
+
+
+@pytest.fixture
+def server(running):
+    """The same for all tests of the module, with no faults and nothing counted."""
+    running.faults(**dict.fromkeys(running.faults(), None) | {"canned": "blue"})
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def suite(project, server):
+    """A suite of so many prompts for the server, with further words for its model."""
+
+    def make(samples=8, top=None, **words):
+        model = {"name": "a", "model": "ngram", "base_url": server.url, "concurrency": 4, **words}
+        model = {name: value for name, value in model.items() if value is not None}
+        project.make(models=(), datasets=("one",), adapter="openai")
+        rows = [{"x": f"What is the colour of sky {i}?", "y": "blue"} for i in range(samples)]
+        (project.suite / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        project.yaml((), ("one",), **{"adapter": "openai", "models": [model]} | (top or {}))
+        return project
+
+    return make
+
+
+def test_a_model_behind_an_endpoint(suite, server):
+    """Each prompt is asked once, and the second run asks nothing."""
+    project = suite(price={"input": 1, "output": 2})
+    first, second = project.run(), project.run()
+
+    assert (first.code, second.code) == (0, 0), (first, second)
+    assert "reused" in second
+    assert server.stats()["requests"] == 8
+    lines = project.predictions("a", "one")
+    assert {line["prediction"] for line in lines} == {"blue"}
+    detail = lines[0]["detail"]
+    assert (detail["finish_reason"], detail["attempts"], detail["model"]) == ("stop", 1, "ngram")
+    assert detail["cost"] == (detail["usage"]["input"] + 2 * detail["usage"]["output"]) / 1_000_000
+    assert len({line["detail"]["digest"] for line in lines}) == 8
+
+
+FORMS = ["none", "seconds:1", "ms:30", "date:1", "reset:30ms", "reset:20ms,reset-tokens:40ms"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rate_limits(form, suite, server):
+    """What is refused is asked again when the endpoint wants that, and nothing else is."""
+    server.faults(**{"429": "each:1", "retry_after": form})
+    project = suite(retries=0)
+    ran = project.run()
+
+    assert ran.code == 0, ran
+    stats = server.stats()
+    assert stats["refused"] == {"429": 8}
+    assert stats["requests"] == 8 + 8
+    assert set(stats["answered_prompts"].values()) == {1}
+    assert {line["detail"]["attempts"] for line in project.predictions("a", "one")} == {2}
+
+
+def test_what_a_try_more_does_not_help(suite, server):
+    """A prompt that is refused for good fails alone, at once, with the endpoint's words."""
+    server.faults(context="contains:sky 3")
+    project = suite(top={"max_failed": 1})
+    ran = project.run()
+
+    assert ran.code == 0, ran
+    assert server.stats()["requests"] == 8
+    (failed,) = [line for line in project.predictions("a", "one") if line["status"] == "failed"]
+    assert "maximum context length" in failed["error"]
+    assert failed["id"] == "3"
+
+
+def test_trouble_counts_as_a_try(suite, server):
+    """A server that fails is asked again so many times as the suite has retries; then the sample has failed."""
+    server.faults(**{"500": "contains:sky 3"})
+    project = suite(top={"max_failed": 1, "retries": 2})
+    ran = project.run()
+
+    assert ran.code == 0, ran
+    assert server.stats()["requests"] == 7 + 3
+    (failed,) = [line for line in project.predictions("a", "one") if line["status"] == "failed"]
+    assert "HTTP 500" in failed["error"]
+
+
+def test_a_key_that_is_refused_ends_the_pair(suite, project):
+    """A wrong key costs as many requests as are under way, and its variable is named; the key is in no file."""
+    with llm_server("--api-key", "another") as locked:
+        suite(200, base_url=locked.url, api_key="${LLM_KEY}")
+        ran = project.run(LLM_KEY=KEY)
+        assert ran.code == 1, ran
+        assert "the key of `api_key: ${LLM_KEY}` is not accepted there" in ran
+        assert locked.stats()["requests"] <= 4
+    assert KEY not in ran
+    assert not [path for path in project.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_a_key_is_sent_and_kept_nowhere(suite, project):
+    """The right key opens the endpoint, and no file of the run has it."""
+    with llm_server("--api-key", KEY) as locked:
+        ran = suite(base_url=locked.url, api_key="${LLM_KEY}", top={"max_failed": 0}).run(LLM_KEY=KEY)
+        assert locked.stats()["answered"] == 8, ran
+    assert not [path for path in project.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_a_key_that_is_not_set(suite, server):
+    """Without its variable nothing is asked, and the variable is named."""
+    ran = suite(api_key="${LLM_KEY}").run()
+
+    assert ran.code == 1, ran
+    assert "the environment variable LLM_KEY is not set" in ran
+    assert server.stats()["requests"] == 0
+
+
+def test_another_model_answers(suite, server):
+    """A server that answers as another model ends the pair: its answers are not those of the model asked for."""
+    server.faults(model="all")
+    ran = suite(200).run()
+
+    assert ran.code == 1, ran
+    assert "'ngram' was asked for, and 'another-than-ngram' answered" in ran
+    assert server.stats()["requests"] <= 8
+
+
+def test_what_arrived_is_kept_at_ctrl_c(suite, server):
+    """One request that hangs holds up nothing: all others are kept, and Ctrl-C waits for none."""
+    server.faults(stall="contains:sky 2?")
+    project = suite()
+    process = project.start("evals")
+    try:
+        wait_for(lambda: server.stats()["answered"] == 7, process=process)
+        wait_for(lambda: len(project.predictions("a", "one")) == 7, process=process)
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        kill_group(process)
+
+    assert process.returncode == 2, output
+    wait_for(lambda: server.stats()["in_flight"] == 0)
+    server.faults(stall=None)
+    assert project.run().code == 0
+    assert server.stats()["requests"] == 8 + 1
+
+
+def test_nothing_is_paid_twice_after_a_kill(suite, server):
+    """After kill -9 at half of 2,000 prompts, only those under way then are asked again."""
+    project = suite(2000, concurrency=16)
+    server.faults(delay=0.005)
+    process = project.start("evals")
+    try:
+        wait_for(lambda: server.stats()["requests"] >= 1000, process=process)
+    finally:
+        kill_group(process)
+    ran = project.run()
+
+    assert ran.code == 0, ran
+    stats = server.stats()
+    assert stats["most"] <= 16
+    assert len(stats["prompts"]) == 2000
+    assert stats["requests"] <= 2000 + 16
+
+
+MISTAKES = {
+    "no endpoint": ({"base_url": None}, "adapter openai needs an endpoint"),
+    "two": ({"serve": "serve {port}"}, "base_url: found next to serve"),
+    "no URL": ({"base_url": "127.0.0.1:8000/v1"}, "base_url: found '127.0.0.1:8000/v1'; accepted: http://"),
+    "a key itself": ({"api_key": KEY}, "api_key: found a text as it is; accepted: ${NAME}"),
+    "the model twice": ({"sampling": {"model": "b"}}, "sampling.model: found a field that has a word of its own"),
+    "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
+    "no concurrency": ({"concurrency": 0}, "concurrency"),
+    "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),
+    "a word": ({"base_ulr": "http://a/v1"}, "base_url"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_are_usage_errors(what, suite):
+    """What is wrong with an endpoint is told before anything runs, with its key and what is accepted."""
+    words, told = MISTAKES[what]
+    ran = suite(**words).run()
+
+    assert ran.code == 4, ran
+    assert told in ran
+    assert KEY not in ran
