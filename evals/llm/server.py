@@ -572,6 +572,8 @@ def _cut(pieces: list[Piece], token: str, stops: tuple[str, ...]) -> list[Piece]
 
 def damaged(reply: Reply, fault: str) -> Reply:
     """Make of a good answer what a fault makes of it."""
+    if fault not in ANSWERS:
+        return reply
     said = reply.pieces[: max(1, len(reply.pieces) // 2)]
     taken, given, _ = reply.counted
     changes: dict[str, dict[str, Any]] = {
@@ -587,7 +589,7 @@ def damaged(reply: Reply, fault: str) -> Reply:
         "no_usage": {"usage": False},
         "cached": {"counted": (taken, given, taken // 2)},
     }
-    return replace(reply, **changes.get(fault, {}))
+    return replace(reply, **changes[fault])
 
 
 def whole(reply: Reply) -> dict[str, Any]:
