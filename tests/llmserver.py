@@ -35,9 +35,12 @@ class Endpoint:
         self.root = url.removesuffix("/v1")
         self.process = process
 
-    def get(self, path: str) -> Any:
+    def text(self, path: str) -> str:
         with OPENER.open(self.root + path, timeout=60) as reply:
-            return json.loads(reply.read() or "null")
+            return reply.read().decode()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.text(path) or "null")
 
     def post(self, path: str, body: object) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
