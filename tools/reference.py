@@ -25,9 +25,9 @@ from pytest_evalrun.predicting.boards import HeldBoard
 from pytest_evalrun.rundir.predictions import Line
 from pytest_evalrun.rundir.results import Result
 from pytest_evalrun.slots.gpus import Gpu
-from pytest_evalrun.suite.jsonschema import field_texts, own_models, suite_schema
+from pytest_evalrun.suite.jsonschema import field_texts, own_models, schema_of, suite_schema
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
-from pytest_evalrun.suite.settings import Settings, kind_named
+from pytest_evalrun.suite.settings import BY_REFERENCE, Settings, kind_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -71,15 +71,19 @@ def suite_keys(schema: Mapping[str, Any], settings: set[str]) -> Iterator[str]:
     yield table(schema, {key: properties[key] for key in properties if key in settings}, defaults(Settings))
     for names, model in own_models(ours=True).items():
         kinds = [kind_named(name) for name in names.split(", ")]
-        yield f"\n### Words of {' and '.join(f'`adapter: {name}`' for name in names.split(', '))}\n"
+        yield f"\n### Words of {' and '.join(map(adapter_word, names.split(', ')))}\n"
         yield " ".join(first_line(kind) for kind in kinds) + "\n"
-        yield table(schema, {key: properties[key] for key in model.model_fields}, defaults(kinds[0].Own))
+        yield table(schema, schema_of(model)["properties"], defaults(kinds[0].Own))
     yield "\n### Kinds of data\n"
     yield markdown(("format", "what it is", "`reader:`"), readers())
     for name, heading in INNER.items():
         own = {key: value for key, value in inner[name]["properties"].items() if key not in settings}
         yield f"\n### {heading}\n"
         yield table(schema, own if name in ENTRIES else inner[name]["properties"])
+
+
+def adapter_word(name: str) -> str:
+    return "`adapter: ./file.py:Name`" if name == BY_REFERENCE else f"`adapter: {name}`"
 
 
 INNER = {
@@ -121,7 +125,8 @@ def table(schema: Mapping[str, Any], keys: Mapping[str, Any], default: Mapping[s
         text = field.get("description", "")
         if not text:
             sys.exit(f"{key}: no text below its field in the schema")
-        rows.append((f"`{key}`", accepted(field, schema), known.get(key, ""), OF_KIND.sub("", text)))
+        told = OF_KIND.sub("", text) if text.count(" Of adapter ") < 2 else text  # two kinds may have one word
+        rows.append((f"`{key}`", accepted(field, schema), known.get(key, ""), told))
     if default is None:
         return markdown(("key", "value", "meaning"), [(key, value, text) for key, value, _, text in rows])
     return markdown(("key", "value", "default", "meaning"), rows)

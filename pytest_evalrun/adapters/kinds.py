@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.settings import ModelKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -61,8 +62,37 @@ class Onnx(ModelKind):
         return OnnxAdapter(path, settings.params, settings.preprocess, settings.own.output)
 
 
+@dataclass(frozen=True)
+class PythonSettings:
+    """How many samples are asked for at once where they are asked one by one, and which errors may pass then."""
+
+    concurrency: int | None = None
+    retry_on: Sequence[str] = ()
+
+
 class Python(ModelKind):
     """The user's own class or function, which ``adapter`` names by its path or dotted name."""
+
+    Own = PythonSettings
+    in_yaml = frozenset({"retry_on"})
+
+    @classmethod
+    def schema(cls) -> type[BaseModel]:
+        from pytest_evalrun.adapters.schema import PythonModel
+
+        return PythonModel
+
+    @classmethod
+    def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        """Complain of what only endpoints understand, where a word of theirs stands for all models of a suite."""
+        concurrency = settings.own.concurrency
+        if concurrency is not None and not isinstance(concurrency, int):
+            yield "concurrency", f"{found(concurrency)}; accepted with {settings.adapter}: a number from 1"
+
+    @classmethod
+    def identity(cls, settings: Settings, root: str, hashes: Hashes) -> dict[str, Any]:
+        """Nothing of its own: how many are asked at once, and how often, changes no answer."""
+        return {}
 
     @classmethod
     def source(cls, settings: Settings, root: str) -> Path | None:
@@ -76,4 +106,7 @@ class Python(ModelKind):
         from pytest_evalrun.adapters.python import PythonAdapter
 
         assert settings.adapter is not None, "it is what names the kind"
-        return PythonAdapter(settings.adapter, root, path, settings.params)
+        own = settings.own
+        return PythonAdapter(
+            settings.adapter, root, path, settings.params, concurrency=own.concurrency, retry_on=own.retry_on
+        )

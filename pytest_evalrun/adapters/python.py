@@ -1,4 +1,4 @@
-"""A model in Python: the user's class with ``predict``, or a function that takes a batch."""
+"""A model in Python: the user's class with ``predict`` or ``predict_one``, or a function that takes a batch."""
 
 from __future__ import annotations
 
@@ -7,27 +7,44 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.adapters.eventloop import Coroutines
+from pytest_evalrun.adapters.predictone import predict_one_of
+from pytest_evalrun.adapters.retrying import retry_of
 from pytest_evalrun.errors import EvalrunError, PairError
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_evalrun.adapters.predictone import PredictOne
     from pytest_evalrun.datasets.protocol import Sample
 
 
 class PythonAdapter:
     """``Name(path, **params)`` where the task has a model file, else ``Name(**params)``, or a plain function.
 
-    A class has ``predict(batch)`` and, if it needs them, ``load()`` and ``close()``; a function is called as
-    ``predict(batch, **params)``.
+    A class has ``predict(batch)`` or ``predict_one(sample)`` and, if it needs them, ``load()`` and ``close()``; a
+    function is called as ``predict(batch, **params)``. ``one`` says of a model that is loaded how it is asked one by
+    one, where it is: of a class that has both, where ``concurrency`` is given.
     """
 
-    def __init__(self, ref: str, root: str, path: str | None, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        ref: str,
+        root: str,
+        path: str | None,
+        params: Mapping[str, Any],
+        *,
+        concurrency: int | None = None,
+        retry_on: Sequence[str] = (),
+    ) -> None:
         self.ref = ref
         self.root = root
         self.path = path
         self.params = params
+        self.one: PredictOne | None = None
+        self._concurrency = concurrency
+        self._retry_on = retry_on
         self._model: Any = None
         self._predict: Callable[[Sequence[Sample]], Sequence[Any]] | None = None
 
@@ -41,33 +58,46 @@ class PythonAdapter:
         elif callable(getattr(found, "predict", None)):
             raise PairError(f"{self.ref} is an object; accepted: a class or a function, for each worker makes its own")
         elif callable(found):
+            self._check_concurrency(found)
             self._check_arguments(found, {"batch": ()})
             self._predict = functools.partial(found, **self.params) if self.params else found
         else:
             raise PairError(f"{self.ref} is a {type(found).__name__}; accepted: a class with predict, or a function")
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        """Ask for a whole batch; one by one, as many at once as may be, where the class wants it so."""
+        if self.one is not None:
+            return self.one.ask_all(batch)
         assert self._predict is not None, "load comes first"
         with UsersCode():
             return self._predict(batch)
 
+    def may_pass(self, error: Exception) -> bool:
+        """Say whether an error of ``predict_one`` tells that another try may help."""
+        return self.one is not None and retry_of(error, self.one.retry_on) is not None
+
     def close(self) -> None:
-        model, self._model, self._predict = self._model, None, None
+        model, self._model, self._predict, self.one = self._model, None, None, None
         if callable(close := getattr(model, "close", None)):
-            with UsersCode():
-                close()
+            _done(close)
 
     def _load_class(self, found: type) -> None:
-        if not callable(getattr(found, "predict", None)):
-            public = ", ".join(sorted(name for name in dir(found) if not name.startswith("_"))) or "nothing public"
-            raise PairError(f"{self.ref} has no method predict; it has: {public}")
+        if not (callable(getattr(found, "predict", None)) or callable(getattr(found, "predict_one", None))):
+            raise PairError(f"{self.ref} has no method predict or predict_one; it has: {_public(found)}")
+        self._check_concurrency(found)
         arguments = {"path": Path(self.path)} if self.path else {}
         self._check_arguments(found, arguments)
         make = functools.partial(found, *arguments.values(), **self.params)
         self._model = self._guarded("could not be made", make)
         if callable(load := getattr(self._model, "load", None)):
-            self._guarded("could not be loaded", load)
-        self._predict = self._model.predict
+            self._guarded("could not be loaded", functools.partial(_done, load))
+        self.one = predict_one_of(self._model, self._concurrency, self._retry_on)
+        self._predict = getattr(self._model, "predict", None)
+
+    def _check_concurrency(self, found: Any) -> None:
+        if self._concurrency is not None and not callable(getattr(found, "predict_one", None)):
+            what = f"; it has: {_public(found)}" if inspect.isclass(found) else ""
+            raise PairError(f"{self.ref} has no method predict_one, which `concurrency` is for{what}")
 
     def _check_arguments(self, found: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         """Told before the call, so that a TypeError from inside the user's code is not mistaken for this."""
@@ -91,3 +121,15 @@ class PythonAdapter:
             cause = f"{type(error).__name__}: {error}"
             text = f"{self.ref} {what}: {cause}"
             raise PairError(text, brief=f"{what.replace('could not be', 'not')}: {cause}") from error
+
+
+def _done(call: Callable[[], Any]) -> None:
+    """Call a method of the user's; of one that is a coroutine, wait until it is done where all others run."""
+    with UsersCode():
+        result = call()
+    if inspect.iscoroutine(result):
+        Coroutines[Any]().start(result).result()
+
+
+def _public(found: type) -> str:
+    return ", ".join(sorted(name for name in dir(found) if not name.startswith("_"))) or "nothing public"

@@ -1,4 +1,4 @@
-"""What ONNX models add to evalrun.yaml."""
+"""What ONNX models, and the user's own classes, add to evalrun.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import StrictInt, StrictStr  # noqa: TC002 - pydantic reads the annotations
 
-from pytest_evalrun.suite.fields import UNSET, Layout, Name, Number, Positive, Strict
+from pytest_evalrun.suite.fields import UNSET, Layout, Name, Names, Number, Positive, Strict
 
 
 class OutputModel(Strict):
@@ -28,3 +28,12 @@ class OutputModel(Strict):
 class OnnxModel(Strict):
     output: OutputModel = UNSET
     """What the output of an ONNX model means."""
+
+
+class PythonModel(Strict):
+    concurrency: Positive = UNSET
+    """So many samples are asked for at once of a class with `predict_one`. Default: 16 where that is `async def`,
+    else 1; more of a plain one are asked in threads.
+    """
+    retry_on: Names = UNSET
+    """Errors of `predict_one` that may pass, by the names of their classes or of those that they extend."""

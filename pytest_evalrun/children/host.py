@@ -40,7 +40,8 @@ class ModelHost:
                 return to_line(self._load(message))
             return self._predict([Sample(**sample) for sample in message["batch"]])
         except Exception as error:  # noqa: BLE001 - a model may raise anything
-            return told(error)
+            passes = getattr(self._adapter, "may_pass", None)
+            return told(error, passes=passes is not None and passes(error))
 
     def close(self) -> bytes | None:
         """Nothing is answered unless the model's own ``close`` fails."""
@@ -83,9 +84,9 @@ def _find_fault(predictions: Sequence[Any], batch: Sequence[Sample]) -> None:
             raise SampleError(f"sample {sample.id}: the model answered what cannot be kept: {error}") from None
 
 
-def told(error: Exception) -> bytes:
-    """An exception as a message."""
-    return to_line({"type": "error", "may_pass": may_pass(error), **_blame(error)})
+def told(error: Exception, *, passes: bool = False) -> bytes:
+    """An exception as a message; ``passes`` where the model knows that it may pass."""
+    return to_line({"type": "error", "may_pass": passes or may_pass(error), **_blame(error)})
 
 
 def _blame(error: Exception) -> dict[str, Any]:

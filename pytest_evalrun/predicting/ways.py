@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.adapters.protocol import Adapter
+from pytest_evalrun.adapters.python import PythonAdapter
 from pytest_evalrun.predicting.loop import run_loop
 from pytest_evalrun.predicting.session import CallSession
 from pytest_evalrun.suite.settings import Way
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.predicting.leased import LeasedModel
     from pytest_evalrun.predicting.services import HeldGpus, WorkerServices
-    from pytest_evalrun.predicting.session import LoadedModel
+    from pytest_evalrun.predicting.session import LoadedModel, Session
     from pytest_evalrun.predicting.work import PairWork
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
@@ -81,7 +82,16 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
         run_loop(work, open_board_server(work, model), samples)
     else:
         assert isinstance(model, Adapter), "what is asked by a call was loaded as such"
-        run_loop(work, CallSession(model.predict), samples)
+        run_loop(work, _calls(model), samples)
+
+
+def _calls(model: Adapter) -> Session:
+    """Ask a model of this process batch by batch, unless it is one that is asked one by one."""
+    if isinstance(model, PythonAdapter) and model.one is not None:
+        from pytest_evalrun.predicting.onebyone import OneByOneSession
+
+        return OneByOneSession(model.one)
+    return CallSession(model.predict)
 
 
 class _Programs:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.schema import DatasetEntry, ModelEntry, OverrideEntry, SuiteModel
-from pytest_evalrun.suite.settings import kind_named, kind_names
+from pytest_evalrun.suite.settings import BY_REFERENCE, kind_named, kind_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,23 +30,29 @@ def suite_schema(*, ours: bool = False) -> dict[str, Any]:
     Each key has its description. What no schema can say (files that must be there, names of metrics, what fits
     together, whose word a word is) only a collection finds.
     """
-    schema = _schema(SuiteModel)
+    schema = schema_of(SuiteModel)
     inner = schema["$defs"]
     for name, kind in own_models(ours=ours).items():
-        own = _schema(kind)
+        own = schema_of(kind)
         inner |= own.pop("$defs", {})
         for part in (schema, *(inner[model.__name__] for model in PLACES)):
             for key, field in own["properties"].items():
                 told = {**field, "description": f"{field['description']} Of adapter {name}.".strip()}
                 other = part["properties"].get(key)
-                part["properties"][key] = told if other is None else {"anyOf": [other, told]}
+                part["properties"][key] = told if other is None else _either(other, told)
     return {"$schema": DIALECT, **_plain(schema)}
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two kinds of models call by one name, with what each means by it."""
+    parts = [part for field in (one, other) for part in field.get("anyOf", [field])]
+    return {"anyOf": parts, "description": f"{one['description']} {other['description']}"}
 
 
 def own_models(*, ours: bool) -> dict[str, type[BaseModel]]:
     """Names of kinds → the model of their words; a kind that is broken is passed over."""
     found: dict[type[BaseModel], list[str]] = {}
-    for name in sorted(kind_names()):
+    for name in sorted(kind_names() | {BY_REFERENCE}):
         with suppress(ConfigError):
             offer = registry.find(registry.ADAPTERS, name)
             model = kind_named(name).schema() if offer is not None and (offer.is_ours or not ours) else None
@@ -55,7 +61,8 @@ def own_models(*, ours: bool) -> dict[str, type[BaseModel]]:
     return {", ".join(names): model for model, names in found.items()}
 
 
-def _schema(top: type[BaseModel]) -> dict[str, Any]:
+def schema_of(top: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a model, with the text below each field as its description."""
     schema = top.model_json_schema(by_alias=True)
     models = {model.__name__: model for model in _models(top)}
     for name, part in {top.__name__: schema, **schema.get("$defs", {})}.items():

@@ -18,7 +18,7 @@ from pytest_evalrun.suite.schema import (
     SettingsModel,
     SuiteModel,
 )
-from pytest_evalrun.suite.settings import kind_named, kind_names
+from pytest_evalrun.suite.settings import BY_REFERENCE, is_reference, kind_named, kind_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,8 +45,9 @@ def kinds(first: Iterable[str] = ()) -> Iterator[tuple[str, type[ModelKind]]]:
 
     One that cannot be had is passed over: who asks for it is told elsewhere.
     """
-    asked = [name for name in first if name in kind_names()]
-    ours = sorted(kind_names(), key=lambda name: (not _is_ours(name), name))
+    names = kind_names() | {BY_REFERENCE}
+    asked = [BY_REFERENCE if is_reference(name) else name for name in first if is_reference(name) or name in names]
+    ours = sorted(names, key=lambda name: (not _is_ours(name), name))
     for name in dict.fromkeys((*asked, *ours)):
         try:
             yield name, kind_named(name)

@@ -35,6 +35,18 @@ def double(batch):
 def times(batch, factor, token=None):
     return [(sample.input * factor, token) for sample in batch]
 
+class Single:
+    async def load(self):
+        calls.append("loaded one")
+    async def predict_one(self, sample):
+        return sample.input + 100
+    async def close(self):
+        calls.append("closed one")
+
+class Both(Plain):
+    def predict_one(self, sample):
+        return sample.input
+
 class Unable:
     def forward(self):
         pass
@@ -64,9 +76,10 @@ BATCH = [Sample(0, "0", 3), Sample(1, "1", 5)]
 def adapter(tmp_path):
     (tmp_path / "my.py").write_text(SOURCE)
 
-    def make(name, path=None, **params):
+    def make(name, path=None, words=None, **params):
         task = Task("task", path, str(tmp_path))
-        return create_adapter(task, Settings(adapter=f"./my.py:{name}", params=params), str(tmp_path))
+        settings = Settings(adapter=f"./my.py:{name}", params=params, words=words or {})
+        return create_adapter(task, settings, str(tmp_path))
 
     return make
 
@@ -102,6 +115,30 @@ def test_load_and_close_are_optional(adapter):
     model.close()
 
 
+def test_predict_one_is_enough(adapter):
+    """Its answers stand in the order of the batch; load and close may be coroutines as it is, and are waited for."""
+    model = loaded(adapter("Single"))
+    calls = model._model.predict_one.__func__.__globals__["calls"]
+    assert calls[-1] == "loaded one"
+    assert model.predict(BATCH) == [103, 105]
+    model.close()
+    assert calls[-1] == "closed one"
+
+
+@pytest.mark.parametrize(("words", "answers"), [({}, ["{}", "{}"]), ({"concurrency": 2}, [3, 5])])
+def test_who_says_how_many_at_once_has_them_asked_one_by_one(adapter, words, answers):
+    """Of a class that can do both."""
+    assert loaded(adapter("Both", words=words)).predict(BATCH) == answers
+
+
+@pytest.mark.parametrize(("name", "has"), [("Model", "; it has: close, load, predict"), ("double", "")])
+def test_how_many_at_once_says_nothing_of_what_takes_batches(adapter, name, has):
+    """It would be without effect, and nobody would know."""
+    with pytest.raises(PairError) as caught:
+        adapter(name, words={"concurrency": 2}).load()
+    assert str(caught.value) == f"./my.py:{name} has no method predict_one, which `concurrency` is for{has}"
+
+
 def test_a_function_takes_the_batch_and_the_parameters(adapter):
     """With parameters and without."""
     assert loaded(adapter("double")).predict(BATCH) == [6, 10]
@@ -115,7 +152,7 @@ def test_secrets_are_read_from_the_environment(adapter, monkeypatch):
 
 
 FAULTS = {
-    "no predict": ("Unable", None, {}, "./my.py:Unable has no method predict; it has: forward"),
+    "no predict": ("Unable", None, {}, "./my.py:Unable has no method predict or predict_one; it has: forward"),
     "object": ("ready", None, {}, "./my.py:ready is an object; accepted: a class or a function"),
     "number": ("number", None, {}, "./my.py:number is a int; accepted: a class with predict, or a function"),
     "unknown parameter": ("Model", None, {"speed": 1}, "does not fit what it is given (speed)"),

@@ -26,7 +26,7 @@ from pytest_evalrun.suite.pairs import Task
 from pytest_evalrun.suite.settings import Settings, resolve
 
 MODELS = '''
-import logging, os, signal, subprocess, sys, time
+import asyncio, logging, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 import numpy as np
 from pytest_evalrun.errors import PairError, SampleError
@@ -116,6 +116,15 @@ class LogsClose(Echo):
     def close(self):
         print("closed")
 
+class Single:
+    """Answers with its input and where that was; a text is the name of what goes wrong."""
+
+    async def predict_one(self, sample):
+        if isinstance(sample.input, str):
+            raise type(sample.input, (LookupError,), {"status_code": 500 if sample.input == "Down" else None})("no")
+        await asyncio.sleep(0)
+        return [sample.input, threading.current_thread().name]
+
 def generator(batch):
     return (1 for _ in batch)
 
@@ -137,9 +146,10 @@ class Made:
         self.adapters = []
         (root / "models.py").write_text(MODELS)
 
-    def parts(self, name, path=None, **params):
+    def parts(self, name, path=None, words=None, **params):
         ref = name if "." in name else f"./models.py:{name}"
-        return Task("m", path, str(self.root)), Settings(adapter=ref, params=params), str(self.root)
+        settings = Settings(adapter=ref, params=params, words=words or {})
+        return Task("m", path, str(self.root)), settings, str(self.root)
 
     def __call__(self, name, path=None, env=(), **params):
         made = ChildAdapter(
@@ -168,6 +178,18 @@ def make(tmp_path):
 
 def samples(*inputs):
     return [Sample(index, f"s{index}", given) for index, given in enumerate(inputs)]
+
+
+@pytest.mark.parametrize(
+    ("given", "passes"), [("Down", True), ("Named", True), ("Other", False)], ids=["status", "name", "neither"]
+)
+def test_predict_one_says_in_there_what_may_pass(make, given, passes):
+    """By what its error says, or its name; the batch is asked in the one asyncio thread of that process."""
+    model = make.loaded("Single", words={"retry_on": ["Named"]})
+    assert model.predict(samples(1, 2, 3)) == [[n, "evalrun-asyncio"] for n in (1, 2, 3)]
+    with pytest.raises(ModelError, match=f"{given}: no") as caught:
+        model.predict(samples(1, given, 3))
+    assert caught.value.may_pass is passes
 
 
 KIND = """

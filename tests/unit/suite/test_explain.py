@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_evalrun.adapters.kinds import PythonSettings
 from pytest_evalrun.programs.commands import ProgramSettings
 from pytest_evalrun.suite.explain import ExplainedSetting, explain
 from pytest_evalrun.suite.layers import Layer
@@ -40,7 +41,7 @@ def test_every_setting_has_a_row_with_its_source(tree):
 def test_no_setting_is_left_out(suite):
     """Each setting of all kinds of models has at least one row, and each word of the pair's own kind."""
     common = {*Settings.__dataclass_fields__} - {"words", "origins"}
-    for adapter, own in (("./my.py:Model", set()), ("ssh", {*ProgramSettings.__dataclass_fields__})):
+    for adapter, own in (("./my.py:Model", PythonSettings), ("ssh", ProgramSettings)):
         layer = Layer("suite", "evalrun.yaml", {"adapter": adapter})
         rows = explain(replace(suite().pair("m1/clean"), layers=(layer,)))
-        assert {row.setting.partition(".")[0] for row in rows} == common | own
+        assert {row.setting.partition(".")[0] for row in rows} == common | {*own.__dataclass_fields__}

@@ -89,6 +89,18 @@ MISTAKES = {
         f"adapter: ./my.py:Model\n{MODELS}output: {{kind: class}}\n",
         ":5: output: `output` is a word of the kind onnx; this is ./my.py:Model",
     ),
+    "none at once": (
+        f"adapter: ./my.py:Model\n{MODELS}concurrency: 0\n",
+        ":5: concurrency: found 0; accepted: greater than or equal to 1",
+    ),
+    "a word of two kinds, as the other means it": (
+        f"{MODELS.replace('{name: m}', '{name: m, adapter: ./my.py:Model}')}concurrency: 10-20-100\n",
+        ":4: concurrency: found '10-20-100'; accepted with ./my.py:Model: a number from 1",
+    ),
+    "a word of two kinds, of neither": (
+        f"adapter: recorded\nanswers: a\n{MODELS}concurrency: 2\n",
+        ":6: concurrency: `concurrency` is a word of the kinds openai and python; this is recorded",
+    ),
     "taken": (f"adapter: taken\n{MODELS}", ":1: adapter: adapter taken of the package recorded (entry point taken ="),
     "broken": (
         f"adapter: broken\n{MODELS}",
@@ -117,8 +129,17 @@ def test_words_may_be_for_some_of_the_pairs(suite):
     """What stands for all models need not mean something to each; and a launch may choose another adapter."""
     text = "models: [{name: m, adapter: ./my.py:Model}, {name: n, adapter: recorded}]\ndatasets: [{path: clean.csv}]\n"
     assert suite(f"{text}answers: a.csv\n").ids() == ["m/clean", "n/clean"]
-    assert suite.settings("m/clean").own is None
+    assert not hasattr(suite.settings("m/clean").own, "answers")
     assert suite(RECORDED).ids(environ={"EVALRUN_ADAPTER": "./my.py:Model"}) == ["m/clean"]
+
+
+def test_two_kinds_may_have_one_word(suite):
+    """It means to each pair what its own kind means by it."""
+    models = (
+        "models: [{name: m, adapter: ./my.py:Model, concurrency: 3}, {name: n, adapter: openai, base_url: http://n/v1}]"
+    )
+    suite(f"{models}\ndatasets: [{{path: clean.csv}}]\noverrides: [{{match: n/*, concurrency: 1-2-3}}]\n")
+    assert [suite.settings(pair).own.concurrency for pair in ("m/clean", "n/clean")] == [3, "1-2-3"]
 
 
 def test_a_broken_package_hurts_who_asks_for_it_alone(suite):
