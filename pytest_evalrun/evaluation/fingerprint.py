@@ -35,18 +35,31 @@ LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
     "adapter_version": "adapter version changed",
+    "api": "the way in which the endpoint is asked changed (api)",
     "cells": "cells of CSV results are text now",
     "command": "command changed",
     "comparison": "values are compared by another rule",
+    "endpoint": "endpoint changed",
     "env": "environment of the program changed",
     "generations": "generations changed",
     "identity": "identity version changed",
     "inputs": "dataset changed",
     "limit": "limit changed",
     "model": "model changed",
+    "model_name": "name of the model at its endpoint changed",
     "output": "output settings changed",
     "preprocess": "preprocessing changed",
     "references": "references changed",
+    "serve": "program that serves the model changed",
+}
+# Parts that are mappings: what is named is which of their keys changed.
+MAPPINGS = {
+    "extra_body": "extra fields of requests changed",
+    "metrics": "metrics changed",
+    "params": "parameters changed",
+    "prompt": "prompt changed",
+    "sampling": "sampling changed",
+    "settings": "settings of the adapter changed",
 }
 
 
@@ -161,12 +174,8 @@ def _words(name: str, old: Any, new: Any, trees: KnownTrees) -> str:
         return LABELS[name] + _file_count(old, new, trees)
     if name == "program" and isinstance(old, dict) and isinstance(new, dict):
         return f"program changed ({_changed_keys(old, new)})"
-    if name == "settings":
-        return f"settings of the adapter changed ({_changed_keys(old, new)})"
-    if name == "params":
-        return f"parameters changed ({_changed_keys(old, new)})"
-    if name == "metrics":
-        return f"metrics changed ({_changed_keys(old, new)})"
+    if name in MAPPINGS:
+        return f"{MAPPINGS[name]} ({_changed_keys(old, new)})"
     return LABELS.get(name, f"{name} changed")
 
 
@@ -177,7 +186,17 @@ def _file_count(old: Any, new: Any, trees: KnownTrees) -> str:
 
 def _changed_keys(old: Any, new: Any) -> str:
     old, new = old or {}, new or {}
-    return ", ".join(sorted(key for key in {*old, *new} if not _same(old.get(key), new.get(key))))
+    changed = sorted(key for key in {*old, *new} if not _same(old.get(key), new.get(key)))
+    return ", ".join(_changed(key, old.get(key), new.get(key)) for key in changed)
+
+
+def _changed(key: str, old: Any, new: Any) -> str:
+    """A key that changed; examples of a prompt by their file where nothing but its content did."""
+    if key != "fewshot":
+        return key
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return "few-shot examples"
+    return f"few-shot file {new['from']}" if old | {"content": new["content"]} == new else "few-shot examples"
 
 
 # What commonly changes results; absent ones are left out.

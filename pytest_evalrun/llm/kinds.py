@@ -66,6 +66,10 @@ class OpenAI(ModelKind):
         for word in ("sampling", "extra_body"):
             for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
                 yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
+        if own.prompt:
+            from pytest_evalrun.llm.promptcheck import mistakes_in
+
+            yield from mistakes_in(own.prompt, settings)
 
     @classmethod
     def way(cls, settings: Settings) -> Way:
@@ -78,7 +82,7 @@ class OpenAI(ModelKind):
         parts = endpoint_identity(own) | {
             "model_name": own.model,
             "sampling": dict(own.sampling),
-            "prompt": dict(own.prompt),
+            "prompt": _prompt(own, settings, root, hashes),
         }
         if own.extra_body:
             parts["extra_body"] = dict(own.extra_body)
@@ -87,3 +91,11 @@ class OpenAI(ModelKind):
     @classmethod
     def create(cls, settings: Settings, path: str | None, root: str) -> Any:
         raise PairError("an endpoint is no Python object; it is asked where its pair is evaluated")
+
+
+def _prompt(own: EndpointSettings, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:
+    if not own.prompt:
+        return {}
+    from pytest_evalrun.llm.prompts import Prompt
+
+    return Prompt(own.prompt, root=root, settings=settings).identity(hashes)

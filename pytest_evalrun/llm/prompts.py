@@ -9,7 +9,7 @@ from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.llm.columns import columns_of, options_in, text_of
 from pytest_evalrun.llm.fewshot import Examples, reference_of
 from pytest_evalrun.llm.pictures import is_picture, picture_url
-from pytest_evalrun.llm.templates import Template, listed
+from pytest_evalrun.llm.templates import AS_THEY_ARE, Template, listed
 from pytest_evalrun.suite.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 GAP = "\n\n"
 # The key of a part of a message whose value names a column of pictures.
 IMAGE = "image"
-# What of a message is no template.
-_AS_THEY_ARE = (".role", ".type", f".{IMAGE}")
 
 
 class Prompt:
@@ -200,7 +198,7 @@ def _directories(root: str, data: str | None) -> tuple[Path, ...]:
 def _compiled(value: Any, key: str) -> Any:
     """The same structure with templates in place of its texts."""
     if isinstance(value, str):
-        return value if key.endswith(_AS_THEY_ARE) else Template(value, key)
+        return value if key.endswith(AS_THEY_ARE) else Template(value, key)
     if isinstance(value, dict):
         return {name: _compiled(entry, f"{key}.{name}") for name, entry in value.items()}
     if isinstance(value, list):

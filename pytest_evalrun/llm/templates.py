@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jinja2 import Environment
     from jinja2 import Template as Compiled
@@ -20,6 +20,8 @@ _RANDOM = ("lipsum", "random")
 # Whoever asks so has thought of the column being absent.
 _GUARDS = frozenset({"defined", "undefined", "default", "d"})
 
+# What of a message is no template: whose it is, what kind of part, and which column has a picture.
+AS_THEY_ARE = (".role", ".type", ".image")
 # All columns by one name, for those whose names are no words: {{ row["Correct Answer"] }}.
 ROW = "row"
 
@@ -142,6 +144,18 @@ class Template:
     def _missing(self, columns: Mapping[str, Any], error: Exception) -> str:
         missing = sorted(names_in(self.text) - columns.keys() - {ROW})
         return f"no column {missing[0]!r}" if missing else str(error)
+
+
+def texts_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """The templates in a part of a prompt, each with the key of where it stands."""
+    if isinstance(value, str) and not key.endswith(AS_THEY_ARE):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from texts_in(entry, f"{key}.{name}")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from texts_in(entry, f"{key}[{index}]")
 
 
 def listed(columns: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin"})
 # What kinds of models look at besides their own words.
 OF_KINDS = frozenset(
-    {"adapter", "params", "format", "shards", "shard_size", "range", "devices", "device", "env", "gpus", "generations"}
+    {"adapter", "params", "format", "inputs", "shards", "shard_size", "range", "devices", "device", "env", "gpus"}
+    | {"generations"}
 )
 OF_READERS = frozenset({"format", "id_column", "reader"})
 

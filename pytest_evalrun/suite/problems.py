@@ -72,9 +72,9 @@ def place_in(layer: Layer, key: str) -> str:
 
 
 def line_of(layer: Layer, key: str) -> int | None:
-    """Find the line of a dotted key; of one inside a mapping that has no line of its own, the mapping's."""
+    """Find the line of a dotted key; of one inside a mapping or list that has no line of its own, that one's."""
     while key and key not in layer.lines:
-        key = key.rpartition(".")[0]
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
     return layer.lines.get(key)
 
 

@@ -117,6 +117,64 @@ def test_what_changes_predictions(parts, change, reason):
     assert old_score == new_score
 
 
+ENDPOINT = {
+    "adapter": "openai",
+    "base_url": "http://127.0.0.1:1/v1",
+    "model": "qwen",
+    "sampling": {"temperature": 0},
+    "prompt": {"template": "{{ q }}", "fewshot": {"from": "dev.jsonl", "n": 1}},
+}
+OF_AN_ENDPOINT = {
+    "another template": ({"prompt": {**ENDPOINT["prompt"], "template": "Q: {{ q }}"}}, "prompt changed (template)"),
+    "more examples": (
+        {"prompt": {"template": "{{ q }}", "fewshot": {"from": "dev.jsonl", "n": 2}}},
+        "prompt changed (few-shot examples)",
+    ),
+    "no examples": ({"prompt": {"template": "{{ q }}"}}, "prompt changed (few-shot examples)"),
+    "another column of answers": ({"reference": "answer"}, "prompt changed (few-shot examples)"),
+    "sampling": ({"sampling": {"temperature": 1}}, "sampling changed (temperature)"),
+    "another model": ({"model": "llama"}, "name of the model at its endpoint changed"),
+    "another endpoint": ({"base_url": "http://127.0.0.1:2/v1"}, "endpoint changed"),
+    "another way": ({"api": "completions"}, "the way in which the endpoint is asked changed (api)"),
+    "another field": ({"extra_body": {"top_k": 1}}, "extra fields of requests changed (top_k)"),
+    "another server": ({"base_url": None, "serve": "serve {port}"}, "endpoint changed"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), OF_AN_ENDPOINT.values(), ids=OF_AN_ENDPOINT)
+def test_what_changes_the_answers_of_an_endpoint(parts, shop, change, reason):
+    """Who is asked, and what: each has its words, and of a prompt it is told what of it changed."""
+    (shop.root / "dev.jsonl").write_text('{"q": "a", "answer": 1}\n')
+    old, new = parts(**ENDPOINT)[0], parts(**ENDPOINT | change)[0]
+    assert difference(old, new, NoHashes) == reason
+
+
+def test_a_file_of_examples_counts_by_content(parts, shop):
+    """It is named where nothing else of the prompt changed."""
+    (shop.root / "dev.jsonl").write_text('{"q": "a", "answer": 1}\n')
+    old = parts(**ENDPOINT)[0]
+    assert difference(old, parts(**ENDPOINT)[0], NoHashes) is None
+    (shop.root / "dev.jsonl").write_text('{"q": "a", "answer": 2}\n')
+    assert difference(old, parts(**ENDPOINT)[0], NoHashes) == "prompt changed (few-shot file dev.jsonl)"
+
+
+UNASKED = {
+    "key": {"api_key": "${KEY}"},
+    "concurrency": {"concurrency": 3},
+    "price": {"price": {"input": 1}},
+    "limit of a request": {"request_timeout": 3},
+    "proxy": {"proxy": "http://127.0.0.1:3"},
+    "streaming": {"stream": True},
+}
+
+
+@pytest.mark.parametrize("settings", UNASKED.values(), ids=UNASKED)
+def test_what_changes_no_answer_of_an_endpoint(parts, shop, settings):
+    """How it is reached, and what it costs."""
+    (shop.root / "dev.jsonl").write_text('{"q": "a", "answer": 1}\n')
+    assert parts(**ENDPOINT, **settings) == parts(**ENDPOINT)
+
+
 def test_the_environment_counts_for_programs_alone(parts):
     """And where an earlier version had counted it for other models too, nothing is made again for that."""
     program = {"adapter": "command", "command": "echo {inputs}"}

@@ -9,6 +9,7 @@ UNKNOWN_METRIC = (
     "evals/group/b/d1/.run_config:2: metrics: found the unknown name 'topp'; did you mean 'topk'? accepted: "
     "confusion, exact_match, macro_f1, mae, psnr, r2, rmse, ssim, top1, topk, ./file.py:Name, package.module:Name"
 )
+ASKED = "adapter: openai\nbase_url: http://127.0.0.1:1/v1\n" + PAIR
 MISTAKES = {
     "unknown key": (
         "metric: [top1]\nmodels: []\ndatasets: []\n",
@@ -155,6 +156,34 @@ MISTAKES = {
         "models: [{name: m, tags: [a-b]}]\ndatasets: [{path: clean.csv}]\n",
         ":1: models[0].tags[0]: found 'a-b'; accepted: a word",
     ),
+    "no template": (
+        ASKED + "prompt:\n  system: Hello\n  template: |\n    {{ question\n",
+        ":7: prompt.template: not a Jinja2 template: ",
+    ),
+    "no template in a message": (
+        ASKED + "prompt:\n  messages:\n    - {role: user, content: '{% if %}'}\n",
+        ":6: prompt.messages[0].content: not a Jinja2 template: Expected an expression, got 'end of statement block'",
+    ),
+    "a message without content": (
+        ASKED + "prompt: {messages: [{role: user}]}\n",
+        ":5: prompt.messages[0]: found {'role': 'user'}; accepted: a mapping with `role` and `content`",
+    ),
+    "messages and a template": (
+        ASKED + "prompt: {template: a, messages: []}\n",
+        ":5: prompt.messages: found next to template; accepted: one of them",
+    ),
+    "a column that is no input": (
+        ASKED + "format: csv\ninputs: [question, context]\nprompt: {template: '{{ questoin }}{{ context }}'}\n",
+        ":7: prompt.template: no column 'questoin' among `inputs`; did you mean 'question'? accepted: context, quest",
+    ),
+    "options that are no input": (
+        ASKED + "format: csv\ninputs: [question]\nprompt: {template: '{{ question }}', choices: options}\n",
+        ":7: prompt.choices: no column 'options' among `inputs`; accepted: question",
+    ),
+    "unknown word of a prompt": (
+        ASKED + "prompt: {fewshot: {form: dev.jsonl}}\n",
+        ":5: prompt.fewshot.form: unknown key; did you mean 'from'?",
+    ),
     "python tag": ("a: !!python/name:os.system x\n", ":1: found the tag"),
 }
 
@@ -163,6 +192,16 @@ MISTAKES = {
 def test_mistakes_are_usage_errors(suite, text, told):
     """One line that names the file, line, key, value and what is accepted."""
     assert told in suite(text).problem()
+
+
+def test_columns_are_looked_for_in_each_dataset(suite):
+    """What templates have is what the dataset at hand lists; what they ask for with care need not be there."""
+    text = "format: csv\nadapter: openai\nbase_url: http://127.0.0.1:1/v1\nmodels: [{name: m}]\n"
+    text += "prompt: {template: '{{ a }}{% if b is defined %}{{ b }}{% endif %}{{ c | default(1) }}{{ row }}'}\n"
+    one, other = "{name: one, path: clean.csv, inputs: [a]}", "{name: other, path: noisy.csv, inputs: [%s]}"
+    assert suite(f"{text}datasets: [{one}, {other % 'a, b'}]\n").ids() == ["m/one", "m/other"]
+    told = suite(f"{text}datasets: [{one}, {other % 'b'}]\n").problem()
+    assert ":5: prompt.template: no column 'a' among `inputs`; accepted: b, input, row" in told
 
 
 def test_all_problems_are_told_at_once(suite):
