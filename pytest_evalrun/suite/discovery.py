@@ -21,6 +21,7 @@ from pytest_evalrun.suite.names import clashes, refusal
 from pytest_evalrun.suite.ownwords import check_words, run_config_words
 from pytest_evalrun.suite.pairs import Pair, Suite
 from pytest_evalrun.suite.problems import MOST_SHOWN, Problems, found, shown, some
+from pytest_evalrun.suite.promptaxis import PromptAxis
 from pytest_evalrun.suite.runconfig import environment_layers, script_layer
 from pytest_evalrun.suite.suitefile import SuiteFile
 from pytest_evalrun.suite.tree import DEPTH, TaskTree
@@ -140,8 +141,10 @@ def assemble(
     name: str, suite: SuiteFile, rows: Sequence[Row], stack: Stack, problems: Problems
 ) -> tuple[tuple[Pair, ...], list[Mapped]]:
     """Make all pairs, those of one task in a row; returns them, and the overrides that match none of them."""
+    prompts = PromptAxis(suite)
+    rows = prompts.rows(rows, stack.suite, stack.launch + stack.last, problems)
     _check_names(rows, shown(suite.file), problems)
-    assembler = _Assembler(name, suite, stack)
+    assembler = _Assembler(name, suite, stack, prompts)
     pairs = tuple([assembler.pair(task, dataset) for task, datasets in rows for dataset in datasets])
     # An imported override is shared by suites that do not all have what it speaks of.
     return pairs, [part for part in assembler.unused() if part.document.file == suite.file]
@@ -155,8 +158,9 @@ def check_overrides(unused: Sequence[Mapped], pairs: Sequence[Pair], problems: P
 
 
 class _Assembler:
-    def __init__(self, name: str, suite: SuiteFile, stack: Stack) -> None:
+    def __init__(self, name: str, suite: SuiteFile, stack: Stack, prompts: PromptAxis) -> None:
         self.name = name
+        self.prompts = prompts
         self.root = suite.root
         self.stack = stack
         self.tags = tuple(suite.get("tags") or ())
@@ -166,6 +170,8 @@ class _Assembler:
     def pair(self, task: Entry[Task], dataset: Entry[Dataset]) -> Pair:
         overrides = self._matching(f"{task.item.name}/{dataset.item.name}") if self.overrides else []
         layers = self.stack.suite + task.layers + dataset.layers
+        if task.item.prompt is not None:
+            layers += (self.prompts.layer(task.item.prompt, layers),)
         tags = self.tags + task.tags + dataset.tags
         skip = task.skip or dataset.skip
         for override in overrides:

@@ -40,6 +40,8 @@ def suite_schema(*, ours: bool = False) -> dict[str, Any]:
                 told = {**field, "description": f"{field['description']} Of adapter {name}.".strip()}
                 other = part["properties"].get(key)
                 part["properties"][key] = told if other is None else _either(other, told)
+    one = {key: value for key, value in schema["properties"]["prompt"].items() if key != "description"}
+    schema["properties"]["prompts"]["additionalProperties"] = {"anyOf": [one, {"type": "null"}]}
     return {"$schema": DIALECT, **_plain(schema)}
 
 

@@ -54,6 +54,13 @@ class Task:
     """The absolute path of the model's file or directory, if it has one."""
     directory: str
     """The absolute directory that the model is in; the suite's where it has none of its own."""
+    prompt: str | None = None
+    """Which of the suite's `prompts` it is asked with; None where there are none. The task is then `model@prompt`."""
+
+    @property
+    def model(self) -> str:
+        """The model's name without that of its prompt."""
+        return self.name if self.prompt is None else self.name.removesuffix(f"@{self.prompt}")
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _to_json(suite: Suite) -> dict[str, Any]:
         "protected": suite.protected,
         "has_adapter": suite.has_adapter,
         "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in all_layers.items],
-        "tasks": [[task.name, task.path, task.directory] for task in all_tasks.items],
+        "tasks": [[task.name, task.path, task.directory, task.prompt] for task in all_tasks.items],
         "datasets": [[dataset.name, dataset.path] for dataset in all_datasets.items],
         "tags": list(tags),
         "pairs": pairs,

@@ -281,6 +281,8 @@ class SuiteModel(SettingsModel):
     """The matrix layout: the models."""
     datasets: list[DatasetEntry] = UNSET
     """The matrix layout: the datasets."""
+    prompts: dict[str, dict[str, Any] | None] = UNSET
+    """Prompts by name, each laid over `prompt`: every model that is sent one becomes a task for each, `model@name`."""
     overrides: list[OverrideEntry] = UNSET
     """Settings for some pairs, above those of models and datasets."""
     tags: Tags = UNSET

@@ -47,6 +47,11 @@ class Mapped:
                 lines[key] = self.document.lines[("discover", key)]
         return Layer(kind, self.document.file, settings, lines) if settings else None
 
+    def lines(self, inside: str) -> Iterator[tuple[str, int]]:
+        """The lines of the mapping and of its values, by dotted keys that begin with ``inside``."""
+        yield inside, self.document.lines[self.where]
+        yield from ((f"{inside}.{key}", line) for key, line in self._lines(self.values, (), DEEPEST_LINES))
+
     def _lines(self, values: Mapping[str, Any], inside: tuple[str, ...], depth: int) -> Iterator[tuple[str, int]]:
         for key, value in values.items():
             where = (*inside, key)
@@ -97,6 +102,13 @@ class SuiteFile:
         """The entries of a list, each with its place."""
         part = self._part(key)
         return [] if part is None else _entries(part, key)
+
+    def named(self, key: str) -> dict[str, Mapped]:
+        """The entries of a mapping from the user's own names, each with its place."""
+        part = self._part(key)
+        if part is None:
+            return {}
+        return {name: Mapped(part.document, (key, name), values) for name, values in part.values[key].items()}
 
     def overrides(self) -> list[Mapped]:
         """Those of all files, imported ones first."""

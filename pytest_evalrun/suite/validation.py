@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.fields import ENTRIES
-from pytest_evalrun.suite.ownwords import layer_model, parted, words_of_kind
+from pytest_evalrun.suite.ownwords import layer_model, owner, parted, words_of_kind
 from pytest_evalrun.suite.problems import accepted, found, some
 from pytest_evalrun.suite.schema import SettingsModel
 from pytest_evalrun.suite.settings import REFERENCES, is_reference, kind_names
@@ -35,8 +35,22 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: Callable
         for key in where if len(told) == unknown else ():
             into = into[key]
         into |= _checked(layer_model(kind), words, where, told, "json")
+    if checked.get("prompts"):
+        checked["prompts"] = _prompts(checked["prompts"], told)
     if len(told) > unknown:
         raise ConfigError("\n".join(f"{place(where)}: {text}" for where, text in told))
+    return checked
+
+
+def _prompts(named: Mapping[str, Any], told: list[tuple[Where, str]]) -> dict[str, Any]:
+    """Check each of several prompts as the one of a pair is, by the kind that has the word."""
+    kind = owner("prompt")
+    assert kind is not None, "a kind of ours has it"
+    checked = {}
+    for name, value in named.items():
+        wrong: list[tuple[Where, str]] = []
+        checked[name] = _checked(layer_model(kind), {"prompt": value or {}}, (), wrong, "json").get("prompt", {})
+        told += [(("prompts", name, *where[1:]), text) for where, text in wrong]
     return checked
 
 

@@ -62,6 +62,8 @@ WORDS = [
     pytest.param({"gpus": True}, False, id="a boolean for a number"),
     pytest.param({"devices": [{"name": "b1", "port": 70000}]}, False, id="too large"),
     pytest.param({"devices": "boards.yaml"}, True, id="a file of boards"),
+    pytest.param({"prompts": {"plain": None, "few": {"fewshot": {"from": "dev.jsonl"}}}}, True, id="prompts by name"),
+    pytest.param({"prompts": {"few": {"fewshot": {"form": "dev.jsonl"}}}}, False, id="inner key of a prompt"),
     pytest.param({"datasets": [{"name": "clean"}]}, False, id="a dataset without path"),
 ]
 

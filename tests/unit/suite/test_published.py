@@ -16,7 +16,7 @@ from pytest_evalrun.suite.published import dump, load
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 values = st.dictionaries(text, st.none() | st.booleans() | st.integers() | text | st.lists(text), max_size=3)
 layers = st.builds(Layer, text, text, values, st.dictionaries(text, st.integers(), max_size=2))
-tasks = st.builds(Task, text, st.none() | text, text)
+tasks = st.builds(Task, text, st.none() | text, text, st.none() | text)
 datasets = st.builds(Dataset, text, text)
 
 
