@@ -93,6 +93,8 @@ INNER = {
     "OverrideEntry": "An entry of `overrides:` (and every setting)",
     "GateModel": "A gate",
     "PreprocessModel": "`preprocess:`",
+    "AnswerModel": "`answer:`, or each of several by name",
+    "JsonAnswerModel": "`json:` of an answer",
     "OutputModel": "`output:`",
     "ResultsModel": "`results:`",
     "DeviceEntry": "An entry of `devices:`",

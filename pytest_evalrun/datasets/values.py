@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r"(-?)(0|[1-9][0-9]*|(?=\.[0-9]))(?:\.([0-9]*))?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# As people write numbers: thousands by commas, a currency before, a minus of their own; not what is part of a word.
+_IN_TEXT = re.compile(
+    r"(?<![\w.])(?:(?P<sign>[-+\u2212])?[$\u20ac\u00a3\u00a5]?|[$\u20ac\u00a3\u00a5](?P<inner>[-+\u2212]))"
+    r"(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?",
+)
 _ENDS = ("\n", "", "\r\n")
 _FEW = 50  # brackets: so many are never too deep
 _BEFORE_COLON = ('":', " :", "\t:", "\r:", "\n:")
@@ -96,6 +101,29 @@ def number_of(text: str) -> int | float | None:
     if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return None
+
+
+def last_number(text: str) -> int | float | None:
+    """The last number in a text, as people write them: ``1,234.5``, ``-3``, ``$5``, ``40%`` (40); None without one."""
+    last = None
+    for match in _IN_TEXT.finditer(text):
+        last = match
+    return None if last is None else _number_of_match(last)
+
+
+def human_number(text: str) -> int | float | None:
+    """The number that a whole text is, as people write them: ``1,000`` is 1000, ``50%`` is 0.5; None for others."""
+    text = text.strip()
+    share = text.endswith("%")
+    found = _IN_TEXT.fullmatch(text.removesuffix("%").rstrip(" .") if share else text.rstrip("."))
+    number = None if found is None else _number_of_match(found)
+    return number / 100 if share and number is not None else number
+
+
+def _number_of_match(found: re.Match[str]) -> int | float | None:
+    negative = (found["sign"] or found["inner"] or "+") in "-\u2212"
+    number = number_of(found["number"].replace(",", "") + (found["exponent"] or ""))
+    return -number if negative and number is not None else number
 
 
 def _integer_of(text: str) -> int | None:

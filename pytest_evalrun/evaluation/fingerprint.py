@@ -29,14 +29,17 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 # made again. What was 1 at first is written down once it is more. Of a user's own code its source tells.
 IDENTITY = 1  # what the parts of a prediction mean
 COMPARISON = 2  # how the same predictions and references are scored: nobody is asked again
+ANSWERS = 1  # how answers are taken out of the same predictions
 METRICS = {"psnr": 2, "ssim": 2}
 
 LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
     "adapter_version": "adapter version changed",
+    "answers": "answers are found by another rule",
     "api": "the way in which the endpoint is asked changed (api)",
     "cells": "cells of CSV results are text now",
+    "choices": "the column of options changed",
     "command": "command changed",
     "comparison": "values are compared by another rule",
     "endpoint": "endpoint changed",
@@ -54,6 +57,7 @@ LABELS = {
 }
 # Parts that are mappings: what is named is which of their keys changed.
 MAPPINGS = {
+    "answer": "answer changed",
     "extra_body": "extra fields of requests changed",
     "metrics": "metrics changed",
     "params": "parameters changed",
@@ -134,7 +138,14 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
             metrics[spec.name]["source"] = hashes.file(source)
         if (version := METRICS.get(spec.use, 1)) > 1:
             metrics[spec.name]["version"] = version
-    return {"references": identity.references, "metrics": metrics, "comparison": COMPARISON}
+    parts: Parts = {"references": identity.references, "metrics": metrics, "comparison": COMPARISON}
+    if answer := pair.settings.answer:
+        parts["answer"] = dict(answer)
+        if column := (pair.settings.words.get("prompt") or {}).get("choices"):
+            parts["choices"] = column
+        if ANSWERS > 1:
+            parts["answers"] = ANSWERS
+    return parts
 
 
 def difference(old: Parts, new: Parts, trees: KnownTrees) -> str | None:

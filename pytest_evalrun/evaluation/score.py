@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.metrics import create_metric
-from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.evaluation.columns import AnswerColumns, columns_of
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.rundir.lines import compact_line
-from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
-    from pytest_evalrun.metrics.protocol import Metric
+    from pytest_evalrun.evaluation.columns import Column, Rows
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
     from pytest_evalrun.suite.pairs import Pair
-    from pytest_evalrun.suite.settings import MetricSpec
 
 CHUNK = 256
 # More latencies than this are thinned out evenly: percentiles need no more, and memory must not grow.
@@ -90,16 +85,6 @@ class Blanks:
         return f"{' and '.join(told)} {verb} with a blank, which counts; without: {remedy}" if told else None
 
 
-def _made(spec: MetricSpec, pair: Pair) -> Metric:
-    """Metrics on images are told how the suite reads raw planes: references and answers are such as inputs are."""
-    metric = create_metric(spec, pair.root)
-    if pair.settings.preprocess and hasattr(metric, "plane"):
-        from pytest_evalrun.datasets.arrays import RawPlane
-
-        metric.plane = RawPlane.of(pair.settings.preprocess)
-    return metric
-
-
 class Scorer:
     """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
 
@@ -111,12 +96,13 @@ class Scorer:
         self.outputs = Outputs(output_directory(pair, paths))
         # A program that left metrics has scored by itself: of single samples there is nothing to score.
         self.by_program = pair.settings.kind.computes(pair.settings)
-        specs = () if self.by_program else pair.settings.metrics
-        self.metrics: dict[str, Metric] = {s.name: _made(s, pair) for s in specs}
+        self.columns = [] if self.by_program else columns_of(pair)
+        self.answers = AnswerColumns(pair.settings, None if self.by_program else pair.settings.answer)
+        self._several = pair.settings.generations > 1
         self._reported: dict[str, dict[str, Any]] = {}
         # To these metrics of ours a blank around a label is a part of it, which hardly anybody means.
         self._blanks = Blanks(
-            [name for name, metric in self.metrics.items() if getattr(metric, "strip", None) is False]
+            [column.name for column in self.columns if getattr(column.metric, "strip", None) is False]
         )
         self.scores = Scores({})
 
@@ -128,7 +114,7 @@ class Scorer:
                 if predicted := self._note(chunk):
                     file.write(self._feed(predicted))
         if not self.scores.failed or self.scores.predicted:
-            self.scores.metrics = {name: _result(name, metric).to_json() for name, metric in self.metrics.items()}
+            self.scores.metrics = {column.name: column.result().to_json() for column in self.columns}
             self.scores.metrics |= self._reported
         self.scores.warning = self._blanks.warning()
         return self.scores
@@ -163,15 +149,33 @@ class Scorer:
         ]
         if self.by_program and chunk[0][1].index == 0:
             self._reported = self._of_program(predictions[0])
-        references = [sample.reference for sample, _ in chunk]
-        self._blanks.count(predictions, references)
+        rows = self.answers.of([sample for sample, _ in chunk], predictions)
+        self._blanks.count(predictions, rows.references)
         try:
-            columns = [self._update(name, metric, predictions, references) for name, metric in self.metrics.items()]
+            scores = {column.name: column.feed(rows) for column in self.columns}
         except PairError as error:
             raise self._with_sample(error, chunk) from error.__cause__
-        names = ("index", "id", *self.metrics)
-        rows = zip([s.index for s, _ in chunk], [s.id for s, _ in chunk], *columns, strict=True)
-        return b"".join([compact_line(dict(zip(names, row, strict=True))) for row in rows])
+        return self._lines(rows, scores)
+
+    def _lines(self, rows: Rows, scores: dict[str, Column]) -> bytes:
+        """A line a row: whose it is, its scores by name, and the answer that they are of."""
+        own: dict[str, list[Any]] = {
+            "index": [sample.index for sample in rows.samples],
+            "id": [sample.id for sample in rows.samples],
+        }
+        if self._several:
+            own["generation"] = [sample.generation for sample in rows.samples]
+        names = (*own, *scores)
+        lines = zip(*own.values(), *scores.values(), strict=True)
+        if not self.answers.extractors:
+            return b"".join([compact_line(dict(zip(names, line, strict=True))) for line in lines])
+        answers = self.answers.words(rows)
+        return b"".join(
+            [
+                compact_line(dict(zip(names, line, strict=True)) | words, words.values())
+                for line, words in zip(lines, answers, strict=True)
+            ]
+        )
 
     def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:
         """What the program says of all samples; of the metrics that the suite names, where it names any."""
@@ -186,42 +190,19 @@ class Scorer:
 
     def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
         """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""
-        alone = {s.name: _made(s, self.pair) for s in self.pair.settings.metrics}
+        alone = columns_of(self.pair)
         for sample, line in chunk:
             try:
-                prediction = self.outputs.from_json(line.prediction)
-                for name, metric in alone.items():
-                    self._update(name, metric, [prediction], [sample.reference])
+                rows = self.answers.of([sample], [self.outputs.from_json(line.prediction)])
+                for column in alone:
+                    column.feed(rows)
             except PairError as of_sample:
                 return PairError(f"sample {sample.id}: {of_sample}")
         return error
 
-    @staticmethod
-    def _update(name: str, metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
-        with _blamed(name), UsersCode():
-            answer = metric.update(predictions, references)
-        try:
-            scores = list(answer)
-        except TypeError:
-            raise PairError(f"metric {name}: update answered {type(answer).__name__}; accepted: scores") from None
-        if len(scores) != len(predictions):
-            raise PairError(f"metric {name}: update answered {len(scores)} scores to {len(predictions)} predictions")
-        return [score if score is None or _is_finite(score) else _score(name, score) for score in scores]
-
 
 def _complete(metric: dict[str, Any], count: int) -> dict[str, Any]:
     return {"n": count, "low": metric["value"], "high": metric["value"], **metric}
-
-
-@contextmanager
-def _blamed(name: str) -> Iterator[None]:
-    """What a metric raises is its pair's error."""
-    try:
-        yield
-    except PairError:
-        raise
-    except Exception as error:
-        raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
 
 
 def _failure(line: Line) -> str:
@@ -253,29 +234,6 @@ def check_failures(max_failed: float, count: int, total: int, failed: int, first
 def last_line(failure: str) -> str:
     """Of a failure in brief: of a program that ended, what it wrote last."""
     return failure.rpartition("\n")[2]
-
-
-def _is_finite(score: Any) -> bool:
-    return type(score) is float and math.isfinite(score)
-
-
-def _score(name: str, score: Any) -> float:
-    """A number of whatever library, as JSON knows it."""
-    try:
-        number = float(score)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise PairError(f"metric {name}: update answered the score {score!r}; accepted: a finite number, None")
-    return number
-
-
-def _result(name: str, metric: Metric) -> MetricValue:
-    with _blamed(name), UsersCode():
-        result = metric.result()
-    if not isinstance(result, MetricValue):
-        raise PairError(f"metric {name}: result answered {type(result).__name__}; accepted: a MetricValue")
-    return result
 
 
 def with_references(samples: Iterable[Sample], progress: Progress, count: int, dataset: str) -> Iterator[Line]:

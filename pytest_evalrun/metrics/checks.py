@@ -68,12 +68,12 @@ def need_samples(metric: str, n: int, least: int = 1) -> None:
         raise PairError(f"metric {metric}: {n} sample scored; it needs at least {least}")
 
 
-def library(metric: str, module: str) -> Any:
-    """Import what a metric is computed with; late, because most runs use few metrics."""
+def library(metric: str, module: str, extra: str = "vision") -> Any:
+    """Import what a metric is computed with; late, because most runs use few metrics. ``extra`` is what brings it."""
     try:
         return import_module(module)
     except ImportError as error:
-        remedy = 'pip install "pytest-evalrun[vision]"'
+        remedy = f'pip install "pytest-evalrun[{extra}]"'
         raise PairError(f"metric {metric}: needs {module}, which cannot be imported ({error}): {remedy}") from error
 
 
@@ -97,6 +97,14 @@ class Proportion:
             1.0 if hit(prediction, reference) else 0.0
             for prediction, reference in zip(predictions, references, strict=True)
         ]
+        return self.count(scores)
+
+    def unanswered(self, references: Sequence[Any]) -> list[float | None]:
+        """Count samples whose prediction holds no answer: as wrong ones."""
+        return self.count([0.0] * len(references))
+
+    def count(self, scores: list[float | None]) -> list[float | None]:
+        """Add samples by their scores, 0 or 1; the scores again."""
         self._n += len(scores)
         self._hits += scores.count(1.0)
         return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.datasets.values import same, spelled, written
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.metrics.protocol import Better, MetricValue
 
+# In the table, the column of samples without an answer; no class.
+NO_ANSWER = "(no answer)"
 MAX_LABELS = 1_000  # of a table that people read and that lies in a JSON file
 _NEEDS = "a class label (text or a whole number)"
 _NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
@@ -120,6 +123,14 @@ class _Confusions(_Labels):
         self._cells.update([(type(wanted), wanted, type(predicted), predicted) for predicted, wanted in met])
         return [1.0 if same(predicted, wanted) else 0.0 for predicted, wanted in met]
 
+    def unanswered(self, references: Sequence[Any]) -> list[float | None]:
+        """Count samples whose prediction holds no answer: their classes miss them, and no class has them."""
+        for reference in references:
+            wanted = self._label("reference", reference)
+            self._fractions = self._fractions or _is_fraction(wanted)
+            self._cells[type(wanted), wanted, NoneType, None] += 1
+        return [0.0] * len(references)
+
     def _counted(self) -> tuple[list[str], list[int], list[int], list[int]]:
         """Classes in order; then, a cell each: the reference's place, the prediction's place, how often."""
         self.refuse_scores()
@@ -129,6 +140,9 @@ class _Confusions(_Labels):
         for (_, wanted, _, predicted), n in self._cells.items():
             # What is right is on the diagonal, however it was written.
             label = Label.of(wanted)
+            if predicted is None:
+                named[classes.of(label), NO_ANSWER] += n
+                continue
             found = label if same(predicted, wanted) else Label.of(predicted)
             named[classes.of(label), classes.of(found)] += n
         labels = sorted({label for cell in named for label in cell}, key=label_order)
@@ -164,13 +178,15 @@ class MacroF1(_Confusions):
     def result(self) -> MetricValue:
         import numpy as np
 
-        _, rows, columns, counts = self._counted()
+        labels, rows, columns, counts = self._counted()
+        no_class = labels.index(NO_ANSWER) if any(kind is NoneType for *_, kind, _ in self._cells) else None
         # As of each draw: scikit-learn's own number, without the second that its import takes.
-        value = float(_MacroF1OfDraws(np.asarray(rows), np.asarray(columns))(np.asarray([counts]))[0])
-        return measured(self.name, value, sum(counts), _f1_interval(value, rows, columns, counts), self.better)
+        score = _MacroF1OfDraws(np.asarray(rows), np.asarray(columns), no_class)
+        value = float(score(np.asarray([counts]))[0])
+        return measured(self.name, value, sum(counts), _f1_interval(value, counts, score), self.better)
 
 
-def _f1_interval(value: float, rows: list[int], columns: list[int], counts: list[int]) -> tuple[float, float]:
+def _f1_interval(value: float, counts: list[int], score: _MacroF1OfDraws) -> tuple[float, float]:
     """Resampling samples is drawing the cells of their confusion matrix from a multinomial, at less cost."""
     import numpy as np
 
@@ -180,7 +196,6 @@ def _f1_interval(value: float, rows: list[int], columns: list[int], counts: list
         return value, value
     rng = np.random.default_rng(SEED)
     draws = min(MAX_DRAWS, max(1, MAX_CELLS // width))
-    score = _MacroF1OfDraws(np.asarray(rows), np.asarray(columns))
     drawn = [score(rng.multinomial(n, cells / n, size)) for size in chunks(draws, width)]
     return percentiles(value, np.concatenate(drawn))
 
@@ -188,8 +203,8 @@ def _f1_interval(value: float, rows: list[int], columns: list[int], counts: list
 class _MacroF1OfDraws:
     """Macro F1 of many confusion matrices at once, each over the classes that it holds, as scikit-learn has it."""
 
-    def __init__(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> None:
-        self._rows, self._columns = rows, columns
+    def __init__(self, rows: NDArray[np.intp], columns: NDArray[np.intp], no_class: int | None = None) -> None:
+        self._rows, self._columns, self._no_class = rows, columns, no_class
         self._classes = int(max(rows.max(), columns.max())) + 1
 
     def __call__(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -199,6 +214,8 @@ class _MacroF1OfDraws:
         right = np.zeros((len(drawn), self._classes))
         right[:, self._rows[diagonal]] = drawn[:, diagonal]
         met = self._sums(drawn, self._rows) + self._sums(drawn, self._columns)
+        if self._no_class is not None:
+            met[:, self._no_class] = 0
         f1 = np.divide(2 * right, met, out=np.zeros_like(right), where=met > 0)
         mean: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(met, axis=1)
         return mean

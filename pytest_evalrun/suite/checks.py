@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite import devicefiles, ownwords
+from pytest_evalrun.suite import answering, devicefiles, ownwords
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import PAIR, accepted, found, line_of, place, place_in, some
 from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.settings import Gate, Settings
 
 # What the metrics and gates of a pair depend on.
-SCORING = frozenset({"adapter", "metrics", "gates", "post_process_plugin"})
+SCORING = frozenset({"adapter", "answer", "metrics", "gates", "generations", "post_process_plugin"})
 # What kinds of models look at besides their own words.
 OF_KINDS = frozenset(
     {"adapter", "params", "format", "inputs", "shards", "shard_size", "range", "devices", "device", "env", "gpus"}
@@ -181,10 +181,12 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
         problems.add(
             f"{where}: found two metrics called {name!r}; accepted: `name: …` in the parameters of one of them"
         )
+    _tell(answering.mistakes(settings), settings, problems)
+    rows = [row.name for row in answering.metric_rows(settings)]
     for metric, gate in settings.gates.items():
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
-        if metric not in names and not settings.kind.computes(settings):
-            words = accepted(metric, names) if names else "it has no metrics"
+        if metric not in rows and not settings.kind.computes(settings):
+            words = accepted(metric, rows) if rows else "it has no metrics"
             problems.add(f"{where}: the pair {PAIR} does not compute this metric; {words}", pair.id)
         elif reason := _unfit(gate):
             problems.add(f"{where}: {reason}")

@@ -15,11 +15,17 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pytest_evalrun.suite.jsontext import json_path
+
 # The end of a log explains what went wrong.
 SMALLEST_LOG = 100_000
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?)(i?)B?")
-# What pydantic says of its own in the way to a value of a list that may also be the name of a file.
+# Said in the way to a value of a list that may also be the name of a file.
 ENTRIES = "…entries"
+# The same of a mapping that may be of names, or of what one of them has.
+ONE, NAMED = "…one", "…named"
+# What pydantic says of its own.
+TAGS = frozenset({ENTRIES, ONE, NAMED})
 Layout = Literal["NCHW", "NHWC", "NHW", "HW"]
 DType = Literal["float32", "float64", "float16", "uint8", "int8", "int32", "int64"]
 
@@ -111,6 +117,35 @@ def _metric(value: Any) -> Any:
     raise ValueError("a name, ./file.py:Name, or one of them with parameters as in `topk: {k: 3}`")
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"a regular expression of Python's ({error})") from None
+    return value
+
+
+def _letters(value: Any) -> Any:
+    """True, or the letters themselves."""
+    if value is True:
+        return value
+    letters = value.upper() if isinstance(value, str) else ""
+    if not (letters.isascii() and letters.isalpha() and len(set(letters)) == len(letters) > 1):
+        raise ValueError("letters such as ABCD, or true with `options: COLUMN`")
+    return letters
+
+
+def _path(value: str) -> str:
+    json_path(value)
+    return value
+
+
+def _on(value: Any) -> Any:
+    if value is not True:
+        raise ValueError("true; leave the key out for another way")
+    return value
+
+
 def _host_key(value: str) -> str:
     if value in ("check", "accept-new") or value.startswith("SHA256:"):
         return value
@@ -129,6 +164,10 @@ _METRIC = WithJsonSchema(
 _MEMORY = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})
 _SHARE = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+%?$"}]})
 
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+Letters = Annotated[Any, AfterValidator(_letters), WithJsonSchema({"type": ["string", "boolean"]})]
+JsonPath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+On = Annotated[Any, AfterValidator(_on), WithJsonSchema({"const": True})]
 Words = Annotated[list[str], BeforeValidator(_words), _LISTED]
 Tags = Annotated[list[Annotated[str, AfterValidator(_marker)]], BeforeValidator(_words), _LISTED]
 Names = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_alone), _LISTED]
@@ -139,6 +178,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_no_bool)]
 Name = Annotated[str, Field(min_length=1)]
+AnswerName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Extension = Annotated[Name, AfterValidator(_extension)]
 HostKey = Annotated[Name, AfterValidator(_host_key)]
 Inside = Annotated[Name, AfterValidator(_inside)]

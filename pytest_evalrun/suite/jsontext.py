@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 # Whoever walks through a value later (to keep it, to tell it to another process) needs a few frames a level, of the
 # thousand that Python has by itself.
@@ -20,6 +21,8 @@ _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 # orjson reads an integer beyond 64 bits as a float; any of fewer digits than these fits.
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+_OPENING = re.compile(r"[\[{]")
+_STEP = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?[0-9]{1,9})\]")
 
 
 class TooDeep(ValueError):  # noqa: N818 - what is wrong; its base says that it is an error
@@ -69,3 +72,58 @@ def _is_deeper(text: str | bytes, levels: int) -> bool:
     while brackets and levels:
         brackets, levels = brackets.replace(b"[]", b""), levels - 1
     return bool(brackets)
+
+
+def json_path(text: str) -> tuple[str | int, ...]:
+    """Split ``path.to[0].field`` into keys and places. Raises ValueError for what is no path."""
+    steps: list[str | int] = []
+    end = 0
+    while end < len(text):
+        step = _STEP.match(text, end)
+        if step is None:
+            raise ValueError("keys and places, as in path.to[0].field")
+        steps.append(step[1] if step[2] is None else int(step[2]))
+        end = step.end()
+    return tuple(steps)
+
+
+def value_at(value: Any, path: Sequence[str | int]) -> Any:
+    """Follow a path into a value of JSON. Raises LookupError where it leads nowhere."""
+    for step in path:
+        fits: bool = isinstance(value, list if isinstance(step, int) else dict)
+        if not fits:
+            raise LookupError(step)
+        value = value[step]
+    return value
+
+
+def values_in(text: str) -> Iterator[Any]:
+    """Yield the objects and lists of JSON that stand in a text, in their order; what lies inside one is not another.
+
+    Brackets that begin none cost time: after ten times the length of the text nothing more is looked for.
+    """
+    place, patience = 0, 10 * len(text) + 10_000
+    while patience > 0 and (opening := _OPENING.search(text, place)):
+        start = opening.start()
+        try:
+            value, place = _STRICTLY.raw_decode(text, start)
+        except (ValueError, RecursionError) as error:
+            place = start + 1
+            patience -= getattr(error, "pos", start + 1_000) - start + 1
+            continue
+        part = text[start:place]
+        if part.count("[") + part.count("{") <= MOST_LEVELS or not _is_deeper(part, MOST_LEVELS):
+            yield value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is beyond all numbers of JSON")
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not of JSON")
+
+
+_STRICTLY = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)

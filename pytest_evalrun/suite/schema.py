@@ -12,13 +12,18 @@ from pydantic import (
 
 from pytest_evalrun.suite.fields import (
     ENTRIES,
+    NAMED,
+    ONE,
     UNSET,
+    AnswerName,
     Count,
     DType,
     Extension,
     HostKey,
     Inside,
+    JsonPath,
     Layout,
+    Letters,
     MaxFailed,
     MayBeInside,
     Metrics,
@@ -26,7 +31,9 @@ from pytest_evalrun.suite.fields import (
     Names,
     NotNegative,
     Number,
+    On,
     OutSubdir,
+    Pattern,
     Port,
     Positive,
     Seconds,
@@ -129,6 +136,52 @@ class DevicesModel(Strict):
     """The boards."""
 
 
+class JsonAnswerModel(Strict):
+    path: JsonPath = UNSET
+    """The way to the value, as in `path.to[0].field`. Default: all of the JSON."""
+    schema_: dict[str, Any] = Field(default=UNSET, alias="schema")
+    """A JSON Schema that the JSON must fit; extra `text`."""
+
+
+class AnswerModel(Strict):
+    """One way to take the answer out of what a model said: the last match wins."""
+
+    letter: Letters = UNSET
+    """The letter of an option: `ABCD` are those there may be; `true` for as many as the sample has options."""
+    regex: Pattern = UNSET
+    """The first group of the last match, or the whole match where there is no group."""
+    after: Name = UNSET
+    """What follows this text, to the end of its line."""
+    json_: On | JsonPath | JsonAnswerModel = Field(default=UNSET, alias="json")
+    """The last object or list of JSON: `true` for all of it, a path to a value in it, or `path` and `schema`."""
+    last_number: On = UNSET
+    """The last number, `1,234.5` and `-3` too, without currency and %."""
+    first_line: On = UNSET
+    """The first line that is not empty."""
+    options: Name = UNSET
+    """The column that holds the options of a sample. Default: `choices` of the prompt."""
+    after_think: bool = UNSET
+    """Whether only what follows the last `</think>` counts."""
+    strip: bool = UNSET
+    """Whether an answer is without the blanks around it. Default: true."""
+
+
+def _kind_of_answer(value: Any) -> str:
+    known = {field.alias or name for name, field in AnswerModel.model_fields.items()}
+    return NAMED if isinstance(value, dict) and value and known.isdisjoint(value) and _all_named(value) else ONE
+
+
+def _all_named(value: dict[Any, Any]) -> bool:
+    return all(isinstance(way, dict | AnswerModel) for way in value.values())
+
+
+# One way, or several by name.
+Answer = Annotated[
+    Annotated[AnswerModel, Tag(ONE)] | Annotated[dict[AnswerName, AnswerModel], Tag(NAMED)],
+    Discriminator(_kind_of_answer),
+]
+
+
 class SettingsModel(Strict):
     """Every setting that all kinds of models have; all may be left out, and None is only what unsets one.
 
@@ -163,6 +216,8 @@ class SettingsModel(Strict):
     """The column of a table that has the reference."""
     reader: dict[str, Any] = UNSET
     """Options of the kind of data."""
+    answer: Answer | None = UNSET
+    """How the answer is taken out of what the model said, before it is scored: one way, or several by name."""
     metrics: Metrics = UNSET
     """Metrics by name or as `./metric.py:Name`; with parameters as in `topk: {k: 3}`; `name` in the parameters
     renames one.

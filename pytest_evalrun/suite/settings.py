@@ -69,6 +69,7 @@ class Settings:
     inputs: tuple[str, ...] = ()
     reference: str | None = None
     reader: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] | None = None
     metrics: tuple[MetricSpec, ...] = ()
     gates: Mapping[str, Gate] = field(default_factory=dict)
     max_batch_size: int = 32
@@ -261,6 +262,8 @@ def kind_names() -> frozenset[str]:
 
 
 MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
+# Mappings, too, but what a layer says takes the place of what lower ones say as a whole.
+WHOLE = frozenset({"answer"})
 NAMES = frozenset(Settings.__dataclass_fields__) - {"words", "origins"}
 # What lies in layers and says nothing of a pair: model_file_ext tells models from other files.
 OF_DISCOVERY = frozenset({"model_file_ext"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite.fields import ENTRIES
+from pytest_evalrun.suite.fields import TAGS
 from pytest_evalrun.suite.ownwords import layer_model, owner, parted, words_of_kind
 from pytest_evalrun.suite.problems import accepted, found, some
 from pytest_evalrun.suite.schema import SettingsModel
@@ -102,7 +102,7 @@ def _resolve(details: ErrorDetails, values: Any) -> tuple[Where, Any]:
     """The way to the value in question; what pydantic adds of its own (names of types) leads nowhere in the values."""
     where: Where = ()
     for key in details["loc"]:
-        if key == ENTRIES:
+        if key in TAGS:
             continue
         try:
             values = values[key]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import line_of, place, some
-from pytest_evalrun.suite.settings import MAPPINGS, NAMES, kind_named
+from pytest_evalrun.suite.settings import MAPPINGS, NAMES, WHOLE, kind_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 # Settings that fit into one line of text.
-FLAT = NAMES - MAPPINGS
+FLAT = NAMES - MAPPINGS - WHOLE
 # Words that scripts and .run_config files have long used for something else.
 OTHERS_WORDS = frozenset({"devices", "range"})
 # RUN_STATE_NAME: by which name a program that has one of its own writes its state.
@@ -25,7 +25,7 @@ SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS
 
 _ACCEPTED = frozenset(key.upper() for key in FLAT - OTHERS_WORDS) | {*SEED_ENV}
 # What only evalrun.yaml can say: mappings, and what is looked for before any .run_config is read.
-_IN_YAML = MAPPINGS | {"results", "model_file_ext"}
+_IN_YAML = MAPPINGS | WHOLE | {"results", "model_file_ext"}
 # Below this likeness a word is one of the program's own.
 _NEAR = 0.75
 MOST_LINES = 10

@@ -49,7 +49,7 @@ def test_its_words_are_checked_when_the_suite_is_read(plugin):
     (plugin.suite / "evalrun.yaml").write_text(SUITE.replace("column: text", "colum: text"))
     done = plugin.run("evals", "-n2")
     assert done.code == 4
-    told = r"evalrun\.yaml:3: models\[1\]\.colum: unknown key; did you mean 'column'\? accepted: adapter, answers, "
+    told = r"evalrun\.yaml:3: models\[1\]\.colum: unknown key; did you mean 'column'\? accepted: adapter, answer, "
     assert re.search(told, done.output)
 
 

@@ -24,6 +24,41 @@ MISTAKES = {
         PAIR + "metrics: [top_1]\n",
         ":3: metrics: found the unknown name 'top_1'; did you mean 'top1'? accepted: confusion,",
     ),
+    "letters without options": (
+        PAIR + "answer:\n  letter: true\n",
+        ":4: answer.letter: found true without options; accepted: the letters such as ABCD, or `options: COLUMN`",
+    ),
+    "two ways to an answer": (
+        PAIR + "answer:\n  first_line: true\n  regex: x\n",
+        ":4: answer.first_line: found regex and first_line; accepted: one of letter, regex, after, json,",
+    ),
+    "no way to an answer": (
+        PAIR + "answer: {strip: true}\n",
+        ":3: answer: found no way to an answer; accepted: one of letter, regex,",
+    ),
+    "bad regex": (
+        PAIR + "answer:\n  regex: '(x'\n",
+        ":4: answer.regex: found '(x'; accepted: a regular expression of Python's (missing ), unterminated subpattern",
+    ),
+    "bad regex of one of several": (
+        PAIR + "answer:\n  strict: {after: x}\n  loose:\n    regex: '*'\n",
+        ":6: answer.loose.regex: found '*'; accepted: a regular expression of Python's (nothing to repeat",
+    ),
+    "bad path": (PAIR + "answer: {json: 'a..b'}\n", ":3: answer.json: found 'a..b'; accepted: "),
+    "misspelt way": (
+        PAIR + "answer:\n  loose: {regexp: x}\n",
+        ":4: answer.loose.regexp: unknown key; did you mean 'regex'?",
+    ),
+    "misspelt single way": (PAIR + "answer: {regexp: x}\n", ":3: answer.regexp: unknown key; did you mean 'regex'?"),
+    "letters that are none": (PAIR + "answer: {letter: '12'}\n", ":3: answer.letter: found '12'; accepted: letters"),
+    "gate on one answer of several": (
+        PAIR + "metrics: [top1]\nanswer: {strict: {after: x}, loose: {regex: x}}\ngates: {top1: {min: 1}}\n",
+        ":5: gates.top1: the pair m/clean does not compute this metric; accepted: top1@loose, top1@strict, ",
+    ),
+    "metric called like the share without an answer": (
+        PAIR + "metrics: [top1: {name: unanswered}]\nanswer: {after: x}\n",
+        ":3: metrics: found 'unanswered', which says whether there is an answer; accepted: another `name: …`",
+    ),
     "missing metric file": (PAIR + "metrics: [./no.py:f]\n", ":3: metrics: './no.py:f': there is no file"),
     "unknown plugin": (
         PAIR + "post_process_plugin: snr\n",

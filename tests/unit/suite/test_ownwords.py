@@ -76,7 +76,10 @@ MISTAKES = {
         f"adapter: recorded\n{MODELS}",
         "evals/evalrun.yaml:1: answers: is missing; adapter recorded needs it",
     ),
-    "unknown": (RECORDED + "colum: x\n", ":6: colum: unknown key; did you mean 'column'? accepted: adapter, answers,"),
+    "unknown": (
+        RECORDED + "colum: x\n",
+        ":6: colum: unknown key; did you mean 'column'? accepted: adapter, answer, answers,",
+    ),
     "a word of others": (
         RECORDED + "command: echo\n",
         "evals/evalrun.yaml:6: command: `command` is a word of the kinds command and ssh; this is recorded",

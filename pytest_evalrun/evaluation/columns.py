@@ -1,0 +1,200 @@
+"""The rows of a result while they are made: each a metric over one kind of answer, fed chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of, options_in
+from pytest_evalrun.metrics import create_metric
+from pytest_evalrun.metrics.answers import Unanswered
+from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.suite.answering import UNANSWERED, metric_rows, options_column, ways_of
+from pytest_evalrun.suite.forks import UsersCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.evaluation.answers import Extractor
+    from pytest_evalrun.metrics.protocol import Metric
+    from pytest_evalrun.suite.answering import MetricRow
+    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import Settings
+
+    Column = list[float | None]
+
+
+@dataclass
+class Rows:
+    """Some predicted samples: what is scored of them by the name of the answer, and where there is none."""
+
+    samples: Sequence[Sample]
+    references: Sequence[Any]
+    values: dict[str, list[Any]] = field(default_factory=dict)
+    missing: dict[str, list[int]] = field(default_factory=dict)
+
+
+class AnswerColumns:
+    """The answers of a pair's samples, by name; without the word ``answer`` predictions are scored as they are."""
+
+    def __init__(self, settings: Settings, answer: Mapping[str, Any] | None) -> None:
+        self.extractors: dict[str, Extractor] = {
+            name: extractor_of(settings, way) for name, way in ways_of(answer).items()
+        }
+
+    def of(self, samples: Sequence[Sample], predictions: list[Any]) -> Rows:
+        """Take the answers out of predictions."""
+        rows = Rows(samples, [sample.reference for sample in samples])
+        for name, extract in self.extractors.items():
+            values = [extract(*pair) for pair in zip(predictions, samples, strict=True)]
+            rows.values[name] = values
+            rows.missing[name] = [place for place, value in enumerate(values) if type(value) is NoAnswer]
+        if not self.extractors:
+            rows.values[""], rows.missing[""] = predictions, []
+        return rows
+
+    def words(self, rows: Rows) -> list[dict[str, Any]]:
+        """What lines of scores say of answers: ``answer``, or why there is ``no_answer``; of several by their names."""
+        if not self.extractors:
+            return [{} for _ in rows.samples]
+        if "" in rows.values:
+            return [
+                {"no_answer": value.why} if type(value) is NoAnswer else {"answer": value} for value in rows.values[""]
+            ]
+        return [
+            _named(dict(zip(rows.values, values, strict=True))) for values in zip(*rows.values.values(), strict=True)
+        ]
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    missing = {name: value.why for name, value in values.items() if type(value) is NoAnswer}
+    answers = {name: value for name, value in values.items() if name not in missing}
+    return {"answer": answers} | ({"no_answer": missing} if missing else {})
+
+
+class MetricColumn:
+    """A metric over the answers of one name; ``clustered`` where samples have several rows."""
+
+    def __init__(self, row: MetricRow, pair: Pair, *, clustered: bool = False) -> None:
+        self.name, self.answer = row.name, row.answer
+        self.metric = _made(row, pair)
+        self._takes_samples = getattr(self.metric, "takes_samples", False)
+        self._fed = self._missed = 0
+        self._first_missing = ""
+        self._clusters: array[int] | None = None
+        if clustered and hasattr(self.metric, "clusters"):
+            self.metric.clusters = self._clusters = array("q")
+
+    def feed(self, rows: Rows) -> Column:
+        """Scores of the samples, None where one has none; without an answer it is as wrong as the metric can say."""
+        missing, values = rows.missing[self.answer], rows.values[self.answer]
+        if type(self.metric) is Unanswered:
+            return self._kept(self.metric.note(len(values), missing), rows.samples)
+        if not missing:
+            return self._kept(self._update(values, rows.references, rows.samples), rows.samples)
+        self._note_missing(values, missing)
+        without = frozenset(missing)
+        scores: Column = [None] * len(values)
+        answered = [place for place in range(len(values)) if place not in without]
+        if answered:
+            chosen = ([part[place] for place in answered] for part in (values, rows.references, rows.samples))
+            self._put(scores, answered, rows.samples, self._update(*chosen))
+        if (unanswered := getattr(self.metric, "unanswered", None)) is not None:
+            with _blamed(self.name), UsersCode():
+                wrong = unanswered([rows.references[place] for place in missing])
+            self._put(scores, missing, rows.samples, wrong)
+        return scores
+
+    def _put(self, into: Column, places: list[int], samples: Sequence[Sample], scores: Column) -> None:
+        self._kept(scores, [samples[place] for place in places])
+        for place, score in zip(places, scores, strict=True):
+            into[place] = score
+
+    def _kept(self, scores: Column, samples: Sequence[Sample]) -> Column:
+        """Say whose rows these were to a metric that can tell repeats of one sample from many samples."""
+        self._fed += len(scores)
+        if self._clusters is not None:
+            self._clusters.extend([sample.index for sample in samples])
+        return scores
+
+    def _note_missing(self, values: Sequence[Any], missing: Sequence[int]) -> None:
+        self._missed += len(missing)
+        self._first_missing = self._first_missing or values[missing[0]].why
+
+    def _update(self, values: Sequence[Any], references: Sequence[Any], samples: Sequence[Sample]) -> Column:
+        metric: Any = self.metric
+        more = (samples,) if self._takes_samples else ()
+        with _blamed(self.name), UsersCode():
+            answer = metric.update(values, references, *more)
+        try:
+            scores = list(answer)
+        except TypeError:
+            raise PairError(f"metric {self.name}: update answered {type(answer).__name__}; accepted: scores") from None
+        if len(scores) != len(values):
+            raise PairError(f"metric {self.name}: update answered {len(scores)} scores to {len(values)} predictions")
+        return [score if score is None or _is_finite(score) else _score(self.name, score) for score in scores]
+
+    def result(self) -> MetricValue:
+        """The row. Raises PairError where there is nothing to score, or what the metric says is no result."""
+        if self._missed and not self._fed:
+            why = f"none of {self._missed} predictions has an answer; the first: {self._first_missing}"
+            raise PairError(f"metric {self.name}: {why}")
+        with _blamed(self.name), UsersCode():
+            result = self.metric.result()
+        if not isinstance(result, MetricValue):
+            raise PairError(f"metric {self.name}: result answered {type(result).__name__}; accepted: a MetricValue")
+        return result
+
+
+def columns_of(pair: Pair) -> list[MetricColumn]:
+    """All rows of a pair's result, before anything is fed."""
+    clustered = pair.settings.generations > 1
+    return [MetricColumn(row, pair, clustered=clustered) for row in metric_rows(pair.settings)]
+
+
+def _made(row: MetricRow, pair: Pair) -> Metric:
+    """Metrics are told what only the suite knows: how raw planes are read, and where the options of a sample are."""
+    if row.spec.use == UNANSWERED:
+        return Unanswered()
+    metric: Any = create_metric(row.spec, pair.root)
+    settings = pair.settings
+    if settings.preprocess and hasattr(metric, "plane"):
+        from pytest_evalrun.datasets.arrays import RawPlane
+
+        metric.plane = RawPlane.of(settings.preprocess)
+    if getattr(metric, "takes_samples", False) and hasattr(metric, "options_of"):
+        way = ways_of(settings.answer).get(row.answer, {})
+        column = metric.options or options_column(settings, way)
+        metric.options_of = options_in(column) if column else None
+    return metric  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """What a metric raises is its pair's error."""
+    try:
+        yield
+    except PairError:
+        raise
+    except Exception as error:
+        raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _is_finite(score: Any) -> bool:
+    return type(score) is float and math.isfinite(score)
+
+
+def _score(name: str, score: Any) -> float:
+    """A number of whatever library, as JSON knows it."""
+    try:
+        number = float(score)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise PairError(f"metric {name}: update answered the score {score!r}; accepted: a finite number, None")
+    return number

@@ -1,0 +1,74 @@
+"""The word ``answer``: what a suite says of how answers are taken out, and which rows of a result come of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.suite.problems import found, some
+from pytest_evalrun.suite.settings import MetricSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.suite.settings import Settings
+
+# How an answer is found; each stands alone.
+WAYS = ("letter", "regex", "after", "json", "last_number", "first_line")
+_HOW = frozenset({"options", "after_think", "strip"})
+# The share of samples without an answer.
+UNANSWERED = "unanswered"
+# What a line of scores has besides scores.
+TAKEN = frozenset({"index", "id", "generation", "answer", "no_answer"})
+
+
+class MetricRow(NamedTuple):
+    """A row of a result: a metric over the answers of one name, which is empty where there is only one."""
+
+    name: str
+    spec: MetricSpec
+    answer: str = ""
+
+
+def ways_of(answer: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """How answers are taken out, by name; a single one has the empty name. Empty where they are not."""
+    if not answer:
+        return {}
+    one = not _HOW.union(WAYS).isdisjoint(answer)
+    return {"": answer} if one else dict(answer)
+
+
+def metric_rows(settings: Settings) -> list[MetricRow]:
+    """The rows of a pair's result: each metric once a kind of answer, then the share without one."""
+    ways = ways_of(settings.answer)
+    specs = list(settings.metrics)
+    if ways:
+        specs.append(MetricSpec(UNANSWERED, UNANSWERED))
+    return [
+        MetricRow(f"{spec.name}@{answer}" if answer else spec.name, spec, answer)
+        for spec in specs
+        for answer in ways or ("",)
+    ]
+
+
+def options_column(settings: Settings, way: Mapping[str, Any]) -> str | None:
+    """The column that holds a sample's options: as the answer says, or the prompt."""
+    prompt = settings.words.get("prompt") or {}
+    return way.get("options") or prompt.get("choices")
+
+
+def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Tell what the schema cannot say of an answer: key, and what is found and accepted."""
+    for name, way in ways_of(settings.answer).items():
+        key = f"answer.{name}" if name else "answer"
+        chosen = [word for word in WAYS if word in way]
+        if len(chosen) != 1:
+            told = f"found {' and '.join(chosen)}" if chosen else "found no way to an answer"
+            yield f"{key}.{chosen[1]}" if chosen else key, f"{told}; accepted: one of {some(WAYS)}"
+        elif way.get("letter") is True and not options_column(settings, way):
+            yield (
+                f"{key}.letter",
+                "found true without options; accepted: the letters such as ABCD, or `options: COLUMN` beside it",
+            )
+    for spec in settings.metrics if settings.answer else ():
+        if spec.name in TAKEN or spec.name == UNANSWERED:
+            yield "metrics", f"{found(spec.name)}, which says whether there is an answer; accepted: another `name: …`"
