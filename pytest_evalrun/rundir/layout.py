@@ -107,6 +107,11 @@ class RunPaths:
         return self.root / "configs"
 
     @cached_property
+    def costs(self) -> Path:
+        """The directory of what answers of endpoints cost, a file a worker."""
+        return self.root / "costs"
+
+    @cached_property
     def results(self) -> Path:
         return self.root / "results"
 
