@@ -12,6 +12,7 @@ from pytest_evalrun.errors import EvalrunWarning
 from pytest_evalrun.evaluation.deadline import Guard
 from pytest_evalrun.predicting.models import LoadedModels
 from pytest_evalrun.predicting.services import Slots, WorkerServices
+from pytest_evalrun.rundir.costs import CostLedger
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.events import EventWriter
 from pytest_evalrun.rundir.hashes import HashCaches
@@ -36,8 +37,8 @@ POLL_SECONDS = 0.05
 class Launch:
     """What the launching process tells its workers: where the run is, and what is wanted of it.
 
-    ``gpus`` is the option of that name; ``lacking`` says of needs that this machine cannot meet why that is so;
-    ``devices`` is where the processes of the launch keep their notes of boards.
+    ``gpus`` and ``max_cost`` are the options of these names; ``lacking`` says of needs that this machine cannot meet
+    why that is so; ``devices`` is where the processes of the launch keep their notes of boards.
     """
 
     run: str
@@ -50,6 +51,7 @@ class Launch:
     crash_retries: int = 1
     lacking: Mapping[str, str] = field(default_factory=dict)
     devices: str = ""
+    max_cost: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,6 +96,7 @@ class Context:
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker, secrets)
         self.processes = ProcessLog(self.paths.processes(worker))
+        self.costs = CostLedger(self.paths.costs, worker, launch.run_id, launch.max_cost)
         self.guard = Guard(launcher, check, self.processes.add)
         self.log: ItemLog | None = None
         self.ends_session = ends_session
@@ -192,5 +195,6 @@ class Context:
         self.hashes.close()
         self.events.close()
         self.processes.close()
+        self.costs.close()
         for error in self.disk.close():
             self.warn(f"not synced to disk: {error}")

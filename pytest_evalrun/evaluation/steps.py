@@ -16,6 +16,7 @@ from pytest_evalrun.evaluation.score import check_failures, last_line
 from pytest_evalrun.evaluation.shards import unpredicted
 from pytest_evalrun.evaluation.stored import StoredPair, keep_fingerprint, put_right
 from pytest_evalrun.predicting.outputs import put_own_state_aside
+from pytest_evalrun.predicting.spending import check_begin
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
@@ -134,6 +135,7 @@ class Steps:
     def predict(self, plan: Plan, samples: Iterable[Sample], progress: KeptPredictions) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         positions = self.pair.positions or range(plan.wanted.count)
+        check_begin(self.context.costs, self.pair.settings, self.pair.full_id, len(positions), progress.done_count)
         work = PairWork(self.pair, self.paths, progress, self.context, positions)
         deaths = 0
         while True:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_evalrun.predicting.services import Slots, WorkerServices
+    from pytest_evalrun.rundir.costs import CostLedger
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.events import EventWriter
     from pytest_evalrun.rundir.layout import PairPaths
@@ -31,6 +32,7 @@ class WorkContext(Protocol):
     # What a model may raise that is none of its failures: whoever drives the session wants it to end.
     ends_session: tuple[type[BaseException], ...]
     slots: Slots
+    costs: CostLedger
 
     @property
     def services(self) -> WorkerServices:
