@@ -14,7 +14,9 @@ from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
 from pytest_evalrun.evaluation.stored import is_from_before, locked, trouble_of, write_error_result
+from pytest_evalrun.evaluation.usage import tell_usage
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
+from pytest_evalrun.predicting.spending import currency_of
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.markers import read_fingerprint, write_marker
@@ -153,12 +155,14 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     if scores.warning:
         steps.context.say(f"warning: {pair.full_id}: {scores.warning}")
     steps.check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
+    usage = scores.usage.to_json(currency_of(pair.settings))
+    tell_usage(usage, steps.say)
     if scores.outdated or not progress.in_order:
         progress.rewrite(disk, with_references(samples, progress, plan.wanted.count, pair.dataset.path))
     steps.watch.score = time.perf_counter() - started
     if pair.is_cut:
         steps.watch.shards = timings_in(paths.shard_predictions)
-    result = _result(steps, plan, scores, already)
+    result = replace(_result(steps, plan, scores, already), usage=usage)
     verdicts = judge(pair, result.metrics)
     result = _judged(result, verdicts)
     _keep(steps, plan, result)

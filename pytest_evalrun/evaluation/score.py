@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.columns import AnswerColumns, columns_of
+from pytest_evalrun.evaluation.usage import UsageTally
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.rundir.lines import compact_line
 
@@ -60,6 +61,7 @@ class Scores:
     failed: int = 0
     first_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
+    usage: UsageTally = field(default_factory=UsageTally)
     outdated: bool = False
     warning: str | None = None
 
@@ -139,6 +141,7 @@ class Scorer:
         scores.predicted += len(predicted)
         scores.failed += len(chunk) - len(predicted)
         scores.latencies.extend([line.seconds for _, line in chunk if line is not None])
+        scores.usage.add(line for _, line in chunk if line is not None)
         return predicted
 
     def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> bytes:

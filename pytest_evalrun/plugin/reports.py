@@ -147,7 +147,18 @@ def tell(
         told["metrics"] = json.loads(json.dumps(brief))
         told["samples"] = dict(evaluation.result.samples)
         told["seconds"] = evaluation.result.seconds.get("total")
+        told |= _told_of_usage(evaluation.result.usage)
     return told
+
+
+def _told_of_usage(usage: dict[str, Any] | None) -> dict[str, Any]:
+    """What its answers cost, and which of them were cut off; of most models nothing."""
+    if usage is None:
+        return {}
+    from pytest_evalrun.evaluation.usage import cost_of, cut_off
+
+    told = {"cost": cost_of(usage), "cut_off": cut_off(usage)}
+    return {name: value for name, value in told.items() if value}
 
 
 TAIL_BYTES = 4096

@@ -108,6 +108,10 @@ def _details(told: dict[str, Any]) -> list[str]:
         parts.append(total if complete else f"{samples['predicted']} of {total}")
     if told.get("seconds") is not None and not told.get("reused"):
         parts.append(f"{told['seconds']:.2f}s")
+    if told.get("cost") and not told.get("reused"):
+        parts.append(told["cost"])
+    if cut_off := told.get("cut_off"):
+        parts.append(f"({'; '.join(cut_off)})")
     if reason := told.get("reason"):
         parts.append(f"({reason})")
     return parts

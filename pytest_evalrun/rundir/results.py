@@ -30,6 +30,8 @@ class Result:
     ``metrics``: name → value, n, low, high, better, table; ``samples``: total, predicted, failed, reused;
     ``seconds``: load, predict, score, total, p50, p95, throughput. ``timing`` says how samples were timed: ``TIMING``,
     each by the request that answered it, or None, by a share of its batch; p50 and p95 of such are None here.
+    ``usage`` is what an endpoint told: requests, attempts, tokens (input, output, cached), finish reason → count, cost
+    and currency where there is a price; ``judge`` in it the same of each judge.
     """
 
     suite: str
@@ -54,10 +56,12 @@ class Result:
     """Versions and machine."""
     timing: int | None = None
     """2 where each sample's seconds are those of the request that answered it."""
+    usage: dict[str, Any] | None = None
+    """requests, attempts, tokens, finish reasons, and the cost where there is a price; `judge` has those of judges."""
 
     def to_json(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in _KINDS}
-        return values if self.timing is None else values | {"timing": self.timing}
+        return values | {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, values: Any) -> Result:
@@ -71,10 +75,15 @@ class Result:
             raise ValueError(f"status: {values['status']!r}; accepted: {', '.join(sorted(STATUSES))}")
         if not all(isinstance(metric, dict) and "value" in metric for metric in values["metrics"].values()):
             raise ValueError("metrics: each must have a value")
-        timing = values.get("timing")
+        timing, usage = values.get("timing"), values.get("usage")
         if timing != TIMING:  # a batch's time by its size: no latency that anybody saw
             values = values | {"seconds": {**values["seconds"], "p50": None, "p95": None}}
-        return cls(**{name: values[name] for name in _KINDS}, timing=timing if timing == TIMING else None)
+        fields = {name: values[name] for name in _KINDS}
+        return cls(
+            **fields,
+            timing=timing if timing == TIMING else None,
+            usage=usage if isinstance(usage, dict) else None,
+        )
 
     def dumps(self) -> str:
         """The text of the file: a line a field, for the eye and for diff, at the price of compact JSON.
@@ -97,7 +106,8 @@ _KINDS: dict[str, type] = {
     "gates": list,
     **dict.fromkeys(("fingerprint", "environment"), dict),
 }
-assert [*_KINDS, "timing"] == [field.name for field in fields(Result)]
+_OPTIONAL = ("timing", "usage")
+assert [*_KINDS, *_OPTIONAL] == [field.name for field in fields(Result)]
 
 
 def read_result(path: Path) -> Result | None:

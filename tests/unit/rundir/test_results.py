@@ -53,6 +53,16 @@ def test_latencies_of_another_timing_are_none(tmp_path: Path, timing: object) ->
     assert [new.seconds[name] for name in ("p50", "p95")] == [0.5, 0.6]
 
 
+def test_usage_is_optional(tmp_path: Path) -> None:
+    """A result without it is one of a model that was not asked over an endpoint; what is no object is left out."""
+    usage = {"requests": 2, "attempts": 3, "input": 10, "output": 4, "cached": 0, "finish": {"stop": 2}}
+    told = replace(RESULT, usage=usage)
+    assert read_result(write(tmp_path / "a.json", told.dumps())) == told
+    assert "usage" not in RESULT.to_json()
+    damaged = json.dumps(RESULT.to_json() | {"usage": [1]})
+    assert read_result(write(tmp_path / "b.json", damaged)) == RESULT
+
+
 @pytest.mark.parametrize(
     "change",
     [
