@@ -11,13 +11,14 @@ import pytest
 
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.items import pair_of
-from pytest_evalrun.plugin.lastline import seconds_of, show_progress
+from pytest_evalrun.plugin.lastline import expected_of, seconds_of, show_progress
 from pytest_evalrun.plugin.launch import sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import EndInOrder, cut_traceback
+from pytest_evalrun.plugin.spending import Spending
 from pytest_evalrun.plugin.terminal import Terminal, show_plan
 from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
@@ -71,6 +72,7 @@ class Controller:
         self.losses = WorkerCrashes(suites.launch, suites.options.crash_retries)
         self.terminal = Terminal(config)
         self.terminal.outlast()
+        self.spending = Spending(self.terminal, suites.options.max_cost)
         self.machine = Machine((), {}, None)
         self.fleet: BoardManager | None = None
         self.sigterm = EndInOrder(self._workers, self.terminal.line, self._abort)
@@ -120,6 +122,7 @@ class Controller:
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")
         self.pairs = self.suites.pairs_of(ids, self.told.pairs)
+        self.spending.check(self.pairs.values())
         self.losses.expected = dict.fromkeys(ids)
         self.machine = self._machine(self.pairs.values())
         self.fleet = self._fleet() if self.machine.boards else None
@@ -175,16 +178,6 @@ class Controller:
 
         install_scheduler(self.config, make)
 
-    def _estimates(self, pairs: Iterable[Pair]) -> dict[str, Estimate]:
-        from pytest_evalrun.evaluation.selection import existing_run
-        from pytest_evalrun.planning.costs import estimates
-        from pytest_evalrun.rundir.layout import WorkDir
-
-        options = self.suites.options
-        paths = existing_run(options.workdir, options.run)
-        wholes = {pair.whole.full_id: pair.whole for pair in pairs}
-        return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
-
     def _lost(self, nodeid: str, node: Any) -> Lost:
         """An item's worker died: told at once where the item is run again, else with its error."""
         pair = self.pairs.get(nodeid)
@@ -209,7 +202,7 @@ class Controller:
         suites = sorted(self.suites.found.values(), key=lambda suite: suite.file)
         try:
             with usage_errors():
-                self.expected = self._estimates(self.pairs.values())
+                self.expected = expected_of(self.pairs.values(), self.suites.options)
                 seconds = seconds_of(self.pairs, self.expected)
                 live = LiveRun(
                     WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts(seconds)
@@ -242,6 +235,7 @@ class Controller:
             crash_retries=options.crash_retries,
             lacking=self.machine.lacking,
             devices=str(self.suites.launch.path / BOARDS),
+            max_cost=options.max_cost,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
 
@@ -291,6 +285,7 @@ class Controller:
         outcome = outcome_of(report)
         note = str(told.get("reason", "")) if report.passed else reason_of(report, pair.full_id)
         self.terminal.item(pair, outcome, told, note)
+        self.spending.ended(pair, told)
         if pair.peek("limit") and not pair.is_shard and outcome != "skipped" and told.get("evaluates", True):
             self.limits[key_of(pair)] = "scored" in told
         self.skipped += outcome == "skipped"
@@ -335,6 +330,7 @@ class Controller:
                 session.exitstatus = pytest.ExitCode.OK
             return
         self.live.settle()
+        self.spending.finish(session, self.live.paths, self.live.session.run_id)
         self._finish(session, exitstatus, self.live)
         # After -x pytest says nothing of ordinary tests that were not run, and neither do we.
         among = self.losses.expected if exitstatus == pytest.ExitCode.OK else self.pairs
@@ -395,5 +391,5 @@ class Controller:
             workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
             secrets = secrets_of(self.suites.found.values())
             works = any(verdict.action in RUNS for verdict in found)
-            expected = self._estimates(self.planned.values()) if works else {}
+            expected = expected_of(self.planned.values(), options) if works else {}
             show_plan(terminalreporter, found, expected, self.machine, workers, secrets)

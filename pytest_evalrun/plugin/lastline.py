@@ -22,9 +22,10 @@ from pytest_evalrun.report.text import display_width
 from pytest_evalrun.slots.need import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.plugin.options import Options
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -32,6 +33,17 @@ TICK_SECONDS = 0.2
 # With these, what items and programs write reaches the terminal by itself: a line drawn over would garble it.
 WRITTEN_BY_OTHERS = ("no", "tee-sys")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def expected_of(pairs: Iterable[Pair], options: Options) -> dict[str, Estimate]:
+    """How long each of the pairs should take, whole ones, by what was measured before."""
+    from pytest_evalrun.evaluation.selection import existing_run
+    from pytest_evalrun.planning.costs import estimates
+    from pytest_evalrun.rundir.layout import WorkDir
+
+    paths = existing_run(options.workdir, options.run)
+    wholes = {pair.whole.full_id: pair.whole for pair in pairs}
+    return estimates(list(wholes.values()), WorkDir(options.workdir), paths, fresh=options.fresh)
 
 
 def seconds_of(pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> dict[str, float]:

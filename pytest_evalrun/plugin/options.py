@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,12 @@ OPTIONS = (
     Option(
         "--eval-workers-per-gpu", "Models that may share one GPU", kind="int", metavar="N", setting="workers_per_gpu"
     ),
+    Option(
+        "--eval-max-cost",
+        "Stop asking endpoints once the run has cost so much, by the prices in the suites",
+        kind="float",
+        metavar="MONEY",
+    ),
 )
 
 
@@ -114,6 +121,7 @@ class Options:
     crash_retries: int
     scheduler: bool
     gpus: str | None
+    max_cost: float | None
     settings: tuple[tuple[str, str, Any], ...]
     sets: tuple[str, ...]
 
@@ -153,6 +161,7 @@ def read_options(config: pytest.Config) -> Options:
         crash_retries=values["eval_crash_retries"],
         scheduler=values["eval_scheduler"] == "on",
         gpus=values["eval_gpus"],
+        max_cost=_money(values["eval_max_cost"]),
         settings=settings,
         sets=tuple(values["eval_set"]),
     )
@@ -189,6 +198,12 @@ def _from_ini(config: pytest.Config, option: Option) -> Any:
             return convert(value)
         except ValueError:
             raise pytest.UsageError(f"ini key {option.dest}: expected {what}, got {value!r}") from None
+    return value
+
+
+def _money(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise pytest.UsageError(f"--eval-max-cost (ini eval_max_cost): {value:g} is not accepted; accepted: 0 or more")
     return value
 
 

@@ -74,6 +74,7 @@ GIVEN = {
     "--eval-gpus-per-item": ("2", ("gpus", 2)),
     "--eval-min-gpu-memory": ("40.5", ("min_gpu_memory", 40.5)),
     "--eval-workers-per-gpu": ("2", ("workers_per_gpu", 2)),
+    "--eval-max-cost": ("0.5", None),
 }
 
 
@@ -100,7 +101,7 @@ def test_each_option_is_read_from_both(options, where):
         True,
     )
     assert found.sets == ("max_batch_size=3",)
-    assert (found.crash_retries, found.scheduler, found.gpus) == (2, False, "0,1")
+    assert (found.crash_retries, found.scheduler, found.gpus, found.max_cost) == (2, False, "0,1", 0.5)
 
 
 def test_the_command_line_wins(options):
@@ -113,6 +114,8 @@ def test_the_command_line_wins(options):
 BAD = {
     "choice": ("eval_mode = none", "ini key eval_mode: 'none' is not accepted; accepted: all, infer, eval, viz"),
     "number": ("eval_limit = many", "ini key eval_limit: expected a whole number, got 'many'"),
+    "money": ("eval_max_cost = -1", r"--eval-max-cost \(ini eval_max_cost\): -1 is not accepted; accepted: 0 or more"),
+    "no end of money": ("eval_max_cost = inf", "inf is not accepted; accepted: 0 or more"),
     "fraction": ("eval_timeout = soon", "ini key eval_timeout: expected a number, got 'soon'"),
 }
 
