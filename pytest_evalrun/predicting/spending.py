@@ -57,7 +57,7 @@ class PricedSession:
         self._under_way: set[Future[Answers | Again]] = set()
         # So many requests were in flight when the limit was first seen to be reached.
         self._at_limit: int | None = None
-        self.batch_size: int = getattr(session, "batch_size", work.settings.max_batch_size)
+        self.batch_size = session.batch_size
 
     @property
     def in_flight(self) -> int:

@@ -73,9 +73,10 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
         run_loop(work, open_batches(work, model), samples)
     elif way is Way.ENDPOINT:
         from pytest_evalrun.predicting.endpoints import Asked, open_endpoint
+        from pytest_evalrun.predicting.spending import within_costs
 
         assert isinstance(model, Asked), "what is asked by requests was loaded as such"
-        run_loop(work, open_endpoint(work, model), samples)
+        run_loop(work, within_costs(work, open_endpoint(work, model)), samples)
     elif work.settings.kind.runs_on_board:
         from pytest_evalrun.predicting.batches import open_board_server
 

@@ -21,6 +21,8 @@ PRICED = {"adapter": "openai", "base_url": "http://127.0.0.1:1/v1", "price": {"i
 class Dear:
     """A session with an answer for each request, a unit of money each; it answers when it is asked the next time."""
 
+    batch_size = 1
+
     def __init__(self, most=1, cost=1.0):
         self.most, self.cost = most, cost
         self.waiting = []
