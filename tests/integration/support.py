@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,18 +135,26 @@ class Project:
         return [json.loads(line) for line in (self.latest / "events.jsonl").read_text().splitlines()]
 
 
-class Ran:
-    """How a pytest process ended, and what it said."""
+class Ran(str):
+    """How a pytest process ended, and what it said; text, for of other objects a failed assert shows 240 characters."""
 
-    def __init__(self, code: int, output: str) -> None:
-        self.code = code
-        self.output = output
+    __slots__ = ("code", "output")
+    code: int
+    output: str
 
-    def __repr__(self) -> str:
-        return f"exit code {self.code}\n{self.output}"
+    def __new__(cls, code: int, output: str) -> Ran:
+        ran = super().__new__(cls, f"exit code {code}\n{output}")
+        ran.code, ran.output = code, output
+        return ran
 
     def __contains__(self, text: str) -> bool:
         return text in self.output
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What pytest's last line counts, warnings too: ``{"passed": 2, "error": 1}``."""
+        *_, line = re.findall(r"^=* ?(\d+ .+) in [\d.]+s.*$", self.output, re.MULTILINE) or [""]
+        return {kind.removesuffix("s"): int(count) for count, kind in re.findall(r"(\d+) (\w+)", line)}
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
