@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.llm.limiter import Concurrency
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
 from pytest_evalrun.llm.wire import endpoint_identity
 from pytest_evalrun.suite.problems import found
@@ -63,6 +64,10 @@ class OpenAI(ModelKind):
             yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
         if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
             yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
+        try:
+            Concurrency.parse(own.concurrency)
+        except ConfigError as error:
+            yield "concurrency", str(error).removeprefix("concurrency: ")
         for word in ("sampling", "extra_body"):
             for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
                 yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"

@@ -59,7 +59,7 @@ class Concurrency:
             numbers = [int(number) for number in found.groups()] if found else [0]
         if isinstance(words, bool) or numbers[0] < 1 or numbers != sorted(numbers):
             raise ConfigError(
-                f"concurrency: {words!r}; accepted: a number from 1, or three that do not fall, "
+                f"concurrency: found {words!r}; accepted: a number from 1, or three that do not fall, "
                 "least-start-most, as in 10-20-100"
             )
         return cls(*numbers)

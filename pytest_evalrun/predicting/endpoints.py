@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_evalrun.adapters.protocol import Detailed
+from pytest_evalrun.llm.budget import Budget
 from pytest_evalrun.llm.client import CLOSE_SECONDS, Client
+from pytest_evalrun.llm.limiter import Concurrency
 from pytest_evalrun.llm.prompts import prompt_of
 from pytest_evalrun.llm.refusals import Passing
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
@@ -20,7 +22,7 @@ from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.waiting import backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.predicting.services import WorkerServices
@@ -30,20 +32,6 @@ if TYPE_CHECKING:
 # Before a request is made again of which the endpoint does not say when: longer from try to try, and never all at once.
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
-
-
-class Room(Protocol):
-    """How many requests may be under way (:class:`pytest_evalrun.llm.budget.Budget`)."""
-
-    def room(self, busy: int) -> int: ...
-
-    def succeeded(self, first_try: bool) -> None: ...
-
-    def limited(self, after: float | None) -> None: ...
-
-    def troubled(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Prompts(Protocol):
@@ -59,7 +47,7 @@ class Asked(Protocol):
     """A model that was loaded and is asked by requests."""
 
     client: Client
-    budget: Room
+    budget: Budget
 
 
 class Endpoint:
@@ -69,12 +57,12 @@ class Endpoint:
         self._pair = pair
         self._services = services
         self.client: Client
-        self.budget: Room
+        self.budget: Budget
 
     def load(self) -> None:
         """Raises ConfigError where a variable is not set, PairError where `verify` cannot be read."""
         own = named(endpoint_of(self._pair.settings), self._pair)
-        self.client, self.budget = connect(own, self._pair.root)
+        self.client, self.budget = connect(own, self._pair.root, self._services.event)
 
     def close(self) -> None:
         """The connections, and what it had of the endpoint's budget."""
@@ -87,28 +75,15 @@ def named(own: EndpointSettings, pair: Pair) -> EndpointSettings:
     return own if own.model else replace(own, model=pair.task.name)
 
 
-def connect(own: EndpointSettings, root: str) -> tuple[Client, Room]:
-    """Make the client of an endpoint and its share of the budget, with every ``${NAME}`` read from the environment."""
+def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> tuple[Client, Budget]:
+    """Make the client of an endpoint and its share of the budget, with every ``${NAME}`` read from the environment.
+
+    ``event`` is told of each change of the limit.
+    """
     key, url, proxy = expand([own.api_key, own.base_url, own.proxy])
     opened = replace(own, headers=expand(dict(own.headers)), proxy=proxy)
     client = Client(opened, url, key, root)
-    return client, _Fixed(own.concurrency)
-
-
-class _Fixed:
-    def __init__(self, concurrency: int | str) -> None:
-        self._most = concurrency if isinstance(concurrency, int) else int(concurrency.split("-")[1])
-
-    def room(self, busy: int) -> int:  # noqa: ARG002
-        return self._most
-
-    def succeeded(self, first_try: bool) -> None: ...
-
-    def limited(self, after: float | None) -> None: ...
-
-    def troubled(self) -> None: ...
-
-    def close(self) -> None: ...
+    return client, Budget(url, key, Concurrency.parse(own.concurrency), event=event)
 
 
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
@@ -123,7 +98,7 @@ class EndpointSession:
     batch_size = 1
 
     def __init__(
-        self, client: Client, endpoint: EndpointSettings, prompt: Prompts, budget: Room, work: PairWork
+        self, client: Client, endpoint: EndpointSettings, prompt: Prompts, budget: Budget, work: PairWork
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -198,7 +173,7 @@ class EndpointSession:
             wait(self._under_way, CLOSE_SECONDS)
         for asked in list(self._under_way):
             asked.cancel()
-        self._budget.room(0)
+        self._budget.close()
 
 
 class _Patience:

@@ -187,6 +187,7 @@ MISTAKES = {
     "the model twice": ({"sampling": {"model": "b"}}, "sampling.model: found a field that has a word of its own"),
     "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
     "no concurrency": ({"concurrency": 0}, "concurrency"),
+    "one that falls": ({"concurrency": "20-10-100"}, "concurrency: found '20-10-100'; accepted: a number from 1"),
     "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),
     "a word": ({"base_ulr": "http://a/v1"}, "base_url"),
 }

@@ -32,7 +32,7 @@ def test_limits_are_a_number_or_three(words, limits):
 )
 def test_limits_that_are_none_are_refused(words):
     """What is no limit is named, with what is accepted."""
-    with pytest.raises(ConfigError, match=r"(?s)concurrency: .*accepted: .*10-20-100"):
+    with pytest.raises(ConfigError, match=r"(?s)concurrency: found .*accepted: .*10-20-100"):
         Concurrency.parse(words)
 
 
