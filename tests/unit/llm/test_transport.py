@@ -1,0 +1,159 @@
+"""What lies between us and an endpoint: certificates and proxies."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import ssl
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.llm.client import Client
+from pytest_evalrun.llm.settings import EndpointSettings
+from pytest_evalrun.llm.wire import request_body
+
+ANSWER = {"model": "m", "choices": [{"message": {"content": "blue"}, "finish_reason": "stop"}]}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append((self.path, dict(self.headers)))
+        body = json.dumps(ANSWER).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A handshake that fails is what some tests want."""
+
+
+@contextmanager
+def serving(certificate=None):
+    """A server that says blue; ``asked`` has the path and the headers of each request."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.asked = []
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def certificate_of(path, host):
+    """A key and a certificate for a host, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    alternative = x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(secret + made.public_bytes(pem))
+    return path
+
+
+@pytest.fixture
+def ask(tmp_path):
+    clients = []
+
+    def ask(base_url, **words):
+        endpoint = EndpointSettings(model="m", **words)
+        clients.append(Client(endpoint, base_url, None, str(tmp_path)))
+        return clients[-1].ask(request_body(endpoint, [])).result(60).text
+
+    yield ask
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_a_certificate_that_nobody_knows_is_refused(tmp_path, ask):
+    """Without a word of the suite no such endpoint is asked, and the word is named."""
+    with serving(certificate_of(tmp_path / "own.pem", "127.0.0.1")) as server:
+        with pytest.raises(PairError, match="accepted: `verify: FILE`"):
+            ask(f"https://127.0.0.1:{server.server_port}/v1")
+        assert server.asked == []
+
+
+def test_a_certificate_that_the_suite_trusts(tmp_path, ask):
+    """`verify` names who is trusted, relative to the suite."""
+    with serving(certificate_of(tmp_path / "own.pem", "127.0.0.1")) as server:
+        assert ask(f"https://127.0.0.1:{server.server_port}/v1", verify="own.pem") == "blue"
+
+
+def test_a_certificate_of_somebody_else_is_refused(tmp_path, ask):
+    """Whom the suite trusts must be who is asked, too."""
+    with serving(certificate_of(tmp_path / "own.pem", "elsewhere.example")) as server:
+        with pytest.raises(PairError, match=r"127\.0\.0\.1"):
+            ask(f"https://127.0.0.1:{server.server_port}/v1", verify="own.pem")
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["no file", "another file"])
+def test_certificates_that_cannot_be_read(content, tmp_path, ask):
+    """A file that is not there, or holds none, is named before anything is asked."""
+    if content is not None:
+        (tmp_path / "own.pem").write_text(content)
+    with pytest.raises(PairError, match=r"verify: .*own\.pem: .*accepted: a PEM file"):
+        ask("https://127.0.0.1:1/v1", verify="own.pem")
+
+
+def test_a_proxy_of_the_suite(ask):
+    """Requests pass the proxy that the suite names, with its password."""
+    with serving() as proxy:
+        assert ask("http://endpoint.invalid/v1", proxy=f"http://me:secret@127.0.0.1:{proxy.server_port}") == "blue"
+        ((path, headers),) = proxy.asked
+    assert path == "http://endpoint.invalid/v1/chat/completions"
+    assert headers["Proxy-Authorization"].startswith("Basic ")
+
+
+def test_a_proxy_of_the_environment(ask, monkeypatch):
+    """What the environment says of proxies holds, its exceptions too."""
+    with serving() as proxy, serving() as server:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert ask("http://endpoint.invalid/v1") == "blue"
+        assert ask(f"http://127.0.0.1:{server.server_port}/v1") == "blue"
+        assert [path for path, _ in proxy.asked] == ["http://endpoint.invalid/v1/chat/completions"]
+        assert [path for path, _ in server.asked] == ["/v1/chat/completions"]
