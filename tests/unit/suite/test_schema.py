@@ -11,7 +11,7 @@ from pytest_evalrun.suite.validation import validated
 WRONG = {
     "unknown key": (
         {"metricss": ["top1"]},
-        "metricss: unknown key; did you mean 'metrics'? accepted: adapter, api, api_key, ask,",
+        "metricss: unknown key; did you mean 'metrics'? accepted: adapter, answer, api, api_key,",
     ),
     "unknown key of a model": (
         {"models": [{"nam": "a"}]},
