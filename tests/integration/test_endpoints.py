@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
 from llmserver import llm_server
-from support import kill_group, wait_for
+from support import Project, kill_group, wait_for
 
 KEY = "the-key-of-this-endpoint"
 
@@ -179,6 +180,25 @@ def test_nothing_is_paid_twice_after_a_kill(suite, server):
     assert stats["requests"] <= 2000 + 16
 
 
+def test_two_sessions_share_one_budget(suite, server, tmp_path):
+    """However many workers of however many sessions ask an endpoint, they never ask more than `concurrency` at once."""
+    server.faults(delay=0.02)
+    datasets = [f"d{number}" for number in range(4)]
+    project = suite(100, concurrency=20, top={"datasets": [{"name": name, "path": "one.jsonl"} for name in datasets]})
+    other = shutil.copytree(project.root, tmp_path / "other")
+    processes = [project.start("evals", "-n4"), Project(other).start("evals", "-n4")]
+    try:
+        outputs = [process.communicate(timeout=200)[0] for process in processes]
+    finally:
+        for process in processes:
+            kill_group(process)
+
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    stats = server.stats()
+    assert stats["requests"] == 8 * 100
+    assert stats["most"] <= 20
+
+
 MISTAKES = {
     "no endpoint": ({"base_url": None}, "adapter openai needs an endpoint"),
     "two": ({"serve": "serve {port}"}, "base_url: found next to serve"),
@@ -187,7 +207,7 @@ MISTAKES = {
     "the model twice": ({"sampling": {"model": "b"}}, "sampling.model: found a field that has a word of its own"),
     "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
     "no concurrency": ({"concurrency": 0}, "concurrency"),
-    "one that falls": ({"concurrency": "20-10-100"}, "concurrency: found '20-10-100'; accepted: a number from 1"),
+    "concurrency that falls": ({"concurrency": "20-10-100"}, "concurrency: '20-10-100'; accepted: a number from 1"),
     "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),
     "a word": ({"base_ulr": "http://a/v1"}, "base_url"),
 }
