@@ -42,10 +42,9 @@ class Client:
         Raises PairError where ``verify`` names no certificates.
         """
         self._endpoint = replace(endpoint, base_url=base_url)
-        self._url = base_url.rstrip("/") + PATHS[endpoint.api]
-        self._headers = {"Content-Type": "application/json", **endpoint.headers}
-        if key:
-            self._headers.setdefault("Authorization", f"Bearer {key}")
+        place, mark, query = base_url.partition("?")
+        self._url = f"{place.rstrip('/')}{PATHS[endpoint.api]}{mark}{query}"
+        self._headers = _headers(endpoint.headers, key)
         self._trusted = _trusted(endpoint.verify, root)
         self._proxy = endpoint.proxy or _proxy_of(base_url)
         self._session: aiohttp.ClientSession | None = None
@@ -98,7 +97,8 @@ class Client:
             self._session = self._connect()
         started = time.perf_counter()
         try:
-            async with self._session.post(self._url, data=_encoded(body), proxy=self._proxy) as response:
+            sent = self._session.post(self._url, data=_encoded(body), proxy=self._proxy, allow_redirects=False)
+            async with sent as response:
                 reply = await self._read(response, started, body.get("model"))
         except aiohttp.ClientConnectorCertificateError as error:
             raise PairError(
@@ -120,7 +120,8 @@ class Client:
 
         timeout = aiohttp.ClientTimeout(total=self._endpoint.request_timeout, sock_connect=CONNECT_SECONDS)
         connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted if self._trusted is not None else True)
-        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers)
+        cookies = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers, cookie_jar=cookies)
 
     async def _read(self, response: aiohttp.ClientResponse, started: float, model: str | None) -> Reply:
         streamed = response.status == 200 and response.content_type == "text/event-stream"
@@ -190,6 +191,22 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
         return orjson.dumps(body)
     except TypeError:  # numbers beyond 64 bits, half a character
         return json.dumps(body, allow_nan=False).encode()
+
+
+def _headers(added: Mapping[str, str], key: str | None) -> dict[str, str]:
+    """The headers of each request. Raises PairError for a value that no header can have; it may be secret."""
+    ours = {"Content-Type": "application/json"}
+    if key:
+        ours["Authorization"] = f"Bearer {key.strip()}"  # a file that a variable was read from ends with a newline
+    given = {name.lower() for name in added}
+    headers = {name: value for name, value in ours.items() if name.lower() not in given} | dict(added)
+    for name, value in headers.items():
+        if not value.isprintable():
+            what = f"headers.{name}" if name in added else "`api_key`"
+            raise PairError(
+                f"{what}: found a value with characters that no header can have; accepted: one line of text"
+            )
+    return headers
 
 
 def _trusted(verify: str | None, root: str) -> ssl.SSLContext | None:

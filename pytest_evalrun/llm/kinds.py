@@ -37,6 +37,11 @@ class OpenAI(ModelKind):
 
     Own = EndpointSettings
     version = 1
+    loaded_with = frozenset(
+        {"base_url", "api_key", "headers", "verify", "proxy", "request_timeout", "concurrency", "served_as"}
+        | {"ready", "ready_timeout"}
+    )
+    asked_with = frozenset({"prompt", "sampling", "model_name"})
     in_yaml = frozenset({"sampling", "price", "headers", "extra_body", "prompt"})
 
     @classmethod
@@ -68,6 +73,9 @@ class OpenAI(ModelKind):
             Concurrency.parse(own.concurrency)
         except ConfigError as error:
             yield "concurrency", str(error).removeprefix("concurrency: ")
+        if names := secret_names(dict(own.extra_body)):
+            wanted = "accepted: texts that are no secret; ${NAME} in headers"
+            yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
         for word in ("sampling", "extra_body"):
             for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
                 yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"

@@ -53,6 +53,9 @@ class Asked(Protocol):
 class Endpoint:
     """A model that somebody else runs: loading it takes its key from the environment, and nothing else."""
 
+    # Its requests are cancelled where whoever waits for them is interrupted; it can be asked again.
+    can_be_interrupted = True
+
     def __init__(self, pair: Pair, services: WorkerServices) -> None:
         self._pair = pair
         self._services = services
@@ -72,7 +75,7 @@ class Endpoint:
 
 def named(own: EndpointSettings, pair: Pair) -> EndpointSettings:
     """The settings with the name by which the endpoint knows the model."""
-    return own if own.model else replace(own, model=pair.task.name)
+    return own if own.model else replace(own, model=pair.task.model)
 
 
 def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> tuple[Client, Budget]:

@@ -105,7 +105,12 @@ class LoadedModels:
             self.close()
 
     def abandon(self) -> None:
-        """The model was interrupted and cannot be trusted any more, not even to close itself."""
+        """The model was interrupted and cannot be trusted any more, not even to close itself.
+
+        One that others run was not: only our requests to it were.
+        """
+        if getattr(self._adapter, "can_be_interrupted", False):
+            return
         loaded, leased = self._adapter is not None, self._leased
         self._adapter = self._leased = None
         if leased is not None:
@@ -127,6 +132,9 @@ class LoadedModels:
 
 
 def _key(pair: Pair, parts: Mapping[str, Any]) -> str:
-    of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
-    need = str(need_of(pair.settings))
-    return json.dumps([pair.suite, pair.task.path, need, of_the_model], sort_keys=True, default=str)
+    settings, kind = pair.settings, pair.settings.kind
+    of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA | kind.asked_with}
+    words = {name: settings.words.get(name) for name in kind.loaded_with}
+    return json.dumps(
+        [pair.suite, pair.task.path, str(need_of(settings)), of_the_model, words], sort_keys=True, default=str
+    )

@@ -143,6 +143,10 @@ class ModelKind:
     version: ClassVar[int | None] = None
     # Words that only YAML can say: in an environment or a .run_config they mean nothing.
     in_yaml: ClassVar[frozenset[str]] = frozenset()
+    # Words that change no prediction and yet make another model of it once it is loaded.
+    loaded_with: ClassVar[frozenset[str]] = frozenset()
+    # Parts of its identity that are said only when it is asked: the model that is loaded is the same.
+    asked_with: ClassVar[frozenset[str]] = frozenset()
     runs_on_board: ClassVar[bool] = False
     has_environment: ClassVar[bool] = False
     # What becomes of words in a .run_config that nobody knows.

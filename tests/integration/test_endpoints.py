@@ -123,6 +123,33 @@ def test_a_key_is_sent_and_kept_nowhere(suite, project):
     assert not [path for path in project.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+def test_each_model_is_asked_with_its_own_key(suite, project):
+    """Two models that differ in nothing but their key are two: the wrong key of one is not that of the other."""
+    with llm_server("--api-key", KEY) as locked:
+        model = {"model": "ngram", "base_url": locked.url}
+        models = [{"name": name, "api_key": f"${{{name.upper()}_KEY}}", **model} for name in ("right", "wrong")]
+        ran = suite(top={"models": models, "max_failed": 0}).run(RIGHT_KEY=KEY, WRONG_KEY="guessed-by-somebody")
+
+    assert "api_key: ${WRONG_KEY}` is not accepted" in ran
+    assert len(project.predictions("right", "one")) == 8
+
+
+def test_a_limit_of_time(suite, server):
+    """A pair that is out of time costs itself only: its requests end, and the next pair asks the same model."""
+    server.faults(stall="contains:sky 2?")
+    datasets = [{"name": "one", "path": "one.jsonl", "timeout": 2}, {"name": "two", "path": "two.jsonl"}]
+    project = suite(top={"datasets": datasets})
+    (project.suite / "two.jsonl").write_text('{"x": "And the sea?", "y": "blue"}\n')
+    ran = project.run()
+
+    assert ran.code == 1, ran
+    assert len(project.predictions("a", "one")) == 7
+    assert project.result("a", "two")["metrics"]["exact_match"]["value"] == 1
+    wait_for(lambda: server.stats()["in_flight"] == 0)
+    loaded = [event for event in project.events() if event["event"] == "model_loaded"]
+    assert len(loaded) == 1
+
+
 def test_a_key_that_is_not_set(suite, server):
     """Without its variable nothing is asked, and the variable is named."""
     ran = suite(api_key="${LLM_KEY}").run()
@@ -206,6 +233,7 @@ MISTAKES = {
     "a key itself": ({"api_key": KEY}, "api_key: found a text as it is; accepted: ${NAME}"),
     "the model twice": ({"sampling": {"model": "b"}}, "sampling.model: found a field that has a word of its own"),
     "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
+    "a secret that counts": ({"extra_body": {"user": "${WHO}"}}, "extra_body: found ${WHO}"),
     "no concurrency": ({"concurrency": 0}, "concurrency"),
     "concurrency that falls": ({"concurrency": "20-10-100"}, "concurrency: '20-10-100'; accepted: a number from 1"),
     "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),

@@ -233,6 +233,39 @@ def test_headers_and_fields_are_sent(server, ask):
     }
 
 
+def test_a_header_of_the_suite_comes_before_ours(server, ask):
+    """What the suite says of a header that we would send is what is sent, however it is spelt."""
+    ask("a-key", headers={"content-type": "application/json; charset=utf-8"})
+
+    sent = {name.lower(): value for name, value in server.requests()[0]["headers"].items()}
+    assert sent["content-type"] == "application/json; charset=utf-8"
+
+
+def test_a_key_with_its_newline(server):
+    """A variable that was read from a file ends with a newline; the key does not."""
+    with llm_server("--api-key", "k") as locked:
+        endpoint = EndpointSettings(model="ngram")
+        client = Client(endpoint, locked.url, "k\n")
+        assert client.ask(request_body(endpoint, HELLO)).result(SECONDS).text
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"), [("a\nb", {}), (None, {"X-Team": "a\r\nX-Other: b"})], ids=["key", "header"]
+)
+def test_what_no_header_can_hold(key, headers):
+    """A value of two lines is refused before anything is sent, and not shown, for it may be secret."""
+    with pytest.raises(PairError, match="one line of text") as caught:
+        Client(EndpointSettings(model="m", headers=headers), "http://127.0.0.1:1/v1", key)
+    assert "X-Other" not in str(caught.value)
+
+
+def test_a_query_of_the_url_is_kept(server, ask):
+    """What follows the path of `base_url` follows that of each request."""
+    assert ask(base_url=f"{server.url}?api-version=1").text
+    assert server.requests()[0]["path"] == "/v1/chat/completions"
+
+
 def test_any_text_arrives_as_it_is(server, ask):
     """Letters of any script, half of a character, and quotes reach the server unharmed."""
     text = 'naïve "日本" 🙂 \ud83d \x00 \\'

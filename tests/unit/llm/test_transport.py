@@ -30,7 +30,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers)))
         body = json.dumps(ANSWER).encode()
-        self.send_response(200)
+        self.send_response(307 if self.server.moved else 200)
+        self.send_header("Location", "/elsewhere")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -49,7 +50,7 @@ class _Server(ThreadingHTTPServer):
 def serving(certificate=None):
     """A server that says blue; ``asked`` has the path and the headers of each request."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.asked = []
+    server.asked, server.moved = [], False
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -157,3 +158,12 @@ def test_a_proxy_of_the_environment(ask, monkeypatch):
         assert ask(f"http://127.0.0.1:{server.server_port}/v1") == "blue"
         assert [path for path, _ in proxy.asked] == ["http://endpoint.invalid/v1/chat/completions"]
         assert [path for path, _ in server.asked] == ["/v1/chat/completions"]
+
+
+def test_an_endpoint_that_sends_elsewhere(ask):
+    """Nobody follows: the key is for the endpoint that the suite names, and where it is is told."""
+    with serving() as server:
+        server.moved = True
+        with pytest.raises(PairError, match=r"HTTP 307.*it sends elsewhere \(/elsewhere\); accepted: that `base_url`"):
+            ask(f"http://127.0.0.1:{server.server_port}/v1")
+        assert len(server.asked) == 1
