@@ -17,7 +17,8 @@ Also   retry_after=seconds:2, ms:300, date:2, reset:1m30s, reset-tokens:500ms, s
        delay=0.05 (seconds an answer), token_delay (a piece of a stream), canned=TEXT (answers that, without the model)
 
 ``GET /stats`` counts requests, what was answered and refused, the most in flight, and how often each prompt was asked
-and answered; ``GET /requests`` shows the last thousand; ``POST /reset`` forgets both.
+and answered; ``GET /requests`` shows the last thousand; ``POST /reset`` forgets both. ``--log FILE`` keeps a line a
+request, for those who look when the server has gone.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+LOG = "EVALS_LLM_LOG"
 DATA = Path(__file__).parent / "data"
 TOKEN = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
 END = "\x03"
@@ -228,7 +230,7 @@ def _text(content: Any, name: str) -> str:
     return content
 
 
-class Bad:
+class Faults:
     """The faults that are switched on, and which of them hits a request."""
 
     def __init__(self) -> None:
@@ -240,7 +242,7 @@ class Bad:
     def switch(self, what: str, value: Any) -> None:
         """Switch a fault on, or off with None; ValueError where there is none such."""
         if what in self.settings:
-            usual = Bad().settings[what]
+            usual = Faults().settings[what]
             self.settings[what] = usual if value is None else type(usual)(value) if usual is not None else str(value)
             return
         if what not in FAULTS and not re.fullmatch(r"[45]\d\d", what):
@@ -342,16 +344,24 @@ class Server:
     """The API over a model, with its faults and its counters."""
 
     def __init__(
-        self, model: Model, name: str, *, key: str | None = None, context: int = 8192, warm_up: float = 0
+        self,
+        model: Model,
+        name: str,
+        *,
+        key: str | None = None,
+        context: int = 8192,
+        warm_up: float = 0,
+        log: str | None = None,
     ) -> None:
         self.model = model
         self.name = name
-        self.bad = Bad()
+        self.faults = Faults()
         self.stats = Stats()
         self._key = key
         self._context = context
         self._ready = time.monotonic() + warm_up
         self._started = int(time.time())
+        self._log = Path(log).open("a", buffering=1) if log else None  # noqa: SIM115
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=256 * 1024 * 1024)
@@ -391,10 +401,12 @@ class Server:
     async def switch(self, request: web.Request) -> web.Response:
         try:
             for what, value in (await request.json()).items():
-                self.bad.switch(what, value)
+                self.faults.switch(what, value)
         except (ValueError, AttributeError) as error:
             return web.json_response({"error": {"message": str(error)}}, status=400)
-        return web.json_response(self.bad.settings | {what: ":".join(when) for what, when in self.bad.when.items()})
+        return web.json_response(
+            self.faults.settings | {what: ":".join(when) for what, when in self.faults.when.items()}
+        )
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; while it is here it is in flight."""
@@ -409,7 +421,7 @@ class Server:
         except Refused as error:
             note["status"] = error.status
             stats.refused[str(error.status)] += 1
-            headers = self.bad.headers() if error.status in (429, 503) else {}
+            headers = self.faults.headers() if error.status in (429, 503) else {}
             return web.json_response(error.body, status=error.status, headers=headers)
         except ConnectionAbortedError:  # by us
             return web.Response()
@@ -418,17 +430,19 @@ class Server:
             raise
         finally:
             stats.in_flight -= 1
+            if self._log:
+                self._log.write(json.dumps({key: note.get(key) for key in ("digest", "status", "body")}) + "\n")
 
     async def _answered(self, request: web.Request, note: dict[str, Any]) -> web.StreamResponse:
         self._allowed(request)
         asked, name = await self._read(request, note)
         stats = self.stats
         stats.asked[asked.digest] += 1
-        if fault := self.bad.hit(asked, stats.asked[asked.digest], stats.in_flight):
+        if fault := self.faults.hit(asked, stats.asked[asked.digest], stats.in_flight):
             stats.faults[fault] += 1
             note["fault"] = fault
             await self._fail(fault, request)
-        await asyncio.sleep(self.bad.settings["delay"])
+        await asyncio.sleep(self.faults.settings["delay"])
         if name != self.name:
             raise Refused(404, f"The model `{name}` does not exist.", "model_not_found", "model")
         reply = damaged(self._reply(asked), fault)
@@ -468,7 +482,7 @@ class Server:
             os._exit(3)
 
     def _reply(self, asked: Asked) -> Reply:
-        canned = self.bad.settings["canned"]
+        canned = self.faults.settings["canned"]
         before = TOKEN.findall(asked.prompt)
         if len(before) + (0 if canned is not None else 1) > self._context:
             message = f"This model's maximum context length is {self._context} tokens. You asked for {len(before)}."
@@ -534,7 +548,7 @@ class Server:
                 await self._break(request, fault)
                 return response
             await response.write(line.encode())
-            await asyncio.sleep(self.bad.settings["token_delay"])
+            await asyncio.sleep(self.faults.settings["token_delay"])
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -681,6 +695,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=0.0, metavar="SECONDS", help="until then it is not ready")
     parser.add_argument("--delay", metavar="SECONDS", help="of each answer")
     parser.add_argument("--canned", metavar="TEXT", help="answer that, whatever is asked")
+    parser.add_argument("--log", default=os.environ.get(LOG), help=f"a file for a line a request; default: ${LOG}")
     parser.add_argument("--fault", action="append", default=[], metavar="WHAT=WHEN")
     return parser.parse_args(argv)
 
@@ -689,12 +704,14 @@ async def main() -> None:
     options = parse()
     files = sorted(options.text.glob("*.txt")) if options.text.is_dir() else [options.text]
     model = Model(file.read_text(encoding="utf-8") for file in files)
-    server = Server(model, options.model, key=options.api_key, context=options.context, warm_up=options.warm_up)
+    given = {"key": options.api_key, "context": options.context, "warm_up": options.warm_up, "log": options.log}
+    server = Server(model, options.model, **given)
     try:
         for fault in options.fault:
-            server.bad.switch(*fault.partition("=")[::2])
+            server.faults.switch(*fault.partition("=")[::2])
         for what in ("delay", "canned"):
-            server.bad.switch(what, getattr(options, what))
+            if (value := getattr(options, what)) is not None:
+                server.faults.switch(what, value)
     except ValueError as error:
         sys.exit(f"--fault: {error}")
     # Who goes away is in flight no longer.
