@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 LOG = "EVALS_LLM_LOG"
 DATA = Path(__file__).parent / "data"
 TOKEN = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
-END = "\x03"
+END = "\x03"  # of a text, and before the first word of the next
 LONGEST = 64  # tokens that an n-gram may have
 SMOOTHING = 0.05  # so many times everything shorter counts, beside what was seen after a context
 HUGE = 11 * 1024 * 1024
@@ -217,7 +217,7 @@ def _conversation(messages: Any) -> str:
             text += f" {said}"
         else:
             text += f"\n{str(message.get('role')).capitalize()}: {said}"
-    return text if text.endswith(":") else f"{text}\nAssistant:"
+    return text.strip() if text.endswith(":") else f"{text}\nAssistant:".strip()
 
 
 def _text(content: Any, name: str) -> str:
@@ -501,7 +501,7 @@ class Server:
     def _continued(self, asked: Asked, before: list[str]) -> tuple[list[Piece], str]:
         """Go on token by token until the model ends, a stop is met, or there are enough."""
         dice = random.Random(asked.seed)  # noqa: S311
-        context, pieces, text = list(before), [], ""
+        context, pieces, text = [END, *before], [], ""
         while len(pieces) < min(asked.most, self._context - len(before)):
             token = self.model.pick(self.model.chances(context), asked.temperature, dice)
             if token == END:
@@ -517,7 +517,7 @@ class Server:
         """Give the prompt's own tokens; before the first there is nothing that it could be expected from."""
         for place, token in enumerate(before):
             if asked.logprobs >= 0 and place:
-                yield self.model.logprob(token, before[:place], asked.logprobs)
+                yield self.model.logprob(token, [END, *before[:place]], asked.logprobs)
             else:
                 yield Piece(token)
 
