@@ -47,7 +47,7 @@ class Bench:
 
     def make(self, name, **settings):
         self.project.make((), samples=12)
-        words = {"adapter": f"./model.py:{name}", "models": [{"name": "one"}], "concurrency": 4, "max_batch_size": 1}
+        words = {"adapter": f"./model.py:{name}", "models": [{"name": "one"}], "concurrency": 4}
         self.project.yaml((), ("one",), **words | settings)
         (self.project.suite / "model.py").write_text(MODEL)
         return self.project

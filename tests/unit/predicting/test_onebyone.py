@@ -114,7 +114,7 @@ class Asked:
 
     def __init__(self, shop, context, name, settings):
         (shop.root / "one.py").write_text(MODEL)
-        words = {"adapter": f"./one.py:{name}", "concurrency": 3, "max_batch_size": 1}
+        words = {"adapter": f"./one.py:{name}", "concurrency": 3}
         self.pair = shop.pair(f"d{next(numbers)}", **words | settings)
         self.context = context
         self.adapter = create_adapter(self.pair.task, self.pair.settings, self.pair.root)
