@@ -90,6 +90,11 @@ class Child:
         """How the program ended, in words: ``ended with exit code 3``, ``was ended by SIGSEGV``."""
         return self._supervised.fate()
 
+    def death(self) -> ModelDied:
+        """The error that tells of the end of a program that has ended."""
+        self._output.finish()
+        return ModelDied(self._told(self.fate()), self.returncode, brief=brief_end(self.fate(), self.last_lines))
+
     def send(self, message: Mapping[str, Any], *, plain: bool = False) -> None:
         """One line. Raises PairError, with nothing sent, for a value that cannot travel."""
         self.send_line(to_line(message, plain=plain))
@@ -151,12 +156,11 @@ class Child:
 
     def _silence(self) -> ChildError:
         try:
-            code = self.wait(LAST_MOMENT_SECONDS)
+            self.wait(LAST_MOMENT_SECONDS)
         except TimeoutError:
             self._output.flush()
             return ChildError(self._told("closed its standard output, and did not end"))
-        self._output.finish()
-        return ModelDied(self._told(self.fate()), code, brief=brief_end(self.fate(), self.last_lines))
+        return self.death()
 
     def _told(self, what: str) -> str:
         return f"{self.name} {what}{end_of_output(self.last_lines)}"

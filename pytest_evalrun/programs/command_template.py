@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs.commands import ProgramSettings, program_of
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.secrets import expand
-from pytest_evalrun.suite.template import escaped, fill, names_in, words_of
+from pytest_evalrun.suite.template import as_text, escaped, files_in, fill, names_in, portable, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,13 +93,6 @@ def model_directory(pair: Pair) -> Path:
         return Path(pair.task.directory)
     path = Path(pair.task.path)
     return path if path.is_dir() else path.parent
-
-
-def as_text(value: Any) -> str:
-    """Write a parameter as an argument: text as it is, everything else as JSON writes it."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value)
 
 
 def arguments(settings: Settings, values: Mapping[str, str], inputs: Sequence[str] = ()) -> list[str]:
@@ -199,12 +191,6 @@ def whole_environment(added: Mapping[str, str], gpus: Mapping[str, str]) -> dict
     return {**os.environ, **added, **gpus}
 
 
-def portable(word: str, root: str) -> str:
-    """Take the suite's own place off a word of the command: clones, other hosts and boards have another."""
-    plain = fill(word, {}) if not names_in(word) else word
-    return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
-
-
 def portable_command(pair: Pair) -> Settings:
     """Give the settings with a command that names files of the suite by their relative names."""
     settings, own = pair.settings, program_of(pair.settings)
@@ -220,15 +206,10 @@ def _relative(word: str, root: str) -> str:
 
 
 def named_files(settings: Settings, root: str) -> Iterator[tuple[str, Path]]:
-    """List the user's files that the command names, by the words for them: `python` is elsewhere on every machine.
-
-    A word that no file can be called, too long or with a NUL in it, names none.
-    """
+    """List the user's files that the command names, by the words for them."""
     own = program_of(settings)
     command = own.command or ""
-    for word in str(command).split() if own.shell else words_of(command):
-        if not names_in(word) and os.path.isfile(path := Path(root, fill(word, {}))):  # noqa: PTH113 - as said
-            yield portable(word, root), path
+    return files_in(str(command).split() if own.shell else words_of(command), root)
 
 
 def sent_files(settings: Settings, root: str) -> list[tuple[Path, str]]:

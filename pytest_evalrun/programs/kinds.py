@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.programs import commands
-from pytest_evalrun.programs.command_template import NOT_HANDED_OVER, named_files, portable, sent_files
+from pytest_evalrun.programs.command_template import NOT_HANDED_OVER, named_files, sent_files
 from pytest_evalrun.programs.commands import ProgramSettings, program_of
 from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.settings import ModelKind, Way
-from pytest_evalrun.suite.template import words_of
+from pytest_evalrun.suite.template import portable, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

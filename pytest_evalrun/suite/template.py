@@ -1,15 +1,18 @@
-"""Texts with ``{placeholders}``: which they name, and what they become. ``{{`` is a brace."""
+"""Texts with ``{placeholders}``: which they name, what they become, and which files. ``{{`` is a brace."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{[^{}]{0,20}\}?")
 
@@ -43,3 +46,26 @@ def words_of(command: str | Sequence[str]) -> list[str]:
         return shlex.split(command)
     except ValueError as error:
         raise ConfigError(f"found {command!r}, which cannot be split into words: {error}") from None
+
+
+def as_text(value: Any) -> str:
+    """Write a parameter as an argument: text as it is, everything else as JSON writes it."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value)
+
+
+def portable(word: str, root: str) -> str:
+    """Take the suite's own place off a word of a command: clones, other hosts and boards have another."""
+    plain = fill(word, {}) if not names_in(word) else word
+    return plain[len(root) + 1 :] if plain.startswith(f"{root}/") else word
+
+
+def files_in(words: Iterable[str], root: str) -> Iterator[tuple[str, Path]]:
+    """List the user's files that a command names, by the words for them: `python` is elsewhere on every machine.
+
+    A word that no file can be called, too long or with a NUL in it, names none.
+    """
+    for word in words:
+        if not names_in(word) and os.path.isfile(path := Path(root, fill(word, {}))):  # noqa: PTH113 - as said
+            yield portable(word, root), path
