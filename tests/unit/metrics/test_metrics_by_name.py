@@ -18,7 +18,14 @@ from pytest_evalrun.metrics.protocol import Metric
 from pytest_evalrun.suite.settings import MetricSpec
 
 LABELS = ["top1", "macro_f1", "confusion", "exact_match"]
-NUMBERS = ["mae", "rmse", "r2"]
+NUMBERS = ["mae", "rmse", "r2", "number"]
+TEXTS = ["includes", "regex", "f1", "json_match"]
+VALUES = (
+    dict.fromkeys(LABELS, st.sampled_from([0, 1, 2, "a"]))
+    | dict.fromkeys(NUMBERS, st.floats(-1e6, 1e6))
+    | dict.fromkeys(TEXTS, st.sampled_from(["a cat", "cat", "1", "the dog sat on a mat"]))
+    | {"choice": st.sampled_from(["A", "B", "C"])}
+)
 
 
 def create(name, **params):
@@ -43,7 +50,7 @@ def test_no_sample_is_an_error(name):
 def test_unknown_metric_lists_what_there_is():
     """A name that nobody offers is the user's mistake, answered with the accepted names."""
     assert registry.find(registry.METRICS, "top_one") is None
-    with pytest.raises(ConfigError, match=r"metric 'top_one' is unknown; accepted: confusion, .*topk, or a path"):
+    with pytest.raises(ConfigError, match=r"metric 'top_one' is unknown; accepted: .*, exact_match, .*topk, or a path"):
         create("top_one")
 
 
@@ -97,13 +104,12 @@ def chunked(metric, pairs, cuts):
     return scores, metric.result()
 
 
-@pytest.mark.parametrize("name", LABELS + NUMBERS)
+@pytest.mark.parametrize("name", VALUES)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
 def test_laws(name, data):
     """Chunking never changes a result, a result is the same each time, its interval holds it, and JSON holds all."""
-    value = st.sampled_from([0, 1, 2, "a"]) if name in LABELS else st.floats(-1e6, 1e6)
-    pairs = data.draw(st.lists(st.tuples(value, value), min_size=2, max_size=30))
+    pairs = data.draw(st.lists(st.tuples(VALUES[name], VALUES[name]), min_size=2, max_size=30))
     cuts = data.draw(st.lists(st.integers(0, 30), max_size=4))
     whole, pieces = chunked(create(name), pairs, []), chunked(create(name), pairs, cuts)
     assert whole == pieces

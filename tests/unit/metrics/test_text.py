@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.errors import PairError
-from pytest_evalrun.metrics.text import ExactMatch
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.intervals import wilson
+from pytest_evalrun.metrics.text import ExactMatch, Includes, RegexMatch, TokenF1, squad_words
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,100 @@ def test_long_values_are_shortened_in_messages():
     with pytest.raises(PairError) as error:
         ExactMatch().update([["x" * 5000]], ["a"])
     assert len(str(error.value)) < 200
+
+
+INCLUDES = {
+    "in the text": ("It is Lyon, I think", "Lyon", {}, 1.0),
+    "another case": ("it is lyon", "Lyon", {}, 0.0),
+    "case ignored": ("it is LYON", "Lyon", {"ignore_case": True}, 1.0),
+    "not there": ("It is Nice", "Lyon", {}, 0.0),
+    "any of several": ("It is Nice", ["Lyon", "Nice"], {}, 1.0),
+    "a number": ("It is 7", 7, {}, 1.0),
+}
+
+
+@pytest.mark.parametrize(("prediction", "reference", "params", "score"), INCLUDES.values(), ids=INCLUDES)
+def test_includes(prediction, reference, params, score):
+    """The reference, or any of several, stands in the text."""
+    assert Includes(**params).update([prediction], [reference]) == [score]
+
+
+def test_an_empty_reference_is_in_no_text():
+    """Else everything would be right."""
+    with pytest.raises(PairError, match="metric includes: the reference is text ''; it needs text that is not empty"):
+        Includes().update(["a"], [""])
+
+
+PATTERNS = {
+    "the reference": ("It is 42.", r"\b42\b", {}, 1.0),
+    "of all": ("42", None, {"pattern": r"\d+"}, 1.0),
+    "whole text": ("It is 42", None, {"pattern": r"\d+", "full": True}, 0.0),
+    "case counts": ("lyon", "Lyon", {}, 0.0),
+    "case ignored": ("lyon", "Lyon", {"ignore_case": True}, 1.0),
+}
+
+
+@pytest.mark.parametrize(("prediction", "reference", "params", "score"), PATTERNS.values(), ids=PATTERNS)
+def test_regex(prediction, reference, params, score):
+    """The pattern given, or that which the reference is, is found in the prediction."""
+    assert RegexMatch(**params).update([prediction], [reference]) == [score]
+
+
+def test_patterns_that_are_none():
+    """A broken pattern is the user's mistake; a broken reference is that of its pair."""
+    with pytest.raises(ConfigError, match=r"metric regex: pattern is '\('; accepted: a regular expression"):
+        RegexMatch(pattern="(")
+    with pytest.raises(PairError, match=r"metric regex: the reference is text '\('; it needs a regular expression"):
+        RegexMatch().update(["a"], ["("])
+
+
+# What the official script of SQuAD 2.0 says of these.
+SQUAD = {
+    "equal but for articles and case": ("The Normans", "normans", 1.0),
+    "punctuation": ("10th, century!", "10th century", 1.0),
+    "half of the words": ("in the 10th century", "10th and 11th centuries", 2 / 7),
+    "repeated words count once each": ("cat cat dog", "cat dog dog", 2 / 3),
+    "nothing in common": ("Denmark", "Norway", 0.0),
+    "best of several": ("Denmark, Iceland", ["Norway", "Denmark"], 2 / 3),
+    "only an article": ("the", "a", 1.0),
+    "nothing said": ("", "Denmark", 0.0),
+    "a number": (7, "7", 1.0),
+}
+
+
+@pytest.mark.parametrize(("prediction", "reference", "score"), SQUAD.values(), ids=SQUAD)
+def test_f1(prediction, reference, score):
+    """Words are those of SQuAD's normalisation, and of several references the best counts."""
+    assert TokenF1().update([prediction], [reference]) == [pytest.approx(score)]
+
+
+def test_words_of_squad():
+    """Lower case, no punctuation, no English articles, blanks of any kind between."""
+    assert squad_words("The  quick,\nbrown-fox is an A!") == ["quick", "brownfox", "is"]
+
+
+def test_f1_is_a_mean_with_an_interval():
+    """Samples without an answer count 0; scores of 0 and 1 have the interval of a share."""
+    metric = TokenF1()
+    metric.update(["a cat", "dog"], ["cat", "cat"])
+    assert metric.unanswered(["cat"]) == [0.0]
+    result = metric.result()
+    assert (result.value, result.n) == (pytest.approx(1 / 3), 3)
+    assert (result.low, result.high) == wilson(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("made", "prediction", "reference", "message"),
+    [
+        pytest.param(Includes, {"a": 1}, "a", "includes: the prediction is a mapping .*; it needs text", id="mapping"),
+        pytest.param(TokenF1, "a", None, "f1: a sample has no reference", id="no-reference"),
+        pytest.param(
+            TokenF1, "a", [], r"f1: the reference is a list \[\]; it needs text, or a list", id="none-of-list"
+        ),
+        pytest.param(RegexMatch, ["a"], "a", "regex: the prediction is a list", id="list"),
+    ],
+)
+def test_what_is_no_text(made, prediction, reference, message):
+    """It names metric, value found and values accepted."""
+    with pytest.raises(PairError, match=message):
+        made().update([prediction], [reference])
