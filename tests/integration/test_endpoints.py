@@ -235,7 +235,7 @@ MISTAKES = {
     "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
     "a secret that counts": ({"extra_body": {"user": "${WHO}"}}, "extra_body: found ${WHO}"),
     "no concurrency": ({"concurrency": 0}, "concurrency"),
-    "concurrency that falls": ({"concurrency": "20-10-100"}, "concurrency: '20-10-100'; accepted: a number from 1"),
+    "concurrency that falls": ({"concurrency": "20-10-100"}, "concurrency: found '20-10-100'; accepted: a number from 1"),
     "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),
     "a word": ({"base_ulr": "http://a/v1"}, "base_url"),
 }
