@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Usage:
         return float(total + self.output * price.get("output", 0.0)) / PRICED
 
     def to_json(self) -> dict[str, int]:
-        return asdict(self)
+        return {"input": self.input, "output": self.output, "cached": self.cached}
 
     @classmethod
     def from_json(cls, told: Any) -> Usage | None:

@@ -226,27 +226,12 @@ def test_two_sessions_share_one_budget(suite, server, tmp_path):
     assert stats["most"] <= 20
 
 
-MISTAKES = {
-    "no endpoint": ({"base_url": None}, "adapter openai needs an endpoint"),
-    "two": ({"serve": "serve {port}"}, "base_url: found next to serve"),
-    "no URL": ({"base_url": "127.0.0.1:8000/v1"}, "base_url: found '127.0.0.1:8000/v1'; accepted: http://"),
-    "a key itself": ({"api_key": KEY}, "api_key: found a text as it is; accepted: ${NAME}"),
-    "the model twice": ({"sampling": {"model": "b"}}, "sampling.model: found a field that has a word of its own"),
-    "several at once": ({"extra_body": {"n": 3}}, "accepted: `generations: N`"),
-    "a secret that counts": ({"extra_body": {"user": "${WHO}"}}, "extra_body: found ${WHO}"),
-    "no concurrency": ({"concurrency": 0}, "concurrency"),
-    "concurrency that falls": ({"concurrency": "20-10-100"}, "concurrency: found '20-10-100'; accepted: a number from 1"),
-    "an API": ({"api": "responses"}, "api: found 'responses'; accepted"),
-    "a word": ({"base_ulr": "http://a/v1"}, "base_url"),
-}
-
-
-@pytest.mark.parametrize("what", MISTAKES)
-def test_mistakes_are_usage_errors(what, suite):
-    """What is wrong with an endpoint is told before anything runs, with its key and what is accepted."""
-    words, told = MISTAKES[what]
-    ran = suite(**words).run()
+def test_mistakes_are_usage_errors(suite, server):
+    """What is wrong with an endpoint is told before anything runs, and a key that stands there is not shown."""
+    ran = suite(api_key=KEY, serve="serve {port}").run()
 
     assert ran.code == 4, ran
-    assert told in ran
+    assert "base_url: found next to serve" in ran
+    assert "api_key: found a text as it is; accepted: ${NAME}" in ran
     assert KEY not in ran
+    assert server.stats()["requests"] == 0
