@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     collection,
     cost_per_pair,
+    endpoints,
     inert,
     matrix,
     monitor,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "noop_pairs": noop_pairs.measure,
     "collection": collection.measure,
     "cost_per_pair": cost_per_pair.measure,
+    "endpoints": endpoints.measure,
     "inert": inert.measure,
     "matrix": matrix.measure,
     "monitor": monitor.measure,
