@@ -193,7 +193,7 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
             "total": wanted.total,
             "predicted": scores.predicted,
             "failed": scores.failed,
-            "reused": already,
+            "reused": already + steps.taken_over,
         },
         seconds=watch.seconds(scores.latencies, timing, old),
         gates=[],

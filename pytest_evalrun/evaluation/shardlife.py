@@ -20,6 +20,9 @@ from pytest_evalrun.rundir.results import add_timing
 from pytest_evalrun.rundir.state import RunningState, state_writer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.fingerprint import Parts
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.shards import ShardProgress
@@ -81,6 +84,17 @@ def _open(steps: Steps, plan: Plan) -> Progress | None:
     return file
 
 
+class _Stretch:
+    """The samples of a range, from its first one each time that they are gone through: a model may be loaded again."""
+
+    def __init__(self, samples: Iterable[Sample], own: range) -> None:
+        self._samples = samples
+        self._own = own
+
+    def __iter__(self) -> Iterator[Sample]:
+        return islice(self._samples, self._own.start, self._own.stop)
+
+
 def _predict(steps: Steps, plan: Plan, progress: ShardProgress, own: range) -> Evaluation:
     if progress.repaired:
         steps.warn(progress.repaired)
@@ -95,7 +109,7 @@ def _predict(steps: Steps, plan: Plan, progress: ShardProgress, own: range) -> E
     reason = f"resumed at {already} of {size} samples" if already else plan.reason
     steps.say(reason)
     try:
-        steps.predict(plan, islice(plan.wanted.reader, own.start, own.stop), progress)
+        steps.predict(plan, _Stretch(plan.wanted.reader, own), progress)
     finally:
         add_timing(steps.disk, steps.paths.predictions, steps.watch.own)
     stored = read_fingerprint(steps.paths.fingerprint)

@@ -17,12 +17,13 @@ from pytest_evalrun.evaluation.shards import unpredicted
 from pytest_evalrun.evaluation.stored import StoredPair, keep_fingerprint, put_right
 from pytest_evalrun.predicting.outputs import put_own_state_aside
 from pytest_evalrun.predicting.spending import check_begin
-from pytest_evalrun.predicting.ways import predict
+from pytest_evalrun.predicting.ways import predict, take_over
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
 from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.results import TIMING, Timing
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,6 +79,8 @@ class Steps:
         self.disk = context.disk
         self.hashes = context.hashes.of(pair.settings.fingerprint)
         self.watch = Stopwatch(context.slots.memory)
+        # Answers that earlier predictions had already.
+        self.taken_over = 0
 
     def say(self, text: str) -> None:
         self.context.say(f"{self.pair.full_id}: {text}")
@@ -141,6 +144,7 @@ class Steps:
         while True:
             try:
                 model = self.load(plan)
+                self._take_over(work, model, samples)
                 with self.watch.predicting(progress):
                     return predict(work, model, samples)
             except ModelDied as error:
@@ -150,6 +154,13 @@ class Steps:
                 self.say(f"{error}; loading it again")
             except BoardGone as error:  # there is one less each time, and with none left loading is an error
                 self.say(f"{error}; going on with another board")
+
+    def _take_over(self, work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> None:
+        """Unless new ones are asked for, answers are kept that were paid for already."""
+        if self.launch.fresh or not (taken := take_over(work, model, samples)):
+            return
+        self.taken_over += taken
+        self.say(f"{counted(taken, 'answer')} taken over: what would be sent for them is what was sent before")
 
     def check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""

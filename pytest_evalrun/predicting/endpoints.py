@@ -153,6 +153,10 @@ class EndpointSession:
         content = self._prompt.messages(sample) if self._endpoint.api == "chat" else self._prompt.text(sample)
         return request_body(self._endpoint, content, sample.generation)
 
+    def digest(self, sample: Sample) -> str:
+        """The digest of what is sent of a sample, which nobody is asked for this."""
+        return digest_of(self._endpoint, self.body(sample), sample.generation)
+
     def _answered(self, reply: Reply, digest: str) -> Answers:
         self._budget.succeeded(reply.attempts == 1)
         self._patience.succeeded()

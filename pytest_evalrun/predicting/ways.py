@@ -9,6 +9,7 @@ from pytest_evalrun.adapters.protocol import Adapter
 from pytest_evalrun.adapters.python import PythonAdapter
 from pytest_evalrun.predicting.loop import run_loop
 from pytest_evalrun.predicting.session import CallSession
+from pytest_evalrun.rundir.aside import earlier_predictions
 from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
@@ -93,6 +94,17 @@ def _calls(model: Adapter) -> Session:
 
         return OneByOneSession(model.one)
     return CallSession(model.predict)
+
+
+def take_over(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> int:
+    """Keep answers of earlier predictions where what would be sent is what was sent for them; returns how many."""
+    if _way_of(work.pair) is not Way.ENDPOINT or not (old := earlier_predictions(work.paths)):
+        return 0
+    from pytest_evalrun.predicting import takeover
+    from pytest_evalrun.predicting.endpoints import Asked, open_endpoint
+
+    assert isinstance(model, Asked), "what is asked by requests was loaded as such"
+    return takeover.take_over(work, open_endpoint(work, model), samples, old)
 
 
 class _Programs:

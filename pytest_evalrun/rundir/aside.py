@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.layout import PairPaths
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.markers import (
     DAMAGED,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
-    from pytest_evalrun.rundir.layout import PairPaths, WorkDir
+    from pytest_evalrun.rundir.layout import WorkDir
     from pytest_evalrun.suite.pairs import PairKey
 
 OLD = ".old"
@@ -115,6 +116,25 @@ def _move(paths: PairPaths, suffix: str, there: Aside | None, *, with_result: bo
     paths.marker.unlink(missing_ok=True)
     for path in (*_moved(paths), *([paths.result] if with_result else [])):
         _replace(path, _aside(path, suffix))
+
+
+def earlier_predictions(paths: PairPaths) -> list[Path]:
+    """The files of what was predicted of a pair before and is not its own now: put aside, or of another limit.
+
+    Those of its last predictions come first. What was put aside because it was asked for is none of them.
+    """
+    paths = paths.whole
+    name = glob.escape(paths.key.full.dataset)
+    limits = {*paths.predictions.parent.glob(f"{name}.limit-*.jsonl"), PairPaths(paths.run, paths.key.full).predictions}
+    limits.discard(paths.predictions)
+    found = []
+    for predictions in (paths.predictions, *sorted(limits)):
+        others = [] if predictions == paths.predictions else [predictions]
+        for suffix in (STALE, _AWAY):
+            shards = _aside(predictions.with_suffix(""), suffix)
+            others += [_aside(predictions, suffix), *sorted(shards.glob("*.jsonl"))]
+        found += [file for file in others if file.is_file()]
+    return found
 
 
 def bring_back(disk: Disk, paths: PairPaths) -> None:
