@@ -70,6 +70,7 @@ class Model:
             for block in re.split(r"\n\s*\n", text.strip()):
                 self._tokens += [*TOKEN.findall(block.strip()), END]
         self._counts = Counter(self._tokens[1:])
+        self._total = self._counts.total() + 1  # one for all that was never seen
         self._places: dict[str, list[int]] = {}
         for place, token in enumerate(self._tokens[:-1]):
             self._places.setdefault(token, []).append(place)
@@ -98,8 +99,7 @@ class Model:
         return next((n for n in range(1, most) if self._tokens[place - n] != context[-1 - n]), most)
 
     def chance(self, token: str, chances: Mapping[str, float]) -> float:
-        total = self._counts.total() + 1  # one for all that was never seen
-        return chances.get(token, 0.0) + chances[""] * self._counts.get(token, 1) / total
+        return chances.get(token, 0.0) + chances[""] * self._counts.get(token, 1) / self._total
 
     def pick(self, chances: Mapping[str, float], temperature: float, dice: random.Random) -> str:
         if not temperature:
@@ -182,7 +182,9 @@ def read(body: Any, *, chat: bool) -> Asked:
     if body.get("logprobs") not in (None, False):
         logprobs = _number(body, "top_logprobs", 0, 0, 20) if chat else _number(body, "logprobs", 0, 0, 5)
     name = "max_completion_tokens" if chat and body.get("max_completion_tokens") is not None else "max_tokens"
-    stop = body.get("stop") or ()
+    stop = [body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or []
+    if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
+        raise Refused(400, "stop must be a text or a list of texts", "invalid_type", "stop")
     sent = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
     return Asked(
         chat=chat,
@@ -190,7 +192,7 @@ def read(body: Any, *, chat: bool) -> Asked:
         most=_number(body, name, 256 if chat else 16, 0 if body.get("echo") else 1, 1_000_000),
         temperature=_number(body, "temperature", 1.0, 0.0, 2.0),
         seed=body.get("seed"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        stop=tuple(stop),
         logprobs=logprobs,
         echo=bool(body.get("echo")) and not chat,
         stream=bool(body.get("stream")),

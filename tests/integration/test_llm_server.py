@@ -154,6 +154,7 @@ def test_seed_and_temperature_count(server):
         pytest.param({"n": 2}, "n=1", id="several choices"),
         pytest.param({"temperature": 3}, "temperature", id="too hot"),
         pytest.param({"max_tokens": 0}, "max_tokens", id="no tokens"),
+        pytest.param({"stop": 7}, "stop", id="a stop that is no text"),
         pytest.param({"messages": []}, "messages", id="nothing said"),
         pytest.param(
             {"messages": [{"role": "user", "content": "word " * 9000}]}, "maximum context length", id="too long"
