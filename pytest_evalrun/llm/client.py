@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.llm.settings import EndpointSettings
 
+# This machine, which no proxy reaches.
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 LARGEST_ANSWER = 10_000_000
 CONNECT_SECONDS = 30.0
 # Waiting for connections to close, and at the end of a pair for what is under way, is nobody's business for longer.
@@ -225,7 +227,7 @@ def _trusted(verify: str | None, root: str) -> ssl.SSLContext | None:
 def _proxy_of(url: str) -> str | None:
     """The proxy that the environment names for this URL, looked up once and not for each request."""
     parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
+    if parts.hostname is None or parts.hostname in LOOPBACK or proxy_bypass(parts.hostname):
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.llm.limiter import Concurrency
-from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
+from pytest_evalrun.llm.settings import OF_REQUESTS, PLACEHOLDERS, EndpointSettings, endpoint_of, served_environment
 from pytest_evalrun.llm.wire import endpoint_identity
 from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.secrets import secret_names
 from pytest_evalrun.suite.settings import ModelKind, Way
+from pytest_evalrun.suite.template import files_in, names_in, portable, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -37,12 +38,9 @@ class OpenAI(ModelKind):
 
     Own = EndpointSettings
     version = 1
-    loaded_with = frozenset(
-        {"base_url", "api_key", "headers", "verify", "proxy", "request_timeout", "concurrency", "served_as"}
-        | {"ready", "ready_timeout"}
-    )
-    asked_with = frozenset({"prompt", "sampling", "model_name"})
     in_yaml = frozenset({"sampling", "price", "headers", "extra_body", "prompt"})
+    has_environment = True
+    other_words = "passed on to the program of `serve` as environment, where there is one"
 
     @classmethod
     def schema(cls) -> type[BaseModel]:
@@ -63,6 +61,8 @@ class OpenAI(ModelKind):
         own = endpoint_of(settings)
         if not own.base_url and not own.serve:
             yield "adapter", "adapter openai needs an endpoint; accepted: `base_url: http://…/v1`, `serve: …`"
+        if own.serve:
+            yield from _mistakes_in_serve(own.serve, settings.params)
         if own.base_url and own.serve:
             yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
         elif own.base_url and not _URL.match(own.base_url):
@@ -99,11 +99,37 @@ class OpenAI(ModelKind):
         }
         if own.extra_body:
             parts["extra_body"] = dict(own.extra_body)
+        if own.serve:
+            words = words_of(own.serve)
+            parts["serve"] = [portable(word, root) for word in words]
+            parts["program"] = {name: hashes.file(path) for name, path in files_in(words, root)}
+            if env := served_environment(settings):
+                parts["environment"] = env
         return parts
+
+    @classmethod
+    def of_the_model(cls, settings: Settings, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the server is, and how it is reached; whatever is said in the requests of a pair is that pair's own."""
+        words = {name: settings.words.get(name) for name in sorted(cls.words() - OF_REQUESTS)}
+        return {name: parts.get(name) for name in ("model", "params", "program", "environment")} | {"words": words}
 
     @classmethod
     def create(cls, settings: Settings, path: str | None, root: str) -> Any:
         raise PairError("an endpoint is no Python object; it is asked where its pair is evaluated")
+
+
+def _mistakes_in_serve(serve: str | Sequence[str], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        named = {name for word in words_of(serve) for name in names_in(word)}
+    except ConfigError as error:
+        yield "serve", str(error)
+        return
+    known = [*PLACEHOLDERS, *params]
+    for name in sorted(named.difference(known)):
+        shown = ", ".join(f"{{{each}}}" for each in known)
+        yield "serve", f"found the unknown placeholder {{{name}}}; accepted: {shown}, and names of params"
+    if "port" not in named:
+        yield "serve", "found no {port}, on which the program must listen; accepted: a command with {port}"
 
 
 def _prompt(own: EndpointSettings, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:

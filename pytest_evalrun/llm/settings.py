@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 CONCURRENCY = "10-20-100"
 REQUEST_SECONDS = 600.0
 READY_SECONDS = 600.0
+# What is said in each request, or of what came back: who serves the model, and how it is reached, is the same.
+OF_REQUESTS = frozenset({"sampling", "extra_body", "prompt", "price"})
+# What `serve` may name besides the suite's parameters.
+PLACEHOLDERS = ("port", "model", "model_dir", "name", "gpus")
+# In `env`, too, but of the one who starts programs on boards.
+_OF_BOARDS = frozenset({"REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS"})
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class EndpointSettings:
     ready: str = "/v1/models"
     ready_timeout: float = READY_SECONDS
     prompt: Mapping[str, Any] = field(default_factory=dict)
+
+
+def served_environment(settings: Settings) -> dict[str, str]:
+    """What is added to the environment of a program that serves the model, before ``${SECRETS}`` are read."""
+    return {name: value for name, value in settings.env.items() if name not in _OF_BOARDS}
 
 
 def endpoint_of(settings: Settings) -> EndpointSettings:

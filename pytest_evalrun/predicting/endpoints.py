@@ -24,6 +24,7 @@ from pytest_evalrun.suite.waiting import backoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_evalrun.children.faults import ModelDied
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.predicting.services import WorkerServices
     from pytest_evalrun.predicting.work import PairWork
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # Before a request is made again of which the endpoint does not say when: longer from try to try, and never all at once.
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+# From its last answer a program that ends may live on for so long; what it does not answer then is no sample's fault.
+DYING_SECONDS = 5.0
 
 
 class Prompts(Protocol):
@@ -44,10 +47,16 @@ class Prompts(Protocol):
 
 @runtime_checkable
 class Asked(Protocol):
-    """A model that was loaded and is asked by requests."""
+    """A model that was loaded and is asked by requests. ``serves`` is the name by which it knows its only model."""
 
     client: Client
     budget: Budget
+
+    @property
+    def serves(self) -> str | None: ...
+
+    def died(self) -> ModelDied | None:
+        """How it ended, where it is a program of ours and did so by itself; may be called from any thread."""
 
 
 class Endpoint:
@@ -55,6 +64,7 @@ class Endpoint:
 
     # Its requests are cancelled where whoever waits for them is interrupted; it can be asked again.
     can_be_interrupted = True
+    serves = None
 
     def __init__(self, pair: Pair, services: WorkerServices) -> None:
         self._pair = pair
@@ -72,10 +82,14 @@ class Endpoint:
         self.budget.close()
         self.client.close()
 
+    def died(self) -> None:
+        """It is not ours: whether it lives its answers tell."""
+        return
 
-def named(own: EndpointSettings, pair: Pair) -> EndpointSettings:
+
+def named(own: EndpointSettings, pair: Pair, serves: str | None = None) -> EndpointSettings:
     """The settings with the name by which the endpoint knows the model."""
-    return own if own.model else replace(own, model=pair.task.model)
+    return own if own.model else replace(own, model=serves or pair.task.model)
 
 
 def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> tuple[Client, Budget]:
@@ -91,8 +105,8 @@ def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> t
 
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
     """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
-    own = named(endpoint_of(work.settings), work.pair)
-    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, work)
+    own = named(endpoint_of(work.settings), work.pair, model.serves)
+    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, work, model.died)
 
 
 class EndpointSession:
@@ -101,13 +115,23 @@ class EndpointSession:
     batch_size = 1
 
     def __init__(
-        self, client: Client, endpoint: EndpointSettings, prompt: Prompts, budget: Budget, work: PairWork
+        self,
+        client: Client,
+        endpoint: EndpointSettings,
+        prompt: Prompts,
+        budget: Budget,
+        work: PairWork,
+        died: Callable[[], ModelDied | None] | None = None,
     ) -> None:
+        """``died`` is for a program of ours behind the endpoint: how it ended, where it did."""
         self._client = client
         self._endpoint = endpoint
         self._prompt = prompt
         self._budget = budget
         self._work = work
+        self._died = died
+        # Since when a program of ours has not answered at all: it may be about to end.
+        self._unheard: float | None = None
         self._under_way: set[Future[Reply]] = set()
         # Of samples that are to be asked again: how often they were.
         self._tries: dict[tuple[int, int], int] = {}
@@ -121,6 +145,9 @@ class EndpointSession:
         """Ask for one sample; what is wrong with its prompt is the future's error."""
         (sample,) = batch
         answer: Future[Answers | Again] = Future()
+        if self._died is not None and (death := self._died()) is not None:
+            answer.set_exception(death)
+            return answer
         try:
             body = self.body(sample)
             digest = digest_of(self._endpoint, body, sample.generation)
@@ -139,7 +166,10 @@ class EndpointSession:
                 answer.set_result(self._answered(asked.result(), digest))
             except Passing as error:
                 self._tries[who] = tries
-                answer.set_result(self._again(error, tries))
+                if (death := self._death(error)) is not None:
+                    answer.set_exception(death)
+                else:
+                    answer.set_result(self._again(error, tries))
             except CancelledError:
                 answer.cancel()
             except Exception as error:  # noqa: BLE001 - it is the loop's to judge
@@ -160,6 +190,7 @@ class EndpointSession:
     def _answered(self, reply: Reply, digest: str) -> Answers:
         self._budget.succeeded(reply.attempts == 1)
         self._patience.succeeded()
+        self._unheard = None
         detail = reply.detail(self._endpoint.price) | {"digest": digest}
         return Answers([Detailed(reply.text, detail)], reply.seconds)
 
@@ -172,7 +203,20 @@ class EndpointSession:
         pause = error.after
         if pause is None:
             pause = backoff(tries - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
-        return Again(pause, str(error), counts=error.counts, failing=self._patience.is_over(error.after))
+        counts = error.counts and not self._may_be_dying(error)
+        return Again(pause, str(error), counts=counts, failing=self._patience.is_over(error.after))
+
+    def _death(self, error: Passing) -> ModelDied | None:
+        """What ends the pair where a request was not answered because nobody is there any more."""
+        return self._died() if self._died is not None and error.status is None else None
+
+    def _may_be_dying(self, error: Passing) -> bool:
+        """Tell whether a program of ours has stopped to answer just now: its end takes it a moment."""
+        if self._died is None or error.status is not None:
+            return False
+        now = time.monotonic()
+        self._unheard = now if self._unheard is None else self._unheard
+        return now - self._unheard < DYING_SECONDS
 
     def close(self, *, at_once: bool = False) -> None:
         """What is under way has been paid for: it is waited for a moment, unless nobody would look at it."""

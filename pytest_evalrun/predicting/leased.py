@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pytest_evalrun.children.adapter import ChildAdapter, ServerAdapter
 from pytest_evalrun.children.faults import ChildError
@@ -36,7 +36,24 @@ def python_child(
     return _Model(pair.task, pair.settings, pair.root, env=gpus, hold=hold, output=output, started=started)
 
 
-class MakesChild(Protocol):
+class ModelProcess(Protocol):
+    """The process of a model, however it is asked."""
+
+    def load(self) -> None:
+        """Start it and wait until the model is ready. Raises PairError."""
+
+    def close(self) -> None:
+        """Ask it to end, and end it."""
+
+    def kill(self) -> None:
+        """End it and all that it started at once."""
+
+
+Process = TypeVar("Process", bound=ModelProcess)
+Made = TypeVar("Made", bound=ModelProcess, covariant=True)
+
+
+class MakesProcess(Protocol[Made]):
     """Makes the process of a pair's model: on these GPUs, with the descriptors of their locks."""
 
     def __call__(
@@ -47,16 +64,13 @@ class MakesChild(Protocol):
         hold: Sequence[int],
         output: Callable[[bytes], None],
         started: Callable[[int], None],
-    ) -> ServerAdapter: ...
+    ) -> Made: ...
 
 
-class LeasedModel:
-    """A model in a child process, on GPUs (where it needs any) that are its own for as long as that process lives.
+class LeasedProcess(Generic[Process]):
+    """A model in a child process, on GPUs (where it needs any) that are its own for as long as that process lives."""
 
-    ``broken`` when that process died or can no longer be understood: it must be loaded anew.
-    """
-
-    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices, make: MakesChild) -> None:
+    def __init__(self, pair: Pair, held: HeldGpus | None, around: WorkerServices, make: MakesProcess[Process]) -> None:
         self.held = held
         self._around = around
         self._pair = pair.full_id
@@ -64,7 +78,12 @@ class LeasedModel:
         gpus = held.lease.environment() if held is not None else {}
         hold = held.lease.fds if held is not None else ()
         self._child = make(pair, gpus=gpus, hold=hold, output=around.output, started=self._started)
-        self.broken = False
+        self._broken = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether its process died or can no longer be understood: it must be loaded anew."""
+        return self._broken
 
     def _started(self, pid: int) -> None:
         self._pids.append(pid)
@@ -76,13 +95,6 @@ class LeasedModel:
             self._child.load()
         except BaseException:
             self.kill()
-            raise
-
-    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
-        try:
-            return self._child.predict(batch)
-        except ChildError:
-            self.broken = True
             raise
 
     def close(self) -> None:
@@ -105,3 +117,14 @@ class LeasedModel:
     def _free(self) -> None:
         if self.held is not None:
             self.held.free(self._pids)
+
+
+class LeasedModel(LeasedProcess[ServerAdapter]):
+    """One that answers batch by batch."""
+
+    def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
+        try:
+            return self._child.predict(batch)
+        except ChildError:
+            self._broken = True
+            raise

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.predicting.boardmodel import BoardModel
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.predicting.leased import LeasedModel
+    from pytest_evalrun.predicting.servedmodel import ServedModel
     from pytest_evalrun.predicting.services import Slots, WorkerServices
     from pytest_evalrun.predicting.session import LoadedModel
     from pytest_evalrun.rundir.events import EventWriter
@@ -52,7 +53,7 @@ class LoadedModels:
         self._digest = digest
         self._key: str | None = None
         self._adapter: LoadedModel | None = None
-        self._leased: LeasedModel | BoardModel | None = None
+        self._leased: LeasedModel | ServedModel | BoardModel | None = None
         self._name = ""
         self._used = 0.0
 
@@ -132,9 +133,7 @@ class LoadedModels:
 
 
 def _key(pair: Pair, parts: Mapping[str, Any]) -> str:
-    settings, kind = pair.settings, pair.settings.kind
-    of_the_model = {name: part for name, part in parts.items() if name not in OF_THE_DATA | kind.asked_with}
-    words = {name: settings.words.get(name) for name in kind.loaded_with}
-    return json.dumps(
-        [pair.suite, pair.task.path, str(need_of(settings)), of_the_model, words], sort_keys=True, default=str
-    )
+    without_data = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
+    of_the_model = pair.settings.kind.of_the_model(pair.settings, without_data)
+    need = str(need_of(pair.settings))
+    return json.dumps([pair.suite, pair.task.path, need, of_the_model], sort_keys=True, default=str)

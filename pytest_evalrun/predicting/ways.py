@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.predicting.boardmodel import BoardModel
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.predicting.leased import LeasedModel
+    from pytest_evalrun.predicting.servedmodel import ServedModel
     from pytest_evalrun.predicting.services import HeldGpus, WorkerServices
     from pytest_evalrun.predicting.session import LoadedModel, Session
     from pytest_evalrun.predicting.work import PairWork
@@ -42,11 +43,16 @@ def unleased_model(pair: Pair, need: Need, services: WorkerServices) -> LoadedMo
     return create_adapter(pair.task, pair.settings, pair.root) if way is Way.MODEL and not need else None
 
 
-def child_model(pair: Pair, held: HeldGpus | None, services: WorkerServices) -> LeasedModel:
+def child_model(pair: Pair, held: HeldGpus | None, services: WorkerServices) -> LeasedModel | ServedModel:
     """Make a model in a process of its own, on the GPUs that are ``held`` for it."""
     from pytest_evalrun.predicting.leased import LeasedModel, python_child
 
-    if _way_of(pair) is Way.SERVER:
+    way = _way_of(pair)
+    if way is Way.ENDPOINT:
+        from pytest_evalrun.predicting.servedmodel import ServedModel
+
+        return ServedModel(pair, held, services)
+    if way is Way.SERVER:
         from pytest_evalrun.programs.server import server
 
         return LeasedModel(pair, held, services, server)

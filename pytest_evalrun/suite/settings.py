@@ -143,10 +143,6 @@ class ModelKind:
     version: ClassVar[int | None] = None
     # Words that only YAML can say: in an environment or a .run_config they mean nothing.
     in_yaml: ClassVar[frozenset[str]] = frozenset()
-    # Words that change no prediction and yet make another model of it once it is loaded.
-    loaded_with: ClassVar[frozenset[str]] = frozenset()
-    # Parts of its identity that are said only when it is asked: the model that is loaded is the same.
-    asked_with: ClassVar[frozenset[str]] = frozenset()
     runs_on_board: ClassVar[bool] = False
     has_environment: ClassVar[bool] = False
     # What becomes of words in a .run_config that nobody knows.
@@ -198,6 +194,14 @@ class ModelKind:
         """
         own = {name: settings.words[name] for name in sorted(cls.words()) if name in settings.words}
         return {"settings": own} if own else {}
+
+    @classmethod
+    def of_the_model(cls, settings: Settings, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what decides which model is loaded: pairs that agree in it share one that is loaded.
+
+        ``parts`` are those of a prediction's identity, without its data.
+        """
+        return parts
 
     @classmethod
     def source(cls, settings: Settings, root: str) -> Path | None:
