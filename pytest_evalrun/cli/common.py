@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_evalrun.report.runs import FoundRun
 
@@ -65,6 +66,12 @@ def find_asked(workdir: Path, run: str, old_run: str) -> FoundRun:
     if old_run and run not in ("latest", old_run):
         raise ConfigError(f"{run} and --run {old_run}: name one run")
     return find(workdir, old_run or run)
+
+
+def places_of(pair: str, paths: Sequence[Path] | None = None) -> Sequence[Path] | None:
+    """Where to look for the suite of a pair: a pasted pytest id says it itself."""
+    file = Path(pair.partition("::")[0])
+    return [file] if paths is None and "::" in pair and os.path.isfile(file) else paths  # noqa: PTH113
 
 
 def matcher(expression: str) -> Callable[[str], bool] | None:

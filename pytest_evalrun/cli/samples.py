@@ -16,6 +16,7 @@ from pytest_evalrun.cli.common import (
     WorkDirOption,
     find,
     find_asked,
+    places_of,
 )
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_lines, print_table, warn
@@ -37,6 +38,9 @@ def show(
     worst: Annotated[int | None, typer.Option(metavar="N", min=1, help="The N samples with the worst scores")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="The samples that were answered wrongly")] = False,
     metric: Annotated[str | None, typer.Option(help="By which metric; default: the first that fits")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="ID", help="What is sent of a sample, by the suite as it is now")
+    ] = None,
     old_run: OldRunOption = "",
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
@@ -45,8 +49,13 @@ def show(
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.report.rows import read_summary
 
-    if worst is not None and wrong:
-        raise ConfigError("--worst and --wrong: give one of them")
+    if (worst is not None) + wrong + (prompt is not None) > 1:
+        raise ConfigError("--worst, --wrong and --prompt: give one of them")
+    if prompt is not None:
+        from pytest_evalrun.cli.sent import sent_lines
+
+        print_lines(sent_lines(pair, prompt, places_of(pair), workdir))
+        return
     paths = find_asked(workdir, run, old_run).paths
     row = find_pair(pair, read_summary(paths, lambda *_: False).rows)
     if worst is None and not wrong:

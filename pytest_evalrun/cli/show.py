@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from io import TextIOWrapper
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +20,7 @@ from pytest_evalrun.cli.common import (
     find,
     find_asked,
     matcher,
+    places_of,
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
 from pytest_evalrun.cli.samples import diff, inputs_in, show
@@ -31,7 +31,7 @@ from pytest_evalrun.report.screen import print_json, print_lines, print_table, w
 from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pytest_evalrun.report.listing import ListedPair
     from pytest_evalrun.report.runs import FoundRun
@@ -70,7 +70,7 @@ def explain(
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.suite.explain import explain as explain_pair
 
-    pairs = (one for found in suites_at(_where(pair, suite), workdir) for one in found.pairs)
+    pairs = (one for found in suites_at(places_of(pair, suite), workdir) for one in found.pairs)
     found = find_pair(pair, pairs)
     rows = ((row.setting, one_line(row.value), row.layer, row.source) for row in explain_pair(found))
     print_table(("setting", "value", "layer", "source"), rows)
@@ -222,12 +222,6 @@ def verify(run: RunArgument = "latest", old_run: OldRunOption = "", workdir: Wor
     if problems:
         raise typer.Exit(1)
     print_lines([f"{paths.root}: all that is marked as complete is as it was written"])
-
-
-def _where(pair: str, paths: Sequence[Path] | None) -> Sequence[Path] | None:
-    """A pasted pytest id says itself where its suite is."""
-    file = Path(pair.partition("::")[0])
-    return [file] if paths is None and "::" in pair and os.path.isfile(file) else paths  # noqa: PTH113
 
 
 def _reasons(entries: Iterable[ListedPair], found: FoundRun) -> dict[str, str]:

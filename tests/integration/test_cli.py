@@ -340,6 +340,8 @@ def _drain(fd):
     ("arguments", "text"),
     [
         pytest.param(["show", PAIR, "--worst", "2", "--wrong"], "give one of them", id="worst and wrong"),
+        pytest.param(["show", PAIR, "--wrong", "--prompt", "s1"], "give one of them", id="wrong and prompt"),
+        pytest.param(["show", "PAIR", "--prompt", "s1"], "no suite found", id="a prompt and no suite"),
         pytest.param(["show", PAIR, "--wrong", "--metric", "psnr"], "metric psnr", id="unknown metric"),
         pytest.param(["show", PAIR, "--run", "none"], "one", id="unknown run"),
         pytest.param(["report", "--run", "new"], "new: a run is started by pytest", id="new run"),
