@@ -12,6 +12,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of, options_in
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.answers import Unanswered
+from pytest_evalrun.metrics.generations import ScoredRow
 from pytest_evalrun.metrics.protocol import MetricValue
 from pytest_evalrun.suite.answering import UNANSWERED, metric_rows, options_column, ways_of
 from pytest_evalrun.suite.forks import UsersCode
@@ -81,7 +82,7 @@ class MetricColumn:
     """A metric over the answers of one name; ``clustered`` where samples have several rows."""
 
     def __init__(self, row: MetricRow, pair: Pair, *, clustered: bool = False) -> None:
-        self.name, self.answer = row.name, row.answer
+        self.name, self.answer, self.of = row.name, row.answer, row.of
         self.metric = _made(row, pair)
         self._takes_samples = getattr(self.metric, "takes_samples", False)
         self._fed = self._missed = 0
@@ -109,6 +110,17 @@ class MetricColumn:
                 wrong = unanswered([rows.references[place] for place in missing])
             self._put(scores, missing, rows.samples, wrong)
         return scores
+
+    def feed_scored(self, rows: Rows, scores: Column) -> Column:
+        """Of a metric over all rows of a sample: what these rows make of the scores of another metric."""
+        metric: Any = self.metric
+        values, without = rows.values[self.answer], frozenset(rows.missing[self.answer])
+        indexes = [sample.index for sample in rows.samples]
+        scored = [
+            ScoredRow(index, value, score, place not in without)
+            for place, (index, value, score) in enumerate(zip(indexes, values, scores, strict=True))
+        ]
+        return self._kept(metric.update_scored(scored), rows.samples)
 
     def _put(self, into: Column, places: list[int], samples: Sequence[Sample], scores: Column) -> None:
         self._kept(scores, [samples[place] for place in places])
@@ -151,10 +163,29 @@ class MetricColumn:
         return result
 
 
-def columns_of(pair: Pair) -> list[MetricColumn]:
-    """All rows of a pair's result, before anything is fed."""
-    clustered = pair.settings.generations > 1
-    return [MetricColumn(row, pair, clustered=clustered) for row in metric_rows(pair.settings)]
+class MetricColumns:
+    """All rows of a pair's result."""
+
+    def __init__(self, pair: Pair) -> None:
+        clustered = pair.settings.generations > 1
+        self.columns = [MetricColumn(row, pair, clustered=clustered) for row in metric_rows(pair.settings)]
+        self._by_name = {column.name: column for column in self.columns}
+        for column in self.columns:
+            if column.of:
+                metric: Any = column.metric
+                metric.better, metric.of = self._by_name[column.of].metric.better, column.of
+
+    def feed(self, rows: Rows) -> dict[str, Column]:
+        """All scores of some samples by the name of the row; all rows of a sample are among them."""
+        scores = {column.name: [] if column.of else column.feed(rows) for column in self.columns}
+        for column in self.columns:
+            if column.of:
+                scores[column.name] = column.feed_scored(rows, scores[column.of])
+        return scores
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The rows by name, as JSON has them."""
+        return {column.name: column.result().to_json() for column in self.columns}
 
 
 def _made(row: MetricRow, pair: Pair) -> Metric:

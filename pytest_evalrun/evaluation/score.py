@@ -7,7 +7,7 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.columns import AnswerColumns, columns_of
+from pytest_evalrun.evaluation.columns import AnswerColumns, MetricColumns
 from pytest_evalrun.evaluation.usage import UsageTally
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.rundir.lines import compact_line
@@ -98,26 +98,31 @@ class Scorer:
         self.outputs = Outputs(output_directory(pair, paths))
         # A program that left metrics has scored by itself: of single samples there is nothing to score.
         self.by_program = pair.settings.kind.computes(pair.settings)
-        self.columns = [] if self.by_program else columns_of(pair)
+        self.metrics = None if self.by_program else MetricColumns(pair)
         self.answers = AnswerColumns(pair.settings, None if self.by_program else pair.settings.answer)
         self._several = pair.settings.generations > 1
         self._reported: dict[str, dict[str, Any]] = {}
         # To these metrics of ours a blank around a label is a part of it, which hardly anybody means.
         self._blanks = Blanks(
-            [column.name for column in self.columns if getattr(column.metric, "strip", None) is False]
+            [
+                column.name
+                for column in (self.metrics.columns if self.metrics else ())
+                if getattr(column.metric, "strip", None) is False
+            ]
         )
         self.scores = Scores({})
 
     def run(self, samples: Iterable[Sample], progress: Progress) -> Scores:
         """One streaming pass over predictions and references. Raises PairError where a metric does not fit."""
         rows = zip_longest(islice(samples, self.count), progress.ordered())
+        generations = self.pair.settings.generations
+        size = max(generations, CHUNK - CHUNK % generations)  # all rows of a sample lie in one chunk
         with self.disk.replacing(self.paths.scores) as file:
-            while chunk := list(islice(rows, CHUNK)):
+            while chunk := list(islice(rows, size)):
                 if predicted := self._note(chunk):
                     file.write(self._feed(predicted))
         if not self.scores.failed or self.scores.predicted:
-            self.scores.metrics = {column.name: column.result().to_json() for column in self.columns}
-            self.scores.metrics |= self._reported
+            self.scores.metrics = self._reported if self.metrics is None else self.metrics.results()
         self.scores.warning = self._blanks.warning()
         return self.scores
 
@@ -155,7 +160,7 @@ class Scorer:
         rows = self.answers.of([sample for sample, _ in chunk], predictions)
         self._blanks.count(predictions, rows.references)
         try:
-            scores = {column.name: column.feed(rows) for column in self.columns}
+            scores = {} if self.metrics is None else self.metrics.feed(rows)
         except PairError as error:
             raise self._with_sample(error, chunk) from error.__cause__
         return self._lines(rows, scores)
@@ -193,12 +198,11 @@ class Scorer:
 
     def _with_sample(self, error: PairError, chunk: Sequence[tuple[Sample, Line]]) -> PairError:
         """The error named after the sample that other metrics of the kind refuse alone; as it is where they do not."""
-        alone = columns_of(self.pair)
+        alone = MetricColumns(self.pair)
         for sample, line in chunk:
             try:
                 rows = self.answers.of([sample], [self.outputs.from_json(line.prediction)])
-                for column in alone:
-                    column.feed(rows)
+                alone.feed(rows)
             except PairError as of_sample:
                 return PairError(f"sample {sample.id}: {of_sample}")
         return error

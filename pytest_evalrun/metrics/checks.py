@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import reprlib
+from array import array
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.metrics.intervals import wilson
+from pytest_evalrun.metrics.intervals import share_interval, wilson
 from pytest_evalrun.metrics.protocol import MetricValue
 
 if TYPE_CHECKING:
@@ -82,10 +83,13 @@ class Proportion:
 
     better: Better = "higher"
     name = ""
+    # The sample of each row, from whoever feeds several rows a sample; then scores are kept, too.
+    clusters: array[int] | None = None
 
     def __init__(self) -> None:
         self._n = 0
         self._hits = 0
+        self._scores = array("d")
 
     def hit(self, prediction: Any, reference: Any) -> bool:
         """Tell whether the prediction is right; raises PairError where the two cannot be compared."""
@@ -107,8 +111,12 @@ class Proportion:
         """Add samples by their scores, 0 or 1; the scores again."""
         self._n += len(scores)
         self._hits += scores.count(1.0)
+        if self.clusters is not None:
+            self._scores.extend(scores)  # type: ignore[arg-type]
         return scores
 
     def result(self) -> MetricValue:
-        need_samples(self.name, self._n)
-        return measured(self.name, self._hits / self._n, self._n, wilson(self._hits, self._n), self.better)
+        n, hits = self._n, self._hits
+        need_samples(self.name, n)
+        interval = wilson(hits, n) if self.clusters is None else share_interval(hits, self._scores, self.clusters)
+        return measured(self.name, hits / n, n, interval, self.better)

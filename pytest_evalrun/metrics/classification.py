@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_evalrun.datasets.values import same, spelled, written
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import Proportion, measured, need_samples, switch, unfit
-from pytest_evalrun.metrics.intervals import MAX_CELLS, MAX_DRAWS, SEED, chunks, percentiles, wilson
+from pytest_evalrun.metrics.intervals import (
+    MAX_CELLS,
+    MAX_DRAWS,
+    SEED,
+    chunks,
+    clusters_of,
+    percentiles,
+    share_interval,
+    wilson,
+)
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable, Sequence
 
     import numpy as np
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 # In the table, the column of samples without an answer; no class.
 NO_ANSWER = "(no answer)"
+FEW_DRAWS = 200  # of very many rows in clusters
 MAX_LABELS = 1_000  # of a table that people read and that lies in a JSON file
 _NEEDS = "a class label (text or a whole number)"
 _NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
@@ -108,49 +119,73 @@ class TopK(_Right):
         return any(same(*self.met(label, reference)) for label in ranked[: self._k])
 
 
+_Cell = tuple[type, Any, type, Any]
+
+
+class _Counts(NamedTuple):
+    """A confusion matrix as cells: the reference's place, the prediction's place, how often; ``of_row`` is its cell."""
+
+    labels: list[str]
+    rows: list[int]
+    columns: list[int]
+    counts: list[int]
+    of_row: list[int]
+
+
 class _Confusions(_Labels):
     """Counts of (reference, prediction): all that these metrics need, however many samples there are."""
 
     better: Better = "higher"
+    clusters: array[int] | None = None
 
     def __init__(self, *, strip: bool = False) -> None:
         super().__init__(strip=strip)
         # By type too: to Python True, 1 and 1.0 are one key.
-        self._cells: Counter[tuple[type, Any, type, Any]] = Counter()
+        self._cells: Counter[_Cell] = Counter()
+        self._fed: list[_Cell] = []
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
         met = [self.met(*pair) for pair in zip(predictions, references, strict=True)]
-        self._cells.update([(type(wanted), wanted, type(predicted), predicted) for predicted, wanted in met])
+        self._note([(type(wanted), wanted, type(predicted), predicted) for predicted, wanted in met])
         return [1.0 if same(predicted, wanted) else 0.0 for predicted, wanted in met]
 
     def unanswered(self, references: Sequence[Any]) -> list[float | None]:
         """Count samples whose prediction holds no answer: their classes miss them, and no class has them."""
-        for reference in references:
-            wanted = self._label("reference", reference)
-            self._fractions = self._fractions or _is_fraction(wanted)
-            self._cells[type(wanted), wanted, NoneType, None] += 1
+        wanted = [self._label("reference", reference) for reference in references]
+        self._fractions = self._fractions or any(map(_is_fraction, wanted))
+        self._note([(type(label), label, NoneType, None) for label in wanted])
         return [0.0] * len(references)
 
-    def _counted(self) -> tuple[list[str], list[int], list[int], list[int]]:
-        """Classes in order; then, a cell each: the reference's place, the prediction's place, how often."""
+    def _note(self, cells: list[_Cell]) -> None:
+        self._cells.update(cells)
+        if self.clusters is not None:
+            self._fed += cells
+
+    def _counted(self) -> _Counts:
+        """All that was fed, by classes in order."""
         self.refuse_scores()
         need_samples(self.name, self._cells.total())
         classes = Classes(Label.of(wanted) for _, wanted, _, _ in self._cells)
-        named: Counter[tuple[str, str]] = Counter()
-        for (_, wanted, _, predicted), n in self._cells.items():
-            # What is right is on the diagonal, however it was written.
-            label = Label.of(wanted)
-            if predicted is None:
-                named[classes.of(label), NO_ANSWER] += n
-                continue
-            found = label if same(predicted, wanted) else Label.of(predicted)
-            named[classes.of(label), classes.of(found)] += n
-        labels = sorted({label for cell in named for label in cell}, key=label_order)
+        named = {cell: self._named(cell, classes) for cell in self._cells}
+        counted: Counter[tuple[str, str]] = Counter()
+        for cell, names in named.items():
+            counted[names] += self._cells[cell]
+        labels = sorted({label for names in counted for label in names}, key=label_order)
         place = {label: index for index, label in enumerate(labels)}
         # Sorted, so that the order in which chunks came changes neither table nor draws.
-        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in named.items())
+        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in counted.items())
         rows, columns, counts = (list(part) for part in zip(*cells, strict=True))
-        return labels, rows, columns, counts
+        index = {(labels[row], labels[column]): at for at, (row, column, _) in enumerate(cells)}
+        return _Counts(labels, rows, columns, counts, [index[named[cell]] for cell in self._fed])
+
+    @staticmethod
+    def _named(cell: _Cell, classes: Classes) -> tuple[str, str]:
+        _, wanted, _, predicted = cell
+        label = Label.of(wanted)
+        if predicted is None:
+            return classes.of(label), NO_ANSWER
+        # What is right is on the diagonal, however it was written.
+        return classes.of(label), classes.of(label if same(predicted, wanted) else Label.of(predicted))
 
 
 class Confusion(_Confusions):
@@ -159,7 +194,7 @@ class Confusion(_Confusions):
     name = "confusion"
 
     def result(self) -> MetricValue:
-        labels, rows, columns, counts = self._counted()
+        labels, rows, columns, counts, of_row = self._counted()
         if len(labels) > MAX_LABELS:
             raise PairError(f"metric confusion: {len(labels)} different labels; accepted: at most {MAX_LABELS}")
         matrix = [[0] * len(labels) for _ in labels]
@@ -167,7 +202,9 @@ class Confusion(_Confusions):
             matrix[row][column] = count
         n, right = sum(counts), sum(matrix[place][place] for place in range(len(labels)))
         table = {"labels": labels, "rows": matrix}
-        return measured(self.name, right / n, n, wilson(right, n), self.better, table)
+        scores = [float(rows[cell] == columns[cell]) for cell in of_row]
+        interval = share_interval(right, scores, self.clusters) if scores else wilson(right, n)
+        return measured(self.name, right / n, n, interval, self.better, table)
 
 
 class MacroF1(_Confusions):
@@ -178,12 +215,17 @@ class MacroF1(_Confusions):
     def result(self) -> MetricValue:
         import numpy as np
 
-        labels, rows, columns, counts = self._counted()
+        labels, rows, columns, counts, of_row = self._counted()
         no_class = labels.index(NO_ANSWER) if any(kind is NoneType for *_, kind, _ in self._cells) else None
         # As of each draw: scikit-learn's own number, without the second that its import takes.
         score = _MacroF1OfDraws(np.asarray(rows), np.asarray(columns), no_class)
         value = float(score(np.asarray([counts]))[0])
-        return measured(self.name, value, sum(counts), _f1_interval(value, counts, score), self.better)
+        places = clusters_of(self.clusters)
+        if places is None:
+            interval = _f1_interval(value, counts, score)
+        else:
+            interval = _clustered_f1_interval(value, np.asarray(of_row), places, score)
+        return measured(self.name, value, sum(counts), interval, self.better)
 
 
 def _f1_interval(value: float, counts: list[int], score: _MacroF1OfDraws) -> tuple[float, float]:
@@ -197,6 +239,24 @@ def _f1_interval(value: float, counts: list[int], score: _MacroF1OfDraws) -> tup
     rng = np.random.default_rng(SEED)
     draws = min(MAX_DRAWS, max(1, MAX_CELLS // width))
     drawn = [score(rng.multinomial(n, cells / n, size)) for size in chunks(draws, width)]
+    return percentiles(value, np.concatenate(drawn))
+
+
+def _clustered_f1_interval(
+    value: float, cells: NDArray[np.intp], places: NDArray[np.intp], score: _MacroF1OfDraws
+) -> tuple[float, float]:
+    """Draw samples with all of their rows: a row's cell counts as often as its sample was drawn."""
+    import numpy as np
+
+    clusters, width = int(places.max()) + 1, int(cells.max()) + 1
+    if clusters < 2:
+        return value, value
+    rng = np.random.default_rng(SEED)
+    draws = min(MAX_DRAWS, max(FEW_DRAWS, MAX_CELLS // len(cells)))
+    drawn = []
+    for count in chunks(draws, width):
+        times = [np.bincount(rng.integers(0, clusters, clusters), minlength=clusters) for _ in range(count)]
+        drawn.append(score(np.stack([np.bincount(cells, each[places], width) for each in times])))
     return percentiles(value, np.concatenate(drawn))
 
 

@@ -34,6 +34,7 @@ class _Images:
     better: Better = "higher"
     name = ""
     plane: RawPlane | None = None
+    clusters: array[int] | None = None
 
     def __init__(self, *, data_range: float | None = None) -> None:
         fits = data_range is None or (type(data_range) in (int, float) and 0 < data_range < float("inf"))
@@ -57,7 +58,8 @@ class _Images:
                 "data_range to what white is in these images"
             )
         value = sum(self._scores) / len(self._scores)
-        return measured(self.name, value, len(self._scores), bootstrap_mean(self._scores, value), self.better)
+        interval = bootstrap_mean(self._scores, value, self.clusters)
+        return measured(self.name, value, len(self._scores), interval, self.better)
 
     def compare(self, reference: Array, image: Array, data_range: float) -> float:
         """The measure of two images of one shape and depth."""

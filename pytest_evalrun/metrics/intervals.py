@@ -1,4 +1,8 @@
-"""95 % intervals: Wilson's for proportions, a seeded percentile bootstrap over samples for the rest."""
+"""95 % intervals: Wilson's for proportions, a seeded percentile bootstrap over samples for the rest.
+
+Where a sample has several rows, as of several generations, its rows are a *cluster*: they say less than as many
+samples would. ``clusters`` is the sample of each row; without it, or where no sample has two rows, rows are samples.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,10 @@ SEED = 20_000
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson's score interval; always within [0, 1] and around the proportion. ``n`` must not be 0."""
-    share = successes / n
+    return _wilson(successes / n, n)
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
     z2 = Z95 * Z95
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -48,12 +55,96 @@ def bootstrap(value: float, n: int, statistic: Statistic, cells: int = MAX_CELLS
     return percentiles(value, draws, math.sqrt(size / n))
 
 
-def bootstrap_mean(values: Sequence[float] | NDArray[np.float64], value: float) -> tuple[float, float]:
+def bootstrap_sums(
+    value: float,
+    sums: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    clusters: Sequence[int] | None = None,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic of sums over samples, as of counts that a corpus metric is made of.
+
+    ``sums`` has a row a sample, or a row each that ``clusters`` has; ``statistic`` is given the sums of each draw, a
+    row a draw. Draws are made as by :func:`bootstrap`.
+    """
+    import numpy as np
+
+    places = clusters_of(clusters)
+    units = sums if places is None else cluster_sums(sums, places)
+    n = len(units)
+    if n < 2:
+        return value, value
+    size = min(n, MAX_CELLS // MAX_DRAWS)
+    rng = np.random.default_rng(SEED)
+    drawn = [_drawn_sums(units, rng.integers(0, n, (count, size))) for count in chunks(MAX_DRAWS, size)]
+    return percentiles(value, statistic(np.concatenate(drawn)), math.sqrt(size / n))
+
+
+def _drawn_sums(units: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    import numpy as np
+
+    draws, size = rows.shape
+    n = len(units)
+    if n > size:
+        return np.stack([column[rows].sum(axis=1) for column in units.T], axis=1)
+    times = np.bincount((rows + np.arange(draws)[:, None] * n).ravel(), minlength=draws * n)
+    return np.asarray(times.reshape(draws, n) @ units)
+
+
+def clusters_of(clusters: Sequence[int] | None) -> NDArray[np.intp] | None:
+    """Number the cluster of each row from 0; None where no two rows are of one."""
+    if not clusters:
+        return None
+    import numpy as np
+
+    names, places = np.unique(np.asarray(clusters), return_inverse=True)
+    return places if len(names) < len(places) else None
+
+
+def cluster_sums(values: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Add up the rows of each cluster."""
+    import numpy as np
+
+    return np.stack([np.bincount(places, column) for column in values.T], axis=1)
+
+
+def share_interval(
+    successes: int, scores: Sequence[float] | NDArray[np.float64], clusters: Sequence[int] | None
+) -> tuple[float, float]:
+    """Wilson's interval of a share of rows in clusters, for as many rows as would say as much one by one.
+
+    That is their number by the design effect: the variance of the share by its residuals summed a cluster (with the
+    correction c / (c - 1) of c clusters), over that of independent rows. Where all rows are alike, the variance says
+    nothing, and clusters are counted. Source: Korn and Graubard 1998; Dean and Pagano 2015.
+    """
+    n = len(scores)
+    places = clusters_of(clusters)
+    if places is None:
+        return wilson(successes, n)
+    import numpy as np
+
+    share, count = successes / n, int(places.max()) + 1
+    variance = float((np.bincount(places, np.asarray(scores) - share) ** 2).sum()) / (n * n)
+    if share in (0, 1) or count < 2:
+        return _wilson(share, count)
+    variance *= count / (count - 1)
+    effective = share * (1 - share) / variance if variance else n
+    return _wilson(share, min(n, max(1.0, effective)))
+
+
+def bootstrap_mean(
+    values: Sequence[float] | NDArray[np.float64], value: float, clusters: Sequence[int] | None = None
+) -> tuple[float, float]:
     """Interval of the mean of ``values``, which is ``value``."""
     import numpy as np
 
     data = np.asarray(values, dtype=np.float64)
+    if clusters_of(clusters) is not None:
+        return bootstrap_sums(value, np.stack([data, np.ones_like(data)], axis=1), _ratio, clusters)
     return bootstrap(value, len(data), lambda rows: data[rows].mean(axis=1))
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return sums[:, 0] / sums[:, 1]
 
 
 def percentiles(value: float, draws: NDArray[np.float64], scale: float = 1.0) -> tuple[float, float]:
@@ -85,7 +176,9 @@ def as_share(scores: Sequence[float]) -> int | None:
     return ones
 
 
-def interval_of_mean(scores: Sequence[float], value: float) -> tuple[float, float]:
+def interval_of_mean(
+    scores: Sequence[float], value: float, clusters: Sequence[int] | None = None
+) -> tuple[float, float]:
     """Wilson's interval when every score is 0 or 1, the bootstrap's otherwise."""
     ones = as_share(scores)
-    return bootstrap_mean(scores, value) if ones is None else wilson(ones, len(scores))
+    return bootstrap_mean(scores, value, clusters) if ones is None else share_interval(ones, scores, clusters)

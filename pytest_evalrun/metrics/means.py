@@ -20,6 +20,7 @@ class MeanOfScores:
 
     better: Better = "higher"
     name = ""
+    clusters: array[int] | None = None
 
     def __init__(self) -> None:
         self._scores = array("d")
@@ -42,7 +43,8 @@ class MeanOfScores:
         n = len(self._scores)
         need_samples(self.name, n)
         value = math.fsum(self._scores) / n
-        return measured(self.name, value, n, interval_of_mean(self._scores, value), self.better, self.table())
+        interval = interval_of_mean(self._scores, value, self.clusters)
+        return measured(self.name, value, n, interval, self.better, self.table())
 
     def table(self) -> dict[str, Any] | None:
         """What else the result has to show."""

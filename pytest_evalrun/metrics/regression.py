@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.values import number_of
 from pytest_evalrun.metrics.checks import measured, need_samples, unfit
-from pytest_evalrun.metrics.intervals import bootstrap, bootstrap_mean
+from pytest_evalrun.metrics.intervals import bootstrap, bootstrap_mean, bootstrap_sums, clusters_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ class _Numbers:
     better: Better = "lower"
     name = ""
     least = 1
+    clusters: array[int] | None = None
 
     def __init__(self) -> None:
         self._predictions = array("d")
@@ -72,7 +73,7 @@ class MeanAbsoluteError(_Numbers):
         predictions, references = self._arrays()
         distances = np.abs(predictions - references)
         value = float(distances.mean())
-        interval = bootstrap_mean(distances, value)
+        interval = bootstrap_mean(distances, value, self.clusters)
         return measured(self.name, value, len(references), interval, self.better)
 
 
@@ -85,7 +86,7 @@ class RootMeanSquaredError(_Numbers):
         predictions, references = self._arrays()
         squares = (predictions - references) ** 2
         value = math.sqrt(squares.mean())
-        low, high = bootstrap_mean(squares, value * value)
+        low, high = bootstrap_mean(squares, value * value, self.clusters)
         return measured(
             self.name, value, len(references), (math.sqrt(max(0.0, low)), math.sqrt(max(0.0, high))), self.better
         )
@@ -112,8 +113,11 @@ class R2(_Numbers):
         spread = ((references - references.mean()) ** 2).sum()
         with np.errstate(over="ignore"):  # a variance of next to nothing: the worst number that JSON has, not -inf
             value = max(float(1 - errors / spread), WORST) if spread else float(errors == 0)
-        statistic = _R2OfDraws(predictions, references)
-        interval = bootstrap(value, len(references), statistic)
+        if clusters_of(self.clusters) is None:
+            interval = bootstrap(value, len(references), _R2OfDraws(predictions, references))
+        else:
+            sums = _r2_sums(predictions, references)
+            interval = bootstrap_sums(value, sums, _r2_of_sums, self.clusters)
         return measured(self.name, value, len(references), interval, self.better)
 
 
@@ -135,3 +139,22 @@ class _R2OfDraws:
         with np.errstate(over="ignore"):
             ratio = np.divide(errors, spread, out=np.full(len(rows), np.nan), where=varied)
         return np.asarray(np.maximum(1.0 - ratio, WORST))
+
+
+def _r2_sums(predictions: NDArray[np.float64], references: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What R2 is made of, a row a sample: one, the reference around the mean of all, its square, the squared error."""
+    import numpy as np
+
+    centred = references - references.mean()
+    return np.stack([np.ones_like(centred), centred, centred**2, (predictions - references) ** 2], axis=1)
+
+
+def _r2_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    n, total, squares, errors = sums.T
+    spread = squares - total**2 / n
+    varied = spread > 1e-12 * squares
+    with np.errstate(over="ignore"):
+        ratio = np.divide(errors, spread, out=np.full(len(sums), np.nan), where=varied)
+    return np.asarray(np.maximum(1.0 - ratio, WORST))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import describe, measured, need_samples
-from pytest_evalrun.metrics.intervals import bootstrap, interval_of_mean
+from pytest_evalrun.metrics.intervals import bootstrap, clusters_of, interval_of_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +60,7 @@ class UserMetric:
         compute: Callable[[list[Any], list[Any]], Any] | None,
     ) -> None:
         self.better = better
+        self.clusters: array[int] | None = None
         self._ref = ref
         self._score = score
         self._compute = compute
@@ -84,7 +85,7 @@ class UserMetric:
         n = len(self._scores)
         need_samples(self._ref, n)
         value = math.fsum(self._scores) / n
-        return measured(self._ref, value, n, interval_of_mean(self._scores, value), self.better)
+        return measured(self._ref, value, n, interval_of_mean(self._scores, value, self.clusters), self.better)
 
     def _scored(self, prediction: Any, reference: Any) -> float | None:
         assert self._score is not None
@@ -95,16 +96,28 @@ class UserMetric:
         n = len(self._predictions)
         need_samples(self._ref, n)
         value = _finite(self._ref, "compute", compute(self._predictions, self._references))
-        interval = bootstrap(value, n, self._draws_of(compute), COMPUTE_CELLS)
+        units = self._units(n)
+        cells = COMPUTE_CELLS * len(units) // n
+        interval = bootstrap(value, len(units), self._draws_of(compute, units), cells)
         return measured(self._ref, value, n, interval, self.better)
 
+    def _units(self, n: int) -> Sequence[Sequence[int]]:
+        """What is drawn: each place alone, or all places of a sample that was asked several times."""
+        places = clusters_of(self.clusters)
+        if places is None:
+            return [(place,) for place in range(n)]
+        units: list[list[int]] = [[] for _ in range(int(places.max()) + 1)]
+        for place, unit in enumerate(places.tolist()):
+            units[unit].append(place)
+        return units
+
     def _draws_of(
-        self, compute: Callable[[list[Any], list[Any]], Any]
+        self, compute: Callable[[list[Any], list[Any]], Any], units: Sequence[Sequence[int]]
     ) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
         import numpy as np
 
         def one(row: NDArray[np.intp]) -> float:
-            places = row.tolist()
+            places = [place for unit in row.tolist() for place in units[unit]]
             try:
                 return float(compute([self._predictions[i] for i in places], [self._references[i] for i in places]))
             except Exception:  # noqa: BLE001 - a resample may lack what compute needs, say one of two classes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.suite.problems import found, some
-from pytest_evalrun.suite.settings import MetricSpec
+from pytest_evalrun.suite.problems import accepted, found, some
+from pytest_evalrun.suite.settings import OF_K, OVER_GENERATIONS, MetricSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,11 +22,15 @@ TAKEN = frozenset({"index", "id", "generation", "answer", "no_answer"})
 
 
 class MetricRow(NamedTuple):
-    """A row of a result: a metric over the answers of one name, which is empty where there is only one."""
+    """A row of a result: a metric over the answers of one name, which is empty where there is only one.
+
+    ``of`` is the row whose scores it is made of, if it is one over all generations of a sample.
+    """
 
     name: str
     spec: MetricSpec
     answer: str = ""
+    of: str = ""
 
 
 def ways_of(answer: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
@@ -44,10 +48,26 @@ def metric_rows(settings: Settings) -> list[MetricRow]:
     if ways:
         specs.append(MetricSpec(UNANSWERED, UNANSWERED))
     return [
-        MetricRow(f"{spec.name}@{answer}" if answer else spec.name, spec, answer)
+        MetricRow(_row(spec.name, answer), spec, answer, _row(_source(spec, settings), answer))
         for spec in specs
         for answer in ways or ("",)
     ]
+
+
+def _row(metric: str, answer: str) -> str:
+    return f"{metric}@{answer}" if metric and answer else metric
+
+
+def _source(spec: MetricSpec, settings: Settings) -> str:
+    """The metric whose scores one over generations is made of, the first of the suite unless it says; else nothing."""
+    if spec.use not in OVER_GENERATIONS:
+        return ""
+    return spec.params.get("of") or next(iter(scoring_metrics(settings)), "")
+
+
+def scoring_metrics(settings: Settings) -> list[str]:
+    """The metrics that score each answer."""
+    return [spec.name for spec in settings.metrics if spec.use not in OVER_GENERATIONS]
 
 
 def options_column(settings: Settings, way: Mapping[str, Any]) -> str | None:
@@ -69,6 +89,23 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
                 f"{key}.letter",
                 "found true without options; accepted: the letters such as ABCD, or `options: COLUMN` beside it",
             )
-    for spec in settings.metrics if settings.answer else ():
-        if spec.name in TAKEN or spec.name == UNANSWERED:
+    for spec in settings.metrics:
+        if settings.answer and spec.name in {*TAKEN, UNANSWERED}:
             yield "metrics", f"{found(spec.name)}, which says whether there is an answer; accepted: another `name: …`"
+        if spec.use in OVER_GENERATIONS:
+            yield from _mistakes_over_generations(spec, settings)
+
+
+def _mistakes_over_generations(spec: MetricSpec, settings: Settings) -> Iterator[tuple[str, str]]:
+    others, of, k = scoring_metrics(settings), spec.params.get("of"), spec.params.get("k", 1)
+    if not others:
+        yield "metrics", f"{spec.use} is made of the scores of another metric; accepted: one more, such as exact_match"
+    elif of is not None and of not in others:
+        yield "metrics", f"{spec.use}: of: {found(of)}; {accepted(str(of), others)}"
+    if type(k) is not int or k < 1:
+        yield "metrics", f"{spec.use}: k: {found(k)}; accepted: whole numbers from 1"
+    elif spec.use in OF_K and k > settings.generations:
+        yield (
+            "metrics",
+            f"{spec.use}: k: {found(k)}, of generations: {settings.generations}; accepted: no more than those",
+        )

@@ -270,6 +270,9 @@ def kind_names() -> frozenset[str]:
 
 
 MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
+# Metrics that are made of the scores of another one, over all generations of a sample; the latter for each `k`.
+OVER_GENERATIONS = frozenset({"majority", "pass_at", "pass_hat"})
+OF_K = OVER_GENERATIONS - {"majority"}
 # Mappings, too, but what a layer says takes the place of what lower ones say as a whole.
 WHOLE = frozenset({"answer"})
 NAMES = frozenset(Settings.__dataclass_fields__) - {"words", "origins"}
@@ -314,7 +317,7 @@ def _convert(values: dict[str, Any]) -> None:
             values[name] = tuple(values[name] or ())
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
-    values["metrics"] = tuple(map(metric_spec, values.get("metrics", ())))
+    values["metrics"] = tuple(spec for item in values.get("metrics", ()) for spec in _each_k(metric_spec(item)))
 
 
 def _with_plugins(settings: Settings) -> tuple[MetricSpec, ...]:
@@ -348,6 +351,15 @@ def metric_spec(item: str | Mapping[str, Any]) -> MetricSpec:
     ((use, params),) = item.items()
     given = dict(params or {})
     return MetricSpec(given.pop("name", None) or _short(use), use, given)
+
+
+def _each_k(spec: MetricSpec) -> list[MetricSpec]:
+    """Make of ``pass_at: {k: [1, 5]}`` two metrics, ``pass_at_1`` and ``pass_at_5``."""
+    if spec.use not in OF_K:
+        return [spec]
+    given = spec.params.get("k", 1)
+    counts = given if isinstance(given, list) else [given]
+    return [MetricSpec(f"{spec.name}_{k}", spec.use, {**spec.params, "k": k}) for k in counts]
 
 
 def _short(use: str) -> str:

@@ -15,6 +15,7 @@ from pytest_evalrun.evaluation.answers import NoAnswer, extractor
 from pytest_evalrun.evaluation.deadline import Deadline
 from pytest_evalrun.evaluation.letters import letter_in
 from pytest_evalrun.evaluation.score import Scorer
+from pytest_evalrun.metrics.intervals import wilson
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 FOUR = Sample(0, "q1", {"question": "?", "choices": ["Paris", "Lyon", "Nice", "Metz"]}, "B")
@@ -296,3 +297,56 @@ def test_another_extraction_asks_nothing(shop, evaluator):
     assert again.metrics == {"exact_match": 1.0, "unanswered": 0.0}
     assert evaluator(shop.pair(answer={"regex": r"(\d)"})).reused
     assert evaluator(shop.pair()).reason == "scored again: answer changed (regex)"
+
+
+class Asked:
+    """Lines of several generations, in their order."""
+
+    def __init__(self, lines):
+        self.ordered = lambda: iter(lines)
+
+
+def test_generations_are_repeats_of_their_sample(shop, context):
+    """Each answer is scored and counted, intervals know whose they are, and what a sample makes of them stands once."""
+    said = {"s0": ["cat", "cat", "dog"], "s1": ["dog", "cat", None], "s2": ["dog", "dog", "cat"]}
+    samples, lines = [], []
+    for index, (name, texts) in enumerate(said.items()):
+        for generation, text in enumerate(texts):
+            samples.append(Sample(index, name, None, "cat", generation))
+            status, error = ("ok", None) if text else ("failed", "late")
+            lines.append(Line(index, name, status, text and f"= {text}", "cat", error, 0.1))
+    pair = shop.pair(
+        generations=3, answer={"after": "="}, metrics=["exact_match", "majority", {"pass_at": {"k": [1, 3]}}]
+    )
+    paths = context.paths.pair(pair.key)
+    scores = Scorer(pair, context.disk, paths, len(lines)).run(samples, Asked(lines))
+    values = {name: (metric["value"], metric["n"]) for name, metric in scores.metrics.items()}
+    assert values == {
+        "exact_match": (0.5, 8),
+        "majority": (pytest.approx(1 / 3), 3),
+        "pass_at_1": (pytest.approx((2 / 3 + 1 / 2 + 1 / 3) / 3), 3),
+        "pass_at_3": (1.0, 2),
+        "unanswered": (0.0, 8),
+    }
+    assert scores.metrics["unanswered"]["high"] == pytest.approx(wilson(0, 3)[1])
+    found = [json.loads(line) for line in paths.scores.read_text().splitlines()]
+    assert [(line["id"], line["generation"], line["majority"]) for line in found][:4] == [
+        ("s0", 0, 1.0),
+        ("s0", 1, None),
+        ("s0", 2, None),
+        ("s1", 0, 0.0),
+    ]
+
+
+def test_many_generations_lie_in_one_chunk(shop, context):
+    """However many there are, a sample's answers are looked at together."""
+    count = 300
+    samples = [Sample(index, f"s{index}", None, "cat", g) for index in range(2) for g in range(count)]
+    lines = [Line(s.index, s.id, "ok", "cat" if s.generation > 10 else "dog", "cat", None, 0.1) for s in samples]
+    pair = shop.pair(generations=count, metrics=["exact_match", "majority", {"pass_hat": {"k": count}}])
+    scores = Scorer(pair, context.disk, context.paths.pair(pair.key), len(lines)).run(samples, Asked(lines))
+    assert {name: (m["value"], m["n"]) for name, m in scores.metrics.items()} == {
+        "exact_match": (pytest.approx((count - 11) / count), 600),
+        "majority": (1.0, 2),
+        f"pass_hat_{count}": (0.0, 2),
+    }

@@ -61,6 +61,22 @@ MISTAKES = {
         PAIR + "metrics: [top1: {name: unanswered}]\nanswer: {after: x}\n",
         ":3: metrics: found 'unanswered', which says whether there is an answer; accepted: another `name: …`",
     ),
+    "more of k than generations": (
+        PAIR + "generations: 2\nmetrics: [exact_match, pass_at: {k: [1, 5]}]\n",
+        ":4: metrics: pass_at: k: found 5, of generations: 2; accepted: no more than those",
+    ),
+    "k that is no number": (
+        PAIR + "generations: 2\nmetrics: [exact_match, pass_hat: {k: many}]\n",
+        ":4: metrics: pass_hat: k: found 'many'; accepted: whole numbers from 1",
+    ),
+    "majority of an unknown metric": (
+        PAIR + "metrics: [exact_match, majority: {of: exact_mach}]\n",
+        ":3: metrics: majority: of: found 'exact_mach'; did you mean 'exact_match'? accepted: exact_match",
+    ),
+    "majority of nothing": (
+        PAIR + "metrics: [majority]\n",
+        ":3: metrics: majority is made of the scores of another metric; accepted: one more, such as exact_match",
+    ),
     "missing metric file": (PAIR + "metrics: [./no.py:f]\n", ":3: metrics: './no.py:f': there is no file"),
     "unknown plugin": (
         PAIR + "post_process_plugin: snr\n",
