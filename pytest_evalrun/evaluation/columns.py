@@ -13,6 +13,7 @@ from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of, options_in
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.answers import Unanswered
 from pytest_evalrun.metrics.generations import ScoredRow
+from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.metrics.protocol import MetricValue
 from pytest_evalrun.suite.answering import UNANSWERED, metric_rows, options_column, ways_of
 from pytest_evalrun.suite.forks import UsersCode
@@ -93,6 +94,8 @@ class MetricColumn:
 
     def feed(self, rows: Rows) -> Column:
         """Scores of the samples, None where one has none; without an answer it is as wrong as the metric can say."""
+        if type(self.metric) is Judge:  # which has read what the model said, answer or not
+            return self._kept(self._update(rows.samples, rows.references, rows.samples), rows.samples)
         missing, values = rows.missing[self.answer], rows.values[self.answer]
         if type(self.metric) is Unanswered:
             return self._kept(self.metric.note(len(values), missing), rows.samples)

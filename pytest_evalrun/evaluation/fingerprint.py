@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_evalrun.datasets.protocol import Repeated
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
+from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Identity, Reader
     from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.settings import MetricSpec
 
 
 Parts = dict[str, Any]
@@ -133,7 +135,7 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
     metrics: Parts = {}
     for spec in pair.settings.metrics:
         source = metric_source(spec, pair.root)
-        metrics[spec.name] = {"use": spec.use, "params": dict(spec.params)}
+        metrics[spec.name] = {"use": spec.use, "params": _metric_params(spec, pair, hashes)}
         if source:
             metrics[spec.name]["source"] = hashes.file(source)
         if (version := METRICS.get(spec.use, 1)) > 1:
@@ -146,6 +148,15 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
         if ANSWERS > 1:
             parts["answers"] = ANSWERS
     return parts
+
+
+def _metric_params(spec: MetricSpec, pair: Pair, hashes: HashCache) -> Parts:
+    """All of them; of a judge what its verdicts depend on, not its key and its price."""
+    if spec.use != JUDGE:
+        return dict(spec.params)
+    from pytest_evalrun.evaluation.judges import PairJudge
+
+    return PairJudge(spec, pair).identity(hashes)
 
 
 def difference(old: Parts, new: Parts, trees: KnownTrees) -> str | None:

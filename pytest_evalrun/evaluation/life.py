@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
+from pytest_evalrun.evaluation.judging import judge_answers, with_judges
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
@@ -151,11 +152,15 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     started = time.perf_counter()
     if log is not None:
         log.open(paths.eval_log, pair.settings.log_limit)
-    scores = Scorer(pair, disk, paths, plan.wanted.count).run(samples, progress)
+    judged = judge_answers(steps, plan, samples, progress)
+    scores = Scorer(pair, disk, paths, plan.wanted.count, judged).run(samples, progress)
     if scores.warning:
         steps.context.say(f"warning: {pair.full_id}: {scores.warning}")
     steps.check_failures(plan, scores.predicted, scores.failed, scores.first_failure)
-    usage = scores.usage.to_json(currency_of(pair.settings))
+    for one in judged.values():
+        if told := one.check():
+            steps.warn(told)
+    usage = with_judges(scores.usage.to_json(currency_of(pair.settings)), judged)
     tell_usage(usage, steps.say)
     if scores.outdated or not progress.in_order:
         progress.rewrite(disk, with_references(samples, progress, plan.wanted.count, pair.dataset.path))

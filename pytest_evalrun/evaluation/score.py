@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.columns import AnswerColumns, MetricColumns
 from pytest_evalrun.evaluation.usage import UsageTally
+from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.rundir.lines import compact_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.columns import Column, Rows
+    from pytest_evalrun.metrics.judge import Verdicts
     from pytest_evalrun.rundir.durable import Disk
     from pytest_evalrun.rundir.layout import PairPaths
     from pytest_evalrun.rundir.predictions import Line, Progress
@@ -90,7 +93,15 @@ class Blanks:
 class Scorer:
     """Feeds the metrics of one pair; finds on the way what is failed and whether stored references are outdated."""
 
-    def __init__(self, pair: Pair, disk: Disk, paths: PairPaths, count: int) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        disk: Disk,
+        paths: PairPaths,
+        count: int,
+        judged: Mapping[str, Verdicts] = MappingProxyType({}),
+    ) -> None:
+        """``judged`` are the verdicts of judges, by the name of the metric."""
         self.pair = pair
         self.disk = disk
         self.count = count
@@ -99,6 +110,9 @@ class Scorer:
         # A program that left metrics has scored by itself: of single samples there is nothing to score.
         self.by_program = pair.settings.kind.computes(pair.settings)
         self.metrics = None if self.by_program else MetricColumns(pair)
+        for column in self.metrics.columns if self.metrics else ():
+            if isinstance(column.metric, Judge):
+                column.metric.verdicts = judged.get(column.name)
         self.answers = AnswerColumns(pair.settings, None if self.by_program else pair.settings.answer)
         self._several = pair.settings.generations > 1
         self._reported: dict[str, dict[str, Any]] = {}

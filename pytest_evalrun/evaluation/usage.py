@@ -32,7 +32,7 @@ class UsageTally:
     def add(self, lines: Iterable[Line]) -> None:
         """Take lines into account, of which most models leave no detail at all."""
         for line in lines:
-            if line.detail is not None and ("usage" in line.detail or "finish_reason" in line.detail):
+            if line.detail is not None and ("usage" in line.detail or "attempts" in line.detail):
                 self._add(line.detail)
 
     def _add(self, detail: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ def _move(paths: PairPaths, suffix: str, there: Aside | None, *, with_result: bo
     if there is not None:
         write_atomic(_aside(paths.fingerprint, suffix), json.dumps(there.to_json(), ensure_ascii=False))
     paths.marker.unlink(missing_ok=True)
-    for path in (*_moved(paths), *([paths.result] if with_result else [])):
+    for path in (*_moved(paths), *([paths.result, *_verdicts(paths)] if with_result else [])):
         _replace(path, _aside(path, suffix))
 
 
@@ -165,6 +165,12 @@ def bring_back(disk: Disk, paths: PairPaths) -> None:
 
 def _moved(paths: PairPaths) -> tuple[Path, ...]:
     return paths.predictions, paths.shard_predictions, paths.scores, paths.outputs, paths.programs
+
+
+def _verdicts(paths: PairPaths) -> tuple[Path, ...]:
+    """What judges said is known by what they were asked, and stays; only who wants all of it anew has it put aside."""
+    known = paths.judged(None).known_verdicts
+    return known, paths.judged_verdicts, paths.judged_fingerprint, paths.judged_directory
 
 
 def _describe(paths: PairPaths, suffix: str) -> Aside | None:

@@ -192,6 +192,23 @@ class PairPaths:
         return self.run / f"predictions/{self._place}.scores.jsonl"
 
     @cached_property
+    def judged_verdicts(self) -> Path:
+        """What the judge of the pair said; of several there is a file each in :attr:`judged_directory`."""
+        return self.run / f"predictions/{self._place}.judged.jsonl"
+
+    @cached_property
+    def judged_fingerprint(self) -> Path:
+        return self.run / f"predictions/{self._place}.judged.json"
+
+    @cached_property
+    def judged_directory(self) -> Path:
+        return self.run / f"predictions/{self._place}.judged"
+
+    def judged(self, judge: str | None) -> JudgedPaths:
+        """The files of a judge: of the only one, or of one among several by its safe name."""
+        return JudgedPaths(self.run, self.key, judge)
+
+    @cached_property
     def outputs(self) -> Path:
         return self.run / f"outputs/{self._place}"
 
@@ -272,6 +289,33 @@ class ShardPaths(PairPaths):
     @cached_property
     def predictions(self) -> Path:
         return self.shard_predictions / f"{self.cut.low}-{self.cut.high}.jsonl"
+
+
+@dataclass(frozen=True)
+class JudgedPaths(PairPaths):
+    """The files of one judge of a pair: its verdicts are predictions of its own, everything else is the pair's."""
+
+    judge: str | None
+
+    @cached_property
+    def predictions(self) -> Path:
+        return self.judged_verdicts if self.judge is None else self.judged_directory / f"{self.judge}.jsonl"
+
+    @cached_property
+    def fingerprint(self) -> Path:
+        return self.judged_fingerprint if self.judge is None else self.judged_directory / f"{self.judge}.json"
+
+    @cached_property
+    def known_verdicts(self) -> Path:
+        """Verdicts on what the answers, or the question to the judge, were before."""
+        return self.predictions.with_name(f"{self.predictions.name}.stale")
+
+    def all_verdicts(self) -> list[Path]:
+        """Every file of verdicts on this pair, its own first: it may have been the only judge, or one of several."""
+        one = [self.judged_verdicts, self.judged_verdicts.with_name(f"{self.judged_verdicts.name}.stale")]
+        several = self.judged_directory.glob("*.jsonl*") if self.judged_directory.is_dir() else ()
+        every = dict.fromkeys((self.predictions, self.known_verdicts, *one, *sorted(several)))
+        return [path for path in every if path.is_file()]
 
 
 def key_of(pair: Pair) -> PairKey:

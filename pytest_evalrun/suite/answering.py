@@ -17,6 +17,8 @@ WAYS = ("letter", "regex", "after", "json", "last_number", "first_line")
 _HOW = frozenset({"options", "after_think", "strip"})
 # The share of samples without an answer.
 UNANSWERED = "unanswered"
+# The metric whose scores another model gives.
+JUDGE = "judge"
 # What a line of scores has besides scores.
 TAKEN = frozenset({"index", "id", "generation", "answer", "no_answer"})
 
@@ -42,7 +44,10 @@ def ways_of(answer: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
 
 
 def metric_rows(settings: Settings) -> list[MetricRow]:
-    """The rows of a pair's result: each metric once a kind of answer, then the share without one."""
+    """The rows of a pair's result: each metric once a kind of answer, then the share without one.
+
+    A judge reads what the model said, whatever is taken out of that.
+    """
     ways = ways_of(settings.answer)
     specs = list(settings.metrics)
     if ways:
@@ -50,7 +55,7 @@ def metric_rows(settings: Settings) -> list[MetricRow]:
     return [
         MetricRow(_row(spec.name, answer), spec, answer, _row(_source(spec, settings), answer))
         for spec in specs
-        for answer in ways or ("",)
+        for answer in (("",) if spec.use == JUDGE else ways or ("",))
     ]
 
 

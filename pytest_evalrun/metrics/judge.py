@@ -1,0 +1,149 @@
+"""A judge's verdicts as a metric: another model has graded each answer on a scale; the mean of the points."""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.checks import measured
+from pytest_evalrun.metrics.intervals import interval_of_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_evalrun.metrics.protocol import Better, MetricValue
+
+DEFAULT = (0, 1)
+# `GRADE: 4`, also as `**GRADE:** 4` and `Grade: [[4]]`.
+_GRADE = re.compile(r"\bgrade[*_`]*\s*:[*_`\s\[(<\"']*([^\s*_`\])>\"',;]+)", re.IGNORECASE)
+_SCALES = "[lowest, highest], a list of the numbers that may be given, or letters with their points as {C: 1, I: 0}"
+
+
+class Unread(ValueError):  # noqa: N818 - what became of it; its base says that it is an error
+    """A verdict that is none, or that is not on the scale."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a judge may give: numbers from ``low`` to ``high``, or the grades of ``points``."""
+
+    low: float
+    high: float
+    points: Mapping[str, float] | None = None
+
+    @classmethod
+    def of(cls, told: Any) -> Scale:
+        """Raises ConfigError for what is no scale."""
+        points = _points(told)
+        if points is not None:
+            return cls(min(points.values()), max(points.values()), points)
+        if isinstance(told, list | tuple) and len(told) == 2 and all(map(_is_number, told)) and told[0] < told[1]:
+            return cls(float(told[0]), float(told[1]))
+        raise ConfigError(f"scale: found {told!r}; accepted: {_SCALES}")
+
+    def read(self, text: str) -> float:
+        """The points of the last grade in a text. Raises Unread where there is none, or none of the scale."""
+        _, closed, after = text.rpartition("</think>")
+        if not closed and "<think>" in after:
+            raise Unread("the judge has not ended thinking")
+        grades = _GRADE.findall(after)
+        if not grades:
+            raise Unread("it has no line `GRADE: …`")
+        grade = grades[-1].rstrip(".!")
+        points = self._number(grade) if self.points is None else self._point(grade, self.points)
+        if points is None:
+            raise Unread(f"the grade {grade!r} is not on the scale ({self})")
+        return points
+
+    def _number(self, grade: str) -> float | None:
+        try:
+            number = float(grade)
+        except ValueError:
+            return None
+        return number if self.low <= number <= self.high else None
+
+    @staticmethod
+    def _point(grade: str, points: Mapping[str, float]) -> float | None:
+        """A letter in either case; a number as it is written, or by its value."""
+        if (found := points.get(grade, points.get(grade.upper()))) is not None:
+            return found
+        try:
+            return next((value for name, value in points.items() if float(name) == float(grade)), None)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" if self.points is None else ", ".join(self.points)
+
+
+def _points(told: Any) -> dict[str, float] | None:
+    """Grades by name, where a scale is given so: with points of their own, or numbers that are their own."""
+    if isinstance(told, dict) and len(told) > 1 and all(map(_is_number, told.values())):
+        return {str(name): float(value) for name, value in told.items()}
+    if isinstance(told, list | tuple) and len(told) > 2 and all(map(_is_number, told)):
+        return {f"{value:g}": float(value) for value in told}
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class Verdicts(Protocol):
+    """The points of each answer that was predicted, in their order; None where the verdict could not be read."""
+
+    def __iter__(self) -> Iterator[float | None]: ...
+
+    def why_none(self) -> str:
+        """Say why there is not one that could be read."""
+
+
+class Judge:
+    """The mean of what a judge gave. ``verdicts`` are made before: here nobody is asked.
+
+    ``model`` is an endpoint as a suite has it; ``template`` and ``system`` are what it is sent. ``max_failed``
+    verdicts, a count or a share, may be unreadable; without it all but one.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        template: str | None = None,
+        system: str | None = None,
+        scale: Any = DEFAULT,
+        max_failed: float | str | None = None,
+        better: str = "higher",
+    ) -> None:
+        if better not in ("higher", "lower"):
+            raise ConfigError(f"metric judge: better is {better!r}; accepted: higher, lower")
+        self.better: Better = "higher" if better == "higher" else "lower"
+        self.scale = Scale.of(scale)
+        self.model, self.template, self.system, self.max_failed = model, template, system, max_failed
+        self.verdicts: Verdicts | None = None
+        self._given: Iterator[float | None] | None = None
+        self._points = array("d")
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:  # noqa: ARG002
+        """The points of the answers that come next; of what was asked apart nobody has a verdict."""
+        if self.verdicts is None:
+            return [None] * len(predictions)
+        if self._given is None:
+            self._given = iter(self.verdicts)
+        points = list(islice(self._given, len(predictions)))
+        if len(points) != len(predictions):
+            raise PairError("metric judge: there are less verdicts than answers; run it again")
+        self._points.extend(point for point in points if point is not None)
+        return points
+
+    def result(self) -> MetricValue:
+        n = len(self._points)
+        if n == 0:
+            raise PairError(f"metric judge: {self.verdicts.why_none() if self.verdicts else 'nothing was judged'}")
+        value = math.fsum(self._points) / n
+        return measured("judge", value, n, interval_of_mean(self._points, value), self.better)
