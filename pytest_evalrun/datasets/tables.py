@@ -27,7 +27,7 @@ from pytest_evalrun.suite.csvtext import CsvRows
 from pytest_evalrun.suite.jsontext import TooDeep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pytest_evalrun.datasets.protocol import Hashes
     from pytest_evalrun.suite.pairs import Dataset
@@ -41,10 +41,11 @@ CHUNK = 64
 
 
 class TableReader(ABC):
-    """What both kinds of tables share: which column is the id, which the reference, and which the input."""
+    """What all kinds of tables share: which column is the id, which the reference, and which the input."""
 
     missing: Any = None  # the reference that is none, besides null
     accepted: ClassVar[frozenset[str]] = frozenset()  # what `reader:` may hold
+    unit: ClassVar[str] = "lines"
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.path = Path(dataset.path)
@@ -60,6 +61,18 @@ class TableReader(ABC):
     @abstractmethod
     def kind(self) -> list[Any]:
         """What the identity depends on besides the file's content."""
+
+    def at(self, number: int) -> str:
+        """The place of the row that ends there, for messages."""
+        return f"{self.path}:{number}"
+
+    def size(self) -> int:
+        """How many bytes hold the rows, about."""
+        return self.path.stat().st_size
+
+    def remembered(self, hashes: Hashes, kind: str) -> dict[str, Any]:
+        """What :meth:`measure` finds, until the content changes."""
+        return hashes.derived(self.path, kind, self.measure)
 
     def __iter__(self) -> Iterator[Sample]:
         return starmap(Sample, self._parts())
@@ -79,13 +92,23 @@ class TableReader(ABC):
     def identity(self, hashes: Hashes) -> Identity:
         """Read once and remembered until the file changes. Raises PairError for a table that cannot be evaluated."""
         kind = _encode([*self.kind(), self.id_column, self.reference, list(self.inputs)])
-        with _named(self.path):
-            found = hashes.derived(self.path, kind, self._measure)
+        with named(self.path):
+            found = self.remembered(hashes, kind)
         return Identity(found["inputs"], found["references"], found["count"])
 
-    def _measure(self) -> dict[str, Any]:
+    def missing_column(self, names: Collection[str]) -> tuple[str, str] | None:
+        """The first setting that names a column which is not among these, and that column."""
+        for setting in ("id_column", "reference", "inputs"):
+            wanted = getattr(self, setting) or ()
+            for name in (wanted,) if isinstance(wanted, str) else wanted:
+                if name not in names:
+                    return setting, name
+        return None
+
+    def measure(self) -> dict[str, Any]:
+        """Digests of inputs and references apart, and how many rows there are; all of them are read."""
         inputs, references = hashlib.sha256(), hashlib.sha256()
-        repeats = Repeats(self.path.stat().st_size) if self.id_column is not None else None
+        repeats = Repeats(self.size()) if self.id_column is not None else None
         count, parts = 0, self._parts()
         while chunk := list(islice(parts, CHUNK)):
             count += len(chunk)
@@ -96,7 +119,7 @@ class TableReader(ABC):
         if not count:
             raise PairError(f"{self.path}: the dataset is empty; a {self.kind()[0]} dataset needs at least one row")
         if repeats:
-            repeats.confirm(self._ids(), str(self.path))
+            repeats.confirm(self._ids(), str(self.path), self.unit)
         digest = references.hexdigest() if self.reference is not None else ""
         return {"inputs": inputs.hexdigest(), "references": digest, "count": count}
 
@@ -108,9 +131,9 @@ class TableReader(ABC):
             return str(index)
         value = self._cell(line, row, self.id_column, "id_column")
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise PairError(f"{self.path}:{line}: id_column {self.id_column!r} holds {value!r}; an id is a text or int")
+            raise PairError(f"{self.at(line)}: id_column {self.id_column!r} holds {value!r}; an id is a text or int")
         if isinstance(value, str) and not is_writable(value):
-            raise PairError(f"{self.path}:{line}: id_column {self.id_column!r} holds {value!r}: half a character")
+            raise PairError(f"{self.at(line)}: id_column {self.id_column!r} holds {value!r}: half a character")
         return str(value)
 
     def _input(self, line: int, row: Row) -> Any:
@@ -120,7 +143,7 @@ class TableReader(ABC):
             return {name: self._cell(line, row, name, "inputs") for name in self.inputs}
         columns = {name: value for name, value in row.items() if name not in self._spoken_for}
         if not columns:
-            raise PairError(f"{self.path}:{line}: no column is left to be the input; columns: {', '.join(row)}")
+            raise PairError(f"{self.at(line)}: no column is left to be the input; columns: {', '.join(row)}")
         return columns
 
     def _reference(self, line: int, row: Row) -> Any:
@@ -129,9 +152,9 @@ class TableReader(ABC):
         value = self._cell(line, row, self.reference, "reference")
         if value is None or value == self.missing:
             found = "null" if self.missing is None else "empty"
-            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {found}")
+            raise PairError(f"{self.at(line)}: label missing: {self.reference!r} is {found}")
         if type(value) is not str and (flaw := flaw_of(value)):
-            raise PairError(f"{self.path}:{line}: label missing: {self.reference!r} is {flaw}")
+            raise PairError(f"{self.at(line)}: label missing: {self.reference!r} is {flaw}")
         return value
 
     def _cell(self, line: int, row: Row, column: str, setting: str) -> Any:
@@ -139,7 +162,7 @@ class TableReader(ABC):
             return row[column]
         except KeyError:
             raise PairError(
-                f"{self.path}:{line}: {setting}: no column {column!r}; columns: {', '.join(map(str, row))}"
+                f"{self.at(line)}: {setting}: no column {column!r}; columns: {', '.join(map(str, row))}"
             ) from None
 
 
@@ -158,7 +181,7 @@ class CsvReader(TableReader):
         return ["csv", self.delimiter, self.types]
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        with _named(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
+        with named(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
             table = CsvRows(file, self.path, self.delimiter)
             try:
                 header = self._header(table.header())
@@ -170,12 +193,10 @@ class CsvReader(TableReader):
     def _header(self, names: list[str] | None) -> list[str]:
         if names is None:
             raise PairError(f"{self.path}: the dataset is empty; a csv dataset starts with a header row")
-        for setting in ("id_column", "reference", "inputs"):
-            wanted = getattr(self, setting) or ()
-            for name in (wanted,) if isinstance(wanted, str) else wanted:
-                if name not in names:
-                    found = columns_found(names, self.delimiter)
-                    raise PairError(f"{self.path}:1: {setting}: no column {name!r}; {found}")
+        if missing := self.missing_column(names):
+            setting, name = missing
+            found = columns_found(names, self.delimiter)
+            raise PairError(f"{self.path}:1: {setting}: no column {name!r}; {found}")
         check_types(self.path, names, self.types, self.delimiter)
         return names
 
@@ -193,7 +214,7 @@ class JsonlReader(TableReader):
         return ["jsonl"]
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        with _named(self.path), self.path.open("rb") as file:
+        with named(self.path), self.path.open("rb") as file:
             for line, text in enumerate(file, 1):
                 if not text.isspace():
                     yield line, self._row(line, text)
@@ -211,7 +232,7 @@ class JsonlReader(TableReader):
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Faults of the file itself name it and are not tried again; what a device reports may pass, and is."""
     try:
         yield

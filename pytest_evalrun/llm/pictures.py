@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.media import data_url, picture_kind
 from pytest_evalrun.errors import SampleError
 
 if TYPE_CHECKING:
@@ -14,14 +14,6 @@ if TYPE_CHECKING:
 
 # A larger one no endpoint takes.
 MOST_BYTES = 20_000_000
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"BM", "image/bmp"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-)
 _ELSEWHERE = ("data:image/", "https://", "http://")
 
 
@@ -44,11 +36,11 @@ def picture_url(value: Any, below: Sequence[Path], key: str) -> str:
     content = bytes(value) if isinstance(value, bytes | bytearray) else _content(value, below, key)
     if len(content) > MOST_BYTES:
         raise SampleError(f"{key}: a picture of more than {MOST_BYTES} bytes; accepted: a smaller one")
-    kind = _kind(content)
+    kind = picture_kind(content)
     if kind is None:
         shown = "its bytes" if isinstance(value, bytes | bytearray) else repr(str(value))
         raise SampleError(f"{key}: {shown:.200} is no picture; accepted: PNG, JPEG, GIF, WebP, BMP, TIFF")
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return data_url(content)
 
 
 def _content(value: Any, below: Sequence[Path], key: str) -> bytes:
@@ -70,9 +62,3 @@ def _file(value: str, below: Sequence[Path], key: str) -> Path:
     if not any(path.is_relative_to(directory.resolve()) for directory in below):
         raise SampleError(f"{key}: {value!r:.200} leads out of {below[0]}; accepted: a picture below it")
     return path
-
-
-def _kind(content: bytes) -> str | None:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), None)

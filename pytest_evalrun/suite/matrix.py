@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.suitefile import Mapped, SuiteFile
 
+# A dataset that is on no disk of ours until its reader has fetched it.
+ELSEWHERE = "hf://"
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -81,6 +84,8 @@ def _paths(part: Mapped, root: str, problems: Problems) -> list[str] | None:
     if "path" not in part.values:
         return None
     written = part.values["path"]
+    if written.startswith(ELSEWHERE):
+        return [written]
     whole = os.path.normpath(os.path.join(root, written))
     if os.path.exists(whole):
         return [whole]

@@ -305,7 +305,9 @@ class DatasetEntry(SettingsModel):
     name: Name = UNSET
     """What the dataset is called. Default: the stem of its path."""
     path: Name
-    """The dataset's file or directory, relative to the suite; a glob makes one dataset of each match."""
+    """The dataset's file or directory, relative to the suite; a glob makes one dataset of each match. `hf://OWNER/NAME`
+    is one of the hub, for `format: hf`.
+    """
     tags: Tags = UNSET
     """Words that become pytest markers of its pairs."""
     skip: Name = UNSET

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -286,3 +287,11 @@ def test_each_key_of_a_line_stands_once(pairs, colon):
             from_json(text)
     else:
         assert from_json(text) == dict(pairs)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "hf"])
+def test_what_a_kind_of_data_needs_is_named(tmp_path, read, monkeypatch, kind):
+    """Where it is not installed: the format, and how it is."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(PairError, match=rf'pyarrow is needed for format {kind}: pip install "pytest-evalrun\[hf\]"'):
+        read(tmp_path, format=kind)

@@ -30,6 +30,13 @@ def test_globs_are_one_entry_a_match(suite):
     assert not suite.discover().has_adapter
 
 
+def test_a_dataset_of_a_hub_is_no_path(suite):
+    """It is not looked for on a disk; what comes last is its name."""
+    suite("adapter: ./my.py:Model\nmodels: [{name: m1}]\ndatasets: [{path: 'hf://openai/gsm8k', format: hf}]\n")
+    assert suite.ids() == ["m1/gsm8k"]
+    assert suite.discover().pairs[0].dataset.path == "hf://openai/gsm8k"
+
+
 def test_path_with_brackets_is_a_path_before_it_is_a_glob(suite):
     """What is there is meant."""
     suite("models: [{path: '[m].bin'}]\ndatasets: [{path: clean.csv}]\n").write({"[m].bin": ""})
