@@ -40,7 +40,8 @@ test: $(READY)
 	@# the next command has to make it again.
 	$(BIN)/pytest -q --collect-only >/dev/null & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/coverage erase
-	@# More workers than cores: many tests wait for real processes. test_compat.py is what tox runs three times.
+	@# More workers than cores: many tests wait for real processes. test_compat.py is what tox runs three times;
+	@# tests/unit/datasets/hf, which is only run where it is named, is what its environment `hf` is for.
 	$(BIN)/coverage run -m pytest -n 4 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
