@@ -45,7 +45,7 @@ LINES = 256
 _OF_A_COPY = ("digest", "finish_reason", "model")
 
 
-class Judged:
+class JudgeVerdicts:
     """The verdicts of one judge over a pair, in the order of its answers; what could not be read is counted."""
 
     def __init__(self, judge: PairJudge, verdicts: Progress) -> None:
@@ -97,7 +97,7 @@ def _most(max_failed: float | str | None, count: int) -> float | None:
     return share * count if share < 1 else share
 
 
-def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, Judged]:
+def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, JudgeVerdicts]:
     """Have each judge of a pair give its verdict on every answer that has none yet; by the name of the metric.
 
     Raises PairError where a judge cannot be asked, or the money is spent: predictions and verdicts stay.
@@ -118,7 +118,7 @@ def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress:
 
 def _judged(
     steps: Steps, plan: Plan, judge: PairJudge, answered: Answered, progress: Progress, *, several: bool
-) -> Judged:
+) -> JudgeVerdicts:
     paths = steps.paths.judged(judge.name if several else None)
     identity = judge.identity(steps.hashes)
     parts = {
@@ -138,7 +138,7 @@ def _judged(
             _Asking(steps, judge, work, paths, identity).ask(answered, verdicts, progress.done_count)
     finally:
         verdicts.close()
-    return Judged(judge, verdicts)
+    return JudgeVerdicts(judge, verdicts)
 
 
 def put_aside(paths: JudgedPaths) -> None:
@@ -313,7 +313,7 @@ def _verdict(raw: bytes) -> Line | None:
     return line if known and raw[-1:] == b"\n" else None
 
 
-def with_judges(usage: dict[str, Any] | None, judged: Mapping[str, Judged]) -> dict[str, Any] | None:
+def with_judges(usage: dict[str, Any] | None, judged: Mapping[str, JudgeVerdicts]) -> dict[str, Any] | None:
     """The usage of a pair, and beside it that of its judges."""
     told = {
         name: usage_of

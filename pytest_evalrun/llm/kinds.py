@@ -59,16 +59,7 @@ class OpenAI(ModelKind):
     @classmethod
     def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         own = endpoint_of(settings)
-        if not own.base_url and not own.serve:
-            yield "adapter", "adapter openai needs an endpoint; accepted: `base_url: http://…/v1`, `serve: …`"
-        if own.serve:
-            yield from _mistakes_in_serve(own.serve, settings.params)
-        if own.base_url and own.serve:
-            yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
-        elif own.base_url and not _URL.match(own.base_url):
-            yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
-        if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
-            yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
+        yield from _mistakes_of_place(own, settings.params)
         try:
             Concurrency.parse(own.concurrency)
         except ConfigError as error:
@@ -116,6 +107,20 @@ class OpenAI(ModelKind):
     @classmethod
     def create(cls, settings: Settings, path: str | None, root: str) -> Any:
         raise PairError("an endpoint is no Python object; it is asked where its pair is evaluated")
+
+
+def _mistakes_of_place(own: EndpointSettings, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with where the endpoint is, and how it is entered."""
+    if not own.base_url and not own.serve:
+        yield "adapter", "adapter openai needs an endpoint; accepted: `base_url: http://…/v1`, `serve: …`"
+    if own.serve:
+        yield from _mistakes_in_serve(own.serve, params)
+    if own.base_url and own.serve:
+        yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
+    elif own.base_url and not _URL.match(own.base_url):
+        yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
+    if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
+        yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
 
 
 def _mistakes_in_serve(serve: str | Sequence[str], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
