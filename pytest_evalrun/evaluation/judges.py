@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from pytest_evalrun.llm.prompts import prompt_of
 from pytest_evalrun.llm.settings import endpoint_of
 from pytest_evalrun.llm.wire import digest_of, request_body
 from pytest_evalrun.metrics import create_metric
-from pytest_evalrun.metrics.judge import Judge
+from pytest_evalrun.metrics.judge import KIND, Judge
 from pytest_evalrun.predicting.endpoints import named
 from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.layers import Layer
@@ -62,6 +63,8 @@ class PairJudge:
     """A judge of a pair: an endpoint as a pair of its own, which is asked about answers in place of samples."""
 
     def __init__(self, spec: MetricSpec, pair: Pair) -> None:
+        for key, text in Judge.mistakes(spec.params):
+            raise ConfigError(f"metric {spec.name}: {key}: {text}")
         metric = create_metric(spec, pair.root)
         assert isinstance(metric, Judge), "a suite asks for one by this name"
         self.name = spec.name
@@ -117,22 +120,18 @@ class Answered:
 
 
 def _as_pair(name: str, metric: Judge, pair: Pair) -> Pair:
-    """Raises ConfigError for words of the model that are wrong."""
-    if not isinstance(metric.model, dict):
-        raise ConfigError(
-            f"metric {name}: model: found {metric.model!r}; accepted: an endpoint, as `{{model: NAME, …}}`"
-        )
     prompt = {"template": TEMPLATE if metric.template is None else metric.template}
     if metric.system is not None:
         prompt["system"] = metric.system
     words = {"retries": pair.settings.retries} | metric.model
-    layer = Layer("suite", pair.layers[0].source, words | {"adapter": "openai", "prompt": prompt})
-    path = metric.model.get("path")
-    task = Task(f"judge {name}", path, pair.root)
-    made = replace(pair, task=task, layers=(layer,), cuts=(), cut=None)
-    for key, text in made.settings.kind.mistakes(made.settings):
-        raise ConfigError(f"metric {name}: {key}: {text}")
-    return made
+    layer = Layer("suite", pair.layers[0].source, words | {"adapter": KIND, "prompt": prompt})
+    task = Task(f"judge {name}", _path(metric.model.get("path"), pair.root), pair.root)
+    return replace(pair, task=task, layers=(layer,), cuts=(), cut=None)
+
+
+def _path(path: str | None, root: str) -> str | None:
+    """The model that a server of ours is to serve, relative to the suite."""
+    return None if path is None else os.path.join(root, path)  # noqa: PTH118
 
 
 def _explained(metric: Judge) -> str:

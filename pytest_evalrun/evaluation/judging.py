@@ -16,7 +16,7 @@ from pytest_evalrun.evaluation.fingerprint import difference
 from pytest_evalrun.evaluation.judges import Answered, judges_of
 from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.usage import UsageTally
-from pytest_evalrun.metrics.judge import Unread
+from pytest_evalrun.metrics.judge import Unread, share_or_count
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.predicting.spending import check_begin, currency_of
 from pytest_evalrun.predicting.ways import predict
@@ -45,7 +45,7 @@ LINES = 256
 _OF_A_COPY = ("digest", "finish_reason", "model")
 
 
-class JudgeVerdicts:
+class Judgement:
     """The verdicts of one judge over a pair, in the order of its answers; what could not be read is counted."""
 
     def __init__(self, judge: PairJudge, verdicts: Progress) -> None:
@@ -84,20 +84,13 @@ class JudgeVerdicts:
             return None
         count = self.read + self.failed
         told = f"{self.judge.name}: {self.failed} of {counted(count, 'verdict')} could not be read"
-        most = _most(self.judge.metric.max_failed, count)
+        most = share_or_count(self.judge.metric.max_failed, count)
         if most is not None and self.failed > most:
             raise PairError(f"{told} (max_failed is {self.judge.metric.max_failed}); the first: {self.first}")
         return f"{told} and count for nothing; the first: {self.first}"
 
 
-def _most(max_failed: float | str | None, count: int) -> float | None:
-    if max_failed is None:
-        return None
-    share = float(max_failed.removesuffix("%")) / 100 if isinstance(max_failed, str) else float(max_failed)
-    return share * count if share < 1 else share
-
-
-def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, JudgeVerdicts]:
+def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, Judgement]:
     """Have each judge of a pair give its verdict on every answer that has none yet; by the name of the metric.
 
     Raises PairError where a judge cannot be asked, or the money is spent: predictions and verdicts stay.
@@ -118,7 +111,7 @@ def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress:
 
 def _judged(
     steps: Steps, plan: Plan, judge: PairJudge, answered: Answered, progress: Progress, *, several: bool
-) -> JudgeVerdicts:
+) -> Judgement:
     paths = steps.paths.judged(judge.name if several else None)
     identity = judge.identity(steps.hashes)
     parts = {
@@ -138,7 +131,7 @@ def _judged(
             _Asking(steps, judge, work, paths, identity).ask(answered, verdicts, progress.done_count)
     finally:
         verdicts.close()
-    return JudgeVerdicts(judge, verdicts)
+    return Judgement(judge, verdicts)
 
 
 def put_aside(paths: JudgedPaths) -> None:
@@ -313,7 +306,7 @@ def _verdict(raw: bytes) -> Line | None:
     return line if known and raw[-1:] == b"\n" else None
 
 
-def with_judges(usage: dict[str, Any] | None, judged: Mapping[str, JudgeVerdicts]) -> dict[str, Any] | None:
+def with_judges(usage: dict[str, Any] | None, judged: Mapping[str, Judgement]) -> dict[str, Any] | None:
     """The usage of a pair, and beside it that of its judges."""
     told = {
         name: usage_of

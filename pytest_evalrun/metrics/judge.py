@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import measured
 from pytest_evalrun.metrics.intervals import interval_of_mean
+from pytest_evalrun.suite.layers import Layer
+from pytest_evalrun.suite.problems import accepted, found
+from pytest_evalrun.suite.settings import kind_named, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.metrics.protocol import Better, MetricValue
 
 DEFAULT = (0, 1)
+PARAMETERS = frozenset({"model", "template", "system", "scale", "max_failed", "better"})
+# Whatever kind the model under test is, its judge is an endpoint; of the settings of all kinds it has these.
+KIND = "openai"
+COMMON = frozenset({"path", "gpus", "min_gpu_memory", "workers_per_gpu", "retries"})
 # `GRADE: 4`, also as `**GRADE:** 4` and `Grade: [[4]]`.
 _GRADE = re.compile(r"\bgrade[*_`]*\s*:[*_`\s\[(<\"']*([^\s*_`\])>\"',;]+)", re.IGNORECASE)
 _SCALES = "[lowest, highest], a list of the numbers that may be given, or letters with their points as {C: 1, I: 0}"
@@ -94,6 +101,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def share_or_count(max_failed: Any, count: int = 1) -> float | None:
+    """How many of ``count`` that is: a count, or a share below 1; None where it is neither."""
+    share = isinstance(max_failed, str) and max_failed.endswith("%")
+    try:
+        number = float(max_failed[:-1]) / 100 if share else float(max_failed)
+    except (TypeError, ValueError):
+        return None
+    if isinstance(max_failed, bool) or not (0 <= number < 1 or (not share and number.is_integer() and number > 0)):
+        return None
+    return number * count if number < 1 else number
+
+
 class Verdicts(Protocol):
     """The points of each answer that was predicted, in their order; None where the verdict could not be read."""
 
@@ -129,6 +148,27 @@ class Judge:
         self._given: Iterator[float | None] | None = None
         self._points = array("d")
 
+    @classmethod
+    def mistakes(cls, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Tell what is wrong with a judge before anything is asked: key, and what is found and accepted."""
+        for name in params.keys() - PARAMETERS:
+            yield name, f"unknown key; {accepted(name, PARAMETERS)}"
+        if isinstance(model := params.get("model"), dict):
+            yield from _mistakes_in_model(model, params)
+        else:
+            yield "model", f"{found(model)}; accepted: an endpoint, as in {{model: NAME, base_url: http://…/v1}}"
+        for name in ("template", "system"):
+            if not isinstance(text := params.get(name, ""), str):
+                yield name, f"{found(text)}; accepted: text"
+        try:
+            Scale.of(params.get("scale", DEFAULT))
+        except ConfigError as error:
+            yield "scale", str(error).removeprefix("scale: ")
+        if (better := params.get("better", "higher")) not in ("higher", "lower"):
+            yield "better", f"{found(better)}; accepted: higher, lower"
+        if (most := params.get("max_failed", 0)) is not None and share_or_count(most) is None:
+            yield "max_failed", f"{found(most)}; accepted: a count such as 3, or a share below 1 such as 0.05 or 5%"
+
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:  # noqa: ARG002
         """The points of the answers that come next; of what was asked apart nobody has a verdict."""
         if self.verdicts is None:
@@ -147,3 +187,27 @@ class Judge:
             raise PairError(f"metric judge: {self.verdicts.why_none() if self.verdicts else 'nothing was judged'}")
         value = math.fsum(self._points) / n
         return measured("judge", value, n, interval_of_mean(self._points, value), self.better)
+
+
+def _mistakes_in_model(model: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell what is wrong with the endpoint, and with what it is sent."""
+    from pytest_evalrun.suite.schema import ModelEntry
+    from pytest_evalrun.suite.validation import validated
+
+    words = (kind_named(KIND).words() - {"prompt"}) | COMMON
+    if unknown := [name for name in model if name not in words]:
+        yield from ((f"model.{name}", f"unknown key; {accepted(str(name), words)}") for name in unknown)
+        return
+    try:
+        checked = validated(ModelEntry, {"adapter": KIND, **model}, lambda where: ".".join(map(str, where)))
+    except ConfigError as error:
+        for line in str(error).split("\n"):
+            key, _, text = line.partition(": ")
+            yield f"model.{key}", text
+        return
+    if not checked.get("model"):
+        yield "model.model", "is missing; accepted: the name by which the endpoint knows the model"
+    prompt = {name: params[name] for name in ("template", "system") if isinstance(params.get(name), str)}
+    settings = resolve([Layer("suite", "", {**checked, "prompt": prompt})])
+    for key, text in settings.kind.mistakes(settings):
+        yield key.removeprefix("prompt.") if key.startswith("prompt.") else f"model.{key}", text

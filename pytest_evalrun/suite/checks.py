@@ -182,6 +182,7 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
             f"{where}: found two metrics called {name!r}; accepted: `name: …` in the parameters of one of them"
         )
     _tell(answering.mistakes(settings), settings, problems)
+    _tell(_mistakes_in_judges(settings), settings, problems)
     rows = [row.name for row in answering.metric_rows(settings)]
     for metric, gate in settings.gates.items():
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
@@ -190,6 +191,14 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
             problems.add(f"{where}: the pair {PAIR} does not compute this metric; {words}", pair.id)
         elif reason := _unfit(gate):
             problems.add(f"{where}: {reason}")
+
+
+def _mistakes_in_judges(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Tell what is wrong with a judge, which is a model with words of its own: its predictions come first."""
+    for spec in settings.metrics:
+        offer = registry.find(registry.METRICS, spec.use) if spec.use == answering.JUDGE else None
+        for key, text in offer.load().mistakes(spec.params) if offer is not None and offer.is_ours else ():
+            yield f"metrics.{spec.use}.{key}", text
 
 
 def _unfit(gate: Gate) -> str | None:

@@ -249,9 +249,14 @@ def test_answer_cannot_end_its_own_marker(prompts):
     [
         pytest.param({"model": None}, "model: found None; accepted: an endpoint", id="no model"),
         pytest.param({"model": {"model": "j"}}, "adapter openai needs an endpoint", id="no endpoint"),
+        pytest.param({"model": {"base_url": "http://a/v1"}}, "model.model: is missing", id="no name"),
+        pytest.param({"model": {"modle": "j"}}, "model.modle: unknown key; did you mean 'model'", id="misspelt"),
+        pytest.param({"model": {"model": "j", "concurrency": 0}}, "model.concurrency: found 0", id="no concurrency"),
+        pytest.param({"model": {"model": "j", "base_url": "http://a", "api_key": "k"}}, "found a text as", id="key"),
+        pytest.param({"max_failed": "many"}, "max_failed: found 'many'; accepted: a count", id="no count"),
         pytest.param({"scale": [1]}, r"scale: found \[1\]; accepted", id="no scale"),
         pytest.param({"template": "{{ prediction"}, "not a Jinja2 template", id="no template"),
-        pytest.param({"colour": 1}, "accepted: model, template, system, scale, max_failed, better", id="unknown word"),
+        pytest.param({"colour": 1}, "colour: unknown key; accepted: better, max_failed", id="unknown word"),
     ],
 )
 def test_what_is_no_judge_is_told_before_anything_is_asked(judged, shop, words, told):

@@ -26,6 +26,14 @@ MISTAKES = {
         PAIR + "metrics: [top_1]\n",
         ":3: metrics: found the unknown name 'top_1'; did you mean 'top1'? accepted: ",
     ),
+    "judge that is misspelt": (
+        PAIR + "metrics:\n  - judge:\n      model: {modle: j, base_url: http://a/v1}\n",
+        ":3: metrics.judge.model.modle: unknown key; did you mean 'model'?",
+    ),
+    "judge that is none": (
+        PAIR + "metrics: [judge]\n",
+        ":3: metrics.judge.model: found None; accepted: an endpoint, as in {model: NAME, base_url: ",
+    ),
     "letters without options": (
         PAIR + "answer:\n  letter: true\n",
         ":4: answer.letter: found true without options; accepted: the letters such as ABCD, or `options: COLUMN`",
