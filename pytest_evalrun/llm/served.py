@@ -30,8 +30,8 @@ HOST = "127.0.0.1"
 PORTS = 3
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.02, 0.5
 ANSWER_SECONDS = 5.0
-# What a server needs to end in order.
-GRACE_SECONDS = 5.0
+# What a server has to end in order: it keeps nothing that we need.
+GRACE_SECONDS = 2.0
 LONGEST_LIST = 1 << 20
 # How programs say that somebody else has their port.
 TAKEN = re.compile(r"address (is )?(already )?in use|EADDRINUSE|\[Errno (48|98)\]", re.IGNORECASE)
