@@ -71,9 +71,10 @@ def estimates(pairs: Sequence[Pair], workdir: WorkDir, paths: RunPaths | None, *
 def work_of(place: int, pair: Pair, estimate: Estimate, need: Need) -> Work:
     """A pair as work, by the estimate of the whole pair: a shard takes its share.
 
-    A pair that is cut only gathers and scores, for which any worker will do.
+    A pair that is cut only gathers and scores, for which any worker will do. Whatever it is sent, a model that is
+    loaded is one.
     """
-    model = model_of(pair.whole.full_id)
+    model = f"{pair.suite}/{pair.task.model}"
     if pair.is_shard:
         return Work(place, model, max(LEAST, estimate.seconds * pair.share), estimate.load, need)
     if pair.is_cut:

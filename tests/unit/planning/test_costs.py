@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.planning.costs import LEAST, Estimate, estimates
+from pytest_evalrun.planning.costs import LEAST, Estimate, estimates, work_of
+from pytest_evalrun.slots.need import Need
 
 
 @pytest.fixture
@@ -34,6 +36,14 @@ def test_the_past_of_a_pair_says_most(bench, expected):
     """Seconds of its own, the load of its model."""
     bench.remember("m/d", load=5)
     assert expected(bench.pair("m/d")) == [Estimate(pytest.approx(10), 5, "history")]
+
+
+def test_prompts_share_the_model_that_they_are_sent_to(bench):
+    """A worker that holds it pays no load for the next prompt."""
+    plain = bench.pair("m/d")
+    asked = [replace(plain, task=replace(plain.task, name=f"m@{prompt}", prompt=prompt)) for prompt in ("a", "b")]
+    works = [work_of(0, pair, Estimate(1, 5, "history"), Need(1)) for pair in (plain, *asked)]
+    assert [work.model for work in works] == [f"{plain.suite}/m"] * 3
 
 
 def test_a_limit_makes_less_of_it(bench, expected):
