@@ -53,6 +53,7 @@ LABELS = {
     "model": "model changed",
     "model_name": "name of the model at its endpoint changed",
     "output": "output settings changed",
+    "pictures": "pictures of the dataset changed",
     "preprocess": "preprocessing changed",
     "references": "references changed",
     "serve": "program that serves the model changed",
@@ -123,6 +124,7 @@ def prediction_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts
     if kind.version is not None and kind.version > 1:
         parts["adapter_version"] = kind.version
     parts |= kind.identity(settings, pair.root, hashes)
+    parts |= kind.identity_in_data(settings, pair.root, pair.dataset, hashes)
     if settings.limit is not None:
         parts["limit"] = settings.limit
     if settings.generations > 1:
@@ -192,7 +194,7 @@ def _weight(name: str) -> tuple[bool, str]:
 
 
 def _words(name: str, old: Any, new: Any, trees: KnownTrees) -> str:
-    if name == "inputs":
+    if name in ("inputs", "pictures"):
         return LABELS[name] + _file_count(old, new, trees)
     if name == "program" and isinstance(old, dict) and isinstance(new, dict):
         return f"program changed ({_changed_keys(old, new)})"

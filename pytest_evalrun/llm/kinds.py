@@ -64,12 +64,7 @@ class OpenAI(ModelKind):
             Concurrency.parse(own.concurrency)
         except ConfigError as error:
             yield "concurrency", str(error).removeprefix("concurrency: ")
-        if names := secret_names(dict(own.extra_body)):
-            wanted = "accepted: texts that are no secret; ${NAME} in headers"
-            yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
-        for word in ("sampling", "extra_body"):
-            for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
-                yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
+        yield from _mistakes_in_fields(own)
         if own.prompt:
             from pytest_evalrun.llm.promptcheck import mistakes_in
 
@@ -105,6 +100,16 @@ class OpenAI(ModelKind):
         return {name: parts.get(name) for name in ("model", "params", "program", "environment")} | {"words": words}
 
     @classmethod
+    def identity_in_data(cls, settings: Settings, root: str, dataset: Any, hashes: Any) -> dict[str, Any]:
+        """The content of pictures that rows name, where messages have some; a change of them changes no row."""
+        own = endpoint_of(settings)
+        if not own.prompt.get("messages"):
+            return {}
+        from pytest_evalrun.llm.prompts import named_pictures
+
+        return named_pictures(own.prompt, settings, root, dataset, hashes)
+
+    @classmethod
     def create(cls, settings: Settings, path: str | None, root: str) -> Any:
         raise PairError("an endpoint is no Python object; it is asked where its pair is evaluated")
 
@@ -135,6 +140,15 @@ def _mistakes_in_serve(serve: str | Sequence[str], params: Mapping[str, Any]) ->
         yield "serve", f"found the unknown placeholder {{{name}}}; accepted: {shown}, and names of params"
     if "port" not in named:
         yield "serve", "found no {port}, on which the program must listen; accepted: a command with {port}"
+
+
+def _mistakes_in_fields(own: EndpointSettings) -> Iterator[tuple[str, str]]:
+    if names := secret_names(dict(own.extra_body)):
+        wanted = "accepted: texts that are no secret; ${NAME} in headers"
+        yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
+    for word in ("sampling", "extra_body"):
+        for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
+            yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
 
 
 def _prompt(own: EndpointSettings, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:

@@ -22,6 +22,11 @@ def is_picture(path: Path) -> bool:
     return (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
 
 
+def is_elsewhere(value: str) -> bool:
+    """Tell whether a text is the URL of a picture, and no path."""
+    return value.startswith(_ELSEWHERE)
+
+
 def picture_url(value: Any, below: Sequence[Path], key: str) -> str:
     """The URL of a picture: a URL as it is; a file, or its bytes, as a data URL.
 
@@ -31,7 +36,7 @@ def picture_url(value: Any, below: Sequence[Path], key: str) -> str:
     """
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
-    if isinstance(value, str) and value.startswith(_ELSEWHERE):
+    if isinstance(value, str) and is_elsewhere(value):
         return value
     content = bytes(value) if isinstance(value, bytes | bytearray) else _content(value, below, key)
     if len(content) > MOST_BYTES:

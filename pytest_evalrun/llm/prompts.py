@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.llm.columns import columns_of, options_in, text_of
 from pytest_evalrun.llm.fewshot import Examples, reference_of
-from pytest_evalrun.llm.pictures import is_picture, picture_url
+from pytest_evalrun.llm.pictures import is_elsewhere, is_picture, picture_url
 from pytest_evalrun.llm.templates import AS_THEY_ARE, Template, listed
 from pytest_evalrun.suite.settings import Settings
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.datasets.protocol import Hashes, Sample
     from pytest_evalrun.llm.columns import Choices
     from pytest_evalrun.llm.fewshot import Example, Row
-    from pytest_evalrun.suite.pairs import Pair
+    from pytest_evalrun.suite.pairs import Dataset, Pair
 
     Messages = list[dict[str, Any]]
 
@@ -185,6 +187,37 @@ def prompt_of(pair: Pair) -> Prompt:
 
     spec, settings = endpoint_of(pair.settings).prompt, pair.settings
     return Prompt(spec, root=pair.root, settings=settings, data=pair.dataset.path)
+
+
+def named_pictures(
+    spec: Mapping[str, Any], settings: Settings, root: str, dataset: Dataset, hashes: Hashes
+) -> dict[str, str]:
+    """Digest the pictures that a table's rows name, as the part ``pictures``; nothing where no message shows any.
+
+    Which they are is remembered until the table changes; those that are not there are missed by their samples.
+    """
+    columns, path = sorted(_picture_columns(spec.get("messages", ()))), Path(dataset.path)
+    if not columns or not path.is_file():
+        return {}
+    directory = _directories(root, dataset.path)[0]
+
+    def read() -> dict[str, Any]:
+        names: set[str] = set()
+        for sample in create_reader(dataset, settings, root):
+            values = map(columns_of(sample.input, settings.inputs).get, columns)
+            names.update(value for value in values if isinstance(value, str) and not is_elsewhere(value))
+        return {"names": sorted(names)}
+
+    named = hashes.derived(path, f"pictures {columns} {settings.inputs} {settings.reader}", read)["names"]
+    there = [name for name in named if os.path.isfile(directory / name)]  # noqa: PTH113 - whatever the name is
+    return {"pictures": hashes.tree(directory, there)}
+
+
+def _picture_columns(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value[IMAGE]} if isinstance(value.get(IMAGE), str) else set()
+        return own.union(*map(_picture_columns, value.values()))
+    return set().union(*map(_picture_columns, value)) if isinstance(value, list) else set()
 
 
 def _directories(root: str, data: str | None) -> tuple[Path, ...]:

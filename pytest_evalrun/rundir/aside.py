@@ -124,12 +124,13 @@ def earlier_predictions(paths: PairPaths) -> list[Path]:
     Those of its last predictions come first. What was put aside because it was asked for is none of them.
     """
     paths = paths.whole
-    name = glob.escape(paths.key.full.dataset)
-    limits = {*paths.predictions.parent.glob(f"{name}.limit-*.jsonl"), PairPaths(paths.run, paths.key.full).predictions}
-    limits.discard(paths.predictions)
+    full = paths.key.full
+    names = {file.stem for file in paths.predictions.parent.glob(f"{glob.escape(full.dataset)}.limit-*.jsonl")}
+    limits = [key for key in (full._replace(dataset=name) for name in sorted(names)) if key.limit is not None]
     found = []
-    for predictions in (paths.predictions, *sorted(limits)):
-        others = [] if predictions == paths.predictions else [predictions]
+    for key in dict.fromkeys((paths.key, full, *limits)):
+        predictions = PairPaths(paths.run, key).predictions
+        others = [] if key == paths.key else [predictions]
         for suffix in (STALE, _AWAY):
             shards = _aside(predictions.with_suffix(""), suffix)
             others += [_aside(predictions, suffix), *sorted(shards.glob("*.jsonl"))]

@@ -204,6 +204,14 @@ class ModelKind:
         return parts
 
     @classmethod
+    def identity_in_data(cls, settings: Settings, root: str, dataset: Any, hashes: Any) -> dict[str, Any]:
+        """Return what of a :class:`~pytest_evalrun.suite.pairs.Dataset` counts besides what its reader says of it.
+
+        Named parts, as of :meth:`identity`: files that its rows only name.
+        """
+        return {}
+
+    @classmethod
     def source(cls, settings: Settings, root: str) -> Path | None:
         """The Python file whose content is part of a prediction's identity."""
         from pytest_evalrun.suite.objects import source_file

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
-from pytest_evalrun.llm.prompts import Prompt
+from pytest_evalrun.llm.prompts import Prompt, named_pictures
+from pytest_evalrun.suite.pairs import Dataset
 from pytest_evalrun.suite.settings import Settings
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII=")
@@ -19,10 +20,22 @@ QA = "Question: {{ question }}\nAnswer:"
 
 
 class Contents:
-    """Hashes of files, without a cache."""
+    """Hashes of files; what is derived of one is kept as long as its content is the same."""
+
+    def __init__(self):
+        self.derived_once = {}
 
     def file(self, path):
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    def tree(self, root, names):
+        return {name: self.file(Path(root, name)) for name in names}
+
+    def derived(self, path, kind, compute):
+        key = self.file(path), kind
+        if key not in self.derived_once:
+            self.derived_once[key] = compute()
+        return self.derived_once[key]
 
 
 def user(content):
@@ -353,3 +366,25 @@ def test_identity(dev, tmp_path):
     (tmp_path / "dev.jsonl").unlink()
     with pytest.raises(PairError, match=r"dev\.jsonl"):
         identity()
+
+
+def test_pictures_count_by_content(tmp_path):
+    """Those that rows name, where messages show them; a URL is none of ours, and what is missing is its sample's."""
+    rows = [{"p": "a.png", "q": "other.png"}, {"p": "https://example.org/b.png"}, {"p": "gone.png"}, {"p": "a\0b"}]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("a.png", "other.png"):
+        (tmp_path / name).write_bytes(PIXEL)
+    settings, dataset, hashes = Settings(format="jsonl"), Dataset("d", str(tmp_path / "d.jsonl")), Contents()
+    shown = {"messages": [{"role": "user", "content": [{"type": "text", "text": "{{ q }}"}, {"image": "p"}]}]}
+
+    def found(spec):
+        return named_pictures(spec, settings, str(tmp_path), dataset, hashes)
+
+    assert found({"messages": [{"role": "user", "content": "{{ p }}"}]}) == {}
+    before = found(shown)
+    assert list(before["pictures"]) == ["a.png"]
+    (tmp_path / "a.png").write_bytes(PIXEL + b"#")
+    (tmp_path / "other.png").unlink()
+    assert list(found(shown)["pictures"]) == ["a.png"]
+    assert found(shown) != before
+    assert len(hashes.derived_once) == 1

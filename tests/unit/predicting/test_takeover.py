@@ -183,3 +183,5 @@ def test_where_earlier_predictions_lie(shop, context):
     shard = paths.shard_predictions.with_name(paths.shard_predictions.name + STALE) / "0-5.jsonl"
     shard.write_bytes(old_line(0, "s", "s").dumps())
     assert found() == ["a", "s"]
+    (paths.predictions.parent / f"{pair.dataset.name}.limit-5.scores.jsonl").write_bytes(b"")
+    assert found() == ["a", "s"]
