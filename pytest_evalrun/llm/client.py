@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.llm.refusals import Passing, error_in, refused
+from pytest_evalrun.errors import EvalrunError, PairError, SampleError
+from pytest_evalrun.llm.refusals import PROXY_REMEDY, PROXY_UNAUTHORIZED, Passing, error_in, refused
 from pytest_evalrun.llm.streaming import StreamedReply
 from pytest_evalrun.llm.thread import RequestThread, give_back_thread, take_thread
 from pytest_evalrun.llm.wire import PATHS, Reply, is_same_model, read_reply
@@ -108,6 +108,10 @@ class Client:
             ) from None
         except aiohttp.InvalidURL as error:
             raise PairError(f"{self._url}: no URL: {error}") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._refused_by_proxy(error) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise Passing(f"{self._url}: no connection within {CONNECT_SECONDS:g} s") from None
         except TimeoutError:
             seconds = self._endpoint.request_timeout
             raise Passing(f"{self._url}: no answer within {seconds:g} s (`request_timeout`)") from None
@@ -115,6 +119,12 @@ class Client:
             raise Passing(f"{self._url}: {type(error).__name__}: {error}") from None
         self._check_model(body.get("model"), reply.model)
         return replace(reply, seconds=time.perf_counter() - started, attempts=attempts)
+
+    def _refused_by_proxy(self, error: aiohttp.ClientHttpProxyError) -> EvalrunError:
+        text = f"{self._url}: the proxy refused: HTTP {error.status}: {error.message}"
+        if error.status == PROXY_UNAUTHORIZED:
+            return PairError(f"{text}; {PROXY_REMEDY}")
+        return Passing(text)
 
     def _connect(self) -> aiohttp.ClientSession:
         """One pool of connections, which are kept: whoever asks says how many requests there are at once."""

@@ -60,10 +60,6 @@ class OpenAI(ModelKind):
     def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         own = endpoint_of(settings)
         yield from _mistakes_of_place(own, settings.params)
-        try:
-            Concurrency.parse(own.concurrency)
-        except ConfigError as error:
-            yield "concurrency", str(error).removeprefix("concurrency: ")
         yield from _mistakes_in_fields(own)
         if own.prompt:
             from pytest_evalrun.llm.promptcheck import mistakes_in
@@ -143,6 +139,10 @@ def _mistakes_in_serve(serve: str | Sequence[str], params: Mapping[str, Any]) ->
 
 
 def _mistakes_in_fields(own: EndpointSettings) -> Iterator[tuple[str, str]]:
+    try:
+        Concurrency.parse(own.concurrency)
+    except ConfigError as error:
+        yield "concurrency", str(error).removeprefix("concurrency: ")
     if names := secret_names(dict(own.extra_body)):
         wanted = "accepted: texts that are no secret; ${NAME} in headers"
         yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"

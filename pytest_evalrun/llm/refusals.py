@@ -18,6 +18,8 @@ MAY_PASS = frozenset({408, 409, 425, 429})
 # The server has no room: not the fault of the sample, however often.
 NO_ROOM = frozenset({429, 503, 529})
 UNAUTHORIZED = frozenset({401, 403})
+PROXY_UNAUTHORIZED = 407
+PROXY_REMEDY = "accepted: `proxy: http://NAME:PASSWORD@HOST`, where that may be `http://${PROXY_USER}@HOST`"
 # What `error.code` says that no other request to this endpoint would change.
 _OF_THE_PAIR = frozenset({"insufficient_quota", "unsupported_parameter", "unknown_parameter"})
 SHOWN = 500
@@ -55,6 +57,8 @@ def _error(
     text = f"{endpoint.base_url}: HTTP {status}{f': {message}' if message else ''}"
     if status in UNAUTHORIZED:
         return PairError(f"{text}; {_remedy(endpoint.api_key)}", brief=f"HTTP {status}: {_remedy(endpoint.api_key)}")
+    if status == PROXY_UNAUTHORIZED:
+        return PairError(f"{text}; {PROXY_REMEDY}")
     if status == 404 or code == "model_not_found":
         return PairError(
             f"{text}; accepted: a `base_url` that the API's paths follow, as in http://…/v1, and a `model` that the "

@@ -132,7 +132,7 @@ def answered_text(content: Any, end: str | None) -> str:
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
-    if isinstance(content, str):
+    if isinstance(content, str) and (content or end != "tool_calls"):
         return content
     if content is None and end in _CUT_SHORT:
         return ""

@@ -47,7 +47,10 @@ class Prompts(Protocol):
 
 @runtime_checkable
 class Asked(Protocol):
-    """A model that was loaded and is asked by requests. ``serves`` is the name by which it knows its only model."""
+    """A model that was loaded and is asked by requests. ``serves`` is the name by which it knows its only model.
+
+    ``died`` tells of a program of ours, from any thread, how it ended where it did so by itself.
+    """
 
     client: Client
     budget: Budget
@@ -55,8 +58,8 @@ class Asked(Protocol):
     @property
     def serves(self) -> str | None: ...
 
-    def died(self) -> ModelDied | None:
-        """How it ended, where it is a program of ours and did so by itself; may be called from any thread."""
+    @property
+    def died(self) -> Callable[[], ModelDied | None] | None: ...
 
 
 class Endpoint:
@@ -64,7 +67,7 @@ class Endpoint:
 
     # Its requests are cancelled where whoever waits for them is interrupted; it can be asked again.
     can_be_interrupted = True
-    serves = None
+    serves = died = None  # it is not ours: whether it lives its answers tell
 
     def __init__(self, pair: Pair, services: WorkerServices) -> None:
         self._pair = pair
@@ -81,10 +84,6 @@ class Endpoint:
         """The connections, and what it had of the endpoint's budget."""
         self.budget.close()
         self.client.close()
-
-    def died(self) -> None:
-        """It is not ours: whether it lives its answers tell."""
-        return
 
 
 def named(own: EndpointSettings, pair: Pair, serves: str | None = None) -> EndpointSettings:
@@ -106,7 +105,7 @@ def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> t
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
     """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
     own = named(endpoint_of(work.settings), work.pair, model.serves)
-    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, work, model.died)
+    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, model.died)
 
 
 class EndpointSession:
@@ -120,7 +119,6 @@ class EndpointSession:
         endpoint: EndpointSettings,
         prompt: Prompts,
         budget: Budget,
-        work: PairWork,
         died: Callable[[], ModelDied | None] | None = None,
     ) -> None:
         """``died`` is for a program of ours behind the endpoint: how it ended, where it did."""
@@ -128,11 +126,10 @@ class EndpointSession:
         self._endpoint = endpoint
         self._prompt = prompt
         self._budget = budget
-        self._work = work
         self._died = died
         # Since when a program of ours has not answered at all: it may be about to end.
         self._unheard: float | None = None
-        self._under_way: set[Future[Reply]] = set()
+        self._under_way: dict[Future[Reply], Future[Answers | Again]] = {}
         # Of samples that are to be asked again: how often they were.
         self._tries: dict[tuple[int, int], int] = {}
         self._patience = _Patience()
@@ -158,10 +155,10 @@ class EndpointSession:
         tries = self._tries.pop(who, 0) + 1
         self._patience.asked()
         asked = self._client.ask(body, tries)
-        self._under_way.add(asked)
+        self._under_way[asked] = answer
 
         def take(asked: Future[Reply]) -> None:
-            self._under_way.discard(asked)
+            del self._under_way[asked]
             try:
                 answer.set_result(self._answered(asked.result(), digest))
             except Passing as error:
@@ -173,6 +170,7 @@ class EndpointSession:
             except CancelledError:
                 answer.cancel()
             except Exception as error:  # noqa: BLE001 - it is the loop's to judge
+                self._budget.succeeded(first_try=False)
                 answer.set_exception(error)
 
         asked.add_done_callback(take)
@@ -221,7 +219,7 @@ class EndpointSession:
     def close(self, *, at_once: bool = False) -> None:
         """What is under way has been paid for: it is waited for a moment, unless nobody would look at it."""
         if not at_once:
-            wait(self._under_way, CLOSE_SECONDS)
+            wait(list(self._under_way.values()), CLOSE_SECONDS)
         for asked in list(self._under_way):
             asked.cancel()
         self._budget.close()

@@ -30,12 +30,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers)))
         body = json.dumps(ANSWER).encode()
-        self.send_response(307 if self.server.moved else 200)
+        self.send_response(self.server.status)
         self.send_header("Location", "/elsewhere")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_CONNECT(self):
+        self.send_error(self.server.status)
 
     def log_message(self, *_):
         pass
@@ -50,7 +53,7 @@ class _Server(ThreadingHTTPServer):
 def serving(certificate=None):
     """A server that says blue; ``asked`` has the path and the headers of each request."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.asked, server.moved = [], False
+    server.asked, server.status = [], 200
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -163,7 +166,16 @@ def test_a_proxy_of_the_environment(ask, monkeypatch):
 def test_an_endpoint_that_sends_elsewhere(ask):
     """Nobody follows: the key is for the endpoint that the suite names, and where it is is told."""
     with serving() as server:
-        server.moved = True
+        server.status = 307
         with pytest.raises(PairError, match=r"HTTP 307.*it sends elsewhere \(/elsewhere\); accepted: that `base_url`"):
             ask(f"http://127.0.0.1:{server.server_port}/v1")
         assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password(scheme, ask):
+    """What the proxy wants is said by its word of the suite, and nothing is asked in vain."""
+    with serving() as proxy:
+        proxy.status = 407
+        with pytest.raises(PairError, match="accepted: `proxy: http://NAME:PASSWORD@HOST`"):
+            ask(f"{scheme}://endpoint.invalid/v1", proxy=f"http://127.0.0.1:{proxy.server_port}")

@@ -137,6 +137,7 @@ NO_TEXT = {
     "choices are null": ({"choices": None}, "no choices"),
     "no object": (["a"], "no choices"),
     "tools": (answer({"content": None, "tool_calls": [{}]}, "tool_calls"), "finish_reason: tool_calls"),
+    "tools and an empty text": (answer({"content": "", "tool_calls": [{}]}, "tool_calls"), "tool_calls"),
     "null": (answer({"content": None}, None), "finish_reason: none"),
     "null that ended well": (answer({"content": None, "reasoning": "…"}), "finish_reason: stop"),
     "a number": (answer({"content": 3}), "no text"),
