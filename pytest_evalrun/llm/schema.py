@@ -80,7 +80,9 @@ class EndpointModel(Strict):
     served_as: Name = UNSET
     """A name that stands for the endpoint in what predictions depend on, so that it may move."""
     serve: Annotated[str | Command, Field(union_mode="left_to_right")] | None = UNSET
-    """The program that serves the model, with {model}, {port}, {gpus}; started for as long as it is asked."""
+    """The program that serves the model, with {model}, {port}, {gpus}; started for as long as it is asked. {python} is
+    the interpreter of pytest.
+    """
     ready: Name = UNSET
     """The path that answers once it can be asked. Default: `/v1/models`."""
     ready_timeout: Seconds = UNSET

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import socket
+import sys
 import threading
 import time
 from http.client import HTTPConnection, HTTPException
@@ -209,7 +210,7 @@ def command(pair: Pair, port: int) -> list[str]:
     name = own.model or pair.task.model
     values = {name: as_text(value) for name, value in expand(dict(settings.params)).items()}
     values |= {"port": str(port), "model": path or name, "model_dir": str(directory), "name": name}
-    values["gpus"] = str(settings.gpus)
+    values |= {"gpus": str(settings.gpus), "python": sys.executable}
     return [fill(word, values) for word in words_of(own.serve)]
 
 

@@ -16,8 +16,8 @@ REQUEST_SECONDS = 600.0
 READY_SECONDS = 600.0
 # What is said in each request, or of what came back: who serves the model, and how it is reached, is the same.
 OF_REQUESTS = frozenset({"sampling", "extra_body", "prompt", "price"})
-# What `serve` may name besides the suite's parameters.
-PLACEHOLDERS = ("port", "model", "model_dir", "name", "gpus")
+# What `serve` may name besides the suite's parameters; `python` is the one that runs here, with its libraries.
+PLACEHOLDERS = ("port", "model", "model_dir", "name", "gpus", "python")
 # In `env`, too, but of the one who starts programs on boards.
 _OF_BOARDS = frozenset({"REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS"})
 

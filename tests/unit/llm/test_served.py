@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -334,6 +335,14 @@ def parts(bench, tmp_path):
     hashes = HashCache(tmp_path / "hashes.db", warn=pytest.fail)
     yield lambda *a, **words: OpenAI.identity(bench.pair(*a, **words).settings, str(bench.root), hashes)
     hashes.close()
+
+
+def test_a_program_may_have_our_interpreter(bench, parts):
+    """It is the one that pytest runs in, with its libraries, whatever PATH says; where it lies counts for nothing."""
+    pair = bench.pair(serve="{python} serve.py ready {port}")
+    assert served.command(pair, 80) == [sys.executable, "serve.py", "ready", "80"]
+    assert list(OpenAI.mistakes(pair.settings)) == []
+    assert parts(serve="{python} serve.py ready {port}")["serve"][0] == "{python}"
 
 
 def test_identity_is_the_command_without_port_gpus_and_places(bench, parts, tmp_path):
