@@ -77,10 +77,10 @@ class _Answers:
         self._files = files
         self._database = scratch(directory)
         self._database.execute("CREATE TABLE lines (digest TEXT, file INTEGER, place INTEGER)")
+        # For all that is done with it: nothing of it is kept, and each end of a transaction would be written.
         self._database.execute("BEGIN")
         self._database.executemany("INSERT INTO lines VALUES (?, ?, ?)", self._found())
         self._database.execute("CREATE INDEX by_digest ON lines (digest)")
-        self._database.execute("COMMIT")
 
     def _found(self) -> Iterator[tuple[str, int, int]]:
         for number, file in enumerate(self._files):
