@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of
 from pytest_evalrun.llm.columns import columns_of
 from pytest_evalrun.llm.marked import marked, question_of, text_of
 from pytest_evalrun.llm.prompts import prompt_of
@@ -17,7 +18,7 @@ from pytest_evalrun.llm.wire import digest_of, request_body
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.judge import KIND, Judge
 from pytest_evalrun.predicting.endpoints import named
-from pytest_evalrun.suite.answering import JUDGE
+from pytest_evalrun.suite.answering import JUDGE, ways_of
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Task
 
@@ -73,6 +74,7 @@ class PairJudge:
         self.pair = _as_pair(spec.name, metric, pair)
         self._endpoint = named(endpoint_of(self.pair.settings), self.pair)
         self._prompt = prompt_of(self.pair)
+        self._ways = {name: extractor_of(pair.settings, way) for name, way in ways_of(pair.settings.answer).items()}
 
     def identity(self, hashes: Hashes) -> dict[str, Any]:
         """What a verdict depends on; not the key, the price, and how much is asked at once."""
@@ -99,8 +101,17 @@ class PairJudge:
             "reference": reference,
             "scale": _explained(self.metric),
         }
+        if self._ways:
+            columns["answer"] = self._answer(sample, prediction)
         columns.setdefault("answer", columns["prediction"])
         return Sample(place, sample.id, columns)
+
+    def _answer(self, sample: Sample, prediction: Any) -> str | None:
+        """What the suite takes out of a prediction; None where there is none, of several all that there are."""
+        found = {name: extract(prediction, sample) for name, extract in self._ways.items()}
+        answers = {name: value for name, value in found.items() if not isinstance(value, NoAnswer)}
+        alone = answers.get("") if "" in found else answers
+        return marked("answer", alone) if alone or alone == 0 else None
 
 
 class Answered:

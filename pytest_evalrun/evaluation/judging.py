@@ -118,6 +118,7 @@ def _judged(
         "judge": identity,
         "inputs": plan.wanted.prediction["inputs"],
         "references": plan.wanted.score["references"],
+        "answer": dict(steps.pair.settings.answer or {}),
         "predictions": steps.hashes.file(progress.path),
     }
     stored = read_fingerprint(paths.fingerprint)

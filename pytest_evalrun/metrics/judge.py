@@ -122,12 +122,21 @@ class Verdicts(Protocol):
         """Say why there is not one that could be read."""
 
 
+class HasIndex(Protocol):
+    """A sample, by its place in the dataset."""
+
+    @property
+    def index(self) -> int: ...
+
+
 class Judge:
     """The mean of what a judge gave. ``verdicts`` are made before: here nobody is asked.
 
     ``model`` is an endpoint as a suite has it; ``template`` and ``system`` are what it is sent. ``max_failed``
     verdicts, a count or a share, may be unreadable; without it all but one.
     """
+
+    takes_samples = True
 
     def __init__(
         self,
@@ -147,6 +156,8 @@ class Judge:
         self.verdicts: Verdicts | None = None
         self._given: Iterator[float | None] | None = None
         self._points = array("d")
+        # Whose points they are: several answers of a sample say less than as many samples.
+        self._clusters = array("q")
 
     @classmethod
     def mistakes(cls, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -169,7 +180,12 @@ class Judge:
         if (most := params.get("max_failed", 0)) is not None and share_or_count(most) is None:
             yield "max_failed", f"{found(most)}; accepted: a count such as 3, or a share below 1 such as 0.05 or 5%"
 
-    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:  # noqa: ARG002
+    def update(
+        self,
+        predictions: Sequence[Any],
+        references: Sequence[Any],  # noqa: ARG002
+        samples: Sequence[HasIndex] = (),
+    ) -> list[float | None]:
         """The points of the answers that come next; of what was asked apart nobody has a verdict."""
         if self.verdicts is None:
             return [None] * len(predictions)
@@ -179,6 +195,8 @@ class Judge:
         if len(points) != len(predictions):
             raise PairError("metric judge: there are less verdicts than answers; run it again")
         self._points.extend(point for point in points if point is not None)
+        pairs = zip(samples, points, strict=False)
+        self._clusters.extend(sample.index for sample, point in pairs if point is not None)
         return points
 
     def result(self) -> MetricValue:
@@ -186,7 +204,8 @@ class Judge:
         if n == 0:
             raise PairError(f"metric judge: {self.verdicts.why_none() if self.verdicts else 'nothing was judged'}")
         value = math.fsum(self._points) / n
-        return measured("judge", value, n, interval_of_mean(self._points, value), self.better)
+        interval = interval_of_mean(self._points, value, self._clusters or None)
+        return measured("judge", value, n, interval, self.better)
 
 
 def _mistakes_in_model(model: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

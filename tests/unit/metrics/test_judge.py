@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pytest_evalrun.errors import ConfigError, PairError
@@ -82,6 +84,18 @@ def test_mean_of_what_was_given():
     value = metric.result()
     assert (value.value, value.n, value.better) == (pytest.approx(2 / 3), 3, "higher")
     assert value.low <= value.value <= value.high
+
+
+def test_answers_of_one_sample_say_less_than_as_many_samples():
+    """The interval counts samples, not answers, and is as wide as that."""
+
+    def interval(indexes):
+        metric = judge([1.0, 1.0, 0.0, 0.0, 1.0, 1.0])
+        metric.update("abcdef", "abcdef", [SimpleNamespace(index=index) for index in indexes])
+        value = metric.result()
+        return value.high - value.low
+
+    assert interval([0, 0, 1, 1, 2, 2]) > interval(range(6))
 
 
 def test_nothing_judged_is_an_error():
