@@ -74,7 +74,7 @@ class Budget:
 
         Raises PairError where the files of the budget cannot be used any more.
         """
-        now = time.monotonic()  # the same clock in all processes
+        now = time.monotonic()
         self._demand.note(busy, self._room, now)
         self._answers.busy, self._answers.ended = busy, 0
         if now >= self._look_at or self._room < self._taken > busy:
@@ -111,11 +111,14 @@ class Budget:
         try:
             with self._directory.alone() as alone:
                 if alone:
-                    changes = self._settle(busy, now)
+                    # All processes have this clock; whoever looks later has the later time.
+                    changes = self._settle(busy, time.monotonic())
+                elif self._answers.refused:  # nothing more is sent until that is known to all
+                    self._room = min(self._room, busy)
         except OSError as error:
             raise PairError(f"{error.filename or self._directory.path}: {error.strerror}") from error
-        for change in changes:
-            facts = {"limit": change.limit, "was": change.was, "reason": change.reason}
+        if changes:  # a wave of refusals is one
+            facts = {"limit": changes[-1].limit, "was": changes[0].was, "reason": changes[-1].reason}
             self._event("limit_changed", endpoint=self._endpoint, **facts)
 
     def _settle(self, busy: int, now: float) -> list[LimitChange]:
@@ -191,7 +194,7 @@ class _Answers:
 
     def _clear(self) -> None:
         self._answered, self._troubled = 0, False
-        self._refused: list[tuple[int, float | None]] = []
+        self.refused: list[tuple[int, float | None]] = []
 
     def succeeded(self, first_try: bool) -> None:
         with self._lock:
@@ -201,7 +204,7 @@ class _Answers:
     def limited(self, after: float | None) -> None:
         with self._lock:
             self.ended += 1
-            self._refused.append((max(0, self.busy - self.ended), after))
+            self.refused.append((max(0, self.busy - self.ended), after))
 
     def trouble(self) -> None:
         with self._lock:
@@ -211,7 +214,7 @@ class _Answers:
     def take(self) -> tuple[int, list[tuple[int, float | None]], bool]:
         """How many were answered at the first try; of each refusal the requests left and the wait; any trouble."""
         with self._lock:
-            taken = self._answered, self._refused, self._troubled
+            taken = self._answered, self.refused, self._troubled
             self._clear()
         return taken
 

@@ -3,15 +3,18 @@
 The adaptive numbers are those of Inspect AI (``util/_concurrency.py``): slow start doubles after each clean round, 5 %
 are added a round after the first cut, a rate limit costs a fifth, once in 15 seconds. With these alone a server that
 allows 20 refuses a third of all that comes in those seconds: a start of 20 becomes 40, and one cut makes that 32. So
-four things differ:
+five things differ:
 
 - Requests that are refused together were sent together, before anybody knew. Each of them after the first tells how
   many are left that were not refused, and in the ``BURST_SECONDS`` after a cut the limit falls to that: to what the
-  endpoint allows, at the cost of one wave.
-- One step too many is taken back, and no more: a limit that lasted a whole round is better known than a fifth. Only
-  if it is refused too does that cost a fifth.
-- Before that step is tried again, twice as many rounds must be clean as the last time, up to ``LONGEST_PATIENCE``:
-  where a request takes half a minute, one refusal in a round would be more than one in twenty.
+  endpoint allows, at the cost of one wave. Those left are counted in two ways, of what is in flight and of what was
+  when the wave began, and the larger number counts: others may have told their requests a moment ago, or a request may
+  have been sent in the middle of it.
+- A limit that lasted a whole round is better known than a fifth: one step too many is taken back, and no more. Only if
+  it is refused too does that cost a fifth.
+- A round is of requests that were sent under its limit: those in flight when it grew tell nothing of it.
+- Before a step that was taken back is tried again, twice as many rounds must be clean as the last time, up to
+  ``LONGEST_PATIENCE``: where a request takes half a minute, one refusal a round would be more than one in twenty.
 - Limits are not rounded to multiples of 5: above 20 that would be five refused at each try for more, and not one.
 """
 
@@ -90,17 +93,17 @@ class Limiter:
 
     limit: int
     slow_start: bool = True
-    # The greatest limit that lasted a whole round; 0 where none is known.
+    # A limit that lasted a whole round, and was not refused since; 0 where none is known.
     clean: int = 0
-    # Of the round: answers at the first try, and how many requests were in flight at most.
+    # Of the round: answers at the first try, below 0 those to come of what was sent before; the most in flight.
     answered: int = 0
     peak: int = 0
     # Clean rounds at this limit, and how many it takes until more are tried.
     rounds: int = 0
     patience: int = 1
-    # When it may grow again, when it may be cut again, and until when refusals are of one wave.
+    # When it may grow again, or be cut; until when refusals are of one wave, and what is left of that.
     grow_at: float = 0.0
-    cut_at: float = 0.0
+    wave: int = 0
     burst_end: float = 0.0
 
     def succeeded(self, limits: Concurrency, now: float, in_flight: int, count: int = 1) -> LimitChange | None:
@@ -111,16 +114,16 @@ class Limiter:
         self.answered += count
         if self.answered < max(self.limit, SHORTEST_ROUND):
             return None
-        used = self.peak >= USED * self.limit
-        reason = f"{self.answered} answers without a refusal"
+        peak, reason = self.peak, f"{self.answered} answers without a refusal"
         self.troubled()
-        if not used:  # nobody knows whether the endpoint would have taken as many as it was allowed
+        if peak < USED * self.limit:  # nobody knows whether the endpoint would have taken as many as it was allowed
             return None
         self.rounds += 1
         if self.limit > self.clean:
             self.clean, self.patience = self.limit, 1
         if self.rounds < self.patience:
             return None
+        self.answered = -min(peak, self.limit)
         step = self.limit if self.slow_start else max(1, round(STEP * self.limit))
         return self._set(limits.bounded(self.limit + step), reason)
 
@@ -132,19 +135,18 @@ class Limiter:
         self.slow_start = False
         reason = f"a rate limit with {in_flight} others in flight"
         if now < self.burst_end:
-            return self._set(limits.bounded(min(self.limit, in_flight)), reason)
-        if now < self.cut_at:
+            self.wave -= 1
+            return self._set(limits.bounded(min(self.limit, max(self.wave, in_flight))), reason)
+        if now < self.grow_at and self.limit != self.clean:
             return None
-        cut = int(CUT * self.limit)
-        to = max(cut, self.clean) if self.clean < self.limit else cut
-        self.burst_end = now + BURST_SECONDS
-        self.cut_at = self.grow_at = now + max(COOLDOWN_SECONDS, after or 0.0)
-        if to > cut:
-            self.cut_at = self.burst_end
-            self.patience = min(2 * self.patience, LONGEST_PATIENCE)
-        else:
+        if self.clean >= self.limit:
             self.clean = 0
-        return self._set(limits.bounded(to), reason)
+        cut = int(CUT * self.limit)
+        if self.clean > cut:
+            self.patience = min(2 * self.patience, LONGEST_PATIENCE)
+        self.wave, self.burst_end = in_flight, now + BURST_SECONDS
+        self.grow_at = now + max(COOLDOWN_SECONDS, after or 0.0)
+        return self._set(limits.bounded(max(cut, self.clean)), reason)
 
     def troubled(self) -> None:
         """Begin the round anew: the endpoint has other worries, and no answer of it says how much it takes."""

@@ -354,6 +354,16 @@ def test_files_are_held_by_somebody_who_was_stopped(host):
         assert newcomer.room(0) == 0
 
 
+def test_refusal_that_nobody_could_be_told_of_sends_no_more(host):
+    """Who was refused and cannot look at the files sends nothing more until it can."""
+    budget = host.budget("10-20-100")
+    budget.room(0)
+    with EndpointDirectory(URL, KEY, host.directory).alone():
+        budget.limited(None)
+        assert budget.room(15) == 15
+    eventually(lambda: budget.room(15) == 16)
+
+
 def test_answers_may_come_from_another_thread(host):
     """What is told by the thread of the requests is counted, every one."""
     budget = host.budget("10-20-100")

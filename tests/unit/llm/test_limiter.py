@@ -115,9 +115,27 @@ def test_step_that_was_too_many_is_tried_less_and_less():
     assert rounds == [1, 2, 4, 8, 16, 16]
 
 
+def test_round_is_of_requests_that_were_sent_under_its_limit():
+    """When the limit grew to 40, 20 requests were in flight: their answers are no part of the next round."""
+    limiter = Limiter(20)
+    assert full_round(limiter, now=1.0) == 40
+    limiter.succeeded(LIMITS, 1.0, 40, 20 + 39)
+    assert limiter.limit == 40
+    limiter.succeeded(LIMITS, 1.0, 40, 1)
+    assert limiter.limit == 80
+
+
+def test_wave_is_counted_in_two_ways():
+    """Answers that come during a wave leave fewer in flight, and take nothing from what the endpoint allows."""
+    limiter = Limiter(40)
+    for left in range(39, -1, -2):
+        limiter.limited(LIMITS, 2.0, left)
+    assert limiter.limit == 20
+
+
 def test_refusals_of_one_wave_teach_how_many_are_taken():
     """Of 40 that were sent at once 20 are refused: the limit is the 20 that were not, after that one wave."""
-    limiter = Limiter(40, clean=20)
+    limiter = Limiter(40)
     for left in range(39, 19, -1):
         limiter.limited(LIMITS, 0.01, left)
     assert limiter.limit == 20
@@ -177,8 +195,8 @@ def test_endpoint_that_allows_so_many_at_once(ceiling, seconds, retry):
 
 
 def full_round(limiter: Limiter, *, now: float, peak: int | None = None, limits: Concurrency = LIMITS) -> int:
-    """So many clean answers as a round has; the limit then."""
-    for _ in range(max(limiter.limit, 4)):
+    """So many clean answers as a round has, after those to what was sent before it; the limit then."""
+    for _ in range(max(limiter.limit, 4) - min(0, limiter.answered)):
         limiter.succeeded(limits, now, limiter.limit if peak is None else peak)
     return limiter.limit
 
