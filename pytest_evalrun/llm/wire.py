@@ -76,14 +76,16 @@ def request_body(
     return body
 
 
-def digest_of(endpoint: EndpointSettings, body: Mapping[str, Any], generation: int = 0) -> str:
+def digest_of(
+    endpoint: EndpointSettings, body: Mapping[str, Any], generation: int = 0, files: Mapping[str, Any] | None = None
+) -> str:
     """SHA-256 in hex of what an answer depends on: which endpoint, and what it is sent; not how the answer comes.
 
-    Without a seed each generation is a draw of its own.
+    ``files`` tells of a model that has some what is in them. Without a seed each generation is a draw of its own.
     """
     sent = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     draw = generation if "seed" not in body else 0
-    told = [endpoint_identity(endpoint), sent, *([draw] if draw else [])]
+    told = [{**endpoint_identity(endpoint), **(files or {})}, sent, *([draw] if draw else [])]
     canonical = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -18,11 +18,13 @@ from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
 from pytest_evalrun.llm.wire import Reply, digest_of, request_body
 from pytest_evalrun.predicting.loop import HOPELESS_SECONDS
 from pytest_evalrun.predicting.session import Again, Answers
+from pytest_evalrun.rundir.markers import read_fingerprint
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.waiting import backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pytest_evalrun.children.faults import ModelDied
     from pytest_evalrun.datasets.protocol import Sample
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # Before a request is made again of which the endpoint does not say when: longer from try to try, and never all at once.
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+# Parts of a fingerprint: the content of the model's file or directory, and of the files of the program that serves it.
+OF_FILES = ("model", "program")
 # From its last answer a program that ends may live on for so long; what it does not answer then is no sample's fault.
 DYING_SECONDS = 5.0
 
@@ -105,7 +109,14 @@ def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> t
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
     """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
     own = named(endpoint_of(work.settings), work.pair, model.serves)
-    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, model.died)
+    files = _files(work.paths.fingerprint)
+    return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, files=files, died=model.died)
+
+
+def _files(fingerprint: Path) -> dict[str, Any]:
+    """What of the model's own files and of those of its program the predictions depend on, where it has any."""
+    kept = read_fingerprint(fingerprint)
+    return {} if kept is None else {name: kept.parts[name] for name in OF_FILES if kept.parts.get(name)}
 
 
 class EndpointSession:
@@ -119,13 +130,16 @@ class EndpointSession:
         endpoint: EndpointSettings,
         prompt: Prompts,
         budget: Budget,
+        *,
+        files: Mapping[str, Any] | None = None,
         died: Callable[[], ModelDied | None] | None = None,
     ) -> None:
-        """``died`` is for a program of ours behind the endpoint: how it ended, where it did."""
+        """``files`` are those of :func:`digest_of`; ``died`` tells how a program of ours ended, where it did."""
         self._client = client
         self._endpoint = endpoint
         self._prompt = prompt
         self._budget = budget
+        self._files = files
         self._died = died
         # Since when a program of ours has not answered at all: it may be about to end.
         self._unheard: float | None = None
@@ -147,7 +161,7 @@ class EndpointSession:
             return answer
         try:
             body = self.body(sample)
-            digest = digest_of(self._endpoint, body, sample.generation)
+            digest = self._digest(body, sample)
         except Exception as error:  # noqa: BLE001 - a template may fail in any way, and it costs its sample only
             answer.set_exception(error)
             return answer
@@ -183,7 +197,10 @@ class EndpointSession:
 
     def digest(self, sample: Sample) -> str:
         """The digest of what is sent of a sample, which nobody is asked for this."""
-        return digest_of(self._endpoint, self.body(sample), sample.generation)
+        return self._digest(self.body(sample), sample)
+
+    def _digest(self, body: Mapping[str, Any], sample: Sample) -> str:
+        return digest_of(self._endpoint, body, sample.generation, self._files)
 
     def _answered(self, reply: Reply, digest: str) -> Answers:
         self._budget.succeeded(reply.attempts == 1)

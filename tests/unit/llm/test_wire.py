@@ -94,6 +94,14 @@ def test_each_draw_without_a_seed_is_its_own():
     assert digest(settings(), 0) == digest(settings())
 
 
+def test_the_files_of_a_model_are_in_the_digest():
+    """The same request to other weights has another answer."""
+    body = request_body(CHAT, HELLO)
+    digests = {digest_of(CHAT, body, files=files) for files in (None, {}, {"model": "a"}, {"model": "b"})}
+
+    assert len(digests) == 3
+
+
 def digest(endpoint, generation=0):
     return digest_of(endpoint, request_body(endpoint, HELLO, generation), generation)
 

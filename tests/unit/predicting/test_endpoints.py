@@ -160,3 +160,23 @@ def test_what_ends_the_pair(fault, evaluated, server):
         evaluated()
 
     assert server.stats()["requests"] <= 4
+
+
+def test_another_model_behind_the_same_name_is_asked_anew(evaluated, shop, server):
+    """Where the model's file has changed, no answer of the old one is taken over, though the same would be sent."""
+    evaluated()
+    (shop.root / "weights.bin").write_bytes(b"other weights")
+    evaluated()
+
+    assert server.stats()["requests"] == 2 * COUNT
+
+
+def test_what_would_be_sent_again_is_not(evaluated, shop, server):
+    """Where a row has changed, that row is asked, and nothing else."""
+    evaluated()
+    path = shop.data("clean", COUNT)
+    path.write_text(path.read_text().replace('"x": 3', '"x": 33'))
+    shop.data = lambda *_: path
+    evaluated()
+
+    assert server.stats()["requests"] == COUNT + 1
