@@ -1,4 +1,4 @@
-"""The one asyncio thread of this process: whatever asks many things at once over a network does so in there."""
+"""The one asyncio thread of this process: started with the first who asks many things at once, ended with the last."""
 
 from __future__ import annotations
 
@@ -7,41 +7,91 @@ import os
 import threading
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 Result = TypeVar("Result")
-
-_lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """The loop, which runs from the first call on; its thread keeps no process from ending."""
-    global _loop
-    with _lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="evalrun-asyncio", daemon=True).start()
-        return _loop
+# So long its end is waited for; it is a daemon, and holds up no process.
+END_SECONDS = 5.0
 
 
-def _forget() -> None:
-    """A forked child has a copy of the loop, and no thread that runs it."""
-    global _loop, _lock
-    _loop, _lock = None, threading.Lock()
+class LoopThread:
+    """A thread with an event loop. A forked child has none of its parent's threads, and starts its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="evalrun-asyncio", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Run it there; cancelling its future cancels it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(END_SECONDS)
 
 
-os.register_at_fork(after_in_child=_forget)
+class _Shared:
+    """The thread of this process, and how many use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: LoopThread | None = None
+        self._users = 0
+
+    def take(self) -> LoopThread:
+        with self._lock:
+            if self._thread is None:
+                self._thread = LoopThread()
+            self._users += 1
+            return self._thread
+
+    def give_back(self, thread: LoopThread) -> None:
+        """Those of before a fork are nobody's any more."""
+        with self._lock:
+            if thread is not self._thread:
+                return
+            self._users -= 1
+            if self._users:
+                return
+            self._thread = None
+        thread.end()
+
+    def forget(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+_shared = _Shared()
+
+
+def take_thread() -> LoopThread:
+    """The thread of this process, for as long as it is not given back."""
+    return _shared.take()
+
+
+def give_back_thread(thread: LoopThread) -> None:
+    """Give it back once: with its last user it ends."""
+    _shared.give_back(thread)
+
+
+os.register_at_fork(after_in_child=lambda: _shared.forget())
 
 
 class Coroutines(Generic[Result]):
-    """Coroutines that run in the event loop for one owner, who can end them."""
+    """Coroutines of the user's that run in the event loop for one owner, who can end them."""
 
     def __init__(self) -> None:
-        self._loop = event_loop()
+        self._thread = take_thread()
+        self._loop = self._thread.loop
         self._open: dict[Future[Result], asyncio.Task[Result | _Raised] | None] = {}
 
     def __len__(self) -> int:
@@ -58,6 +108,16 @@ class Coroutines(Generic[Result]):
     def cancel(self) -> None:
         """Those that have not ended are told to, and their futures are cancelled once they have."""
         self._loop.call_soon_threadsafe(self._cancel)
+
+    def close(self) -> None:
+        """Once: the thread ends with the last who needs it. What has not ended by then is lost."""
+        give_back_thread(self._thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _start(self, future: Future[Result], coroutine: Coroutine[Any, Any, Result]) -> None:
         task = self._loop.create_task(_guarded(coroutine))

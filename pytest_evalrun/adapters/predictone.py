@@ -52,7 +52,8 @@ class PredictOne:
     def ask_all(self, batch: Sequence[Sample]) -> list[Any]:
         """One answer a sample, in their order; the first error is that of the batch."""
         if self.is_async:
-            return Coroutines[list[Any]]().start(self._all(batch)).result()
+            with Coroutines[list[Any]]() as coroutines:
+                return coroutines.start(self._all(batch)).result()
         if self.concurrency == 1:
             return [self.ask(sample) for sample in batch]
         with ThreadPoolExecutor(self.concurrency, "evalrun-predict") as threads:

@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters.eventloop import Coroutines
+from pytest_evalrun.adapters.eventloop import Coroutines, give_back_thread, take_thread
 from pytest_evalrun.adapters.predictone import predict_one_of
 from pytest_evalrun.adapters.retrying import retry_of
 from pytest_evalrun.errors import EvalrunError, PairError
@@ -16,6 +16,7 @@ from pytest_evalrun.suite.forks import UsersCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_evalrun.adapters.eventloop import LoopThread
     from pytest_evalrun.adapters.predictone import PredictOne
     from pytest_evalrun.datasets.protocol import Sample
 
@@ -46,6 +47,8 @@ class PythonAdapter:
         self._concurrency = concurrency
         self._retry_on = retry_on
         self._model: Any = None
+        # What a coroutine opened, a session of HTTP say, is of the event loop, which must live for as long.
+        self._thread: LoopThread | None = None
         self._predict: Callable[[Sequence[Sample]], Sequence[Any]] | None = None
 
     def load(self) -> None:
@@ -78,8 +81,11 @@ class PythonAdapter:
 
     def close(self) -> None:
         model, self._model, self._predict, self.one = self._model, None, None, None
-        if callable(close := getattr(model, "close", None)):
-            _done(close)
+        try:
+            if callable(close := getattr(model, "close", None)):
+                _done(close)
+        finally:
+            self._give_back()
 
     def _load_class(self, found: type) -> None:
         if not (callable(getattr(found, "predict", None)) or callable(getattr(found, "predict_one", None))):
@@ -89,8 +95,14 @@ class PythonAdapter:
         self._check_arguments(found, arguments)
         make = functools.partial(found, *arguments.values(), **self.params)
         self._model = self._guarded("could not be made", make)
+        if any(inspect.iscoroutinefunction(getattr(found, name, None)) for name in ("load", "predict_one", "close")):
+            self._thread = take_thread()
         if callable(load := getattr(self._model, "load", None)):
-            self._guarded("could not be loaded", functools.partial(_done, load))
+            try:
+                self._guarded("could not be loaded", functools.partial(_done, load))
+            except BaseException:
+                self._give_back()
+                raise
         self.one = predict_one_of(self._model, self._concurrency, self._retry_on)
         self._predict = getattr(self._model, "predict", None)
 
@@ -98,6 +110,11 @@ class PythonAdapter:
         if self._concurrency is not None and not callable(getattr(found, "predict_one", None)):
             what = f"; it has: {_public(found)}" if inspect.isclass(found) else ""
             raise PairError(f"{self.ref} has no method predict_one, which `concurrency` is for{what}")
+
+    def _give_back(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            give_back_thread(thread)
 
     def _check_arguments(self, found: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         """Told before the call, so that a TypeError from inside the user's code is not mistaken for this."""
@@ -128,7 +145,8 @@ def _done(call: Callable[[], Any]) -> None:
     with UsersCode():
         result = call()
     if inspect.iscoroutine(result):
-        Coroutines[Any]().start(result).result()
+        with Coroutines[Any]() as coroutines:
+            coroutines.start(result).result()
 
 
 def _public(found: type) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from pytest_evalrun.adapters.eventloop import LoopThread, give_back_thread, take_thread
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
 from pytest_evalrun.llm.refusals import PROXY_REMEDY, PROXY_UNAUTHORIZED, Passing, error_in, refused
 from pytest_evalrun.llm.streaming import StreamedReply
-from pytest_evalrun.llm.thread import RequestThread, give_back_thread, take_thread
 from pytest_evalrun.llm.wire import PATHS, Reply, is_same_model, read_reply
 from pytest_evalrun.suite.jsontext import parse_json
 
@@ -50,7 +50,7 @@ class Client:
         self._trusted = _trusted(endpoint.verify, root)
         self._proxy = endpoint.proxy or _proxy_of(base_url)
         self._session: aiohttp.ClientSession | None = None
-        self._thread: RequestThread | None = None
+        self._thread: LoopThread | None = None
         self._pid = 0
         # Of the thread's own: what it is at for this client.
         self._tasks: set[asyncio.Task[Any]] = set()

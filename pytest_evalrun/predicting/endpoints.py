@@ -63,7 +63,10 @@ class Asked(Protocol):
     def serves(self) -> str | None: ...
 
     @property
-    def died(self) -> Callable[[], ModelDied | None] | None: ...
+    def died(self) -> Callable[[], ModelDied | None] | None:
+        """Of a program of ours, from any thread: how it ended, where it did so by itself. None for others' endpoints,
+        whose life their answers tell.
+        """
 
 
 class Endpoint:
@@ -71,7 +74,8 @@ class Endpoint:
 
     # Its requests are cancelled where whoever waits for them is interrupted; it can be asked again.
     can_be_interrupted = True
-    serves = died = None  # it is not ours: whether it lives its answers tell
+    serves = None
+    died = None
 
     def __init__(self, pair: Pair, services: WorkerServices) -> None:
         self._pair = pair

@@ -80,6 +80,8 @@ class OneByOneSession:
             wait_until(lambda: not len(running), CLOSE_SECONDS, POLL_SECONDS)
         running.cancel()
         wait_until(lambda: not len(running), CANCEL_SECONDS, POLL_SECONDS)
+        if self._tasks is not None:
+            self._tasks.close()
 
     def _ask(self, sample: Sample) -> Outcome:
         started = time.perf_counter()

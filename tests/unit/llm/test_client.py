@@ -282,11 +282,11 @@ def test_connections_are_kept(server):
         for client in clients:
             client.ask(request_body(endpoint, HELLO)).result(SECONDS)
 
-    assert [thread.name for thread in threading.enumerate()].count("evalrun-requests") == 1
+    assert [thread.name for thread in threading.enumerate()].count("evalrun-asyncio") == 1
     for client in clients:
         client.close()
         client.close()  # nothing is left to close
-    assert "evalrun-requests" not in [thread.name for thread in threading.enumerate()]
+    assert "evalrun-asyncio" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_what_is_cancelled_is_under_way_no_more(server):

@@ -146,7 +146,15 @@ class Asked:
 def asked(shop, context, monkeypatch):
     monkeypatch.setattr(onebyone, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(onebyone, "CLOSE_SECONDS", 0.1)
-    return lambda name="Async", **settings: Asked(shop, context, name, settings)
+    made = []
+
+    def make(name="Async", **settings):
+        made.append(Asked(shop, context, name, settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.adapter.close()
 
 
 @CLASSES
@@ -280,6 +288,7 @@ def test_a_forked_process_has_an_event_loop_of_its_own():
         "import asyncio, os\n"
         "from pytest_evalrun.adapters.eventloop import Coroutines\n"
         "Coroutines().start(asyncio.sleep(0)).result()\n"
+        "held = Coroutines()\n"
         "if not (pid := os.fork()):\n"
         "    Coroutines().start(asyncio.sleep(0)).result(30)\n"
         "    os._exit(7)\n"
@@ -299,3 +308,6 @@ def test_who_cancels_ends_only_what_is_its_own():
     assert kept.result(SECONDS) == "kept"
     assert all(future.cancelled() for future in ended)
     assert (len(mine), len(other)) == (0, 0)
+    mine.close()
+    other.close()
+    assert "evalrun-asyncio" not in [thread.name for thread in threading.enumerate()]
