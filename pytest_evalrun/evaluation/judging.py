@@ -126,6 +126,8 @@ def _judged(
         put_aside(paths)
         write_fingerprint(steps.disk, paths.fingerprint, parts, steps.launch.run_id)
     verdicts = PredictionsFile(paths.predictions).open(steps.disk, progress.count)
+    if verdicts.repaired:
+        steps.warn(verdicts.repaired)
     try:
         if verdicts.done_count < progress.done_count:
             work = PairWork(judge.pair, paths, verdicts, steps.context, range(progress.count))
@@ -177,12 +179,12 @@ class _Asking:
         left = count - done
         self._steps.say(f"{self._judge.name}: {counted(left, 'answer')} to be judged")
         costs, name = self._steps.context.costs, self._judge.pair.full_id
-        check_begin(costs, self._judge.pair.settings, name, left, done)
+        check_begin(costs, self._judge.pair.settings, name, count, left, begun=True)
         self._predict(_FirstOfEach(answered, self._judge, verdicts, self._directory))
         with self._known() as known:
             self._take_over(answered, verdicts, known)
         if verdicts.done_count + verdicts.failed_count < count:  # the same text as one whose verdict failed
-            self._predict(answered)
+            self._predict(_Unseen(answered, verdicts))
 
     def _predict(self, samples: Iterable[Sample]) -> None:
         """The model that was loaded goes first, with its GPUs. A judge of ours that died is started again."""
@@ -228,6 +230,16 @@ class _Asking:
                 continue  # it fails when it is asked
             if line is not None:
                 yield line._replace(index=sample.index, id=sample.id)
+
+
+class _Unseen:
+    """Of answers those of which it is not even known that their verdict failed; as often as somebody asks."""
+
+    def __init__(self, answered: Answered, verdicts: Progress) -> None:
+        self._answered, self._verdicts = answered, verdicts
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (sample for sample in self._answered if not self._verdicts.is_seen(sample.index))
 
 
 class _FirstOfEach:

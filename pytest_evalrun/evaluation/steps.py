@@ -138,7 +138,8 @@ class Steps:
     def predict(self, plan: Plan, samples: Iterable[Sample], progress: KeptPredictions) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         positions = self.pair.positions or range(plan.wanted.count)
-        check_begin(self.context.costs, self.pair.settings, self.pair.full_id, len(positions), progress.done_count)
+        costs, count, done = self.context.costs, len(positions), progress.done_count
+        check_begin(costs, self.pair.settings, self.pair.full_id, count, count - done, begun=done > 0)
         work = PairWork(self.pair, self.paths, progress, self.context, positions)
         deaths = 0
         while True:

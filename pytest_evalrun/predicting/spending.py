@@ -35,15 +35,14 @@ def within_costs(work: PairWork, session: Session) -> Session:
     return session if currency is None else PricedSession(work, session, currency)
 
 
-def check_begin(costs: CostLedger, settings: Settings, pair: str, count: int, done: int) -> None:
+def check_begin(costs: CostLedger, settings: Settings, pair: str, count: int, left: int, *, begun: bool) -> None:
     """Before a model is loaded: with the money spent a pair is not begun (Lacking), or not carried on (PairError)."""
     currency = currency_of(settings)
     if currency is None or not costs.is_spent(currency):
         return
-    costs.stopped(pair, count - done, count)
-    if done:
-        raise PairError(_told(costs, currency, count - done, count))
-    raise Lacking(f"not begun: {_told(costs, currency, count, count)}")
+    costs.stopped(pair, left, count)
+    told = _told(costs, currency, left, count)
+    raise PairError(told) if begun else Lacking(f"not begun: {told}")
 
 
 class PricedSession:

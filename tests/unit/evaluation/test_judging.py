@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from llmserver import llm_server
@@ -46,6 +48,7 @@ def judged(shop, evaluator, server):
         path = shop.root / "data" / "clean.jsonl"
         rows = [{"id": f"s{place}", "x": text, "y": text} for place, text in enumerate(texts)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        model = {name: value for name, value in model.items() if value is not None}
         judge = {"judge": {"name": "good", "model": model, **words}}
         pair = shop.pair(adapter="./echo.py:Model", metrics=[judge, *metrics], **dict(settings))
         run.pair = pair
@@ -198,6 +201,35 @@ def test_answer_that_failed_is_not_judged(judged, server, shop):
     assert asked(server) == 2
 
 
+def test_pair_that_failed_is_not_judged(judged, server, shop):
+    """More samples failed than may: what is left of it is no result, and no verdict is paid for that."""
+    (shop.root / "echo.py").write_text(ECHO.replace("return [", "assert batch[0].input != 'b'\n        return ["))
+    with pytest.raises(PairError, match="1 of 3 samples failed"):
+        judged(["a", "b", "c"], settings={"max_batch_size": 1})
+    assert asked(server) == 0
+
+
+def test_same_text_whose_verdict_failed_is_asked_once_more(judged, server):
+    """One answer's failure is not taken for that of another with the same text; what failed is not asked twice."""
+    server.faults(**{"400": "first:1"})
+    with pytest.warns(UserWarning, match=r"1 of 3 verdicts could not be read"):
+        evaluation = judged(["a", "a", "b"], model={"concurrency": 1})
+    assert metric(evaluation) == (1.0, 2)
+    assert server.stats()["requests"] == 3
+
+
+def test_torn_verdict_is_asked_again(judged, server):
+    """A crash may tear the last line: the others stay."""
+    judged(["a", "b", "c"])
+    asked(server)
+    path = judged.paths.judged_verdicts
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.warns(UserWarning, match=r"judged.jsonl: a torn end"):
+        evaluation = judged(["a", "b", "c"], metrics=["exact_match", "includes"])
+    assert metric(evaluation) == (1.0, 3)
+    assert asked(server) == 1
+
+
 def test_each_of_several_answers_is_judged(judged, server, shop):
     """Where a model is asked several times; they are a cluster, which says less than as many samples."""
     (shop.root / "echo.py").write_text(ECHO.replace("str(sample.input)", "f'{sample.input} {sample.generation}'"))
@@ -309,3 +341,12 @@ def test_what_is_no_judge_is_told_before_anything_is_asked(judged, shop, words, 
     pair = shop.pair(adapter="./echo.py:Model", metrics=[{"judge": {"model": model} | words}])
     with pytest.raises(ConfigError, match=told):
         PairJudge(pair.settings.metrics[0], pair)
+
+
+def test_judge_may_be_a_model_that_is_served_for_it(judged, server):
+    """Its program runs as long as it is asked, after the model under test was closed."""
+    program = Path(__file__).parents[3] / "evals" / "llm" / "server.py"
+    serve = [sys.executable, str(program), "--port", "{port}", "--canned", "GRADE: 0.5"]
+    evaluation = judged(["a", "b"], model={"base_url": None, "serve": serve, "concurrency": 2})
+    assert metric(evaluation) == (0.5, 2)
+    assert asked(server) == 0

@@ -133,16 +133,20 @@ def test_model_without_price_is_not_counted(spend):
 
 
 @pytest.mark.parametrize(
-    ("done", "error"),
-    [pytest.param(0, Lacking, id="not begun"), pytest.param(4, PairError, id="not carried on")],
+    ("begun", "error"),
+    [pytest.param(False, Lacking, id="not begun"), pytest.param(True, PairError, id="not carried on")],
 )
-def test_nothing_is_loaded_once_the_money_is_spent(shop, evaluator, done, error):
+def test_nothing_is_loaded_once_the_money_is_spent(shop, evaluator, begun, error):
     """A pair that was not begun is skipped, one that was is an error; both say so, and that something is left."""
     context, pair = evaluator.context(max_cost=1.0), shop.pair(**PRICED)
-    check_begin(context.costs, pair.settings, pair.full_id, 10, done)
+
+    def check(pair):
+        check_begin(context.costs, pair.settings, pair.full_id, 10, 6, begun=begun)
+
+    check(pair)
     context.costs.paid("another", 1.5, "USD")
-    with pytest.raises(error, match=rf"spent 1.5 USD of 1 USD .*{10 - done} of 10 samples are left") as caught:
-        check_begin(context.costs, pair.settings, pair.full_id, 10, done)
+    with pytest.raises(error, match=r"spent 1.5 USD of 1 USD .* 6 of 10 samples are left") as caught:
+        check(pair)
     assert type(caught.value) is error
-    assert [end.left for end in read_costs(context.paths.costs, "launch")[1]] == [10 - done]
-    check_begin(context.costs, shop.pair().settings, "a model that costs nothing", 10, done)
+    assert [end.left for end in read_costs(context.paths.costs, "launch")[1]] == [6]
+    check(shop.pair())  # a model that costs nothing
