@@ -277,7 +277,10 @@ def kind_names() -> frozenset[str]:
     return registry.names(registry.ADAPTERS) - {BY_REFERENCE}
 
 
-MAPPINGS = frozenset({"params", "preprocess", "output", "reader", "gates", "env", "device"})
+MAPPINGS = frozenset(
+    {"params", "preprocess", "output", "reader", "gates", "env", "device"}
+    | {"sampling", "extra_body", "headers", "price"}
+)
 # Metrics that are made of the scores of another one, over all generations of a sample; the latter for each `k`.
 OVER_GENERATIONS = frozenset({"majority", "pass_at", "pass_hat"})
 OF_K = OVER_GENERATIONS - {"majority"}

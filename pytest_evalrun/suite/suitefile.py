@@ -1,6 +1,6 @@
 """evalrun.yaml with what it imports: validated, every value with its line."""
 
-# ruff: noqa: PTH113, PTH118, PTH120
+# ruff: noqa: PTH110, PTH113, PTH118, PTH120
 # Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.loading import Document, read_yaml
+from pytest_evalrun.suite.objects import is_path_ref
 from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.schema import STRUCTURE, SuiteModel
 from pytest_evalrun.suite.validation import validated
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.loading import Where
 
 DEEPEST_LINES = 3  # gates.top1.min; what is deeper has the line of what holds it
+# What names code, or examples to show.
+_PATHS = ("adapter", "format", "metrics", "fewshot.from")
+# What is in these means something to the user's code alone.
+_OPAQUE = ("params", "reader", "env")
 # Also asked for by people who write no `discover`, and then by the environment or a script.
 _SHARED = ("in_subdir", "model_file_ext")
 
@@ -77,7 +82,8 @@ class SuiteFile:
             return
         self._seen.add(real)
         document = read_yaml(file)
-        part = Mapped(document, (), validated(SuiteModel, document.values, document.place))
+        values = validated(SuiteModel, document.values, document.place)
+        part = Mapped(document, (), _beside(values, os.path.dirname(file), self.root) if importers else values)
         for index, path in enumerate(part.values.get("import", ())):
             self._import(part, document.place(("import", index)), path, (*importers, real))
         self.parts.append(part)
@@ -123,3 +129,31 @@ class SuiteFile:
 
 def _entries(part: Mapped, key: str) -> list[Mapped]:
     return [Mapped(part.document, (key, index), values) for index, values in enumerate(part.values.get(key, ()))]
+
+
+def _beside(value: Any, here: str, root: str, key: str = "") -> Any:
+    """The values of an imported file, where code or examples that it names lie beside it, and not in the suite.
+
+    Paths are relative to the suite, for that is where most of what is named lies; but what is part of an imported file
+    comes with it.
+    """
+    if key in _OPAQUE:
+        return value
+    if isinstance(value, dict):
+        # A metric with parameters is a mapping, whose key names it.
+        return {
+            _beside(name, here, root, key) if key == "metrics" else name: _beside(entry, here, root, _key(key, name))
+            for name, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [_beside(entry, here, root, key) for entry in value]
+    if not isinstance(value, str) or key not in _PATHS:
+        return value
+    file, colon, name = value.rpartition(":") if is_path_ref(value) else (value, "", "")
+    if os.path.exists(os.path.join(root, file)) or not os.path.isfile(os.path.join(here, file)):
+        return value
+    return os.path.relpath(os.path.join(here, file), root) + colon + name
+
+
+def _key(above: str, name: str) -> str:
+    return f"{above}.{name}" if above in ("fewshot", "metrics") else name

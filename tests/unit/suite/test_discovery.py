@@ -188,6 +188,39 @@ def test_skip_in_a_matrix(suite):
     }
 
 
+def test_code_that_an_imported_file_names_may_lie_beside_it(suite):
+    """What is in the suite comes first, for there paths begin; data are looked for in the suite alone."""
+    suite(
+        "import: ../shared/a.yaml\nadapter: openai\nbase_url: http://127.0.0.1:1/v1\nmodels: [{name: m}]\n"
+        "datasets: [{path: clean.csv}]\n"
+    ).write(
+        {
+            "../shared/a.yaml": 'metrics: ["./own.py:score", {"./both.py:score": {name: b}}, "./my.py:Model"]\n'
+            "params: {from: shown.jsonl, format: shown.jsonl}\nprompt: {fewshot: {from: shown.jsonl}}\n",
+            "../shared/own.py": "def score(p, r): return 1\n",
+            "../shared/both.py": "",
+            "../shared/shown.jsonl": "",
+            "both.py": "def score(p, r): return 1\n",
+        }
+    )
+    settings = suite.settings("m/clean")
+    assert [metric.use for metric in settings.metrics] == ["../shared/own.py:score", "./both.py:score", "./my.py:Model"]
+    assert settings.own.prompt == {"fewshot": {"from": "../shared/shown.jsonl"}}
+    assert settings.params == {"from": "shown.jsonl", "format": "shown.jsonl"}
+
+
+def test_what_requests_have_is_said_key_by_key(suite):
+    """One more of the sampling takes nothing away from what lower layers say."""
+    suite(
+        "import: base.yaml\nadapter: openai\nbase_url: http://127.0.0.1:1/v1\n"
+        "models: [{name: m, sampling: {seed: 1}}]\ndatasets: [{path: clean.csv}]\n",
+        **{"base.yaml": "sampling: {temperature: 0, max_tokens: 64}\nprice: {input: 1}\n"},
+    )
+    own = suite.settings("m/clean", eval_set=[eval_set_layer(["sampling.temperature=0.7", "price.output=2"])]).own
+    assert own.sampling == {"temperature": 0.7, "max_tokens": 64, "seed": 1}
+    assert own.price == {"input": 1, "output": 2}
+
+
 def test_imports_lie_below_and_are_read_once(suite):
     """An import's imports lie below it; entries are those of the highest file that has them; overrides add up."""
     suite(
