@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.datasets.tables import CsvReader, JsonlReader, TableReader
+from pytest_evalrun.datasets.tables import CsvReader, JsonlReader
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.columns import columns_of, text_of
 from pytest_evalrun.suite.pairs import Dataset
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from pytest_evalrun.datasets.tables import TableReader
     from pytest_evalrun.suite.settings import Settings
 
     Messages = list[dict[str, Any]]
 
 # A sample may be two of the examples: by its id, and by what it asks.
 SPARE = 2
-_TABLES: dict[str, type[TableReader]] = {".csv": CsvReader, ".tsv": CsvReader}
 
 
 @dataclass(frozen=True)
@@ -106,26 +106,29 @@ class Examples:
         return pool
 
     def _rows(self) -> Iterator[Row]:
-        reader = self._reader()
-        named = reader.id_column is not None
-        for (_, everything), sample in zip(reader.rows(), reader, strict=True):
-            columns = columns_of(sample.input, reader.inputs)
-            yield Row(sample.id if named else None, columns, everything, sample.reference)
-
-    def _reader(self) -> TableReader:
         """The file is read as the dataset is, but need not have its ids, nor its references where others are shown."""
-        settings = self._settings
-        made = _TABLES.get(self.path.suffix.lower(), JsonlReader)
-        settings = replace(
-            settings, reader={key: settings.reader[key] for key in settings.reader.keys() & made.accepted}
-        )
-        dataset = Dataset(self.path.name, str(self.path))
-        bare = made(dataset, replace(settings, id_column=None, reference=None, inputs=()))
-        _, first = next(bare.rows(), (0, None))
+        settings, dataset = self._settings, Dataset(self.path.name, str(self.path))
+        made = _reader_of(self.path)
+        options = {key: settings.reader[key] for key in settings.reader.keys() & made.accepted}
+        settings = replace(settings, reader=options)
+        whole = made(dataset, replace(settings, id_column=None, reference=None, inputs=()))
+        _, first = next(whole.rows(), (0, None))
         if first is None:
             raise PairError(f"{self.path}: prompt.fewshot.from has no example")
         absent = {name: None for name in ("id_column", "reference") if getattr(settings, name) not in first}
-        return made(dataset, replace(settings, **absent))  # type: ignore[arg-type]
+        reader = made(dataset, replace(settings, **absent))  # type: ignore[arg-type]
+        for (_, everything), sample in zip(whole.rows(), reader, strict=True):
+            name = sample.id if reader.id_column is not None else None
+            yield Row(name, columns_of(sample.input, reader.inputs), everything, sample.reference)
+
+
+def _reader_of(path: Path) -> type[TableReader]:
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        from pytest_evalrun.datasets.parquet import ParquetReader
+
+        return ParquetReader
+    return CsvReader if ending in (".csv", ".tsv") else JsonlReader
 
 
 def _shuffled(count: int, seed: int) -> list[int]:

@@ -22,6 +22,8 @@ def mistakes_in(prompt: Mapping[str, Any], settings: Settings) -> Iterator[tuple
     for index, message in enumerate(prompt.get("messages", ())):
         if not (isinstance(message.get("role"), str) and "content" in message):
             yield f"prompt.messages[{index}]", f"{found(message)}; accepted: a mapping with `role` and `content`"
+    if "fewshot" in prompt and "from" not in prompt["fewshot"]:
+        yield "prompt.fewshot", "found no file; accepted: `from: FILE` with examples"
     known = _known_columns(prompt, settings)
     if known is not None and (options := prompt.get("choices", BARE)) not in {*settings.inputs, BARE}:
         yield "prompt.choices", f"no column {options!r} among `inputs`; {accepted(options, settings.inputs)}"

@@ -13,7 +13,7 @@ Command = Annotated[list[Spelled], Field(min_length=1)]
 
 class FewshotModel(Strict):
     from_: Name = Field(default=UNSET, alias="from")
-    """A JSONL or CSV file with the same columns as the dataset, relative to the suite."""
+    """A JSONL, CSV or Parquet file with the same columns as the dataset, relative to the suite."""
     n: Positive = UNSET
     """So many examples are shown. Default: all of the file."""
     seed: Count = UNSET

@@ -121,21 +121,31 @@ def _move(paths: PairPaths, suffix: str, there: Aside | None, *, with_result: bo
 def earlier_predictions(paths: PairPaths) -> list[Path]:
     """The files of what was predicted of a pair before and is not its own now: put aside, or of another limit.
 
-    Those of its last predictions come first. What was put aside because it was asked for is none of them.
+    Those of its last predictions come first. Where new ones were asked for since, what is older is none of them.
     """
     paths = paths.whole
+    asked_for = _written_at(_aside(paths.fingerprint, OLD))
+    found: list[Path] = []
+    for pair in (paths, *_of_other_limits(paths)):
+        for suffix in (STALE, _AWAY) if pair is paths else ("", STALE, _AWAY):
+            shards = _aside(pair.shard_predictions, suffix).glob("*.jsonl")
+            found += [_aside(pair.predictions, suffix), *sorted(shards)]
+    return [file for file in found if _written_at(file) > asked_for]
+
+
+def _of_other_limits(paths: PairPaths) -> list[PairPaths]:
     full = paths.key.full
-    names = {file.stem for file in paths.predictions.parent.glob(f"{glob.escape(full.dataset)}.limit-*.jsonl")}
-    limits = [key for key in (full._replace(dataset=name) for name in sorted(names)) if key.limit is not None]
-    found = []
-    for key in dict.fromkeys((paths.key, full, *limits)):
-        predictions = PairPaths(paths.run, key).predictions
-        others = [] if key == paths.key else [predictions]
-        for suffix in (STALE, _AWAY):
-            shards = _aside(predictions.with_suffix(""), suffix)
-            others += [_aside(predictions, suffix), *sorted(shards.glob("*.jsonl"))]
-        found += [file for file in others if file.is_file()]
-    return found
+    names = {file.stem for file in paths.predictions.parent.glob(f"{glob.escape(full.dataset)}.limit-*.jsonl*")}
+    keys = (full, *(full._replace(dataset=name.removesuffix(".jsonl")) for name in sorted(names)))
+    return [PairPaths(paths.run, key) for key in dict.fromkeys(keys) if key != paths.key and (key.limit or key == full)]
+
+
+def _written_at(path: Path) -> int:
+    """In nanoseconds; 0 where there is no such file."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def bring_back(disk: Disk, paths: PairPaths) -> None:

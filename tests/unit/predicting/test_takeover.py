@@ -11,7 +11,7 @@ from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.predicting.takeover import LINES, take_over
 from pytest_evalrun.predicting.work import PairWork
-from pytest_evalrun.rundir.aside import STALE, earlier_predictions, set_aside
+from pytest_evalrun.rundir.aside import OLD, STALE, earlier_predictions, set_aside
 from pytest_evalrun.rundir.markers import write_fingerprint
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
@@ -154,7 +154,7 @@ def test_what_was_asked_meanwhile_stays(pair_of, old):
 
 
 def test_where_earlier_predictions_lie(shop, context):
-    """Put aside once or twice, of shards, of first samples and of all; not what was made again on purpose."""
+    """Put aside, of shards, of first samples and of all; nothing that is older than what was made again on purpose."""
     pair = shop.pair("m")
     paths = context.paths.pair(pair.key)
 
@@ -177,11 +177,14 @@ def test_where_earlier_predictions_lie(shop, context):
     predict("b", {"inputs": "2"})
     assert found() == ["a"]
     assert found(3) == ["b", "a"]
-    set_aside(paths, ".old")
-    assert found() == ["a"]
-    paths.shard_predictions.with_name(paths.shard_predictions.name + STALE).mkdir()
-    shard = paths.shard_predictions.with_name(paths.shard_predictions.name + STALE) / "0-5.jsonl"
-    shard.write_bytes(old_line(0, "s", "s").dumps())
-    assert found() == ["a", "s"]
+    shards = paths.shard_predictions.with_name(paths.shard_predictions.name + STALE)
+    shards.mkdir()
+    (shards / "0-5.jsonl").write_bytes(old_line(0, "s", "s").dumps())
     (paths.predictions.parent / f"{pair.dataset.name}.limit-5.scores.jsonl").write_bytes(b"")
     assert found() == ["a", "s"]
+    set_aside(paths, OLD)
+    assert found() == []
+    predict("c", {"inputs": "3"})
+    set_aside(paths, STALE)
+    assert found() == ["c"]
+    assert found(3) == ["c", "s"]
