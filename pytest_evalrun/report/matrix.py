@@ -127,7 +127,8 @@ def _cell(row: SummaryRow | None, metric: str) -> str:
     found = row.metrics[metric]
     text = number(found["value"])
     total = row.samples.get("total", 0)
-    if found.get("n", total) < total:
+    # What is made of all answers to a sample has one value a sample.
+    if found.get("n", total) < total and found["n"] * row.generations != total:
         text += f" ({found['n']} of {total})"
     if row.outdated:
         text += f" {OUTDATED}"

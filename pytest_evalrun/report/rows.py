@@ -59,6 +59,12 @@ class SummaryRow:
         return {gate["metric"] for gate in self.gates if not gate["holds"]}
 
     @property
+    def generations(self) -> int:
+        """How many answers each sample has."""
+        each = self.fingerprint.get("prediction", {}).get("generations", 1)
+        return each if type(each) is int else 1
+
+    @property
     def outdated(self) -> bool:
         """True where the values are those of an earlier evaluation, because the last one ended in an error."""
         return self.status == "error" and bool(self.metrics)
