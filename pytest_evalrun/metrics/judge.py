@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.metrics.checks import measured
+from pytest_evalrun.metrics.checks import measured, need_samples
 from pytest_evalrun.metrics.intervals import interval_of_mean
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.problems import accepted, found
@@ -141,7 +141,7 @@ class Judge:
     def __init__(
         self,
         *,
-        model: Any,
+        model: Any = None,
         template: str | None = None,
         system: str | None = None,
         scale: Any = DEFAULT,
@@ -201,8 +201,9 @@ class Judge:
 
     def result(self) -> MetricValue:
         n = len(self._points)
-        if n == 0:
-            raise PairError(f"metric judge: {self.verdicts.why_none() if self.verdicts else 'nothing was judged'}")
+        if n == 0 and self.verdicts is not None:
+            raise PairError(f"metric judge: {self.verdicts.why_none()}")
+        need_samples("judge", n)
         value = math.fsum(self._points) / n
         interval = interval_of_mean(self._points, value, self._clusters or None)
         return measured("judge", value, n, interval, self.better)
