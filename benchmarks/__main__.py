@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from benchmarks import (
+    answers,
     collection,
     cost_per_pair,
     endpoints,
@@ -25,6 +26,7 @@ from benchmarks import (
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
+    "answers": answers.measure,
     "noop_pairs": noop_pairs.measure,
     "collection": collection.measure,
     "cost_per_pair": cost_per_pair.measure,
@@ -63,11 +65,12 @@ def _arguments() -> tuple[list[str], Scale]:
     parser.add_argument("--pairs", type=int, default=Scale.pairs, help="pairs of the small suites; large have 10 times")
     parser.add_argument("--rounds", type=int, default=Scale.rounds, help="times that each command is run")
     parser.add_argument("--files", type=int, default=Scale.files, help="files of the large project without a suite")
+    parser.add_argument("--peers", action="store_true", help="install Inspect AI and lm-eval, and let them ask, too")
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown or given.pairs < 10 * MODELS or given.pairs % MODELS or given.rounds < 1:
         parser.error(f"unknown: {unknown}" if unknown else f"--pairs: a multiple of {MODELS} from {10 * MODELS}")
-    return given.names or list(BENCHMARKS), Scale(given.pairs, given.rounds, given.files)
+    return given.names or list(BENCHMARKS), Scale(given.pairs, given.rounds, given.files, given.peers)
 
 
 def _warm_up(place: Path) -> None:

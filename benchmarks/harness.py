@@ -32,6 +32,7 @@ class Scale:
     pairs: int = 1_000
     rounds: int = 3
     files: int = 50_000
+    peers: bool = False
 
 
 class Spent(NamedTuple):
@@ -95,6 +96,7 @@ class Timed:
     pairs: int | None = None
     keep: bool = False
     program: tuple[str, ...] = ("-m", "pytest", "-q")
+    environment: tuple[tuple[str, str], ...] = ()
 
     def run(self) -> Spent:
         """Run it once; stop the benchmark where it fails or did not do all its work."""
@@ -103,7 +105,12 @@ class Timed:
         command = [sys.executable, *self.program, *self.args]
         start, used = time.perf_counter(), _processor_seconds()
         done = subprocess.run(
-            command, cwd=self.directory, env=_environment(), capture_output=True, text=True, check=False
+            command,
+            cwd=self.directory,
+            env=environment() | dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         spent = Spent(time.perf_counter() - start, _processor_seconds() - used)
         if done.returncode != self.accepted:
@@ -120,7 +127,7 @@ def _processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without what would change how pytest runs."""
     return {
         name: value
