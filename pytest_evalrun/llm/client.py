@@ -158,13 +158,12 @@ class Client:
         return read_reply(payload)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, started: float) -> Reply:
-        streamed, size = StreamedReply(), 0
+        streamed = StreamedReply()
         async for chunk in response.content.iter_any():
-            size += len(chunk)
-            _check_size(size)
             for payload in streamed.feed(chunk):
                 if (error := error_in(payload, self._endpoint)) is not None:
                     raise error
+            _check_size(streamed.size)
             if streamed.ttft is None and streamed.has_begun:
                 streamed.ttft = time.perf_counter() - started
         if not streamed.is_whole:

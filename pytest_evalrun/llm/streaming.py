@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.llm.usage import Usage
-from pytest_evalrun.llm.wire import Reply, answered_text, reasoning_of
+from pytest_evalrun.llm.wire import Reply, answered_text, reasoning_of, text_in
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DONE = b"[DONE]"
+_FACTS = ("id", "model")
 
 
 class StreamedReply:
@@ -20,16 +21,21 @@ class StreamedReply:
 
     def __init__(self) -> None:
         self.ttft: float | None = None
+        # Characters of its texts, and bytes of what is not whole yet: what else events consist of is not kept.
+        self.size = 0
         self._rest = b""
         self._texts: list[str] = []
         self._thoughts: list[str] = []
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, str | None] = {}
+        self._usage: Any = None
         self._end: str | None = None
         self._choices = self._done = self._damaged = False
 
     def feed(self, chunk: bytes) -> Iterator[Any]:
         """Take a chunk, and give each event that is whole now."""
+        self.size -= len(self._rest)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self.size += len(self._rest)
         for line in lines:
             if not line.startswith(b"data:"):
                 continue
@@ -47,7 +53,9 @@ class StreamedReply:
                 yield payload
 
     def _take(self, payload: dict[str, Any]) -> None:
-        self._facts |= {name: value for name in ("id", "model", "usage") if (value := payload.get(name))}
+        self._usage = payload.get("usage") or self._usage
+        for name in _FACTS:
+            self._facts[name] = text_in(payload, name) or self._facts.get(name)
         choices = payload.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return
@@ -60,9 +68,11 @@ class StreamedReply:
             content = delta.get("refusal")
         if content is not None:
             self._texts.append(answered_text(content, None))
+            self.size += len(self._texts[-1])
         if thought := reasoning_of(delta):
             self._thoughts.append(thought)
-        self._end = choice.get("finish_reason") or self._end
+            self.size += len(thought)
+        self._end = text_in(choice, "finish_reason") or self._end
 
     @property
     def has_begun(self) -> bool:
@@ -82,7 +92,7 @@ class StreamedReply:
         return Reply(
             text=answered_text(content, self._end),
             finish_reason=self._end,
-            usage=Usage.from_json(self._facts.get("usage")),
+            usage=Usage.from_json(self._usage),
             ttft=self.ttft,
             request_id=self._facts.get("id"),
             model=self._facts.get("model"),

@@ -109,13 +109,13 @@ def read_reply(payload: Any) -> Reply:
     message = message if isinstance(message, dict) else {}
     content = message.get("content") if "message" in choice else choice.get("text")
     content = message.get("refusal") if content is None else content
-    end = _text(choice.get("finish_reason"))
+    end = text_in(choice, "finish_reason")
     return Reply(
         text=answered_text(content, end),
         finish_reason=end,
         usage=Usage.from_json(payload.get("usage")),
-        request_id=_text(payload.get("id")),
-        model=_text(payload.get("model")),
+        request_id=text_in(payload, "id"),
+        model=text_in(payload, "model"),
         reasoning=reasoning_of(message),
     )
 
@@ -143,8 +143,10 @@ def answered_text(content: Any, end: str | None) -> str:
 
 def reasoning_of(message: Mapping[str, Any]) -> str | None:
     """What the model thought before it answered, where the endpoint tells that apart from the answer."""
-    return next((text for name in _REASONING if (text := _text(message.get(name)))), None)
+    return next((text for name in _REASONING if (text := text_in(message, name))), None)
 
 
-def _text(value: Any) -> str | None:
+def text_in(payload: Mapping[str, Any], name: str) -> str | None:
+    """The text of a field; None where it has none, or something else."""
+    value = payload.get(name)
     return value if isinstance(value, str) and value else None
