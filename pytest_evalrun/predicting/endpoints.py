@@ -16,7 +16,7 @@ from pytest_evalrun.llm.prompts import prompt_of
 from pytest_evalrun.llm.refusals import Passing
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
 from pytest_evalrun.llm.wire import Reply, digest_of, request_body
-from pytest_evalrun.predicting.loop import HOPELESS_SECONDS
+from pytest_evalrun.predicting.patience import Patience
 from pytest_evalrun.predicting.session import Again, Answers
 from pytest_evalrun.rundir.markers import read_fingerprint
 from pytest_evalrun.suite.secrets import expand
@@ -150,7 +150,7 @@ class EndpointSession:
         self._under_way: dict[Future[Reply], Future[Answers | Again]] = {}
         # Of samples that are to be asked again: how often they were.
         self._tries: dict[tuple[int, int], int] = {}
-        self._patience = _Patience()
+        self._patience = Patience()
 
     @property
     def in_flight(self) -> int:
@@ -171,23 +171,24 @@ class EndpointSession:
             return answer
         who = sample.index, sample.generation
         tries = self._tries.pop(who, 0) + 1
-        self._patience.asked()
+        self._patience.asked(who)
         asked = self._client.ask(body, tries)
         self._under_way[asked] = answer
 
         def take(asked: Future[Reply]) -> None:
             del self._under_way[asked]
             try:
-                answer.set_result(self._answered(asked.result(), digest))
+                answer.set_result(self._answered(asked.result(), digest, who))
             except Passing as error:
                 self._tries[who] = tries
                 if (death := self._death(error)) is not None:
                     answer.set_exception(death)
                 else:
-                    answer.set_result(self._again(error, tries))
+                    answer.set_result(self._again(error, tries, who))
             except CancelledError:
                 answer.cancel()
             except Exception as error:  # noqa: BLE001 - it is the loop's to judge
+                self._patience.ended(who)
                 self._budget.succeeded(first_try=False)
                 answer.set_exception(error)
 
@@ -206,14 +207,14 @@ class EndpointSession:
     def _digest(self, body: Mapping[str, Any], sample: Sample) -> str:
         return digest_of(self._endpoint, body, sample.generation, self._files)
 
-    def _answered(self, reply: Reply, digest: str) -> Answers:
+    def _answered(self, reply: Reply, digest: str, who: tuple[int, int]) -> Answers:
         self._budget.succeeded(reply.attempts == 1)
-        self._patience.succeeded()
+        self._patience.answered(who)
         self._unheard = None
         detail = reply.detail(self._endpoint.price) | {"digest": digest}
         return Answers([Detailed(reply.text, detail)], reply.seconds)
 
-    def _again(self, error: Passing, tries: int) -> Again:
+    def _again(self, error: Passing, tries: int, who: tuple[int, int]) -> Again:
         """When the endpoint says so, or later from try to try, and never many at the same moment."""
         if error.limited:
             self._budget.limited(error.after)
@@ -223,7 +224,7 @@ class EndpointSession:
         if pause is None:
             pause = backoff(tries - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
         counts = error.counts and not self._may_be_dying(error)
-        return Again(pause, str(error), counts=counts, failing=self._patience.is_over(error.after))
+        return Again(pause, str(error), counts=counts, failing=self._patience.refused(who, error.after))
 
     def _death(self, error: Passing) -> ModelDied | None:
         """What ends the pair where a request was not answered because nobody is there any more."""
@@ -244,27 +245,3 @@ class EndpointSession:
         for asked in list(self._under_way):
             asked.cancel()
         self._budget.close()
-
-
-class _Patience:
-    """Whether an endpoint that refuses everything has been asked for long enough to be given up.
-
-    A pause of its own that is longer than that is believed, however often.
-    """
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def asked(self) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-
-    def succeeded(self) -> None:
-        self._since = None
-
-    def is_over(self, after: float | None) -> bool:
-        """Tell it at a refusal, which may name a pause; until that is over, nothing can succeed."""
-        now = time.monotonic()
-        if after is not None and after >= HOPELESS_SECONDS:
-            self._since = max(now + after, self._since or now)
-        return self._since is not None and now - self._since >= HOPELESS_SECONDS

@@ -17,9 +17,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters.eventloop import Coroutines
-from pytest_evalrun.adapters.retrying import retry_of, status_of
+from pytest_evalrun.adapters.retrying import AskAgain, retry_of, status_of
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.predicting.patience import Patience
 from pytest_evalrun.predicting.session import Again, Answers, summary_of
 from pytest_evalrun.suite.waiting import backoff, wait_until
 
@@ -52,6 +53,7 @@ class OneByOneSession:
     def __init__(self, model: PredictOne) -> None:
         self.in_flight = model.concurrency
         self._model = model
+        self._patience = Patience()
         # By position and generation, of those that are being asked again.
         self._tries: dict[tuple[int, int], int] = {}
         self._tasks: Coroutines[Outcome] | None = Coroutines() if model.is_async else None
@@ -60,6 +62,7 @@ class OneByOneSession:
     def submit(self, batch: Sequence[Sample]) -> Future[Outcome]:
         """Where one at a time is asked of a plain method, that is done here: a limit and Ctrl-C reach it."""
         (sample,) = batch
+        self._patience.asked(_who(sample))
         if self._tasks is not None:
             return self._tasks.start(self._ask_async(sample))
         if self._threads is not None:
@@ -101,26 +104,35 @@ class OneByOneSession:
 
     def _answered(self, sample: Sample, answer: object, started: float) -> Answers:
         """Of the try that was answered: what was waited for before is no time of the model."""
-        self._tries.pop((sample.index, sample.generation), None)
+        self._patience.answered(_who(sample))
+        self._tries.pop(_who(sample), None)
         return Answers([answer], time.perf_counter() - started)
 
     def _failed(self, sample: Sample, error: Exception) -> Again:
         """Say when to ask again; raise what is final."""
+        who = _who(sample)
+        self._patience.ended(who)
         if isinstance(error, EvalrunError):
             raise error
         retry = retry_of(error, self._model.retry_on)
-        passes = may_pass(error)
-        if retry is None and passes and status_of(error) is not None:
-            # A refusal that is an OSError all the same, as those of requests and urllib are.
-            text = f"{type(error).__name__}: {error}"
-            raise ModelError(text, "".join(traceback.format_exception(error))) from None
-        if retry is None and not passes:
-            raise error
-        key = sample.index, sample.generation
-        tries = self._tries[key] = self._tries.get(key, -1) + 1
-        pause = backoff(tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311 - so that not all come back at once
-        after = pause if retry is None or retry.after is None else retry.after
-        return Again(after, summary_of(error), counts=retry is None or retry.counts)
+        if retry is None:
+            if not may_pass(error):
+                raise error
+            if status_of(error) is not None:
+                # A refusal that is an OSError all the same, as those of requests and urllib are.
+                text = f"{type(error).__name__}: {error}"
+                raise ModelError(text, "".join(traceback.format_exception(error))) from None
+            retry = AskAgain(None, counts=True)
+        tries = self._tries[who] = self._tries.get(who, -1) + 1
+        pause = retry.after
+        if pause is None:  # never all at the same moment
+            pause = backoff(tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+        failing = self._patience.refused(who, retry.after)
+        return Again(pause, summary_of(error), counts=retry.counts, failing=failing)
+
+
+def _who(sample: Sample) -> tuple[int, int]:
+    return sample.index, sample.generation
 
 
 class DaemonThreads:

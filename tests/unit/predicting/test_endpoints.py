@@ -6,7 +6,7 @@ import pytest
 from llmserver import llm_server
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.predicting import endpoints, loop
+from pytest_evalrun.predicting import loop, patience
 from pytest_evalrun.rundir.predictions import PredictionsFile
 
 COUNT = 8
@@ -137,7 +137,7 @@ def test_a_text_is_continued(evaluated, server):
 def test_an_endpoint_that_refuses_everything_is_given_up(evaluated, server, monkeypatch):
     """Where nothing is answered for a minute the pair ends with the endpoint's words, though no refusal counts."""
     monkeypatch.setattr(loop, "HOPELESS_SECONDS", 0.5)
-    monkeypatch.setattr(endpoints, "HOPELESS_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "HOPELESS_SECONDS", 0.5)
     server.faults(**{"429": "all", "retry_after": "ms:20"})
     with pytest.raises(PairError, match="HTTP 429"):
         evaluated()
@@ -146,7 +146,7 @@ def test_an_endpoint_that_refuses_everything_is_given_up(evaluated, server, monk
 def test_a_long_pause_is_believed(evaluated, server, monkeypatch):
     """An endpoint that wants to be left alone for longer than that is asked again, and not given up."""
     monkeypatch.setattr(loop, "HOPELESS_SECONDS", 0.2)
-    monkeypatch.setattr(endpoints, "HOPELESS_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "HOPELESS_SECONDS", 0.2)
     server.faults(**{"429": "first:6", "retry_after": "ms:300"})
 
     assert [line.status for line in evaluated()] == ["ok"] * COUNT

@@ -14,7 +14,7 @@ from pytest_evalrun.adapters import create_adapter
 from pytest_evalrun.adapters.eventloop import Coroutines
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError, TimedOut
-from pytest_evalrun.predicting import onebyone
+from pytest_evalrun.predicting import loop, onebyone, patience
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -219,6 +219,15 @@ def test_what_an_error_says_of_another_try(asked, name, error, settings, times, 
     assert sorted(done.model.asked)[:1] == [0]
     if status == "failed":
         assert str(error()) in lines[1]["error"]
+
+
+@CLASSES
+def test_a_class_that_refuses_everything_is_given_up(asked, monkeypatch, name):
+    """Though no refusal counts: after a minute the pair ends, with what was refused."""
+    for module in (loop, patience):
+        monkeypatch.setattr(module, "HOPELESS_SECONDS", 0.2)
+    with pytest.raises(PairError, match="StatusError: status 429"):
+        asked(name)(3, {i: [StatusError(429, 0.01) for _ in range(10_000)] for i in range(3)})
 
 
 @CLASSES
