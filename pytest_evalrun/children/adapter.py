@@ -114,7 +114,7 @@ class ServerAdapter:
 
     def predict(self, batch: Sequence[Sample]) -> Sequence[Any]:
         """Raises ModelError for an exception of the model, ModelDied where its process has ended."""
-        asked = [{"index": sample.index, "id": sample.id, "input": sample.input} for sample in batch]
+        asked = [_told(sample) for sample in batch]
         answer = self._ask({"type": "predict", "batch": asked}, "predictions")
         predictions = answer.get("predictions")
         if not isinstance(predictions, list):
@@ -202,6 +202,12 @@ class ChildAdapter(ServerAdapter):
         super().__init__(
             task.name, argv, load, env=env, hold=hold, output=output, started=started, plain=False, stacks=STACKS
         )
+
+
+def _told(sample: Sample) -> dict[str, Any]:
+    """A sample as it travels: of several answers, with which of them is wanted."""
+    told = {"index": sample.index, "id": sample.id, "input": sample.input}
+    return told | {"generation": sample.generation} if sample.generation else told
 
 
 def _error(answer: Mapping[str, Any]) -> Exception:

@@ -131,6 +131,9 @@ def generator(batch):
 def short(batch):
     return [1]
 
+def generations(batch):
+    return [sample.generation for sample in batch]
+
 def rows(batch):
     return np.arange(len(batch), dtype=np.float32)
 '''
@@ -190,6 +193,12 @@ def test_predict_one_says_in_there_what_may_pass(make, given, passes):
     with pytest.raises(ModelError, match=f"{given}: no") as caught:
         model.predict(samples(1, given, 3))
     assert caught.value.may_pass is passes
+
+
+def test_a_model_in_there_knows_which_answer_is_wanted(make):
+    """Of several, as one in this process does: a seed may depend on it."""
+    batch = [Sample(0, "s0", 5, generation=generation) for generation in range(3)]
+    assert make.loaded("generations").predict(batch) == [0, 1, 2]
 
 
 KIND = """
