@@ -136,4 +136,5 @@ def _key(pair: Pair, parts: Mapping[str, Any]) -> str:
     without_data = {name: part for name, part in parts.items() if name not in OF_THE_DATA}
     of_the_model = pair.settings.kind.of_the_model(pair.settings, without_data)
     need = str(need_of(pair.settings))
-    return json.dumps([pair.suite, pair.task.path, need, of_the_model], sort_keys=True, default=str)
+    which = pair.task.path or pair.task.model  # a server may be started by its name alone
+    return json.dumps([pair.suite, which, need, of_the_model], sort_keys=True, default=str)

@@ -85,6 +85,18 @@ def test_another_model_takes_its_place(models, shop, evaluator, change, parts):
     assert [event["model"] for event in evaluator.events()][:2] == ["letters/echo"] * 2
 
 
+def test_without_a_file_a_model_is_told_by_its_name(models, shop, evaluator):
+    """What it is sent is no other model."""
+    shop.data()
+    pair = shop.pair()
+    for name, prompt in (("a", None), ("a@x", "x"), ("a@y", "y"), ("b", None)):
+        models.get(replace(pair, task=replace(pair.task, name=name, path=None, prompt=prompt)), PARTS)
+    assert [event["model"] for event in evaluator.events() if event["event"] == "model_loaded"] == [
+        "letters/a",
+        "letters/b",
+    ]
+
+
 def test_a_fault_at_the_end_hurts_nobody(models, shop, evaluator):
     """It is told in the events; the next model is loaded all the same."""
     (shop.root / "odd.py").write_text(ODD)
