@@ -44,7 +44,10 @@ def _readable(value: Any) -> Any:
         return value
     try:
         with value.open("rb") as file:
-            return file.read(MOST_BYTES + 1).decode("utf-8-sig")
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise SampleError(f"{value}: larger than {MOST_BYTES} bytes; accepted: less text")
+        return text.decode("utf-8-sig")
     except UnicodeDecodeError:
         return value
 

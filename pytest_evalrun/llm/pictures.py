@@ -12,6 +12,8 @@ from pytest_evalrun.errors import SampleError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The key of a part of a message whose value names a column of pictures.
+IMAGE = "image"
 # A larger one no endpoint takes.
 MOST_BYTES = 20_000_000
 _ELSEWHERE = ("data:image/", "https://", "http://")
@@ -41,8 +43,7 @@ def picture_url(value: Any, below: Sequence[Path], key: str) -> str:
     content = bytes(value) if isinstance(value, bytes | bytearray) else _content(value, below, key)
     if len(content) > MOST_BYTES:
         raise SampleError(f"{key}: a picture of more than {MOST_BYTES} bytes; accepted: a smaller one")
-    kind = picture_kind(content)
-    if kind is None:
+    if picture_kind(content) is None:
         shown = "its bytes" if isinstance(value, bytes | bytearray) else repr(str(value))
         raise SampleError(f"{key}: {shown:.200} is no picture; accepted: PNG, JPEG, GIF, WebP, BMP, TIFF")
     return data_url(content)
@@ -67,3 +68,11 @@ def _file(value: str, below: Sequence[Path], key: str) -> Path:
     if not any(path.is_relative_to(directory.resolve()) for directory in below):
         raise SampleError(f"{key}: {value!r:.200} leads out of {below[0]}; accepted: a picture below it")
     return path
+
+
+def picture_columns(value: Any) -> set[str]:
+    """The columns of pictures that messages name."""
+    if isinstance(value, dict):
+        own = {value[IMAGE]} if isinstance(value.get(IMAGE), str) else set()
+        return own.union(*map(picture_columns, value.values()))
+    return set().union(*map(picture_columns, value)) if isinstance(value, list) else set()

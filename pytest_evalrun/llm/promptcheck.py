@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import registry
 from pytest_evalrun.llm.columns import BARE
+from pytest_evalrun.llm.pictures import picture_columns
 from pytest_evalrun.llm.templates import ROW, mistake_in, names_in, texts_in
 from pytest_evalrun.suite.problems import accepted, found
 
@@ -27,6 +28,8 @@ def mistakes_in(prompt: Mapping[str, Any], settings: Settings) -> Iterator[tuple
     known = _known_columns(prompt, settings)
     if known is not None and (options := prompt.get("choices", BARE)) not in {*settings.inputs, BARE}:
         yield "prompt.choices", f"no column {options!r} among `inputs`; {accepted(options, settings.inputs)}"
+    for column in sorted(picture_columns(prompt.get("messages")) - known) if known is not None else ():
+        yield "prompt.messages", f"image: no column {column!r} among `inputs`; {accepted(column, settings.inputs)}"
     for key, text in texts_in(dict(prompt), "prompt"):
         if not key.endswith((".choices", ".from")):
             yield from _mistakes_of(key, text, known)

@@ -10,7 +10,7 @@ from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.llm.columns import columns_of, options_in, text_of
 from pytest_evalrun.llm.fewshot import Examples, reference_of
-from pytest_evalrun.llm.pictures import is_elsewhere, is_picture, picture_url
+from pytest_evalrun.llm.pictures import IMAGE, is_elsewhere, is_picture, picture_columns, picture_url
 from pytest_evalrun.llm.templates import AS_THEY_ARE, Template, listed
 from pytest_evalrun.suite.settings import Settings
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Between what is shown to a model that is sent one text.
 GAP = "\n\n"
-# The key of a part of a message whose value names a column of pictures.
-IMAGE = "image"
 
 
 class Prompt:
@@ -196,7 +194,7 @@ def named_pictures(
 
     Which they are is remembered until the table changes; those that are not there are missed by their samples.
     """
-    columns, path = sorted(_picture_columns(spec.get("messages", ()))), Path(dataset.path)
+    columns, path = sorted(picture_columns(spec.get("messages", ()))), Path(dataset.path)
     if not columns or not path.is_file():
         return {}
     directory = _directories(root, dataset.path)[0]
@@ -211,13 +209,6 @@ def named_pictures(
     named = hashes.derived(path, f"pictures {columns} {settings.inputs} {settings.reader}", read)["names"]
     there = [name for name in named if os.path.isfile(directory / name)]  # noqa: PTH113 - whatever the name is
     return {"pictures": hashes.tree(directory, there)}
-
-
-def _picture_columns(value: Any) -> set[str]:
-    if isinstance(value, dict):
-        own = {value[IMAGE]} if isinstance(value.get(IMAGE), str) else set()
-        return own.union(*map(_picture_columns, value.values()))
-    return set().union(*map(_picture_columns, value)) if isinstance(value, list) else set()
 
 
 def _directories(root: str, data: str | None) -> tuple[Path, ...]:

@@ -67,6 +67,7 @@ def _compiled(text: str) -> Compiled:
     return _environment().from_string(text)
 
 
+@lru_cache(maxsize=256)
 def mistake_in(text: str) -> str | None:
     """Say why a text is no template, with the line in it; None where it is one."""
     from jinja2 import TemplateSyntaxError, meta

@@ -241,6 +241,10 @@ MISTAKES = {
         ASKED + "format: csv\ninputs: [question]\nprompt: {template: '{{ question }}', choices: options}\n",
         ":7: prompt.choices: no column 'options' among `inputs`; accepted: question",
     ),
+    "pictures that are no input": (
+        ASKED + "format: csv\ninputs: [question]\nprompt: {messages: [{role: user, content: [{image: photo}]}]}\n",
+        ":7: prompt.messages: image: no column 'photo' among `inputs`; accepted: question",
+    ),
     "examples from nowhere": (
         ASKED + "prompt: {fewshot: {n: 3}}\n",
         ":5: prompt.fewshot: found no file; accepted: `from: FILE` with examples",
