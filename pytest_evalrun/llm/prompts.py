@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Messages = list[dict[str, Any]]
 
+# Roles of what is said once, before all examples; newer models have the other name for it.
+_OF_THE_SYSTEM = ("system", "developer")
 # Between what is shown to a model that is sent one text.
 GAP = "\n\n"
 
@@ -53,7 +55,7 @@ class Prompt:
         self._below = _directories(root, data)
         self._system = [{"role": "system", "content": self._template(key, "system")}] if "system" in spec else []
         self._asked = list(self._templates())
-        while self._asked and self._asked[0]["role"] == "system":
+        while self._asked and self._asked[0]["role"] in _OF_THE_SYSTEM:
             self._system.append(self._asked.pop(0))
         self._examples = self._fewshot(spec["fewshot"], root) if spec.get("fewshot") else None
 

@@ -244,6 +244,20 @@ def test_examples(dev, tmp_path, seed):
     assert ([sent[n]["content"] for n in (2, 4, 6)] == ["0", "1", "2"]) is (not seed)
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_examples_between_messages(dev, tmp_path, role):
+    """What the system says comes once and first; all else is said for each example, too."""
+    dev([{"q": "q0", "answer": "a0"}])
+    asked = [user("Ready?"), assistant("Yes."), user("{{ q }}")]
+    spec = {"messages": [{"role": role, "content": "S"}, *asked], "fewshot": {"from": "dev.jsonl"}}
+    sent = made(spec, {"q": "new"}, tmp_path, settings=Settings(reference="answer"))
+    assert sent == [
+        {"role": role, "content": "S"},
+        *(user("Ready?"), assistant("Yes."), user("q0"), assistant("a0")),
+        *(user("Ready?"), assistant("Yes."), user("new")),
+    ]
+
+
 def test_a_sample_is_not_its_own_example(dev, tmp_path):
     """A sample that asks what an example asks, or has its id, gets another in its place, and the rest stays."""
     dev([{"id": f"d{n}", "question": f"q{n}", "answer": f"a{n}"} for n in range(6)])

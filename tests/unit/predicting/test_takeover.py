@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import SampleError
@@ -98,6 +101,22 @@ def test_each_line_is_of_one_sample(pair_of, old):
         work, Sends(), questions(["a", "b", "a", "a"]), [old(old_line(0, "a", 1)), old(old_line(5, "a", 2), name="2")]
     )
     assert kept(work) == {0: 1, 2: 2}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abcd")), st.data())
+def test_no_answer_is_lost_and_none_is_had_twice(pair_of, old, sent, wanted, data):
+    """Of each question as many answers are taken over as there are, or as there are samples that ask it."""
+    work = pair_of(len(wanted))
+    work.paths.predictions.unlink(missing_ok=True)
+    work = pair_of(len(wanted))
+    lines = [old_line(i, question, i) for i, question in enumerate(sent)]
+    half = data.draw(st.integers(0, len(lines)))
+    taken = take_over(work, Sends(), questions(wanted), [old(*lines[:half]), old(*lines[half:], name="2")])
+    assert Counter(wanted[i] for i in kept(work)) == Counter(sent) & Counter(wanted)
+    assert len(set(kept(work).values())) == taken
+    assert all(sent[answer] == wanted[i] for i, answer in kept(work).items())
+    work.progress.close()
 
 
 def test_answers_to_one_sample_are_told_apart(pair_of, old):
