@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.protocol import Sample
+from pytest_evalrun.datasets.values import last_number
 from pytest_evalrun.errors import PairError, TimedOut
 from pytest_evalrun.evaluation.answers import NoAnswer, extractor
 from pytest_evalrun.evaluation.deadline import Deadline
@@ -83,6 +84,9 @@ WAYS = {
     "negative number": ({"last_number": True}, "x = -3", -3),
     "minus of its own": ({"last_number": True}, "x = \u22123", -3),
     "difference": ({"last_number": True}, "pages 5-3", 3),
+    "numbers with a comma between": ({"last_number": True}, "10,20", 20),
+    "below one": ({"last_number": True}, "x = -.5", -0.5),
+    "currency and sign": ({"last_number": True}, "it fell by $-1,000.", -1000),
     "percentage": ({"last_number": True}, "it is 40%", 40),
     "currency": ({"last_number": True}, "costs $1,000", 1000),
     "number of a word": ({"last_number": True}, "H2O and v2", NoAnswer("no number")),
@@ -200,6 +204,25 @@ def test_brackets_without_end_take_no_time():
     assert extractor({"json": True})("[1," * 300_000, FOUR) == NoAnswer("no object or list of JSON")
     assert extractor({"json": True})("[" * 300_000, FOUR) == NoAnswer("no object or list of JSON")
     assert time.process_time() - started < 20  # quadratic would be hours
+
+
+LONG = {
+    "stars": "*" * 20_000,
+    "brackets": "ANSWER: " + "(" * 20_000 + "the answer is " + "(" * 20_000,
+    "blanks": "the answer is" + " " * 20_000,
+    "words": "answer is A or " * 5_000,
+    "bold": "**A) " * 5_000,
+    "digits": "1," * 20_000,
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_long_texts_take_no_time(text):
+    """No form of ours tries a part of the text again for each of its letters."""
+    started = time.process_time()
+    letter_in(text)
+    last_number(text)
+    assert time.process_time() - started < 2  # quadratic would be many
 
 
 def test_a_pattern_without_end_ends_with_the_item(tmp_path):
