@@ -204,6 +204,8 @@ class _Asking:
     def _known(self) -> Iterator[_KnownVerdicts]:
         with ExitStack() as stack:
             paths = self._paths.all_verdicts()
+            if self._steps.launch.fresh:  # who wants everything anew gets nothing that is older than the launch
+                paths = [path for path in paths if path == self._paths.predictions]
             files = [stack.enter_context(open_file(path)) for path in paths]
             own = files[0] if paths and paths[0] == self._paths.predictions else None
             known = _KnownVerdicts(files, own, self._directory)

@@ -130,10 +130,11 @@ class HasIndex(Protocol):
 
 
 class Judge:
-    """The mean of what a judge gave. ``verdicts`` are made before: here nobody is asked.
+    """The mean of the points that another model, an endpoint, gives to each answer.
 
-    ``model`` is an endpoint as a suite has it; ``template`` and ``system`` are what it is sent. ``max_failed``
-    verdicts, a count or a share, may be unreadable; without it all but one.
+    ``model`` is the endpoint as a suite has it; ``template`` and ``system`` are what it is sent. ``max_failed``
+    verdicts, a count or a share, may be unreadable; without it all but one. ``verdicts`` are made before: here nobody
+    is asked.
     """
 
     takes_samples = True

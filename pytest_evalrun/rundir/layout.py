@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -311,11 +312,24 @@ class JudgedPaths(PairPaths):
         return self.predictions.with_name(f"{self.predictions.name}.stale")
 
     def all_verdicts(self) -> list[Path]:
-        """Every file of verdicts on this pair, its own first: it may have been the only judge, or one of several."""
-        one = [self.judged_verdicts, self.judged_verdicts.with_name(f"{self.judged_verdicts.name}.stale")]
-        several = self.judged_directory.glob("*.jsonl*") if self.judged_directory.is_dir() else ()
-        every = dict.fromkeys((self.predictions, self.known_verdicts, *one, *sorted(several)))
-        return [path for path in every if path.is_file()]
+        """Every file of verdicts on this pair, its own first.
+
+        It may have been the only judge, or one of several; and its first samples may have been judged before.
+        """
+        whole = PairPaths(self.run, self.key.full)
+        limits = f"{glob.escape(whole.key.dataset)}.limit-*.judged"
+        places = [self.judged_directory, whole.judged_directory, *sorted(self.predictions_directory.glob(limits))]
+        files = [self.predictions, self.known_verdicts]
+        for known in (self.judged_verdicts, whole.judged_verdicts, *self.predictions_directory.glob(f"{limits}.jsonl")):
+            files += [known, known.with_name(f"{known.name}.stale")]
+        for place in places:
+            files += sorted(place.glob("*.jsonl*")) if place.is_dir() else []
+        return [path for path in dict.fromkeys(files) if path.is_file()]
+
+    @property
+    def predictions_directory(self) -> Path:
+        """Where the predictions of the task lie."""
+        return self.judged_verdicts.parent
 
 
 def key_of(pair: Pair) -> PairKey:

@@ -257,11 +257,22 @@ def test_answers_that_hold_no_answer_are_judged_too(judged, server):
     assert asked(server) == 3
 
 
+def test_first_samples_that_were_judged_are_known(judged, server):
+    """A quick look at some costs nothing again when all are evaluated, nor the other way round."""
+    judged(["a", "b", "c"], settings={"limit": 2})
+    assert asked(server) == 2
+    assert metric(judged(["a", "b", "c"])) == (1.0, 3)
+    assert asked(server) == 1
+    assert metric(judged(["a", "b", "c"], settings={"limit": 1})) == (1.0, 1)
+    assert asked(server) == 0
+
+
 def test_fresh_asks_again(judged, server):
     """--eval-fresh makes everything again, verdicts too."""
+    judged(["a", "b"], settings={"limit": 1})
     judged(["a", "b"])
-    asked(server)
-    judged(["a", "b"], launch={"fresh": True, "run_id": "another"})
+    assert asked(server) == 2
+    judged(["a", "b", "a"], launch={"fresh": True, "run_id": "another"})
     assert asked(server) == 2
 
 
