@@ -110,8 +110,6 @@ def _details(told: dict[str, Any]) -> list[str]:
         parts.append(f"{told['seconds']:.2f}s")
     if told.get("cost") and not told.get("reused"):
         parts.append(told["cost"])
-    if cut_off := told.get("cut_off"):
-        parts.append(f"({'; '.join(cut_off)})")
     if reason := told.get("reason"):
         parts.append(f"({reason})")
     return parts
