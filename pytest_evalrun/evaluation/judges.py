@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_evalrun.datasets.protocol import Hashes
+    from pytest_evalrun.llm.prompts import Prompt
     from pytest_evalrun.predicting.outputs import Outputs
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -73,8 +75,11 @@ class PairJudge:
         self.judged = pair
         self.pair = _as_pair(spec.name, metric, pair)
         self._endpoint = named(endpoint_of(self.pair.settings), self.pair)
-        self._prompt = prompt_of(self.pair)
         self._ways = {name: extractor_of(pair.settings, way) for name, way in ways_of(pair.settings.answer).items()}
+
+    @cached_property
+    def _prompt(self) -> Prompt:
+        return prompt_of(self.pair)
 
     def identity(self, hashes: Hashes) -> dict[str, Any]:
         """What a verdict depends on; not the key, the price, and how much is asked at once."""

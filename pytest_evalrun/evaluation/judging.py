@@ -6,6 +6,7 @@ again: not after a kill, not when predictions were made again, not where two ans
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 from pytest_evalrun.rundir.sampleids import scratch
 from pytest_evalrun.suite.jsontext import parse_line
+from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress:
 def _judged(
     steps: Steps, plan: Plan, judge: PairJudge, answered: Answered, progress: Progress, *, several: bool
 ) -> Judgement:
-    paths = steps.paths.judged(judge.name if several else None)
+    paths = steps.paths.judged(safe_name(judge.name) if several else None)
     identity = judge.identity(steps.hashes)
     parts = {
         "judge": identity,
@@ -124,6 +126,7 @@ def _judged(
     stored = read_fingerprint(paths.fingerprint)
     if stored is None or difference(stored.parts, parts, steps.hashes):
         put_aside(paths)
+        steps.disk.mark(os.fspath(paths.known_verdicts))
         write_fingerprint(steps.disk, paths.fingerprint, parts, steps.launch.run_id)
     verdicts = PredictionsFile(paths.predictions).open(steps.disk, progress.count)
     if verdicts.repaired:

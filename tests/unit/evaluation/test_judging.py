@@ -137,12 +137,12 @@ def test_several_judges_have_names(judged, server):
     judged(["a", "b"])
     asked(server)
     model = {"model": "ngram", "base_url": server.url}
-    other = {"judge": {"name": "short", "model": model, "template": "Is this short? {{ prediction }}"}}
+    other = {"judge": {"name": "../short", "model": model, "template": "Is this short? {{ prediction }}"}}
     evaluation = judged(["a", "b"], metrics=[other])
-    assert (metric(evaluation), metric(evaluation, "short")) == ((1.0, 2), (1.0, 2))
+    assert (metric(evaluation), metric(evaluation, "../short")) == ((1.0, 2), (1.0, 2))
     assert asked(server) == 2
     names = sorted(path.name for path in judged.paths.judged_directory.iterdir())
-    assert names == ["good.json", "good.jsonl", "short.json", "short.jsonl"]
+    assert names == [".._short.json", ".._short.jsonl", "good.json", "good.jsonl"]
 
 
 @pytest.mark.parametrize(
