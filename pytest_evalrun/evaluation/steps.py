@@ -20,7 +20,7 @@ from pytest_evalrun.predicting.spending import check_begin
 from pytest_evalrun.predicting.ways import predict, take_over
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.remote.faults import BoardGone
-from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
+from pytest_evalrun.rundir.aside import OLD, STALE, earlier_predictions, set_aside
 from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.results import TIMING, Timing
 from pytest_evalrun.suite.printable import counted
@@ -138,8 +138,7 @@ class Steps:
     def predict(self, plan: Plan, samples: Iterable[Sample], progress: KeptPredictions) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
         positions = self.pair.positions or range(plan.wanted.count)
-        costs, count, done = self.context.costs, len(positions), progress.done_count
-        check_begin(costs, self.pair.settings, self.pair.full_id, count, count - done, begun=done > 0)
+        self._check_costs(len(positions), progress.done_count)
         work = PairWork(self.pair, self.paths, progress, self.context, positions)
         deaths = 0
         while True:
@@ -155,6 +154,13 @@ class Steps:
                 self.say(f"{error}; loading it again")
             except BoardGone as error:  # there is one less each time, and with none left loading is an error
                 self.say(f"{error}; going on with another board")
+
+    def _check_costs(self, count: int, done: int) -> None:
+        """Nothing is loaded once the money is spent; unless what was paid before may do."""
+        if self.launch.max_cost is None or (not self.launch.fresh and earlier_predictions(self.paths)):
+            return
+        costs, settings = self.context.costs, self.pair.settings
+        check_begin(costs, settings, self.pair.full_id, count, count - done, begun=done > 0)
 
     def _take_over(self, work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> None:
         """Unless new ones are asked for, answers are kept that were paid for already."""

@@ -63,8 +63,10 @@ def test_limit_stops_in_time_and_a_higher_one_carries_on(priced, server):
     usage = project.result("m", "one")["usage"]
     assert usage["cost"] == pytest.approx(0.02)
     assert (usage["requests"], usage["finish"]) == (20, {"stop": 20})
+    data = project.suite / "one.jsonl"
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
     again = project.run("evals", "--eval-max-cost", "0.001")
-    assert again.code == 0, "what is reused costs nothing"
+    assert again.code == 0, "what is taken over costs nothing"
     assert answered(server) == 20
 
 
@@ -82,9 +84,6 @@ def test_pairs_that_were_not_begun_are_skipped(priced, server):
     assert "SKIPPED" in stopped and "not begun: spent" in stopped
     spent, _ = read_costs(project.latest / "costs", "")
     assert (spent.requests, spent.of("USD")) == (asked, pytest.approx(asked / 1000))
-    again = project.run("evals", "-n2", "--eval-max-cost", "0.03")
-    assert again.code == 1, "with the same limit nothing more is asked"
-    assert answered(server) == asked
     assert project.run("evals", "-n2").code == 0
     assert answered(server) == 120
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_evalrun.plugin.spending import Spending, currencies, spent_lines
-from pytest_evalrun.rundir.costs import Spent, Stopped
+from pytest_evalrun.rundir.costs import CostLedger, Spent, Stopped
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
@@ -89,6 +89,31 @@ LINES = {
 def test_what_was_spent(spent, stopped, limit, lines):
     """One line at the end, and where the limit was reached what it left."""
     assert list(spent_lines(spent, stopped, "USD", limit)) == lines
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, id="passed"),
+        pytest.param(pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED, id="all skipped"),
+        pytest.param(pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERRUPTED, id="interrupted"),
+    ],
+)
+def test_launch_that_left_something_is_no_success(tmp_path, before, after):
+    """However its items ended: what was not asked has no result; of earlier launches that says nothing."""
+    paths, heard = RunPaths(tmp_path), Heard()
+    ledger = CostLedger(paths.costs, "gw0", "now", 1.0)
+    ledger.paid("s/a/d", 1.5, "USD")
+    ledger.stopped("s/b/d", 10, 10)
+    ledger.close()
+    spending = Spending(heard, 1.0)
+    spending.check([pair(price=price())])
+    for launch, status in (("now", after), ("later", before)):
+        session = SimpleNamespace(exitstatus=before)
+        spending.finish(session, paths, launch)
+        assert session.exitstatus == status
+    assert "10 of 10 samples of 1 pair are left" in heard.remarks[0]
+    assert heard.remarks[1] == "spent 1.5 USD of 1 USD in this run (1 request)"
 
 
 def test_cut_off_answers_are_named(tmp_path):
