@@ -22,6 +22,7 @@ from pytest_evalrun.predicting.endpoints import named
 from pytest_evalrun.suite.answering import JUDGE, ways_of
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Task
+from pytest_evalrun.suite.secrets import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,6 +88,14 @@ class PairJudge:
         scale = self.metric.scale
         points = [scale.low, scale.high] if scale.points is None else dict(scale.points)
         return parts | {"scale": points, "better": self.metric.better, "version": VERSION}
+
+    def check_secrets(self) -> None:
+        """Raise ConfigError where the environment lacks one; what they are is read when the judge is asked."""
+        own = self._endpoint
+        try:
+            expand([own.api_key, own.base_url, own.proxy, dict(own.headers)])
+        except ConfigError as error:
+            raise ConfigError(f"metric {self.name}: {error}") from None
 
     def digest(self, sample: Sample) -> str:
         """The digest of what is sent of an answer."""

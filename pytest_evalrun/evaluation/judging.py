@@ -92,6 +92,13 @@ class Judgement:
         return f"{told} and count for nothing; the first: {self.first}"
 
 
+def check_judges(steps: Steps, plan: Plan) -> None:
+    """Raise ConfigError where a judge has no key, before the answers are paid that it is to judge."""
+    if plan.action in ("run", "resume") and steps.launch.mode == "all":
+        for judge in judges_of(steps.pair):
+            judge.check_secrets()
+
+
 def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, Judgement]:
     """Have each judge of a pair give its verdict on every answer that has none yet; by the name of the metric.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
-from pytest_evalrun.evaluation.judging import judge_answers, with_judges
+from pytest_evalrun.evaluation.judging import check_judges, judge_answers, with_judges
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
@@ -89,6 +89,7 @@ def evaluate_pair(steps: Steps) -> Evaluation:
         why = "its result is damaged" if result is None else "none of its samples was predicted"
         plan = replace(plan, action="score", reason=f"scored again: {why}")
     steps.say(plan.reason)
+    check_judges(steps, plan)
     if pair.is_cut:
         count_shards(steps.disk, pair, paths)
     else:

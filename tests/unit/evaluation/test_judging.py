@@ -186,6 +186,18 @@ def test_judge_that_refuses_the_key_ends_the_pair(judged, server):
     assert metric(judged(["a", "b"])) == (1.0, 2)
 
 
+def test_judge_without_its_key_is_told_before_answers_are_paid(judged, server, monkeypatch):
+    """Nothing is predicted for a judge that cannot be asked; where nobody has to ask it, it needs no key."""
+    model = {"api_key": "${JUDGE_KEY}"}
+    with pytest.raises(ConfigError, match=r"metric good: \$\{JUDGE_KEY\}: the environment variable .* is not set"):
+        judged(["a", "b"], model=model)
+    assert not judged.paths.predictions.exists()
+    monkeypatch.setenv("JUDGE_KEY", "a key of a judge")
+    judged(["a", "b"], model=model)
+    monkeypatch.delenv("JUDGE_KEY")
+    assert metric(judged(["a", "b"], model=model, metrics=["exact_match", "includes"])) == (1.0, 2)
+
+
 def test_failures_that_pass_are_asked_again(judged, server):
     """By the same loop, without a place meanwhile."""
     server.faults(**{"429": "every:2"}, retry_after="ms:1")
