@@ -80,6 +80,10 @@ class Judgement:
     def why_none(self) -> str:
         return f"none of {counted(self.failed, 'verdict')} could be read; the first: {self.first}"
 
+    def paid(self) -> dict[str, Any] | None:
+        """What its verdicts took, as it stands in a result."""
+        return self.usage.to_json(currency_of(self.judge.pair.settings))
+
     def check(self) -> str | None:
         """Say how many verdicts are missing. Raises PairError where these are more than may be."""
         if not self.failed:
@@ -90,13 +94,6 @@ class Judgement:
         if most is not None and self.failed > most:
             raise PairError(f"{told} (max_failed is {self.judge.metric.max_failed}); the first: {self.first}")
         return f"{told} and count for nothing; the first: {self.first}"
-
-
-def check_judges(steps: Steps, plan: Plan) -> None:
-    """Raise ConfigError where a judge has no key, before the answers are paid that it is to judge."""
-    if plan.action in ("run", "resume") and steps.launch.mode == "all":
-        for judge in judges_of(steps.pair):
-            judge.check_secrets()
 
 
 def judge_answers(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress) -> dict[str, Judgement]:
@@ -329,13 +326,3 @@ def _verdict(raw: bytes) -> Line | None:
     except (ValueError, TypeError, KeyError):
         return None
     return line if known and raw[-1:] == b"\n" else None
-
-
-def with_judges(usage: dict[str, Any] | None, judged: Mapping[str, Judgement]) -> dict[str, Any] | None:
-    """The usage of a pair, and beside it that of its judges."""
-    told = {
-        name: usage_of
-        for name, one in judged.items()
-        if (usage_of := one.usage.to_json(currency_of(one.judge.pair.settings))) is not None
-    }
-    return {**(usage or {}), "judge": told} if told else usage

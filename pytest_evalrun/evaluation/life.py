@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
-from pytest_evalrun.evaluation.judging import check_judges, judge_answers, with_judges
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
 from pytest_evalrun.evaluation.stored import is_from_before, locked, trouble_of, write_error_result
-from pytest_evalrun.evaluation.usage import tell_usage
+from pytest_evalrun.evaluation.usage import tell_usage, with_judges
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.predicting.spending import currency_of
 from pytest_evalrun.rundir.layout import paths_of
@@ -26,11 +25,12 @@ from pytest_evalrun.rundir.results import Result, append_history, read_result, t
 from pytest_evalrun.rundir.state import count_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.judging import Judgement
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
@@ -89,7 +89,7 @@ def evaluate_pair(steps: Steps) -> Evaluation:
         why = "its result is damaged" if result is None else "none of its samples was predicted"
         plan = replace(plan, action="score", reason=f"scored again: {why}")
     steps.say(plan.reason)
-    check_judges(steps, plan)
+    _check_judges(steps, plan)
     if pair.is_cut:
         count_shards(steps.disk, pair, paths)
     else:
@@ -153,7 +153,7 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     started = time.perf_counter()
     if log is not None:
         log.open(paths.eval_log, pair.settings.log_limit)
-    judged = judge_answers(steps, plan, samples, progress)
+    judged = _judged_by_models(steps, plan, samples, progress)
     scores = Scorer(pair, disk, paths, plan.wanted.count, judged).run(samples, progress)
     if scores.warning:
         steps.context.say(f"warning: {pair.full_id}: {scores.warning}")
@@ -161,7 +161,8 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     for one in judged.values():
         if told := one.check():
             steps.warn(told)
-    usage = with_judges(scores.usage.to_json(currency_of(pair.settings)), judged)
+    own = scores.usage.to_json(currency_of(pair.settings))
+    usage = with_judges(own, {name: one.paid() for name, one in judged.items()})
     tell_usage(usage, steps.say)
     if scores.outdated or not progress.in_order:
         progress.rewrite(disk, with_references(samples, progress, plan.wanted.count, pair.dataset.path))
@@ -177,6 +178,26 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
             steps.context.warn(f"not synced to disk: {error}")
     _remember(steps, result)
     return Evaluation(pair, result, False, plan.reason, verdicts)
+
+
+def _check_judges(steps: Steps, plan: Plan) -> None:
+    """Raise ConfigError where a judge has no key, before the answers are paid that it is to judge."""
+    if steps.has_judges and plan.action in ("run", "resume") and steps.launch.mode == "all":
+        from pytest_evalrun.evaluation.judges import judges_of  # with all that asks endpoints, which few pairs need
+
+        for one in judges_of(steps.pair):
+            one.check_secrets()
+
+
+def _judged_by_models(
+    steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progress
+) -> Mapping[str, Judgement]:
+    """The verdicts of judges on the answers, by the name of the metric; of most pairs there are none."""
+    if not steps.has_judges:
+        return {}
+    from pytest_evalrun.evaluation.judging import judge_answers
+
+    return judge_answers(steps, plan, samples, progress)
 
 
 def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:

@@ -23,6 +23,7 @@ from pytest_evalrun.remote.faults import BoardGone
 from pytest_evalrun.rundir.aside import OLD, STALE, earlier_predictions, set_aside
 from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.results import TIMING, Timing
+from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Steps:
 
     def warn(self, text: str) -> None:
         self.context.warn(f"{self.pair.full_id}: {text}")
+
+    @property
+    def has_judges(self) -> bool:
+        return any(spec.use == JUDGE for spec in self.pair.settings.metrics)
 
     def plan(self) -> Plan:
         """Decide what to do by what lies there now. Raises PairError where data or predictions cannot be read."""

@@ -8,7 +8,7 @@ from pytest_evalrun.rundir.costs import CURRENCY, DIGITS, money
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_evalrun.rundir.predictions import Line
 
@@ -89,6 +89,12 @@ def cut_off(usage: dict[str, Any] | None) -> list[str]:
         return []
     finish, requests = usage.get("finish", {}), usage.get("requests", 0)
     return [f"{finish[end]:,} of {requests:,} answers {told}" for end, told in CUT_OFF.items() if finish.get(end)]
+
+
+def with_judges(usage: dict[str, Any] | None, judges: Mapping[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The usage of a pair, and beside it that of its judges by their names."""
+    told = {name: paid for name, paid in judges.items() if paid is not None}
+    return {**(usage or {}), "judge": told} if told else usage
 
 
 def tell_usage(usage: dict[str, Any] | None, say: Callable[[str], None]) -> None:
