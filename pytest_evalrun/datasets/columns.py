@@ -104,6 +104,8 @@ def converter(kind: Any, name: str, where: str) -> Convert | None:
     """
     from pyarrow import BaseExtensionType, types
 
+    if types.is_float16(kind):
+        return float  # some versions have numpy's
     if _is(kind, _PLAIN):
         return None
     if _is(kind, _DATES):

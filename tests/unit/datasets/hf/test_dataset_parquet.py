@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -63,7 +64,7 @@ def test_files_of_a_directory_are_read_in_the_order_of_their_names(table, read):
 VALUES = {
     "nothing": (pa.null(), None, None),
     "number": (pa.int64(), 1 << 60, 1 << 60),
-    "half": (pa.float16(), 0.5, 0.5),
+    "half": (pa.float16(), np.float16(0.5), 0.5),
     "truth": (pa.bool_(), True, True),
     "category": (pa.dictionary(pa.int8(), pa.string()), "a", "a"),
     "date": (pa.date32(), dt.date(2026, 1, 2), "2026-01-02"),
