@@ -148,8 +148,8 @@ class EndpointSession:
         # Since when a program of ours has not answered at all: it may be about to end.
         self._unheard: float | None = None
         self._under_way: dict[Future[Reply], Future[Answers | Again]] = {}
-        # Of samples that are to be asked again: how often they were.
-        self._tries: dict[tuple[int, int], int] = {}
+        # Of samples that are to be asked again: how often they were, and how often nobody said when to come back.
+        self._tries: dict[tuple[int, int], tuple[int, int]] = {}
         self._patience = Patience()
 
     @property
@@ -170,9 +170,9 @@ class EndpointSession:
             answer.set_exception(error)
             return answer
         who = sample.index, sample.generation
-        tries = self._tries.pop(who, 0) + 1
+        tries, untold = self._tries.pop(who, (0, 0))
         self._patience.asked(who)
-        asked = self._client.ask(body, tries)
+        asked = self._client.ask(body, tries + 1)
         self._under_way[asked] = answer
 
         def take(asked: Future[Reply]) -> None:
@@ -180,11 +180,11 @@ class EndpointSession:
             try:
                 answer.set_result(self._answered(asked.result(), digest, who))
             except Passing as error:
-                self._tries[who] = tries
+                self._tries[who] = tries + 1, untold + (error.after is None)
                 if (death := self._death(error)) is not None:
                     answer.set_exception(death)
                 else:
-                    answer.set_result(self._again(error, tries, who))
+                    answer.set_result(self._again(error, untold, who))
             except CancelledError:
                 answer.cancel()
             except Exception as error:  # noqa: BLE001 - it is the loop's to judge
@@ -214,15 +214,15 @@ class EndpointSession:
         detail = reply.detail(self._endpoint.price) | {"digest": digest}
         return Answers([Detailed(reply.text, detail)], reply.seconds)
 
-    def _again(self, error: Passing, tries: int, who: tuple[int, int]) -> Again:
-        """When the endpoint says so, or later from try to try, and never many at the same moment."""
+    def _again(self, error: Passing, untold: int, who: tuple[int, int]) -> Again:
+        """When the endpoint says so, or later each time that it does not, and never many at the same moment."""
         if error.limited:
             self._budget.limited(error.after)
         else:
             self._budget.troubled()
         pause = error.after
         if pause is None:
-            pause = backoff(tries - 1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+            pause = backoff(untold, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
         counts = error.counts and not self._may_be_dying(error)
         return Again(pause, str(error), counts=counts, failing=self._patience.refused(who, error.after))
 

@@ -76,6 +76,16 @@ def test_a_pause_that_is_told_is_kept(evaluated, server):
     assert all(second - first >= 0.3 for first, second in times.values())
 
 
+def test_what_was_told_makes_no_pause_longer(evaluated, server, monkeypatch):
+    """Pauses of our own grow with each failure of which the endpoint said nothing, and with no other."""
+    grown = []
+    monkeypatch.setattr(endpoints, "backoff", lambda times, *_: grown.append(times) or 0.0)
+    server.faults(**{"429": "each:3", "cut": "each:5", "retry_after": "ms:1"})
+    evaluated(retries=5)
+
+    assert sorted(grown) == [0] * COUNT + [1] * COUNT
+
+
 TROUBLE = {"500": "HTTP 500", "cut": "ServerDisconnectedError", "half_json": "no JSON"}
 
 
