@@ -98,6 +98,17 @@ def test_sdk_continues_a_text(sdk):
     assert " is" not in cut.choices[0].text
 
 
+def test_a_chat_ends_with_the_turn(sdk):
+    """A model goes on with a conversation as it has read them; in a chat it speaks for itself alone."""
+    question = "What is the capital of France?"
+    text = f"User: {question}\nAssistant:"
+    reply = sdk.completions.create(model="ngram", prompt=text, temperature=0, max_tokens=9)
+    chat = sdk.chat.completions.create(**SAID | {"messages": [{"role": "user", "content": question}]})
+
+    assert reply.choices[0].text.startswith(" Paris\nUser:")
+    assert chat.choices[0].message.content == "Paris"
+
+
 def test_echo_has_the_likelihood_of_a_text(sdk):
     """What the model holds likely is more likely in an echo, too: so harnesses compare the options of a question."""
 
