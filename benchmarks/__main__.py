@@ -21,6 +21,7 @@ from benchmarks import (
     ordinary,
     programs,
     scheduling,
+    scoring,
     ssh,
 )
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "ordinary": ordinary.measure,
     "programs": programs.measure,
     "scheduling": scheduling.measure,
+    "scoring": scoring.measure,
     "ssh": ssh.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
