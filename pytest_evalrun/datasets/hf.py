@@ -40,7 +40,6 @@ class HfReader(ColumnsReader):
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         super().__init__(dataset, settings)
         self._library = needed(settings.format, "datasets")
-        self._where = dataset.path
         self._config = _word("config", settings.reader, dataset.name)
         self._split = _word("split", settings.reader, dataset.name)
         self._revision = _word("revision", settings.reader, dataset.name)
@@ -52,19 +51,19 @@ class HfReader(ColumnsReader):
     @cached_property
     def data(self) -> Any:
         """The split, mapped into memory from files of HF's own cache or of the directory."""
-        with _plainly(self._where):
+        with _plainly(self.where):
             if self._name is not None:
                 return self._of_hub(self._name)
             if not self.path.is_dir():
                 raise PairError(
-                    f"{self._where}: no directory; accepted: a directory, or hf://OWNER/NAME; files alone are read by "
+                    f"{self.where}: no directory; accepted: a directory, or hf://OWNER/NAME; files alone are read by "
                     "format: parquet, jsonl or csv"
                 )
             if (self.path / _SAVED).is_file():
-                return self._chosen(self._library.load_from_disk(self._where))
+                return self._chosen(self._library.load_from_disk(self.where))
             if (self.path / _SAVED_SPLITS).is_file():
-                return self._one_of(self._library.load_from_disk(self._where))
-            return self._one_of(self._library.load_dataset(self._where, self._config))
+                return self._one_of(self._library.load_from_disk(self.where))
+            return self._one_of(self._library.load_dataset(self.where, self._config))
 
     def kind(self) -> list[Any]:
         return ["hf"]
@@ -82,9 +81,9 @@ class HfReader(ColumnsReader):
 
     def parts(self) -> Iterator[Part]:
         data = self.data
-        columns = data.select_columns(self.wanted(self._where, data.column_names)).with_format("arrow")
+        columns = data.select_columns(self.wanted(self.where, data.column_names)).with_format("arrow")
         at_once = rows_at_once(len(data), self.size())
-        yield Part(self._where, columns.features.arrow_schema, columns.iter(at_once))
+        yield Part(self.where, columns.features.arrow_schema, columns.iter(at_once))
 
     def _check_revision(self, name: str, entry: str) -> None:
         if self._revision is None or not _COMMIT.fullmatch(self._revision):
@@ -127,7 +126,7 @@ class HfReader(ColumnsReader):
     def _chosen(self, data: Any) -> Any:
         """The only split that was saved."""
         if self._split is not None and self._split != str(data.split):
-            raise PairError(f"{self._where}: reader: split is {self._split!r}; the directory holds {data.split} alone")
+            raise PairError(f"{self.where}: reader: split is {self._split!r}; the directory holds {data.split} alone")
         return data
 
     def _one_of(self, splits: Any) -> Any:
@@ -135,7 +134,7 @@ class HfReader(ColumnsReader):
             return next(iter(splits.values()))
         if self._split not in splits:
             names = ", ".join(splits)
-            raise PairError(f"{self._where}: reader: split is {self._split!r}; accepted: one of {names}")
+            raise PairError(f"{self.where}: reader: split is {self._split!r}; accepted: one of {names}")
         return splits[self._split]
 
 

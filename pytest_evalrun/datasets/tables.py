@@ -49,6 +49,7 @@ class TableReader(ABC):
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.path = Path(dataset.path)
+        self.where = dataset.path
         self.id_column = settings.id_column
         self.reference = settings.reference
         self.inputs = settings.inputs
@@ -64,7 +65,7 @@ class TableReader(ABC):
 
     def at(self, number: int) -> str:
         """The place of the row that ends there, for messages."""
-        return f"{self.path}:{number}"
+        return f"{self.where}:{number}"
 
     def size(self) -> int:
         """How many bytes hold the rows, about."""
@@ -117,9 +118,9 @@ class TableReader(ABC):
             if repeats:
                 repeats.add(name for _, name, _, _ in chunk)
         if not count:
-            raise PairError(f"{self.path}: the dataset is empty; a {self.kind()[0]} dataset needs at least one row")
+            raise PairError(f"{self.where}: the dataset is empty; a {self.kind()[0]} dataset needs at least one row")
         if repeats:
-            repeats.confirm(self._ids(), str(self.path), self.unit)
+            repeats.confirm(self._ids(), self.where, self.unit)
         digest = references.hexdigest() if self.reference is not None else ""
         return {"inputs": inputs.hexdigest(), "references": digest, "count": count}
 

@@ -329,7 +329,9 @@ class SuiteModel(SettingsModel):
     name: Name = UNSET
     """What the suite is called. Default: the name of its directory."""
     imports: Names = Field(default=UNSET, alias="import")
-    """YAML files whose settings lie below those of this file."""
+    """YAML files whose settings lie below those of this file. Code and examples to show that they name may lie beside
+    them; all other paths are relative to the suite.
+    """
     script: Name = UNSET
     """An `eval.sh`: its leading `NAME=value` lines are settings, and without `command` it is what is run."""
     discover: DiscoverModel = UNSET
