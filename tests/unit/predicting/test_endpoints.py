@@ -6,7 +6,7 @@ import pytest
 from llmserver import llm_server
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.predicting import loop, patience
+from pytest_evalrun.predicting import endpoints, loop, patience
 from pytest_evalrun.rundir.predictions import PredictionsFile
 
 COUNT = 8
