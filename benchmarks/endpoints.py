@@ -105,7 +105,7 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
     if scale.peers:
         suite = _write(place / "beside-peers", REQUESTS, AT_ONCE)
         with server() as url:
-            figures += peers.measure(place / "peers", url, lambda: _ask(suite, url), lambda: stats(url)["seconds"])
+            figures += peers.measure(place / "peers", url, lambda: _ask(suite, url), lambda: stats(url))
     return figures
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import Figure, Spent, environment
 
@@ -55,7 +55,16 @@ class Peer:
 def peers(url: str) -> list[Peer]:
     """All ask without a key worth one, 64 at once, and score by equality."""
     model = f"model=m,base_url={url}/v1/chat/completions,num_concurrent={AT_ONCE},tokenized_requests=False"
-    inspect = ("eval", "colours.py", "--model", "openai/m", "--model-base-url", f"{url}/v1", "--display", "none")
+    inspect = (
+        "eval",
+        "colours.py",
+        "--model",
+        "openai-api/local/m",
+        "--model-base-url",
+        f"{url}/v1",
+        "--display",
+        "none",
+    )
     lm_eval = ("--model", "local-chat-completions", "--model_args", model, "--tasks", "colours", "--include_path", ".")
     return [
         Peer(
@@ -69,18 +78,25 @@ def peers(url: str) -> list[Peer]:
     ]
 
 
-def measure(place: Path, url: str, ours: Callable[[], Spent], seconds: Callable[[], float]) -> list[Figure]:
+def measure(place: Path, url: str, ours: Callable[[], Spent], stats: Callable[[], dict[str, Any]]) -> list[Figure]:
     """Each peer once, after ours: the seconds from the first request to the last answer, and the whole command."""
     whole = ours()
-    asked = seconds()
+    asked = _seconds("ours", stats())
     figures = []
     for peer in peers(url):
         directory = place / peer.program
         spent = _run(peer, directory)
         what = f"{REQUESTS:,} requests, {AT_ONCE} at once, {peer.name} against ours"
-        figures.append(_figure(f"{what}: first to last", asked, seconds()))
+        figures.append(_figure(f"{what}: first to last", asked, _seconds(peer.name, stats())))
         figures.append(_figure(f"{what}: whole command", whole.seconds, spent))
     return figures
+
+
+def _seconds(name: str, told: dict[str, Any]) -> float:
+    """Who ends well and has asked nothing was not measured."""
+    if told["answered"] != REQUESTS:
+        raise SystemExit(f"{name}: {told['answered']} answers in place of {REQUESTS}")
+    return float(told["seconds"])
 
 
 def _figure(what: str, ours: float, theirs: float) -> Figure:
@@ -98,7 +114,7 @@ def _run(peer: Peer, directory: Path) -> float:
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=directory, check=True)
     subprocess.run(["venv/bin/pip", "install", "-q", *peer.packages], cwd=directory, check=True)
     subprocess.run([f"venv/bin/{peer.program}", "--help"], cwd=directory, check=True, capture_output=True)
-    env = environment() | {"OPENAI_API_KEY": "any", "HF_HOME": str(directory / "hf")}
+    env = environment() | {"OPENAI_API_KEY": "any", "LOCAL_API_KEY": "any", "HF_HOME": str(directory / "hf")}
     start = time.perf_counter()
     command = [f"venv/bin/{peer.program}", *peer.arguments]
     done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
