@@ -98,7 +98,11 @@ class EndpointDirectory:
     def alone(self) -> Iterator[bool]:
         """Have the files for oneself; False where somebody else has them for long."""
         with self._lock() as lock:
-            yield lock.take(wait=PATIENCE_SECONDS, poll=_POLL)
+            try:
+                alone = lock.take(wait=PATIENCE_SECONDS, poll=_POLL)
+            except FileNotFoundError:  # somebody cleans up at this moment
+                alone = False
+            yield alone
 
     def _lock(self) -> FileLock:
         try:
@@ -204,11 +208,17 @@ def _check(path: Path) -> None:
 def _sweep(root: Path) -> None:
     """Remove directories that nobody has used for a day: an endpoint on a free port is another one each time."""
     old = time.time() - KEPT_SECONDS
-    for path in root.iterdir():
-        with suppress(OSError):
-            if path.stat().st_mtime < old:
-                with FileLock(path / _LOCK) as lock:
-                    if lock.take() and not _askers(path):
-                        for file in path.iterdir():
-                            file.unlink()
-                        path.rmdir()
+    with suppress(OSError):
+        for path in root.iterdir():
+            with suppress(OSError):
+                if path.stat().st_mtime < old:
+                    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Unless somebody asks the endpoint; who comes while this goes on makes the directory anew."""
+    with FileLock(path / _LOCK) as lock:
+        if lock.take() and not _askers(path):
+            for file in path.iterdir():
+                file.unlink()
+            path.rmdir()

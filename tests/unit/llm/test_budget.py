@@ -287,6 +287,23 @@ def test_answers_after_a_retry_are_neutral(host):
     eventually(lambda: budget.room(20) == 40)
 
 
+def test_trouble_pauses_growth(host):
+    """Among answers with a server's error the limit stays, until a whole round is clean."""
+    budget = host.budget("10-20-100")
+    budget.room(0)
+    for _ in range(19):
+        budget.succeeded(True)
+    budget.troubled()
+    time.sleep(0.06)
+    assert budget.room(20) == 20
+    for _ in range(19):
+        budget.succeeded(True)
+    time.sleep(0.06)
+    assert budget.room(20) == 20
+    budget.succeeded(True)
+    eventually(lambda: budget.room(20) == 40)
+
+
 def test_wave_of_refusals_teaches_the_limit(host):
     """Of 40 in flight 20 are refused: there is room for the 20 that were not, and no more."""
     budget = host.budget("10-40-100")
