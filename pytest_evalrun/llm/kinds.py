@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.settings import Settings
 
 _URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
+# Headers that hold keys.
+_OF_KEYS = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key"})
 # Fields of a request, and the words of a suite that say them.
 _SAID_ELSEWHERE = {
     "model": "model: NAME",
@@ -143,6 +145,10 @@ def _mistakes_in_fields(own: EndpointSettings) -> Iterator[tuple[str, str]]:
         Concurrency.parse(own.concurrency)
     except ConfigError as error:
         yield "concurrency", str(error).removeprefix("concurrency: ")
+    for name in sorted(
+        name for name in own.headers if name.lower() in _OF_KEYS and not secret_names(own.headers[name])
+    ):
+        yield f"headers.{name}", "found a text as it is; accepted: ${NAME} of an environment variable"
     if names := secret_names(dict(own.extra_body)):
         wanted = "accepted: texts that are no secret; ${NAME} in headers"
         yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
