@@ -66,6 +66,13 @@ class _Shared:
             self._thread = None
         thread.end()
 
+    def replace(self, thread: LoopThread) -> None:
+        """Whoever comes next gets another thread: in this one something does not end."""
+        with self._lock:
+            if thread is self._thread:
+                self._thread, self._users = None, 0
+        thread.loop.call_soon_threadsafe(thread.loop.stop)
+
     def forget(self) -> None:
         self.__init__()  # type: ignore[misc]
 
@@ -110,8 +117,14 @@ class Coroutines(Generic[Result]):
         self._loop.call_soon_threadsafe(self._cancel)
 
     def close(self) -> None:
-        """Once: the thread ends with the last who needs it. What has not ended by then is lost."""
-        give_back_thread(self._thread)
+        """Once: the thread ends with the last who needs it. Where something has not ended it is left to that.
+
+        A coroutine that sleeps or computes for ever would hold up all that follow.
+        """
+        if self._open:
+            _shared.replace(self._thread)
+        else:
+            give_back_thread(self._thread)
 
     def __enter__(self) -> Self:
         return self

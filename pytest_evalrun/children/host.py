@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.adapters import create_adapter
+from pytest_evalrun.adapters.python import PythonAdapter
 from pytest_evalrun.children.codec import from_line, to_line
 from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.datasets.protocol import Sample
@@ -40,8 +41,7 @@ class ModelHost:
                 return to_line(self._load(message))
             return self._predict([Sample(**sample) for sample in message["batch"]])
         except Exception as error:  # noqa: BLE001 - a model may raise anything
-            passes = getattr(self._adapter, "may_pass", None)
-            return told(error, passes=passes is not None and passes(error))
+            return told(error, passes=isinstance(self._adapter, PythonAdapter) and self._adapter.may_pass(error))
 
     def close(self) -> bytes | None:
         """Nothing is answered unless the model's own ``close`` fails."""

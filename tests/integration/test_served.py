@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 
@@ -95,11 +96,12 @@ def bench(tmp_path, monkeypatch):
     return Bench(host)
 
 
-def test_all_that_follows_shares_one_start(bench):
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["here", "by two workers"])
+def test_all_that_follows_shares_one_start(bench, workers):
     """Datasets and prompts, by the name that the program itself has for its model; then its GPU is free."""
     prompts = {"plain": {"template": "{{ input }}"}, "long": {"template": "What is {{ input }}"}}
     project = bench.make(datasets=("one", "two"), prompts=prompts)
-    ran = project.run()
+    ran = project.run("evals", *workers)
     assert ran.code == 0, ran
     ((_, gpu),) = map(str.split, bench.noted("starts"))
     assert gpu == "0"
@@ -108,6 +110,8 @@ def test_all_that_follows_shares_one_start(bench):
     assert len(taken) == 1
     assert taken == freed
     assert bench.host.is_quiet()
+    log = (project.latest / "logs" / "infer" / "echo" / "m@plain" / "one.log").read_text()
+    assert re.search(r"\$ python serve.py \d+ answers\nloading\n", log)
     assert project.run().code == 0
     assert (len(bench.noted("starts")), len(bench.noted("asked"))) == (1, 24)
 

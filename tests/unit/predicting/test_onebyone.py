@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import subprocess
@@ -306,10 +307,26 @@ def test_a_forked_process_has_an_event_loop_of_its_own():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
 
 
+def test_who_blocks_the_thread_of_all_keeps_it_for_himself():
+    """A coroutine that sleeps without awaiting cannot be ended; whoever comes next has another thread."""
+    begun, free = threading.Event(), threading.Event()
+
+    async def blocks():
+        begun.set()
+        free.wait(SECONDS)
+
+    mine = Coroutines()
+    mine.start(blocks())
+    assert begun.wait(SECONDS)
+    mine.cancel()
+    mine.close()
+    with Coroutines() as other:
+        assert other.start(asyncio.sleep(0, "answered")).result(SECONDS) == "answered"
+    free.set()
+
+
 def test_who_cancels_ends_only_what_is_its_own():
     """All coroutines of this process run in one thread."""
-    import asyncio
-
     mine, other = Coroutines(), Coroutines()
     ended = [mine.start(asyncio.sleep(SECONDS)) for _ in range(3)]
     kept = other.start(asyncio.sleep(0.05, "kept"))
