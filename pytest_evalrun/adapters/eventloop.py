@@ -67,11 +67,10 @@ class _Shared:
         thread.end()
 
     def replace(self, thread: LoopThread) -> None:
-        """Whoever comes next gets another thread: in this one something does not end."""
+        """Whoever comes next gets another thread: in this one something does not end, and it is left to that."""
         with self._lock:
             if thread is self._thread:
                 self._thread, self._users = None, 0
-        thread.loop.call_soon_threadsafe(thread.loop.stop)
 
     def forget(self) -> None:
         self.__init__()  # type: ignore[misc]
@@ -117,7 +116,7 @@ class Coroutines(Generic[Result]):
         self._loop.call_soon_threadsafe(self._cancel)
 
     def close(self) -> None:
-        """Once: the thread ends with the last who needs it. Where something has not ended it is left to that.
+        """Once: the thread ends with the last who needs it, unless something of ours in there does not.
 
         A coroutine that sleeps or computes for ever would hold up all that follow.
         """
