@@ -21,6 +21,8 @@ class LoopThread:
     """A thread with an event loop. A forked child has none of its parent's threads, and starts its own."""
 
     def __init__(self) -> None:
+        self.users = 0
+        self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="evalrun-asyncio", daemon=True)
         self._thread.start()
@@ -35,42 +37,36 @@ class LoopThread:
         """Run it there; cancelling its future cancels it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def end(self) -> None:
+    def end(self, *, wait: bool) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(END_SECONDS)
+        if wait:
+            self._thread.join(END_SECONDS)
 
 
 class _Shared:
-    """The thread of this process, and how many use it."""
+    """The thread of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
-        self._users = 0
 
     def take(self) -> LoopThread:
         with self._lock:
             if self._thread is None:
                 self._thread = LoopThread()
-            self._users += 1
+            self._thread.users += 1
             return self._thread
 
-    def give_back(self, thread: LoopThread) -> None:
-        """Those of before a fork are nobody's any more."""
+    def give_back(self, thread: LoopThread, *, busy: bool) -> None:
+        """Those of before a fork are nobody's any more. Of one that is ``busy`` the next who comes has another."""
+        if thread.pid != os.getpid():
+            return
         with self._lock:
-            if thread is not self._thread:
-                return
-            self._users -= 1
-            if self._users:
-                return
-            self._thread = None
-        thread.end()
-
-    def replace(self, thread: LoopThread) -> None:
-        """Whoever comes next gets another thread: in this one something does not end, and it is left to that."""
-        with self._lock:
-            if thread is self._thread:
-                self._thread, self._users = None, 0
+            thread.users -= 1
+            if thread is self._thread and (busy or not thread.users):
+                self._thread = None
+        if not thread.users:
+            thread.end(wait=not busy)
 
     def forget(self) -> None:
         self.__init__()  # type: ignore[misc]
@@ -84,9 +80,12 @@ def take_thread() -> LoopThread:
     return _shared.take()
 
 
-def give_back_thread(thread: LoopThread) -> None:
-    """Give it back once: with its last user it ends."""
-    _shared.give_back(thread)
+def give_back_thread(thread: LoopThread, *, busy: bool = False) -> None:
+    """Give it back once: with its last user it ends.
+
+    ``busy`` where something in there does not end: it would hold up whoever takes the thread from now on.
+    """
+    _shared.give_back(thread, busy=busy)
 
 
 os.register_at_fork(after_in_child=lambda: _shared.forget())
@@ -116,14 +115,8 @@ class Coroutines(Generic[Result]):
         self._loop.call_soon_threadsafe(self._cancel)
 
     def close(self) -> None:
-        """Once: the thread ends with the last who needs it, unless something of ours in there does not.
-
-        A coroutine that sleeps or computes for ever would hold up all that follow.
-        """
-        if self._open:
-            _shared.replace(self._thread)
-        else:
-            give_back_thread(self._thread)
+        """Once, and what has not ended by then is lost."""
+        give_back_thread(self._thread, busy=bool(self._open))
 
     def __enter__(self) -> Self:
         return self

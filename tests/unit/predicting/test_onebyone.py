@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -309,7 +310,7 @@ def test_a_forked_process_has_an_event_loop_of_its_own():
 
 def test_who_blocks_the_thread_of_all_keeps_it_for_himself():
     """A coroutine that sleeps without awaiting cannot be ended; whoever comes next has another thread."""
-    begun, free = threading.Event(), threading.Event()
+    begun, free, others = threading.Event(), threading.Event(), threading.enumerate()
 
     async def blocks():
         begun.set()
@@ -323,10 +324,20 @@ def test_who_blocks_the_thread_of_all_keeps_it_for_himself():
     with Coroutines() as other:
         assert other.start(asyncio.sleep(0, "answered")).result(SECONDS) == "answered"
     free.set()
+    until_ended(others)
+
+
+def until_ended(others):
+    """Until no event loop runs but those of others."""
+    end = time.monotonic() + SECONDS
+    while [thread for thread in threading.enumerate() if thread.name == "evalrun-asyncio" and thread not in others]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_who_cancels_ends_only_what_is_its_own():
     """All coroutines of this process run in one thread."""
+    others = threading.enumerate()
     mine, other = Coroutines(), Coroutines()
     ended = [mine.start(asyncio.sleep(SECONDS)) for _ in range(3)]
     kept = other.start(asyncio.sleep(0.05, "kept"))
@@ -336,4 +347,4 @@ def test_who_cancels_ends_only_what_is_its_own():
     assert (len(mine), len(other)) == (0, 0)
     mine.close()
     other.close()
-    assert "evalrun-asyncio" not in [thread.name for thread in threading.enumerate()]
+    until_ended(others)
