@@ -71,23 +71,27 @@ def _lines(work: PairWork, session: KnowsDigests, samples: Iterable[Sample], ans
 
 
 class _Answers:
-    """Answered lines of files by the digest of what was sent, each of them once; where they are is kept in a file."""
+    """Answered lines of files by the digest of what was sent, each of them once; where they are is kept in a file.
+
+    A line that was taken over before lies in two files: the same request took the same seconds in both.
+    """
 
     def __init__(self, files: list[BinaryIO], directory: Path) -> None:
         self._files = files
         self._database = scratch(directory)
-        self._database.execute("CREATE TABLE lines (digest TEXT, file INTEGER, place INTEGER)")
+        columns = "digest TEXT, request TEXT, file INTEGER, place INTEGER, UNIQUE (digest, request)"
+        self._database.execute(f"CREATE TABLE lines ({columns})")
         # For all that is done with it: nothing of it is kept, and each end of a transaction would be written.
         self._database.execute("BEGIN")
-        self._database.executemany("INSERT INTO lines VALUES (?, ?, ?)", self._found())
-        self._database.execute("CREATE INDEX by_digest ON lines (digest)")
+        self._database.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?, ?, ?)", self._found())
 
-    def _found(self) -> Iterator[tuple[str, int, int]]:
+    def _found(self) -> Iterator[tuple[str, str, int, int]]:
         for number, file in enumerate(self._files):
             place = 0
             for raw in file:
                 if _HAS_DIGEST in raw and (line := _answered(raw)) is not None and line.detail is not None:
-                    yield line.detail["digest"], number, place
+                    request = f"{line.seconds} {line.detail.get('request_id')}"
+                    yield line.detail["digest"], request, number, place
                 place += len(raw)
 
     def take(self, digest: str) -> Line | None:

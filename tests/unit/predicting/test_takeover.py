@@ -29,7 +29,9 @@ class Sends:
 
 
 def old_line(index, sent, answer, **more):
-    return Line(index, f"old{index}", "ok", answer, "old", None, 0.5, {"digest": sent, "finish_reason": "stop"}, **more)
+    """A line of an endpoint that gives its requests no ids: they are told apart by how long they took."""
+    seconds, detail = index + 0.5, {"digest": sent, "finish_reason": "stop"}
+    return Line(index, f"old{index}", "ok", answer, "old", None, seconds, detail, **more)
 
 
 def questions(inputs, each=1):
@@ -72,7 +74,7 @@ def test_lines_are_those_of_today(pair_of, old):
     file = old(old_line(7, "a", "A", blanked=True), old_line(8, "b", "B"))
     assert take_over(work, Sends(), questions(["new", "b", "a"]), [file]) == 2
     b, a = work.progress.ordered()
-    assert a == Line(2, "s2", "ok", "A", "r2", None, 0.5, {"digest": "a", "finish_reason": "stop"}, blanked=True)
+    assert a == Line(2, "s2", "ok", "A", "r2", None, 7.5, {"digest": "a", "finish_reason": "stop"}, blanked=True)
     assert (b.index, b.id, b.reference, b.prediction) == (1, "s1", "r1", "B")
 
 
@@ -117,6 +119,13 @@ def test_no_answer_is_lost_and_none_is_had_twice(pair_of, old, sent, wanted, dat
     assert len(set(kept(work).values())) == taken
     assert all(sent[answer] == wanted[i] for i, answer in kept(work).items())
     work.progress.close()
+
+
+def test_a_line_that_was_taken_over_before_is_one(pair_of, old):
+    """It lies in both files, and is the answer of one sample."""
+    work = pair_of(2)
+    again = old_line(3, "a", "A")._replace(index=9, id="other", reference="other")
+    assert take_over(work, Sends(), questions(["a", "a"]), [old(old_line(3, "a", "A")), old(again, name="2")]) == 1
 
 
 def test_answers_to_one_sample_are_told_apart(pair_of, old):
