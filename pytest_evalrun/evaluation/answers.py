@@ -8,9 +8,9 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.values import last_number, written
-from pytest_evalrun.errors import PairError
+from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.suite.answering import options_column
-from pytest_evalrun.suite.jsontext import json_path, parse_json, value_at, values_in
+from pytest_evalrun.suite.jsontext import json_path, value_at, values_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,35 +110,21 @@ def _letter(letters: str | bool, column: str | None) -> Finder:
 
 
 def options_in(column: str) -> Options:
-    """Read the options of a sample from one of its columns: a list, JSON of one, or a mapping with a list ``text``."""
+    """Read the options of a sample from one of its columns, as a prompt does that shows them.
+
+    Raises PairError, naming the sample, where there are none.
+    """
+    from pytest_evalrun.llm.columns import columns_of
+    from pytest_evalrun.llm.columns import options_in as options_of
 
     def options(sample: Sample) -> list[str]:
-        values = sample.input
-        if not isinstance(values, dict) or column not in values:
-            there = (
-                ", ".join(map(str, values)) if isinstance(values, dict) else "the input is a bare value; see `inputs`"
-            )
-            raise PairError(f"sample {sample.id}: no column {column!r} with options; there are: {there}")
-        found = values[column]
-        if isinstance(found, str):
-            found = _parsed(found)
-        if isinstance(found, dict):
-            found = found.get("text")
-        if not isinstance(found, list) or not 0 < len(found) <= len(ascii_uppercase):
-            raise PairError(
-                f"sample {sample.id}: column {column!r} is {str(values[column])[:80]!r}; "
-                f"accepted: a list of 1 to {len(ascii_uppercase)} options"
-            )
-        return [option if type(option) is str else str(option) for option in found]
+        columns = sample.input if type(sample.input) is dict and column in sample.input else columns_of(sample.input)
+        try:
+            return options_of(columns, column)
+        except (PairError, SampleError) as error:
+            raise PairError(f"sample {sample.id}: {error}") from None
 
     return options
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError:
-        return text
 
 
 def _regex(pattern: str) -> Finder:

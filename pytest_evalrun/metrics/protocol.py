@@ -47,7 +47,13 @@ class MetricValue:
 
 @runtime_checkable
 class Metric(Protocol):
-    """Fed chunk by chunk, so that images never lie in memory together; one object a scoring."""
+    """Fed chunk by chunk, so that images never lie in memory together; one object a scoring.
+
+    A metric may have more, each of which is asked for by its name: ``unanswered(references)`` scores samples whose
+    prediction holds no answer, which are left out otherwise; ``takes_samples = True``: ``update`` is given the samples
+    as a third argument; ``clusters = None``: where a sample has several rows, as of several generations, it is a list
+    that grows with ``update``, of the sample's place for each row.
+    """
 
     better: Better
 
