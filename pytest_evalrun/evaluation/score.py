@@ -172,7 +172,8 @@ class Scorer:
         if self.by_program and chunk[0][1].index == 0:
             self._reported = self._of_program(predictions[0])
         rows = self.answers.of([sample for sample, _ in chunk], predictions)
-        self._blanks.count(predictions, rows.references)
+        # What is scored of an answer has no blanks around it, unless the suite wants them.
+        self._blanks.count(() if self.answers.extractors else predictions, rows.references)
         try:
             scores = {} if self.metrics is None else self.metrics.feed(rows)
         except PairError as error:

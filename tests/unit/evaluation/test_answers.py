@@ -269,6 +269,14 @@ def test_metrics_see_answers(scored):
     assert lines[2] == {"index": 2, "id": "s2", "exact_match": 0.0, "unanswered": 1.0, "no_answer": "no 'ANSWER:'"}
 
 
+def test_blanks_around_raw_text_are_nobodys_mistake(shop, evaluator, context):
+    """Where answers are taken out, only blanks around labels are worth a warning."""
+    pair = shop.pair(answer={"after": "="})
+    sample, line = Sample(0, "s0", None, "cat"), Line(0, "s0", "ok", " = cat\n", "cat", None, 0.1)
+    paths = context.paths.pair(pair.key)
+    assert Scorer(pair, context.disk, paths, 1).run([sample], Asked([line])).warning is None
+
+
 def test_several_answers_of_one_generation(scored):
     """Each metric has a row a name, and each line the answers by name."""
     ways = {"strict": {"after": "ANSWER:"}, "flexible": {"regex": "cat|dog"}}
@@ -360,6 +368,28 @@ def test_generations_are_repeats_of_their_sample(shop, context):
         ("s0", 2, None),
         ("s1", 0, 0.0),
     ]
+
+
+def test_generations_from_asking_to_the_result(shop, evaluator):
+    """Each sample is asked so often, and what its answers make together is judged by gates as any metric is."""
+    shop.data(wrong={1})
+    settings = {
+        "generations": 3,
+        "answer": {"strict": {"last_number": True}, "loose": {"regex": r"\d"}},
+        "metrics": ["exact_match", "majority", {"pass_at": {"k": [1, 3]}}],
+        "gates": {"pass_at_3@strict": {"min": 0.9}, "unanswered@loose": {"max": 0}},
+    }
+    done = evaluator(shop.pair(**settings))
+    assert len(shop.asked()) == 18
+    share = pytest.approx(5 / 6)
+    assert {name: value for name, value in done.metrics.items() if name.endswith("@strict")} == {
+        "exact_match@strict": share,
+        "majority@strict": share,
+        "pass_at_1@strict": share,
+        "pass_at_3@strict": share,
+        "unanswered@strict": 0.0,
+    }
+    assert [verdict.metric for verdict in done.breached] == ["pass_at_3@strict"]
 
 
 def test_many_generations_lie_in_one_chunk(shop, context):
