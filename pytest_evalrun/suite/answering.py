@@ -53,7 +53,7 @@ def metric_rows(settings: Settings) -> list[MetricRow]:
     if ways:
         specs.append(MetricSpec(UNANSWERED, UNANSWERED))
     return [
-        MetricRow(_row(spec.name, answer), spec, answer, _row(_source(spec, settings), answer))
+        MetricRow(_row(spec.name, answer), spec, answer, _source_row(spec, answer, settings))
         for spec in specs
         for answer in (("",) if spec.use == JUDGE else ways or ("",))
     ]
@@ -61,6 +61,13 @@ def metric_rows(settings: Settings) -> list[MetricRow]:
 
 def _row(metric: str, answer: str) -> str:
     return f"{metric}@{answer}" if metric and answer else metric
+
+
+def _source_row(spec: MetricSpec, answer: str, settings: Settings) -> str:
+    """The row whose scores a metric over generations is made of; a judge has one, however many answers there are."""
+    source = _source(spec, settings)
+    judges = {each.name for each in settings.metrics if each.use == JUDGE}
+    return source if source in judges else _row(source, answer)
 
 
 def _source(spec: MetricSpec, settings: Settings) -> str:
@@ -83,6 +90,8 @@ def options_column(settings: Settings, way: Mapping[str, Any]) -> str | None:
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     """Tell what the schema cannot say of an answer: key, and what is found and accepted."""
+    if settings.answer == {}:
+        yield "answer", f"found no way to an answer; accepted: one of {some(WAYS)}"
     for name, way in ways_of(settings.answer).items():
         key = f"answer.{name}" if name else "answer"
         chosen = [word for word in WAYS if word in way]

@@ -46,6 +46,7 @@ MISTAKES = {
         PAIR + "answer: {strip: true}\n",
         ":3: answer: found no way to an answer; accepted: one of letter, regex,",
     ),
+    "empty answer": (PAIR + "answer: {}\n", ":3: answer: found no way to an answer; accepted: one of letter, regex,"),
     "bad regex": (
         PAIR + "answer:\n  regex: '(x'\n",
         ":4: answer.regex: found '(x'; accepted: a regular expression of Python's (missing ), unterminated subpattern",
