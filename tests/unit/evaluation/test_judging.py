@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from llmserver import llm_server
 
+from pytest_evalrun.control.files import all_files
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.evaluation.judges import PairJudge
 
@@ -373,3 +374,15 @@ def test_judge_may_be_a_model_that_is_served_for_it(judged, server):
     evaluation = judged(["a", "b"], model={"base_url": None, "serve": serve, "concurrency": 2})
     assert metric(evaluation) == (0.5, 2)
     assert asked(server) == 0
+
+
+def test_cleaning_a_pair_takes_its_verdicts(judged, server):
+    """Those that are put aside, and those of several judges, too."""
+    judged(["a", "b"])
+    judged(["a", "c"])
+    model = {"model": "ngram", "base_url": server.url}
+    judged(["a", "d"], metrics=[{"judge": {"name": "short", "model": model, "template": "Short? {{ prediction }}"}}])
+    place = judged.paths.predictions.parent
+    ours = {judged.paths.run / name for name in all_files(judged.pair.key)}
+    assert {path.name for path in place.iterdir()} > {"clean.judged", "clean.judged.jsonl", "clean.judged.jsonl.stale"}
+    assert set(place.iterdir()) <= ours
