@@ -122,6 +122,9 @@ class Coroutines(Generic[Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Who was interrupted while he waited wants no answer any more."""
+        if self._open:
+            self.cancel()
         self.close()
 
     def _start(self, future: Future[Result], coroutine: Coroutine[Any, Any, Result]) -> None:

@@ -335,6 +335,16 @@ def until_ended(others):
         time.sleep(0.01)
 
 
+def test_who_is_interrupted_while_he_waits_ends_what_he_waits_for():
+    """A limit or Ctrl-C while a class is loaded, or a batch is asked."""
+    others = threading.enumerate()
+    with pytest.raises(TimedOut), Coroutines() as mine:
+        ended = mine.start(asyncio.sleep(SECONDS))
+        raise TimedOut
+    until_ended(others)
+    assert ended.cancelled()
+
+
 def test_who_cancels_ends_only_what_is_its_own():
     """All coroutines of this process run in one thread."""
     others = threading.enumerate()
