@@ -87,6 +87,14 @@ def test_other_references_are_told(two):
     assert "  the references differ" in lines(two)
 
 
+def test_answers_that_are_taken_out_in_another_way_are_told(two):
+    """Equal predictions may have other answers."""
+    for run, answer in zip(two, ({"after": "="}, {"first_line": True}), strict=True):
+        score = {"references": "r", "comparison": 2, "metrics": {}, "answer": answer}
+        run.result("s", "a", "one", fingerprint={"score": score})
+    assert "  answers are taken out in another way" in lines(two)
+
+
 def test_runs_are_the_same_only_where_all_of_both_could_be_compared(two):
     """A pair of one only and a file that cannot be read are differences."""
     for run in two:
