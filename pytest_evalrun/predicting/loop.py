@@ -260,7 +260,8 @@ class Loop:
             hopeless, told = self._failed_in_a_row == HOPELESS, f"{HOPELESS} whole batches failed in a row"
         else:
             seconds = time.monotonic() - self._last_success
-            hopeless = bool(self._failed_in_a_row) and seconds >= HOPELESS_SECONDS
+            # Of a slow model one failure says nothing of those that are still under way.
+            hopeless = self._failed_in_a_row >= self._session.in_flight and seconds >= HOPELESS_SECONDS
             told = NO_SUCCESS
         if hopeless:
             self._state.finish()
@@ -306,6 +307,7 @@ def run_loop(work: PairWork, session: Session, samples: Iterable[Sample]) -> Non
     except (KeyboardInterrupt, TimedOut):
         with work.context.services.paused():
             session.close(at_once=True)
+        loop.keep_ended()
         raise
     except BaseException:
         with work.context.services.paused():
