@@ -111,10 +111,12 @@ class Client:
         except aiohttp.ClientHttpProxyError as error:
             raise self._refused_by_proxy(error) from None
         except aiohttp.ConnectionTimeoutError:
-            raise Passing(f"{self._url}: no connection within {CONNECT_SECONDS:g} s") from None
+            raise Passing(f"{self._url}: no connection within {CONNECT_SECONDS:g} s", nobody=True) from None
         except TimeoutError:
             seconds = self._endpoint.request_timeout
             raise Passing(f"{self._url}: no answer within {seconds:g} s (`request_timeout`)") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Passing(f"{self._url}: {error}", nobody=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Passing(f"{self._url}: {type(error).__name__}: {error}") from None
         self._check_model(body.get("model"), reply.model)

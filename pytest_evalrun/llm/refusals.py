@@ -28,22 +28,29 @@ SHOWN = 500
 class Passing(EvalrunError):  # noqa: N818 - what it does; its base says that it is an error
     """A request that was not answered and may be when asked again, ``after`` so many seconds if the endpoint says so.
 
-    ``status`` is None where there was no answer at all; ``limited`` where too much was asked at once, and ``room``
-    where there was none for it: no fault of the sample.
+    ``status`` is None where there was no answer at all; ``limited`` where too much was asked at once, ``nobody`` where
+    there was nobody to be asked: no fault of the sample.
     """
 
     def __init__(
-        self, text: str, status: int | None = None, after: float | None = None, *, limited: bool = False
+        self,
+        text: str,
+        status: int | None = None,
+        after: float | None = None,
+        *,
+        limited: bool = False,
+        nobody: bool = False,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.after = after
         self.limited = limited
+        self.nobody = nobody
 
     @property
     def counts(self) -> bool:
         """Whether it is one of the ``retries`` of its sample."""
-        return self.status not in NO_ROOM
+        return self.status not in NO_ROOM and not self.nobody
 
 
 def refused(status: int, headers: Mapping[str, str], body: bytes, endpoint: EndpointSettings) -> EvalrunError:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_evalrun.adapters.protocol import Detailed
+from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.budget import Budget
 from pytest_evalrun.llm.client import CLOSE_SECONDS, Client
 from pytest_evalrun.llm.limiter import Concurrency
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Before a request is made again of which the endpoint does not say when: longer from try to try, and never all at once.
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+# So often somebody is looked for who has never answered.
+FIRST_TRIES = 3
 # Parts of a fingerprint: the content of the model's file or directory, and of the files of the program that serves it.
 OF_FILES = ("model", "program")
 # From its last answer a program that ends may live on for so long; what it does not answer then is no sample's fault.
@@ -151,6 +154,7 @@ class EndpointSession:
         # Of samples that are to be asked again: how often they were, and how often nobody said when to come back.
         self._tries: dict[tuple[int, int], tuple[int, int]] = {}
         self._patience = Patience()
+        self._has_answered = False
 
     @property
     def in_flight(self) -> int:
@@ -181,8 +185,8 @@ class EndpointSession:
                 answer.set_result(self._answered(asked.result(), digest, who))
             except Passing as error:
                 self._tries[who] = tries + 1, untold + (error.after is None)
-                if (death := self._death(error)) is not None:
-                    answer.set_exception(death)
+                if (end := self._death(error) or self._absence(error, tries + 1)) is not None:
+                    answer.set_exception(end)
                 else:
                     answer.set_result(self._again(error, untold, who))
             except CancelledError:
@@ -210,7 +214,7 @@ class EndpointSession:
     def _answered(self, reply: Reply, digest: str, who: tuple[int, int]) -> Answers:
         self._budget.succeeded(reply.attempts == 1)
         self._patience.answered(who)
-        self._unheard = None
+        self._unheard, self._has_answered = None, True
         detail = reply.detail(self._endpoint.price) | {"digest": digest}
         return Answers([Detailed(reply.text, detail)], reply.seconds)
 
@@ -223,12 +227,18 @@ class EndpointSession:
         pause = error.after
         if pause is None:
             pause = backoff(untold, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
-        counts = error.counts and not self._may_be_dying(error)
+        counts = (error.counts or (error.nobody and not self._has_answered)) and not self._may_be_dying(error)
         return Again(pause, str(error), counts=counts, failing=self._patience.refused(who, error.after))
 
     def _death(self, error: Passing) -> ModelDied | None:
         """What ends the pair where a request was not answered because nobody is there any more."""
         return self._died() if self._died is not None and error.status is None else None
+
+    def _absence(self, error: Passing, tries: int) -> PairError | None:
+        """What ends the pair where nobody was there from the first; a server that is started anew is waited for."""
+        if not error.nobody or self._has_answered or self._died is not None or tries < FIRST_TRIES:
+            return None
+        return PairError(f"{error}; is it running? accepted: a `base_url` where somebody answers")
 
     def _may_be_dying(self, error: Passing) -> bool:
         """Tell whether a program of ours has stopped to answer just now: its end takes it a moment."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from llmserver import llm_server
+from sshd import free_port
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.predicting import endpoints, loop, patience
@@ -190,3 +193,30 @@ def test_what_would_be_sent_again_is_not(evaluated, shop, server):
     evaluated()
 
     assert server.stats()["requests"] == COUNT + 1
+
+
+def test_nobody_there_ends_the_pair_at_once(evaluated, server):
+    """An address that is wrong costs a few tries, not those of all samples."""
+    with pytest.raises(PairError, match=r"Cannot connect to host .*; is it running\? accepted: a `base_url`"):
+        evaluated(base_url=f"http://127.0.0.1:{free_port()}/v1", retries=10_000)
+
+
+def test_a_server_that_is_started_anew_is_waited_for(evaluated, server):
+    """While nobody is there no sample loses a try, however long that takes within a minute."""
+    port = str(free_port())
+    with llm_server("--port", port, "--canned", "blue", exit="nth:4") as first:
+        done = threading.Event()
+
+        def start_again():
+            first.process.wait()
+            with llm_server("--port", port, "--canned", "blue"):
+                done.wait(60)
+
+        again = threading.Thread(target=start_again)
+        again.start()
+        try:
+            lines = evaluated(base_url=first.url, retries=1, concurrency=2)
+        finally:
+            done.set()
+            again.join()
+    assert [line.status for line in lines] == ["ok"] * COUNT
