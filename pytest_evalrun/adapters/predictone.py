@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +54,14 @@ class PredictOne:
                 return coroutines.start(self._all(batch)).result()
         if self.concurrency == 1:
             return [self.ask(sample) for sample in batch]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(self.concurrency, "evalrun-predict") as threads:
             return list(threads.map(self.ask, batch))
 
     async def _all(self, batch: Sequence[Sample]) -> list[Any]:
+        import asyncio
+
         places = asyncio.Semaphore(self.concurrency)
 
         async def in_its_place(sample: Sample) -> Any:

@@ -30,7 +30,8 @@ from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
 
 VARIABLE = "EVALRUN_ENDPOINTS_DIR"
 # Whoever was stopped in the middle of a look holds up nobody for longer.
@@ -222,3 +223,27 @@ def _remove(path: Path) -> None:
             for file in path.iterdir():
                 file.unlink()
             path.rmdir()
+
+
+def divide(limit: int, wants: Sequence[int]) -> list[int]:
+    """Divide ``limit`` places among as many as there are ``wants``, in the order of precedence.
+
+    Each gets what all get, or what it wants where that is less; what is left over is everybody's. So the shares add
+    up to the limit, whoever wants how much. Where there are fewer places than members, the first have one each.
+    """
+    shares = [0] * len(wants)
+    left = _fill(shares, limit, wants)
+    if left and shares:
+        _fill(shares, left, [limit] * len(wants))
+    return shares
+
+
+def _fill(shares: list[int], left: int, wants: Sequence[int]) -> int:
+    """Raise shares towards what is wanted, all alike; what nobody wants is returned."""
+    while left and (lacking := [place for place, share in enumerate(shares) if share < wants[place]]):
+        each = max(1, left // len(lacking))
+        for place in lacking:
+            more = min(each, wants[place] - shares[place], left)
+            shares[place] += more
+            left -= more
+    return left

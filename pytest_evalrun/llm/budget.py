@@ -14,9 +14,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.llm.askers import Asker, EndpointDirectory, shown, tell
+from pytest_evalrun.llm.askers import Asker, EndpointDirectory, divide, shown, tell
 from pytest_evalrun.llm.limiter import Concurrency, Limiter
-from pytest_evalrun.llm.shares import divide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -64,7 +64,7 @@ class OpenAI(ModelKind):
         yield from _mistakes_of_place(own, settings.params)
         yield from _mistakes_in_fields(own)
         if own.prompt:
-            from pytest_evalrun.llm.promptcheck import mistakes_in
+            from pytest_evalrun.llm.prompts import mistakes_in
 
             yield from mistakes_in(own.prompt, settings)
 

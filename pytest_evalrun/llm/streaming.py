@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.llm.usage import Usage
-from pytest_evalrun.llm.wire import Reply, answered_text, reasoning_of, text_in
+from pytest_evalrun.llm.wire import Reply, Usage, answered_text, reasoning_of, text_in
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.datasets.values import last_number
 from pytest_evalrun.errors import PairError, TimedOut
-from pytest_evalrun.evaluation.answers import NoAnswer, extractor
+from pytest_evalrun.evaluation.answers import NoAnswer, extractor, letter_in
 from pytest_evalrun.evaluation.deadline import Deadline
-from pytest_evalrun.evaluation.letters import letter_in
 from pytest_evalrun.evaluation.score import Scorer
 from pytest_evalrun.metrics.intervals import wilson
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile

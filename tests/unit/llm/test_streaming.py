@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.llm.streaming import StreamedReply
-from pytest_evalrun.llm.usage import Usage
+from pytest_evalrun.llm.wire import Usage
 
 
 def event(delta=None, end=None, **more):

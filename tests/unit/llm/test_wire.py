@@ -6,8 +6,7 @@ import pytest
 
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.llm.settings import EndpointSettings
-from pytest_evalrun.llm.usage import Usage
-from pytest_evalrun.llm.wire import digest_of, is_same_model, read_reply, request_body
+from pytest_evalrun.llm.wire import Usage, digest_of, is_same_model, read_reply, request_body
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CHAT = EndpointSettings(model="m", base_url="http://127.0.0.1:1/v1", sampling={"temperature": 0, "seed": 7})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.llm.shares import divide
+from pytest_evalrun.llm.askers import divide
 
 
 @pytest.mark.parametrize(
