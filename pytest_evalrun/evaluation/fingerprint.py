@@ -38,7 +38,7 @@ LABELS = {
     "adapter": "adapter changed",
     "adapter_source": "adapter source changed",
     "adapter_version": "adapter version changed",
-    "answers": "answers are found by another rule",
+    "answer_rules": "answers are found by another rule",
     "api": "the way in which the endpoint is asked changed (api)",
     "cells": "cells of CSV results are text now",
     "choices": "the column of options changed",
@@ -148,7 +148,7 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
         if column := (pair.settings.words.get("prompt") or {}).get("choices"):
             parts["choices"] = column
         if ANSWERS > 1:
-            parts["answers"] = ANSWERS
+            parts["answer_rules"] = ANSWERS
     return parts
 
 

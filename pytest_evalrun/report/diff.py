@@ -166,7 +166,7 @@ def _scored_otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
         yield "the references differ"
     if old.get("comparison") != new.get("comparison"):
         yield "values are compared by another rule"
-    if any(old.get(part) != new.get(part) for part in ("answer", "answers", "choices")):
+    if any(old.get(part) != new.get(part) for part in ("answer", "answer_rules", "choices")):
         yield "answers are taken out in another way"
     before, after = old.get("metrics", {}), new.get("metrics", {})
     for name in before.keys() & after.keys():

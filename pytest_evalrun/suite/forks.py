@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from threading import Thread, get_ident
+from threading import Thread, get_ident, main_thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ _taken: dict[Handlers, None] = {}
 # Of the threads that fork at this moment: the signals that they held back before.
 _forking: dict[int, set[int]] = {}
 _late: list[int] = []
+# What a handler raised last, and at which signal: not the error itself, for its frames hold all that was at work. And
+# whom Python would tell what it drops.
+_raised: list[tuple[int, int, type[BaseException], tuple[Any, ...]]] = []
+_hooks: list[Callable[[sys.UnraisableHookArgs], object]] = []
 
 
 class Handlers:
@@ -42,9 +46,12 @@ class Handlers:
             if get_ident() in _forking:
                 _late.append(number)
             else:
-                handler(number, frame)
+                _raised_for_good(number, lambda: handler(number, frame))
 
         _taken[self] = None
+        if sys.unraisablehook is not _raise_what_was_dropped:
+            _hooks.append(sys.unraisablehook)
+            sys.unraisablehook = _raise_what_was_dropped
         self._before[number] = before
         signal.signal(number, handle)
 
@@ -54,6 +61,43 @@ class Handlers:
             signal.signal(number, before)
         self._before.clear()
         _taken.pop(self, None)
+        if not _taken and sys.unraisablehook is _raise_what_was_dropped:
+            sys.unraisablehook = _hooks.pop()
+
+
+def _raised_for_good(number: int, handle: Callable[[], object]) -> None:
+    try:
+        handle()
+    except BaseException as error:
+        _raised[:] = [(number, id(error), type(error), error.args)]
+        raise
+
+
+def _raise_what_was_dropped(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raise again what a handler raised in a destructor, or where a generator was closed: Python drops it there.
+
+    Nobody else would ever hear of the signal. It comes once more, in a moment, and raises the same.
+    """
+    error = unraisable.exc_value
+    number, *which = _raised[0] if _raised else (0,)
+    is_ours = error is not None and which == [id(error), type(error), error.args]
+    if error is None or not is_ours or get_ident() != main_thread().ident:
+        _hooks[-1](unraisable)
+        return
+    kind, args = type(error), error.args
+    before = signal.getsignal(number)
+
+    def raise_again(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, before)
+        raise kind(*args)
+
+    signal.signal(number, lambda *came: _raised_for_good(number, lambda: raise_again(*came)))
+    Thread(target=_send, args=[number], daemon=True).start()
+
+
+def _send(number: int) -> None:
+    time.sleep(0.001)  # by then what dropped it is over, and what comes next is not
+    os.kill(os.getpid(), number)
 
 
 def _hold_back() -> None:

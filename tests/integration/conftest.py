@@ -38,10 +38,11 @@ def evaluated(project, finished):
 
 @pytest.fixture(scope="module", autouse=True)
 def light_children(request):
-    """What the tests of a module start does without hypothesis, which takes two thirds of the start of each pytest, and
-    without coverage, which makes short processes half as long again, unless the module is marked as measured."""
+    """What the tests of a module start does without hypothesis and anyio, plugins that our own tests bring along and
+    that take two thirds of the start of each pytest; and without coverage, which makes short processes half as long
+    again, unless the module is marked as measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
         if not request.node.get_closest_marker("measured"):
             for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
                 patch.delenv(name, raising=False)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -148,3 +149,39 @@ def test_the_process_itself_goes_on():
     """Whatever its own code raises is its own."""
     with pytest.raises(SystemExit), UsersCode():
         leave(3)
+
+
+def test_what_python_drops_is_raised_again():
+    """A signal that comes in a destructor is heard, though it comes in another one then, and is no warning."""
+    made = Handlers()
+
+    class Heard(BaseException):
+        pass
+
+    class Busy:
+        def __init__(self, number=None):
+            self.number = number
+
+        def __del__(self):
+            if self.number is not None:
+                os.kill(os.getpid(), self.number)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                pass
+
+    def hear(number, frame):
+        raise Heard("once")
+
+    hook = sys.unraisablehook
+    made.take(signal.SIGUSR1, hear)
+    try:
+        with pytest.raises(Heard, match="once"):
+            Busy(signal.SIGUSR1)
+            Busy()
+            time.sleep(60)
+        with pytest.raises(Heard, match="once"):  # and so is the next one
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(60)
+    finally:
+        made.give_back()
+    assert sys.unraisablehook is hook
