@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.protocol import Sample
@@ -18,7 +19,7 @@ from pytest_evalrun.llm.settings import endpoint_of
 from pytest_evalrun.llm.wire import digest_of, request_body
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.judge import KIND, Judge
-from pytest_evalrun.predicting.endpoints import named
+from pytest_evalrun.predicting.endpoints import OF_FILES, named
 from pytest_evalrun.suite.answering import JUDGE, ways_of
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Task
@@ -27,9 +28,9 @@ from pytest_evalrun.suite.secrets import expand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_evalrun.datasets.protocol import Hashes
     from pytest_evalrun.llm.prompts import Prompt
     from pytest_evalrun.predicting.outputs import Outputs
+    from pytest_evalrun.rundir.hashes import HashCache
     from pytest_evalrun.rundir.predictions import Progress
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.settings import MetricSpec
@@ -76,15 +77,23 @@ class PairJudge:
         self.judged = pair
         self.pair = _as_pair(spec.name, metric, pair)
         self._endpoint = named(endpoint_of(self.pair.settings), self.pair)
+        # The content of its own files, where it has any: the same name may stand for another model.
+        self.files: dict[str, Any] = {}
         self._ways = {name: extractor_of(pair.settings, way) for name, way in ways_of(pair.settings.answer).items()}
 
     @cached_property
     def _prompt(self) -> Prompt:
         return prompt_of(self.pair)
 
-    def identity(self, hashes: Hashes) -> dict[str, Any]:
-        """What a verdict depends on; not the key, the price, and how much is asked at once."""
+    def identity(self, hashes: HashCache) -> dict[str, Any]:
+        """What a verdict depends on; not the key, the price, and how much is asked at once.
+
+        Raises PairError where its files cannot be read.
+        """
         parts: dict[str, Any] = self.pair.settings.kind.identity(self.pair.settings, self.pair.root, hashes)
+        if self.pair.task.path is not None:
+            parts["model"] = hashes.path(Path(self.pair.task.path))
+        self.files = {name: parts[name] for name in OF_FILES if parts.get(name)}
         scale = self.metric.scale
         points = [scale.low, scale.high] if scale.points is None else dict(scale.points)
         return parts | {"scale": points, "better": self.metric.better, "version": VERSION}
@@ -101,7 +110,7 @@ class PairJudge:
         """The digest of what is sent of an answer."""
         chats = self._endpoint.api == "chat"
         content = self._prompt.messages(sample) if chats else self._prompt.text(sample)
-        return digest_of(self._endpoint, request_body(self._endpoint, content))
+        return digest_of(self._endpoint, request_body(self._endpoint, content), files=self.files)
 
     def shown(self, sample: Sample, prediction: Any, place: int) -> Sample:
         """What the judge sees of an answer: columns, with the model's own text between markers."""

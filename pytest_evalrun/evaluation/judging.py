@@ -126,7 +126,7 @@ def _judged(
         "references": plan.wanted.score["references"],
         "answer": dict(steps.pair.settings.answer or {}),
         "predictions": steps.hashes.file(progress.path),
-    }
+    } | judge.files
     stored = read_fingerprint(paths.fingerprint)
     if stored is None or difference(stored.parts, parts, steps.hashes):
         put_aside(paths)

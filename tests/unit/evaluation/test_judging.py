@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from llmserver import llm_server
+from llmserver import PROGRAM, llm_server
 
 from pytest_evalrun.control.files import all_files
 from pytest_evalrun.errors import ConfigError, PairError
@@ -386,3 +386,24 @@ def test_cleaning_a_pair_takes_its_verdicts(judged, server):
     ours = {judged.paths.run / name for name in all_files(judged.pair.key)}
     assert {path.name for path in place.iterdir()} > {"clean.judged", "clean.judged.jsonl", "clean.judged.jsonl.stale"}
     assert set(place.iterdir()) <= ours
+
+
+def test_a_judge_of_ours_is_known_by_its_files(judged, shop, monkeypatch):
+    """Another model behind the same name judges anew; the same one does not, though it was started anew."""
+    log, model = shop.root / "asked.log", shop.root / "judge.txt"
+    monkeypatch.setenv("EVALS_LLM_LOG", str(log))
+    serve = f"{{python}} {PROGRAM} --port {{port}} --text {{model}} --canned 'GRADE: 1'"
+    words = {"base_url": None, "serve": serve, "path": "judge.txt"}
+
+    def texts():
+        lines = log.read_text().splitlines() if log.exists() else []
+        return sum("messages" in line for line in lines)
+
+    model.write_text("A judge says GRADE: 1 and nothing else.\n" * 20)
+    assert metric(judged(["a", "b", "a"], model=words)) == (1.0, 3)
+    assert texts() == 2
+    judged(["b", "a"], model=words)
+    assert texts() == 2
+    model.write_text("Another one says so, too: GRADE: 1.\n" * 20)
+    judged(["b", "a"], model=words, metrics=["exact_match", "includes"])
+    assert texts() == 4
