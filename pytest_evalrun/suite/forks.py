@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from _thread import start_new_thread
 from threading import Thread, get_ident, main_thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -87,16 +88,33 @@ def _raise_what_was_dropped(unraisable: sys.UnraisableHookArgs) -> None:
     kind, args = type(error), error.args
     before = signal.getsignal(number)
 
-    def raise_again(_number: int, _frame: FrameType | None) -> None:
+    def raise_again(_number: int, frame: FrameType | None) -> None:
+        if _is_telling(frame):
+            _send_soon(number)
+            return
         signal.signal(number, before)
         raise kind(*args)
 
     signal.signal(number, lambda *came: _raised_for_good(number, lambda: raise_again(*came)))
-    Thread(target=_send, args=[number], daemon=True).start()
+    _send_soon(number)
+
+
+def _is_telling(frame: FrameType | None) -> bool:
+    """Whether Python is still being told what it dropped: what is raised then, it drops once more, and tells nobody."""
+    while frame is not None:
+        if frame.f_code is _raise_what_was_dropped.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_soon(number: int) -> None:
+    # A Thread would wait here until it runs.
+    start_new_thread(_send, (number,))
 
 
 def _send(number: int) -> None:
-    time.sleep(0.001)  # by then what dropped it is over, and what comes next is not
+    time.sleep(0.001)
     os.kill(os.getpid(), number)
 
 
