@@ -74,6 +74,7 @@ class Python(ModelKind):
     """The user's own class or function, which ``adapter`` names by its path or dotted name."""
 
     Own = PythonSettings
+    can_act = True
     in_yaml = frozenset({"retry_on"})
 
     @classmethod

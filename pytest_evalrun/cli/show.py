@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_evalrun.cli import agents
 from pytest_evalrun.cli.common import (
     WORKDIR,
     ExpressionOption,
@@ -156,6 +157,10 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
 
 for command in (show, diff, stop, reset, clean, devices, schema):
     app.command()(command)
+app.command()(agents.controller)
+app.command("task-worker")(agents.task_worker)
+app.command()(agents.start)
+app.command()(agents.sessions)
 
 
 @app.command()

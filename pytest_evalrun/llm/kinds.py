@@ -42,6 +42,7 @@ class OpenAI(ModelKind):
     version = 1
     in_yaml = frozenset({"sampling", "price", "headers", "extra_body", "prompt"})
     has_environment = True
+    can_act = True
     other_words = "passed on to the program of `serve` as environment, where there is one"
 
     @classmethod

@@ -129,4 +129,4 @@ class _Programs:
 
 
 def _way_of(pair: Pair) -> Way:
-    return pair.settings.kind.way(pair.settings)
+    return pair.settings.way

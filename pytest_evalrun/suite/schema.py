@@ -270,6 +270,17 @@ class SettingsModel(Strict):
     """The word of `task_run.sh`, handed to programs as it is; metrics of ours that it names, separated by commas,
     are added to `metrics`, to those of a program only where there are none.
     """
+    task: Name | None = None
+    """Of `format: agentbench`: the task of the task server, whose indices are the samples. Default: the dataset's name.
+    """
+    controller: Name | None = None
+    """Where the task server's controller is, as in `http://127.0.0.1:5000/api`. Without one it is started for the
+    launch, with the workers of `tasks`.
+    """
+    tasks: dict[str, Any] | Name | None = None
+    """The tasks by name, each with `module` and `parameters`, for which workers are started; or a YAML file of
+    AgentBench that has them.
+    """
     env: dict[str, Spelled] = UNSET
     """Variables that are added to a program's environment."""
 
@@ -304,7 +315,7 @@ class ModelEntry(SettingsModel):
 class DatasetEntry(SettingsModel):
     name: Name = UNSET
     """What the dataset is called. Default: the stem of its path."""
-    path: Name
+    path: Name = UNSET
     """The dataset's file or directory, relative to the suite; a glob makes one dataset of each match. `hf://OWNER/NAME`
     is one of the hub, for `format: hf`.
     """

@@ -28,6 +28,8 @@ LOG_LIMIT = 100_000_000
 STATE, COMPLETE = ".state", ".complete.state"
 # By which name the kind is registered whose models are the user's own classes, by path or dotted name.
 BY_REFERENCE = "python"
+# The format of data that are tasks behind a task server: their models are agents.
+OF_TASKS = "agentbench"
 REFERENCES = ("./file.py:Name", "package.module:Name")
 
 
@@ -91,6 +93,9 @@ class Settings:
     device: Mapping[str, str] = field(default_factory=dict)
     optional: bool = False
     post_process_plugin: str | None = None
+    task: str | None = None
+    controller: str | None = None
+    tasks: Mapping[str, Any] | str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)
@@ -99,6 +104,16 @@ class Settings:
     def kind(self) -> type[ModelKind]:
         """The kind of model that ``adapter`` names. Raises ConfigError where it cannot be had."""
         return kind_named(self.adapter)
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether the model is an agent, which is asked turn by turn for samples of a task server."""
+        return self.format == OF_TASKS
+
+    @property
+    def way(self) -> Way:
+        """How the model is asked."""
+        return Way.AGENT if self.is_agent else self.kind.way(self)
 
     @property
     def own_state(self) -> str | None:
@@ -126,6 +141,7 @@ class Way(Enum):
     BATCH = "a program that is started once a batch"
     RANGE = "a program that is started once a range of samples"
     ENDPOINT = "an endpoint, with many requests under way"
+    AGENT = "an agent, with many sessions of a task server under way"
 
 
 class ModelKind:
@@ -144,6 +160,8 @@ class ModelKind:
     # Words that only YAML can say: in an environment or a .run_config they mean nothing.
     in_yaml: ClassVar[frozenset[str]] = frozenset()
     runs_on_board: ClassVar[bool] = False
+    # Whether its models can be agents.
+    can_act: ClassVar[bool] = False
     has_environment: ClassVar[bool] = False
     # What becomes of words in a .run_config that nobody knows.
     other_words: ClassVar[str] = "without effect: only programs are given an environment"

@@ -49,16 +49,18 @@ MAY_IMPORT = {
     "programs": DATA | {"children", "rundir", "adapters", "remote", "errors"},
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
-    "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
+    "monitor": frozenset({"agents", "planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
+    "agents": DATA | {"llm", "children", "rundir", "adapters", "datasets"},
     "predicting": frozenset(
-        {"llm", "rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote", "errors"}
+        {"llm", "agents", "rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote"}
+        | {"errors"}
     ),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
-        | {"remote", "predicting", "llm"}
+        | {"remote", "predicting", "llm", "agents"}
     ),
 }
 UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})

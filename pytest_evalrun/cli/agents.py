@@ -1,0 +1,95 @@
+"""The commands of ``evalrun`` that serve tasks to agents: AgentBench's roles, with its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pytest_evalrun.cli.common import WORKDIR, JsonOption, WorkDirOption
+
+CONTROLLER = "http://localhost:5000/api"
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; another than 127.0.0.1 needs a token")]
+TokenOption = Annotated[
+    str | None, typer.Option("--token-env", metavar="NAME", help="Environment variable that holds the token")
+]
+AnnounceOption = Annotated[Path | None, typer.Option("--announce", hidden=True)]
+ParentOption = Annotated[int | None, typer.Option("--with-parent", hidden=True)]
+
+
+def controller(
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on")] = 5000,
+    host: HostOption = "127.0.0.1",
+    token_env: TokenOption = None,
+    lease: Annotated[float, typer.Option(help="Seconds that a session waits for its agent")] = 240.0,
+    call_timeout: Annotated[float, typer.Option(help="Seconds that a worker may take for a call")] = 240.0,
+    db: Annotated[Path | None, typer.Option(help="File of its sessions [default: beside the log]")] = None,
+    log: Annotated[Path, typer.Option(help="Its log")] = Path("controller.log"),
+    allow_worker: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Where workers may be besides their own address")
+    ] = None,
+    announce: AnnounceOption = None,
+    with_parent: ParentOption = None,
+) -> None:
+    """Run the controller of a task server, which AgentBench's clients and workers may use."""
+    from pytest_evalrun.agents.controller import ControllerOptions, serve_controller
+
+    options = ControllerOptions(
+        host, port, lease=lease, call_timeout=call_timeout, database=db or log.with_suffix(".db"), log=log,
+        token_env=token_env, allowed=tuple(allow_worker or ()), announce=announce, parent=with_parent,
+    )  # fmt: skip
+    serve_controller(options)
+
+
+def task_worker(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The task, as the configuration calls it")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="YAML file that defines the task")] = Path(
+        "configs/tasks/task_assembly.yaml"
+    ),
+    controller: Annotated[str, typer.Option("--controller", "-C", help="URL of the controller")] = CONTROLLER,
+    address: Annotated[str | None, typer.Option("--self", "-s", help="URL at which the controller reaches it")] = None,
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on")] = 5001,
+    host: HostOption = "127.0.0.1",
+    root: Annotated[Path, typer.Option(help="Directory of the task's code")] = Path(),
+    indices: Annotated[bool, typer.Option("--indices", help="Only print the task's indices, as JSON")] = False,
+    token_env: TokenOption = None,
+    announce: AnnounceOption = None,
+    with_parent: ParentOption = None,
+) -> None:
+    """Run a worker of one task, as AgentBench's task_worker does; usually `evalrun start` does it."""
+    from pytest_evalrun.agents.worker import WorkerOptions, print_indices, serve_worker
+
+    options = WorkerOptions(
+        name, config, root, controller, address, host, port, token_env=token_env, announce=announce, parent=with_parent
+    )
+    print_indices(options) if indices else serve_worker(options)
+
+
+def start(
+    config: Annotated[Path, typer.Option("--config", help="AgentBench's start_task.yaml")] = Path(
+        "configs/start_task.yaml"
+    ),
+    tasks: Annotated[
+        list[str] | None, typer.Option("--start", "-s", metavar="NAME NUM", help="Tasks, and how many workers of each")
+    ] = None,
+    controller: Annotated[str | None, typer.Option("--controller", "-l", help="URL of the controller")] = None,
+    auto_controller: Annotated[bool, typer.Option("--auto-controller", "-a", help="Start a controller, too")] = False,
+    port: Annotated[int, typer.Option("--base-port", "-p", help="Port of the first worker")] = 5001,
+    root: Annotated[Path, typer.Option(help="Directory of the tasks' code")] = Path(),
+) -> None:
+    """Start workers of tasks, and keep them running until Ctrl-C, as AgentBench's start_task does."""
+    from pytest_evalrun.agents.start import StartOptions, start_tasks
+
+    start_tasks(StartOptions(config, tuple(tasks or ()), controller, auto_controller, port, root))
+
+
+def sessions(
+    controller: Annotated[
+        str | None, typer.Option("--controller", "-C", help="URL of a controller [default: that of the running run]")
+    ] = None,
+    cancel: Annotated[int | None, typer.Option(metavar="ID", help="Cancel this session")] = None,
+    workdir: WorkDirOption = WORKDIR,
+    json: JsonOption = False,
+) -> None:
+    """Show the workers and sessions of a task server: how long they last, and what they wait for."""
