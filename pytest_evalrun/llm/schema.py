@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pytest_evalrun.suite.fields import UNSET, Count, Name, NotNegative, Positive, Seconds, Spelled, Strict
+from pytest_evalrun.suite.fields import UNSET, AtOnce, Count, Name, NotNegative, Positive, Seconds, Spelled, Strict
 
 Command = Annotated[list[Spelled], Field(min_length=1)]
 
@@ -59,7 +59,7 @@ class EndpointModel(Strict):
     """Whether the model is sent messages (`chat`) or one text (`completions`)."""
     sampling: dict[str, Any] = UNSET
     """What is sent with each request: temperature, max_tokens, top_p, seed, stop …"""
-    concurrency: Positive | Annotated[str, Field(pattern=r"^\s*[1-9]\d*\s*-\s*[1-9]\d*\s*-\s*[1-9]\d*\s*$")] = UNSET
+    concurrency: AtOnce = UNSET
     """So many requests are under way at once, or `least-start-most`: as many as the endpoint takes.
     Default: `10-20-100`.
     """

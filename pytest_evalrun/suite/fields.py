@@ -91,6 +91,15 @@ def _max_failed(value: Any) -> float | int:
     raise ValueError("a count such as 3, or a share below 1 such as 0.05 or 5%")
 
 
+def _at_once(value: Any) -> int | str:
+    """A number, or the least, the first and the most of one that is found out."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if (type(value) is int and value >= 1) or (isinstance(value, str) and re.fullmatch(_AT_ONCE_PATTERN, value)):
+        return value
+    raise ValueError("a number from 1, or least-start-most as in 10-20-100")
+
+
 def _size(value: Any) -> int:
     """Bytes, or a number with a unit."""
     found = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
@@ -161,6 +170,10 @@ _SPELLED = WithJsonSchema({"type": ["string", "number"]})
 _METRIC = WithJsonSchema(
     {"anyOf": [{"type": "string", "minLength": 1}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
 )
+_AT_ONCE_PATTERN = r"\s*[1-9]\d*\s*-\s*[1-9]\d*\s*-\s*[1-9]\d*\s*"
+_AT_ONCE = WithJsonSchema(
+    {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"^(\d+|{_AT_ONCE_PATTERN})$"}]}
+)
 _MEMORY = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})
 _SHARE = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+%?$"}]})
 
@@ -192,6 +205,7 @@ Metrics = Annotated[
 ]
 MaxFailed = Annotated[Any, AfterValidator(_max_failed), _SHARE]
 Size = Annotated[Any, AfterValidator(_size), _MEMORY]
+AtOnce = Annotated[Any, AfterValidator(_at_once), _AT_ONCE]
 
 
 class Strict(BaseModel):

@@ -22,7 +22,10 @@ MISTAKES = {
     ),
     "several at once": (f"{URL}\nextra_body: {{n: 3}}", ":5: extra_body.n: found a field"),
     "a secret that counts": (f"{URL}\nextra_body: {{user: '${{WHO}}'}}", ":5: extra_body: found ${WHO}, but"),
-    "no concurrency": (f"{URL}\nconcurrency: 0", ":5: concurrency: found 0"),
+    "no concurrency": (
+        f"{URL}\nconcurrency: 0",
+        ":5: concurrency: found 0; accepted: a number from 1, or least-start-most as in 10-20-100",
+    ),
     "concurrency that falls": (
         f"{URL}\nconcurrency: 20-10-100",
         ":5: concurrency: found '20-10-100'; accepted: a number",
