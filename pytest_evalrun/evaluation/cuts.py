@@ -105,7 +105,8 @@ def data_of(pair: Pair) -> tuple[Hashable, ...]:
     settings = pair.settings
     what = (settings.format, settings.in_subdir, settings.suffixes, settings.labels, settings.references)
     columns = (settings.id_column, settings.inputs, settings.reference, repr(settings.reader))
-    return (pair.dataset.path, settings.fingerprint, what, columns)
+    task = (settings.task, settings.controller, repr(settings.tasks))
+    return (pair.dataset.path, settings.fingerprint, what, columns, task)
 
 
 def _cut(pair: Pair, known: DatasetFacts) -> Pair:

@@ -67,7 +67,7 @@ def discover(
     stack = Stack((*_script(suite, problems), *suite.layers()), (*environment, *command_line), tuple(eval_set))
     matrix = suite.get("models") is not None or suite.get("datasets") is not None
     words = _run_config_words(suite, stack)
-    rows = _matrix(suite, words, problems) if matrix else _tree(suite, stack, words, problems)
+    rows = _matrix(suite, stack, words, problems) if matrix else _tree(suite, stack, words, problems)
     pairs, unused = assemble(name, suite, rows, stack, problems)
     # Pairs share their layers: each is looked at once.
     shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
@@ -103,7 +103,7 @@ def _script(suite: SuiteFile, problems: Problems) -> tuple[Layer, ...]:
     return () if layer is None else (layer,)
 
 
-def _matrix(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list[Row]:
+def _matrix(suite: SuiteFile, stack: Stack, words: frozenset[str], problems: Problems) -> list[Row]:
     models, datasets = suite.get("models"), suite.get("datasets")
     if bool(models) != bool(datasets):
         key, other = ("models", "datasets") if models else ("datasets", "models")
@@ -112,7 +112,7 @@ def _matrix(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list
         problems.add(f"{suite.place('models')}: models and datasets are empty; accepted: at least one of each")
     if suite.get("discover") is not None:
         problems.add(f"{suite.place('discover')}: found next to models and datasets; accepted: one of the two layouts")
-    return matrix_rows(suite, words, problems)
+    return matrix_rows(suite, stack.suite, words, problems)
 
 
 def _tree(suite: SuiteFile, stack: Stack, words: frozenset[str], problems: Problems) -> list[Row]:

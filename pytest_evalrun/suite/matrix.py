@@ -8,25 +8,27 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.suite.entries import Entry, Item, run_config_in, skip_in
-from pytest_evalrun.suite.layers import DATASET_CONFIG, TASK_CONFIG
-from pytest_evalrun.suite.pairs import Dataset, Task
+from pytest_evalrun.suite.entries import Entry, Item, run_config_in, skip_in, topmost
+from pytest_evalrun.suite.layers import DATASET_CONFIG, TASK_CONFIG, Layer
+from pytest_evalrun.suite.pairs import TASK, Dataset, Task
 from pytest_evalrun.suite.problems import found
+from pytest_evalrun.suite.settings import OF_TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_evalrun.suite.entries import Row
-    from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.problems import Problems
     from pytest_evalrun.suite.suitefile import Mapped, SuiteFile
 
 # A dataset that is on no disk of ours until its reader has fetched it.
 ELSEWHERE = "hf://"
+# By what an entry without a path may be called.
+MODEL_NAMES, DATASET_NAMES = ("name",), ("name", "task")
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ class _Found:
         return self.part.values.get("skip")
 
 
-def matrix_rows(suite: SuiteFile, words: frozenset[str], problems: Problems) -> list[Row]:
+def matrix_rows(suite: SuiteFile, below: tuple[Layer, ...], words: frozenset[str], problems: Problems) -> list[Row]:
     """Pair every model with the one list of all datasets, in written order.
 
-    ``words`` are settings in a ``.run_config`` besides those of all kinds of models.
+    ``below`` are the layers under those of entries; ``words`` are settings in a ``.run_config`` besides those of all
+    kinds of models.
     """
-    models = list(_found(suite, "models", "model entry", problems))
-    datasets = list(_found(suite, "datasets", "dataset entry", problems))
+    models = list(_found(suite, "models", "model entry", MODEL_NAMES, problems))
+    entries = _found(suite, "datasets", "dataset entry", DATASET_NAMES, problems)
+    datasets = list(_with_data(entries, below, problems))
     directories = _own_directories(models, datasets, suite.root)
     columns = [_dataset(one, words, problems) for one in datasets]
     rows: list[Row] = []
@@ -64,19 +68,47 @@ def matrix_rows(suite: SuiteFile, words: frozenset[str], problems: Problems) -> 
     return rows
 
 
-def _found(suite: SuiteFile, key: str, kind: str, problems: Problems) -> Iterator[_Found]:
+def _found(suite: SuiteFile, key: str, kind: str, names: tuple[str, ...], problems: Problems) -> Iterator[_Found]:
     for part in suite.entries(key):
         layer = part.layer(kind)
         layers = () if layer is None else (layer,)
         paths = _paths(part, suite.root, problems)
-        if paths is None and "name" not in part.values:
-            problems.add(f"{part.place()}: found neither name nor path; accepted: one of them, or both")
+        name = next((part.values[word] for word in names if part.values.get(word)), None)
+        if paths is None and name is not None:
+            yield _Found(part, name, None, layers)
         elif paths is None:
-            yield _Found(part, part.values["name"], None, layers)
+            problems.add(f"{part.place()}: found neither name nor path; accepted: one of them, or both")
         elif len(paths) > 1 and "name" in part.values:
             problems.add(f"{part.place('name')}: one name for {len(paths)} matches of the path; accepted: no name")
         else:
             yield from (_Found(part, part.values.get("name") or _stem(path), path, layers) for path in paths)
+
+
+def _with_data(datasets: Iterable[_Found], below: tuple[Layer, ...], problems: Problems) -> Iterator[_Found]:
+    """Leave out data that are nowhere, and name the task of those that a task server has.
+
+    Their format must be said before any override is: those are chosen for pairs that there are.
+    """
+    for one in datasets:
+        if topmost("format", below, one.layers) != OF_TASKS:
+            if one.path is not None:
+                yield one
+            else:
+                wanted = f"accepted: the file or directory that has the samples; none for format {OF_TASKS}"
+                problems.add(f"{one.part.place('path')}: is missing; {wanted}")
+        elif one.path is not None:
+            where = one.part.place("path")
+            problems.add(f"{where}: found next to format {OF_TASKS}, whose samples a task server has; accepted: `task`")
+        elif task := topmost("task", below, one.layers):
+            yield replace(one, path=f"{TASK}{task}")
+        else:
+            yield replace(one, path=f"{TASK}{one.name}", layers=(*one.layers, _named_so(one)))
+
+
+def _named_so(one: _Found) -> Layer:
+    """Say that the task is called as the dataset is."""
+    line = one.part.document.lines[(*one.part.where, "name")]
+    return Layer("dataset entry", one.part.document.file, {"task": one.name}, {"task": line})
 
 
 def _paths(part: Mapped, root: str, problems: Problems) -> list[str] | None:
@@ -117,7 +149,7 @@ def _own_directories(models: list[_Found], datasets: list[_Found], root: str) ->
 
 
 def _dataset(one: _Found, words: frozenset[str], problems: Problems) -> Entry[Dataset]:
-    assert one.path is not None, "the schema asks for a dataset's path"
+    assert one.path is not None, "left out otherwise"
     directory = one.path if os.path.isdir(one.path) else None
     return _entry(Dataset(one.name, one.path), one, directory, DATASET_CONFIG, words, problems)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _LIMIT = re.compile(r"\.limit-([0-9]+)\Z")
 
-
+# What stands before the name of a task, in the place of a path.
+TASK = "task://"
 # The kinds of layers that hold for one launch.
 OF_A_LAUNCH = frozenset({"environment", "command line", "--eval-set"})
 
@@ -70,7 +71,12 @@ class Dataset:
     name: str
     """The dataset's name."""
     path: str
-    """The absolute path of the file or directory that holds its samples."""
+    """The absolute path of the file or directory that holds its samples; `task://NAME` where a task server has them."""
+
+    @property
+    def is_task(self) -> bool:
+        """Whether a task server has its samples."""
+        return self.path.startswith(TASK)
 
 
 class Cut(NamedTuple):

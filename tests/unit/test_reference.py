@@ -64,7 +64,8 @@ WORDS = [
     pytest.param({"devices": "boards.yaml"}, True, id="a file of boards"),
     pytest.param({"prompts": {"plain": None, "few": {"fewshot": {"from": "dev.jsonl"}}}}, True, id="prompts by name"),
     pytest.param({"prompts": {"few": {"fewshot": {"form": "dev.jsonl"}}}}, False, id="inner key of a prompt"),
-    pytest.param({"datasets": [{"name": "clean"}]}, False, id="a dataset without path"),
+    pytest.param({"datasets": [{"format": "agentbench", "task": "os"}]}, True, id="a dataset without path"),
+    pytest.param({"overrides": [{"limit": 3}]}, False, id="an override without match"),
 ]
 
 

@@ -82,6 +82,6 @@ def test_names_are_known_without_importing_anything():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "['command', 'onnx'] psnr",
+        "['command', 'http'] psnr",
         "['pytest_evalrun.errors', 'pytest_evalrun.registry']",
     ]

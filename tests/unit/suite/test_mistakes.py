@@ -93,7 +93,7 @@ MISTAKES = {
     ),
     "unknown adapter": (
         PAIR + "adapter: onxx\n",
-        ":3: adapter: found the unknown name 'onxx'; did you mean 'onnx'? accepted: command, onnx, openai, ssh, ./file",
+        ":3: adapter: found the unknown name 'onxx'; did you mean 'onnx'? accepted: command, http, onnx, openai, ",
     ),
     "missing adapter file": (
         "models: [{name: m, adapter: ./no.py:A}]\ndatasets: [{path: clean.csv}]\n",

@@ -63,7 +63,6 @@ WRONG = {
     "tag that does something": ({"tags": ["skip"]}, "tags[0]: found 'skip'; accepted: a word of letters"),
     "input outside": ({"in_subdir": "../x"}, "in_subdir: found '../x'; accepted: a directory inside the dataset"),
     "output outside": ({"out_subdir": "../x"}, "out_subdir: found '../x'; accepted: .NAME for a directory"),
-    "no path": ({"datasets": [{"name": "a"}]}, "datasets[0].path: is missing"),
     "no match": ({"overrides": [{"limit": 1}]}, "overrides[0].match: is missing"),
     "long value": ({"format": ["x" * 200]}, "format: found ['" + "x" * 78 + "…; accepted: text"),
 }
