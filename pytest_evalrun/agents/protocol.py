@@ -24,6 +24,8 @@ class Conversation:
     """Messages of the roles system, user, assistant and tool, as OpenAI's chats have them."""
     tools: Sequence[Mapping[str, Any]] = ()
     """The tools of the task, in OpenAI's format; none where it is answered in text."""
+    generation: int = 0
+    """Which of several answers to the same sample it is for, from 0."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,14 @@ class TaskServer(Protocol):
     async def renew(self, session_id: int) -> None:
         """Keep the session while its agent thinks. Raises nothing: a controller that knows no leases has none."""
 
-    async def cancel(self, session_id: int) -> None:
-        """End the session and free its slot. Raises nothing."""
+    async def cancel(self, session_id: int) -> bool:
+        """End the session and free its slot. Raises nothing; False where nobody was there to be told."""
 
     async def slots(self, name: str) -> TaskSlots:
-        """What is free of a task's workers. Raises ServerFault."""
+        """What a task's workers take. Raises ServerFault: NOT_AVAILABLE where there is no such task."""
+
+    async def calculate_overall(self, name: str, results: Sequence[Mapping[str, Any]]) -> Any:
+        """What the task itself says of its results, AgentBench's TaskOutputs. Raises ServerFault."""
+
+    async def close(self) -> None:
+        """Close its connections."""
