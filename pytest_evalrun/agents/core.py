@@ -1,0 +1,446 @@
+"""What a controller knows: tasks, their workers and slots, sessions and leases. Pure: told the time and all facts.
+
+A slot is a living session at its worker, so none is lost and none is taken twice: there is nothing else to keep count
+of. One thread uses it; nothing here waits, and no call grows with the number of workers or sessions.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.agents.notgranted import NotGranted
+from pytest_evalrun.agents.statuses import WorkerStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pytest_evalrun.agents.protocol import Index
+
+# Workers beat every 8 s: one that was not heard of for so long is in a coma.
+SILENCE_SECONDS = 11.0
+# An index for which the sample is given with the request.
+CUSTOM = -1
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A sample that runs at a worker. ``busy`` while the worker works; else its agent is waited for, under a lease."""
+
+    id: int
+    name: str
+    index: Index
+    worker: Worker
+    start: float
+    last_update: float
+    busy: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker of a task, where it is, and how many samples it takes at once: ``limit``, as far as that is known."""
+
+    id: int
+    name: str
+    address: str
+    limit: int
+    last_visit: float
+    indices: Sequence[Index]
+    status: WorkerStatus = WorkerStatus.ALIVE
+    sessions: dict[int, Session] = field(default_factory=dict)
+    # Counts its changes: for what others keep of it.
+    version: int = 0
+
+    @property
+    def current(self) -> int:
+        return len(self.sessions)
+
+    @property
+    def capacity(self) -> int:
+        """What it says, or what it has where that is more: it may have been told to take fewer meanwhile."""
+        return max(self.limit, len(self.sessions))
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - len(self.sessions))
+
+
+class Waiting(Protocol):
+    """Somebody who waits for a slot, as a future of asyncio is one; known by what he is."""
+
+    def done(self) -> bool:
+        """Whether he waits no more."""
+
+    def set_result(self, result: Session, /) -> None:
+        """Hand him his session."""
+
+
+class Journal(Protocol):
+    """Is told of each session that begins and ends, before anybody else is."""
+
+    def began(self, session: Session) -> None: ...
+
+    def ended(self, session: Session) -> None: ...
+
+
+class Task:
+    """A task by name: its indices, its workers, and those who wait for a slot, first come first served."""
+
+    def __init__(self, indices: Sequence[Index]) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.by_address: dict[str, Worker] = {}
+        self.waiting: dict[Waiting, Index] = {}
+        self.living = 0
+        self._next_worker = 0
+        # Who has free slots, most of them first; an entry counts where its worker still has as many.
+        self._free: list[tuple[int, int]] = []
+        self.take_indices(indices)
+
+    def take_indices(self, indices: Sequence[Index]) -> None:
+        self.indices = indices
+        self._known = frozenset(indices)
+
+    def has(self, index: Index) -> bool:
+        return index in self._known
+
+    def add(self, worker: Worker) -> None:
+        self.workers[worker.id] = self.by_address[worker.address] = worker
+        self._next_worker = max(self._next_worker, worker.id + 1)
+
+    def remove(self, worker: Worker) -> None:
+        del self.workers[worker.id], self.by_address[worker.address]
+
+    def next_worker(self) -> int:
+        return self._next_worker
+
+    def offer(self, worker: Worker) -> None:
+        """Note how many slots of a worker are free, now that this has changed."""
+        worker.version += 1
+        if len(self._free) > 64 + 4 * len(self.workers):
+            self._free = [(-other.free, other.id) for other in self.workers.values() if other.free]
+            heapq.heapify(self._free)
+        elif worker.free:
+            heapq.heappush(self._free, (-worker.free, worker.id))
+
+    def freest(self, now: float) -> Worker | None:
+        """Find the living worker with most free slots; whoever is silent meanwhile is in a coma."""
+        while self._free:
+            free, number = self._free[0]
+            worker = self.workers.get(number)
+            if worker is not None and worker.free == -free and self.is_usable(worker, now):
+                return worker
+            heapq.heappop(self._free)
+        return None
+
+    def is_usable(self, worker: Worker, now: float) -> bool:
+        """Whether it is alive, and has the indices that the task has by now."""
+        if worker.status is WorkerStatus.ALIVE and now - worker.last_visit > SILENCE_SECONDS:
+            worker.status = WorkerStatus.COMA
+            worker.version += 1
+        return worker.status is WorkerStatus.ALIVE and worker.indices is self.indices
+
+
+class Ids:
+    """Numbers of sessions: those from ``base`` on were given here, and none is given twice.
+
+    They are reserved in blocks: ``reserve`` keeps, durably and before one of them is given, from where on they count
+    and up to where they may have been given, which is where the next process begins.
+    """
+
+    BLOCK = 1000
+
+    def __init__(self, base: int, following: int, reserve: Callable[[int, int], None]) -> None:
+        self._base, self._next, self._reserved = base, following, following
+        self._reserve = reserve
+        # What was given before others' numbers were passed over, and those.
+        self._before: list[range] = []
+        self._others: set[int] = set()
+
+    def take(self) -> int:
+        if self._next >= self._reserved:
+            self._reserved = self._next + self.BLOCK
+            self._reserve(self._base, self._reserved)
+        self._next += 1
+        return self._next - 1
+
+    def is_given(self, number: int) -> bool:
+        return (
+            self._base <= number < self._next
+            or number in self._others
+            or any(number in numbers for numbers in self._before)
+        )
+
+    def pass_over(self, number: int) -> None:
+        """A number that somebody else gave: those that follow are greater."""
+        self._others.add(number)
+        if number >= self._next:
+            self._before.append(range(self._base, self._next))
+            self._base = self._next = number + 1
+            self._reserved = self._next + self.BLOCK
+            self._reserve(self._base, self._reserved)
+
+
+class Core:
+    """Tasks, workers and sessions of one controller.
+
+    ``ids`` are those of its sessions; ``journal`` keeps what must outlive this process. ``lease`` is in seconds;
+    times are those of one clock, which never goes back.
+    """
+
+    def __init__(self, lease: float, ids: Ids, journal: Journal | None = None) -> None:
+        self.lease = lease
+        self.tasks: dict[str, Task] = {}
+        self.sessions: dict[int, Session] = {}
+        self._ids = ids
+        self._journal = journal
+        # Sessions whose agent is waited for, in the order in which their leases end.
+        self._leases: dict[int, Session] = {}
+
+    # Workers.
+
+    def heartbeat(self, name: str, address: str, concurrency: int, indices: Sequence[Index], now: float) -> Worker:
+        """Hear of a worker, a new one or one that is known; whoever is no longer alive must be synced first.
+
+        Raises NotGranted where the task has other indices and sessions of those live.
+        """
+        task = self.tasks.get(name)
+        if task is None:
+            task = self.tasks[name] = Task(indices)
+        elif task.indices != indices:
+            if task.living:
+                raise NotGranted(400, "Error: Task already exists with different indices")
+            task.take_indices(indices)
+        worker = task.by_address.get(address)
+        if worker is None:
+            worker = Worker(task.next_worker(), name, address, concurrency, now, task.indices)
+            task.add(worker)
+        worker.limit, worker.last_visit, worker.indices = concurrency, now, task.indices
+        self._offer(worker, now)
+        return worker
+
+    def remember(self, worker: Worker) -> None:
+        """Know a worker from before a restart: it is silent until it is seen."""
+        task = self.tasks.get(worker.name)
+        if task is None:
+            task = self.tasks[worker.name] = Task(worker.indices)
+        worker.status, worker.indices = WorkerStatus.COMA, task.indices
+        task.add(worker)
+
+    def limit(self, worker: Worker, limit: int, now: float) -> None:
+        """Take it for able to have ``limit`` samples at once, until its next heartbeat says otherwise."""
+        worker.limit = limit
+        self._offer(worker, now)
+
+    def seen(self, worker: Worker, now: float) -> None:
+        """It answered: alive, whatever was thought of it."""
+        worker.last_visit = now
+        worker.version += 1
+        if worker.status is not WorkerStatus.ALIVE:
+            worker.status = WorkerStatus.ALIVE
+            self._offer(worker, now)
+
+    def lost(self, worker: Worker, status: WorkerStatus = WorkerStatus.DEAD) -> None:
+        """Nothing is given to it until it is seen again."""
+        worker.status = status
+        worker.version += 1
+
+    def look(self, now: float) -> None:
+        """See who has been silent for too long."""
+        for task in self.tasks.values():
+            for worker in task.workers.values():
+                task.is_usable(worker, now)
+
+    def first_alive(self, name: str, now: float) -> Worker:
+        """Find a worker that is asked what concerns the whole task. Raises NotGranted."""
+        task = self.tasks.get(name)
+        if task is None:
+            raise NotGranted(400, "Error: Task does not exist")
+        for worker in task.workers.values():
+            if task.is_usable(worker, now):
+                return worker
+        raise NotGranted(400, "Error: No workers available")
+
+    def clean(self, now: float) -> tuple[list[Worker], list[Session]]:
+        """Forget workers that are dead, or silent with no sample, and tasks that have no worker then."""
+        self.look(now)
+        gone, ended = [], []
+        for name, task in list(self.tasks.items()):
+            for worker in list(task.workers.values()):
+                if worker.status is WorkerStatus.ALIVE or (worker.status is WorkerStatus.COMA and worker.sessions):
+                    continue
+                ended += self.end_all(worker, now)
+                task.remove(worker)
+                gone.append(worker)
+            if not task.workers and not task.waiting:
+                del self.tasks[name]
+        return gone, ended
+
+    # Sessions.
+
+    def choose(self, name: str, index: Index, now: float, *, custom: bool = False) -> Session:
+        """Begin a session in a slot of the living worker that has most of them free.
+
+        Raises NotGranted, in AgentBench's words: no such task, index or free slot.
+        """
+        task = self._task_of(name, index, custom=custom)
+        worker = task.freest(now)
+        if worker is None:
+            raise NotGranted(406, "Error: No workers available")
+        return self._begin(task, worker, self._ids.take(), index, now)
+
+    def wait(self, name: str, index: Index, waiting: Waiting, *, custom: bool = False) -> None:
+        """Wait for a slot, behind all who wait already. Raises NotGranted as ``choose`` does, but for want of one."""
+        self._task_of(name, index, custom=custom).waiting[waiting] = index
+
+    def waits_no_more(self, name: str, waiting: Waiting) -> None:
+        """Forget who waited."""
+        task = self.tasks.get(name)
+        if task is not None:
+            task.waiting.pop(waiting, None)
+
+    def _task_of(self, name: str, index: Index, *, custom: bool) -> Task:
+        task = self.tasks.get(name)
+        if task is None:
+            raise NotGranted(406, "Error: Task does not exist")
+        if not task.has(index) and not (custom and index == CUSTOM):
+            raise NotGranted(400, "Error: Index out of bounds")
+        return task
+
+    def _begin(self, task: Task, worker: Worker, number: int, index: Index, now: float) -> Session:
+        session = Session(number, worker.name, index, worker, now, now)
+        self.sessions[number] = worker.sessions[number] = session
+        task.living += 1
+        task.offer(worker)
+        if self._journal is not None:
+            self._journal.began(session)
+        return session
+
+    def _offer(self, worker: Worker, now: float) -> None:
+        """Tell of free slots of a worker, and hand them to those who wait."""
+        task = self.tasks[worker.name]
+        task.offer(worker)
+        while task.waiting and (freest := task.freest(now)) is not None:
+            waiting = next(iter(task.waiting))
+            index = task.waiting.pop(waiting)
+            if not waiting.done():
+                waiting.set_result(self._begin(task, freest, self._ids.take(), index, now))
+
+    def session(self, number: int) -> Session:
+        """Raises NotGranted."""
+        found = self.sessions.get(number)
+        if found is None:
+            raise NotGranted(400, "Error: Session does not exist")
+        return found
+
+    def called(self, number: int, now: float) -> Session:
+        """Hand in what the agent said: from now on the worker is waited for. Raises NotGranted where it still is."""
+        session = self.session(number)
+        session.last_update = now
+        if session.busy:
+            raise NotGranted(400, "Task Executing, please do not send new request.")
+        session.busy = True
+        self._leases.pop(number, None)
+        return session
+
+    def answered(self, number: int, now: float) -> None:
+        """Wait for the agent from now on: a new lease begins."""
+        session = self.sessions.get(number)
+        if session is not None:
+            session.busy = False
+            self._lease(session, now)
+
+    def renew(self, number: int, now: float) -> None:
+        """Keep it for a whole lease. Raises NotGranted."""
+        session = self.session(number)
+        session.last_update = now
+        if not session.busy:
+            self._lease(session, now)
+
+    def _lease(self, session: Session, now: float) -> None:
+        session.last_update = now
+        self._leases.pop(session.id, None)
+        self._leases[session.id] = session
+
+    def expired(self, now: float) -> list[Session]:
+        """End the sessions whose agents have not been heard of for a whole lease."""
+        ended = []
+        while self._leases:
+            session = next(iter(self._leases.values()))
+            if now - session.last_update < self.lease:
+                break
+            self.ended(session.id, now)
+            ended.append(session)
+        return ended
+
+    def was_given(self, number: int) -> bool:
+        """Whether a session had this number once."""
+        return number in self.sessions or self._ids.is_given(number)
+
+    def ended(self, number: int, now: float) -> Session | None:
+        """End a session, and free its slot: whoever waits has it at once. None where it has ended before."""
+        session = self.sessions.pop(number, None)
+        if session is None:
+            return None
+        self._leases.pop(number, None)
+        worker = session.worker
+        del worker.sessions[number]
+        self.tasks[worker.name].living -= 1
+        if self._journal is not None:
+            self._journal.ended(session)
+        self._offer(worker, now)
+        return session
+
+    def end_all(self, worker: Worker, now: float) -> list[Session]:
+        """End all sessions of a worker."""
+        return [session for number in list(worker.sessions) if (session := self.ended(number, now)) is not None]
+
+    def refused(self, session: Session, now: float) -> None:
+        """End a session that its worker has no slot for: it takes no more than it has, until it says otherwise."""
+        worker = session.worker
+        worker.limit = min(worker.limit, len(worker.sessions) - 1)
+        self.ended(session.id, now)
+
+    def adopt(self, worker: Worker, held: Mapping[int, Index], known: Iterable[int], now: float) -> list[int]:
+        """Bring the sessions of a worker in line with those that it has: ``held``, by id.
+
+        ``known`` are those that it was known to have before it was asked: what it does not have of these, and works
+        on no call for, has ended. What it has and nobody knows is taken over, unless its id was given here: then it
+        has ended. Those are returned, with those whose id another has: they must be cancelled there.
+        """
+        for number in known:
+            session = self.sessions.get(number)
+            if session is not None and session.worker is worker and number not in held and not session.busy:
+                self.ended(number, now)
+        unwanted = []
+        for number, index in held.items():
+            session = self.sessions.get(number)
+            if session is None and not self._ids.is_given(number):
+                self._ids.pass_over(number)
+                self.restore(worker, number, index, now)
+            elif session is None or session.worker is not worker or session.index != index:
+                unwanted.append(number)
+        self.seen(worker, now)
+        return unwanted
+
+    def restore(self, worker: Worker, number: int, index: Index, now: float, start: float | None = None) -> None:
+        """Know a session that its worker has, or had before a restart; its agent is waited for."""
+        session = self._begin(self.tasks[worker.name], worker, number, index, now)
+        session.start = now if start is None else start
+        self.answered(number, now)
+
+
+def dump_worker(worker: Worker) -> dict[str, Any]:
+    """Say of a worker what AgentBench's controller says."""
+    return {
+        "id": worker.id, "address": worker.address, "capacity": worker.capacity, "current": worker.current,
+        "last_visit": worker.last_visit, "status": int(worker.status), "locked": False,
+    }  # fmt: skip
+
+
+def dump_session(session: Session) -> dict[str, Any]:
+    """Say of a session what AgentBench's controller says; it is locked while its worker works."""
+    return {
+        "name": session.name, "index": session.index, "start": session.start, "last_update": session.last_update,
+        "worker_id": session.worker.id, "locked": session.busy,
+    }  # fmt: skip
