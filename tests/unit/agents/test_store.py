@@ -1,0 +1,97 @@
+"""The database of a controller: what the next process knows."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_evalrun.agents.core import Core
+from pytest_evalrun.agents.store import Store
+from pytest_evalrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG_AGO = 5.0
+
+
+def opened(path: Path) -> tuple[Core, Store]:
+    store = Store(path)
+    core = Core(60.0, store.ids(), store)
+    store.restore(core, 100.0)
+    return core, store
+
+
+def filled(core: Core, store: Store) -> None:
+    worker = core.heartbeat("os", "http://w", 3, [0, "one"], LONG_AGO)
+    store.keep_worker(worker)
+    store.keep_indices("os", worker.indices)
+
+
+def test_sessions_and_workers_are_known_after_a_restart(tmp_path: Path) -> None:
+    """Another process knows tasks, workers, sessions and their conversations, and gives numbers that nobody had."""
+    core, store = opened(tmp_path / "c.db")
+    filled(core, store)
+    first, second, third = (core.choose("os", index, LONG_AGO) for index in (0, "one", 0))
+    store.keep_messages(second.id, 0, [{"role": "user", "content": "a"}])
+    store.keep_messages(second.id, 1, [{"role": "assistant", "content": "b"}])
+    store.keep_messages(third.id, 0, [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}])
+    store.keep_messages(third.id, 0, [{"role": "user", "content": "z"}])
+    core.ended(first.id, 6.0)
+    store.close()
+
+    core, store = opened(tmp_path / "c.db")
+    assert {number: one.index for number, one in core.sessions.items()} == {second.id: "one", third.id: 0}
+    assert core.tasks["os"].indices == [0, "one"]
+    worker = core.tasks["os"].workers[0]
+    assert (worker.address, worker.limit, worker.current) == ("http://w", 3, 2)
+    assert core.sessions[second.id].start == LONG_AGO
+    assert [message["content"] for message in store.messages(second.id)] == ["a", "b"]
+    assert [message["content"] for message in store.messages(third.id)] == ["z"]
+    core.seen(worker, 100.0)
+    assert core.choose("os", 0, 100.0).id > third.id
+    core.ended(second.id, 101.0)
+    assert store.messages(second.id) == []
+    store.close()
+
+
+def test_a_session_whose_worker_is_forgotten_is_forgotten_too(tmp_path: Path) -> None:
+    """What belongs to no worker is not restored."""
+    core, store = opened(tmp_path / "c.db")
+    filled(core, store)
+    session = core.choose("os", 0, LONG_AGO)
+    store.forget_worker(session.worker)
+    store.close()
+    core, store = opened(tmp_path / "c.db")
+    assert core.sessions == {}
+    store.close()
+
+
+def test_one_database_is_one_controllers(tmp_path: Path) -> None:
+    """Who comes second is told whose the file is, in one line; when that one ends the file is free."""
+    _, store = opened(tmp_path / "c.db")
+    with pytest.raises(ConfigError, match=rf"c\.db: another controller has it \(PID {os.getpid()}\)") as refusal:
+        Store(tmp_path / "c.db")
+    assert "\n" not in str(refusal.value)
+    store.close()
+    Store(tmp_path / "c.db").close()
+
+
+@pytest.mark.parametrize("what", ["text", "version", "directory"])
+def test_a_file_that_is_no_database_of_ours_is_refused(tmp_path: Path, what: str) -> None:
+    """A file of something else is told by its name, with the option that names another, and is left as it is."""
+    path = tmp_path / "c.db"
+    if what == "text":
+        path.write_text("something else\n" * 100)
+    elif what == "directory":
+        path.mkdir()
+    else:
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA user_version = 99")
+    with pytest.raises(ConfigError, match=r"c\.db: .*--db"):
+        Store(path)
+    if what == "text":
+        assert path.read_text().startswith("something else")
