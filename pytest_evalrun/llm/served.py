@@ -35,7 +35,9 @@ ANSWER_SECONDS = 5.0
 GRACE_SECONDS = 2.0
 LONGEST_LIST = 1 << 20
 # How programs say that somebody else has their port.
-TAKEN = re.compile(r"address (is )?(already )?in use|EADDRINUSE|\[Errno (48|98)\]", re.IGNORECASE)
+TAKEN = re.compile(
+    r"address (is )?(already )?in use|EADDRINUSE|\[Errno (48|98)\]|port is already allocated", re.IGNORECASE
+)
 
 
 class _PortTaken(Exception):  # noqa: N818 - what is the case
