@@ -1,12 +1,43 @@
-"""Workers of tasks, and a controller, started and kept running."""
+"""Workers of tasks, and a controller, started and kept running: what AgentBench's start_task does, and sees through."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.agents.commands import TaskHome
+from pytest_evalrun.agents.definitions import counts_in, counts_of, definition_of, definitions_in
+from pytest_evalrun.agents.listing import (
+    LOCALHOST,
+    controller_url,
+    listed_workers,
+    place_of,
+    with_token,
+    without_token,
+)
+from pytest_evalrun.agents.pool import TaskPool
+from pytest_evalrun.agents.ports import PortsFrom, is_free, owner_of
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.printable import counted, one_line
+from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import FrameType
+
+    from pytest_evalrun.agents.definitions import TaskDefinition
+
+DEFAULT_CONTROLLER = "http://localhost:5000/api"
+LOOK_SECONDS = 0.1
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -22,5 +53,154 @@ class StartOptions:
 
 
 def start_tasks(options: StartOptions) -> None:
-    """Keep them running until Ctrl-C."""
-    raise NotImplementedError
+    """Keep them running until Ctrl-C, SIGTERM or a closed terminal, and end all of them then.
+
+    Raises ConfigError before anything is started, and ChildError where everything had to be given up.
+    """
+    root = options.root.resolve()
+    values, source = _read(options, root)
+    definitions, counts = definitions_in(values, source), counts_of(options.tasks) or counts_in(values, source)
+    wanted = [(definition_of(definitions, name, source), count) for name, count in counts.items() if count]
+    if not wanted and not options.auto_controller:
+        raise ConfigError(f"{source}: found nothing to start; accepted: `start:` there, or -s NAME NUM")
+    url, token = without_token(_controller(options, values, source))
+    screen = Screen(Secrets((token,) if token else ()))
+    with _ending() as ending, tempfile.TemporaryDirectory(prefix="evalrun-start-") as directory:
+        config = write_definitions(Path(directory, "tasks.yaml"), [task for task, _ in wanted])
+        home = TaskHome(root, config, url, token)
+        ports = PortsFrom(options.base_port, screen.say)
+        pool = TaskPool(home, take_port=ports.take, say=screen.say, output=screen.output)
+        try:
+            _begin(pool, options, screen)
+            for task, count in wanted:
+                pool.add(task, count)
+            _keep(pool, ending, screen)
+        finally:
+            screen.say(f"ending {counted(len(pool.workers), 'worker')}{' and the controller' * bool(pool.controller)}")
+            pool.end()
+
+
+def _read(options: StartOptions, root: Path) -> tuple[dict[str, Any], str]:
+    """The configuration, where there is one: with a path that is relative, from here or from the root."""
+    from pytest_evalrun.agents.taskyaml import load_agentbench
+
+    path = options.config if options.config.exists() else root / options.config
+    if not path.exists():
+        raise ConfigError(f"{options.config}: there is no such file, neither here nor below {root}; see --config")
+    return load_agentbench(path), str(options.config)
+
+
+def _controller(options: StartOptions, values: Mapping[str, Any], source: str) -> str:
+    """The URL that was given, or that the file has: as ``controller``, or as AgentBench's documents call it."""
+    if options.controller:
+        return controller_url(options.controller, "--controller")
+    for key in ("controller", "controller_address"):
+        if values.get(key) is not None:
+            return controller_url(values[key], f"{source}: {key}")
+    return DEFAULT_CONTROLLER
+
+
+def write_definitions(path: Path, tasks: Iterable[TaskDefinition]) -> Path:
+    """The file from which workers take their tasks: with all imports and defaults in it, as read here."""
+    import yaml
+
+    text = yaml.safe_dump({task.name: dict(task.entry) for task in tasks}, allow_unicode=True, sort_keys=False)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+    return path
+
+
+def _begin(pool: TaskPool, options: StartOptions, screen: Screen) -> None:
+    """Find the controller, or start one where that is asked for. Raises ConfigError where neither can be."""
+    url = pool.home.controller
+    if listed_workers(with_token(url, pool.home.token)) is not None:
+        screen.say(f"controller: there is one at {url}")
+        return
+    if not options.auto_controller:
+        screen.say(f"controller: nobody answers at {url}; waiting for it (-a starts one)")
+        return
+    host, port = place_of(url)
+    if host != LOCALHOST:
+        raise ConfigError(f"{url}: nobody answers there, and -a starts a controller on this machine only")
+    if not is_free(port):
+        raise ConfigError(f"port {port} is taken by {owner_of(port)}, which is no controller; name another one: -l URL")
+    log = Path("controller.log").absolute()
+    pool.start_controller(log.with_suffix(".db"), log)
+
+
+def _keep(pool: TaskPool, ending: Ending, screen: Screen) -> None:
+    """Look after all of them until told to end. Raises ChildError where nothing is left to look after."""
+    began, is_told = time.monotonic(), False
+    while ending.signal is None:
+        pool.look()
+        given_up = [kept for kept in pool.kept if kept.is_given_up]
+        if pool.controller is not None and pool.controller.kept.failure is not None:
+            raise pool.controller.kept.failure
+        if given_up and len(given_up) == len(pool.workers):
+            assert given_up[0].failure is not None, "given up for a reason"
+            raise given_up[0].failure
+        if not is_told and all(kept.is_ready or kept.is_given_up for kept in pool.kept):
+            is_told = True
+            ready = sum(worker.kept.is_ready for worker in pool.workers)
+            workers = counted(len(pool.workers), "worker")
+            screen.say(f"{ready} of {workers} ready after {time.monotonic() - began:.1f} s; Ctrl-C ends them")
+        time.sleep(LOOK_SECONDS)
+
+
+class Ending:
+    """The signal that said to end; None while nobody has. A second one ends us at once, and supervisors the rest."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def take(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = number
+
+
+@contextmanager
+def _ending() -> Iterator[Ending]:
+    ending = Ending()
+    before = {number: signal.signal(number, ending.take) for number in ENDS}
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Screen:
+    """What a person sees: a line each, of us and of each program by its name; secrets are blanked."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._lock = Lock()
+
+    def say(self, line: str) -> None:
+        """Write one line at once, also where stdout is no terminal."""
+        with self._lock:
+            sys.stdout.write(f"{one_line(self._secrets.blank(line))}\n")
+            sys.stdout.flush()
+
+    def output(self, name: str) -> Lines:
+        """Take what a program writes, whose name stands before each line."""
+        return Lines(f"{name} | ", self.say)
+
+
+class Lines:
+    """The lines of what comes in pieces; one that has no end yet waits for it, unless it is very long."""
+
+    LONGEST = 4096
+
+    def __init__(self, head: str, say: Callable[[str], None]) -> None:
+        self._head = head
+        self._say = say
+        self._rest = b""
+
+    def __call__(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > self.LONGEST:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self._say(self._head + line.decode(errors="replace"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pytest_evalrun.cli.common import WORKDIR, JsonOption, WorkDirOption
 
@@ -66,12 +67,29 @@ def task_worker(
     print_indices(options) if indices else serve_worker(options)
 
 
+class TasksCommand(TyperCommand):
+    """Its ``-s`` takes all words up to the next option, as AgentBench's does: ``-s os-std 2 dbbench-std 1 -a``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give each of these words a ``-s`` of its own."""
+        spread: list[str] = []
+        of_tasks = False
+        for word in args:
+            if word.startswith("-"):
+                of_tasks = word in {"-s", "--start"}
+                spread += [] if of_tasks else [word]
+            else:
+                spread += ["-s", word] if of_tasks else [word]
+        return super().parse_args(ctx, spread)
+
+
 def start(
     config: Annotated[Path, typer.Option("--config", help="AgentBench's start_task.yaml")] = Path(
         "configs/start_task.yaml"
     ),
     tasks: Annotated[
-        list[str] | None, typer.Option("--start", "-s", metavar="NAME NUM", help="Tasks, and how many workers of each")
+        list[str] | None,
+        typer.Option("--start", "-s", metavar="NAME NUM...", help="Tasks, and how many workers of each"),
     ] = None,
     controller: Annotated[str | None, typer.Option("--controller", "-l", help="URL of the controller")] = None,
     auto_controller: Annotated[bool, typer.Option("--auto-controller", "-a", help="Start a controller, too")] = False,

@@ -159,7 +159,7 @@ for command in (show, diff, stop, reset, clean, devices, schema):
     app.command()(command)
 app.command()(agents.controller)
 app.command("task-worker")(agents.task_worker)
-app.command()(agents.start)
+app.command(cls=agents.TasksCommand)(agents.start)
 app.command()(agents.sessions)
 
 
