@@ -7,10 +7,11 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.adapters.eventloop import Coroutines, give_back_thread, take_thread
+from pytest_evalrun.adapters.eventloop import give_back_thread, take_thread
+from pytest_evalrun.adapters.making import check_arguments, done, guarded, public
 from pytest_evalrun.adapters.predictone import predict_one_of
 from pytest_evalrun.adapters.retrying import retry_of
-from pytest_evalrun.errors import EvalrunError, PairError
+from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class PythonAdapter:
             raise PairError(f"{self.ref} is an object; accepted: a class or a function, for each worker makes its own")
         elif callable(found):
             self._check_concurrency(found)
-            self._check_arguments(found, {"batch": ()})
+            check_arguments(self.ref, found, ["batch"], self.params)
             self._predict = functools.partial(found, **self.params) if self.params else found
         else:
             raise PairError(f"{self.ref} is a {type(found).__name__}; accepted: a class with predict, or a function")
@@ -83,23 +84,23 @@ class PythonAdapter:
         model, self._model, self._predict, self.one = self._model, None, None, None
         try:
             if callable(close := getattr(model, "close", None)):
-                _done(close)
+                done(close)
         finally:
             self._give_back()
 
     def _load_class(self, found: type) -> None:
         if not (callable(getattr(found, "predict", None)) or callable(getattr(found, "predict_one", None))):
-            raise PairError(f"{self.ref} has no method predict or predict_one; it has: {_public(found)}")
+            raise PairError(f"{self.ref} has no method predict or predict_one; it has: {public(found)}")
         self._check_concurrency(found)
         arguments = {"path": Path(self.path)} if self.path else {}
-        self._check_arguments(found, arguments)
+        check_arguments(self.ref, found, [*arguments], self.params)
         make = functools.partial(found, *arguments.values(), **self.params)
-        self._model = self._guarded("could not be made", make)
+        self._model = guarded(self.ref, "could not be made", make)
         if any(inspect.iscoroutinefunction(getattr(found, name, None)) for name in ("load", "predict_one", "close")):
             self._thread = take_thread()
         if callable(load := getattr(self._model, "load", None)):
             try:
-                self._guarded("could not be loaded", functools.partial(_done, load))
+                guarded(self.ref, "could not be loaded", functools.partial(done, load))
             except BaseException:
                 self._give_back()
                 raise
@@ -108,46 +109,10 @@ class PythonAdapter:
 
     def _check_concurrency(self, found: Any) -> None:
         if self._concurrency is not None and not callable(getattr(found, "predict_one", None)):
-            what = f"; it has: {_public(found)}" if inspect.isclass(found) else ""
+            what = f"; it has: {public(found)}" if inspect.isclass(found) else ""
             raise PairError(f"{self.ref} has no method predict_one, which `concurrency` is for{what}")
 
     def _give_back(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             give_back_thread(thread)
-
-    def _check_arguments(self, found: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-        """Told before the call, so that a TypeError from inside the user's code is not mistaken for this."""
-        try:
-            signature = inspect.signature(found)
-        except (TypeError, ValueError):  # of compiled code
-            return
-        try:
-            signature.bind(*arguments.values(), **self.params)
-        except TypeError as error:
-            given = ", ".join([*arguments, *self.params]) or "nothing"
-            raise PairError(f"{self.ref}{signature} does not fit what it is given ({given}): {error}") from None
-
-    def _guarded(self, what: str, call: Callable[[], Any]) -> Any:
-        try:
-            with UsersCode():
-                return call()
-        except EvalrunError:
-            raise
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            text = f"{self.ref} {what}: {cause}"
-            raise PairError(text, brief=f"{what.replace('could not be', 'not')}: {cause}") from error
-
-
-def _done(call: Callable[[], Any]) -> None:
-    """Call a method of the user's; of one that is a coroutine, wait until it is done where all others run."""
-    with UsersCode():
-        result = call()
-    if inspect.iscoroutine(result):
-        with Coroutines[Any]() as coroutines:
-            coroutines.start(result).result()
-
-
-def _public(found: type) -> str:
-    return ", ".join(sorted(name for name in dir(found) if not name.startswith("_"))) or "nothing public"

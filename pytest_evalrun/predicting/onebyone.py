@@ -7,17 +7,15 @@ keeps no process from ending.
 from __future__ import annotations
 
 import random
-import threading
 import time
 import traceback
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.adapters.eventloop import Coroutines
 from pytest_evalrun.adapters.retrying import AskAgain, retry_of, status_of
+from pytest_evalrun.adapters.threads import DaemonThreads
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.predicting.patience import Patience
@@ -25,7 +23,7 @@ from pytest_evalrun.predicting.session import Again, Answers, summary_of
 from pytest_evalrun.suite.waiting import backoff, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pytest_evalrun.adapters.predictone import PredictOne
     from pytest_evalrun.datasets.protocol import Sample
@@ -57,7 +55,8 @@ class OneByOneSession:
         # By position and generation, of those that are being asked again.
         self._tries: dict[tuple[int, int], int] = {}
         self._tasks: Coroutines[Outcome] | None = Coroutines() if model.is_async else None
-        self._threads = DaemonThreads() if not model.is_async and model.concurrency > 1 else None
+        threads = not model.is_async and model.concurrency > 1
+        self._threads: DaemonThreads[Outcome] | None = DaemonThreads() if threads else None
 
     def submit(self, batch: Sequence[Sample]) -> Future[Outcome]:
         """Where one at a time is asked of a plain method, that is done here: a limit and Ctrl-C reach it."""
@@ -133,55 +132,3 @@ class OneByOneSession:
 
 def _who(sample: Sample) -> tuple[int, int]:
     return sample.index, sample.generation
-
-
-class DaemonThreads:
-    """Calls in threads of which there are as many as were ever busy at once; none keeps the process from ending."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[], Outcome], Future[Outcome]] | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._open: set[Future[Outcome]] = set()
-        self._count = 0
-
-    def __len__(self) -> int:
-        """How many calls have not ended."""
-        return len(self._open)
-
-    def start(self, call: Callable[[], Outcome]) -> Future[Outcome]:
-        """Whatever it raises is that of the future."""
-        future: Future[Outcome] = Future()
-        self._open.add(future)
-        self._calls.put((call, future))
-        if not self._idle.acquire(blocking=False):
-            self._count += 1
-            threading.Thread(target=self._run, name=f"evalrun-predict-{self._count}", daemon=True).start()
-        return future
-
-    def cancel(self) -> None:
-        """Nobody waits for their answers any more, and each thread ends with its call."""
-        for _ in range(self._count):
-            self._calls.put(None)
-        for future in list(self._open):
-            future.cancel()
-        self._open.clear()
-
-    def _run(self) -> None:
-        while (found := self._calls.get()) is not None:
-            call, future = found
-            _settle(future, call)
-            self._open.discard(future)
-            self._idle.release()
-
-
-def _settle(future: Future[Outcome], call: Callable[[], Outcome]) -> None:
-    """Its future is not told that it runs, so that it can be cancelled for as long as it does."""
-    if future.cancelled():
-        return
-    with suppress(InvalidStateError):
-        try:
-            result = call()
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
-            future.set_exception(error)
-        else:
-            future.set_result(result)

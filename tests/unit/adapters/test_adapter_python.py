@@ -187,7 +187,7 @@ def test_an_adapter_that_is_not_there(adapter):
 
 def test_a_task_without_adapter(tmp_path):
     """The adapters that there are, are listed."""
-    with pytest.raises(PairError, match="task t: no adapter; accepted: command, onnx"):
+    with pytest.raises(PairError, match="task t: no adapter; accepted: command, http, onnx"):
         create_adapter(Task("t", None, str(tmp_path)), Settings(), str(tmp_path))
 
 

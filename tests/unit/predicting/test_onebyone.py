@@ -285,7 +285,7 @@ def test_a_thread_that_hangs_keeps_no_process_from_ending():
     """Whatever the user's code waits for."""
     code = (
         "import threading\n"
-        "from pytest_evalrun.predicting.onebyone import DaemonThreads\n"
+        "from pytest_evalrun.adapters.threads import DaemonThreads\n"
         "begun = threading.Event()\n"
         "DaemonThreads().start(lambda: (begun.set(), threading.Event().wait()))\n"
         "begun.wait()\n"
