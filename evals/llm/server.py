@@ -215,7 +215,9 @@ def _conversation(messages: Any) -> str:
         raise Refused(400, "messages must be a list of at least one", "invalid_value", "messages")
     text = ""
     for message in messages:
-        said = _text(message.get("content") if isinstance(message, dict) else None, "messages")
+        content = message.get("content") if isinstance(message, dict) else None
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        said = json.dumps(calls) if content is None and calls else _text(content, "messages")
         if message.get("role") == "assistant" and text.endswith(":"):
             text += f" {said}"
         else:

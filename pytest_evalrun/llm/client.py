@@ -55,15 +55,17 @@ class Client:
         # Of the thread's own: what it is at for this client.
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def ask(self, body: Mapping[str, Any], attempts: int = 1) -> Future[Reply]:
+    def ask(self, body: Mapping[str, Any], attempts: int = 1, *, any_message: bool = False) -> Future[Reply]:
         """Send a request; ``attempts`` counts it and those for the same sample before.
+
+        Of ``any_message`` the answer need have no text: calls of tools, or nothing.
 
         The future's error is Passing where it is worth asking again, SampleError where it is not, and PairError where
         the endpoint cannot be asked at all. Cancelling the future ends the request.
         """
         if self._thread is None or self._pid != os.getpid():
             self._thread, self._session, self._pid, self._tasks = take_thread(), None, os.getpid(), set()
-        return self._thread.submit(self._noted(body, attempts))
+        return self._thread.submit(self._noted(body, attempts, any_message))
 
     def close(self) -> None:
         """End what is under way, and close the connections."""
@@ -83,16 +85,16 @@ class Client:
         if session is not None:
             await session.close()
 
-    async def _noted(self, body: Mapping[str, Any], attempts: int) -> Reply:
+    async def _noted(self, body: Mapping[str, Any], attempts: int, any_message: bool) -> Reply:
         task = asyncio.current_task()
         assert task is not None, "run_coroutine_threadsafe makes one"
         self._tasks.add(task)
         try:
-            return await self._ask(body, attempts)
+            return await self._ask(body, attempts, any_message)
         finally:
             self._tasks.discard(task)
 
-    async def _ask(self, body: Mapping[str, Any], attempts: int) -> Reply:
+    async def _ask(self, body: Mapping[str, Any], attempts: int, any_message: bool) -> Reply:
         import aiohttp
 
         if self._session is None:
@@ -101,7 +103,7 @@ class Client:
         try:
             sent = self._session.post(self._url, data=_encoded(body), proxy=self._proxy, allow_redirects=False)
             async with sent as response:
-                reply = await self._read(response, started, body.get("model"))
+                reply = await self._read(response, started, body.get("model"), any_message)
         except aiohttp.ClientConnectorCertificateError as error:
             raise PairError(
                 f"{self._url}: {error.certificate_error}; accepted: `verify: FILE` of who signed it"
@@ -137,29 +139,31 @@ class Client:
         cookies = aiohttp.DummyCookieJar()
         return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers, cookie_jar=cookies)
 
-    async def _read(self, response: aiohttp.ClientResponse, started: float, model: str | None) -> Reply:
+    async def _read(
+        self, response: aiohttp.ClientResponse, started: float, model: str | None, any_message: bool
+    ) -> Reply:
         streamed = response.status == 200 and response.content_type == "text/event-stream"
         if streamed:
-            reply = await self._read_stream(response, started)
+            reply = await self._read_stream(response, started, any_message)
         else:
             data = await _whole(response)
             if response.status != 200:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 raise refused(response.status, headers, data, replace(self._endpoint, model=model))
-            reply = self._parse(data)
+            reply = self._parse(data, any_message)
         request_id = response.headers.get("x-request-id")
         return replace(reply, request_id=request_id) if request_id else reply
 
-    def _parse(self, data: bytes) -> Reply:
+    def _parse(self, data: bytes, any_message: bool) -> Reply:
         try:
             payload = parse_json(data)
         except ValueError:
             raise Passing(f"{self._url}: the answer is no JSON: {data[:200].decode(errors='replace')!r}") from None
         if (error := error_in(payload, self._endpoint)) is not None:
             raise error
-        return read_reply(payload)
+        return read_reply(payload, any_message=any_message)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse, started: float) -> Reply:
+    async def _read_stream(self, response: aiohttp.ClientResponse, started: float, any_message: bool) -> Reply:
         streamed = StreamedReply()
         async for chunk in response.content.iter_any():
             for payload in streamed.feed(chunk):
@@ -170,7 +174,7 @@ class Client:
                 streamed.ttft = time.perf_counter() - started
         if not streamed.is_whole:
             raise Passing(f"{self._url}: the stream ended before the answer did")
-        return streamed.reply()
+        return streamed.reply(any_message=any_message)
 
     def _check_model(self, asked: str | None, answered: str | None) -> None:
         """Raise PairError where another model answered than the one that was asked for."""

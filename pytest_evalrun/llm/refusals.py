@@ -23,6 +23,14 @@ PROXY_REMEDY = "accepted: `proxy: http://NAME:PASSWORD@HOST`, where that may be 
 # What `error.code` says that no other request to this endpoint would change.
 _OF_THE_PAIR = frozenset({"insufficient_quota", "unsupported_parameter", "unknown_parameter"})
 SHOWN = 500
+# The conversation is longer than the model's context, as `told` says it of every endpoint.
+TOO_LONG = "context_length_exceeded"
+# How that is called in `code` or `type`: by OpenAI, Azure and Groq; LiteLLM; llama.cpp; FastChat.
+_TOO_LONG = frozenset(
+    {TOO_LONG, "context_window_exceeded", "ContextWindowExceededError", "exceed_context_size_error", 40303}
+)
+# vLLM has no code for it, but names the field, or says it in a sentence of its own.
+_BAD_REQUEST, _FIELD, _SENTENCE = "BadRequestError", "input_tokens", "maximum context length is"
 
 
 class Passing(EvalrunError):  # noqa: N818 - what it does; its base says that it is an error
@@ -53,6 +61,10 @@ class Passing(EvalrunError):  # noqa: N818 - what it does; its base says that it
         return self.status not in NO_ROOM and not self.nobody
 
 
+class TooLong(SampleError):  # noqa: N818 - what is wrong; its base says that it is an error
+    """What was sent does not fit into the model's context, by what the endpoint itself calls it."""
+
+
 def refused(status: int, headers: Mapping[str, str], body: bytes, endpoint: EndpointSettings) -> EvalrunError:
     """Make the error of an answer with an HTTP status that is none of success; names of headers in lower case."""
     return _error(status, headers, *told(body), endpoint)
@@ -73,6 +85,8 @@ def _error(
         )
     if code in _OF_THE_PAIR or status == 402:
         return PairError(text)
+    if code == TOO_LONG and status not in NO_ROOM:  # a limit of tokens a minute is no limit of the context
+        return TooLong(text)
     if status in MAY_PASS or status >= 500:
         after = retry_after(headers)
         limited = status == 429 or (status in NO_ROOM and after is not None)
@@ -97,7 +111,17 @@ def _code_and_message(payload: Any) -> tuple[str | None, str]:
     if not isinstance(error, dict):
         return None, _shortened(str(error))
     code, message = error.get("code"), error.get("message", error.get("detail", error))
+    code = TOO_LONG if _is_too_long(error) else code
     return code if isinstance(code, str) else None, _shortened(str(message))
+
+
+def _is_too_long(error: Mapping[str, Any]) -> bool:
+    """Tell by code, type and field; words count only where they are those of one server that has nothing else."""
+    code, kind = error.get("code"), error.get("type")
+    if any(isinstance(each, str | int) and each in _TOO_LONG for each in (code, kind)):
+        return True
+    said = error.get("param") == _FIELD or _SENTENCE in str(error.get("message"))
+    return kind == _BAD_REQUEST and code == 400 and said
 
 
 def error_in(payload: Any, endpoint: EndpointSettings) -> EvalrunError | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import SampleError
-from pytest_evalrun.llm.wire import Reply, Usage, answered_text, reasoning_of, text_in
+from pytest_evalrun.llm.wire import Reply, Usage, answered_text, reasoning_of, text_in, tool_calls_in
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 DONE = b"[DONE]"
 _FACTS = ("id", "model")
@@ -25,6 +25,7 @@ class StreamedReply:
         self._rest = b""
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._calls = _Calls()
         self._facts: dict[str, str | None] = {}
         self._usage: Any = None
         self._end: str | None = None
@@ -71,29 +72,60 @@ class StreamedReply:
         if thought := reasoning_of(delta):
             self._thoughts.append(thought)
             self.size += len(thought)
+        for call in tool_calls_in(delta):
+            self.size += self._calls.take(call)
         self._end = text_in(choice, "finish_reason") or self._end
 
     @property
     def has_begun(self) -> bool:
         """Whether a first token has come, be it of a thought."""
-        return bool(self._thoughts) or any(self._texts)
+        return bool(self._thoughts or self._calls.whole) or any(self._texts)
 
     @property
     def is_whole(self) -> bool:
         """Whether it came to its end: a connection that is cut ends a stream, too."""
         return not self._damaged and (self._done or self._end is not None)
 
-    def reply(self) -> Reply:
-        """Give the whole. Raises SampleError where no text was answered."""
+    def reply(self, *, any_message: bool = False) -> Reply:
+        """Give the whole. Raises SampleError as :func:`pytest_evalrun.llm.wire.read_reply` does."""
         if not self._choices:
             raise SampleError("the endpoint answered no choices: there is no text to keep")
         content = "".join(self._texts) if self._texts else None
         return Reply(
-            text=answered_text(content, self._end),
+            text=answered_text(content, self._end, any_message=any_message),
             finish_reason=self._end,
             usage=Usage.from_json(self._usage),
             ttft=self.ttft,
             request_id=self._facts.get("id"),
             model=self._facts.get("model"),
             reasoning="".join(self._thoughts) or None,
+            tool_calls=tuple(self._calls.whole),
         )
+
+
+class _Calls:
+    """Calls of tools, whose arguments come piece by piece, several of them in turn."""
+
+    def __init__(self) -> None:
+        self.whole: list[dict[str, Any]] = []
+        self._at: dict[Any, dict[str, Any]] = {}
+
+    def take(self, piece: Mapping[str, Any]) -> int:
+        """Add a piece to its call; returns how many characters that were.
+
+        Which call it is of, its ``index`` says; some servers give all of them the same, and only their ids differ.
+        """
+        place, name = piece.get("index", len(self.whole)), text_in(piece, "id")
+        call = self._at.get(place)
+        if call is None or name not in (None, call["id"]):
+            call = {"id": name, "type": "function", "function": {"name": "", "arguments": ""}}
+            self._at[place] = call
+            self.whole.append(call)
+        told = {key: value for key, value in piece.items() if key not in ("index", "id", "function")}
+        call.update({key: value for key, value in told.items() if value is not None})
+        function = piece.get("function")
+        function = function if isinstance(function, dict) else {}
+        more = text_in(function, "arguments") or ""
+        call["function"]["arguments"] += more
+        call["function"]["name"] = call["function"]["name"] or text_in(function, "name") or ""
+        return len(more)

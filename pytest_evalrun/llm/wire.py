@@ -77,6 +77,7 @@ class Reply:
 
     ``seconds`` are those of the request that was answered, ``ttft`` those until its first token, where it was
     streamed; ``attempts`` counts the requests up to it. ``usage`` is None where the endpoint does not tell.
+    ``tool_calls`` are as the endpoint wrote them, whole ones where they came piece by piece.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Reply:
     model: str | None = None
     reasoning: str | None = None
     attempts: int = 1
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
     def detail(self, price: Mapping[str, Any]) -> dict[str, Any]:
         """What a line of predictions keeps of it besides the text; what is not known is left out."""
@@ -143,8 +145,10 @@ def endpoint_identity(endpoint: EndpointSettings) -> dict[str, Any]:
     return parts
 
 
-def read_reply(payload: Any) -> Reply:
-    """Read a whole answer. Raises SampleError where it holds no text."""
+def read_reply(payload: Any, *, any_message: bool = False) -> Reply:
+    """Read a whole answer. Raises SampleError where it holds no text; of ``any_message`` calls of tools are enough, and
+    nothing at all is an empty text.
+    """
     choices = payload.get("choices") if isinstance(payload, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise SampleError("the endpoint answered no choices: there is no text to keep")
@@ -155,12 +159,13 @@ def read_reply(payload: Any) -> Reply:
     content = message.get("refusal") if content is None else content
     end = text_in(choice, "finish_reason")
     return Reply(
-        text=answered_text(content, end),
+        text=answered_text(content, end, any_message=any_message),
         finish_reason=end,
         usage=Usage.from_json(payload.get("usage")),
         request_id=text_in(payload, "id"),
         model=text_in(payload, "model"),
         reasoning=reasoning_of(message),
+        tool_calls=tuple(_without_place(call) for call in tool_calls_in(message)),
     )
 
 
@@ -173,14 +178,27 @@ def is_same_model(asked: str, answered: str) -> bool:
     return answered.startswith(asked) and _VERSION.fullmatch(answered[len(asked) :]) is not None
 
 
-def answered_text(content: Any, end: str | None) -> str:
-    """The text of an answer that ended so; parts of it are joined. Raises SampleError where none was answered."""
+def tool_calls_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The calls of tools in a message, or in a piece of one."""
+    calls = message.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _without_place(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as it is sent back: its place among others is of streams alone, and some servers take no other word."""
+    return {name: value for name, value in call.items() if name != "index"}
+
+
+def answered_text(content: Any, end: str | None, *, any_message: bool = False) -> str:
+    """The text of an answer that ended so; parts of it are joined. Raises SampleError where none was answered, unless
+    there need be none.
+    """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
-    if isinstance(content, str) and (content or end != "tool_calls"):
+    if isinstance(content, str) and (content or any_message or end != "tool_calls"):
         return content
-    if content is None and end in _CUT_SHORT:
+    if content is None and (any_message or end in _CUT_SHORT):
         return ""
     raise SampleError(f"the endpoint answered no text (finish_reason: {end or 'none'})")
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.llm.refusals import Passing, error_in, refused, told
+from pytest_evalrun.llm.refusals import Passing, TooLong, error_in, refused, told
 from pytest_evalrun.llm.settings import EndpointSettings
 
 ENDPOINT = EndpointSettings(model="m", base_url="http://127.0.0.1:1/v1")
@@ -45,7 +45,7 @@ KINDS = {
     "a limit": (429, {"code": "rate_limit_exceeded", "message": "slow down"}, Passing),
     "a model that is not there": (400, {"code": "model_not_found", "message": "which?"}, PairError),
     "a parameter that no model of it has": (400, {"code": "unsupported_parameter", "message": "n"}, PairError),
-    "a prompt that is too long": (400, {"code": "context_length_exceeded", "message": "8192"}, SampleError),
+    "a prompt that is too long": (400, {"code": "context_length_exceeded", "message": "8192"}, TooLong),
     "a prompt that is not wanted": (400, {"code": "content_policy_violation", "message": "no"}, SampleError),
     "any trouble from 500 on": (599, {"message": "?"}, Passing),
 }
@@ -59,6 +59,33 @@ def test_whose_fault_it_is(what):
 
     assert type(found) is kind
     assert error["message"] in str(found)
+
+
+SENTENCE = "This model's maximum context length is 4096 tokens and your request has 5000 input tokens"
+TOO_LONG = {
+    "OpenAI": (400, {"error": {"code": "context_length_exceeded", "type": "invalid_request_error"}}, True),
+    "a gateway's status": (500, {"error": {"code": "context_length_exceeded"}}, True),
+    "llama.cpp": (400, {"error": {"code": 400, "type": "exceed_context_size_error", "n_ctx": 4096}}, True),
+    "LiteLLM": (400, {"error": {"code": "400", "type": "ContextWindowExceededError"}}, True),
+    "FastChat": (400, {"object": "error", "message": "too long", "code": 40303}, True),
+    "vLLM": (400, {"error": {"message": SENTENCE, "type": "BadRequestError", "param": None, "code": 400}}, True),
+    "vLLM, older": (400, {"object": "error", "message": SENTENCE, "type": "BadRequestError", "code": 400}, True),
+    "vLLM, newer": (400, {"error": {"type": "BadRequestError", "param": "input_tokens", "code": 400}}, True),
+    "a rate of tokens": (429, {"error": {"code": "rate_limit_exceeded", "message": "Limit 10000 tokens"}}, False),
+    "a rate, by a wrong code": (429, {"error": {"code": "context_length_exceeded"}}, False),
+    "its words at a rate": (429, {"error": {"message": SENTENCE, "type": "BadRequestError", "code": 400}}, False),
+    "its words alone": (400, {"error": {"message": SENTENCE}}, False),
+    "a server that is full": (503, {"error": {"message": "upstream worker: prompt queue is over its limit"}}, False),
+}
+
+
+@pytest.mark.parametrize("who", TOO_LONG)
+def test_a_full_context_is_known_by_what_the_endpoint_calls_it(who):
+    """Its code, type or field say that a prompt is too long, never the words of a limit of another kind."""
+    status, payload, is_too_long = TOO_LONG[who]
+    found = refused(status, {}, json.dumps(payload).encode(), ENDPOINT)
+
+    assert isinstance(found, TooLong) is is_too_long
 
 
 HIDDEN = {

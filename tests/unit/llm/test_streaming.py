@@ -75,6 +75,46 @@ def test_an_empty_text_is_a_text():
         streamed(b"\n".join([event(said), event({}, "tool_calls"), b""])).reply()
 
 
+def call(index=0, name=None, arguments=None, **more):
+    function = {"name": name, "arguments": arguments}
+    return event({"tool_calls": [{"index": index, "function": function, **more}]})
+
+
+def wanted(name, arguments, text):
+    return {"id": name, "type": "function", "function": {"name": text, "arguments": arguments}}
+
+
+TOOLS = {
+    "in turn": (
+        [call(0, "look", "", id="a", type="function"), call(0, arguments='{"x"'), call(1, "go", "{}", id="b"),
+         call(0, arguments=": 1}")],
+        [wanted("a", '{"x": 1}', "look"), wanted("b", "{}", "go")],
+    ),
+    "all at one place": (
+        [call(0, "look", "{}", id="a"), call(0, "go", "{}", id="b")],
+        [wanted("a", "{}", "look"), wanted("b", "{}", "go")],
+    ),
+    "a name in each piece": (
+        [call(0, "look", "{", id="a"), call(0, "look", "}", id="a")],
+        [wanted("a", "{}", "look")],
+    ),
+    "what else a call has": (
+        [call(0, "look", "{}", id="a", extra_content={"signature": "s"})],
+        [{**wanted("a", "{}", "look"), "extra_content": {"signature": "s"}}],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TOOLS)
+def test_calls_of_tools_are_put_together(what):
+    """The arguments of each call come piece by piece, and are whole in the answer of an agent."""
+    lines, calls = TOOLS[what]
+    reply = streamed(b"\n".join([*lines, event({}, "tool_calls"), b""]))
+
+    assert reply.has_begun
+    assert [*reply.reply(any_message=True).tool_calls] == calls
+
+
 def test_odd_events_hurt_nobody():
     """What is no choice, no text and no name is passed over."""
     odd = [

@@ -139,6 +139,7 @@ def test_the_text_of_a_completion():
     assert read_reply({"choices": [{"text": " you", "finish_reason": "length"}]}).text == " you"
 
 
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "it"}'}}
 NO_TEXT = {
     "no choices": ({"choices": []}, "no choices"),
     "choices are null": ({"choices": None}, "no choices"),
@@ -157,6 +158,25 @@ def test_no_text_is_no_prediction(what):
     payload, told = NO_TEXT[what]
     with pytest.raises(SampleError, match=told):
         read_reply(payload)
+
+
+MESSAGES = {
+    "a call": ({"content": None, "tool_calls": [{"index": 0, **CALL}]}, "tool_calls", ("", (CALL,))),
+    "a text and a call": ({"content": "Wait.", "tool_calls": [CALL, CALL]}, "tool_calls", ("Wait.", (CALL, CALL))),
+    "a call and an empty text": ({"content": "", "tool_calls": [CALL]}, "stop", ("", (CALL,))),
+    "nothing": ({"content": None}, "stop", ("", ())),
+    "what is no call": ({"content": "a", "tool_calls": [3, None]}, "stop", ("a", ())),
+    "no list of calls": ({"content": "a", "tool_calls": "look"}, "stop", ("a", ())),
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_any_message_is_enough_for_an_agent(what):
+    """Calls of tools are read as they are, without their place, and a message may be empty."""
+    message, end, (text, calls) = MESSAGES[what]
+    reply = read_reply(answer(message, end), any_message=True)
+
+    assert (reply.text, reply.tool_calls) == (text, calls)
 
 
 def test_the_detail_of_a_line_has_what_is_known():
