@@ -30,7 +30,7 @@ def evaluated_files(key: PairKey) -> list[str]:
     pair = PairPaths(Path(), key)
     place = "/".join(key)
     files = [str(pair.predictions), str(pair.scores), str(pair.result)]
-    return [*files, f"predictions/{place}", f"results/{place}", str(pair.fingerprint)]
+    return [*files, f"predictions/{place}", f"results/{place}", str(pair.agent_directory), str(pair.fingerprint)]
 
 
 def all_files(key: PairKey) -> list[str]:

@@ -77,6 +77,11 @@ def was_evaluated(workdir: WorkDir, key: PairKey) -> bool:
     return any(any(place.glob(pattern)) for place in places for pattern in patterns)
 
 
+def was_put_aside(paths: PairPaths) -> bool:
+    """Tell whether anything was predicted of the pair in this run that is wanted no more."""
+    return any(_aside(paths.whole.fingerprint, suffix).exists() for suffix in SUFFIXES)
+
+
 def read_aside(paths: PairPaths, suffix: str = STALE) -> Aside | None:
     """Read what is known of the predictions of a pair that were put aside last; None where that is nothing."""
     try:
@@ -165,7 +170,7 @@ def bring_back(disk: Disk, paths: PairPaths) -> None:
         if _is_same(stale, aside.files[name]):
             now.parent.mkdir(parents=True, exist_ok=True)
             _replace(stale, now)
-    for path in (paths.scores, paths.outputs, paths.programs):
+    for path in (paths.scores, paths.outputs, paths.programs, paths.agent_directory):
         _replace(_aside(path, STALE), path)
     if aside.marker is not None:
         disk.write(paths.marker, aside.marker.dumps(), vouches=True)
@@ -175,7 +180,14 @@ def bring_back(disk: Disk, paths: PairPaths) -> None:
 
 
 def _moved(paths: PairPaths) -> tuple[Path, ...]:
-    return paths.predictions, paths.shard_predictions, paths.scores, paths.outputs, paths.programs
+    return (
+        paths.predictions,
+        paths.shard_predictions,
+        paths.scores,
+        paths.outputs,
+        paths.programs,
+        paths.agent_directory,
+    )
 
 
 def _verdicts(paths: PairPaths) -> tuple[Path, ...]:

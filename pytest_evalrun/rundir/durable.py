@@ -37,13 +37,16 @@ _count = itertools.count()
 ASIDE = re.compile(r"\..+?\.(\d+)(?:\.\d+)?\.tmp")
 
 
-def write_atomic(path: Path | str, data: str | bytes) -> None:
+def write_atomic(path: Path | str, data: str | bytes, *, private: bool = False) -> None:
     """Replace a file in one step: a reader meets the old content or the new, whatever dies meanwhile.
 
     Parents are made where they are missing. The temporary file lies beside the target, hidden, and ends in ``.tmp``.
+    ``private``: nobody but its owner can read it.
     """
     replacement = Replacement(os.fspath(path))
     try:
+        if private:
+            replacement.hide()
         replacement.write(data)
         replacement.put()
     except BaseException:
@@ -63,6 +66,10 @@ class Replacement:
 
     def write(self, data: str | bytes) -> None:
         write_all(self._fd, encoded(data) if isinstance(data, str) else data)
+
+    def hide(self) -> None:
+        """Let nobody but the owner read it, before there is anything to read."""
+        os.fchmod(self._fd, 0o600)
 
     def put(self) -> None:
         self._close()

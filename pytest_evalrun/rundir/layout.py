@@ -121,6 +121,10 @@ class RunPaths:
         return self.root / "predictions"
 
     @cached_property
+    def agents(self) -> Path:
+        return self.root / "agents"
+
+    @cached_property
     def summary(self) -> Path:
         return self.root / "summary"
 
@@ -214,6 +218,16 @@ class PairPaths:
         return self.run / f"outputs/{self._place}"
 
     @cached_property
+    def agent_directory(self) -> Path:
+        """The directory of the files that are kept in AgentBench's formats, of an agent and its task."""
+        return self.run / f"agents/{self._place}"
+
+    @property
+    def agent(self) -> AgentPaths:
+        """The files in it."""
+        return AgentPaths(self.agent_directory)
+
+    @cached_property
     def result(self) -> Path:
         return self.run / f"results/{self._place}.json"
 
@@ -290,6 +304,38 @@ class ShardPaths(PairPaths):
     @cached_property
     def predictions(self) -> Path:
         return self.shard_predictions / f"{self.cut.low}-{self.cut.high}.jsonl"
+
+    @cached_property
+    def agent_directory(self) -> Path:
+        return self.whole.agent_directory / f"{self.cut.low}-{self.cut.high}"
+
+
+@dataclass(frozen=True)
+class AgentPaths:
+    """The files of an agent and its task that AgentBench has too, by AgentBench's names, and who has which sample."""
+
+    directory: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.directory / "runs.jsonl"
+
+    @property
+    def errors(self) -> Path:
+        return self.directory / "error.jsonl"
+
+    @property
+    def overall(self) -> Path:
+        return self.directory / "overall.json"
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def sessions(self) -> Path:
+        """The sessions that are under way; it exists only while the pair is being asked."""
+        return self.directory / "sessions.json"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import BinaryIO
 
 _BLOCK = 1 << 16
@@ -126,21 +126,23 @@ def read_file(path: Path | str) -> bytes:
 class LineFile:
     """A file with one writer that appends whole lines.
 
-    A line torn by a crash is cut off when the file is opened, at the first line written. A disk that is full never
-    raises: what it did not take is not there at all, and ``write`` says so.
+    A line torn by a crash is cut off when the file is opened, at the first line written; one that ``is_whole`` but for
+    its end is given that. A disk that is full never raises: what it did not take is not there at all, and ``write``
+    says so.
     """
 
-    __slots__ = ("_fd", "_path")
+    __slots__ = ("_fd", "_is_whole", "_path")
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, is_whole: Callable[[bytes], bool] | None = None) -> None:
         self._path = os.fspath(path)
+        self._is_whole = is_whole
         self._fd = -1
 
     def write(self, data: bytes) -> bool:
         """Append complete lines in one write; False where the disk did not take them."""
         try:
             if self._fd < 0:
-                self._fd = _open(self._path)
+                self._fd = _open(self._path, self._is_whole)
             written = os.write(self._fd, data)
             if written == len(data):
                 return True
@@ -155,11 +157,15 @@ class LineFile:
             self._fd = -1
 
 
-def _open(path: str) -> int:
+def _open(path: str, is_whole: Callable[[bytes], bool] | None) -> int:
     fd = open_with_parents(path, _OPEN)
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b"\n":
-        os.ftruncate(fd, _end_of_lines(fd, size))
+        end = _end_of_lines(fd, size)
+        if is_whole is not None and is_whole(os.pread(fd, size - end, end)):
+            os.write(fd, b"\n")
+        else:
+            os.ftruncate(fd, end)
     return fd
 
 

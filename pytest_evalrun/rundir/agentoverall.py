@@ -1,0 +1,165 @@
+"""``overall.json`` of an agent and its task, as AgentBench writes it, and from the first finished sample on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.rundir.agentruns import RUN_STATUSES, task_outputs
+from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.suite.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.durable import Disk
+    from pytest_evalrun.rundir.layout import AgentPaths
+    from pytest_evalrun.suite.secrets import Secrets
+
+    # AgentBench's outputs -> what the task itself says of them all.
+    Calculate = Callable[[list[dict[str, Any]]], Any]
+
+# It is written again when so many more have ended, and not before so many seconds have passed.
+GROWTH = 1.1
+SECONDS = 2.0
+
+
+def overall_of(outputs: Sequence[dict[str, Any]], calculate: Calculate | None, total: int) -> dict[str, Any]:
+    """What there is to say of the ``outputs``, which must be some, of ``total`` that there are to be.
+
+    Where ``calculate`` raises, what the task says is missing, and ``custom_error`` tells why.
+    """
+    count = len(outputs)
+    shares: dict[str, float] = dict.fromkeys(RUN_STATUSES, 0)
+    for output in outputs:
+        shares[output["status"]] += 1
+    lengths = [len(output.get("history") or []) for output in outputs]
+    lengths_told = {
+        "average_history_length": sum(lengths) / count,
+        "max_history_length": max(lengths),
+        "min_history_length": min(lengths),
+    }
+    told: dict[str, Any] = {
+        "total": count,
+        "validation": {status: share / count for status, share in shares.items()} | lengths_told,
+        "custom": None,
+        "coverage": {"finished": count, "total": total},
+    }
+    try:
+        told["custom"] = calculate(list(outputs)) if calculate is not None else None
+    except Exception as error:  # noqa: BLE001 - it is the user's code, behind a server
+        told["custom_error"] = f"{type(error).__name__}: {error}"
+    return told
+
+
+def read_overall(file: Path) -> dict[str, Any] | None:
+    """What the file says; None where there is none or it is damaged."""
+    try:
+        content = parse_json(read_file(file))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def is_whole(overall: dict[str, Any] | None) -> bool:
+    """Whether it is of all samples, and the task has said what it says of them. One of AgentBench's is."""
+    if overall is None or "custom_error" in overall:
+        return False
+    coverage = overall.get("coverage")
+    return coverage is None or (isinstance(coverage, dict) and coverage.get("finished") == coverage.get("total"))
+
+
+class OverallWriter:
+    """Writes ``overall.json`` again as samples end, in a thread of its own: the task is asked, which takes its time.
+
+    It is read back from ``runs.jsonl``, so that nothing is kept in memory meanwhile; as it is written each time that
+    a tenth more has ended, what that costs a sample does not grow with their number.
+    """
+
+    def __init__(
+        self,
+        paths: AgentPaths,
+        disk: Disk,
+        secrets: Secrets,
+        total: int,
+        calculate: Calculate | None,
+        *,
+        generations: int = 1,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """``calculate`` is called in a thread of this class, and by ``close`` in the calling one."""
+        self._paths = paths
+        self._disk = disk
+        self._secrets = secrets
+        self._total = total
+        self._calculate = calculate
+        self._generations = generations
+        self._say = say
+        self._lock = threading.Lock()
+        self._due = threading.Event()
+        self._closed = threading.Event()
+        self._count = _lines_in(paths.runs)
+        self._written = 0
+        self._last_error: str | None = None
+        self._thread: threading.Thread | None = None
+
+    def note(self) -> None:
+        """Take into account that one more has ended."""
+        with self._lock:
+            self._count += 1
+            if self._count < self._written * GROWTH or self._due.is_set():
+                return
+            self._due.set()
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="evalrun-overall", daemon=True)
+                self._thread.start()
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Write it a last time; ``at_once``: leave it as it is, and wait for nobody."""
+        with self._lock:
+            self._closed.set()
+            self._due.set()
+            thread, self._thread = self._thread, None
+        if at_once:
+            return
+        if thread is not None:
+            thread.join()
+        if self._written < self._count or not is_whole(read_overall(self._paths.overall)):
+            self._write()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            if self._closed.is_set():
+                return
+            self._due.clear()
+            self._write()
+            if self._closed.wait(SECONDS):
+                return
+
+    def _write(self) -> None:
+        with self._lock:
+            count = self._count
+        outputs = task_outputs(self._paths.directory, self._generations)
+        if not outputs:
+            return
+        told = self._secrets.prediction(overall_of(outputs, self._calculate, self._total))
+        error = told.get("custom_error")
+        if self._say is not None and error is not None and error != self._last_error:
+            self._say(f"overall.json: the task did not say what it says of all samples: {error}")
+        self._last_error = error
+        self._disk.write(self._paths.overall, json.dumps(told, indent=4, ensure_ascii=False))
+        with self._lock:
+            self._written = count
+            if self._count >= self._written * GROWTH and self._count > count:
+                self._due.set()
+
+
+def _lines_in(file: Path) -> int:
+    try:
+        with file.open("rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError:
+        return 0
