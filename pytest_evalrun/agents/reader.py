@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.agents.tasks import TaskMistakes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,6 +18,9 @@ class TaskReader:
     """One sample for each index."""
 
     accepted: frozenset[str] = frozenset()
+
+    # What is wrong with tasks, found out before there is a reader.
+    mistakes = TaskMistakes
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self._dataset = dataset

@@ -16,6 +16,7 @@ from pytest_evalrun.suite.problems import PAIR, accepted, found, line_of, place,
 from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
 from pytest_evalrun.suite.settings import (
     CELL_KINDS,
+    OF_TASKS,
     REFERENCES,
     is_reference,
     kind_names,
@@ -40,6 +41,8 @@ OF_KINDS = frozenset(
     | {"generations"}
 )
 OF_READERS = frozenset({"format", "id_column", "reader"})
+# What tasks of a task server, and who is asked for them, depend on besides words of kinds.
+OF_TASK_SERVERS = frozenset({"format", "task", "controller", "tasks", "adapter", "gpus"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
@@ -116,6 +119,20 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
         _check_stacks(listed, OF_KINDS | words, _check_kind, problems)
     if any("types" in layer.values.get("reader", {}) for layer in layers):
         _check_stacks(listed, OF_READERS, _check_types, problems)
+    if any(layer.values.get("format") == OF_TASKS for layer in layers):
+        _check_tasks(listed, OF_TASK_SERVERS | words, problems)
+
+
+def _check_tasks(pairs: Iterable[Pair], words: frozenset[str], problems: Problems) -> None:
+    """Ask whoever reads tasks: what they are is known where they are served."""
+    offer = registry.find(registry.READERS, OF_TASKS)
+    assert offer is not None, "it is ours"
+    mistakes = offer.load().mistakes()
+
+    def check(settings: Settings, pair: Pair, told: Problems) -> None:
+        _tell(mistakes.of(settings, pair), settings, told)
+
+    _check_stacks(pairs, words, check, problems)
 
 
 def _check_kind(settings: Settings, _: Pair, problems: Problems) -> None:

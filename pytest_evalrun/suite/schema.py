@@ -281,6 +281,11 @@ class SettingsModel(Strict):
     """The tasks by name, each with `module` and `parameters`, for which workers are started; or a YAML file of
     AgentBench that has them.
     """
+    task_concurrency: Positive | None = None
+    """So many samples of the task may be under way at once, whatever the agent's `concurrency` and its workers allow.
+    """
+    takeover: Name | None = None
+    """An output directory of AgentBench's assigner, relative to the suite: samples that are finished there count."""
     env: dict[str, Spelled] = UNSET
     """Variables that are added to a program's environment."""
 

@@ -96,6 +96,8 @@ class Settings:
     task: str | None = None
     controller: str | None = None
     tasks: Mapping[str, Any] | str | None = None
+    task_concurrency: int | None = None
+    takeover: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)

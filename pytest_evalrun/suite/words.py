@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Settings that fit into one line of text.
 FLAT = NAMES - MAPPINGS - WHOLE
 # Words that scripts and .run_config files have long used for something else.
-OTHERS_WORDS = frozenset({"devices", "range"})
+OTHERS_WORDS = frozenset({"devices", "range"}) | {"task", "tasks", "controller", "task_concurrency", "takeover"}
 # RUN_STATE_NAME: by which name a program that has one of its own writes its state.
 SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
 

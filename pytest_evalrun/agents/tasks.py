@@ -1,0 +1,163 @@
+"""The tasks that a suite speaks of: their definitions, and what is wrong with them before anything runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.agents.taskyaml import load_agentbench
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
+from pytest_evalrun.suite.problems import accepted, found, some
+from pytest_evalrun.suite.secrets import secret_names
+from pytest_evalrun.suite.settings import OF_TASKS, kind_named, kind_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.suite.pairs import Dataset, Pair
+    from pytest_evalrun.suite.settings import Settings
+
+# What a task of a suite is made of; AgentBench's own files may hold more.
+WORDS = ("module", "parameters", "workers", "sessions", "docker")
+SESSIONS = ("thread", "process", "loop")
+# How often a name is shown that is not there.
+MOST_SHOWN = 20
+_URL = re.compile(r"https?://[^/\s]|\$\{", re.IGNORECASE)
+_TOKEN = re.compile(r"/t/([^/]+)(?=/|\Z)")
+
+
+def task_of(settings: Settings, dataset: Dataset) -> str:
+    """The task that a pair's samples are of."""
+    return settings.task or dataset.name
+
+
+def defined_tasks(tasks: Mapping[str, Any] | str, root: str) -> dict[str, dict[str, Any]]:
+    """The definitions of tasks by their names, each with ``module``: the suite's own, or those of a file.
+
+    Of AgentBench there are two kinds of files: tasks by name (its task_assembly), or these as ``definition`` beside
+    ``start`` (its start_task), which says how many ``workers`` each has. Raises ConfigError naming what is wrong.
+    """
+    if not isinstance(tasks, str):
+        _check("tasks", tasks)
+        return {name: dict(definition) for name, definition in tasks.items()}
+    values = load_agentbench(Path(root, tasks))
+    named, counts = values.get("definition", values), values.get("start") or {}
+    if not isinstance(named, dict) or not isinstance(counts, dict):
+        raise ConfigError(f"{tasks}: found no tasks by name; accepted: a start_task.yaml or task_assembly.yaml")
+    if "module" not in named and isinstance(named.get("task"), dict) and "module" not in named["task"]:
+        named = named["task"]  # of an assignment's definition, beside its agents
+    _check(tasks, named)
+    return {name: {"workers": counts[name]} | value if name in counts else dict(value) for name, value in named.items()}
+
+
+def _check(where: str, named: Mapping[str, Any]) -> None:
+    for name, definition in named.items():
+        if not isinstance(definition, dict):
+            raise ConfigError(f"{where}: {name}: {found(definition)}; accepted: a mapping with `module: …`")
+        module = definition.get("module")
+        if not isinstance(module, str) or not module:
+            raise ConfigError(
+                f"{where}: {name}.module: {found(module)}; accepted: package.module.Class, ./file.py:Class"
+            )
+        if not isinstance(definition.get("parameters", {}), dict):
+            raise ConfigError(f"{where}: {name}.parameters: {found(definition['parameters'])}; accepted: a mapping")
+
+
+class TaskMistakes:
+    """What is wrong with the tasks of pairs; files of tasks are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], dict[str, dict[str, Any]] | ConfigError] = {}
+
+    def of(self, settings: Settings, pair: Pair) -> Iterator[tuple[str, str]]:
+        """Tell key, and what is found and accepted, of one pair."""
+        if settings.is_agent != pair.dataset.is_task:
+            yield "format", _too_late(settings)
+        elif settings.is_agent:
+            yield from _mistakes_in_agent(settings)
+            if settings.controller is not None:
+                yield from _mistakes_in_url(settings.controller)
+            elif settings.tasks is not None:
+                yield from self._mistakes_in_tasks(settings, pair)
+            else:
+                wanted = "accepted: `controller: http://HOST:5000/api`, or `tasks:` to have one started"
+                yield "format", f"found no task server for the task {task_of(settings, pair.dataset)!r}; {wanted}"
+
+    def _mistakes_in_tasks(self, settings: Settings, pair: Pair) -> Iterator[tuple[str, str]]:
+        assert settings.tasks is not None, "asked of embedded ones"
+        named = self._defined(settings.tasks, pair.root)
+        task = task_of(settings, pair.dataset)
+        if isinstance(named, ConfigError):
+            yield "tasks", str(named).removeprefix("tasks: ")
+        elif task not in named:
+            key = "task" if "task" in settings.origins else "format"
+            yield key, f"found the unknown task {task!r}; {_near(task, named)}"
+        else:
+            is_own = not isinstance(settings.tasks, str)
+            yield from _mistakes_in_definition(task, named[task], pair.root, is_own=is_own)
+
+    def _defined(self, tasks: Mapping[str, Any] | str, root: str) -> dict[str, dict[str, Any]] | ConfigError:
+        key = (root, tasks if isinstance(tasks, str) else repr(tasks))
+        if key not in self._known:
+            try:
+                self._known[key] = defined_tasks(tasks, root)
+            except ConfigError as error:
+                self._known[key] = error
+        return self._known[key]
+
+
+def _too_late(settings: Settings) -> str:
+    if settings.is_agent:
+        wanted = "accepted: an entry of `datasets` without path, whose format is said there or for the suite"
+        return f"{found(OF_TASKS)} for data that have a path; {wanted}"
+    return f"{found(settings.format)} for a task of a task server; accepted: {OF_TASKS}"
+
+
+def _near(task: str, named: Mapping[str, Any]) -> str:
+    if len(named) <= MOST_SHOWN:
+        return accepted(task, named)
+    return f"accepted: {some(sorted(named), MOST_SHOWN)}"
+
+
+def _mistakes_in_agent(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.adapter is not None and not settings.kind.can_act:
+        yield "adapter", f"{found(settings.adapter)}, which cannot act; accepted: {', '.join(_acting())}"
+    if settings.gpus and not settings.words.get("serve"):
+        wanted = "accepted: `serve: …`, whose program has the GPUs, or an endpoint that has them"
+        yield "gpus", f"found {settings.gpus} for an agent, which is asked in the worker's own process; {wanted}"
+
+
+def _acting() -> list[str]:
+    names = [name for name in sorted(kind_names()) if kind_named(name).can_act]
+    return [*names, "a class of yours, ./file.py:Name or package.module:Name"]
+
+
+def _mistakes_in_url(url: str) -> Iterator[tuple[str, str]]:
+    if url.lower().startswith("grpc://"):
+        wanted = "accepted: the HTTP API of the controller, as in http://HOST:5020/api"
+        yield "controller", f"{found(url)}, a protocol that is not spoken here; {wanted}"
+    elif not _URL.match(url):
+        yield "controller", f"{found(url)}; accepted: http://HOST:5000/api, https://HOST…"
+    elif (token := _TOKEN.search(url)) and not secret_names(token[1]):  # it is not shown
+        wanted = "accepted: ${NAME} of an environment variable, as in http://HOST:5000/t/${TOKEN}/api"
+        yield "controller", f"found a token as it is; {wanted}"
+
+
+def _mistakes_in_definition(
+    name: str, definition: Mapping[str, Any], root: str, *, is_own: bool
+) -> Iterator[tuple[str, str]]:
+    """Tell what is wrong with a definition; what AgentBench's files have besides our words is theirs."""
+    module, workers = definition["module"], definition.get("workers", 1)
+    try:
+        source_file(module, root) if is_path_ref(module) else split_dotted(module)
+    except ConfigError as error:
+        yield f"tasks.{name}.module", str(error)
+    if is_own:
+        for key in sorted(definition.keys() - set(WORDS)):
+            yield f"tasks.{name}.{key}", f"unknown key; {accepted(key, WORDS)}"
+    if type(workers) is not int or workers < 1:
+        yield f"tasks.{name}.workers", f"{found(workers)}; accepted: a number from 1"
+    if (sessions := definition.get("sessions", SESSIONS[0])) not in SESSIONS:
+        yield f"tasks.{name}.sessions", f"{found(sessions)}; accepted: {', '.join(SESSIONS)}"
