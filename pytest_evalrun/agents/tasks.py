@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.agents.definitions import MOST_WORKERS, TaskDefinition, definitions_in
 from pytest_evalrun.agents.taskyaml import load_agentbench
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.settings import Settings
 
 # What a task of a suite is made of; AgentBench's own files may hold more.
-WORDS = ("module", "parameters", "workers", "sessions", "docker")
+WORDS = ("module", "parameters", "workers", "sessions", "docker", "command")
 SESSIONS = ("thread", "process", "loop")
 # How often a name is shown that is not there.
 MOST_SHOWN = 20
@@ -33,43 +34,30 @@ def task_of(settings: Settings, dataset: Dataset) -> str:
     return settings.task or dataset.name
 
 
-def defined_tasks(tasks: Mapping[str, Any] | str, root: str) -> dict[str, dict[str, Any]]:
-    """The definitions of tasks by their names, each with ``module``: the suite's own, or those of a file.
+def defined_tasks(tasks: Mapping[str, Any] | str, root: str) -> dict[str, TaskDefinition]:
+    """The definitions of tasks by their names: a suite's own, or those of a file of AgentBench's.
 
-    Of AgentBench there are two kinds of files: tasks by name (its task_assembly), or these as ``definition`` beside
-    ``start`` (its start_task), which says how many ``workers`` each has. Raises ConfigError naming what is wrong.
+    Raises ConfigError naming what is wrong.
     """
-    if not isinstance(tasks, str):
-        _check("tasks", tasks)
-        return {name: dict(definition) for name, definition in tasks.items()}
-    values = load_agentbench(Path(root, tasks))
-    named, counts = values.get("definition", values), values.get("start") or {}
-    if not isinstance(named, dict) or not isinstance(counts, dict):
-        raise ConfigError(f"{tasks}: found no tasks by name; accepted: a start_task.yaml or task_assembly.yaml")
-    if "module" not in named and isinstance(named.get("task"), dict) and "module" not in named["task"]:
-        named = named["task"]  # of an assignment's definition, beside its agents
-    _check(tasks, named)
-    return {name: {"workers": counts[name]} | value if name in counts else dict(value) for name, value in named.items()}
-
-
-def _check(where: str, named: Mapping[str, Any]) -> None:
-    for name, definition in named.items():
-        if not isinstance(definition, dict):
-            raise ConfigError(f"{where}: {name}: {found(definition)}; accepted: a mapping with `module: …`")
-        module = definition.get("module")
+    is_file = isinstance(tasks, str)
+    source = str(tasks) if is_file else "tasks"
+    named = definitions_in(load_agentbench(Path(root, source)) if is_file else {"definition": tasks}, source)
+    for name, task in named.items():
+        module, parameters = task.entry.get("module"), task.entry.get("parameters", {})
         if not isinstance(module, str) or not module:
             raise ConfigError(
-                f"{where}: {name}.module: {found(module)}; accepted: package.module.Class, ./file.py:Class"
+                f"{source}: {name}.module: {found(module)}; accepted: package.module.Class, ./file.py:Class"
             )
-        if not isinstance(definition.get("parameters", {}), dict):
-            raise ConfigError(f"{where}: {name}.parameters: {found(definition['parameters'])}; accepted: a mapping")
+        if not isinstance(parameters, dict):
+            raise ConfigError(f"{source}: {name}.parameters: {found(parameters)}; accepted: a mapping")
+    return named
 
 
 class TaskMistakes:
     """What is wrong with the tasks of pairs; files of tasks are read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], dict[str, dict[str, Any]] | ConfigError] = {}
+        self._known: dict[tuple[str, str], dict[str, TaskDefinition] | ConfigError] = {}
 
     def of(self, settings: Settings, pair: Pair) -> Iterator[tuple[str, str]]:
         """Tell key, and what is found and accepted, of one pair."""
@@ -95,10 +83,9 @@ class TaskMistakes:
             key = "task" if "task" in settings.origins else "format"
             yield key, f"found the unknown task {task!r}; {_near(task, named)}"
         else:
-            is_own = not isinstance(settings.tasks, str)
-            yield from _mistakes_in_definition(task, named[task], pair.root, is_own=is_own)
+            yield from _mistakes_in_definition(named[task], pair.root, is_own=not isinstance(settings.tasks, str))
 
-    def _defined(self, tasks: Mapping[str, Any] | str, root: str) -> dict[str, dict[str, Any]] | ConfigError:
+    def _defined(self, tasks: Mapping[str, Any] | str, root: str) -> dict[str, TaskDefinition] | ConfigError:
         key = (root, tasks if isinstance(tasks, str) else repr(tasks))
         if key not in self._known:
             try:
@@ -145,19 +132,17 @@ def _mistakes_in_url(url: str) -> Iterator[tuple[str, str]]:
         yield "controller", f"found a token as it is; {wanted}"
 
 
-def _mistakes_in_definition(
-    name: str, definition: Mapping[str, Any], root: str, *, is_own: bool
-) -> Iterator[tuple[str, str]]:
+def _mistakes_in_definition(task: TaskDefinition, root: str, *, is_own: bool) -> Iterator[tuple[str, str]]:
     """Tell what is wrong with a definition; what AgentBench's files have besides our words is theirs."""
-    module, workers = definition["module"], definition.get("workers", 1)
+    module, workers = task.entry["module"], task.entry.get("workers", 1)
     try:
         source_file(module, root) if is_path_ref(module) else split_dotted(module)
     except ConfigError as error:
-        yield f"tasks.{name}.module", str(error)
+        yield f"tasks.{task.name}.module", str(error)
     if is_own:
-        for key in sorted(definition.keys() - set(WORDS)):
-            yield f"tasks.{name}.{key}", f"unknown key; {accepted(key, WORDS)}"
-    if type(workers) is not int or workers < 1:
-        yield f"tasks.{name}.workers", f"{found(workers)}; accepted: a number from 1"
-    if (sessions := definition.get("sessions", SESSIONS[0])) not in SESSIONS:
-        yield f"tasks.{name}.sessions", f"{found(sessions)}; accepted: {', '.join(SESSIONS)}"
+        for key in sorted(task.entry.keys() - set(WORDS)):
+            yield f"tasks.{task.name}.{key}", f"unknown key; {accepted(key, WORDS)}"
+    if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
+        yield f"tasks.{task.name}.workers", f"{found(workers)}; accepted: a number from 1 to {MOST_WORKERS}"
+    if (sessions := task.entry.get("sessions", SESSIONS[0])) not in SESSIONS:
+        yield f"tasks.{task.name}.sessions", f"{found(sessions)}; accepted: {', '.join(SESSIONS)}"

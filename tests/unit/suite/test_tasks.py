@@ -114,7 +114,7 @@ MISTAKES = {
         TASK + "tasks: {sqlite: {module: './my.py:Model'}, files: {module: a.B}}",
         ":2: task: found the unknown task 'sql'; did you mean 'sqlite'? accepted: files, sqlite",
     ),
-    "no mapping": (TASK + "tasks: {sql: 3}", ":3: tasks: sql: found 3; accepted: a mapping with `module: …`"),
+    "no mapping": (TASK + "tasks: {sql: 3}", ":3: tasks: sql: found 3; accepted: module and parameters"),
     "no module": (
         TASK + "tasks: {sql: {parameters: {}}}",
         ":3: tasks: sql.module: found None; accepted: package.module.Class, ./file.py:Class",
@@ -133,7 +133,7 @@ MISTAKES = {
     ),
     "misspelt word": (
         TASK + "tasks:\n  sql:\n    module: a.B\n    worker: 2",
-        ":6: tasks.sql.worker: unknown key; did you mean 'workers'? accepted: docker, module, parameters, sessions,",
+        ":6: tasks.sql.worker: unknown key; did you mean 'workers'? accepted: command, docker, module, parameters,",
     ),
     "no workers": (
         TASK + "tasks: {sql: {module: a.B, workers: 0}}",
