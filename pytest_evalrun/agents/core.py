@@ -6,74 +6,20 @@ of. One thread uses it; nothing here waits, and no call grows with the number of
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import WorkerStatus
+from pytest_evalrun.agents.roster import Session, Task, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_evalrun.agents.protocol import Index
+    from pytest_evalrun.agents.roster import Waiting
 
-# Workers beat every 8 s: one that was not heard of for so long is in a coma.
-SILENCE_SECONDS = 11.0
 # An index for which the sample is given with the request.
 CUSTOM = -1
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """A sample that runs at a worker. ``busy`` while the worker works; else its agent is waited for, under a lease."""
-
-    id: int
-    name: str
-    index: Index
-    worker: Worker
-    start: float
-    last_update: float
-    busy: bool = True
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A worker of a task, where it is, and how many samples it takes at once: ``limit``, as far as that is known."""
-
-    id: int
-    name: str
-    address: str
-    limit: int
-    last_visit: float
-    indices: Sequence[Index]
-    status: WorkerStatus = WorkerStatus.ALIVE
-    sessions: dict[int, Session] = field(default_factory=dict)
-    # Counts its changes: for what others keep of it.
-    version: int = 0
-
-    @property
-    def current(self) -> int:
-        return len(self.sessions)
-
-    @property
-    def capacity(self) -> int:
-        """What it says, or what it has where that is more: it may have been told to take fewer meanwhile."""
-        return max(self.limit, len(self.sessions))
-
-    @property
-    def free(self) -> int:
-        return max(0, self.limit - len(self.sessions))
-
-
-class Waiting(Protocol):
-    """Somebody who waits for a slot, as a future of asyncio is one; known by what he is."""
-
-    def done(self) -> bool:
-        """Whether he waits no more."""
-
-    def set_result(self, result: Session, /) -> None:
-        """Hand him his session."""
 
 
 class Journal(Protocol):
@@ -82,63 +28,6 @@ class Journal(Protocol):
     def began(self, session: Session) -> None: ...
 
     def ended(self, session: Session) -> None: ...
-
-
-class Task:
-    """A task by name: its indices, its workers, and those who wait for a slot, first come first served."""
-
-    def __init__(self, indices: Sequence[Index]) -> None:
-        self.workers: dict[int, Worker] = {}
-        self.by_address: dict[str, Worker] = {}
-        self.waiting: dict[Waiting, Index] = {}
-        self.living = 0
-        self._next_worker = 0
-        # Who has free slots, most of them first; an entry counts where its worker still has as many.
-        self._free: list[tuple[int, int]] = []
-        self.take_indices(indices)
-
-    def take_indices(self, indices: Sequence[Index]) -> None:
-        self.indices = indices
-        self._known = frozenset(indices)
-
-    def has(self, index: Index) -> bool:
-        return index in self._known
-
-    def add(self, worker: Worker) -> None:
-        self.workers[worker.id] = self.by_address[worker.address] = worker
-        self._next_worker = max(self._next_worker, worker.id + 1)
-
-    def remove(self, worker: Worker) -> None:
-        del self.workers[worker.id], self.by_address[worker.address]
-
-    def next_worker(self) -> int:
-        return self._next_worker
-
-    def offer(self, worker: Worker) -> None:
-        """Note how many slots of a worker are free, now that this has changed."""
-        worker.version += 1
-        if len(self._free) > 64 + 4 * len(self.workers):
-            self._free = [(-other.free, other.id) for other in self.workers.values() if other.free]
-            heapq.heapify(self._free)
-        elif worker.free:
-            heapq.heappush(self._free, (-worker.free, worker.id))
-
-    def freest(self, now: float) -> Worker | None:
-        """Find the living worker with most free slots; whoever is silent meanwhile is in a coma."""
-        while self._free:
-            free, number = self._free[0]
-            worker = self.workers.get(number)
-            if worker is not None and worker.free == -free and self.is_usable(worker, now):
-                return worker
-            heapq.heappop(self._free)
-        return None
-
-    def is_usable(self, worker: Worker, now: float) -> bool:
-        """Whether it is alive, and has the indices that the task has by now."""
-        if worker.status is WorkerStatus.ALIVE and now - worker.last_visit > SILENCE_SECONDS:
-            worker.status = WorkerStatus.COMA
-            worker.version += 1
-        return worker.status is WorkerStatus.ALIVE and worker.indices is self.indices
 
 
 class Ids:
@@ -215,8 +104,8 @@ class Core:
         if worker is None:
             worker = Worker(task.next_worker(), name, address, concurrency, now, task.indices)
             task.add(worker)
-        worker.limit, worker.last_visit, worker.indices = concurrency, now, task.indices
-        self._offer(worker, now)
+        worker.concurrency, worker.last_visit, worker.indices = concurrency, now, task.indices
+        self.believe(worker, now)
         return worker
 
     def remember(self, worker: Worker) -> None:
@@ -227,10 +116,12 @@ class Core:
         worker.status, worker.indices = WorkerStatus.COMA, task.indices
         task.add(worker)
 
-    def limit(self, worker: Worker, limit: int, now: float) -> None:
-        """Take it for able to have ``limit`` samples at once, until its next heartbeat says otherwise."""
-        worker.limit = limit
-        self._offer(worker, now)
+    def believe(self, worker: Worker, now: float, limit: int | None = None) -> None:
+        """Take it for able to have as many samples at once as it says; at most ``limit``, until it is believed anew."""
+        worker.limit = worker.concurrency if limit is None else min(limit, worker.concurrency)
+        task = self.tasks.get(worker.name)
+        if task is not None and task.workers.get(worker.id) is worker:
+            self._offer(worker, now)
 
     def seen(self, worker: Worker, now: float) -> None:
         """It answered: alive, whatever was thought of it."""
@@ -415,6 +306,8 @@ class Core:
         unwanted = []
         for number, index in held.items():
             session = self.sessions.get(number)
+            if session is not None and session.worker is worker and session.index != index:
+                session = self.ended(number, now)
             if session is None and not self._ids.is_given(number):
                 self._ids.pass_over(number)
                 self.restore(worker, number, index, now)
@@ -428,19 +321,3 @@ class Core:
         session = self._begin(self.tasks[worker.name], worker, number, index, now)
         session.start = now if start is None else start
         self.answered(number, now)
-
-
-def dump_worker(worker: Worker) -> dict[str, Any]:
-    """Say of a worker what AgentBench's controller says."""
-    return {
-        "id": worker.id, "address": worker.address, "capacity": worker.capacity, "current": worker.current,
-        "last_visit": worker.last_visit, "status": int(worker.status), "locked": False,
-    }  # fmt: skip
-
-
-def dump_session(session: Session) -> dict[str, Any]:
-    """Say of a session what AgentBench's controller says; it is locked while its worker works."""
-    return {
-        "name": session.name, "index": session.index, "start": session.start, "last_update": session.last_update,
-        "worker_id": session.worker.id, "locked": session.busy,
-    }  # fmt: skip

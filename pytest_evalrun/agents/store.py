@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pytest_evalrun.agents.core import Core, Ids, Session, Worker
+from pytest_evalrun.agents.core import Core, Ids
+from pytest_evalrun.agents.roster import Session, Worker
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
@@ -145,7 +146,7 @@ class Store:
     def keep_worker(self, worker: Worker) -> None:
         """Keep where a worker is; anybody who was known at its address before is forgotten."""
         self._write("DELETE FROM worker WHERE name = ? AND address = ?", (worker.name, worker.address))
-        row = (worker.name, worker.id, worker.address, worker.limit)
+        row = (worker.name, worker.id, worker.address, worker.concurrency)
         self._write("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", row)
 
     def keep_indices(self, name: str, indices: Sequence[Index]) -> None:

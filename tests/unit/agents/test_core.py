@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pytest_evalrun.agents.core import SILENCE_SECONDS, Core, Ids, Session, Worker
+from pytest_evalrun.agents.core import Core, Ids
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import WorkerStatus
+from pytest_evalrun.agents.roster import SILENCE_SECONDS, Session, Worker
 
 LEASE = 60.0
 
@@ -252,13 +253,15 @@ class Controller(RuleBasedStateMachine):
         assert set(has) - set(unwanted) <= set(worker.sessions)
         assert worker.status is WorkerStatus.ALIVE
 
-    @rule(at=st.integers(0, 50), what=st.sampled_from(["lost", "end_all", "clean"]))
+    @rule(at=st.integers(0, 50), what=st.sampled_from(["lost", "end_all", "clean", "believe"]))
     def trouble(self, at: int, what: str) -> None:
         workers = self.workers()
         if what == "clean":
             self.core.clean(self.now)
         elif workers and what == "lost":
             self.core.lost(workers[at % len(workers)])
+        elif workers and what == "believe":
+            self.core.believe(workers[at % len(workers)], self.now, limit=at % 3)
         elif workers:
             self.core.end_all(workers[at % len(workers)], self.now)
 
@@ -271,7 +274,7 @@ class Controller(RuleBasedStateMachine):
         self._restart()
         for worker in workers:
             self.core.remember(
-                Worker(worker.id, worker.name, worker.address, worker.limit, worker.last_visit, worker.indices)
+                Worker(worker.id, worker.name, worker.address, worker.concurrency, worker.last_visit, worker.indices)
             )
         for number, session in living.items():
             self.notes.began_at[number] -= 1
