@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pytest_evalrun.adapters.protocol import Detailed
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.budget import Budget
-from pytest_evalrun.llm.client import CLOSE_SECONDS, Client
+from pytest_evalrun.llm.client import Client
 from pytest_evalrun.llm.limiter import Concurrency
 from pytest_evalrun.llm.prompts import prompt_of
 from pytest_evalrun.llm.refusals import Passing
 from pytest_evalrun.llm.settings import EndpointSettings, endpoint_of
+from pytest_evalrun.llm.transport import CLOSE_SECONDS
 from pytest_evalrun.llm.wire import Reply, digest_of, request_body
 from pytest_evalrun.predicting.patience import Patience
 from pytest_evalrun.predicting.session import Again, Answers
