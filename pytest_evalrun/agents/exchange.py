@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,8 @@ class Exchange:
 
         session, self._session = self._session, None
         if session is not None and self._loop is asyncio.get_running_loop():
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await session.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(session.close(), _CLOSE_SECONDS)
 
     def _open(self) -> aiohttp.ClientSession:
         """The connections of this event loop; those of a loop that has ended went with it."""

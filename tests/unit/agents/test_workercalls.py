@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
+from taskservers import SECONDS, played, ran
 
 from pytest_evalrun.agents.exchange import Exchange, Oversized
 from pytest_evalrun.agents.notgranted import NotGranted
@@ -17,37 +18,17 @@ from pytest_evalrun.agents.workercalls import LARGEST_ANSWER, WorkerCalls, Worke
 ASKED = {"role": "user", "content": "How many?"}
 SAID = {"role": "assistant", "content": "1"}
 RUNNING = {"index": 3, "status": "running", "result": None, "history": [ASKED]}
-SECONDS = 60
 
 
 @asynccontextmanager
 async def worker(**calls):
-    """A worker whose calls answer so: a value of JSON, a response, or what a function makes of the body."""
-
-    async def handle(request):
-        body = await request.json() if request.can_read_body else None
-        asked.append((request.path.rpartition("/")[2], body))
-        answer = calls[asked[-1][0]]
-        answer = answer(body) if callable(answer) else answer
-        answer = await answer if asyncio.iscoroutine(answer) else answer
-        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
-
-    asked = []
-    application = web.Application()
-    application.router.add_route("*", "/api/{call}", handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    """What asks workers, the address of one whose calls answer so, and what it was asked."""
     workers = WorkerCalls(timeout=5.0)
     try:
-        yield workers, f"http://127.0.0.1:{runner.addresses[0][1]}/api", asked
+        async with played(**calls) as (address, asked):
+            yield workers, address, asked
     finally:
         await workers.close()
-        await runner.cleanup()
-
-
-def ran(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, SECONDS))
 
 
 def test_a_worker_of_agentbench():
@@ -122,7 +103,7 @@ def test_a_task_that_raised():
     assert standing.result == "Traceback"
 
 
-async def _hang(body):
+async def _hang(body, request):
     await asyncio.sleep(SECONDS)
 
 
@@ -145,7 +126,7 @@ def test_what_a_worker_refuses_is_passed_on(case):
     make, status, text = REFUSED[case]
 
     async def play():
-        async with worker(start_sample=lambda _: make()) as (workers, address, _):
+        async with worker(start_sample=lambda *_: make()) as (workers, address, _):
             await workers.start_sample(address, 7, 3)
 
     with pytest.raises(NotGranted, match=r"^Error: Worker returned error") as caught:
@@ -186,7 +167,7 @@ def test_a_worker_that_sends_a_gigabyte():
     """An answer is cut where it is too large; it costs its session, and the worker still lives."""
     sent = []
 
-    async def endless(request):
+    async def endless(body, request):
         response = web.StreamResponse()
         await response.prepare(request)
         with suppress(ConnectionError):
@@ -196,18 +177,9 @@ def test_a_worker_that_sends_a_gigabyte():
         return response
 
     async def play():
-        async with worker(get_sessions={}) as (workers, address, _):
-            application = web.Application()
-            application.router.add_post("/api/interact", endless)
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            try:
-                at = f"http://127.0.0.1:{runner.addresses[0][1]}/api"
-                with pytest.raises(NotGranted, match="the answer is larger than 64 MB") as caught:
-                    await workers.interact(at, Interaction(7, [SAID], "normal", Dialect.V02))
-            finally:
-                await runner.cleanup()
+        async with worker(get_sessions={}, interact=endless) as (workers, address, _):
+            with pytest.raises(NotGranted, match="the answer is larger than 64 MB") as caught:
+                await workers.interact(address, Interaction(7, [SAID], "normal", Dialect.V02))
             return caught.value, await workers.sessions(address)
 
     error, sessions = ran(play())
