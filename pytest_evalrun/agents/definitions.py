@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pytest_evalrun.suite.problems import found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 # What a start_task.yaml, or the file of an assignment, has besides definitions.
 BESIDES = frozenset({"start", "controller", "controller_address", "concurrency", "assignments", "output"})
@@ -86,6 +88,24 @@ def counts_of(words: Iterable[str]) -> dict[str, int]:
             raise ConfigError(f"-s: found {what} behind {name!r}; accepted: NAME NUM NAME NUM …, as in `-s os-std 2`")
         counts[name] = counts.get(name, 0) + _count(int(number), f"-s {name}")
     return counts
+
+
+def write_definitions(path: Path, tasks: Iterable[TaskDefinition]) -> Path:
+    """The file from which workers take their tasks, with all imports and defaults in it; others cannot read it."""
+    import yaml
+
+    text = yaml.safe_dump({task.name: dict(task.entry) for task in tasks}, allow_unicode=True, sort_keys=False)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+    return path
+
+
+def read_definitions(path: Path, source: str) -> dict[str, TaskDefinition]:
+    """What :func:`write_definitions` wrote."""
+    import yaml
+
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: TaskDefinition(name, entry, source) for name, entry in entries.items()}
 
 
 def _count(value: Any, where: str) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.agents.commands import TaskHome
     from pytest_evalrun.agents.definitions import TaskDefinition
 
-Output = "Callable[[str], Callable[[bytes], None] | None]"
 LISTING_SECONDS = 0.2
 CONTROLLER_GRACE_SECONDS = 5.0
 # A task gives back what it has: containers, databases.
@@ -43,7 +42,7 @@ class KeptController:
         self._files = database, log
         self._hosts = hosts
         self._output = output
-        self.kept = Kept("controller", self._start, say=say, grace=CONTROLLER_GRACE_SECONDS)
+        self.kept = Kept("controller", self._start, say=say, strict=True, grace=CONTROLLER_GRACE_SECONDS)
 
     def _start(self) -> Child:
         _, port = place_of(self._home.controller)

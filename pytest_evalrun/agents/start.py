@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.commands import TaskHome
-from pytest_evalrun.agents.definitions import counts_in, counts_of, definition_of, definitions_in
+from pytest_evalrun.agents.definitions import counts_in, counts_of, definition_of, definitions_in, write_definitions
 from pytest_evalrun.agents.listing import (
     LOCALHOST,
     controller_url,
@@ -30,10 +30,9 @@ from pytest_evalrun.suite.printable import counted, one_line
 from pytest_evalrun.suite.secrets import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    from pytest_evalrun.agents.definitions import TaskDefinition
 
 DEFAULT_CONTROLLER = "http://localhost:5000/api"
 LOOK_SECONDS = 0.1
@@ -64,7 +63,7 @@ def start_tasks(options: StartOptions) -> None:
     if not wanted and not options.auto_controller:
         raise ConfigError(f"{source}: found nothing to start; accepted: `start:` there, or -s NAME NUM")
     url, token = without_token(_controller(options, values, source))
-    screen = Screen(Secrets((token,) if token else ()))
+    screen = StartScreen(Secrets((token,) if token else ()))
     with _ending() as ending, tempfile.TemporaryDirectory(prefix="evalrun-start-") as directory:
         config = write_definitions(Path(directory, "tasks.yaml"), [task for task, _ in wanted])
         home = TaskHome(root, config, url, token)
@@ -100,17 +99,7 @@ def _controller(options: StartOptions, values: Mapping[str, Any], source: str) -
     return DEFAULT_CONTROLLER
 
 
-def write_definitions(path: Path, tasks: Iterable[TaskDefinition]) -> Path:
-    """The file from which workers take their tasks: with all imports and defaults in it, as read here."""
-    import yaml
-
-    text = yaml.safe_dump({task.name: dict(task.entry) for task in tasks}, allow_unicode=True, sort_keys=False)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(text)
-    return path
-
-
-def _begin(pool: TaskPool, options: StartOptions, screen: Screen) -> None:
+def _begin(pool: TaskPool, options: StartOptions, screen: StartScreen) -> None:
     """Find the controller, or start one where that is asked for. Raises ConfigError where neither can be."""
     url = pool.home.controller
     if listed_workers(with_token(url, pool.home.token)) is not None:
@@ -128,7 +117,7 @@ def _begin(pool: TaskPool, options: StartOptions, screen: Screen) -> None:
     pool.start_controller(log.with_suffix(".db"), log)
 
 
-def _keep(pool: TaskPool, ending: Ending, screen: Screen) -> None:
+def _keep(pool: TaskPool, ending: Ending, screen: StartScreen) -> None:
     """Look after all of them until told to end. Raises ChildError where nothing is left to look after."""
     began, is_told = time.monotonic(), False
     while ending.signal is None:
@@ -170,7 +159,7 @@ def _ending() -> Iterator[Ending]:
             signal.signal(number, handler)
 
 
-class Screen:
+class StartScreen:
     """What a person sees: a line each, of us and of each program by its name; secrets are blanked."""
 
     def __init__(self, secrets: Secrets) -> None:
@@ -183,12 +172,12 @@ class Screen:
             sys.stdout.write(f"{one_line(self._secrets.blank(line))}\n")
             sys.stdout.flush()
 
-    def output(self, name: str) -> Lines:
+    def output(self, name: str) -> NamedLines:
         """Take what a program writes, whose name stands before each line."""
-        return Lines(f"{name} | ", self.say)
+        return NamedLines(f"{name} | ", self.say)
 
 
-class Lines:
+class NamedLines:
     """The lines of what comes in pieces; one that has no end yet waits for it, unless it is very long."""
 
     LONGEST = 4096
