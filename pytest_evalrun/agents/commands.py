@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.template import fill, names_in, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pytest_evalrun.agents.definitions import TaskDefinition
@@ -26,6 +28,7 @@ EVALRUN = (sys.executable, "-P", "-c", "from pytest_evalrun.cli import main; mai
 TOKEN_ENV = "EVALRUN_TASK_TOKEN"  # noqa: S105 - its name
 CONTROLLER_ENV = "EVALRUN_TASK_CONTROLLER"
 WORDS = ("name", "port", "address", "controller", "config", "root", "python")
+DOCKER_SECONDS = 10.0
 IN_DOCKER = "host.docker.internal"
 # Where AgentBench's images expect the project.
 WORKSPACE = "/root/workspace"
@@ -61,12 +64,40 @@ class TaskHome:
         return given | ({TOKEN_ENV: self.token} if self.token else {})
 
 
-def controller_command(port: int, database: Path, log: Path, token: str | None, *, hosts: tuple[str, ...]) -> list[str]:
-    """Our own controller on a port of this machine; its token is in ``TOKEN_ENV``."""
+def controller_command(url: str, database: Path, log: Path, token: str | None, *, containers: bool) -> list[str]:
+    """Our own controller at a URL of this machine; its token is in ``TOKEN_ENV``.
+
+    Workers in ``containers`` call from addresses of their own, and are called at this machine.
+    """
+    host, port = place_of(url)
     argv = [*EVALRUN, "controller", "--port", str(port), "--db", str(database), "--log", str(log)]
-    for host in hosts or (HOST,):
-        argv += ["--host", host]
+    argv += ["--host", HOST if host == LOCALHOST else host]
+    argv += ["--allow-worker", LOCALHOST] if containers else []
     return [*argv, "--token-env", TOKEN_ENV] if token else argv
+
+
+def bridge_address(tasks: Iterable[TaskDefinition]) -> str | None:
+    """The address of this machine at which its containers reach it, where that is not loopback.
+
+    None without tasks in docker; and of Docker Desktop, which hands on what containers send to loopback.
+    """
+    if not any(task.image for task in tasks) or shutil.which("docker") is None:
+        return None
+    asked = ["docker", "network", "inspect", "bridge", "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=DOCKER_SECONDS)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next((address for address in told.stdout.split() if _is_ours(address)), None)
+
+
+def _is_ours(address: str) -> bool:
+    try:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def worker_command(task: TaskDefinition, home: TaskHome, port: int) -> ServerCommand:

@@ -149,7 +149,7 @@ def _definitions(tasks: Mapping[str, Any] | str | None, root: Path) -> tuple[dic
     if tasks is None:
         raise PairError("found neither `controller:` nor `tasks:`; accepted: the URL of one, or tasks to start")
     if not isinstance(tasks, str):
-        return definitions_in(tasks, "tasks"), "tasks"
+        return definitions_in({"definition": tasks}, "tasks"), "tasks"
     values = load_agentbench(root / tasks)
     definitions, counts = definitions_in(values, tasks), counts_in(values, tasks)
     for name in counts.keys() & definitions.keys():

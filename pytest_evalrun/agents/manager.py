@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.agents.commands import TaskHome
+from pytest_evalrun.agents.commands import TaskHome, bridge_address
 from pytest_evalrun.agents.definitions import read_definitions
 from pytest_evalrun.agents.pool import TaskPool
 from pytest_evalrun.agents.ports import is_free
@@ -46,9 +46,11 @@ class Manager:
         files.write_state(self._state)
         self._tasks = read_definitions(files.config, self._spec.source)
         self._secrets = Secrets((files.token(),))
-        home = TaskHome(Path(self._spec.root), files.config, f"http://{HOST}:{port}/api", files.token())
+        bridge = bridge_address(self._tasks.values())
+        url = f"http://{bridge or HOST}:{port}/api"
+        home = TaskHome(Path(self._spec.root), files.config, url, files.token())
         self._pool = TaskPool(home, take_port=free_port, say=say, output=self._output, strict=True)
-        self._pool.start_controller(files.database, files.log("controller-own"))
+        self._pool.start_controller(files.database, files.log("controller-own"), containers=bridge is not None)
         self._added: set[str] = set()
         self.told = False
 

@@ -36,18 +36,18 @@ class KeptController:
         *,
         say: Callable[[str], None],
         output: Callable[[bytes], None] | None,
-        hosts: tuple[str, ...] = (),
+        containers: bool = False,
     ) -> None:
         self._home = home
         self._files = database, log
-        self._hosts = hosts
+        self._containers = containers
         self._output = output
         self.kept = Kept("controller", self._start, say=say, strict=True, grace=CONTROLLER_GRACE_SECONDS)
 
     def _start(self) -> Child:
-        _, port = place_of(self._home.controller)
-        argv = controller_command(port, *self._files, self._home.token, hosts=self._hosts)
-        env = {TOKEN_ENV: self._home.token} if self._home.token else {}
+        home = self._home
+        argv = controller_command(home.controller, *self._files, home.token, containers=self._containers)
+        env = {TOKEN_ENV: home.token} if home.token else {}
         return child_of(argv, env, self._home.root, self._output, "the controller")
 
 
@@ -131,10 +131,10 @@ class TaskPool:
         self._next_listing = 0.0
         self._listing: list[ListedWorker] = []
 
-    def start_controller(self, database: Path, log: Path, hosts: tuple[str, ...] = ()) -> KeptController:
+    def start_controller(self, database: Path, log: Path, *, containers: bool) -> KeptController:
         """Keep one of our own running at the URL of the pool."""
         output = self._output("controller")
-        self.controller = KeptController(self.home, database, log, say=self._say, output=output, hosts=hosts)
+        self.controller = KeptController(self.home, database, log, say=self._say, output=output, containers=containers)
         return self.controller
 
     def add(self, task: TaskDefinition, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.agents.commands import TaskHome
+from pytest_evalrun.agents.commands import TaskHome, bridge_address
 from pytest_evalrun.agents.definitions import counts_in, counts_of, definition_of, definitions_in, write_definitions
 from pytest_evalrun.agents.listing import (
     LOCALHOST,
@@ -27,11 +28,13 @@ from pytest_evalrun.agents.pool import TaskPool
 from pytest_evalrun.agents.ports import PortsFrom, is_free, owner_of
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.printable import counted, one_line
-from pytest_evalrun.suite.secrets import Secrets
+from pytest_evalrun.suite.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
+
+    from pytest_evalrun.agents.definitions import TaskDefinition
 
 
 DEFAULT_CONTROLLER = "http://localhost:5000/api"
@@ -62,17 +65,20 @@ def start_tasks(options: StartOptions) -> None:
     wanted = [(definition_of(definitions, name, source), count) for name, count in counts.items() if count]
     if not wanted and not options.auto_controller:
         raise ConfigError(f"{source}: found nothing to start; accepted: `start:` there, or -s NAME NUM")
-    url, token = without_token(_controller(options, values, source))
-    screen = StartScreen(Secrets((token,) if token else ()))
+    screen = StartScreen()
+    tasks = [task for task, _ in wanted]
+    found = _controller(options, values, source, tasks, screen)
     with _ending() as ending, tempfile.TemporaryDirectory(prefix="evalrun-start-") as directory:
-        config = write_definitions(Path(directory, "tasks.yaml"), [task for task, _ in wanted])
-        home = TaskHome(root, config, url, token)
+        config = write_definitions(Path(directory, "tasks.yaml"), tasks)
         ports = PortsFrom(options.base_port, screen.say)
+        home = TaskHome(root, config, found.url, found.token)
         pool = TaskPool(home, take_port=ports.take, say=screen.say, output=screen.output)
         try:
-            _begin(pool, options, screen)
             for task, count in wanted:
                 pool.add(task, count)
+            if found.is_ours:
+                log = Path("controller.log").absolute()
+                pool.start_controller(log.with_suffix(".db"), log, containers=found.is_for_containers)
             _keep(pool, ending, screen)
         finally:
             screen.say(f"ending {counted(len(pool.workers), 'worker')}{' and the controller' * bool(pool.controller)}")
@@ -89,7 +95,43 @@ def _read(options: StartOptions, root: Path) -> tuple[dict[str, Any], str]:
     return load_agentbench(path), str(options.config)
 
 
-def _controller(options: StartOptions, values: Mapping[str, Any], source: str) -> str:
+@dataclass(frozen=True)
+class _Controller:
+    """Where the controller is, without its token; whether it is started here, and for workers in containers too."""
+
+    url: str
+    token: str | None
+    is_ours: bool = False
+    is_for_containers: bool = False
+
+
+def _controller(
+    options: StartOptions, values: Mapping[str, Any], source: str, tasks: Sequence[TaskDefinition], screen: StartScreen
+) -> _Controller:
+    """Find the controller, or a place for one where that is asked for. Raises ConfigError where neither can be."""
+    url, token = without_token(_named(options, values, source))
+    screen.hide(token)
+    if listed_workers(with_token(url, token)) is not None:
+        screen.say(f"controller: there is one at {url}")
+        return _Controller(url, token)
+    if not options.auto_controller:
+        screen.say(f"controller: nobody answers at {url}; waiting for it (-a starts one)")
+        return _Controller(url, token)
+    host, port = place_of(url)
+    if host != LOCALHOST:
+        raise ConfigError(f"{url}: nobody answers there, and -a starts a controller on this machine only")
+    if not is_free(port):
+        raise ConfigError(f"port {port} is taken by {owner_of(port)}, which is no controller; name another one: -l URL")
+    bridge = bridge_address(tasks)
+    if bridge is None:
+        return _Controller(url, token, is_ours=True)
+    url, token = f"http://{bridge}:{port}/api", token or secrets.token_urlsafe(24)
+    screen.say(f"controller: listens where containers reach it; clients use {with_token(url, token)}")
+    screen.hide(token)
+    return _Controller(url, token, is_ours=True, is_for_containers=True)
+
+
+def _named(options: StartOptions, values: Mapping[str, Any], source: str) -> str:
     """The URL that was given, or that the file has: as ``controller``, or as AgentBench's documents call it."""
     if options.controller:
         return controller_url(options.controller, "--controller")
@@ -97,24 +139,6 @@ def _controller(options: StartOptions, values: Mapping[str, Any], source: str) -
         if values.get(key) is not None:
             return controller_url(values[key], f"{source}: {key}")
     return DEFAULT_CONTROLLER
-
-
-def _begin(pool: TaskPool, options: StartOptions, screen: StartScreen) -> None:
-    """Find the controller, or start one where that is asked for. Raises ConfigError where neither can be."""
-    url = pool.home.controller
-    if listed_workers(with_token(url, pool.home.token)) is not None:
-        screen.say(f"controller: there is one at {url}")
-        return
-    if not options.auto_controller:
-        screen.say(f"controller: nobody answers at {url}; waiting for it (-a starts one)")
-        return
-    host, port = place_of(url)
-    if host != LOCALHOST:
-        raise ConfigError(f"{url}: nobody answers there, and -a starts a controller on this machine only")
-    if not is_free(port):
-        raise ConfigError(f"port {port} is taken by {owner_of(port)}, which is no controller; name another one: -l URL")
-    log = Path("controller.log").absolute()
-    pool.start_controller(log.with_suffix(".db"), log)
 
 
 def _keep(pool: TaskPool, ending: Ending, screen: StartScreen) -> None:
@@ -162,9 +186,13 @@ def _ending() -> Iterator[Ending]:
 class StartScreen:
     """What a person sees: a line each, of us and of each program by its name; secrets are blanked."""
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+    def __init__(self) -> None:
+        self._secrets = NO_SECRETS
         self._lock = Lock()
+
+    def hide(self, token: str | None) -> None:
+        """Blank a token from now on."""
+        self._secrets = Secrets((token,)) if token else NO_SECRETS
 
     def say(self, line: str) -> None:
         """Write one line at once, also where stdout is no terminal."""
