@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.agents.notgranted import NotGranted
-from pytest_evalrun.agents.statuses import WorkerStatus
 from pytest_evalrun.agents.roster import Session, Task, Worker
+from pytest_evalrun.agents.statuses import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

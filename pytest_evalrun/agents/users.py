@@ -13,7 +13,7 @@ from pytest_evalrun.adapters.predictone import CONCURRENCY, CONCURRENCY_OF_ASYNC
 from pytest_evalrun.adapters.retrying import AskAgain, retry_of, status_of
 from pytest_evalrun.adapters.threads import DaemonThreads
 from pytest_evalrun.agents.answered import act_of
-from pytest_evalrun.agents.history import turns
+from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.protocol import ContextLimit
 from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
@@ -95,7 +95,7 @@ class UsersAgent:
         else:
             self._threads = DaemonThreads()
         if not callable(act):
-            self._ask = lambda conversation: method(turns(conversation.messages))
+            self._ask = lambda conversation: method(history_of(conversation.messages))
         elif _fits(method, 2):
             self._ask = lambda conversation: method(_copied(conversation.messages), _copied(conversation.tools))
         elif _fits(method, 1):

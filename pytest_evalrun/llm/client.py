@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.llm.refusals import Passing, error_in, refused
+from pytest_evalrun.llm.refusals import Passing, Remedies, error_in, refused
 from pytest_evalrun.llm.streaming import StreamedReply
 from pytest_evalrun.llm.transport import Transport, check_size, whole
 from pytest_evalrun.llm.wire import PATHS, Reply, is_same_model, read_reply
@@ -32,6 +32,7 @@ class Client:
         Raises PairError where ``verify`` names no certificates.
         """
         self._endpoint = replace(endpoint, base_url=base_url)
+        self._remedies = Remedies.of_endpoint(self._endpoint)
         place, mark, query = base_url.partition("?")
         self._url = f"{place.rstrip('/')}{PATHS[endpoint.api]}{mark}{query}"
         self._transport = Transport(
@@ -67,7 +68,8 @@ class Client:
             data = await whole(response)
             if response.status != 200:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                raise refused(response.status, headers, data, replace(self._endpoint, model=asked))
+                remedies = Remedies.of_endpoint(replace(self._endpoint, model=asked))
+                raise refused(response.status, headers, data, remedies)
             reply = read_reply(self._parse(data), any_message=any_message)
         self._check_model(asked, reply.model)
         request_id = response.headers.get("x-request-id") or reply.request_id
@@ -78,7 +80,7 @@ class Client:
             payload = parse_json(data)
         except ValueError:
             raise Passing(f"{self._url}: the answer is no JSON: {data[:200].decode(errors='replace')!r}") from None
-        if (error := error_in(payload, self._endpoint)) is not None:
+        if (error := error_in(payload, self._remedies)) is not None:
             raise error
         return payload
 
@@ -86,7 +88,7 @@ class Client:
         streamed = StreamedReply()
         async for chunk in response.content.iter_any():
             for payload in streamed.feed(chunk):
-                if (error := error_in(payload, self._endpoint)) is not None:
+                if (error := error_in(payload, self._remedies)) is not None:
                     raise error
             check_size(streamed.size)
             if streamed.ttft is None and streamed.has_begun:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.settings import Settings
 
-_URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
+URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
 # Headers that hold keys.
-_OF_KEYS = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key"})
+OF_KEYS = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key"})
 # Fields of a request, and the words of a suite that say them.
 _SAID_ELSEWHERE = {
     "model": "model: NAME",
@@ -64,7 +64,9 @@ class OpenAI(ModelKind):
         own = endpoint_of(settings)
         yield from _mistakes_of_place(own, settings.params)
         yield from _mistakes_in_fields(own)
-        if own.prompt:
+        if settings.is_agent:
+            yield from _mistakes_of_agents(own)
+        elif own.prompt:
             from pytest_evalrun.llm.prompts import mistakes_in
 
             yield from mistakes_in(own.prompt, settings)
@@ -121,10 +123,27 @@ def _mistakes_of_place(own: EndpointSettings, params: Mapping[str, Any]) -> Iter
         yield from _mistakes_in_serve(own.serve, params)
     if own.base_url and own.serve:
         yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
-    elif own.base_url and not _URL.match(own.base_url):
+    elif own.base_url and not URL.match(own.base_url):
         yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
     if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
         yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
+
+
+def _mistakes_of_agents(own: EndpointSettings) -> Iterator[tuple[str, str]]:
+    """What an agent has no use for: a task says what is asked, turn by turn."""
+    if own.api != "chat":
+        yield "api", f"{found(own.api)} with format agentbench; accepted: chat, for a conversation has messages"
+    for name in sorted(own.prompt.keys() - {"system"}):
+        yield f"prompt.{name}", "found with format agentbench, whose tasks say what is asked; accepted: prompt.system"
+    if "system" in own.prompt:
+        from pytest_evalrun.llm.templates import mistake_in
+        from pytest_evalrun.llm.templates import names_in as columns_in
+
+        text = own.prompt["system"]
+        if mistake := mistake_in(text):
+            yield "prompt.system", mistake
+        elif columns := sorted(columns_in(text)):
+            yield "prompt.system", f"no column {columns[0]!r}, for tasks have none; accepted: a text"
 
 
 def _mistakes_in_serve(serve: str | Sequence[str], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -146,16 +165,20 @@ def _mistakes_in_fields(own: EndpointSettings) -> Iterator[tuple[str, str]]:
         Concurrency.parse(own.concurrency)
     except ConfigError as error:
         yield "concurrency", str(error).removeprefix("concurrency: ")
-    for name in sorted(
-        name for name in own.headers if name.lower() in _OF_KEYS and not secret_names(own.headers[name])
-    ):
-        yield f"headers.{name}", "found a text as it is; accepted: ${NAME} of an environment variable"
+    yield from mistakes_in_headers(own.headers)
     if names := secret_names(dict(own.extra_body)):
         wanted = "accepted: texts that are no secret; ${NAME} in headers"
         yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
     for word in ("sampling", "extra_body"):
         for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
             yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
+
+
+def mistakes_in_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Tell of keys that stand where everybody reads them; they are not shown."""
+    for name in sorted(headers):
+        if name.lower() in OF_KEYS and not secret_names(headers[name]):
+            yield f"headers.{name}", "found a text as it is; accepted: ${NAME} of an environment variable"
 
 
 def _prompt(own: EndpointSettings, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:

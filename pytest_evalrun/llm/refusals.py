@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
@@ -18,6 +19,7 @@ MAY_PASS = frozenset({408, 409, 425, 429})
 # The server has no room: not the fault of the sample, however often.
 NO_ROOM = frozenset({429, 503, 529})
 UNAUTHORIZED = frozenset({401, 403})
+_NOT_THERE = frozenset({404, 405})
 PROXY_UNAUTHORIZED = 407
 PROXY_REMEDY = "accepted: `proxy: http://NAME:PASSWORD@HOST`, where that may be `http://${PROXY_USER}@HOST`"
 # What `error.code` says that no other request to this endpoint would change.
@@ -65,24 +67,36 @@ class TooLong(SampleError):  # noqa: N818 - what is wrong; its base says that it
     """What was sent does not fit into the model's context, by what the endpoint itself calls it."""
 
 
-def refused(status: int, headers: Mapping[str, str], body: bytes, endpoint: EndpointSettings) -> EvalrunError:
+@dataclass(frozen=True)
+class Remedies:
+    """Where was asked, by which word the suite says that, and what helps where the key or the place is wrong."""
+
+    url: str
+    word: str
+    key: str
+    place: str
+
+    @classmethod
+    def of_endpoint(cls, endpoint: EndpointSettings) -> Remedies:
+        place = "a `base_url` that the API's paths follow, as in http://…/v1, and a `model` that the endpoint knows"
+        return cls(
+            endpoint.base_url or "", "base_url", _remedy(endpoint.api_key), f"{place} (asked for: {endpoint.model})"
+        )
+
+
+def refused(status: int, headers: Mapping[str, str], body: bytes, remedies: Remedies) -> EvalrunError:
     """Make the error of an answer with an HTTP status that is none of success; names of headers in lower case."""
-    return _error(status, headers, *told(body), endpoint)
+    return _error(status, headers, *told(body), remedies)
 
 
-def _error(
-    status: int, headers: Mapping[str, str], code: str | None, message: str, endpoint: EndpointSettings
-) -> EvalrunError:
-    text = f"{endpoint.base_url}: HTTP {status}{f': {message}' if message else ''}"
+def _error(status: int, headers: Mapping[str, str], code: str | None, message: str, remedies: Remedies) -> EvalrunError:
+    text = f"{remedies.url}: HTTP {status}{f': {message}' if message else ''}"
     if status in UNAUTHORIZED:
-        return PairError(f"{text}; {_remedy(endpoint.api_key)}", brief=f"HTTP {status}: {_remedy(endpoint.api_key)}")
+        return PairError(f"{text}; {remedies.key}", brief=f"HTTP {status}: {remedies.key}")
     if status == PROXY_UNAUTHORIZED:
         return PairError(f"{text}; {PROXY_REMEDY}")
-    if status == 404 or code == "model_not_found":
-        return PairError(
-            f"{text}; accepted: a `base_url` that the API's paths follow, as in http://…/v1, and a `model` that the "
-            f"endpoint knows (asked for: {endpoint.model})"
-        )
+    if status in _NOT_THERE or code == "model_not_found":
+        return PairError(f"{text}; accepted: {remedies.place}")
     if code in _OF_THE_PAIR or status == 402:
         return PairError(text)
     if code == TOO_LONG and status not in NO_ROOM:  # a limit of tokens a minute is no limit of the context
@@ -93,7 +107,7 @@ def _error(
         return Passing(text, status, after, limited=limited)
     if 300 <= status < 400:
         return PairError(
-            f"{text}: it sends elsewhere ({headers.get('location', 'nowhere')}); accepted: that `base_url`"
+            f"{text}: it sends elsewhere ({headers.get('location', 'nowhere')}); accepted: that `{remedies.word}`"
         )
     return SampleError(text)
 
@@ -124,7 +138,7 @@ def _is_too_long(error: Mapping[str, Any]) -> bool:
     return kind == _BAD_REQUEST and code == 400 and said
 
 
-def error_in(payload: Any, endpoint: EndpointSettings) -> EvalrunError | None:
+def error_in(payload: Any, remedies: Remedies) -> EvalrunError | None:
     """Find the error in an answer of HTTP 200 that holds one in place of choices, as gateways and streams do."""
     error = payload.get("error") if isinstance(payload, dict) else None
     if not error or payload.get("choices"):
@@ -132,8 +146,8 @@ def error_in(payload: Any, endpoint: EndpointSettings) -> EvalrunError | None:
     code, message = _code_and_message(payload)
     status = error.get("code") if isinstance(error, dict) else None
     if type(status) is int and 400 <= status < 600:
-        return _error(status, {}, code, message, endpoint)
-    return Passing(f"{endpoint.base_url}: {message}")
+        return _error(status, {}, code, message, remedies)
+    return Passing(f"{remedies.url}: {message}")
 
 
 def _remedy(key: str | None) -> str:

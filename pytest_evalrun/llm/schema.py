@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pytest_evalrun.suite.fields import UNSET, AtOnce, Count, Name, NotNegative, Positive, Seconds, Spelled, Strict
 
+
+def _certificates(value: Any) -> Any:
+    if value is False or value is True:
+        raise ValueError("a file of certificates to trust besides; TLS is verified in any case")
+    return value
+
+
 Command = Annotated[list[Spelled], Field(min_length=1)]
+RequestsAtOnce = AtOnce
+Certificates = Annotated[Name, BeforeValidator(_certificates)]
 
 
 class FewshotModel(Strict):
@@ -69,7 +78,7 @@ class EndpointModel(Strict):
     """Headers that are added to each request."""
     extra_body: dict[str, Any] = UNSET
     """Fields that are added to each request and are part of what the model is."""
-    verify: Name = UNSET
+    verify: Certificates = UNSET
     """A file of certificates to trust; TLS is verified in any case."""
     proxy: Name = UNSET
     """The proxy to pass. Default: what HTTPS_PROXY and the like say."""

@@ -50,8 +50,8 @@ class Usage:
         details = told.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else told.get("cached")
         counts = [
-            told.get("prompt_tokens", told.get("input")),
-            told.get("completion_tokens", told.get("output")),
+            told.get("prompt_tokens", told.get("input_tokens", told.get("input"))),
+            told.get("completion_tokens", told.get("output_tokens", told.get("output"))),
             cached,
         ]
         if counts[0] is None and counts[1] is None:

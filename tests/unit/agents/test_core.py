@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pytest_evalrun.agents.core import Core, Ids
 from pytest_evalrun.agents.notgranted import NotGranted
-from pytest_evalrun.agents.statuses import WorkerStatus
 from pytest_evalrun.agents.roster import SILENCE_SECONDS, Session, Worker
+from pytest_evalrun.agents.statuses import WorkerStatus
 
 LEASE = 60.0
 

@@ -70,7 +70,7 @@ def test_agents_of_agentbench_are_asked_as_they_know_it(agent):
     assert ast.literal_eval(answered.message["content"]) == [
         {"role": "user", "content": "Be short."},
         {"role": "user", "content": "Which planet?"},
-        {"role": "agent", "content": f"[{CALL!r}]".replace("'", '"')},
+        {"role": "agent", "content": "look({})"},
         {"role": "user", "content": "Jupiter"},
         {"role": "agent", "content": "Wait."},
     ]

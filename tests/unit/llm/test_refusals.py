@@ -7,10 +7,10 @@ import json
 import pytest
 
 from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.llm.refusals import Passing, TooLong, error_in, refused, told
+from pytest_evalrun.llm.refusals import Passing, Remedies, TooLong, error_in, refused, told
 from pytest_evalrun.llm.settings import EndpointSettings
 
-ENDPOINT = EndpointSettings(model="m", base_url="http://127.0.0.1:1/v1")
+ENDPOINT = Remedies.of_endpoint(EndpointSettings(model="m", base_url="http://127.0.0.1:1/v1"))
 
 FORMS = {
     "OpenAI": ({"error": {"message": "Too long.", "type": "t", "param": None, "code": "c"}}, ("c", "Too long.")),
