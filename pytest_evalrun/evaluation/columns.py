@@ -29,16 +29,26 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.settings import Settings
 
     Column = list[float | None]
+    Detail = Mapping[str, Any] | None
 
 
 @dataclass
 class Rows:
-    """Some predicted samples: what is scored of them by the name of the answer, and where there is none."""
+    """Some predicted samples: what is scored of them by the name of the answer, and where there is none.
+
+    ``details`` is what their lines have besides the prediction.
+    """
 
     samples: Sequence[Sample]
     references: Sequence[Any]
+    details: Sequence[Detail]
     values: dict[str, list[Any]] = field(default_factory=dict)
     missing: dict[str, list[int]] = field(default_factory=dict)
+
+    def at(self, places: Sequence[int]) -> Rows:
+        """Some of them, without what is scored."""
+        samples, references = [self.samples[at] for at in places], [self.references[at] for at in places]
+        return Rows(samples, references, [self.details[at] for at in places])
 
 
 class AnswerColumns:
@@ -49,9 +59,9 @@ class AnswerColumns:
             name: extractor_of(settings, way) for name, way in ways_of(answer).items()
         }
 
-    def of(self, samples: Sequence[Sample], predictions: list[Any]) -> Rows:
+    def of(self, samples: Sequence[Sample], predictions: list[Any], details: Sequence[Detail]) -> Rows:
         """Take the answers out of predictions."""
-        rows = Rows(samples, [sample.reference for sample in samples])
+        rows = Rows(samples, [sample.reference for sample in samples], details)
         for name, extract in self.extractors.items():
             values = [extract(*pair) for pair in zip(predictions, samples, strict=True)]
             rows.values[name] = values
@@ -86,6 +96,7 @@ class MetricColumn:
         self.name, self.answer, self.of = row.name, row.answer, row.of
         self.metric = _made(row, pair)
         self._takes_samples = getattr(self.metric, "takes_samples", False)
+        self._takes_details = getattr(self.metric, "takes_details", False)
         self._fed = self._missed = 0
         self._first_missing = ""
         self._clusters: array[int] | None = None
@@ -95,19 +106,19 @@ class MetricColumn:
     def feed(self, rows: Rows) -> Column:
         """Scores of the samples, None where one has none; without an answer it is as wrong as the metric can say."""
         if type(self.metric) is Judge:  # which has read what the model said, answer or not
-            return self._kept(self._update(rows.samples, rows.references, rows.samples), rows.samples)
+            return self._kept(self._update(rows.samples, rows), rows.samples)
         missing, values = rows.missing[self.answer], rows.values[self.answer]
         if type(self.metric) is Unanswered:
             return self._kept(self.metric.note(len(values), missing), rows.samples)
         if not missing:
-            return self._kept(self._update(values, rows.references, rows.samples), rows.samples)
+            return self._kept(self._update(values, rows), rows.samples)
         self._note_missing(values, missing)
         without = frozenset(missing)
         scores: Column = [None] * len(values)
         answered = [place for place in range(len(values)) if place not in without]
         if answered:
-            chosen = ([part[place] for place in answered] for part in (values, rows.references, rows.samples))
-            self._put(scores, answered, rows.samples, self._update(*chosen))
+            chosen = rows.at(answered)
+            self._put(scores, answered, rows.samples, self._update([values[place] for place in answered], chosen))
         if (unanswered := getattr(self.metric, "unanswered", None)) is not None:
             with _blamed(self.name), UsersCode():
                 wrong = unanswered([rows.references[place] for place in missing])
@@ -141,11 +152,12 @@ class MetricColumn:
         self._missed += len(missing)
         self._first_missing = self._first_missing or values[missing[0]].why
 
-    def _update(self, values: Sequence[Any], references: Sequence[Any], samples: Sequence[Sample]) -> Column:
+    def _update(self, values: Sequence[Any], rows: Rows) -> Column:
         metric: Any = self.metric
-        more = (samples,) if self._takes_samples else ()
+        more = (rows.samples,) if self._takes_samples else ()
+        named = {"details": rows.details} if self._takes_details else {}
         with _blamed(self.name), UsersCode():
-            answer = metric.update(values, references, *more)
+            answer = metric.update(values, rows.references, *more, **named)
         try:
             scores = list(answer)
         except TypeError:

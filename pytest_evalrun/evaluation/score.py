@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.columns import AnswerColumns, MetricColumns
 from pytest_evalrun.evaluation.usage import UsageTally
+from pytest_evalrun.metrics.agents import Overall
 from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
+from pytest_evalrun.rundir.agentoverall import read_overall
 from pytest_evalrun.rundir.lines import compact_line
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class Scorer:
         for column in self.metrics.columns if self.metrics else ():
             if isinstance(column.metric, Judge):
                 column.metric.verdicts = judged.get(column.name)
+            elif isinstance(column.metric, Overall):
+                column.metric.overall = read_overall(paths.agent.overall)
         self.answers = AnswerColumns(pair.settings, None if self.by_program else pair.settings.answer)
         self._several = pair.settings.generations > 1
         self._reported: dict[str, dict[str, Any]] = {}
@@ -171,7 +175,7 @@ class Scorer:
         ]
         if self.by_program and chunk[0][1].index == 0:
             self._reported = self._of_program(predictions[0])
-        rows = self.answers.of([sample for sample, _ in chunk], predictions)
+        rows = self.answers.of([sample for sample, _ in chunk], predictions, [line.detail for _, line in chunk])
         # What is scored of an answer has no blanks around it, unless the suite wants them.
         self._blanks.count(() if self.answers.extractors else predictions, rows.references)
         try:
@@ -216,7 +220,7 @@ class Scorer:
         alone = MetricColumns(self.pair)
         for sample, line in chunk:
             try:
-                rows = self.answers.of([sample], [self.outputs.from_json(line.prediction)])
+                rows = self.answers.of([sample], [self.outputs.from_json(line.prediction)], [line.detail])
                 alone.feed(rows)
             except PairError as of_sample:
                 return PairError(f"sample {sample.id}: {of_sample}")

@@ -36,7 +36,7 @@ class UsageTally:
                 self._add(line.detail)
 
     def _add(self, detail: dict[str, Any]) -> None:
-        self._requests += 1
+        self._requests += _count(detail["turns"]) if "turns" in detail else 1  # an agent is asked turn by turn
         self._attempts += _count(detail.get("attempts", 1))
         told = detail.get("usage")
         if isinstance(told, dict):

@@ -51,7 +51,8 @@ class Metric(Protocol):
 
     A metric may have more, each of which is asked for by its name: ``unanswered(references)`` scores samples whose
     prediction holds no answer, which are left out otherwise; ``takes_samples = True``: ``update`` is given the samples
-    as a third argument; ``clusters = None``: where a sample has several rows, as of several generations, it is a list
+    as a third argument; ``takes_details = True``: it is given what lines of predictions have as ``detail``, by that
+    name, ``details``; ``clusters = None``: where a sample has several rows, as of several generations, it is a list
     that grows with ``update``, of the sample's place for each row.
     """
 
