@@ -93,22 +93,25 @@ class AgentFiles:
         told = dict(output) if output is not None else None
         self._append(self._errors, self._paths.errors, index, str(fault), self._secrets.blank(info), told, None)
 
-    def settle(self, answers: Iterable[tuple[Index, Line]]) -> int:
+    def settle(self, answers: Iterable[Line]) -> int:
         """Give every answer that is kept its run, and return how many had none.
 
-        ``answers`` are the lines of predictions, all of them, with the index of each.
+        ``answers`` are all lines of the predictions; ``index`` of their detail is AgentBench's, and ``ended``, in
+        seconds of the epoch, when that was.
         """
         there: dict[Index, int] = {}
         for run in finished_runs(self._paths.directory):
             there[run.index] = there.get(run.index, 0) + 1
         settled = 0
-        for index, line in answers:
-            if line.status != "ok" or not isinstance(line.prediction, dict):
+        for line in answers:
+            detail = line.detail or {}
+            if line.status != "ok" or "index" not in detail:
                 continue
+            index = detail["index"]
             if there.get(index, 0):
                 there[index] -= 1
                 continue
-            self.run(index, line.prediction, line.detail or {})
+            self.run(index, line.prediction, detail, at=detail.get("ended"))
             settled += 1
         return settled
 

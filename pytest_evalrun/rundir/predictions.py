@@ -6,6 +6,7 @@ While a pair runs, the last line of a sample wins: one that failed is asked agai
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -229,6 +230,16 @@ class PredictionsFile:
         scan = _scan(self.path, count, _generations_in(self.path) if count else 1)
         scan.tally.in_order = scan.tally.in_order and scan.end == scan.size
         return _ordered(self.path, scan.tally)
+
+    def as_kept(self) -> Iterator[Line]:
+        """Every sound line of the file, however far it came, in the order in which they were kept; changes nothing."""
+        try:
+            file = open_file(self.path)
+        except FileNotFoundError:
+            return
+        with file:
+            lines = (parse_line(raw, sys.maxsize, self.generations) for raw in file)
+            yield from (line for line in lines if line is not None)
 
     def open(
         self, disk: Disk, count: int, holds: Callable[[Any], bool] | None = None, marker: Path | None = None

@@ -200,11 +200,13 @@ def test_kept_answers_without_a_run_get_theirs(files, paths):
     """What a power cut took of runs.jsonl is written again from predictions; what failed has none."""
     files.run(10, DONE, SAID)
     lines = [
-        (index, Line(place, str(index), status, DONE, None, None, 1.0, SAID))
+        Line(place, str(index), status, DONE, None, None, 1.0, SAID | {"index": index, "ended": 1_700_000_000.0})
         for place, (index, status) in enumerate([(10, "ok"), (11, "ok"), (12, "failed"), (11, "ok")])
     ]
     assert files.settle(lines) == 2
-    assert [line["index"] for line in lines_of(paths.agent.runs)] == [10, 11, 11]
+    runs = lines_of(paths.agent.runs)
+    assert [line["index"] for line in runs] == [10, 11, 11]
+    assert runs[1]["time"]["timestamp"] == 1_700_000_000_000
     assert files.settle(lines) == 0
 
 
