@@ -27,7 +27,9 @@ def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
         made, reference = offer.load(), offer.value
         if offer.is_ours:
             _check_options(dataset, settings, made.accepted)
-            return made(dataset, settings)  # type: ignore[no-any-return]
+            # Tasks of a suite are defined by paths in it.
+            suite = (root,) if getattr(made, "in_suite", False) else ()
+            return made(dataset, settings, *suite)  # type: ignore[no-any-return]
     from pytest_evalrun.datasets.user import UserReader
 
     return UserReader(dataset, settings, root, reference)
