@@ -90,8 +90,8 @@ class ControllerClient:
         if self._dialect is Dialect.BOTH:
             await self._tried("renew", session_id, _SHORT_SECONDS)
 
-    async def cancel(self, session_id: int) -> None:
-        """End the session and free its slot.
+    async def cancel(self, session_id: int) -> bool:
+        """End the session and free its slot; False where no controller answers.
 
         AgentBench's controller keeps the slot of a session that its worker no longer has, unless it asks its workers.
         """
@@ -99,6 +99,7 @@ class ControllerClient:
         refused = answer is not None and answer.status == 400 and "Session does not exist" not in answer.text
         if refused and self._dialect is Dialect.V02:
             await self._tried("sync_all", None, _CANCEL_SECONDS)
+        return answer is not None
 
     async def cancel_session(self, session_id: int) -> None:
         """End the session, and tell where that is refused. Raises ServerFault."""

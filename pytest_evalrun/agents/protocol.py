@@ -104,8 +104,13 @@ class TaskServer(Protocol):
         Raises ServerFault: NOT_AVAILABLE where no slot is free, NETWORK_ERROR where nobody answers, START_FAILED.
         """
 
-    async def interact(self, session_id: int, message: Message | None, status: str = "normal") -> Standing:
-        """Hand in the agent's answer; without a message its ``status`` alone. Raises ServerFault."""
+    async def interact(
+        self, session_id: int, message: Message | None, status: str = "normal", before: Sequence[Message] = ()
+    ) -> Standing:
+        """Hand in the agent's answer; without a message its ``status`` alone. ``before`` is the conversation with it.
+
+        Raises ServerFault.
+        """
 
     async def renew(self, session_id: int) -> None:
         """Keep the session while its agent thinks. Raises nothing: a controller that knows no leases has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from pytest_evalrun.suite.secrets import NO_SECRETS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_evalrun.agents.embedded import TaskServers
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.suite.secrets import Secrets
@@ -38,7 +40,8 @@ class Launch:
     """What the launching process tells its workers: where the run is, and what is wanted of it.
 
     ``gpus`` and ``max_cost`` are the options of these names; ``lacking`` says of needs that this machine cannot meet
-    why that is so; ``devices`` is where the processes of the launch keep their notes of boards.
+    why that is so; ``devices`` is where the processes of the launch keep their notes of boards, ``servers`` what they
+    share of task servers.
     """
 
     run: str
@@ -51,6 +54,7 @@ class Launch:
     crash_retries: int = 1
     lacking: Mapping[str, str] = field(default_factory=dict)
     devices: str = ""
+    servers: str = ""
     max_cost: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +116,8 @@ class Context:
             digest=lambda path: self.hashes.of("content").file(path),
         )
         self._boards: Boards | None = None
+        self._launcher = launcher
+        self._servers: TaskServers | None = None
         self._committed = time.monotonic()
 
     @property
@@ -123,6 +129,17 @@ class Context:
         if self._boards is None:
             self._boards = Boards(BoardNotes(Path(self.launch.devices)), self.say)
         return self._boards
+
+    @property
+    def task_servers(self) -> TaskServers:
+        """Those that this launch starts; made when the first pair needs one."""
+        from pytest_evalrun.agents.embedded import TaskServers
+
+        if self._servers is None:
+            launcher = self._launcher or os.getpid()
+            directory = Path(self.launch.servers)
+            self._servers = TaskServers(directory, launcher=launcher, say=self.say, started=self.processes.add)
+        return self._servers
 
     def warn(self, text: str) -> None:
         """Into the pair's log, and as a warning that pytest shows at the end."""

@@ -12,7 +12,7 @@ import pytest
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import expected_of, seconds_of, show_progress
-from pytest_evalrun.plugin.launch import sweep_launches
+from pytest_evalrun.plugin.launch import SERVERS, sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.options import usage_errors
@@ -235,6 +235,7 @@ class Controller:
             crash_retries=options.crash_retries,
             lacking=self.machine.lacking,
             devices=str(self.suites.launch.path / BOARDS),
+            servers=str(self.suites.launch.path / SERVERS),
             max_cost=options.max_cost,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))

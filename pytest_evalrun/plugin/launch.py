@@ -33,6 +33,8 @@ LAUNCHER = "evalrun_pid"
 _kept: dict[str, ModuleType] = {}
 _NAME = re.compile(r"evalrun-[0-9a-f]{32}")
 _ALIVE = "alive"
+# Where the processes of a launch keep what they share of task servers that were started for them.
+SERVERS = "servers"
 
 
 def keep_imports() -> None:
@@ -94,6 +96,11 @@ class LaunchDir:
         aside.rename(self.path / name)
 
     def remove(self) -> None:
+        """Task servers that were started for this launch give back what they have first."""
+        if (servers := self.path / SERVERS).is_dir():
+            from pytest_evalrun.agents.embedded import end_servers
+
+            end_servers(servers)
         shutil.rmtree(self.path, ignore_errors=True)
         if self._alive is not None:
             self._alive.close()

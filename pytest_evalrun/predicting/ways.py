@@ -34,6 +34,10 @@ def unleased_model(pair: Pair, need: Need, services: WorkerServices) -> LoadedMo
     None where it must be in a process of its own.
     """
     way = _way_of(pair)
+    if way is Way.AGENT:
+        from pytest_evalrun.predicting.agentmodel import agent_model
+
+        return agent_model(pair, services)
     if way is Way.ENDPOINT:
         from pytest_evalrun.predicting.endpoints import Endpoint
 
@@ -48,7 +52,7 @@ def child_model(pair: Pair, held: HeldGpus | None, services: WorkerServices) -> 
     from pytest_evalrun.predicting.leased import LeasedModel, python_child
 
     way = _way_of(pair)
-    if way is Way.ENDPOINT:
+    if way in (Way.ENDPOINT, Way.AGENT):
         from pytest_evalrun.predicting.servedmodel import ServedModel
 
         return ServedModel(pair, held, services)
@@ -84,6 +88,10 @@ def predict(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> No
 
         assert isinstance(model, Asked), "what is asked by requests was loaded as such"
         run_loop(work, within_costs(work, open_endpoint(work, model)), samples)
+    elif way is Way.AGENT:
+        from pytest_evalrun.predicting.agentmodel import predict_agents
+
+        predict_agents(work, model, samples)
     elif work.settings.kind.runs_on_board:
         from pytest_evalrun.predicting.batches import open_board_server
 
@@ -104,6 +112,11 @@ def _calls(model: Adapter) -> Session:
 
 def take_over(work: PairWork, model: LoadedModel, samples: Iterable[Sample]) -> int:
     """Keep answers of earlier predictions where what would be sent is what was sent for them; returns how many."""
+    if _way_of(work.pair) is Way.AGENT:
+        from pytest_evalrun.predicting.agentruns import begun_directory, take_over_runs
+
+        begun = begun_directory(work.pair)
+        return 0 if begun is None else take_over_runs(work, samples, begun)
     if _way_of(work.pair) is not Way.ENDPOINT or not (old := earlier_predictions(work.paths)):
         return 0
     from pytest_evalrun.predicting import takeover

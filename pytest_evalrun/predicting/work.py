@@ -12,6 +12,7 @@ from pytest_evalrun.rundir.state import StateWriter, state_writer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_evalrun.agents.embedded import TaskServers
     from pytest_evalrun.predicting.services import Slots, WorkerServices
     from pytest_evalrun.rundir.costs import CostLedger
     from pytest_evalrun.rundir.durable import Disk
@@ -33,6 +34,10 @@ class WorkContext(Protocol):
     ends_session: tuple[type[BaseException], ...]
     slots: Slots
     costs: CostLedger
+
+    @property
+    def task_servers(self) -> TaskServers:
+        """Those that are started for this launch."""
 
     @property
     def services(self) -> WorkerServices:
