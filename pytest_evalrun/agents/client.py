@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.addresses import server_address, shown_address
 from pytest_evalrun.agents.exchange import Exchange, HttpAnswer, Oversized, Silent
+from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.protocol import ServerFault, Standing, TaskSlots
 from pytest_evalrun.agents.statuses import Fault, SampleStatus, WorkerStatus
@@ -15,6 +17,7 @@ from pytest_evalrun.agents.wire import (
     SESSION_HEADER,
     Dialect,
     dialect_of,
+    grown,
     interact_body,
     standing_of,
 )
@@ -55,6 +58,8 @@ class ControllerClient:
         self._timeout = timeout
         self._exchange = Exchange()
         self._dialect: Dialect | None = None
+        # Of AgentRL's sessions, whose answers are only what is new.
+        self._conversations: dict[int, list[Message]] = {}
         self._has_answered = False
 
     async def start_sample(self, name: str, index: Index, *, wait: float = 0.0) -> Standing:
@@ -68,22 +73,22 @@ class ControllerClient:
         payload = self._payload(answer, Fault.START_FAILED)
         standing = self._standing(payload, _session_of(answer, payload), Fault.START_FAILED)
         self._dialect = dialect_of(payload)
-        return standing
+        return self._kept(standing, [])
 
-    async def interact(
-        self, session_id: int, message: Message | None, status: str = "normal", before: Sequence[Message] = ()
-    ) -> Standing:
+    async def interact(self, session_id: int, message: Message | None, status: str = "normal") -> Standing:
         """Hand in the agent's answer, as :class:`TaskServer` says.
 
-        ``before`` is the conversation with that answer, by which a task of AgentRL that tells all of it again is seen.
         AgentRL has no word for an agent that cannot go on: the session is cancelled, and ends as the agent said.
         """
+        before = self._conversations.get(session_id, [])
         if message is None and self._dialect is Dialect.AGENTRL:
             await self.cancel(session_id)
-            return Standing(session_id, SampleStatus(status))
-        body = interact_body(session_id, () if message is None else (message,), status)
-        answer = await self._ask("POST", "interact", body, session_id=session_id)
-        return self._standing(self._payload(answer, Fault.INTERACT_FAILED), session_id, Fault.INTERACT_FAILED, before)
+            return Standing(session_id, SampleStatus(status), history=history_of(before))
+        messages = () if message is None else (message,)
+        before = [*before, *messages]
+        answer = await self._ask("POST", "interact", interact_body(session_id, messages, status), session_id=session_id)
+        payload = self._payload(answer, Fault.INTERACT_FAILED)
+        return self._kept(self._standing(payload, session_id, Fault.INTERACT_FAILED, before), before)
 
     async def renew(self, session_id: int) -> None:
         """Keep the session while its agent thinks; only controllers of ours know how."""
@@ -91,10 +96,11 @@ class ControllerClient:
             await self._tried("renew", session_id, _SHORT_SECONDS)
 
     async def cancel(self, session_id: int) -> bool:
-        """End the session and free its slot; False where no controller answers.
+        """End the session and free its slot, as :class:`TaskServer` says.
 
         AgentBench's controller keeps the slot of a session that its worker no longer has, unless it asks its workers.
         """
+        self._conversations.pop(session_id, None)
         answer = await self._tried("cancel", session_id, _CANCEL_SECONDS)
         refused = answer is not None and answer.status == 400 and "Session does not exist" not in answer.text
         if refused and self._dialect is Dialect.V02:
@@ -107,8 +113,12 @@ class ControllerClient:
         self._payload(answer, Fault.INTERACT_FAILED)
 
     async def slots(self, name: str) -> TaskSlots:
-        """What is free of the task's workers, as :class:`TaskServer` says; none where there is no such task."""
-        workers = [worker for worker in workers_of(await self.workers(), name) if worker["is_alive"]]
+        """What the task's workers take, as :class:`TaskServer` says."""
+        told = await self.workers()
+        if name not in told:
+            served = ", ".join(told) or "none"
+            raise ServerFault(Fault.NOT_AVAILABLE, f"{self._shown}: the task {name!r} is not there; found: {served}")
+        workers = [worker for worker in workers_of(told, name) if worker["is_alive"]]
         return TaskSlots(sum(one["capacity"] for one in workers), sum(one["current"] for one in workers))
 
     async def indices(self, name: str) -> list[Index]:
@@ -140,6 +150,17 @@ class ControllerClient:
     @property
     def _shown(self) -> str:
         return shown_address(self.url)
+
+    def _kept(self, standing: Standing, before: Sequence[Message]) -> Standing:
+        """Keep the conversation of a session of AgentRL, whose history is made of it."""
+        if self._dialect is not Dialect.AGENTRL or standing.history:
+            return standing
+        conversation = grown(before, standing)
+        if standing.status is SampleStatus.RUNNING:
+            self._conversations[standing.session_id] = conversation
+        else:
+            self._conversations.pop(standing.session_id, None)
+        return replace(standing, history=history_of(conversation))
 
     async def _listed(self, call: str) -> dict[str, Any]:
         payload = self._payload(await self._ask("GET", call, timeout=_SHORT_SECONDS), Fault.NETWORK_ERROR)

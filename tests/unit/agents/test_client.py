@@ -52,7 +52,7 @@ def test_a_controller_of_agentbench():
             begun = await client.start_sample("os", 3, wait=2.0)
             done = await client.interact(7, SAID)
             await client.renew(7)
-            await client.cancel(7)
+            assert await client.cancel(7)
             return begun, done, asked
 
     begun, done, asked = ran(play())
@@ -80,6 +80,7 @@ def test_a_controller_of_agentrl():
     assert (begun.session_id, begun.messages, begun.replaces) == (9, [ASKED], False)
     assert (done.status, done.reward, done.metrics, headers) == ("completed", 1.0, {"score": 1.0}, ["9"])
     assert sent["messages"] == [SAID]
+    assert (begun.history, done.history) == ([ASKED], [ASKED, {"role": "agent", "content": "1"}])
 
 
 def test_a_task_of_agentrl_that_tells_all_again():
@@ -89,10 +90,12 @@ def test_a_task_of_agentrl_that_tells_all_again():
         again = {**RL_BEGUN, "messages": [ASKED, SAID, TOLD]}
         async with controller(start_sample=header(9, RL_BEGUN), interact=again) as (client, _):
             await client.start_sample("os", 0)
-            return await client.interact(9, SAID, before=[ASKED, SAID]), await client.interact(9, SAID)
+            return await client.interact(9, SAID), await client.interact(9, SAID)
 
-    told = ran(play())
-    assert [standing.replaces for standing in told] == [True, False]
+    first, second = ran(play())
+    assert (first.replaces, second.replaces) == (True, False)
+    assert [item["content"] for item in first.history] == ["How many?", "1", "no"]
+    assert len(second.history) == 3 + 1 + 3
 
 
 def test_an_agent_that_cannot_go_on():
@@ -187,7 +190,7 @@ def test_nobody_listens():
     async def play():
         async with controller() as (client, _):
             pass
-        await client.cancel(7)
+        assert not await client.cancel(7)
         try:
             await client.slots("os")
         finally:
@@ -209,7 +212,7 @@ def test_a_controller_that_is_started_again():
             return runner
 
         async def listed(request):
-            return web.json_response({})
+            return web.json_response({"os": {}})
 
         application, port = web.Application(), 0
         application.router.add_get("/api/list_workers", listed)
@@ -258,12 +261,24 @@ def test_what_else_a_controller_tells():
             list_workers=workers, list_sessions={"7": {"name": "os"}}, calculate_overall={"score": 0.5},
         ) as (client, asked):  # fmt: skip
             return [
-                await client.indices("os"), await client.slots("os"), await client.slots("none"),
+                await client.indices("os"), await client.slots("os"),
                 await client.sessions(), await client.calculate_overall("os", [DONE["output"]]), asked[-1][1],
             ]  # fmt: skip
 
     overall = {"name": "os", "results": [DONE["output"]]}
-    assert ran(play()) == [[0, "a"], TaskSlots(10, 3), TaskSlots(0, 0), {"7": {"name": "os"}}, {"score": 0.5}, overall]
+    assert ran(play()) == [[0, "a"], TaskSlots(10, 3), {"7": {"name": "os"}}, {"score": 0.5}, overall]
+
+
+def test_a_task_that_is_not_there():
+    """A task that a controller does not have is not available; those that it has are named."""
+
+    async def play():
+        async with controller(list_workers={"os": {}, "db": {}}) as (client, _):
+            await client.slots("sql")
+
+    with pytest.raises(ServerFault, match="the task 'sql' is not there; found: os, db") as caught:
+        ran(play())
+    assert caught.value.fault is Fault.NOT_AVAILABLE
 
 
 def test_a_list_of_workers_is_fine():
@@ -318,7 +333,7 @@ def test_a_client_follows_its_loop():
     """A client that is used in another event loop, after a fork say, has connections of that one."""
 
     async def play():
-        async with played(list_workers={}) as (address, _):
+        async with played(list_workers={"os": {}}) as (address, _):
             client.url = address
             slots = await client.slots("os")
             await client.close()
