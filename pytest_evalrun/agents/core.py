@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.agents.notgranted import NotGranted
-from pytest_evalrun.agents.roster import Session, Task, Worker
+from pytest_evalrun.agents.roster import SampleSession, ServedTask, TaskWorker
 from pytest_evalrun.agents.statuses import WorkerStatus
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ CUSTOM = -1
 class Journal(Protocol):
     """Is told of each session that begins and ends, before anybody else is."""
 
-    def began(self, session: Session) -> None: ...
+    def began(self, session: SampleSession) -> None: ...
 
-    def ended(self, session: Session) -> None: ...
+    def ended(self, session: SampleSession) -> None: ...
 
 
 class Ids:
@@ -79,51 +79,51 @@ class Core:
 
     def __init__(self, lease: float, ids: Ids, journal: Journal | None = None) -> None:
         self.lease = lease
-        self.tasks: dict[str, Task] = {}
-        self.sessions: dict[int, Session] = {}
+        self.tasks: dict[str, ServedTask] = {}
+        self.sessions: dict[int, SampleSession] = {}
         self._ids = ids
         self._journal = journal
         # Sessions whose agent is waited for, in the order in which their leases end.
-        self._leases: dict[int, Session] = {}
+        self._leases: dict[int, SampleSession] = {}
 
     # Workers.
 
-    def heartbeat(self, name: str, address: str, concurrency: int, indices: Sequence[Index], now: float) -> Worker:
+    def heartbeat(self, name: str, address: str, concurrency: int, indices: Sequence[Index], now: float) -> TaskWorker:
         """Hear of a worker, a new one or one that is known; whoever is no longer alive must be synced first.
 
         Raises NotGranted where the task has other indices and sessions of those live.
         """
         task = self.tasks.get(name)
         if task is None:
-            task = self.tasks[name] = Task(indices)
+            task = self.tasks[name] = ServedTask(indices)
         elif task.indices != indices:
             if task.living:
                 raise NotGranted(400, "Error: Task already exists with different indices")
             task.take_indices(indices)
         worker = task.by_address.get(address)
         if worker is None:
-            worker = Worker(task.next_worker(), name, address, concurrency, now, task.indices)
+            worker = TaskWorker(task.next_worker(), name, address, concurrency, now, task.indices)
             task.add(worker)
         worker.concurrency, worker.last_visit, worker.indices = concurrency, now, task.indices
         self.believe(worker, now)
         return worker
 
-    def remember(self, worker: Worker) -> None:
+    def remember(self, worker: TaskWorker) -> None:
         """Know a worker from before a restart: it is silent until it is seen."""
         task = self.tasks.get(worker.name)
         if task is None:
-            task = self.tasks[worker.name] = Task(worker.indices)
+            task = self.tasks[worker.name] = ServedTask(worker.indices)
         worker.status, worker.indices = WorkerStatus.COMA, task.indices
         task.add(worker)
 
-    def believe(self, worker: Worker, now: float, limit: int | None = None) -> None:
+    def believe(self, worker: TaskWorker, now: float, limit: int | None = None) -> None:
         """Take it for able to have as many samples at once as it says; at most ``limit``, until it is believed anew."""
         worker.limit = worker.concurrency if limit is None else min(limit, worker.concurrency)
         task = self.tasks.get(worker.name)
         if task is not None and task.workers.get(worker.id) is worker:
             self._offer(worker, now)
 
-    def seen(self, worker: Worker, now: float) -> None:
+    def seen(self, worker: TaskWorker, now: float) -> None:
         """It answered: alive, whatever was thought of it."""
         worker.last_visit = now
         worker.version += 1
@@ -131,7 +131,7 @@ class Core:
             worker.status = WorkerStatus.ALIVE
             self._offer(worker, now)
 
-    def lost(self, worker: Worker, status: WorkerStatus = WorkerStatus.DEAD) -> None:
+    def lost(self, worker: TaskWorker, status: WorkerStatus = WorkerStatus.DEAD) -> None:
         """Nothing is given to it until it is seen again."""
         worker.status = status
         worker.version += 1
@@ -142,7 +142,7 @@ class Core:
             for worker in task.workers.values():
                 task.is_usable(worker, now)
 
-    def first_alive(self, name: str, now: float) -> Worker:
+    def first_alive(self, name: str, now: float) -> TaskWorker:
         """Find a worker that is asked what concerns the whole task. Raises NotGranted."""
         task = self.tasks.get(name)
         if task is None:
@@ -152,7 +152,7 @@ class Core:
                 return worker
         raise NotGranted(400, "Error: No workers available")
 
-    def clean(self, now: float) -> tuple[list[Worker], list[Session]]:
+    def clean(self, now: float) -> tuple[list[TaskWorker], list[SampleSession]]:
         """Forget workers that are dead, or silent with no sample, and tasks that have no worker then."""
         self.look(now)
         gone, ended = [], []
@@ -169,7 +169,7 @@ class Core:
 
     # Sessions.
 
-    def choose(self, name: str, index: Index, now: float, *, custom: bool = False) -> Session:
+    def choose(self, name: str, index: Index, now: float, *, custom: bool = False) -> SampleSession:
         """Begin a session in a slot of the living worker that has most of them free.
 
         Raises NotGranted, in AgentBench's words: no such task, index or free slot.
@@ -190,7 +190,7 @@ class Core:
         if task is not None:
             task.waiting.pop(waiting, None)
 
-    def _task_of(self, name: str, index: Index, *, custom: bool) -> Task:
+    def _task_of(self, name: str, index: Index, *, custom: bool) -> ServedTask:
         task = self.tasks.get(name)
         if task is None:
             raise NotGranted(406, "Error: Task does not exist")
@@ -198,8 +198,8 @@ class Core:
             raise NotGranted(400, "Error: Index out of bounds")
         return task
 
-    def _begin(self, task: Task, worker: Worker, number: int, index: Index, now: float) -> Session:
-        session = Session(number, worker.name, index, worker, now, now)
+    def _begin(self, task: ServedTask, worker: TaskWorker, number: int, index: Index, now: float) -> SampleSession:
+        session = SampleSession(number, worker.name, index, worker, now, now)
         self.sessions[number] = worker.sessions[number] = session
         task.living += 1
         task.offer(worker)
@@ -207,7 +207,7 @@ class Core:
             self._journal.began(session)
         return session
 
-    def _offer(self, worker: Worker, now: float) -> None:
+    def _offer(self, worker: TaskWorker, now: float) -> None:
         """Tell of free slots of a worker, and hand them to those who wait."""
         task = self.tasks[worker.name]
         task.offer(worker)
@@ -217,14 +217,14 @@ class Core:
             if not waiting.done():
                 waiting.set_result(self._begin(task, freest, self._ids.take(), index, now))
 
-    def session(self, number: int) -> Session:
+    def session(self, number: int) -> SampleSession:
         """Raises NotGranted."""
         found = self.sessions.get(number)
         if found is None:
             raise NotGranted(400, "Error: Session does not exist")
         return found
 
-    def called(self, number: int, now: float) -> Session:
+    def called(self, number: int, now: float) -> SampleSession:
         """Hand in what the agent said: from now on the worker is waited for. Raises NotGranted where it still is."""
         session = self.session(number)
         session.last_update = now
@@ -248,12 +248,12 @@ class Core:
         if not session.busy:
             self._lease(session, now)
 
-    def _lease(self, session: Session, now: float) -> None:
+    def _lease(self, session: SampleSession, now: float) -> None:
         session.last_update = now
         self._leases.pop(session.id, None)
         self._leases[session.id] = session
 
-    def expired(self, now: float) -> list[Session]:
+    def expired(self, now: float) -> list[SampleSession]:
         """End the sessions whose agents have not been heard of for a whole lease."""
         ended = []
         while self._leases:
@@ -268,7 +268,7 @@ class Core:
         """Whether a session had this number once."""
         return number in self.sessions or self._ids.is_given(number)
 
-    def ended(self, number: int, now: float) -> Session | None:
+    def ended(self, number: int, now: float) -> SampleSession | None:
         """End a session, and free its slot: whoever waits has it at once. None where it has ended before."""
         session = self.sessions.pop(number, None)
         if session is None:
@@ -282,17 +282,17 @@ class Core:
         self._offer(worker, now)
         return session
 
-    def end_all(self, worker: Worker, now: float) -> list[Session]:
+    def end_all(self, worker: TaskWorker, now: float) -> list[SampleSession]:
         """End all sessions of a worker."""
         return [session for number in list(worker.sessions) if (session := self.ended(number, now)) is not None]
 
-    def refused(self, session: Session, now: float) -> None:
+    def refused(self, session: SampleSession, now: float) -> None:
         """End a session that its worker has no slot for: it takes no more than it has, until it says otherwise."""
         worker = session.worker
         worker.limit = min(worker.limit, len(worker.sessions) - 1)
         self.ended(session.id, now)
 
-    def adopt(self, worker: Worker, held: Mapping[int, Index], known: Iterable[int], now: float) -> list[int]:
+    def adopt(self, worker: TaskWorker, held: Mapping[int, Index], known: Iterable[int], now: float) -> list[int]:
         """Bring the sessions of a worker in line with those that it has: ``held``, by id.
 
         ``known`` are those that it was known to have before it was asked: what it does not have of these, and works
@@ -316,7 +316,7 @@ class Core:
         self.seen(worker, now)
         return unwanted
 
-    def restore(self, worker: Worker, number: int, index: Index, now: float, start: float | None = None) -> None:
+    def restore(self, worker: TaskWorker, number: int, index: Index, now: float, start: float | None = None) -> None:
         """Know a session that its worker has, or had before a restart; its agent is waited for."""
         session = self._begin(self.tasks[worker.name], worker, number, index, now)
         session.start = now if start is None else start

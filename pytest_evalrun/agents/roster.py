@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 11.0
 
 
-@dataclass(slots=True, eq=False)
-class Session:
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class SampleSession:
     """A sample that runs at a worker. ``busy`` while the worker works; else its agent is waited for, under a lease."""
 
     id: int
     name: str
     index: Index
-    worker: Worker
+    worker: TaskWorker
     start: float
     last_update: float
     busy: bool = True
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class TaskWorker:
     """A worker of a task, where it is, and how many samples it takes at once.
 
     ``concurrency`` is what it says, ``limit`` what it was seen to take.
@@ -44,7 +44,7 @@ class Worker:
     last_visit: float
     indices: Sequence[Index]
     status: WorkerStatus = WorkerStatus.ALIVE
-    sessions: dict[int, Session] = field(default_factory=dict)
+    sessions: dict[int, SampleSession] = field(default_factory=dict)
     # Counts its changes: for what others keep of it.
     version: int = 0
     limit: int = field(init=False)
@@ -72,16 +72,16 @@ class Waiting(Protocol):
     def done(self) -> bool:
         """Whether he waits no more."""
 
-    def set_result(self, result: Session, /) -> None:
+    def set_result(self, result: SampleSession, /) -> None:
         """Hand him his session."""
 
 
-class Task:
+class ServedTask:
     """A task by name: its indices, its workers, and those who wait for a slot, first come first served."""
 
     def __init__(self, indices: Sequence[Index]) -> None:
-        self.workers: dict[int, Worker] = {}
-        self.by_address: dict[str, Worker] = {}
+        self.workers: dict[int, TaskWorker] = {}
+        self.by_address: dict[str, TaskWorker] = {}
         self.waiting: dict[Waiting, Index] = {}
         self.living = 0
         self._next_worker = 0
@@ -96,17 +96,17 @@ class Task:
     def has(self, index: Index) -> bool:
         return index in self._known
 
-    def add(self, worker: Worker) -> None:
+    def add(self, worker: TaskWorker) -> None:
         self.workers[worker.id] = self.by_address[worker.address] = worker
         self._next_worker = max(self._next_worker, worker.id + 1)
 
-    def remove(self, worker: Worker) -> None:
+    def remove(self, worker: TaskWorker) -> None:
         del self.workers[worker.id], self.by_address[worker.address]
 
     def next_worker(self) -> int:
         return self._next_worker
 
-    def offer(self, worker: Worker) -> None:
+    def offer(self, worker: TaskWorker) -> None:
         """Note how many slots of a worker are free, now that this has changed."""
         worker.version += 1
         if len(self._free) > 64 + 4 * len(self.workers):
@@ -115,7 +115,7 @@ class Task:
         elif worker.free:
             heapq.heappush(self._free, (-worker.free, worker.id))
 
-    def freest(self, now: float) -> Worker | None:
+    def freest(self, now: float) -> TaskWorker | None:
         """Find the living worker with most free slots; whoever is silent meanwhile is in a coma."""
         while self._free:
             free, number = self._free[0]
@@ -125,7 +125,7 @@ class Task:
             heapq.heappop(self._free)
         return None
 
-    def is_usable(self, worker: Worker, now: float) -> bool:
+    def is_usable(self, worker: TaskWorker, now: float) -> bool:
         """Whether it is alive, and has the indices that the task has by now."""
         if worker.status is WorkerStatus.ALIVE and now - worker.last_visit > SILENCE_SECONDS:
             worker.status = WorkerStatus.COMA
@@ -133,7 +133,7 @@ class Task:
         return worker.status is WorkerStatus.ALIVE and worker.indices is self.indices
 
 
-def dump_worker(worker: Worker) -> dict[str, Any]:
+def dump_worker(worker: TaskWorker) -> dict[str, Any]:
     """Say of a worker what AgentBench's controller says."""
     return {
         "id": worker.id, "address": worker.address, "capacity": worker.capacity, "current": worker.current,
@@ -141,7 +141,7 @@ def dump_worker(worker: Worker) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def dump_session(session: Session) -> dict[str, Any]:
+def dump_session(session: SampleSession) -> dict[str, Any]:
     """Say of a session what AgentBench's controller says; it is locked while its worker works."""
     return {
         "name": session.name, "index": session.index, "start": session.start, "last_update": session.last_update,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pytest_evalrun.agents.core import Core, Ids
-from pytest_evalrun.agents.roster import Session, Worker
+from pytest_evalrun.agents.roster import SampleSession, TaskWorker
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
@@ -117,7 +117,7 @@ class Store:
         rows = self._read("SELECT name, id, address, concurrency FROM worker ORDER BY name, id")
         for name, number, address, concurrency in rows:
             if name in indices:
-                core.remember(Worker(number, name, address, concurrency, 0.0, indices[name]))
+                core.remember(TaskWorker(number, name, address, concurrency, 0.0, indices[name]))
         self._with_messages = {row[0] for row in self._read("SELECT DISTINCT session FROM message")}
         for number, name, sample, worker, start in self._read("SELECT * FROM session ORDER BY id"):
             task = core.tasks.get(name)
@@ -128,11 +128,11 @@ class Store:
 
     # The journal.
 
-    def began(self, session: Session) -> None:
+    def began(self, session: SampleSession) -> None:
         row = (session.id, session.name, _dumped(session.index), session.worker.id, session.start)
         self._write("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)", row)
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: SampleSession) -> None:
         self._forget(session.id)
 
     def _forget(self, number: int) -> None:
@@ -143,7 +143,7 @@ class Store:
 
     # Workers.
 
-    def keep_worker(self, worker: Worker) -> None:
+    def keep_worker(self, worker: TaskWorker) -> None:
         """Keep where a worker is; anybody who was known at its address before is forgotten."""
         self._write("DELETE FROM worker WHERE name = ? AND address = ?", (worker.name, worker.address))
         row = (worker.name, worker.id, worker.address, worker.concurrency)
@@ -152,7 +152,7 @@ class Store:
     def keep_indices(self, name: str, indices: Sequence[Index]) -> None:
         self._write("INSERT OR REPLACE INTO task VALUES (?, ?)", (name, _dumped(indices)))
 
-    def forget_worker(self, worker: Worker) -> None:
+    def forget_worker(self, worker: TaskWorker) -> None:
         self._write("DELETE FROM worker WHERE name = ? AND id = ?", (worker.name, worker.id))
 
     # Conversations.

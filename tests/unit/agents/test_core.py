@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pytest_evalrun.agents.core import Core, Ids
 from pytest_evalrun.agents.notgranted import NotGranted
-from pytest_evalrun.agents.roster import SILENCE_SECONDS, Session, Worker
+from pytest_evalrun.agents.roster import SILENCE_SECONDS, SampleSession, TaskWorker
 from pytest_evalrun.agents.statuses import WorkerStatus
 
 LEASE = 60.0
@@ -21,13 +21,13 @@ class Waiter:
     """Who waits for a slot, and the session that he was handed."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: SampleSession | None = None
         self.left = False
 
     def done(self) -> bool:
         return self.left or self.session is not None
 
-    def set_result(self, result: Session, /) -> None:
+    def set_result(self, result: SampleSession, /) -> None:
         assert not self.done()
         self.session = result
 
@@ -39,11 +39,11 @@ class Notes:
         self.living: set[int] = set()
         self.began_at: Counter[int] = Counter()
 
-    def began(self, session: Session) -> None:
+    def began(self, session: SampleSession) -> None:
         self.living.add(session.id)
         self.began_at[session.id] += 1
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: SampleSession) -> None:
         self.living.remove(session.id)
 
 
@@ -186,7 +186,7 @@ class Controller(RuleBasedStateMachine):
         assert upto > self.reserved
         self.reserved = upto
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[TaskWorker]:
         return [worker for task in self.core.tasks.values() for worker in task.workers.values()]
 
     @initialize(capacity=st.integers(1, 3))
@@ -274,7 +274,9 @@ class Controller(RuleBasedStateMachine):
         self._restart()
         for worker in workers:
             self.core.remember(
-                Worker(worker.id, worker.name, worker.address, worker.concurrency, worker.last_visit, worker.indices)
+                TaskWorker(
+                    worker.id, worker.name, worker.address, worker.concurrency, worker.last_visit, worker.indices
+                )
             )
         for number, session in living.items():
             self.notes.began_at[number] -= 1
