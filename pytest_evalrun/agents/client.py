@@ -58,8 +58,6 @@ class ControllerClient:
         self._timeout = timeout
         self._exchange = Exchange()
         self._dialect: Dialect | None = None
-        # Of AgentRL's sessions, whose answers are only what is new.
-        self._conversations: dict[int, list[Message]] = {}
         self._has_answered = False
 
     async def start_sample(self, name: str, index: Index, *, wait: float = 0.0) -> Standing:
@@ -73,22 +71,23 @@ class ControllerClient:
         payload = self._payload(answer, Fault.START_FAILED)
         standing = self._standing(payload, _session_of(answer, payload), Fault.START_FAILED)
         self._dialect = dialect_of(payload)
-        return self._kept(standing, [])
+        return self._with_history(standing, ())
 
-    async def interact(self, session_id: int, message: Message | None, status: str = "normal") -> Standing:
+    async def interact(
+        self, session_id: int, message: Message | None, status: str = "normal", before: Sequence[Message] = ()
+    ) -> Standing:
         """Hand in the agent's answer, as :class:`TaskServer` says.
 
-        AgentRL has no word for an agent that cannot go on: the session is cancelled, and ends as the agent said.
+        AgentRL answers what is new alone, and has no word for an agent that cannot go on: the session is cancelled
+        there, and ends as the agent said.
         """
-        before = self._conversations.get(session_id, [])
         if message is None and self._dialect is Dialect.AGENTRL:
             await self.cancel(session_id)
             return Standing(session_id, SampleStatus(status), history=history_of(before))
-        messages = () if message is None else (message,)
-        before = [*before, *messages]
-        answer = await self._ask("POST", "interact", interact_body(session_id, messages, status), session_id=session_id)
+        body = interact_body(session_id, () if message is None else (message,), status)
+        answer = await self._ask("POST", "interact", body, session_id=session_id)
         payload = self._payload(answer, Fault.INTERACT_FAILED)
-        return self._kept(self._standing(payload, session_id, Fault.INTERACT_FAILED, before), before)
+        return self._with_history(self._standing(payload, session_id, Fault.INTERACT_FAILED, before), before)
 
     async def renew(self, session_id: int) -> None:
         """Keep the session while its agent thinks; only controllers of ours know how."""
@@ -96,11 +95,10 @@ class ControllerClient:
             await self._tried("renew", session_id, _SHORT_SECONDS)
 
     async def cancel(self, session_id: int) -> bool:
-        """End the session and free its slot, as :class:`TaskServer` says.
+        """End the session and free its slot; False where no controller answers.
 
         AgentBench's controller keeps the slot of a session that its worker no longer has, unless it asks its workers.
         """
-        self._conversations.pop(session_id, None)
         answer = await self._tried("cancel", session_id, _CANCEL_SECONDS)
         refused = answer is not None and answer.status == 400 and "Session does not exist" not in answer.text
         if refused and self._dialect is Dialect.V02:
@@ -151,16 +149,11 @@ class ControllerClient:
     def _shown(self) -> str:
         return shown_address(self.url)
 
-    def _kept(self, standing: Standing, before: Sequence[Message]) -> Standing:
-        """Keep the conversation of a session of AgentRL, whose history is made of it."""
+    def _with_history(self, standing: Standing, before: Sequence[Message]) -> Standing:
+        """Make the history of a session of AgentRL, which tells none."""
         if self._dialect is not Dialect.AGENTRL or standing.history:
             return standing
-        conversation = grown(before, standing)
-        if standing.status is SampleStatus.RUNNING:
-            self._conversations[standing.session_id] = conversation
-        else:
-            self._conversations.pop(standing.session_id, None)
-        return replace(standing, history=history_of(conversation))
+        return replace(standing, history=history_of(grown(before, standing)))
 
     async def _listed(self, call: str) -> dict[str, Any]:
         payload = self._payload(await self._ask("GET", call, timeout=_SHORT_SECONDS), Fault.NETWORK_ERROR)
