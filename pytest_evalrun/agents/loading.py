@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.adapters.predictone import CONCURRENCY_OF_ASYNC
+from pytest_evalrun.agents.settings import HttpSettings
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.secrets import expand
 from pytest_evalrun.suite.settings import is_reference
@@ -48,7 +50,7 @@ class LoadedAgent(Protocol):
         """Give it back."""
 
 
-def load_agent(pair: Pair, services: AgentServices) -> LoadedAgent:  # noqa: ARG001 - the kind http tells it events
+def load_agent(pair: Pair, services: AgentServices) -> LoadedAgent:
     """Make the agent of a pair whose kind is ``http`` or the user's class; ``load`` makes it ready.
 
     ``${SECRETS}`` are read from the environment here. Raises ConfigError where one is not set.
@@ -60,7 +62,16 @@ def load_agent(pair: Pair, services: AgentServices) -> LoadedAgent:  # noqa: ARG
         own, params = settings.own, expand(dict(settings.params))
         ref, path = settings.adapter, pair.task.path
         return UsersAgent(ref, pair.root, path, params, concurrency=own.concurrency, retry_on=own.retry_on)
+    if isinstance(settings.own, HttpSettings):
+        from pytest_evalrun.agents.http import HTTPAgent
+
+        return HTTPAgent(replace(settings.own, **expand(_with_secrets(settings.own))), pair.root, services.event)
     raise PairError(f"adapter {settings.adapter} is no agent that is loaded by itself")
+
+
+def _with_secrets(own: HttpSettings) -> dict[str, Any]:
+    """Where an agent is, and how it is entered; what it is sent holds no secrets."""
+    return {"url": own.url, "headers": dict(own.headers), "proxy": own.proxy, "proxies": dict(own.proxies)}
 
 
 def concurrency_of(settings: Settings) -> int | str:

@@ -177,7 +177,8 @@ def check_words(pairs: Iterable[Pair], file: str, problems: Problems) -> None:
                 and where not in problems
             ):
                 names = owners(word)
-                whose = f"`{word}` is a word of the {'kinds' if names[1:] else 'kind'} {' and '.join(names)}"
+                listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+                whose = f"`{word}` is a word of the {'kinds' if names[1:] else 'kind'} {listed}"
                 problems.add(f"{where}: {whose}; this is {some(sorted(adapters), 5)}")
 
 

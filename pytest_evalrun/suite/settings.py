@@ -299,7 +299,7 @@ def kind_names() -> frozenset[str]:
 
 MAPPINGS = frozenset(
     {"params", "preprocess", "output", "reader", "gates", "env", "device"}
-    | {"sampling", "extra_body", "headers", "price"}
+    | {"sampling", "extra_body", "headers", "price", "body", "proxies"}
 )
 # Metrics that are made of the scores of another one, over all generations of a sample; the latter for each `k`.
 OVER_GENERATIONS = frozenset({"majority", "pass_at", "pass_hat"})

@@ -102,7 +102,7 @@ MISTAKES = {
     ),
     "a word of two kinds, of neither": (
         f"adapter: recorded\nanswers: a\n{MODELS}concurrency: 2\n",
-        ":6: concurrency: `concurrency` is a word of the kinds openai and python; this is recorded",
+        ":6: concurrency: `concurrency` is a word of the kinds http, openai and python; this is recorded",
     ),
     "taken": (f"adapter: taken\n{MODELS}", ":1: adapter: adapter taken of the package recorded (entry point taken ="),
     "broken": (
