@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_evalrun.llm.schema import Certificates, PriceModel, RequestsAtOnce  # noqa: TC001 - pydantic reads them
-from pytest_evalrun.suite.fields import UNSET, Name, Seconds, Spelled, Strict
+from pytest_evalrun.llm.schema import Certificates, PriceModel  # noqa: TC001 - pydantic reads them
+from pytest_evalrun.suite.fields import UNSET, AtOnce, Name, Seconds, Spelled, Strict
 
 
 class PrompterModel(Strict):
@@ -26,7 +26,7 @@ class HttpModel(Strict):
     """How the conversation is put into the request, by its name. Default: `role_content_dict`."""
     return_format: Name = UNSET
     """The text of an answer, as in `{response[choices][0][message][content]}`. Default: `{response}`."""
-    concurrency: RequestsAtOnce = UNSET
+    concurrency: AtOnce = UNSET
     """So many requests are under way at once, or `least-start-most`: as many as the endpoint takes.
     Default: `10-20-100`.
     """

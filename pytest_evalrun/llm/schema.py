@@ -16,7 +16,6 @@ def _certificates(value: Any) -> Any:
 
 
 Command = Annotated[list[Spelled], Field(min_length=1)]
-RequestsAtOnce = AtOnce
 Certificates = Annotated[Name, BeforeValidator(_certificates)]
 
 
