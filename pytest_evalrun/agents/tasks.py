@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun import registry
 from pytest_evalrun.agents.definitions import MOST_WORKERS, TaskDefinition, definitions_in
 from pytest_evalrun.agents.taskyaml import load_agentbench
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import accepted, found, some
 from pytest_evalrun.suite.secrets import secret_names
-from pytest_evalrun.suite.settings import OF_TASKS, kind_named, kind_names
+from pytest_evalrun.suite.settings import OF_TASKS, OVER_GENERATIONS, kind_named, kind_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # What a task of a suite is made of; AgentBench's own files may hold more.
 WORDS = ("module", "parameters", "workers", "sessions", "docker", "command")
 SESSIONS = ("thread", "process", "loop")
+# Metrics of ours that need no references.
+METRICS = frozenset({"success", "turns", "tokens", "cost_per_success", "overall", "judge"}) | OVER_GENERATIONS
 # How often a name is shown that is not there.
 MOST_SHOWN = 20
 _URL = re.compile(r"https?://[^/\s]|\$\{", re.IGNORECASE)
@@ -65,6 +68,7 @@ class TaskMistakes:
             yield "format", _too_late(settings)
         elif settings.is_agent:
             yield from _mistakes_in_agent(settings)
+            yield from _mistakes_in_metrics(settings)
             if settings.controller is not None:
                 yield from _mistakes_in_url(settings.controller)
             elif settings.tasks is not None:
@@ -114,6 +118,15 @@ def _mistakes_in_agent(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.gpus and not settings.words.get("serve"):
         wanted = "accepted: `serve: …`, whose program has the GPUs, or an endpoint that has them"
         yield "gpus", f"found {settings.gpus} for an agent, which is asked in the worker's own process; {wanted}"
+
+
+def _mistakes_in_metrics(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Metrics of ours that compare would only say so when all has been asked, and paid."""
+    for spec in settings.metrics:
+        offer = registry.find(registry.METRICS, spec.use)
+        if offer is not None and offer.is_ours and spec.use not in METRICS:
+            wanted = f"accepted: {', '.join(sorted(METRICS))}, or a metric of yours"
+            yield "metrics", f"{found(spec.use)}, which needs references, and the samples of a task have none; {wanted}"
 
 
 def _acting() -> list[str]:

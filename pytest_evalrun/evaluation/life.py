@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
+from pytest_evalrun.evaluation.agents import lacks_overall
 from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
@@ -21,7 +22,7 @@ from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.markers import read_fingerprint, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.results import Result, append_history, read_result, timings_in
+from pytest_evalrun.rundir.results import Result, append_history, ends, read_result, timings_in
 from pytest_evalrun.rundir.state import count_shards
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _complete(steps: Steps, plan: Plan, progress: Progress, already: int) -> Eva
     if mode == "eval":
         if progress.done_count + progress.failed_count < count:
             raise unpredicted(progress.done_count, count, plan.reason)
-    elif progress.done_count < count and not steps.pair.is_cut:
+    elif not steps.pair.is_cut and (progress.done_count < count or lacks_overall(steps.pair, steps.paths)):
         steps.predict(plan, samples, progress)
     if mode == "infer":
         steps.check_failures(plan, progress.done_count, progress.failed_count, first_failure(progress.ordered()))
@@ -164,6 +165,8 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     own = scores.usage.to_json(currency_of(pair.settings))
     usage = with_judges(own, {name: one.paid() for name, one in judged.items()})
     tell_usage(usage, steps.say)
+    if statuses := scores.statuses.to_json():
+        steps.say(f"ended: {ends(statuses)}")
     if scores.outdated or not progress.in_order:
         progress.rewrite(disk, with_references(samples, progress, plan.wanted.count, pair.dataset.path))
     steps.watch.score = time.perf_counter() - started
@@ -227,6 +230,7 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
         fingerprint={"prediction": wanted.prediction, "score": wanted.score},
         environment=environment_now() | watch.peak(old),
         timing=timing,
+        statuses=scores.statuses.to_json(),
     )
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.agents import StatusTally
 from pytest_evalrun.evaluation.columns import AnswerColumns, MetricColumns
 from pytest_evalrun.evaluation.usage import UsageTally
 from pytest_evalrun.metrics.agents import Overall
@@ -67,6 +68,7 @@ class Scores:
     first_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
     usage: UsageTally = field(default_factory=UsageTally)
+    statuses: StatusTally = field(default_factory=StatusTally)
     outdated: bool = False
     warning: str | None = None
 
@@ -165,6 +167,8 @@ class Scorer:
         scores.failed += len(chunk) - len(predicted)
         scores.latencies.extend([line.seconds for _, line in chunk if line is not None])
         scores.usage.add(line for _, line in chunk if line is not None)
+        if self.pair.settings.is_agent:
+            scores.statuses.add(line for _, line in chunk if line is not None)
         return predicted
 
     def _feed(self, chunk: Sequence[tuple[Sample, Line]]) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.deadline import STACKS
 from pytest_evalrun.plugin.internals import is_of_pytest
+from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.printable import printable
 
@@ -147,6 +148,8 @@ def tell(
         told["metrics"] = json.loads(json.dumps(brief))
         told["samples"] = dict(evaluation.result.samples)
         told["seconds"] = evaluation.result.seconds.get("total")
+        if evaluation.result.statuses:
+            told["ends"] = ends(evaluation.result.statuses)
         told |= _told_of_usage(evaluation.result.usage)
     return told
 

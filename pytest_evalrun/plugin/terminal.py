@@ -106,6 +106,8 @@ def _details(told: dict[str, Any]) -> list[str]:
         total = counted(samples["total"], "sample")
         complete = samples["predicted"] == samples["total"]
         parts.append(total if complete else f"{samples['predicted']} of {total}")
+    if ends := told.get("ends"):
+        parts.append(f"({ends})")
     if told.get("seconds") is not None and not told.get("reused"):
         parts.append(f"{told['seconds']:.2f}s")
     if told.get("cost") and not told.get("reused"):

@@ -8,6 +8,7 @@ from pytest_evalrun.report.matrix import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.report.text import number
 from pytest_evalrun.rundir.predictions import file_of
+from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.problems import shown
@@ -31,6 +32,8 @@ def result_lines(row: SummaryRow) -> Iterator[str]:
         pace = (row.pace.get(name) for name in PACE)
         p50, p95, throughput = ("-" if value is None else number(value) for value in pace)
         yield f"seconds a sample: p50 {p50}, p95 {p95}; samples a second: {throughput}"
+    if row.statuses:
+        yield f"ended: {ends(row.statuses)}"
     for name, table in tables_of(row):
         if (count := len(table["labels"])) > MOST_LABELS:
             yield f"{name}: its table of {count} labels is in results/{'/'.join(row.key)}.json"

@@ -33,6 +33,7 @@ class SummaryRow:
     it.
     ``pace`` has ``PACE``: seconds that a sample was waited for, and samples a second; None is what nobody knows.
     ``recorded`` is what tests of the user's own found of this very result: ``<test name>.<name>`` → value.
+    ``statuses`` is how an agent's samples ended: status → count.
     """
 
     suite: str
@@ -52,6 +53,7 @@ class SummaryRow:
     pace: Mapping[str, float | None] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    statuses: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def breached(self) -> set[str]:
@@ -147,7 +149,9 @@ def read_summary(
 
 def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     """Empty the row of a pair that is skipped, whatever older result lies there."""
-    nothing = replace(row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={})
+    nothing = replace(
+        row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={}, statuses={}
+    )
     return replace(nothing, error=None, skipped=why)
 
 
@@ -182,4 +186,5 @@ def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
         pace={name: result.seconds.get(name) for name in PACE},
         fingerprint=result.fingerprint,
         recorded=recorded_of(path, result),
+        statuses=result.statuses or {},
     )

@@ -17,6 +17,7 @@ from pytest_evalrun.report.rows import Summary, SummaryRow, read_summary
 from pytest_evalrun.report.text import markdown, markdown_row, number
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.names import first_samples
 
@@ -151,6 +152,7 @@ def to_markdown(summary: Summary, found: Iterable[Matrix]) -> str:
     lines = ["# Summary", ""]
     lines += _markdown_matrices(found)
     lines += _confusions(summary)
+    lines += _ended(summary)
     lines += _listed("Not passed", (row for row in summary.present if row.status != "passed"))
     lines += _listed("Gone: no longer on disk, outside the means", summary.gone)
     if summary.unreadable:
@@ -181,6 +183,16 @@ def _confusions(summary: Summary) -> Iterator[str]:
         yield ""
     if left:
         yield from (f"{left} more tables are in the files under `results/`.", "")
+
+
+def _ended(summary: Summary) -> Iterator[str]:
+    """How the samples of agents ended, where there are any."""
+    found = [row for row in summary.present if row.statuses]
+    if not found:
+        return
+    yield from ("## How samples ended", "")
+    yield from (f"- {markdown(first_samples(row.pair, row.limit))}: {markdown(ends(row.statuses))}" for row in found)
+    yield ""
 
 
 def _listed(title: str, rows: Iterable[SummaryRow]) -> Iterator[str]:

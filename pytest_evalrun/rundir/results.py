@@ -12,7 +12,7 @@ from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # How the seconds of a sample are meant today.
 TIMING = 2
 STATUSES = frozenset({"passed", "failed", "error", "skipped", "pending"})
+# Beside the statuses of an agent's samples, how many of them came to nothing.
+FAILED_SAMPLES = "failed"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Result:
     ``seconds``: load, predict, score, total, p50, p95, throughput. ``timing`` says how samples were timed: ``TIMING``,
     each by the request that answered it, or None, by a share of its batch; p50 and p95 of such are None here.
     ``usage`` is what an endpoint told: requests, attempts, tokens (input, output, cached), finish reason → count, cost
-    and currency where there is a price; ``judge`` in it the same of each judge.
+    and currency where there is a price; ``judge`` in it the same of each judge. ``statuses`` is how an agent's samples
+    ended: status → count, and ``failed`` for those that came to nothing.
     """
 
     suite: str
@@ -58,6 +61,8 @@ class Result:
     """2 where each sample's seconds are those of the request that answered it."""
     usage: dict[str, Any] | None = None
     """requests, attempts, tokens, finish reasons, and the cost where there is a price; `judge` has those of judges."""
+    statuses: dict[str, int] | None = None
+    """Of an agent, how its samples ended: status → count, and `failed` for those that came to nothing."""
 
     def to_json(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in _KINDS}
@@ -75,7 +80,7 @@ class Result:
             raise ValueError(f"status: {values['status']!r}; accepted: {', '.join(sorted(STATUSES))}")
         if not all(isinstance(metric, dict) and "value" in metric for metric in values["metrics"].values()):
             raise ValueError("metrics: each must have a value")
-        timing, usage = values.get("timing"), values.get("usage")
+        timing, usage, statuses = (values.get(name) for name in _OPTIONAL)
         if timing != TIMING:  # a batch's time by its size: no latency that anybody saw
             values = values | {"seconds": {**values["seconds"], "p50": None, "p95": None}}
         fields = {name: values[name] for name in _KINDS}
@@ -83,6 +88,7 @@ class Result:
             **fields,
             timing=timing if timing == TIMING else None,
             usage=usage if isinstance(usage, dict) else None,
+            statuses=statuses if isinstance(statuses, dict) else None,
         )
 
     def dumps(self) -> str:
@@ -106,8 +112,13 @@ _KINDS: dict[str, type] = {
     "gates": list,
     **dict.fromkeys(("fingerprint", "environment"), dict),
 }
-_OPTIONAL = ("timing", "usage")
+_OPTIONAL = ("timing", "usage", "statuses")
 assert [*_KINDS, *_OPTIONAL] == [field.name for field in fields(Result)]
+
+
+def ends(statuses: Mapping[str, int]) -> str:
+    """How samples ended, for people: ``14 completed, 3 task limit reached, 1 failed``."""
+    return ", ".join(f"{count} {status}" for status, count in statuses.items())
 
 
 def read_result(path: Path) -> Result | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from pytest_evalrun import registry
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.agents import lacks_overall
+from pytest_evalrun.rundir.results import ends, read_result
+from pytest_evalrun.suite.settings import Settings, Way
 
 # What a session of a task server leaves of a sample, by the number that is its input.
 AGENT = """
@@ -94,3 +99,54 @@ def test_number_of_the_task_is_read_from_its_file(agent, evaluator):
     overall.parent.mkdir(parents=True)
     overall.write_text(json.dumps({"custom": {"acc": 0.75}, "coverage": {"finished": 6, "total": 6}}))
     assert evaluator(pair).metrics == {"overall": 0.75}
+
+
+def of_task(pair):
+    """The same pair as one of a task server, for whoever counts how samples end; its data are read all the same."""
+    (layer,) = pair.layers
+    return replace(pair, layers=(replace(layer, values={**layer.values, "format": "agentbench"}),))
+
+
+@pytest.fixture
+def tasks_are_tables(monkeypatch):
+    """A task's indices are those of the table here: what is scored of them is the same."""
+    jsonl = registry.find(registry.READERS, "jsonl")
+    real = registry.find
+    monkeypatch.setattr(registry, "find", lambda group, name: jsonl if name == "agentbench" else real(group, name))
+    monkeypatch.setattr(Settings, "way", Way.MODEL)
+
+
+def test_statuses_are_counted(agent, evaluator, tasks_are_tables):
+    """A result says how samples ended, and how many came to nothing; it is read back, and said in the pair's log."""
+    pair = of_task(agent("success", max_failed=1, params={"fails": [1]}))
+    result = evaluator(pair).result
+    assert result.statuses == {"completed": 3, "task limit reached": 2, "failed": 1}
+    assert read_result(evaluator.contexts[0].paths.pair(pair.key).result) == result
+    assert ends(result.statuses) == "3 completed, 2 task limit reached, 1 failed"
+
+
+def test_other_models_have_no_statuses(agent, evaluator):
+    """A model that answers with what looks like one has none."""
+    assert evaluator(agent("success")).result.statuses is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "overall", "lacks"),
+    [
+        (["success"], None, False),
+        (["success", "overall"], None, True),
+        (["overall"], {"custom": 1, "coverage": {"finished": 5, "total": 6}}, True),
+        (["overall"], {"custom": None, "custom_error": "boom", "coverage": {"finished": 6, "total": 6}}, True),
+        (["overall"], {"custom": 1, "coverage": {"finished": 6, "total": 6}}, False),
+    ],
+    ids=["nobody asks", "no file", "partial", "failed", "whole"],
+)
+def test_task_is_asked_once_more(agent, evaluator, metrics, overall, lacks):
+    """Where a kill has left a partial overall.json, and a metric is made of it, the pair is opened again."""
+    pair = of_task(agent(*metrics))
+    paths = evaluator.context().paths.pair(pair.key)
+    paths.agent.overall.parent.mkdir(parents=True)
+    if overall is not None:
+        paths.agent.overall.write_text(json.dumps(overall))
+    assert lacks_overall(pair, paths) == lacks
+    assert not lacks_overall(agent(*metrics), paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -204,3 +205,12 @@ def test_what_pytest_shows_is_safe_and_holds_no_secret():
             assert type(report.longrepr) is type(longrepr)
             assert report.sections == [("log", f"\\x1b[2J\\u202e *** {shown}")]
             assert report.user_properties == [("key", "***"), ("n", 1)]
+
+
+def test_an_agents_report_says_how_samples_ended():
+    """The controller is told in words; of other models there is nothing to tell."""
+    evaluation = evaluated()
+    result = replace(evaluation.result, statuses={"completed": 3, "failed": 1})
+    told = tell(pair(), replace(evaluation, result=result), worker="gw0", test=None, evaluates=True)
+    assert told["ends"] == "3 completed, 1 failed"
+    assert "ends" not in tell(pair(), evaluation, worker="gw0", test=None, evaluates=True)

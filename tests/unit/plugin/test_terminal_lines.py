@@ -87,6 +87,10 @@ LINES = {
         "passed", PAIR, {"samples": {"total": 1, "predicted": 1, "failed": 0, "reused": 0}},
         "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  1 sample  1.23s  (new)",
     ),
+    "an agent": (
+        "passed", PAIR, {"ends": "9 completed, 1 unknown"},
+        "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  10 samples  (9 completed, 1 unknown)  1.23s  (new)",
+    ),
     "a user's function": (
         "passed", PAIR, {"suite_item": False, "test": "test_share", "metrics": {}, "samples": None, "seconds": None},
         "PASSED  letters/a/one::test_share  (new)",

@@ -391,6 +391,16 @@ def test_seconds_are_shown_as_they_were_meant(run, more, line):
     assert list(result_lines(row))[1:] == [line]
 
 
+def test_ends_of_an_agents_samples_are_shown(run, present):
+    """How samples ended is said of each agent, in the summary and of the pair alone."""
+    run.result("s", "agent", "os_std", metrics={"success": 0.5}, statuses={"completed": 3, "failed": 1})
+    run.result("s", "mlp", "d", metrics={"m": 0.5})
+    row, other = write_summary(run.paths, present).rows
+    assert "ended: 3 completed, 1 failed" in list(result_lines(row))
+    assert not any("ended" in line for line in result_lines(other))
+    assert "## How samples ended\n\n- s/agent/os_std: 3 completed, 1 failed\n" in text_of(run, "md")
+
+
 def test_of_what_predicted_nothing_there_are_no_seconds(run):
     """An error is told, and nothing else."""
     run.result("s", "t", "d", status="error", total=0, environment={"error": "no model"})

@@ -147,6 +147,10 @@ MISTAKES = {
         TASK + CONTROLLER + "gpus: 1",
         ":4: gpus: found 1 for an agent, which is asked in the worker's own process; accepted: `serve: …`",
     ),
+    "a metric that compares": (
+        TASK + CONTROLLER + "metrics: [success, exact_match]",
+        ":4: metrics: found 'exact_match', which needs references, and the samples of a task have none; accepted: cost",
+    ),
     "none at once": (
         TASK + CONTROLLER + "task_concurrency: 0",
         ":4: task_concurrency: found 0; accepted: greater than",
