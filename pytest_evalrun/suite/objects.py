@@ -43,6 +43,7 @@ def load_object(ref: str, root: str) -> Any:
         path = _file(ref, root)
         return _attribute(_load_file(path), name, ref, file)
     module, name = split_dotted(ref)
+    _reach(module, root)
     return _attribute(_import(module, ref), name, ref, module)
 
 
@@ -51,7 +52,9 @@ def source_file(ref: str, root: str) -> Path | None:
     """The .py file behind a reference, found without running it; None for what is compiled or built in."""
     if is_path_ref(ref):
         return _file(ref, root)
-    return _source_of_module(split_dotted(ref)[0], ref)
+    module = split_dotted(ref)[0]
+    _reach(module, root)
+    return _source_of_module(module, ref)
 
 
 def split_dotted(ref: str) -> tuple[str, str]:
@@ -124,6 +127,17 @@ def _new_below(directory: str, before: set[str]) -> list[str]:
     inside = f"{directory}/"
     new = sys.modules.keys() - before
     return [name for name in new if (getattr(sys.modules[name], "__file__", None) or "").startswith(inside)]
+
+
+def _reach(module: str, root: str) -> None:
+    """Let a dotted name be one of the suite's directory, where it is found nowhere else.
+
+    Projects that are run in their own directory, as AgentBench is, have their code there, and not on the path.
+    """
+    top = os.path.join(root, module.partition(".")[0])  # noqa: PTH118 - as above
+    if root not in sys.path and (os.path.isdir(top) or os.path.isfile(f"{top}.py")):  # noqa: PTH112, PTH113
+        sys.path.append(root)
+        importlib.invalidate_caches()
 
 
 def _import(module: str, ref: str) -> ModuleType:

@@ -123,3 +123,17 @@ def test_source_of_no_module_says_so(ref):
     """A dotted name that leads nowhere is the user's to fix."""
     with pytest.raises(ConfigError, match="no_such"):
         source_file(ref, "/")
+
+
+def test_dotted_names_are_found_in_the_suite_last(root, monkeypatch):
+    """What is installed comes first; what is not may be a package of the suite's own directory."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write(root, "ownpack/__init__.py", "")
+    write(root, "ownpack/base.py", "class Base: ...\n")
+    path = write(root, "ownpack/deep.py", "from ownpack.base import Base\nclass Deep(Base): ...\n")
+    write(root, "json/__init__.py", "")
+    assert source_file("ownpack.deep.Deep", str(root)) == path
+    assert load_object("ownpack.deep:Deep", str(root)).__name__ == "Deep"
+    assert str(root) not in str(source_file("json.JSONDecoder", str(root)))
+    with pytest.raises(ConfigError, match="there is no module ownpack"):
+        source_file("ownpack.none:X", str(root))
