@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
+
+from pytest_evalrun.adapters.eventloop import give_back_thread, take_thread
 
 SECONDS = 60
 
@@ -34,6 +36,18 @@ async def played(**calls):
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/api", asked
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def serving(**calls):
+    """The same for whoever waits: a server in a thread."""
+    thread = take_thread()
+    server = played(**calls)
+    try:
+        yield thread.submit(server.__aenter__()).result(SECONDS)
+        thread.submit(server.__aexit__(None, None, None)).result(SECONDS)
+    finally:
+        give_back_thread(thread)
 
 
 def ran(coroutine):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -182,6 +181,8 @@ class ControllerClient:
         patience: float = _PATIENCE_SECONDS,
     ) -> HttpAnswer:
         """Send a request; while a controller that has answered before is away, again. Raises ServerFault."""
+        import asyncio
+
         headers = None if session_id is None else {SESSION_HEADER: str(session_id)}
         body = body if body is None or session_id is None else {**body, "session_id": session_id}
         until = time.monotonic() + (patience if self._has_answered else 0.0)

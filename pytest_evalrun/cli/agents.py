@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pytest_evalrun.cli.common import WORKDIR, JsonOption, WorkDirOption
+from pytest_evalrun.cli.common import WORKDIR, JsonOption, WorkDirOption, find
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.report.screen import print_json, print_lines, print_table
 
 CONTROLLER = "http://localhost:5000/api"
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; another than 127.0.0.1 needs a token")]
@@ -107,7 +109,29 @@ def sessions(
         str | None, typer.Option("--controller", "-C", help="URL of a controller [default: that of the running run]")
     ] = None,
     cancel: Annotated[int | None, typer.Option(metavar="ID", help="Cancel this session")] = None,
+    token_env: TokenOption = None,
     workdir: WorkDirOption = WORKDIR,
     json: JsonOption = False,
 ) -> None:
     """Show the workers and sessions of a task server: how long they last, and what they wait for."""
+    import asyncio
+
+    from pytest_evalrun.agents.seen import SESSIONS_HEADER, WORKERS_HEADER, cancel_at, controllers_of, seen
+    from pytest_evalrun.agents.serving import token_of
+
+    token = token_of(token_env)
+    asked = {controller: {}} if controller else controllers_of(find(workdir, "latest").paths)
+    if not asked:
+        raise ConfigError(f"{workdir}: no pair of the latest run asks a task server; accepted: --controller URL")
+    if cancel is not None:
+        asyncio.run(cancel_at(list(asked), cancel, token))
+        print_lines([f"session {cancel}: cancelled"])
+        return
+    found = [asyncio.run(seen(url, pairs, token)) for url, pairs in asked.items()]
+    if json:
+        print_json([one.to_json() for one in found])
+        return
+    for one in found:
+        print_lines([f"controller: {one.shown}"])
+        print_table(WORKERS_HEADER, (worker.cells() for worker in one.workers))
+        print_table(SESSIONS_HEADER, (session.cells() for session in one.sessions))

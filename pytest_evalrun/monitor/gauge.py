@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.agents.underway import under_way
 from pytest_evalrun.monitor.follow import Signature, signature
+from pytest_evalrun.rundir.agentfiles import read_sessions
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.state import RunningState, parse
 from pytest_evalrun.suite.names import refusal, safe_name, shard_of
@@ -14,7 +16,9 @@ from pytest_evalrun.suite.pairs import Cut, PairKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
+    from pytest_evalrun.agents.underway import UnderWay
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
 
 # So many changes make the rate: about ten seconds of a pair that moves.
@@ -32,10 +36,13 @@ class Gauge:
         self._files = [place.state for place in places]
         self._since = since
         self._seen: list[Signature | None] = []
+        self._sessions = [_SessionsFile(place.agent.sessions) for place in places]
         self._points: deque[tuple[float, int]] = deque(maxlen=POINTS)
 
     def look(self, loaded: float) -> bool:
         """Read the state where it was replaced; whether it was. ``loaded``: since when the model could answer."""
+        for sessions in self._sessions:
+            sessions.look()
         seen = [signature(file) for file in self._files]
         if seen == self._seen:
             return False
@@ -57,6 +64,10 @@ class Gauge:
                 self._points.append((loaded, 0))
             self._points.append((mtime, done(state)))
 
+    def sessions(self, now: float) -> UnderWay | None:
+        """The sessions of an agent at its task server; None where there are none."""
+        return under_way([row for sessions in self._sessions for row in sessions.rows], now)
+
     @property
     def rate(self) -> float | None:
         """Samples a second; None while there is nothing to tell it from."""
@@ -73,6 +84,22 @@ class Gauge:
             return 0.0
         within = state.batch_completed / state.batch_total if state.batch_total > 0 else 0.0
         return min(1.0, max(0.0, (state.current_batch - 1 + within) / state.total_batches))
+
+
+class _SessionsFile:
+    """The sessions that a pair has written down; the file is there only while it asks its task server."""
+
+    def __init__(self, file: Path) -> None:
+        self.rows: list[Any] = []
+        self._file = file
+        self._seen: Signature | None = None
+
+    def look(self) -> None:
+        seen = signature(self._file)
+        if seen != self._seen:
+            self._seen = seen
+            told = read_sessions(self._file) if seen else None
+            self.rows = told["sessions"] if told else []
 
 
 def done(state: RunningState) -> int:

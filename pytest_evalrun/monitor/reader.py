@@ -113,6 +113,7 @@ class SnapshotReader:
                 share=gauges[pair, started.since].share,
                 rate=gauges[pair, started.since].rate,
                 state=gauges[pair, started.since].state,
+                sessions=gauges[pair, started.since].sessions(now),
             )
             for pair, started in found.items()
         )

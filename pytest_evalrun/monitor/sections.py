@@ -108,10 +108,11 @@ def running(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> 
     facts = _fitting([_facts(each, width) for each in found], width - 4 - min(widest(names), max(width // 3, 12)))
     room = max(1, min(widest(names), width - 4 - widest(facts)))
     sign = (f"  {renderer.glyphs.status[Status.RUNNING]} ", "run")
-    lines = [
-        (sign, (pad(renderer.squeeze(name, room), room), ""), (fact, "dim"))
-        for name, fact in zip(names, facts, strict=True)
-    ]
+    lines: list[Line] = []
+    for each, name, fact in zip(found, names, facts, strict=True):
+        lines.append((sign, (pad(renderer.squeeze(name, room), room), ""), (fact, "dim")))
+        if each.sessions is not None:
+            lines.append(((f"      {each.sessions.text}", "dim"),))
     title = "Interrupted" if snapshot.standing.word == "dead" else "Running"
     return [_rule(f"{title} ({_how_many(found)})", renderer, width), *lines]
 

@@ -10,6 +10,7 @@ from pytest_evalrun.rundir.tasklist import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_evalrun.agents.underway import UnderWay
     from pytest_evalrun.monitor.death import Death
     from pytest_evalrun.monitor.launch import LaunchState
     from pytest_evalrun.monitor.tasks import Tasks
@@ -26,7 +27,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Running:
-    """A pair that runs: how far it is, how fast (samples a second), where, and for how many seconds."""
+    """A pair that runs: how far it is, how fast (samples a second), where, and for how many seconds.
+
+    ``sessions`` are those that an agent has at its task server.
+    """
 
     pair: str
     worker: str
@@ -35,6 +39,7 @@ class Running:
     share: float
     rate: float | None
     state: RunningState | None
+    sessions: UnderWay | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

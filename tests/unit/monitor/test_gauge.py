@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
 import pytest
 
 from pytest_evalrun.monitor.gauge import Gauge, places
+from pytest_evalrun.rundir.durable import write_atomic
 
 PAIR = "echo/dir/b/one"
 
@@ -98,3 +100,23 @@ def test_odd_numbers_are_no_share_above_one(run):
     run.state(PAIR, batch=99, batches=10, within=5, size=20)
     found.look(0.0)
     assert found.share == 1.0
+
+
+def test_sessions_of_an_agent(run):
+    """What an agent's sessions wait for is read of its file, for as long as there is one."""
+    found = gauge(run)
+    file = run.files(PAIR).agent.sessions
+    assert found.sessions(100.0) is None
+    rows = [{"id": 1, "since": 90.0, "waiting_for": "the agent"}, {"id": 2, "since": 95, "waiting_for": "environment"}]
+    write_atomic(file, json.dumps({"controller": "http://h/api", "sessions": rows}), private=True)
+    found.look(0.0)
+    assert found.sessions(100.0).text == "2 sessions, 1 waits for the agent, 1 for the environment, longest 10 s"
+    file.write_text('{"sessions": [')
+    found.look(0.0)
+    assert found.sessions(100.0) is None
+    write_atomic(file, json.dumps({"sessions": rows[:1]}))
+    found.look(0.0)
+    assert found.sessions(100.0).sessions == 1
+    file.unlink()
+    found.look(0.0)
+    assert found.sessions(100.0) is None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor import monitor, printing
+from pytest_evalrun.rundir.durable import write_atomic
 
 
 def told(run, **how):
@@ -102,3 +104,15 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
     """By name."""
     with pytest.raises(ConfigError, match="is not a run directory"):
         monitor(tmp_path, 0.5, once=True, as_json=False, stream=io.StringIO())
+
+
+def test_sessions_of_an_agent_stand_below_its_pair(run):
+    """A page tells how many sessions a running pair has, what they wait for, and how long the longest lasts."""
+    run.start()
+    run.item("echo/a/one")
+    rows = [{"id": None, "since": time.time() - 12.2, "waiting_for": "a slot"}, "no row"]
+    write_atomic(run.files("echo/a/one").agent.sessions, json.dumps({"sessions": rows}))
+    _, text = told(run, once=True)
+    assert "1 session, 1 waits for a slot, longest 12 s" in text
+    _, text = told(run, as_json=True)
+    assert json.loads(text)["running"][0]["sessions"]["slot"] == 1
