@@ -59,13 +59,15 @@ def task_worker(
     token_env: TokenOption = None,
     announce: AnnounceOption = None,
     with_parent: ParentOption = None,
+    heartbeat: Annotated[float | None, typer.Option("--heartbeat", hidden=True)] = None,
 ) -> None:
     """Run a worker of one task, as AgentBench's task_worker does; usually `evalrun start` does it."""
     from pytest_evalrun.agents.worker import WorkerOptions, print_indices, serve_worker
 
     options = WorkerOptions(
-        name, config, root, controller, address, host, port, token_env=token_env, announce=announce, parent=with_parent
-    )
+        name, config, root, controller, address, host, port,
+        token_env=token_env, announce=announce, parent=with_parent, heartbeat=heartbeat,
+    )  # fmt: skip
     print_indices(options) if indices else serve_worker(options)
 
 
