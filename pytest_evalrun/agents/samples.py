@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.notgranted import NotGranted
+from pytest_evalrun.agents.statuses import SampleStatus
 from pytest_evalrun.agents.tasksessions import task_error
 from pytest_evalrun.agents.turns import CANCELLED, NORMAL, AgentAnswer, Asks, Saying, Turns
 from pytest_evalrun.agents.wire import answered_text
@@ -93,7 +94,8 @@ class Samples:
 
     async def _next(self, turns: Turns) -> Saying:
         told = await turns.next()
-        self._unread.pop(turns.session_id, None)
+        if told.status is not SampleStatus.RUNNING:
+            self._unread.pop(turns.session_id, None)
         return told
 
     def _ended(self, turns: Turns) -> None:
