@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -193,10 +191,21 @@ def end_servers(directory: Path, seconds: float = END_SECONDS) -> bool:
         return True
     (directory / END).touch()
     servers = [ServerFiles(path) for path in directory.iterdir() if path.is_dir()]
-    if not wait_until(lambda: not any(files.is_running for files in servers), seconds, POLL_SECONDS):
+    if not wait_until(lambda: all(files.is_gone for files in servers), seconds, POLL_SECONDS):
         for files in servers:
-            state = files.state()
-            if state is not None and files.is_running:
-                with suppress(OSError):  # it has just ended
-                    os.kill(state.pid, signal.SIGKILL)
-    return wait_until(lambda: not any(files.is_running for files in servers), KILL_SECONDS, POLL_SECONDS)
+            _kill(files)
+    return wait_until(lambda: all(files.is_gone for files in servers), KILL_SECONDS, POLL_SECONDS)
+
+
+def _kill(files: ServerFiles) -> None:
+    """Kill a manager, and wait for its supervisors to end the rest."""
+    import psutil
+
+    state = files.state()
+    if state is None or files.is_gone:
+        return
+    with suppress(psutil.Error):  # it has just ended
+        manager = psutil.Process(state.pid)
+        family = [manager, *manager.children(recursive=True)]
+        manager.kill()
+        psutil.wait_procs(family, KILL_SECONDS)

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from pytest_evalrun.children.faults import ChildError
+
 LOOK_SECONDS = 0.05
+CONTROLLER = "controller"
 # Others ask for the lock by sharing it for a moment.
 LOCK_SECONDS = 5.0
 
@@ -41,15 +44,15 @@ class Manager:
         self._files = files
         self._spec = files.spec()
         before = files.state()
-        port = before.port if before is not None and is_free(before.port) else free_port()
-        self._state = ServerState(os.getpid(), port)
+        self._ports = {} if before is None else before.ports
+        self._state = ServerState(os.getpid(), start_time(os.getpid()), dict(self._ports))
         files.write_state(self._state)
         self._tasks = read_definitions(files.config, self._spec.source)
         self._secrets = Secrets((files.token(),))
         bridge = bridge_address(self._tasks.values())
-        url = f"http://{bridge or HOST}:{port}/api"
+        url = f"http://{bridge or HOST}:{self._port(CONTROLLER)}/api"
         home = TaskHome(Path(self._spec.root), files.config, url, files.token())
-        self._pool = TaskPool(home, take_port=free_port, say=say, output=self._output, strict=True)
+        self._pool = TaskPool(home, take_port=self._port, say=say, output=self._output, strict=True)
         self._pool.start_controller(files.database, files.log("controller-own"), containers=bridge is not None)
         self._added: set[str] = set()
         self.told = False
@@ -71,6 +74,12 @@ class Manager:
         finally:
             self._pool.end()
 
+    def _port(self, name: str) -> int:
+        """The port of a program by its name: the one that it had, where nobody else has it now."""
+        if name not in self._ports or not is_free(self._ports[name]):
+            self._ports[name] = free_port()
+        return self._ports[name]
+
     def _is_launcher_there(self) -> bool:
         return start_time(self._spec.launcher) == self._spec.start_time
 
@@ -85,22 +94,27 @@ class Manager:
 
     def _tell(self) -> None:
         """Write down how all stand, where that has changed."""
-        state = ServerState(self._state.pid, self._state.port, failures=dict(self._state.failures))
+        state = ServerState(self._state.pid, self._state.start_time, dict(self._ports))
+        state.failures = dict(self._state.failures)
         controller = self._pool.controller
         if controller is not None and controller.kept.failure is not None:
-            state.failure = self._secrets.blank(str(controller.kept.failure))
+            state.failure = self._told(controller.kept.failure)
         state.url = self._pool.home.controller if self._pool.answered else None
         for name in sorted(self._added - state.failures.keys()):
             workers = self._pool.of_task(name)
             failures = [worker.failure for worker in workers if worker.failure is not None]
             was_ready = name in self._state.ready
             if failures and (not was_ready or len(failures) == len(workers)):
-                state.failures[name] = self._secrets.blank(str(failures[0]))
+                state.failures[name] = self._told(failures[0])
             elif was_ready or all(worker.is_ready for worker in workers):
                 state.ready.append(name)
         if state != self._state:
             self._state = state
             self._files.write_state(state)
+
+    def _told(self, failure: ChildError) -> str:
+        """A failure with no token in it, that speaks of the user's file and not of what was made of it."""
+        return self._secrets.blank(str(failure)).replace(str(self._files.config), self._spec.source)
 
     def _output(self, name: str) -> Callable[[bytes], None]:
         path = self._files.log(name)

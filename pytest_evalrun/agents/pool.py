@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.commands import TOKEN_ENV, ServerCommand, controller_command, worker_command
@@ -108,14 +109,15 @@ class KeptWorker:
 class TaskPool:
     """Workers of tasks, and our own controller where one is to be started; looked after by :meth:`look`.
 
-    ``output`` gives each program, by its name, who gets what it writes; ``strict`` is that of :class:`Kept`.
+    ``take_port`` gives each worker, by its name, a port; ``output`` gives each program who gets what it writes;
+    ``strict`` is that of :class:`Kept`.
     """
 
     def __init__(
         self,
         home: TaskHome,
         *,
-        take_port: Callable[[], int],
+        take_port: Callable[[str], int],
         say: Callable[[str], None],
         output: Callable[[str], Callable[[bytes], None] | None],
         strict: bool = False,
@@ -142,10 +144,11 @@ class TaskPool:
         worker_command(task, self.home, 0)
         for _ in range(count):
             name = f"{task.name}-{sum(worker.task.name == task.name for worker in self.workers) + 1}"
-            worker = KeptWorker(
-                task, self.home, self._take_port, say=self._say, output=self._output(name), strict=self._strict
+            take_port = partial(self._take_port, name)
+            output = self._output(name)
+            self.workers.append(
+                KeptWorker(task, self.home, take_port, say=self._say, output=output, strict=self._strict)
             )
-            self.workers.append(worker)
 
     @property
     def kept(self) -> list[Kept]:

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_line
 from pytest_evalrun.rundir.locks import is_locked
+from pytest_evalrun.rundir.processes import start_time
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class ServerState:
     """How a manager's servers stand: the controller's URL once it answers, who is ready, and who never will be.
 
     ``failures`` are of tasks, and ``failure`` is that of the controller: why no one can be had, with the last lines.
+    ``ports`` are those of the controller and of workers by their names: whoever is started again has the same.
     """
 
     pid: int
-    port: int
+    start_time: float | None
+    ports: dict[str, int] = field(default_factory=dict)
     url: str | None = None
     ready: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -77,6 +80,12 @@ class ServerFiles:
     def is_running(self) -> bool:
         """Whether its manager lives."""
         return is_locked(self.running)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left of its manager, which ends last of all."""
+        state = self.state()
+        return not self.is_running and (state is None or start_time(state.pid) != state.start_time)
 
     @property
     def is_ending(self) -> bool:

@@ -70,9 +70,10 @@ def start_tasks(options: StartOptions) -> None:
     found = _controller(options, values, source, tasks, screen)
     with _ending() as ending, tempfile.TemporaryDirectory(prefix="evalrun-start-") as directory:
         config = write_definitions(Path(directory, "tasks.yaml"), tasks)
+        screen.rename(config, source)
         ports = PortsFrom(options.base_port, screen.say)
         home = TaskHome(root, config, found.url, found.token)
-        pool = TaskPool(home, take_port=ports.take, say=screen.say, output=screen.output)
+        pool = TaskPool(home, take_port=lambda _: ports.take(), say=screen.say, output=screen.output)
         try:
             for task, count in wanted:
                 pool.add(task, count)
@@ -188,16 +189,23 @@ class StartScreen:
 
     def __init__(self) -> None:
         self._secrets = NO_SECRETS
+        self._names = ("", "")
         self._lock = Lock()
 
     def hide(self, token: str | None) -> None:
         """Blank a token from now on."""
         self._secrets = Secrets((token,)) if token else NO_SECRETS
 
+    def rename(self, file: Path, source: str) -> None:
+        """Speak of the user's own file where programs speak of the one that was made of it."""
+        self._names = (str(file), source)
+
     def say(self, line: str) -> None:
         """Write one line at once, also where stdout is no terminal."""
+        text = self._secrets.blank(line)
+        text = text.replace(*self._names) if self._names[0] else text
         with self._lock:
-            sys.stdout.write(f"{one_line(self._secrets.blank(line))}\n")
+            sys.stdout.write(f"{one_line(text)}\n")
             sys.stdout.flush()
 
     def output(self, name: str) -> NamedLines:
