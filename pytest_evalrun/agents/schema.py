@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
 
 from pytest_evalrun.llm.schema import Certificates, PriceModel  # noqa: TC001 - pydantic reads them
-from pytest_evalrun.suite.fields import UNSET, AtOnce, Name, Seconds, Spelled, Strict
+from pytest_evalrun.suite.fields import ONE, UNSET, AtOnce, Name, Seconds, Spelled, Strict
+
+NAME = "name"
 
 
 class PrompterModel(Strict):
@@ -15,6 +19,21 @@ class PrompterModel(Strict):
     """Its arguments, as AgentBench has them: `message_key`, `agent_role`, `prefix` …"""
 
 
+def _kind_of_prompter(value: Any) -> str | None:
+    """So that what is wrong in one form is not told of the other, too."""
+    return ONE if isinstance(value, dict | PrompterModel) else NAME if isinstance(value, str) else None
+
+
+Prompter = Annotated[
+    Annotated[PrompterModel, Tag(ONE)] | Annotated[Name, Tag(NAME)],
+    Discriminator(
+        _kind_of_prompter,
+        custom_error_type="prompter",
+        custom_error_message="a name, or a mapping with name and args",
+    ),
+]
+
+
 class HttpModel(Strict):
     url: Name
     """Where the agent is asked, by POST with JSON; a `?key=${NAME}` in it is read from the environment."""
@@ -22,7 +41,7 @@ class HttpModel(Strict):
     """Headers of each request; keys as `${NAME}` of an environment variable, never themselves."""
     body: dict[str, Any] = UNSET
     """Fields of each request besides the conversation, and part of what the agent is."""
-    prompter: PrompterModel | Name | None = UNSET
+    prompter: Prompter | None = UNSET
     """How the conversation is put into the request, by its name. Default: `role_content_dict`."""
     return_format: Name = UNSET
     """The text of an answer, as in `{response[choices][0][message][content]}`. Default: `{response}`."""
