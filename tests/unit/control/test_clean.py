@@ -162,6 +162,9 @@ def test_one_pair_takes_all_of_its_own_and_no_more(wrote, place, put, tree_of):
         "outputs/s/a/one.old/x",
         "logs/infer/s/a/one/0-250.log",
         "predictions/s/a/one/0-250.jsonl",
+        "agents/s/a/one/runs.jsonl",
+        "agents/s/a/one.stale/overall.json",
+        "agents/s/a/one.b/runs.jsonl",
     ):
         put(found.paths.root / name, "x")
     before = tree_of(place.root)

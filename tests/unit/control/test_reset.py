@@ -51,13 +51,15 @@ def test_only_what_failed(place):
 
 
 def test_shards_and_what_tests_recorded_go_aside_too(place, put):
-    """Whatever lies below a pair's own name."""
+    """Whatever lies below a pair's own name, the files of an agent too."""
     found = place.run()
-    for name in ("predictions/s/a/one/0-250.jsonl", "results/s/a/one/test_latency.json", "state/s/a/one/0-250.state"):
+    names = "predictions/s/a/one/0-250.jsonl", "results/s/a/one/test_latency.json", "state/s/a/one/0-250.state"
+    for name in (*names, "agents/s/a/one/runs.jsonl"):
         put(found.paths.root / name, "x")
     do(found)
     assert (found.paths.root / "predictions/s/a/one.old/0-250.jsonl").exists()
     assert (found.paths.root / "results/s/a/one.old/test_latency.json").exists()
+    assert (found.paths.root / "agents/s/a/one.old/runs.jsonl").exists()
     assert not (found.paths.root / "state/s/a/one").exists()
 
 

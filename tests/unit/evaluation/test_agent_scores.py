@@ -150,3 +150,20 @@ def test_task_is_asked_once_more(agent, evaluator, metrics, overall, lacks):
         paths.agent.overall.write_text(json.dumps(overall))
     assert lacks_overall(pair, paths) == lacks
     assert not lacks_overall(agent(*metrics), paths)
+
+
+def test_files_of_agents_go_and_come_with_predictions(agent, evaluator):
+    """Changed and changed back: runs lie aside as what they belong to does, and are found again with it."""
+    one, other = agent("success"), agent("success", params={"more": 1})
+    paths = evaluator.context().paths.pair(one.key)
+    for pair, text in ((one, "one"), (other, "other")):
+        evaluator(pair)
+        assert not paths.agent_directory.exists()
+        paths.agent.runs.parent.mkdir(parents=True)
+        paths.agent.runs.write_text(text)
+    evaluator(one)
+    stale = paths.agent_directory.with_name(f"{paths.agent_directory.name}.stale")
+    assert (paths.agent.runs.read_text(), (stale / "runs.jsonl").read_text()) == ("one", "other")
+    evaluator(one, fresh=True, run_id="later")
+    old = paths.agent_directory.with_name(f"{paths.agent_directory.name}.old")
+    assert ((old / "runs.jsonl").read_text(), paths.agent_directory.exists()) == ("one", False)

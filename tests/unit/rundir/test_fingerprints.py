@@ -59,7 +59,8 @@ def test_a_damaged_fingerprint_is_none(tmp_path, content):
 
 
 def lay_down(paths, text):
-    for path in (*(getattr(paths, name) for name in FILES), paths.marker, paths.outputs / "a.png"):
+    others = paths.marker, paths.outputs / "a.png", paths.agent.runs
+    for path in (*(getattr(paths, name) for name in FILES), *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
@@ -76,6 +77,8 @@ def test_all_that_was_predicted_goes_aside(paths):
         assert not getattr(paths, name).exists()
         assert aside(getattr(paths, name), ".stale").read_text() == "one"
     assert (aside(paths.outputs, ".stale") / "a.png").read_text() == "one"
+    assert (aside(paths.agent_directory, ".stale") / "runs.jsonl").read_text() == "one"
+    assert not paths.agent_directory.exists()
     assert not paths.marker.exists()
     assert paths.result.read_text() == "one"
 
