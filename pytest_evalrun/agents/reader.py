@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_evalrun.agents.assignment import read_assignment
 from pytest_evalrun.agents.content import content_of, source_of
 from pytest_evalrun.agents.indices import indices_of_code, indices_of_server
 from pytest_evalrun.agents.listing import controller_url
@@ -35,8 +36,9 @@ class TaskReader:
     accepted: ClassVar[frozenset[str]] = frozenset()
     # Paths of tasks are relative to the suite.
     in_suite: ClassVar[bool] = True
-    # What is wrong with tasks, found out before there is a reader.
+    # What is wrong with tasks, found out before there is a reader; and the pairs that an assignment names.
     mistakes = TaskMistakes
+    assigned = staticmethod(read_assignment)
 
     def __init__(self, dataset: Dataset, settings: Settings, root: str) -> None:
         self._settings = settings

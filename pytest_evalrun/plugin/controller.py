@@ -157,7 +157,8 @@ class Controller:
 
         pairs = self.pairs or self.planned
         secrets = secrets_of(self.suites.found.values())
-        for line in (*self.machine.lines(), *strange_words(pairs.values())):
+        notes = [note for suite in self.suites.found.values() for note in suite.notes]
+        for line in (*self.machine.lines(), *notes, *strange_words(pairs.values())):
             self.terminal.line(secrets.blank(line))
 
     @cached_property

@@ -82,7 +82,7 @@ class LiveRun:
         self._thread = threading.Thread(target=self._tick, name="evalrun-tasklist", daemon=True)
         with ExitStack() as opened:  # where one cannot be had, this process may go on, and try again
             with naming(workdir, wanted):
-                self.paths = open_run(workdir, wanted)
+                self.paths = open_run(workdir, wanted, run_name(suites))
                 self.session = open_session(self.paths, argv, notify=say)
                 opened.callback(self.session.close, clean=True)
                 point_latest(workdir, self.paths)
@@ -265,11 +265,17 @@ class LiveRun:
         self.lock.cleanup()
 
 
-def open_run(workdir: WorkDir, wanted: str) -> RunPaths:
-    """The run to carry on in, or a new one where there is none."""
+def run_name(suites: Iterable[Suite]) -> str | None:
+    """What suites want a new run to be called, where they agree; None where they do not, or want nothing."""
+    names = {suite.run_name for suite in suites if suite.run_name is not None}
+    return names.pop() if len(names) == 1 else None
+
+
+def open_run(workdir: WorkDir, wanted: str, name: str | None = None) -> RunPaths:
+    """The run to carry on in, or a new one of this name where there is none."""
     paths = resolve_run(workdir, wanted)
     if paths is None:
-        return create_run(workdir, datetime.now().astimezone())
+        return create_run(workdir, datetime.now().astimezone(), name)
     check_format(paths)
     return paths
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -15,6 +16,7 @@ from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.processes import sweep_asides
 from pytest_evalrun.suite.devices import DeviceSpec
 from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.suite.template import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +32,10 @@ OUTPUTS = "outputs"
 # Launches of other hosts may write in a work directory, whose processes are not seen from here.
 ELSEWHERE_SECONDS = 60.0
 SHOWN = 5
+SECOND_DIGITS = len("20261121103015")
+_NO_DIGIT = re.compile(r"\D")
+# Words of AgentBench's by which a suite may name its runs.
+STAMPS = {"TIMESTAMP": "%Y-%m-%d-%H-%M-%S", "TIMESTAMP_DATE": "%Y-%m-%d", "TIMESTAMP_TIME": "%H-%M-%S"}
 
 
 def resolve_run(workdir: WorkDir, wanted: str) -> RunPaths | None:
@@ -41,7 +47,7 @@ def resolve_run(workdir: WorkDir, wanted: str) -> RunPaths | None:
         return None
     if wanted == "latest":
         return _latest(workdir)
-    if not _is_run_name(wanted) or not os.path.isdir(workdir.run(wanted).root):  # noqa: PTH112
+    if not is_run_name(wanted) or not os.path.isdir(workdir.run(wanted).root):  # noqa: PTH112
         raise ConfigError(f"--eval-run {wanted}: no such run in {workdir.root}; {_choices(workdir)}")
     return workdir.run(wanted)
 
@@ -53,7 +59,7 @@ def _latest(workdir: WorkDir) -> RunPaths | None:
         return None
     target = link.readlink()
     run = workdir.run(target.name)
-    if not _is_run_name(target.name) or not run.root.is_dir():
+    if not is_run_name(target.name) or not run.root.is_dir():
         raise ConfigError(f"{link} points to {target}, which is not there; remove the link, or {_choices(workdir)}")
     if not link.samefile(run.root):
         raise ConfigError(f"{link} points to {target}, outside of {workdir.root}; remove the link")
@@ -65,7 +71,7 @@ def _refuse_no_link(link: Path) -> None:
         raise ConfigError(f"{link} is in the way of the link to the latest run; move it elsewhere")
 
 
-def _is_run_name(name: str) -> bool:
+def is_run_name(name: str) -> bool:
     """Accept one part of a path that is no option, no hidden file and not the link itself."""
     return bool(name) and name[0] not in ".-" and name != "latest" and not {"/", "\0", "\n"} & set(name)
 
@@ -76,23 +82,42 @@ def _choices(workdir: WorkDir) -> str:
 
 
 def run_names(workdir: WorkDir) -> list[str]:
-    """The runs of a work directory, newest first (by name: they are called after the time)."""
+    """The runs of a work directory, newest first: by the time that they are called after, else as they say it."""
     try:
         names = [path.name for path in workdir.root.iterdir()]
     except OSError:
         return []
-    return sorted((name for name in names if _is_run_name(name) and workdir.run(name).run_json.exists()), reverse=True)
+    runs = [name for name in names if is_run_name(name) and workdir.run(name).run_json.exists()]
+    return sorted(runs, key=lambda name: (_begun(workdir.run(name)), name), reverse=True)
 
 
-def create_run(workdir: WorkDir, now: datetime) -> RunPaths:
-    """Make a run directory called after the local time, and the work directory where there is none."""
+def _begun(paths: RunPaths) -> str:
+    """The second in which a run was made, as digits."""
+    digits = _NO_DIGIT.sub("", paths.root.name)
+    if len(digits) < SECOND_DIGITS:  # a suite called it otherwise
+        with suppress(ConfigError):
+            digits = _NO_DIGIT.sub("", str(read_run_json(paths).get("created", "")))
+    return digits[:SECOND_DIGITS]
+
+
+def create_run(workdir: WorkDir, now: datetime, name: str | None = None) -> RunPaths:
+    """Make a run directory called after the local time, and the work directory where there is none.
+
+    ``name`` is what a suite wants it to be called, with ``{TIMESTAMP}`` and the like in it.
+    """
     try:
         _make_workdir(workdir)
-        paths = _make_run(workdir, now.astimezone().strftime("%Y%m%d_%H%M%S"))
+        local = now.astimezone()
+        paths = _make_run(workdir, local.strftime("%Y%m%d_%H%M%S") if name is None else stamped(name, local))
         _write_run_json(paths, {"format": RUN_FORMAT, "created": now.astimezone().isoformat(timespec="seconds")})
     except OSError as error:
         raise _unusable(workdir, error) from error
     return paths
+
+
+def stamped(name: str, now: datetime) -> str:
+    """The name of a run with a time filled in."""
+    return fill(name, {word: now.strftime(form) for word, form in STAMPS.items()})
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.suite.assigned import assigned_in
 from pytest_evalrun.suite.checks import check_layer, check_scoring
 from pytest_evalrun.suite.entries import topmost
 from pytest_evalrun.suite.matrix import matrix_rows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_evalrun.suite.assigned import Assigned
     from pytest_evalrun.suite.entries import Entry, Row
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Dataset, Task
@@ -64,10 +66,11 @@ def discover(
         problems.add(f"{shown(suite.file)}: {problem}")
     nothing: tuple[Layer, ...] = ()
     environment = problems.attempt(lambda: environment_layers(environ), nothing)
-    stack = Stack((*_script(suite, problems), *suite.layers()), (*environment, *command_line), tuple(eval_set))
-    matrix = suite.get("models") is not None or suite.get("datasets") is not None
-    words = _run_config_words(suite, stack)
-    rows = _matrix(suite, stack, words, problems) if matrix else _tree(suite, stack, words, problems)
+    assigned = assigned_in(suite, problems)
+    own = (*(assigned.below() if assigned else ()), *_script(suite, problems), *suite.layers())
+    stack = Stack(own, (*environment, *command_line), tuple(eval_set))
+    matrix = any(suite.get(key) is not None for key in ("models", "datasets", "assignment"))
+    rows = _rows(suite, stack, assigned, problems)
     pairs, unused = assemble(name, suite, rows, stack, problems)
     # Pairs share their layers: each is looked at once.
     shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
@@ -81,7 +84,18 @@ def discover(
     check_words(pairs, suite.file, problems)
     problems.raise_any()
     protected = protected_directories(rows, layers, suite.root)
-    return Suite(name, suite.file, suite.root, pairs, protected, any(layer.values.get("adapter") for layer in layers))
+    has_adapter = any(layer.values.get("adapter") for layer in layers)
+    more = (assigned.run_name, assigned.notes) if assigned else ()
+    return Suite(name, suite.file, suite.root, pairs, protected, has_adapter, *more)
+
+
+def _rows(suite: SuiteFile, stack: Stack, assigned: Assigned | None, problems: Problems) -> list[Row]:
+    if suite.get("assignment") is not None:
+        return assigned.rows(suite.root, problems) if assigned else []
+    words = _run_config_words(suite, stack)
+    if suite.get("models") is not None or suite.get("datasets") is not None:
+        return _matrix(suite, stack, words, problems)
+    return _tree(suite, stack, words, problems)
 
 
 def _run_config_words(suite: SuiteFile, stack: Stack) -> frozenset[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 # Each of the first, and the others together, say that a file is a suite.
-ALONE = ("adapter", "discover", "script")
+ALONE = ("adapter", "discover", "script", "assignment")
 TOGETHER = ("models", "datasets")
 MOST_KEYS = 8
 MOST_READ = 1 << 20
@@ -89,6 +89,6 @@ def _imported(file: str, values: Mapping[str, Any], seen: set[str]) -> set[str]:
 def _lacking(keys: Collection[str]) -> str:
     near = {word for key in keys for word in difflib.get_close_matches(key, (*ALONE, *TOGETHER), n=1, cutoff=0.75)}
     meant = f"did you mean {', '.join(map(repr, sorted(near - set(keys))))}? " if near - set(keys) else ""
-    wanted = "adapter, discover or script, or both models and datasets"
+    wanted = "adapter, discover, script or assignment, or both models and datasets"
     what = f"the keys {some(sorted(keys), MOST_KEYS)}" if keys else "no key"
     return f"found {what}; {meant}a suite has {wanted}"

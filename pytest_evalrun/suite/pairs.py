@@ -207,3 +207,7 @@ class Suite:
     pairs: tuple[Pair, ...]
     protected: tuple[str, ...] = ()
     has_adapter: bool = False
+    run_name: str | None = None
+    """What a new run is called that this suite alone names, with `{TIMESTAMP}` and the like in it."""
+    notes: tuple[str, ...] = ()
+    """What people are told of it before anything runs."""

@@ -57,6 +57,8 @@ def _to_json(suite: Suite) -> dict[str, Any]:
         "root": suite.root,
         "protected": suite.protected,
         "has_adapter": suite.has_adapter,
+        "run_name": suite.run_name,
+        "notes": suite.notes,
         "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in all_layers.items],
         "tasks": [[task.name, task.path, task.directory, task.prompt] for task in all_tasks.items],
         "datasets": [[dataset.name, dataset.path] for dataset in all_datasets.items],
@@ -86,4 +88,5 @@ def _from_json(values: dict[str, Any]) -> Suite:
             for task, dataset, stack, words, skip, cuts in values["pairs"]
         ]
     )
-    return Suite(name, values["file"], root, pairs, tuple(values["protected"]), values["has_adapter"])
+    more = values["has_adapter"], values["run_name"], tuple(values["notes"])
+    return Suite(name, values["file"], root, pairs, tuple(values["protected"]), *more)

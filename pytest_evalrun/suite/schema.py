@@ -356,6 +356,10 @@ class SuiteModel(SettingsModel):
     """The matrix layout: the models."""
     datasets: list[DatasetEntry] = UNSET
     """The matrix layout: the datasets."""
+    assignment: Name = UNSET
+    """Instead of models and datasets: an assignment of AgentBench's, whose agents and tasks they are, relative to the
+    suite.
+    """
     prompts: dict[str, dict[str, Any] | None] = UNSET
     """Prompts by name, each laid over `prompt`: every model that is sent one becomes a task for each, `model@name`."""
     overrides: list[OverrideEntry] = UNSET

@@ -354,3 +354,11 @@ def test_what_fails_before_the_first_item_gives_the_run_back(start, monkeypatch)
     assert threading.active_count() == threads
     assert session_state(live.paths).word == "ended"
     assert start().live.session.unclean is False
+
+
+def test_a_run_is_named_where_suites_agree(start, suite):
+    """A suite that names runs names those that are new; where two want it otherwise, none does."""
+    named = replace(suite, run_name="exp-{TIMESTAMP_DATE}")
+    assert start("new", (named, suite)).paths.root.name.startswith("exp-2")
+    other = replace(suite, name="other", run_name="{TIMESTAMP}")
+    assert not start("new", (named, other)).paths.root.name.startswith("exp-")

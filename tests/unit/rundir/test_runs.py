@@ -41,6 +41,23 @@ def test_run_is_called_after_the_local_time(workdir: WorkDir) -> None:
     assert run_names(workdir) == ["20261121_103015_2", "20261121_103015"]
 
 
+NAMED = {
+    "{TIMESTAMP}": "2026-11-21-10-30-15",
+    "exp-{TIMESTAMP_DATE}_{TIMESTAMP_TIME}": "exp-2026-11-21_10-30-15",
+    "exp": "exp",
+}
+
+
+@pytest.mark.parametrize(("name", "called"), NAMED.items(), ids=NAMED)
+def test_a_suite_may_name_its_runs(workdir: WorkDir, name: str, called: str) -> None:
+    """A run is called as a suite wants it, with the time filled in; a second one gets a number, and newer are first."""
+    old = create_run(workdir, NOW.replace(year=2025)).root.name
+    made = [create_run(workdir, NOW, name).root.name for _ in range(2)]
+    assert made == [called, f"{called}_2"]
+    new = create_run(workdir, NOW.replace(year=2027)).root.name
+    assert run_names(workdir) == [new, f"{called}_2", called, old]
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_any_work_directory_will_do(tmp_path: Path, name: str) -> None:
     """A run is made, found by ``latest`` and by its name, wherever the work directory is."""

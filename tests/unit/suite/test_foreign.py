@@ -9,7 +9,7 @@ from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.foreign import is_suite, why_foreign
 
 FOREIGN = {
-    "another mapping": (b"jobs: [a]\n", "found the keys jobs; a suite has adapter, discover or script, or both"),
+    "another mapping": (b"jobs: [a]\n", "found the keys jobs; a suite has adapter, discover, script or assignment, or"),
     "one letter": (b"adaptor: onnx\n", "did you mean 'adapter'?"),
     "models alone": (b"models: [{name: a}]\nmetrics: [top1]\n", "found the keys metrics, models"),
     "deep": (b"a:\n  adapter: x\n  models: []\n  datasets: []\n", "found the keys a"),
@@ -29,6 +29,7 @@ SUITES = {
     "adapter": b"adapter: onnx\n",
     "discover": b"discover: {model_file_ext: .onnx}\n",
     "script": b"script: run.sh\n",
+    "assignment": b"assignment: configs/assignments/default.yaml\n",
     "models and datasets": b"models: []\ndatasets: []\n",
     "JSON": b'{\n "metrics": [],\n "adapter": "onnx"}\n',
     "JSON in a line": b'{"metrics": [], "adapter": "onnx"}\n',
