@@ -75,6 +75,7 @@ class AgentSession:
         import asyncio
 
         while True:
+            self._work.files.sessions(self._work.url, [one.row() for one in list(self._open.values())])
             await asyncio.sleep(LOOK_SECONDS if self._slots.capacity else LOOK_SECONDS / 4)
             try:
                 self._slots = await self._work.server.slots(self._work.task)
@@ -82,7 +83,6 @@ class AgentSession:
                 self._slots = TaskSlots(0, 0)
                 if fault.fault is Fault.NETWORK_ERROR:
                     await self._revived()
-            self._work.files.sessions(self._work.url, [one.row() for one in list(self._open.values())])
 
     async def _revived(self) -> None:
         """Where that cannot be, those who wait for the server tell it in time."""
