@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 # So often leases are looked at; much shorter ones more often.
 _TICK_SECONDS = 1.0
+# So long nobody is answered at the start, while workers from before a restart are asked what they hold.
+_FIRST_SYNC_SECONDS = 1.0
+# A worker that was not heard of for so long will not come back.
+_FORGOTTEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,11 @@ class TaskController:
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
         """What goes on beside the calls, from the first to the last of them."""
-        self._sync.background.start(self._sync.sync_all())
+        import asyncio
+
+        syncing = self._sync.background.start(self._sync.sync_all())
         self._sync.background.start(self._tick())
+        await asyncio.wait([syncing], timeout=_FIRST_SYNC_SECONDS)
         yield
         await self._sync.background.close()
         await self._calls.close()
@@ -159,9 +166,13 @@ class TaskController:
     async def _tick(self) -> None:
         import asyncio
 
+        cleaned = self._clock()
         while True:
             await asyncio.sleep(min(_TICK_SECONDS, self._options.lease / 4))
             self._samples.expire()
+            if self._clock() - cleaned > _FORGOTTEN_SECONDS / 10:
+                cleaned = self._clock()
+                self._clean(_FORGOTTEN_SECONDS)
 
     async def list_workers(self, _: web.Request, __: Any) -> web.Response:
         return _of_bytes(self._overview.workers(self._clock()))
@@ -206,8 +217,10 @@ class TaskController:
         await self._sync.sync_all()
 
     async def clean_worker(self, _: web.Request, __: Any) -> None:
-        gone, _ended = self._core.clean(self._clock())
-        for worker in gone:
+        self._clean(0.0)
+
+    def _clean(self, since: float) -> None:
+        for worker in self._core.clean(self._clock(), since):
             self._store.forget_worker(worker)
             self._calls.forget(worker.address)
 

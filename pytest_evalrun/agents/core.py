@@ -152,20 +152,25 @@ class Core:
                 return worker
         raise NotGranted(400, "Error: No workers available")
 
-    def clean(self, now: float) -> tuple[list[TaskWorker], list[SampleSession]]:
-        """Forget workers that are dead, or silent with no sample, and tasks that have no worker then."""
+    def clean(self, now: float, since: float = 0.0) -> list[TaskWorker]:
+        """Forget workers that are dead, or silent with no sample, and tasks that have no worker then.
+
+        Those alone that were not heard of for ``since`` seconds.
+        """
         self.look(now)
-        gone, ended = [], []
+        gone = []
         for name, task in list(self.tasks.items()):
             for worker in list(task.workers.values()):
                 if worker.status is WorkerStatus.ALIVE or (worker.status is WorkerStatus.COMA and worker.sessions):
                     continue
-                ended += self.end_all(worker, now)
+                if now - worker.last_visit < since:
+                    continue
+                self.end_all(worker, now)
                 task.remove(worker)
                 gone.append(worker)
             if not task.workers and not task.waiting:
                 del self.tasks[name]
-        return gone, ended
+        return gone
 
     # Sessions.
 

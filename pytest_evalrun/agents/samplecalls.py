@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # So many answers are kept that nobody was there to take.
 _MOST_UNCLAIMED = 200
-# What a worker says of a session that it does not have, and of one that it has already.
-_UNKNOWN, _TAKEN = "No such session", "Session ID already exists"
+# What a worker says of a session that it works on, and of one that it has already.
+_WORKING, _TAKEN = "Task Executing", "Session ID already exists"
+# With these a worker refuses what it did not read.
+_UNREAD = (413, 415, 422)
 
 
 class WorkerLate(NotGranted):
@@ -203,9 +205,9 @@ class Samples:
             self._records.called(session.id)
 
     def _not_taken(self, session: SampleSession, refusal: NotGranted) -> None:
-        """After a worker refused what an agent answered: the session goes on only where the worker still has it."""
-        has_it = refusal.status < 500 and _UNKNOWN not in refusal.text and refusal.status != 404
-        if has_it and session.id in self._core.sessions:
+        """After a worker refused what an agent answered: the session goes on only where nothing came of that."""
+        goes_on = refusal.status in _UNREAD or _WORKING in refusal.text
+        if goes_on and session.id in self._core.sessions:
             self._core.answered(session.id, self._clock())
         else:
             self._end(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
@@ -79,7 +80,17 @@ def serve(
     """Serve until SIGTERM, Ctrl-C, or until ``parent`` is no longer our parent; ``listening`` is called once we do."""
     import asyncio
 
+    _allow_connections()
     asyncio.run(_serve(application, bound, listening, parent))
+
+
+def _allow_connections() -> None:
+    """Have as many open files as this user may: each sample that runs holds two connections."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS has a limit of its own below that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(

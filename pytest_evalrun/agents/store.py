@@ -117,7 +117,7 @@ class Store:
         rows = self._read("SELECT name, id, address, concurrency FROM worker ORDER BY name, id")
         for name, number, address, concurrency in rows:
             if name in indices:
-                core.remember(TaskWorker(number, name, address, concurrency, 0.0, indices[name]))
+                core.remember(TaskWorker(number, name, address, concurrency, now, indices[name]))
         self._with_messages = {row[0] for row in self._read("SELECT DISTINCT session FROM message")}
         for number, name, sample, worker, start in self._read("SELECT * FROM session ORDER BY id"):
             task = core.tasks.get(name)
