@@ -21,7 +21,7 @@ from pytest_evalrun.agents.guard import (
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.overview import ControllerLists
 from pytest_evalrun.agents.records import SessionRecords
-from pytest_evalrun.agents.samplecalls import Samples
+from pytest_evalrun.agents.samplecalls import SampleCalls
 from pytest_evalrun.agents.serving import announce, bound_socket, serve, token_of
 from pytest_evalrun.agents.store import Store
 from pytest_evalrun.agents.wire import (
@@ -126,7 +126,7 @@ class TaskController:
         store.restore(self._core, self._clock())
         self._calls = WorkerCalls(timeout=options.call_timeout)
         self._sync = WorkerSync(self._core, store, self._calls, self._clock)
-        self._samples = Samples(self._core, records, self._calls, self._sync, self._clock)
+        self._samples = SampleCalls(self._core, records, self._calls, self._sync, self._clock)
         self._overview = ControllerLists(self._core)
         self._with_token = options.token_env is not None
 

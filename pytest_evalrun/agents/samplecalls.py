@@ -1,4 +1,4 @@
-"""Samples at a controller, from their beginning to their end: a slot, a worker, turn by turn, and the slot again."""
+"""SampleCalls at a controller, from their beginning to their end: a slot, a worker, turn by turn, and the slot again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WorkerLate(NotGranted):
     """A worker did not answer in time: the session has ended, and the worker is not thought ill of."""
 
 
-class Samples:
+class SampleCalls:
     """Begins samples, hands in what agents answer, and ends them.
 
     Whoever asks says by ``is_here`` whether he still waits for the answer. An answer that nobody took is his who asks
