@@ -23,7 +23,10 @@ CUSTOM = -1
 
 
 class Journal(Protocol):
-    """Is told of each session that begins and ends, before anybody else is."""
+    """Is told of each session that is with its client, so that he may ask for it, and of each that ends.
+
+    Of one that a process was beginning when it died nobody knows: a worker that has it is told that it has ended.
+    """
 
     def began(self, session: SampleSession) -> None: ...
 
@@ -208,8 +211,6 @@ class Core:
         self.sessions[number] = worker.sessions[number] = session
         task.living += 1
         task.offer(worker)
-        if self._journal is not None:
-            self._journal.began(session)
         return session
 
     def _offer(self, worker: TaskWorker, now: float) -> None:
@@ -242,9 +243,14 @@ class Core:
     def answered(self, number: int, now: float) -> None:
         """Wait for the agent from now on: a new lease begins."""
         session = self.sessions.get(number)
-        if session is not None:
-            session.busy = False
-            self._lease(session, now)
+        if session is None:
+            return
+        session.busy = False
+        self._lease(session, now)
+        if not session.is_kept:
+            session.is_kept = True
+            if self._journal is not None:
+                self._journal.began(session)
 
     def renew(self, number: int, now: float) -> None:
         """Keep it for a whole lease. Raises NotGranted."""

@@ -29,7 +29,8 @@ class SessionRecords:
         self._store.began(session)
 
     def ended(self, session: SampleSession) -> None:
-        self._store.ended(session)
+        if session.is_kept:
+            self._store.ended(session)
         self._conversations.pop(session.id, None)
         call = self._calls.pop(session.id, None)
         if call is not None:

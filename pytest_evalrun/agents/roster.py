@@ -19,7 +19,10 @@ SILENCE_SECONDS = 11.0
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class SampleSession:
-    """A sample that runs at a worker. ``busy`` while the worker works; else its agent is waited for, under a lease."""
+    """A sample that runs at a worker. ``busy`` while the worker works; else its agent is waited for, under a lease.
+
+    ``is_kept`` once a restart knows it: from the first time on that its agent is waited for.
+    """
 
     id: int
     name: str
@@ -28,6 +31,7 @@ class SampleSession:
     start: float
     last_update: float
     busy: bool = True
+    is_kept: bool = False
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -1,4 +1,4 @@
-"""SampleCalls at a controller, from their beginning to their end: a slot, a worker, turn by turn, and the slot again."""
+"""Samples at a controller, from their beginning to their end: a slot, a worker, turn by turn, and the slot again."""
 
 from __future__ import annotations
 

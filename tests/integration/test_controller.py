@@ -379,15 +379,21 @@ def test_all_of_them(controller, worker):
 
 
 def test_killed_and_started_again(tmp_path):
-    """After kill -9 sessions and workers are known, what a worker no longer has is not, and no id comes twice."""
+    """After kill -9 sessions and workers are known, and no id comes twice.
+
+    What a worker no longer has is not known, and what it began for a client that was not told of it is cancelled.
+    """
     first = Started(tmp_path)
     with ScriptedWorker(next(_names), takes=4) as worker:
         worker.beat(first.url)
         numbers = [start(first, worker, "turns-1").value["session_id"] for _ in range(3)]
+        beginning = send(first, "start_sample", {"name": worker.name, "index": "hangs-early"})
+        wait_for(lambda: len(worker.sessions) == 4)
         kill_alone(first.process)
+        beginning.close()
         del worker.sessions[numbers[0]]
         second = first.again()
-        wait_for(lambda: slots(second, worker) == [(2, 0)])
+        wait_for(lambda: slots(second, worker) == [(2, 0)] and len(worker.sessions) == 2)
         assert say(second, numbers[1], "x").value["output"]["status"] == "completed"
         assert start(second, worker, "turns-1").value["session_id"] > max(numbers)
         assert second.end()[0] == 0

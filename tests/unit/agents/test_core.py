@@ -44,7 +44,7 @@ class Notes:
         self.began_at[session.id] += 1
 
     def ended(self, session: SampleSession) -> None:
-        self.living.remove(session.id)
+        self.living.discard(session.id)
 
 
 def make(*capacities: int) -> Core:
@@ -269,7 +269,7 @@ class Controller(RuleBasedStateMachine):
     def restart(self) -> None:
         """Another process goes on with what the journal has."""
         before = self.core
-        workers, living = self.workers(), dict(before.sessions)
+        workers, living = self.workers(), {number: before.sessions[number] for number in self.notes.living}
         self.notes.living.clear()
         self._restart()
         for worker in workers:
@@ -297,8 +297,9 @@ class Controller(RuleBasedStateMachine):
 
     @invariant()
     def the_journal_knows_the_living(self) -> None:
-        """What must outlive the process is what lives, and no id began twice."""
-        assert self.notes.living == set(self.core.sessions)
+        """What must outlive the process is what lives and is with its client, and no id began twice."""
+        assert self.notes.living == {number for number, one in self.core.sessions.items() if one.is_kept}
+        assert all(one.busy or one.is_kept for one in self.core.sessions.values())
         assert all(times <= 1 for times in self.notes.began_at.values())
 
     @invariant()

@@ -36,6 +36,8 @@ def test_sessions_and_workers_are_known_after_a_restart(tmp_path: Path) -> None:
     core, store = opened(tmp_path / "c.db")
     filled(core, store)
     first, second, third = (core.choose("os", index, LONG_AGO) for index in (0, "one", 0))
+    for session in (first, second, third):
+        core.answered(session.id, LONG_AGO)
     store.keep_messages(second.id, 0, [{"role": "user", "content": "a"}])
     store.keep_messages(second.id, 1, [{"role": "assistant", "content": "b"}])
     store.keep_messages(third.id, 0, [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}])
@@ -63,6 +65,7 @@ def test_a_session_whose_worker_is_forgotten_is_forgotten_too(tmp_path: Path) ->
     core, store = opened(tmp_path / "c.db")
     filled(core, store)
     session = core.choose("os", 0, LONG_AGO)
+    core.answered(session.id, LONG_AGO)
     store.forget_worker(session.worker)
     store.close()
     core, store = opened(tmp_path / "c.db")
