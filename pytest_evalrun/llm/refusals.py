@@ -31,8 +31,13 @@ TOO_LONG = "context_length_exceeded"
 _TOO_LONG = frozenset(
     {TOO_LONG, "context_window_exceeded", "ContextWindowExceededError", "exceed_context_size_error", 40303}
 )
-# vLLM has no code for it, but names the field, or says it in a sentence of its own.
-_BAD_REQUEST, _FIELD, _SENTENCE = "BadRequestError", "input_tokens", "maximum context length is"
+# Who has no code for it says it in a sentence of his own, at a type of error: vLLM and SGLang, Anthropic.
+_SENTENCES = {
+    "BadRequestError": ("maximum context length", "longer than the model's context length"),
+    "invalid_request_error": ("prompt is too long:",),
+}
+# The field that newer versions of vLLM name instead.
+_FIELD = "input_tokens"
 
 
 class Passing(EvalrunError):  # noqa: N818 - what it does; its base says that it is an error
@@ -99,7 +104,7 @@ def _error(status: int, headers: Mapping[str, str], code: str | None, message: s
         return PairError(f"{text}; accepted: {remedies.place}")
     if code in _OF_THE_PAIR or status == 402:
         return PairError(text)
-    if code == TOO_LONG and status not in NO_ROOM:  # a limit of tokens a minute is no limit of the context
+    if code == TOO_LONG and status not in NO_ROOM:  # a limit of tokens a minute is none of the context
         return TooLong(text)
     if status in MAY_PASS or status >= 500:
         after = retry_after(headers)
@@ -130,12 +135,13 @@ def _code_and_message(payload: Any) -> tuple[str | None, str]:
 
 
 def _is_too_long(error: Mapping[str, Any]) -> bool:
-    """Tell by code, type and field; words count only where they are those of one server that has nothing else."""
+    """Tell by code, type and field; words count only where they are those of a server that has nothing else."""
     code, kind = error.get("code"), error.get("type")
     if any(isinstance(each, str | int) and each in _TOO_LONG for each in (code, kind)):
         return True
-    said = error.get("param") == _FIELD or _SENTENCE in str(error.get("message"))
-    return kind == _BAD_REQUEST and code == 400 and said
+    sentences = _SENTENCES.get(kind, ()) if isinstance(kind, str) else ()
+    said = any(sentence in str(error.get("message")) for sentence in sentences)
+    return said or (bool(sentences) and error.get("param") == _FIELD)
 
 
 def error_in(payload: Any, remedies: Remedies) -> EvalrunError | None:
@@ -147,6 +153,8 @@ def error_in(payload: Any, remedies: Remedies) -> EvalrunError | None:
     status = error.get("code") if isinstance(error, dict) else None
     if type(status) is int and 400 <= status < 600:
         return _error(status, {}, code, message, remedies)
+    if code == TOO_LONG:
+        return TooLong(f"{remedies.url}: {message}")
     return Passing(f"{remedies.url}: {message}")
 
 

@@ -168,7 +168,8 @@ REFUSALS = {
     "elsewhere": (302, {}, PairError, r"it sends elsewhere \(nowhere\); accepted: that `url`"),
     "money": (429, {"error": {"code": "insufficient_quota"}}, PairError, "HTTP 429"),
     "an error that looks well": (200, {"error": {"code": 503, "message": "gone"}}, Passing, "HTTP 503: gone"),
-    "a limit that looks well": (200, TOO_LONG | {"error": {**TOO_LONG["error"], "code": 400}}, SampleError, "8192"),
+    "a full context that looks well": (200, TOO_LONG, ContextLimit, "8192"),
+    "a mistake that looks well": (200, {"error": {"code": 400, "message": "odd"}}, SampleError, "HTTP 400: odd"),
 }
 
 

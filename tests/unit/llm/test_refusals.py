@@ -71,6 +71,10 @@ TOO_LONG = {
     "vLLM": (400, {"error": {"message": SENTENCE, "type": "BadRequestError", "param": None, "code": 400}}, True),
     "vLLM, older": (400, {"object": "error", "message": SENTENCE, "type": "BadRequestError", "code": 400}, True),
     "vLLM, newer": (400, {"error": {"type": "BadRequestError", "param": "input_tokens", "code": 400}}, True),
+    "SGLang": (400, {"type": "BadRequestError", "message": "longer than the model's context length (4096)"}, True),
+    "Anthropic": (400, {"error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}, True),
+    "another bad request": (400, {"error": {"type": "invalid_request_error", "message": "the prompt is odd"}}, False),
+    "a type that is none": (400, {"error": {"type": ["BadRequestError"], "message": SENTENCE}}, False),
     "a rate of tokens": (429, {"error": {"code": "rate_limit_exceeded", "message": "Limit 10000 tokens"}}, False),
     "a rate, by a wrong code": (429, {"error": {"code": "context_length_exceeded"}}, False),
     "its words at a rate": (429, {"error": {"message": SENTENCE, "type": "BadRequestError", "code": 400}}, False),
@@ -94,6 +98,7 @@ HIDDEN = {
     "a status": ({"error": {"code": 502, "message": "gone"}}, Passing),
     "a final status": ({"error": {"code": 400, "message": "no"}}, SampleError),
     "a text": ({"error": "overloaded"}, Passing),
+    "a full context": ({"error": {"code": "context_length_exceeded", "message": "8192"}}, TooLong),
     "no object": ([], None),
 }
 
