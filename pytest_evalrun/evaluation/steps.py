@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     Seconds = dict[str, float | None]
 
 
+SAME_REQUEST = "what would be sent for them is what was sent before"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What became of one pair: its result, and why it was reused or made again.
@@ -172,7 +175,8 @@ class Steps:
         if self.launch.fresh or not (taken := take_over(work, model, samples)):
             return
         self.taken_over += taken
-        self.say(f"{counted(taken, 'answer')} taken over: what would be sent for them is what was sent before")
+        why = "AgentBench had finished them" if self.pair.settings.is_agent else SAME_REQUEST
+        self.say(f"{counted(taken, 'answer')} taken over: {why}")
 
     def check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""

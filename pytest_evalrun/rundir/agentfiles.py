@@ -52,6 +52,7 @@ class AgentFiles:
         self._overall: OverallWriter | None = None
         self._rows: tuple[str, Sequence[Mapping[str, Any]]] | None = None
         self._rows_written = 0.0
+        self._is_closed = False
 
     def keep_overall(
         self,
@@ -125,6 +126,8 @@ class AgentFiles:
         It is written at most twice a second, and the last time in any case.
         """
         with self._lock:
+            if self._is_closed:
+                return
             self._rows = controller, rows
             is_due = time.monotonic() - self._rows_written >= SESSION_SECONDS
         if is_due:
@@ -138,14 +141,17 @@ class AgentFiles:
                 return
             (controller, rows), self._rows_written = self._rows, time.monotonic()
             told = {"controller": controller, "pid": os.getpid(), "time": time.time(), "sessions": list(rows)}
-            write_atomic(self._paths.sessions, json.dumps(told, default=str), private=True)
+            try:
+                write_atomic(self._paths.sessions, json.dumps(told, default=str), private=True)
+            except OSError:
+                pass  # it is for whoever looks, and no more
 
     def close(self, *, at_once: bool = False) -> None:
         """Write what is left; ``at_once``: without a word of the task on all samples."""
         if self._overall is not None:
             self._overall.close(at_once=at_once)
         with self._lock:
-            self._rows = None
+            self._rows, self._is_closed = None, True
             self._runs.close()
             self._errors.close()
         self._paths.sessions.unlink(missing_ok=True)

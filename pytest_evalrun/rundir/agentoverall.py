@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.agentruns import RUN_STATUSES, task_outputs
-from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -102,7 +102,6 @@ class OverallWriter:
         self._closed = threading.Event()
         self._count = _lines_in(paths.runs)
         self._written = 0
-        self._last_error: str | None = None
         self._thread: threading.Thread | None = None
 
     def note(self) -> None:
@@ -117,7 +116,7 @@ class OverallWriter:
                 self._thread.start()
 
     def close(self, *, at_once: bool = False) -> None:
-        """Write it a last time; ``at_once``: leave it as it is, and wait for nobody."""
+        """Write it a last time, and say why where the task failed; ``at_once``: leave it as it is, wait for nobody."""
         with self._lock:
             self._closed.set()
             self._due.set()
@@ -126,8 +125,11 @@ class OverallWriter:
             return
         if thread is not None:
             thread.join()
-        if self._written < self._count or not is_whole(read_overall(self._paths.overall)):
-            self._write()
+        told = read_overall(self._paths.overall)
+        if self._written < self._count or not is_whole(told):
+            told = self._write()
+        if told is not None and self._say is not None and (error := told.get("custom_error")):
+            self._say(f"overall.json: the task did not say what it says of all samples: {error}")
 
     def _run(self) -> None:
         while True:
@@ -139,27 +141,29 @@ class OverallWriter:
             if self._closed.wait(SECONDS):
                 return
 
-    def _write(self) -> None:
+    def _write(self) -> dict[str, Any] | None:
+        """Write what there is to say by now, and return it; None where no sample has ended, or the disk is full."""
         with self._lock:
             count = self._count
-        outputs = task_outputs(self._paths.directory, self._generations)
-        if not outputs:
-            return
-        told = self._secrets.prediction(overall_of(outputs, self._calculate, self._total))
-        error = told.get("custom_error")
-        if self._say is not None and error is not None and error != self._last_error:
-            self._say(f"overall.json: the task did not say what it says of all samples: {error}")
-        self._last_error = error
-        self._disk.write(self._paths.overall, json.dumps(told, indent=4, ensure_ascii=False))
+        try:
+            outputs = task_outputs(self._paths.directory, self._generations)
+            if not outputs:
+                return None
+            told: dict[str, Any] = overall_of(outputs, self._calculate, self._total)
+            told = self._secrets.prediction(told)
+            self._disk.write(self._paths.overall, json.dumps(told, indent=4, ensure_ascii=False))
+        except OSError:  # predictions say so, which are written first
+            return None
         with self._lock:
             self._written = count
-            if self._count >= self._written * GROWTH and self._count > count:
+            if count < self._count and self._count >= count * GROWTH:
                 self._due.set()
+        return told
 
 
 def _lines_in(file: Path) -> int:
     try:
-        with file.open("rb") as lines:
+        with open_file(file) as lines:
             return sum(1 for _ in lines)
     except OSError:
         return 0
