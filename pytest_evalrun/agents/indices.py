@@ -124,10 +124,16 @@ def _output_of(task: TaskDefinition, config: Path, root: str) -> str:
     except subprocess.TimeoutExpired:
         raise PairError(f"task {task.place}: said no indices within {LOADING_SECONDS:.0f} s") from None
     if done.returncode:
-        last = "\n".join(printable(done.stderr).rstrip().splitlines()[-LAST_LINES:])
-        hint = "; where it needs its image, serve it with `evalrun start`, and name `controller`" if task.image else ""
-        raise PairError(f"task {task.place}: its indices cannot be had (exit code {done.returncode}){hint}\n{last}")
+        raise PairError(_refusal(task, done.returncode, done.stderr.replace(str(config), task.source)))
     return done.stdout
+
+
+def _refusal(task: TaskDefinition, code: int, said: str) -> str:
+    """Why there are no indices, first in the last line that the process wrote, then in those before it."""
+    *lines, last = printable(said).strip().splitlines()[-LAST_LINES:] or [f"exit code {code}"]
+    hint = "; where it needs its image, serve it with `evalrun start`, and name `controller`" if task.image else ""
+    first = f"task {task.place}: its indices cannot be had: {last.removeprefix('Error: ')}{hint}"
+    return "\n".join([first, *lines])
 
 
 def checked_indices(indices: Any, where: str) -> list[Index]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,6 +15,8 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.suite.pairs import Dataset
 from pytest_evalrun.suite.settings import Settings
+
+HERE = Path(__file__).parent
 
 
 class Controller(ThreadingHTTPServer):
@@ -160,3 +163,53 @@ def test_a_controller_that_is_not_there(hashes):
         PairError, match=r"nobody answers .*; start it with `evalrun controller`, or leave `controller`"
     ):
         reader_of(server.url).identity(hashes)
+
+
+def embedded(tasks, task="world", root=HERE):
+    settings = Settings(format="agentbench", task=task, tasks=tasks)
+    return create_reader(Dataset(task, f"task://{task}"), settings, str(root))
+
+
+def world(**parameters):
+    return {"world": {"module": "./worlds.py:World", "parameters": parameters}}
+
+
+def test_a_task_is_loaded_once_for_its_indices(tmp_path):
+    """A second launch, and whoever only lists pairs, start nothing: indices are remembered until the task changes."""
+    log = tmp_path / "log"
+    found = []
+    for indices in ([2, "x"], [2, "x"], [2, "x", 3]):
+        cache = HashCache(tmp_path / "hashes.db", warn=pytest.fail)
+        reader = embedded(world(indices=indices, log=str(log)))
+        found.append((reader.identity(cache), [sample.id for sample in reader]))
+        cache.close()
+    assert [ids for _, ids in found] == [["2", "x"], ["2", "x"], ["2", "x", "3"]]
+    assert log.read_text() == "made\n" * 2
+    assert found[0] == found[1]
+    assert found[0][0].inputs != found[2][0].inputs
+
+
+def test_a_task_of_a_file(tmp_path, hashes):
+    """A file of AgentBench's defines tasks with what it imports; their code is the suite's."""
+    (tmp_path / "worlds.py").write_text((HERE / "worlds.py").read_text())
+    (tmp_path / "all.yaml").write_text("definition: {import: one.yaml}\nstart: {world: 2}\n")
+    (tmp_path / "one.yaml").write_text("default: {module: worlds.World}\nworld: {parameters: {indices: [7, 8]}}\n")
+    reader = embedded("all.yaml", root=tmp_path)
+    assert reader.identity(hashes).count == 2
+    assert [sample.input["index"] for sample in reader] == [7, 8]
+
+
+FAILING = {
+    "it raises": (world(indices=None), "LookupError: the world has ended"),
+    "no such class": ({"world": {"module": "./worlds.py:Word"}}, "worlds.py has no 'Word'; it defines: World"),
+    "another parameter": (world(index=[1]), "index"),
+    "twice": (world(indices=[1, 1]), "World.get_indices() returned an index twice"),
+}
+
+
+@pytest.mark.parametrize(("tasks", "problem"), FAILING.values(), ids=FAILING)
+def test_a_task_that_cannot_be_loaded(hashes, tasks, problem):
+    """What the task's own code said of it is told with its name."""
+    with pytest.raises(PairError, match=r"^task tasks: world: its indices cannot be had: ") as caught:
+        embedded(tasks).identity(hashes)
+    assert problem in str(caught.value)
