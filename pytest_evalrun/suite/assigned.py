@@ -67,11 +67,12 @@ class Assigned:
     def _layer(self, kind: str, model: type[BaseModel], name: str, problems: Problems) -> Layer:
         """The settings of an entry, checked as those of a suite are."""
         what, values = ("agent", self.agents[name]) if model is ModelEntry else ("task", self.tasks[name])
+        source = f"{self.file}: {what} {name}"
 
         def checked() -> dict[str, Any]:
-            return validated(model, values, lambda where: place(self.file, None, f"{what} {name}: {dotted(where)}"))
+            return validated(model, values, lambda where: place(source, None, dotted(where)))
 
-        return Layer(kind, self.file, problems.attempt(checked, {}))
+        return Layer(kind, source, problems.attempt(checked, {}))
 
 
 def assigned_in(suite: SuiteFile, problems: Problems) -> Assigned | None:

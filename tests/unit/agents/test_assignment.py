@@ -126,11 +126,54 @@ def test_fastchat_is_asked_by_openai(project):
     }
 
 
+HTTP = """\
+mine:
+  module: src.client.agents.HTTPAgent
+  parameters:
+    name: mine
+    url: http://127.0.0.1:1/v1/chat/completions
+    headers: {Authorization: "Bearer ${KEY}"}
+    body: {model: m}
+    prompter: {name: role_content_dict, args: {agent_role: assistant}}
+    return_format: "{response[choices][0][message][content]}"
+"""
+
+
+def test_an_http_agent_is_one(project):
+    """AgentBench's HTTPAgent is the kind `http`, with its parameters as words."""
+    settings = project(**{"configs/agents/mine.yaml": HTTP}).settings("mine/os-std")
+    assert settings.adapter == "http"
+    assert dict(settings.words) == {
+        "concurrency": 3,
+        "url": "http://127.0.0.1:1/v1/chat/completions",
+        "headers": {"Authorization": "Bearer ${KEY}"},
+        "body": {"model": "m"},
+        "prompter": {"name": "role_content_dict", "args": {"agent_role": "assistant"}},
+        "return_format": "{response[choices][0][message][content]}",
+    }
+
+
+KEYS = {"as it is": "Bearer sk-abcdefghijkl", "to be put in": "Bearer <% PUT-YOUR-KEY-HERE %>"}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_keys_are_read_from_the_environment(project, key):
+    """A key in a file of AgentBench's is refused and not shown; an override gives it without a change of that file."""
+    written = {"configs/agents/mine.yaml": HTTP.replace("Bearer ${KEY}", key)}
+    told = project(**written).problems
+    assert told == [
+        HERE + "agent mine: headers.Authorization: found a text as it is; accepted: ${NAME} of an environment variable"
+    ]
+    override = "overrides: [{match: 'mine/*', headers: {Authorization: 'Bearer ${KEY}'}}]\n"
+    settings = project(suite=SUITE + override, **written).settings("mine/os-std")
+    assert settings.words["headers"] == {"Authorization": "Bearer ${KEY}"}
+
+
 def test_explained_by_the_file_that_says_it(project):
     """Settings of an assignment name it, and those of the suite lie below them."""
     rows = {row.setting: row for row in explain(project(suite=f"{SUITE}metrics: [exact_match]\n").suite.pairs[0])}
-    assert rows["task"][1:] == ("os-std", "dataset entry", "configs/assignments/default.yaml")
-    assert rows["concurrency"][1:] == (3, "model entry", "configs/assignments/default.yaml")
+    assert rows["task"][1:] == ("os-std", "dataset entry", HERE + "task os-std")
+    assert rows["concurrency"][1:] == (3, "model entry", HERE + "agent mine")
     assert rows["metrics"].layer == "suite"
 
 
@@ -299,7 +342,7 @@ WRONG = {
     ),
     "grpc": (
         {"configs/assignments/definition.yaml": FILES["configs/assignments/definition.yaml"].replace("http:", "grpc:")},
-        HERE + "controller: found 'grpc://localhost:5000/api', a protocol that is not spoken here",
+        HERE + "task os-std: controller: found 'grpc://localhost:5000/api', a protocol that is not spoken here",
     ),
 }  # fmt: skip
 
