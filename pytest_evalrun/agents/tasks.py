@@ -68,6 +68,8 @@ class TaskMistakes:
             yield "format", _too_late(settings)
         elif settings.is_agent:
             yield from _mistakes_in_agent(settings)
+            if settings.takeover is not None and not Path(pair.root, settings.takeover).is_dir():
+                yield "takeover", f"{found(settings.takeover)}; accepted: a directory that AgentBench's assigner wrote"
             yield from _mistakes_in_metrics(settings)
             if settings.controller is not None:
                 yield from _mistakes_in_url(settings.controller)

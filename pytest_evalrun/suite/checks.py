@@ -42,7 +42,7 @@ OF_KINDS = frozenset(
 )
 OF_READERS = frozenset({"format", "id_column", "reader"})
 # What tasks of a task server, and who is asked for them, depend on besides words of kinds.
-OF_TASK_SERVERS = frozenset({"format", "task", "controller", "tasks", "adapter", "gpus"})
+OF_TASK_SERVERS = frozenset({"format", "task", "controller", "tasks", "adapter", "gpus", "takeover"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:

@@ -263,6 +263,7 @@ def test_an_output_that_is_there_is_taken_over(project, tmp_path, monkeypatch):
     assert project.suite.pairs[0].settings.takeover == str(project.root / "outputs/exp")
     (tmp_path / "outputs/exp").mkdir(parents=True)
     assert project.suite.pairs[0].settings.takeover == str(tmp_path / "outputs/exp")
+    (project.root / "old").mkdir()
     project(ASSIGNMENT + 'output: "outputs/exp"\n', f"{SUITE}takeover: old\n")
     assert project.suite.pairs[0].settings.takeover == "old"
 

@@ -12,7 +12,9 @@ import pytest
 
 from pytest_evalrun.datasets import create_reader
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.evaluation.cuts import cut_suite
 from pytest_evalrun.rundir.hashes import HashCache
+from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.pairs import Dataset
 from pytest_evalrun.suite.settings import Settings
 
@@ -213,3 +215,33 @@ def test_a_task_that_cannot_be_loaded(hashes, tasks, problem):
     with pytest.raises(PairError, match=r"^task tasks: world: its indices cannot be had: ") as caught:
         embedded(tasks).identity(hashes)
     assert problem in str(caught.value)
+
+
+SHARDED = """\
+models: [{{name: m, adapter: "./agent.py:Agent"}}]
+datasets:
+  - {{name: whole, format: agentbench, task: sql}}
+  - {{name: cut, format: agentbench, task: sql, shards: 2}}
+  - {{name: few, format: agentbench, task: sql, shard_size: 2, limit: 3}}
+  - {{name: byid, format: agentbench, task: sql, shards: 2, range: id}}
+controller: {controller}
+"""
+
+
+def test_tasks_are_cut_as_data_are(controller, tmp_path):
+    """Shards are ranges of a task's indices, by their places or, where they ascend, by themselves."""
+    controller.tasks["sql"] = [10, 11, 12, 13, 20]
+    (tmp_path / "agent.py").write_text("class Agent: ...")
+    (tmp_path / "evalrun.yaml").write_text(SHARDED.format(controller=controller.url))
+    suite = cut_suite(discover(tmp_path / "evalrun.yaml", (), (), {}), tmp_path / "hashes.db")
+    assert {pair.dataset.name: [cut.label for cut in pair.cuts] for pair in suite.pairs} == {
+        "whole": [], "cut": ["0-2", "2-5"], "few": ["0-2", "2-3"], "byid": ["10-12", "12-21"],
+    }  # fmt: skip
+
+
+def test_a_task_that_cannot_be_asked_is_left_whole(tmp_path):
+    """Where nobody says how many samples there are, the pair says why, and others are evaluated."""
+    (tmp_path / "agent.py").write_text("class Agent: ...")
+    (tmp_path / "evalrun.yaml").write_text(SHARDED.format(controller="http://127.0.0.1:9/api"))
+    suite = cut_suite(discover(tmp_path / "evalrun.yaml", (), (), {}), tmp_path / "hashes.db")
+    assert not any(pair.cuts for pair in suite.pairs)

@@ -143,6 +143,10 @@ MISTAKES = {
         TASK + "tasks: {sql: {module: a.B, sessions: fork}}",
         ":3: tasks.sql.sessions: found 'fork'; accepted: thread, process, loop",
     ),
+    "nothing to take over": (
+        TASK + CONTROLLER + "takeover: outputs/x",
+        ":4: takeover: found 'outputs/x'; accepted: a directory that AgentBench's assigner wrote",
+    ),
     "GPUs in a child process": (
         TASK + CONTROLLER + "gpus: 1",
         ":4: gpus: found 1 for an agent, which is asked in the worker's own process; accepted: `serve: …`",
