@@ -131,8 +131,8 @@ def config_text(pair: Pair, output: Path) -> str:
     content = {
         "assignments": [{"agent": agent, "task": task}],
         "concurrency": {
-            "agent": {agent: settings.words.get("concurrency")},
-            "task": {task: settings.task_concurrency},
+            "agent": _known(agent, settings.words.get("concurrency")),
+            "task": _known(task, settings.task_concurrency),
         },
         "definition": {
             "agent": {agent: {"module": settings.adapter, "parameters": parameters}},
@@ -142,6 +142,10 @@ def config_text(pair: Pair, output: Path) -> str:
     }
     plain = parse_json(json.dumps(_without_keys(content), default=str))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def _known(name: str, limit: Any) -> dict[str, Any]:
+    return {} if limit is None else {name: limit}
 
 
 def _without_keys(value: Any, name: str = "") -> Any:

@@ -181,3 +181,10 @@ def test_config_says_what_was_run_and_no_key(work_of, monkeypatch):
         },
         "output": str(work.paths.agent.directory),
     }
+
+
+def test_limits_that_nobody_set_are_not_in_the_config(work_of):
+    """AgentBench's form has numbers there."""
+    work = work_of(1, controller="http://h:5000/api")
+    text = config_text(work.pair, work.paths.agent.directory)
+    assert yaml.safe_load(text)["concurrency"] == {"agent": {}, "task": {}}
