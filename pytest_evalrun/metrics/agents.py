@@ -70,8 +70,8 @@ def _verdict(metric: str, result: Any) -> Any:
             return value
     raise PairError(
         f"metric {metric}: the sample was completed, and its result is {describe(result)}; it needs a reward, or a "
-        f"result that is true or false, or has one of {', '.join(FIELDS)} as such; another one: `field: path.to.it`, or the metric "
-        "`overall`, which is the task's own"
+        f"result that is true or false, or has one of {', '.join(FIELDS)} as such; another one: `field: path.to.it`; "
+        "the task's own number is the metric `overall`"
     )
 
 
