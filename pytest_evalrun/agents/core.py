@@ -92,7 +92,7 @@ class Core:
     # Workers.
 
     def heartbeat(self, name: str, address: str, concurrency: int, indices: Sequence[Index], now: float) -> TaskWorker:
-        """Hear of a worker, a new one or one that is known; whoever is no longer alive must be synced first.
+        """Hear of a worker; one that is new, or no longer alive, is given nothing until it is asked what it holds.
 
         Raises NotGranted where the task has other indices and sessions of those live.
         """
@@ -105,7 +105,7 @@ class Core:
             task.take_indices(indices)
         worker = task.by_address.get(address)
         if worker is None:
-            worker = TaskWorker(task.next_worker(), name, address, concurrency, now, task.indices)
+            worker = TaskWorker(task.next_worker(), name, address, concurrency, now, task.indices, WorkerStatus.COMA)
             task.add(worker)
         worker.concurrency, worker.last_visit, worker.indices = concurrency, now, task.indices
         self.believe(worker, now)
@@ -328,7 +328,8 @@ class Core:
         return unwanted
 
     def restore(self, worker: TaskWorker, number: int, index: Index, now: float, start: float | None = None) -> None:
-        """Know a session that its worker has, or had before a restart; its agent is waited for."""
+        """Know a session that its worker has, or had before a restart: since ``start``; its agent is waited for."""
         session = self._begin(self.tasks[worker.name], worker, number, index, now)
-        session.start = now if start is None else start
+        if start is not None:
+            session.start, session.is_kept = start, True
         self.answered(number, now)

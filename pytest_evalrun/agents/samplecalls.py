@@ -113,16 +113,17 @@ class SampleCalls:
     async def _tries_another(self, session: SampleSession, refusal: NotGranted, refused: Refusals) -> bool:
         """After a worker did not begin a sample: whether it is worth while to try again, there or at another."""
         worker, is_full = session.worker, refusal.status == 406
-        if is_full and session.id in self._core.sessions:
-            self._core.refused(session, self._clock())
-        else:
-            self._end(session)
         again = worker in refused
         refused[worker] = refusal
-        if is_full or _TAKEN in refusal.text:
+        if is_full and session.id in self._core.sessions:
+            self._core.refused(session, self._clock())
             if not again:
                 await self._sync.look_at(worker)
-            return is_full or not again
+            return True
+        if _TAKEN in refusal.text:  # a sample of another controller's, which goes on
+            self._core.ended(session.id, self._clock())
+            return not again
+        self._end(session)
         return isinstance(refusal, WorkerSilent) and not again
 
     async def interact(self, asked: Interaction, is_here: Callable[[], bool]) -> Answered:

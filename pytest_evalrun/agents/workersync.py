@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.agents.workercalls import WorkerCalls
 
 _LOG = logging.getLogger(__name__)
-# A worker may tell of itself before it listens.
-_FIRST_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
+# So long the first heartbeat of a worker waits for what it holds; then it is asked again, after these pauses.
+_FIRST_SECONDS = 1.0
+_FIRST_PAUSES = (0.2, 0.5, 1.0, 2.0)
 
 
 class Background:
@@ -72,12 +73,21 @@ class WorkerSync:
             self._store.keep_worker(worker)
         if known is None:
             _LOG.info("%s: worker %d at %s", worker.name, worker.id, worker.address)
-            self.background.start(self._first_sync(worker))
+            await self._first_sync(worker)
         elif worker.status is not WorkerStatus.ALIVE and not await self.sync(worker):
             raise NotGranted(400, "Error: Worker status abnormal")
 
     async def _first_sync(self, worker: TaskWorker) -> None:
-        """Take over what a worker that nobody knew holds, once it listens; until then it is not thought ill of."""
+        """Take over what a worker that nobody knew holds. It may tell of itself before it listens: it is asked again,
+        and is not thought ill of meanwhile.
+        """
+        asking = self.background.start(self._sync(worker, strict=False))
+        done, _ = await asyncio.wait([asking], timeout=_FIRST_SECONDS)
+        if not done or not asking.result():
+            self._core.seen(worker, self._clock())
+            self.background.start(self._sync_again(worker))
+
+    async def _sync_again(self, worker: TaskWorker) -> None:
         for pause in _FIRST_PAUSES:
             await asyncio.sleep(pause)
             if await self._sync(worker, strict=False):

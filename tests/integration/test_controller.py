@@ -15,6 +15,7 @@ import pytest
 from support import EVALRUN, kill_alone, wait_for
 from taskworker import INDICES, ScriptedWorker, call
 
+pytestmark = pytest.mark.measured
 _names = (f"task-{number}" for number in count())
 _all = []
 
@@ -406,7 +407,6 @@ def test_a_new_controller_takes_over_what_workers_hold(tmp_path):
             worker.sessions[number] = {"index": "turns-1", "history": [("user", "turn 0")]}
         controller = Started(tmp_path)
         worker.beat(controller.url)
-        call(controller.url, "sync_all", method="POST")
         assert set(call(controller.url, "list_sessions").value) == {"1", "700"}
         assert start(controller, worker, "turns-1").value["session_id"] > 700
         assert say(controller, 700, "x").value["output"]["status"] == "completed"

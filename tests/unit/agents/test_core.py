@@ -47,10 +47,16 @@ class Notes:
         self.living.discard(session.id)
 
 
+def beat(core: Core, address: str, capacity: int, indices: list[int], now: float) -> None:
+    """A heartbeat, after which the worker was asked what it holds: nothing."""
+    worker = core.heartbeat("os", address, capacity, indices, now)
+    core.adopt(worker, {number: one.index for number, one in worker.sessions.items()}, (), now)
+
+
 def make(*capacities: int) -> Core:
     core = Core(LEASE, Ids(1, 1, lambda base, upto: None))
     for number, capacity in enumerate(capacities):
-        core.heartbeat("os", f"http://w{number}", capacity, [0, 1, 2], 0.0)
+        beat(core, f"http://w{number}", capacity, [0, 1, 2], 0.0)
     return core
 
 
@@ -104,6 +110,8 @@ def test_first_come_first_served() -> None:
     assert waiters[1].session.index == 1
     assert waiters[2].session is None
     core.heartbeat("os", "http://new", 1, [0, 1, 2], 2.0)
+    assert waiters[2].session is None
+    beat(core, "http://new", 1, [0, 1, 2], 2.0)
     assert waiters[2].session is not None
     assert waiters[2].session.worker.address == "http://new"
 
@@ -127,7 +135,7 @@ def test_other_indices_are_taken_once_no_sample_of_the_old_ones_lives() -> None:
     refused = text_of(400, lambda: core.heartbeat("os", "http://other", 1, [5], 1.0))
     assert refused == "Error: Task already exists with different indices"
     core.ended(session.id, 1.0)
-    core.heartbeat("os", "http://other", 1, [5], 1.0)
+    beat(core, "http://other", 1, [5], 1.0)
     assert core.choose("os", 5, 1.0).worker.address == "http://other"
     assert text_of(406, lambda: core.choose("os", 5, 1.0)) == "Error: No workers available"
 
@@ -191,7 +199,7 @@ class Controller(RuleBasedStateMachine):
 
     @initialize(capacity=st.integers(1, 3))
     def some_worker(self, capacity: int) -> None:
-        self.core.heartbeat("os", "http://w0", capacity, [0, 1], self.now)
+        beat(self.core, "http://w0", capacity, [0, 1], self.now)
 
     @rule(
         name=st.sampled_from(["os", "db"]), who=st.integers(0, 3), capacity=st.integers(0, 4), other=st.booleans()
@@ -270,7 +278,6 @@ class Controller(RuleBasedStateMachine):
         """Another process goes on with what the journal has."""
         before = self.core
         workers, living = self.workers(), {number: before.sessions[number] for number in self.notes.living}
-        self.notes.living.clear()
         self._restart()
         for worker in workers:
             self.core.remember(
@@ -279,7 +286,6 @@ class Controller(RuleBasedStateMachine):
                 )
             )
         for number, session in living.items():
-            self.notes.began_at[number] -= 1
             restored = self.core.tasks[session.name].workers[session.worker.id]
             self.core.restore(restored, number, session.index, self.now, session.start)
         self.waiters.clear()

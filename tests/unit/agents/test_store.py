@@ -27,6 +27,7 @@ def opened(path: Path) -> tuple[Core, Store]:
 
 def filled(core: Core, store: Store) -> None:
     worker = core.heartbeat("os", "http://w", 3, [0, "one"], LONG_AGO)
+    core.seen(worker, LONG_AGO)
     store.keep_worker(worker)
     store.keep_indices("os", worker.indices)
 
