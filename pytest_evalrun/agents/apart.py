@@ -42,6 +42,7 @@ class Processes:
         self._script = make()
         self._ours = ours
         self._threads = Threads(lambda: self._script)
+        self._is_watched = False
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -54,15 +55,21 @@ class Processes:
         return self._threads.call(function)
 
     def start(self, asks: Asks) -> Performance:
-        """Begin a sample; in the event loop. Without the process that forks the worker is of no use, and ends."""
+        """Begin a sample; in the event loop."""
+        if not self._is_watched:
+            self._is_watched = True
+            asyncio.get_running_loop().add_reader(self._orders, self._end_worker)
         mine, theirs = socket.socketpair()
         with theirs:
             order = written({"start": asks.session_id, "index": asks.index})
-            try:
+            with suppress(OSError):  # it has died, of which we hear in a moment
                 socket.send_fds(self._orders, [order], [theirs.fileno()])
-            except OSError:
-                os.kill(os.getpid(), signal.SIGTERM)
         return _Apart(asks, mine, self._orders, ours=self._ours)
+
+    def _end_worker(self) -> None:
+        """The process that forks has died, as it says nothing else: the worker could begin no sample any more."""
+        asyncio.get_running_loop().remove_reader(self._orders)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
         self._orders.close()

@@ -200,6 +200,7 @@ class Async(Plain):
 TASKS = """
 default: {parameters: {concurrency: 4}}
 bench: {module: envs.bench.Env, grace: 0.3, parameters: {name: bench-std, rounds: 3}}
+apart: {module: envs.bench.Env, sessions: process, parameters: {name: bench-apart, rounds: 3}}
 plain: {module: "./own.py:Plain", grace: 0.3}
 process: {module: "./own.py:Plain", sessions: process}
 loop: {module: "./own.py:Async"}
@@ -227,7 +228,7 @@ def controller() -> Iterator[Listening]:
 def workers(directory: Path, controller: Listening) -> Iterator[dict[str, TaskWorker]]:
     """One worker of each task."""
     with ExitStack() as stack:
-        names = ("bench", "plain", "process", "loop")
+        names = ("bench", "apart", "plain", "process", "loop")
         words = ("--controller", controller.url, "--heartbeat", str(HEARTBEAT))
         yield {name: stack.enter_context(running(directory, name, *words)) for name in names}
 
@@ -273,16 +274,17 @@ ENDS = {
 }
 
 
+@pytest.mark.parametrize("name", ["bench", "apart"])
 @pytest.mark.parametrize(("index", "answers", "code", "status", "result"), ENDS.values(), ids=ENDS)
 def test_ends_of_a_task_of_agentbench(
-    workers: dict[str, TaskWorker], index: str, answers: list[Any], code: int, status: str, result: Any
+    workers: dict[str, TaskWorker], name: str, index: str, answers: list[Any], code: int, status: str, result: Any
 ) -> None:
     """A sample ends as its task says; who asks twice at once is answered one after the other."""
-    _, _, number = workers["bench"].start(index)
+    _, _, number = workers[name].start(index)
     for answer in answers:
-        response = workers["bench"].say(number, *(answer if isinstance(answer, tuple) else (answer,)))
+        response = workers[name].say(number, *(answer if isinstance(answer, tuple) else (answer,)))
     assert (response[0], *told(response[1])) == (code, status, result)
-    assert is_free(workers["bench"])
+    assert is_free(workers[name])
 
 
 def test_a_long_history_is_shortened_for_agents_of_agentbench(workers: dict[str, TaskWorker]) -> None:

@@ -198,13 +198,16 @@ def test_a_worker_ends_with_its_parent(directory: Path) -> None:
     poll(lambda: not lives(worker.pid))
 
 
-def test_a_second_signal_is_not_needed_where_a_sample_does_not_end(directory: Path) -> None:
-    """A thread that sleeps for ever holds up neither Ctrl-C nor the end of the process."""
+@pytest.mark.parametrize("task", ["Sleeps", "Pooled"])
+def test_a_sample_that_does_not_end_holds_up_no_end_of_its_worker(directory: Path, task: str) -> None:
+    """Ctrl-C is enough, were a thread of the sample's, or of a pool of asyncio's, asleep for ever."""
     (directory / "sleeps.py").write_text(
-        "import time\nclass Sleeps:\n    def get_indices(self): return [0]\n"
+        "import asyncio, time\nclass Sleeps:\n    def get_indices(self): return [0]\n"
         "    def start_sample(self, index, session): time.sleep(600)\n"
+        "class Pooled(Sleeps):\n    grace = 0\n"
+        "    async def start_sample(self, index, session): await asyncio.to_thread(time.sleep, 600)\n"
     )
-    (directory / "sleeps.yaml").write_text("sleeps: {module: sleeps.Sleeps}\n")
+    (directory / "sleeps.yaml").write_text(f"sleeps: {{module: sleeps.{task}}}\n")
     with running(directory, "sleeps", config="sleeps.yaml") as worker:
         thread = threading.Thread(target=lambda: _quietly(worker.start, 0))
         thread.start()
