@@ -72,6 +72,8 @@ class HTTPAgent:
         """
         assert self._transport is not None, "load comes first"
         body = {**self._own.body, **self._prompt(history_of(conversation.messages))}
+        if conversation.generation and isinstance(body.get("seed"), int):
+            body["seed"] += conversation.generation
         try:
             return await asyncio.wrap_future(self._transport.post(body, self._read))
         except TooLong as error:

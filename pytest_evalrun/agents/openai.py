@@ -24,17 +24,15 @@ _OF_THE_ACT = frozenset({"usage", "cost", "finish_reason", "attempts"})
 class OpenAIAgent:
     """Answers by a model's chat, with the tools of the task where it has some.
 
-    It is asked in the asyncio thread of this process, and never asks again by itself. ``generation`` gives the whole
-    sample another seed, where there is one.
+    It is asked in the asyncio thread of this process, and never asks again by itself.
     """
 
-    def __init__(self, client: Client, own: EndpointSettings, generation: int = 0) -> None:
+    def __init__(self, client: Client, own: EndpointSettings) -> None:
         """``own`` has the name of the model; its prompt's ``system`` is said first. Raises ConfigError where that is
         no template, PairError where it asks for a column.
         """
         self._client = client
         self._own = own
-        self._generation = generation
         self._system = _system(own)
 
     async def act(self, conversation: Conversation) -> Act:
@@ -49,8 +47,8 @@ class OpenAIAgent:
             raise ContextLimit(str(error)) from None
 
     def body(self, conversation: Conversation) -> dict[str, Any]:
-        """Make what is sent of a conversation."""
-        body = request_body(self._own, self._messages(conversation), self._generation)
+        """Make what is sent of a conversation; another generation of it has another seed, where there is one."""
+        body = request_body(self._own, self._messages(conversation), conversation.generation)
         if conversation.tools:
             body["tools"] = [dict(tool) for tool in conversation.tools]
         return body

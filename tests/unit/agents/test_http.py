@@ -129,6 +129,14 @@ def test_what_is_said_by_default(server, act):
     assert [message["role"] for message in server.asked[0][2]["messages"]] == ["user", "agent", "user"]
 
 
+@pytest.mark.parametrize(("generation", "seed"), [(0, 5), (2, 7)])
+def test_another_generation_has_another_seed(generation, seed, server, act):
+    """Where a body has a seed, each generation of a sample is a draw of its own."""
+    act(Conversation(TALK.messages, generation=generation), body={"seed": 5}, return_format=CHOSEN)
+
+    assert server.asked[0][2]["seed"] == seed
+
+
 ANSWERS = {
     "nothing": ({"text": ""}, ""),
     "null": ({"text": None}, ""),

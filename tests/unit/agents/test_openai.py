@@ -39,9 +39,9 @@ def act(server):
     def act(messages=HELLO, tools=(), generation=0, **words):
         own = EndpointSettings(**{"model": "ngram", "sampling": {"temperature": 0}, **words})
         clients.append(Client(own, server.url))
-        agent = OpenAIAgent(clients[-1], own, generation)
+        agent = OpenAIAgent(clients[-1], own)
         with Coroutines() as coroutines:
-            return coroutines.start(agent.act(Conversation(messages, tools))).result(SECONDS)
+            return coroutines.start(agent.act(Conversation(messages, tools, generation))).result(SECONDS)
 
     yield act
     for client in clients:

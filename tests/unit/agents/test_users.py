@@ -158,6 +158,43 @@ def test_what_is_no_answer_fails_the_sample(what, agent):
         ask(agent(answering(expression)))
 
 
+PACKAGE = {
+    "client/__init__.py": "from .agent import AgentClient\n",
+    "client/agent.py": (
+        "class AgentClient:\n    def __init__(self, *args, **kwargs): pass\n"
+        "    def inference(self, history): raise NotImplementedError()\n"
+    ),
+    "client/agents/__init__.py": "",
+    "client/agents/mine.py": (
+        "from ...typings import AgentContextLimitException\nfrom ..agent import AgentClient\n"
+        "class Mine(AgentClient):\n"
+        "    def __init__(self, most, **config):\n        super().__init__(**config)\n        self.most = most\n"
+        "    def inference(self, history):\n"
+        "        if len(history) > self.most: raise AgentContextLimitException('full')\n"
+        "        return f'I received {len(history)} items'\n"
+    ),
+    "typings/__init__.py": "from .exception import AgentContextLimitException\n",
+    "typings/exception.py": "class AgentContextLimitException(Exception): pass\n",
+    "__init__.py": "",
+}
+
+
+def test_a_package_as_agentbench_has_it(tmp_path):
+    """Its agents are found by their dotted names below the suite, and keep what they import and raise."""
+    for name, text in PACKAGE.items():
+        path = tmp_path / "src_of_a_bench" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    agent = UsersAgent("src_of_a_bench.client.agents.mine.Mine", str(tmp_path), None, {"most": 5, "name": "mine"})
+    agent.load()
+    try:
+        assert ask(agent).message["content"] == "I received 5 items"
+        with pytest.raises(ContextLimit, match="full"):
+            ask(agent, Conversation([*TALK.messages, {"role": "user", "content": "Well?"}]))
+    finally:
+        agent.close()
+
+
 LIMIT = "class AgentContextLimitException(Exception): pass"
 NETWORK = "class AgentNetworkException(Exception): pass"
 REFUSED = "class Refused(OSError):\n    status_code = {}"
