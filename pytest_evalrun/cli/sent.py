@@ -46,6 +46,11 @@ def _lines(pair: Pair, sample_id: str) -> Iterator[str]:
     from pytest_evalrun.predicting.endpoints import named
 
     own = pair.settings.own
+    if pair.settings.is_agent:
+        raise ConfigError(
+            f"{pair.full_id}: its task says turn by turn what an agent is sent; accepted: pairs of other data; what "
+            "was said is the history in its predictions, and in runs.jsonl"
+        )
     if not isinstance(own, EndpointSettings):
         raise ConfigError(f"{pair.full_id}: its adapter {pair.settings.adapter} is sent no prompt; accepted: openai")
     own, prompt, sample = named(own, pair), prompt_of(pair), _sample(pair, sample_id)

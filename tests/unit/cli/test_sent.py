@@ -79,7 +79,14 @@ def test_secrets_are_blanked(sent, monkeypatch):
     assert lines[-1] == "why\x1b[1m? ***"
 
 
+AGENT = {
+    "pair": "qwen/os",
+    "datasets": [{"name": "os", "format": "agentbench"}],
+    "controller": "http://127.0.0.1:1/api",
+    "prompt": {"system": "Be short."},
+}
 MISTAKES = {
+    "an agent": (AGENT, ConfigError, "s/qwen/os: its task says turn by turn what an agent is sent"),
     "a sample": ({"sample": "q2"}, ConfigError, "s/qwen/d: no sample 'q2' among 1 sample; there are q1, …"),
     "a pair": ({"pair": "qwen/e"}, ConfigError, "pair qwen/e: not found"),
     "a model that is sent none": ({"pair": "own/d"}, ConfigError, "is sent no prompt; accepted: openai"),
