@@ -130,7 +130,7 @@ class _MeanOfDetail:
         return measured(self.name, value, len(values), interval_of_mean(values, value, clusters), self.better)
 
 
-class Turns(_MeanOfDetail):
+class MeanTurns(_MeanOfDetail):
     """How often the agent was asked in a sample, on average."""
 
     name = "turns"
@@ -140,7 +140,7 @@ class Turns(_MeanOfDetail):
         return _number(detail.get("turns"))
 
 
-class Tokens(_MeanOfDetail):
+class MeanTokens(_MeanOfDetail):
     """How many tokens a sample took, read and written, on average."""
 
     name = "tokens"
