@@ -120,6 +120,10 @@ def _mistakes_in_agent(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.gpus and not settings.words.get("serve"):
         wanted = "accepted: `serve: …`, whose program has the GPUs, or an endpoint that has them"
         yield "gpus", f"found {settings.gpus} for an agent, which is asked in the worker's own process; {wanted}"
+    for key in ("shards", "shard_size"):
+        if getattr(settings, key):
+            wanted = "accepted: `concurrency` of the agent and workers of the task, which are how many at once"
+            yield key, f"found {getattr(settings, key)} for a task, whose samples one item asks side by side; {wanted}"
 
 
 def _mistakes_in_metrics(settings: Settings) -> Iterator[tuple[str, str]]:

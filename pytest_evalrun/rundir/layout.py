@@ -305,10 +305,6 @@ class ShardPaths(PairPaths):
     def predictions(self) -> Path:
         return self.shard_predictions / f"{self.cut.low}-{self.cut.high}.jsonl"
 
-    @cached_property
-    def agent_directory(self) -> Path:
-        return self.whole.agent_directory / f"{self.cut.low}-{self.cut.high}"
-
 
 @dataclass(frozen=True)
 class AgentPaths:

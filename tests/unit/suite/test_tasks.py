@@ -151,6 +151,11 @@ MISTAKES = {
         TASK + CONTROLLER + "gpus: 1",
         ":4: gpus: found 1 for an agent, which is asked in the worker's own process; accepted: `serve: …`",
     ),
+    "shards": (
+        TASK + CONTROLLER + "shards: 2",
+        ":4: shards: found 2 for a task, whose samples one item asks side by side; accepted: `concurrency` of the",
+    ),
+    "shards of a size": (TASK + CONTROLLER + "shard_size: 100", ":4: shard_size: found 100 for a task, whose samples"),
     "a metric that compares": (
         TASK + CONTROLLER + "metrics: [success, exact_match]",
         ":4: metrics: found 'exact_match', which needs references, and the samples of a task have none; accepted: cost",
