@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # How much a task does at once, and which words that says: it changes no sample.
 _OF_SPEED = frozenset({"concurrency"})
 _CACHES = "__pycache__"
+# Words in the name of a parameter that say that the task writes there: what it writes is none of its data.
+_WRITTEN = frozenset({"cache", "log", "logs", "out", "output", "outputs", "result", "results", "save", "temp", "tmp"})
+_WORD = re.compile(r"[A-Za-z][a-z]*")
 # No longer text is the name of a file.
 LONGEST_NAME = 1000
 
@@ -53,16 +57,20 @@ def source_of(module: str, root: str) -> Path | None:
 
 
 def _code(module: str, root: str, hashes: Hashes) -> str | None:
-    """Of a file that is named its content; of a module that of the package which it is in."""
+    """Of a file that is named its content; of a module that of all Python files of the package which it is in.
+
+    What else lies there may be what the task itself writes; data that it reads count where its parameters name them.
+    """
     source = source_of(module, root)
     if source is None:
         return None
     in_package = not is_path_ref(module) and (source.name == "__init__.py" or "." in split_dotted(module)[0])
-    return _tree(source.parent, hashes) if in_package else hashes.file(source)
+    return _tree(source.parent, hashes, ".py") if in_package else hashes.file(source)
 
 
-def _tree(directory: Path, hashes: Hashes) -> str:
-    return hashes.tree(directory, [name for name in list_files(directory, frozenset()) if _CACHES not in name])
+def _tree(directory: Path, hashes: Hashes, suffix: str = "") -> str:
+    names = list_files(directory, frozenset())
+    return hashes.tree(directory, [name for name in names if name.endswith(suffix) and _CACHES not in name])
 
 
 def _files(parameters: Any, root: str, hashes: Hashes) -> Iterator[tuple[str, str]]:
@@ -86,11 +94,14 @@ def _matches(pattern: str, root: str) -> list[str]:
 
 
 def _texts(value: Any) -> Iterable[str]:
+    """The texts in parameters that may name what is read."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for entry in value.values() if isinstance(value, dict) else value:
-            yield from _texts(entry)
+        entries = value.items() if isinstance(value, dict) else (("", entry) for entry in value)
+        for key, entry in entries:
+            if _WRITTEN.isdisjoint(word.lower() for word in _WORD.findall(str(key))):
+                yield from _texts(entry)
 
 
 def _portable(value: Any, root: str) -> Any:
