@@ -11,6 +11,7 @@ from pytest_evalrun.agents.definitions import MOST_WORKERS, TaskDefinition, defi
 from pytest_evalrun.agents.taskyaml import load_agentbench
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
+from pytest_evalrun.suite.pairs import OF_A_LAUNCH
 from pytest_evalrun.suite.problems import accepted, found, some
 from pytest_evalrun.suite.secrets import secret_names
 from pytest_evalrun.suite.settings import OF_TASKS, OVER_GENERATIONS, kind_named, kind_names
@@ -121,7 +122,7 @@ def _mistakes_in_agent(settings: Settings) -> Iterator[tuple[str, str]]:
         wanted = "accepted: `serve: …`, whose program has the GPUs, or an endpoint that has them"
         yield "gpus", f"found {settings.gpus} for an agent, which is asked in the worker's own process; {wanted}"
     for key in ("shards", "shard_size"):
-        if getattr(settings, key):
+        if getattr(settings, key) and settings.origins[key].kind not in OF_A_LAUNCH:
             wanted = "accepted: `concurrency` of the agent and workers of the task, which are how many at once"
             yield key, f"found {getattr(settings, key)} for a task, whose samples one item asks side by side; {wanted}"
 

@@ -15,6 +15,7 @@ from pytest_evalrun.rundir.hashes import HashCaches
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.rundir.shards import read_ranges
 from pytest_evalrun.suite.pairs import Cut
+from pytest_evalrun.suite.settings import OF_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -67,7 +68,12 @@ def _covered(cut: Cut, done: Iterable[tuple[int, int]]) -> bool:
 
 
 def wanted(pair: Pair) -> tuple[str, int] | None:
-    """The word that counts and its value: of two layers the higher one, without resolving every setting."""
+    """The word that counts and its value: of two layers the higher one, without resolving every setting.
+
+    A task of agents is not cut, whatever a launch says of all its suites: one item asks as many at once as there may be.
+    """
+    if pair.peek("format") == OF_TASKS:
+        return None
     unset: set[str] = set()
     for layer in reversed(pair.layers):
         for word in WORDS:

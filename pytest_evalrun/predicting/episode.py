@@ -241,6 +241,7 @@ class Episode:
             "usage": self._usage.to_json() if self._usage else None,
             "cost": self._cost,
             "session": standing.session_id,
+            "ended": round(time.time(), 3),
             "history": list(standing.history),
         }
         detail = {name: value for name, value in detail.items() if value is not None}

@@ -15,6 +15,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.cuts import cut_suite
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset
 from pytest_evalrun.suite.settings import Settings
 
@@ -217,31 +218,17 @@ def test_a_task_that_cannot_be_loaded(hashes, tasks, problem):
     assert problem in str(caught.value)
 
 
-SHARDED = """\
+WHOLE = """\
 models: [{{name: m, adapter: "./agent.py:Agent"}}]
-datasets:
-  - {{name: whole, format: agentbench, task: sql}}
-  - {{name: cut, format: agentbench, task: sql, shards: 2}}
-  - {{name: few, format: agentbench, task: sql, shard_size: 2, limit: 3}}
-  - {{name: byid, format: agentbench, task: sql, shards: 2, range: id}}
+datasets: [{{name: sql, format: agentbench}}]
 controller: {controller}
 """
 
 
-def test_tasks_are_cut_as_data_are(controller, tmp_path):
-    """Shards are ranges of a task's indices, by their places or, where they ascend, by themselves."""
-    controller.tasks["sql"] = [10, 11, 12, 13, 20]
+def test_tasks_are_left_whole_by_shards_of_a_launch(controller, tmp_path):
+    """--eval-shards is for all suites of a launch: one item asks as many samples of a task as there may be."""
     (tmp_path / "agent.py").write_text("class Agent: ...")
-    (tmp_path / "evalrun.yaml").write_text(SHARDED.format(controller=controller.url))
-    suite = cut_suite(discover(tmp_path / "evalrun.yaml", (), (), {}), tmp_path / "hashes.db")
-    assert {pair.dataset.name: [cut.label for cut in pair.cuts] for pair in suite.pairs} == {
-        "whole": [], "cut": ["0-2", "2-5"], "few": ["0-2", "2-3"], "byid": ["10-12", "12-21"],
-    }  # fmt: skip
-
-
-def test_a_task_that_cannot_be_asked_is_left_whole(tmp_path):
-    """Where nobody says how many samples there are, the pair says why, and others are evaluated."""
-    (tmp_path / "agent.py").write_text("class Agent: ...")
-    (tmp_path / "evalrun.yaml").write_text(SHARDED.format(controller="http://127.0.0.1:9/api"))
-    suite = cut_suite(discover(tmp_path / "evalrun.yaml", (), (), {}), tmp_path / "hashes.db")
-    assert not any(pair.cuts for pair in suite.pairs)
+    (tmp_path / "evalrun.yaml").write_text(WHOLE.format(controller=controller.url))
+    launch = (Layer("command line", "--eval-shards", {"shards": 2}, {}),)
+    suite = cut_suite(discover(tmp_path / "evalrun.yaml", launch, (), {}), tmp_path / "hashes.db")
+    assert [(pair.dataset.name, pair.cuts) for pair in suite.pairs] == [("sql", ())]
