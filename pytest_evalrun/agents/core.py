@@ -320,7 +320,6 @@ class Core:
             if session is not None and session.worker is worker and session.index != index:
                 session = self.ended(number, now)
             if session is None and not self._ids.is_given(number):
-                self._ids.pass_over(number)
                 self.restore(worker, number, index, now)
             elif session is None or session.worker is not worker or session.index != index:
                 unwanted.append(number)
@@ -329,6 +328,8 @@ class Core:
 
     def restore(self, worker: TaskWorker, number: int, index: Index, now: float, start: float | None = None) -> None:
         """Know a session that its worker has, or had before a restart: since ``start``; its agent is waited for."""
+        if not self._ids.is_given(number):
+            self._ids.pass_over(number)
         session = self._begin(self.tasks[worker.name], worker, number, index, now)
         if start is not None:
             session.start, session.is_kept = start, True
