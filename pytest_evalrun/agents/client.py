@@ -22,6 +22,7 @@ from pytest_evalrun.agents.wire import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
     from pytest_evalrun.agents.protocol import Index, Message
@@ -34,6 +35,7 @@ TIMEOUT = 300.0
 _SHORT_SECONDS = 30.0
 # AgentBench's workers wait up to 30 s for a task that is to end.
 _CANCEL_SECONDS = 45.0
+_SYNC_SECONDS = 10.0
 # So long a controller that has answered before may be away: it is started again.
 _PATIENCE_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
@@ -58,13 +60,25 @@ class ControllerClient:
         self._exchange = Exchange()
         self._dialect: Dialect | None = None
         self._has_answered = False
+        # How many samples are being begun, and whether AgentBench's controller keeps a slot that it should not.
+        self._starting = 0
+        self._owes_sync = False
+        self._syncing: asyncio.Future[None] | None = None
 
     async def start_sample(self, name: str, index: Index, *, wait: float = 0.0) -> Standing:
         """Begin a sample, as :class:`TaskServer` says."""
+        import asyncio
+
         body: dict[str, Any] = {"name": name, "index": index}
         if wait > 0:
             body["wait"] = wait
-        answer = await self._ask("POST", "start_sample", body, timeout=self._timeout + wait)
+        if self._syncing is not None:
+            await asyncio.wait([self._syncing])
+        self._starting += 1
+        try:
+            answer = await self._ask("POST", "start_sample", body, timeout=self._timeout + wait)
+        finally:
+            self._starting -= 1
         if answer.status in _BUSY:
             raise self._fault(Fault.NOT_AVAILABLE, answer)
         payload = self._payload(answer, Fault.START_FAILED)
@@ -96,13 +110,27 @@ class ControllerClient:
     async def cancel(self, session_id: int) -> bool:
         """End the session and free its slot; False where no controller answers.
 
-        AgentBench's controller keeps the slot of a session that its worker no longer has, unless it asks its workers.
+        AgentBench's controller keeps the slot of a session that its worker has no more, until it is told to ask its
+        workers: with the next look at its slots.
         """
         answer = await self._tried("cancel", session_id, _CANCEL_SECONDS)
         refused = answer is not None and answer.status == 400 and "Session does not exist" not in answer.text
-        if refused and self._dialect is Dialect.V02:
-            await self._tried("sync_all", None, _CANCEL_SECONDS)
+        self._owes_sync = self._owes_sync or (refused and self._dialect is Dialect.V02)
         return answer is not None
+
+    async def _sync(self) -> None:
+        """Let AgentBench's controller ask its workers, while we begin no sample: it would lose one that begins."""
+        import asyncio
+
+        if not self._owes_sync or self._starting:
+            return
+        self._owes_sync = False
+        syncing = self._syncing = asyncio.get_running_loop().create_future()
+        try:
+            await self._tried("sync_all", None, _SYNC_SECONDS)
+        finally:
+            self._syncing = None
+            syncing.set_result(None)
 
     async def cancel_session(self, session_id: int) -> None:
         """End the session, and tell where that is refused. Raises ServerFault."""
@@ -111,6 +139,7 @@ class ControllerClient:
 
     async def slots(self, name: str) -> TaskSlots:
         """What the task's workers take, as :class:`TaskServer` says."""
+        await self._sync()
         told = await self.workers()
         if name not in told:
             served = ", ".join(told) or "none"
@@ -142,6 +171,7 @@ class ControllerClient:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._sync()
         await self._exchange.close()
 
     @property

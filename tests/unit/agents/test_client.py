@@ -241,17 +241,35 @@ def test_a_controller_that_is_started_again():
 
 
 def test_a_slot_that_agentbench_keeps():
-    """Where its worker has forgotten a session, AgentBench's controller keeps the slot until it asks its workers."""
+    """Where its worker has forgotten a session, AgentBench's controller keeps the slot until it asks its workers.
+
+    It is told to with the next look at its slots, and while no sample is being begun, as it would lose that.
+    """
 
     async def play(text):
-        refused = refusal(400, text)
-        async with controller(start_sample=BEGUN, cancel=refused, sync_all=None) as (client, asked):
+        going = asyncio.Event()
+
+        async def begin(body, request):
+            if body["index"] == 4:
+                await going.wait()
+            return BEGUN
+
+        calls = {"start_sample": begin, "cancel": refusal(400, text), "sync_all": None, "list_workers": {"os": {}}}
+        async with controller(**calls) as (client, asked):
             await client.start_sample("os", 3)
             await client.cancel(7)
-            return [call for call, _ in asked[1:]]
+            beginning = asyncio.ensure_future(client.start_sample("os", 4))
+            await asyncio.sleep(0)
+            await client.slots("os")
+            going.set()
+            await beginning
+            await client.slots("os")
+            await client.slots("os")
+            return [call for call, _ in asked[2:] if call != "start_sample"]
 
-    assert ran(play("Error: Worker returned error\nNo such session")) == ["cancel", "sync_all"]
-    assert ran(play("Error: Session does not exist")) == ["cancel"]
+    look = "list_workers"
+    assert ran(play("Error: Worker returned error\nNo such session")) == [look, "sync_all", look, look]
+    assert ran(play("Error: Session does not exist")) == [look, look, look]
 
 
 def test_what_else_a_controller_tells():
