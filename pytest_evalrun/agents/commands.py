@@ -64,14 +64,16 @@ class TaskHome:
         return given | ({TOKEN_ENV: self.token} if self.token else {})
 
 
-def controller_command(url: str, database: Path, log: Path, token: str | None, *, containers: bool) -> list[str]:
-    """Our own controller at a URL of this machine; its token is in ``TOKEN_ENV``.
+def controller_command(
+    url: str, database: Path, log: Path, token: str | None, *, lease: float, containers: bool
+) -> list[str]:
+    """Our own controller at a URL of this machine; its token is in ``TOKEN_ENV``, its ``lease`` in seconds.
 
     Workers in ``containers`` call from addresses of their own, and are called at this machine.
     """
     host, port = place_of(url)
     argv = [*EVALRUN, "controller", "--port", str(port), "--db", str(database), "--log", str(log)]
-    argv += ["--host", HOST if host == LOCALHOST else host]
+    argv += ["--host", HOST if host == LOCALHOST else host, "--lease", f"{lease:g}"]
     argv += ["--allow-worker", LOCALHOST] if containers else []
     return [*argv, "--token-env", TOKEN_ENV] if token else argv
 

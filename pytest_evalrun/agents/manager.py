@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.agents.commands import TaskHome, bridge_address
 from pytest_evalrun.agents.definitions import read_definitions
-from pytest_evalrun.agents.pool import TaskPool
+from pytest_evalrun.agents.pool import CONTROLLER, TaskPool
 from pytest_evalrun.agents.ports import is_free
 from pytest_evalrun.agents.shared import ServerFiles, ServerState
 from pytest_evalrun.errors import ConfigError
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.children.faults import ChildError
 
 LOOK_SECONDS = 0.05
-CONTROLLER = "controller"
+# What a client that was killed had under way is free again so soon; ours renew theirs much more often.
+LEASE_SECONDS = 60.0
 # Others ask for the lock by sharing it for a moment.
 LOCK_SECONDS = 5.0
 
@@ -53,7 +54,8 @@ class Manager:
         url = f"http://{bridge or HOST}:{self._port(CONTROLLER)}/api"
         home = TaskHome(Path(self._spec.root), files.config, url, files.token())
         self._pool = TaskPool(home, take_port=self._port, say=say, output=self._output, strict=True)
-        self._pool.start_controller(files.database, files.log("controller-own"), containers=bridge is not None)
+        log = files.log("controller-own")
+        self._pool.start_controller(files.database, log, lease=LEASE_SECONDS, containers=bridge is not None)
         self._added: set[str] = set()
         self.told = False
 

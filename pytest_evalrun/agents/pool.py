@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.agents.commands import TaskHome
     from pytest_evalrun.agents.definitions import TaskDefinition
 
+CONTROLLER = "controller"
 LISTING_SECONDS = 0.2
 CONTROLLER_GRACE_SECONDS = 5.0
 # A task gives back what it has: containers, databases.
@@ -37,17 +38,21 @@ class KeptController:
         *,
         say: Callable[[str], None],
         output: Callable[[bytes], None] | None,
-        containers: bool = False,
+        lease: float,
+        containers: bool,
     ) -> None:
         self._home = home
         self._files = database, log
+        self._lease = lease
         self._containers = containers
         self._output = output
-        self.kept = Kept("controller", self._start, say=say, strict=True, grace=CONTROLLER_GRACE_SECONDS)
+        self.kept = Kept(CONTROLLER, self._start, say=say, strict=True, grace=CONTROLLER_GRACE_SECONDS)
 
     def _start(self) -> Child:
         home = self._home
-        argv = controller_command(home.controller, *self._files, home.token, containers=self._containers)
+        argv = controller_command(
+            home.controller, *self._files, home.token, lease=self._lease, containers=self._containers
+        )
         env = {TOKEN_ENV: home.token} if home.token else {}
         return child_of(argv, env, self._home.root, self._output, "the controller")
 
@@ -133,10 +138,17 @@ class TaskPool:
         self._next_listing = 0.0
         self._listing: list[ListedWorker] = []
 
-    def start_controller(self, database: Path, log: Path, *, containers: bool) -> KeptController:
+    def start_controller(self, database: Path, log: Path, *, lease: float, containers: bool) -> KeptController:
         """Keep one of our own running at the URL of the pool."""
-        output = self._output("controller")
-        self.controller = KeptController(self.home, database, log, say=self._say, output=output, containers=containers)
+        self.controller = KeptController(
+            self.home,
+            database,
+            log,
+            say=self._say,
+            output=self._output(CONTROLLER),
+            lease=lease,
+            containers=containers,
+        )
         return self.controller
 
     def add(self, task: TaskDefinition, count: int) -> None:

@@ -52,6 +52,7 @@ class StartOptions:
     auto_controller: bool
     base_port: int
     root: Path
+    lease: float
 
 
 def start_tasks(options: StartOptions) -> None:
@@ -79,7 +80,8 @@ def start_tasks(options: StartOptions) -> None:
                 pool.add(task, count)
             if found.is_ours:
                 log = Path("controller.log").absolute()
-                pool.start_controller(log.with_suffix(".db"), log, containers=found.is_for_containers)
+                database, containers = log.with_suffix(".db"), found.is_for_containers
+                pool.start_controller(database, log, lease=options.lease, containers=containers)
             _keep(pool, ending, screen)
         finally:
             screen.say(f"ending {counted(len(pool.workers), 'worker')}{' and the controller' * bool(pool.controller)}")

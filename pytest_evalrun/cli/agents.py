@@ -99,11 +99,12 @@ def start(
     auto_controller: Annotated[bool, typer.Option("--auto-controller", "-a", help="Start a controller, too")] = False,
     port: Annotated[int, typer.Option("--base-port", "-p", help="Port of the first worker")] = 5001,
     root: Annotated[Path, typer.Option(help="Directory of the tasks' code")] = Path(),
+    lease: Annotated[float, typer.Option(help="With -a: seconds that a session waits for its agent")] = 240.0,
 ) -> None:
     """Start workers of tasks, and keep them running until Ctrl-C, as AgentBench's start_task does."""
     from pytest_evalrun.agents.start import StartOptions, start_tasks
 
-    start_tasks(StartOptions(config, tuple(tasks or ()), controller, auto_controller, port, root))
+    start_tasks(StartOptions(config, tuple(tasks or ()), controller, auto_controller, port, root, lease))
 
 
 def sessions(

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 20.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 60.0
-# Controllers end sessions that nobody has asked for in four minutes.
-RENEW_SECONDS = 60.0
+# Controllers end sessions that nobody has asked for in four minutes, those of a launch in one.
+RENEW_SECONDS = 15.0
 # A controller that has gone may come back, and still have the session.
 CANCEL_TRIES, CANCEL_SECONDS = 20, 0.5
 

@@ -105,7 +105,7 @@ def test_definitions_travel_as_they_were_read(tmp_path: Path) -> None:
 def test_no_command_shows_a_token() -> None:
     """The token of a controller is in the environment of what is started, and in no argument."""
     worker = worker_command(TaskDefinition("x", ENTRY, "f"), HOME, 5001)
-    ours = controller_command(HOME.controller, Path("c.db"), Path("c.log"), HOME.token, containers=False)
+    ours = controller_command(HOME.controller, Path("c.db"), Path("c.log"), HOME.token, lease=60, containers=False)
     for argv in (worker.argv, ours):
         assert not any("s3cret-token" in word for word in argv)
         assert argv[argv.index("--token-env") + 1] == TOKEN_ENV
