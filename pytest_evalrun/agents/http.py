@@ -78,8 +78,6 @@ class HTTPAgent:
             return await asyncio.wrap_future(self._transport.post(body, self._read))
         except TooLong as error:
             raise ContextLimit(str(error)) from None
-        except (TypeError, ValueError) as error:  # of a prompter of the user's own
-            raise SampleError(f"the body of the request is no JSON: {error}") from None
 
     def close(self) -> None:
         """The connections, and what it had of the endpoint's budget."""

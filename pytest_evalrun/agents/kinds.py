@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.settings import HttpSettings, http_settings_of
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.llm.kinds import URL, mistakes_in_headers
+from pytest_evalrun.llm.kinds import is_url, mistakes_in_headers, mistakes_in_proxy
 from pytest_evalrun.llm.limiter import Concurrency
 from pytest_evalrun.suite.problems import found, some
 from pytest_evalrun.suite.secrets import secret_names
@@ -54,7 +54,7 @@ class Http(ModelKind):
                     f"`format: {OF_TASKS}`, adapter openai for samples"
                 ),
             )
-        if not URL.match(own.url):
+        if not is_url(own.url):
             yield "url", f"{found(own.url)}; accepted: http://HOST…, https://HOST…"
         yield from mistakes_in_headers(own.headers)
         yield from _mistakes_in_what_is_said(own)
@@ -64,8 +64,11 @@ class Http(ModelKind):
             yield "concurrency", str(error).removeprefix("concurrency: ")
         if own.proxy and own.proxies:
             yield "proxies", "found next to proxy; accepted: one of both"
-        for name in sorted(own.proxies.keys() - set(SCHEMES)):
-            yield f"proxies.{name}", f"found another scheme; accepted: {some(SCHEMES)}"
+        yield from mistakes_in_proxy("proxy", own.proxy)
+        for name, proxy in sorted(own.proxies.items()):
+            if name not in SCHEMES:
+                yield f"proxies.{name}", f"found another scheme; accepted: {some(SCHEMES)}"
+            yield from mistakes_in_proxy(f"proxies.{name}", proxy)
 
     @classmethod
     def identity(cls, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:

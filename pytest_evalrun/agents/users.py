@@ -17,7 +17,7 @@ from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.protocol import ContextLimit
 from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
-from pytest_evalrun.llm.refusals import TOO_LONG, Passing
+from pytest_evalrun.llm.refusals import NO_ROOM, Passing, tells_too_long
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ class UsersAgent:
         text = f"{self.ref}: {type(error).__name__}: {error}"
         if isinstance(error, EvalrunError | ContextLimit):
             return error
-        names = {cls.__name__ for cls in type(error).__mro__}
-        if names & CONTEXT_LIMITS or getattr(error, "code", None) == TOO_LONG:
+        if _is_context_limit(error):
             return ContextLimit(text)
         status, retry = status_of(error), retry_of(error, self._retry_on)
         passes = isinstance(error, Exception) and may_pass(error)
@@ -168,6 +167,15 @@ class UsersAgent:
             return Passing(text, status, retry.after, limited=not retry.counts)
         # A refusal that is an OSError all the same, as those of requests are; and SystemExit, which is for nobody here.
         return SampleError(text) if passes or not isinstance(error, Exception) else error
+
+
+def _is_context_limit(error: BaseException) -> bool:
+    """By the name of its class, or by what the endpoint said: SDKs keep its body, or the error in it, as ``body``."""
+    if CONTEXT_LIMITS.intersection(cls.__name__ for cls in type(error).__mro__):
+        return True
+    told = getattr(error, "body", None)
+    told = told if isinstance(told, dict) else {"code": getattr(error, "code", None)}
+    return status_of(error) not in NO_ROOM and tells_too_long(told)
 
 
 def _fits(method: Callable[..., Any], arguments: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.llm.limiter import Concurrency
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.settings import Settings
 
-URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
+_URL = re.compile(r"https?://|\$\{", re.IGNORECASE)
 # Headers that hold keys.
 OF_KEYS = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key"})
 # Fields of a request, and the words of a suite that say them.
@@ -123,7 +124,7 @@ def _mistakes_of_place(own: EndpointSettings, params: Mapping[str, Any]) -> Iter
         yield from _mistakes_in_serve(own.serve, params)
     if own.base_url and own.serve:
         yield "base_url", "found next to serve, whose program has a URL of its own; accepted: one of both"
-    elif own.base_url and not URL.match(own.base_url):
+    elif own.base_url and not is_url(own.base_url):
         yield "base_url", f"{found(own.base_url)}; accepted: http://HOST…, https://HOST…"
     if own.api_key is not None and not secret_names(own.api_key):  # what was found may be a key: it is not shown
         yield "api_key", "found a text as it is; accepted: ${NAME} of an environment variable, nothing for no key"
@@ -166,12 +167,28 @@ def _mistakes_in_fields(own: EndpointSettings) -> Iterator[tuple[str, str]]:
     except ConfigError as error:
         yield "concurrency", str(error).removeprefix("concurrency: ")
     yield from mistakes_in_headers(own.headers)
+    yield from mistakes_in_proxy("proxy", own.proxy)
     if names := secret_names(dict(own.extra_body)):
         wanted = "accepted: texts that are no secret; ${NAME} in headers"
         yield "extra_body", f"found ${{{min(names)}}}, but what is sent is part of what counts; {wanted}"
     for word in ("sampling", "extra_body"):
         for name in sorted(_SAID_ELSEWHERE.keys() & getattr(own, word)):
             yield f"{word}.{name}", f"found a field that has a word of its own; accepted: `{_SAID_ELSEWHERE[name]}`"
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a URL that can be asked, or will be one once ``${NAME}`` was read."""
+    try:
+        urlsplit(text)
+    except ValueError:  # brackets that no address has
+        return False
+    return _URL.match(text) is not None
+
+
+def mistakes_in_proxy(key: str, proxy: str | None) -> Iterator[tuple[str, str]]:
+    """Tell of a proxy that speaks something else than HTTP; it may hold a password, and is not shown."""
+    if proxy is not None and not is_url(proxy):
+        yield key, "found no URL of a proxy that speaks HTTP; accepted: http://HOST:PORT, https://HOST:PORT"
 
 
 def mistakes_in_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

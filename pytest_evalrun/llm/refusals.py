@@ -125,6 +125,11 @@ def told(body: bytes) -> tuple[str | None, str]:
         return None, _shortened(body.decode(errors="replace"))
 
 
+def tells_too_long(payload: Any) -> bool:
+    """Whether the parsed body of a refusal says that a prompt is too long; of what status, is for who asks."""
+    return _code_and_message(payload)[0] == TOO_LONG
+
+
 def _code_and_message(payload: Any) -> tuple[str | None, str]:
     error = payload.get("error", payload) if isinstance(payload, dict) else payload
     if not isinstance(error, dict):

@@ -163,6 +163,7 @@ def check_size(size: int) -> None:
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
+    """Raises SampleError for what JSON cannot hold."""
     import json
 
     import orjson
@@ -170,7 +171,11 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError:  # numbers beyond 64 bits, half a character
+        pass
+    try:
         return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SampleError(f"what was to be sent is no JSON: {error}") from None
 
 
 def _headers(added: Mapping[str, str], key: str | None) -> dict[str, str]:

@@ -274,7 +274,7 @@ def test_a_proxy_of_another_scheme_is_not(act, server):
 def test_what_a_prompter_makes_must_be_json(act, tmp_path, server):
     """A field that cannot be sent fails the sample, and nothing is sent."""
     (tmp_path / "mine.py").write_text("def mine(history): return {'at': {1, 2}}\n")
-    with pytest.raises(SampleError, match="the body of the request is no JSON"):
+    with pytest.raises(SampleError, match="what was to be sent is no JSON"):
         act(prompter="./mine.py:mine")
 
     assert server.asked == []

@@ -7,6 +7,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from llmserver import llm_server
 
 from pytest_evalrun.adapters.eventloop import Coroutines
 from pytest_evalrun.agents.protocol import Act, ContextLimit, Conversation
@@ -232,6 +233,33 @@ def test_what_a_class_raises(what, how, agent):
         ask(agent(body, retry_on=["KeyError"]))
 
     assert type(raised.value) is kind
+
+
+OF_THE_SDK = """
+def __init__(self, url):
+    import openai
+    self.client = openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0)
+
+async def act(self, messages, tools):
+    answered = await self.client.chat.completions.create(model="ngram", temperature=0, messages=messages[-1:])
+    return answered.choices[0].message
+
+async def close(self):
+    await self.client.close()
+"""
+
+
+def test_a_class_that_asks_by_the_sdk(agent):
+    """Its answers and its errors are those of an endpoint, a full context and a rate among them."""
+    with llm_server() as server:
+        loaded = agent(OF_THE_SDK, {"url": server.url})
+        assert ask(loaded).message["content"]
+        for fault, kind in (("context", ContextLimit), ("429", Passing), ("503", Passing), ("cut", Passing)):
+            server.faults(**{fault: "all"})
+            with pytest.raises(kind):
+                ask(loaded)
+            server.faults(**{fault: None})
+        loaded.close()
 
 
 def test_when_to_come_back_is_said(agent):

@@ -51,6 +51,14 @@ MISTAKES = {
         f"{HTTP}proxy: http://a\nproxies: {{http: http://b}}\n",
         ":7: proxies: found next to proxy; accepted: one of both",
     ),
+    "a way that is none": (
+        f"{HTTP}proxies: {{https: 'socks5://me:sk-1234@b'}}\n",
+        ":6: proxies.https: found no URL of a proxy that speaks HTTP; accepted: http://HOST:PORT, https://HOST:PORT",
+    ),
+    "an address with a bracket": (
+        f"{TASKS}adapter: http\nurl: 'http://[::1/ask'\n",
+        ":5: url: found 'http://[::1/ask'; accepted: http://HOST…, https://HOST…",
+    ),
     "a way for another scheme": (
         f"{HTTP}proxies: {{socks5: http://b}}\n",
         ":6: proxies.socks5: found another scheme; accepted: http, https, all",

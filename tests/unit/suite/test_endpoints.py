@@ -15,6 +15,7 @@ MISTAKES = {
     "two": (f"{URL}\nserve: serve {{port}}", ":4: base_url: found next to serve, whose program has a URL of its own"),
     "no URL": ("base_url: 127.0.0.1:80/v1", ":4: base_url: found '127.0.0.1:80/v1'; accepted: http://HOST…, https"),
     "a key itself": (f"{URL}\napi_key: sk-1234", ":5: api_key: found a text as it is; accepted: ${NAME} of"),
+    "no proxy": (f"{URL}\nproxy: socks5://sk-1234@b", ":5: proxy: found no URL of a proxy that speaks HTTP; accepted"),
     "a key in a header": (f"{URL}\nheaders: {{X-API-Key: sk-1234}}", ":5: headers.X-API-Key: found a text as it is"),
     "the model twice": (
         f"{URL}\nsampling: {{model: b}}",
