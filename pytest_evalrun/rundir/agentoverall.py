@@ -102,6 +102,8 @@ class OverallWriter:
         self._closed = threading.Event()
         self._count = _lines_in(paths.runs)
         self._written = 0
+        # It stays as it is: who is asked now has nobody to answer to.
+        self._is_left = False
         self._thread: threading.Thread | None = None
 
     def note(self) -> None:
@@ -120,6 +122,7 @@ class OverallWriter:
         with self._lock:
             self._closed.set()
             self._due.set()
+            self._is_left = at_once
             thread, self._thread = self._thread, None
         if at_once:
             return
@@ -150,6 +153,8 @@ class OverallWriter:
             if not outputs:
                 return None
             told: dict[str, Any] = overall_of(outputs, self._calculate, self._total)
+            if self._is_left:
+                return None
             told = self._secrets.prediction(told)
             self._disk.write(self._paths.overall, json.dumps(told, indent=4, ensure_ascii=False))
         except OSError:  # predictions say so, which are written first

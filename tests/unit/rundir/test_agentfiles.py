@@ -274,6 +274,27 @@ def test_overall_that_a_kill_left_partial_is_made_whole(paths, disk):
     assert is_whole(read_overall(paths.agent.overall))
 
 
+def test_task_that_is_left_changes_nothing(files, paths):
+    """Who ends at once waits for nobody, and what the task fails at then is not kept."""
+    asked, left, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def calculate(results):
+        asked.set()
+        left.wait(60)
+        answered.set()
+        raise ConnectionError("nobody is there")
+
+    files.keep_overall(2, calculate)
+    before = {*threading.enumerate()}
+    files.run(1, DONE, SAID)
+    assert asked.wait(60)
+    (writer,) = [each for each in threading.enumerate() if each not in before and each.name == "evalrun-overall"]
+    files.close(at_once=True)
+    left.set()
+    writer.join(60)
+    assert (answered.is_set(), paths.agent.overall.exists()) == (True, False)
+
+
 def test_overall_is_not_written_for_every_sample(files):
     """How often the task is asked does not grow with the samples: by a tenth, and not twice within two seconds."""
     asked = []
