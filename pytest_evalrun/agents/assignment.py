@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 OF_CLIENT = "src.client."
 HTTP_WORDS = ("url", "proxies", "body", "headers", "return_format", "prompter")
 FASTCHAT_SAMPLING = {"temperature": "temperature", "max_new_tokens": "max_tokens", "top_p": "top_p"}
+PLACE_OF_A_KEY = re.compile("<%.*%>")
 MOST_SHOWN = 8
 # What is said of agents and of tasks, by their names.
 ByKind = dict[str, dict[str, Any]]
@@ -140,6 +142,9 @@ class _Assignment:
     def _agent(self, name: str, entry: Mapping[str, Any], concurrency: int) -> dict[str, Any]:
         """An agent as the settings of a model."""
         module, parameters = entry["module"], dict(entry.get("parameters") or {})
+        for where in _to_be_put_in({**parameters, "headers": None}):  # headers are looked at with all layers above them
+            wanted = "accepted: ${NAME} of an environment variable"
+            self._tell(f"definition.agent.{name}.parameters.{where}", f"found a place for a key, <% … %>; {wanted}")
         kind = module.rpartition(".")[2] if module.startswith(OF_CLIENT) else ""
         if kind == "HTTPAgent":
             words = {word: parameters[word] for word in HTTP_WORDS if parameters.get(word) is not None}
@@ -208,6 +213,15 @@ def _no_instance(entry: Any) -> str | None:
     if not isinstance(entry.get("parameters") or {}, dict):
         return f"parameters: {found(entry['parameters'])}; accepted: a mapping"
     return None
+
+
+def _to_be_put_in(value: Any, where: str = "") -> Iterator[str]:
+    """Where AgentBench's own files say that a user shall put a key in."""
+    if isinstance(value, str) and PLACE_OF_A_KEY.search(value):
+        yield where
+    elif isinstance(value, dict | list):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _to_be_put_in(entry, f"{where}.{key}".lstrip("."))
 
 
 def _own_tasks(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -326,6 +326,10 @@ WRONG = {
         {"configs/agents/mine.yaml": "mine: {module: Mine}\n"},
         HERE + "definition.agent.mine: module: found 'Mine'; accepted: package.module.Class",
     ),
+    "a key to be put into parameters": (
+        {"configs/agents/mine.yaml": "mine: {module: src.agents.Mine, parameters: {api: [{key: '<% PUT-KEY %>'}]}}\n"},
+        HERE + "definition.agent.mine.parameters.api.0.key: found a place for a key, <% … %>; accepted: ${NAME} of an",
+    ),
     "a FastChat without address": (
         {"configs/agents/fs_agent.yaml": "vicuna: {module: src.client.agents.FastChatAgent}\n"},
         HERE + "definition.agent.vicuna.parameters: found no address; accepted: controller_address: http://HOST:PORT",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_evalrun.suite.runconfig import eval_set_layer
+
 MODELS = "models: [{name: m, adapter: ./my.py:Model}]\n"
 CONTROLLER = "controller: http://127.0.0.1:5000/api\n"
 NAMED = {
@@ -52,6 +54,15 @@ def test_where_two_say_it_the_controller_counts(suite):
     text = "tasks: {sql: {module: './my.py:Model'}}\ndatasets: [{name: os, format: agentbench}]\n"
     (pair,) = suite(MODELS + CONTROLLER + text).discover().pairs
     assert pair.settings.controller == "http://127.0.0.1:5000/api"
+
+
+def test_a_launch_may_choose_the_controller(suite):
+    """Where a task server is may differ from machine to machine: the environment and the command line may say it."""
+    suite(MODELS + "datasets: [{name: os, format: agentbench}]\n")
+    environ = {"EVALRUN_CONTROLLER": "http://127.0.0.1:7/api"}
+    assert suite.settings("m/os", environ=environ).controller == "http://127.0.0.1:7/api"
+    chosen = [eval_set_layer(["controller=http://127.0.0.1:8/api"])]
+    assert suite.settings("m/os", environ=environ, eval_set=chosen).controller == "http://127.0.0.1:8/api"
 
 
 FILES = {
