@@ -70,7 +70,7 @@ def _covered(cut: Cut, done: Iterable[tuple[int, int]]) -> bool:
 def wanted(pair: Pair) -> tuple[str, int] | None:
     """The word that counts and its value: of two layers the higher one, without resolving every setting.
 
-    A task of agents is not cut, whatever a launch says of all its suites: one item asks as many at once as there may be.
+    A task of agents is not cut, whatever a launch says of all its suites: one item asks as many as there may be.
     """
     if pair.peek("format") == OF_TASKS:
         return None
