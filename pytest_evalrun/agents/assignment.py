@@ -14,7 +14,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.runs import STAMPS, is_run_name, stamped
 from pytest_evalrun.suite.assigned import Assigned
 from pytest_evalrun.suite.problems import Problems, accepted, found, shown, some
-from pytest_evalrun.suite.settings import OF_TASKS, is_reference
+from pytest_evalrun.suite.settings import is_reference
 from pytest_evalrun.suite.template import names_in
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Assignment:
             self.path,
             {name: self._agent(name, definition["agent"][name], concurrency["agent"][name]) for name in agents},
             {
-                name: {"format": OF_TASKS, "task": name, "task_concurrency": concurrency["task"][name]}
+                name: {"task": name, "task_concurrency": concurrency["task"][name]}
                 | ({} if is_served else _served(definition["task"][name], own))
                 for name in tasks
             },

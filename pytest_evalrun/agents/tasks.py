@@ -58,20 +58,27 @@ def defined_tasks(tasks: Mapping[str, Any] | str, root: str) -> dict[str, TaskDe
 
 
 class TaskMistakes:
-    """What is wrong with the tasks of pairs; files of tasks are read once."""
+    """What is wrong with the tasks of pairs, and with who is asked for them; files of tasks are read once.
+
+    Both methods tell key, and what is found and accepted.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], dict[str, TaskDefinition] | ConfigError] = {}
+        # By the file, or by the mapping itself, which is kept so that no other one gets its place.
+        self._known: dict[tuple[str, str | int], tuple[Any, dict[str, TaskDefinition] | ConfigError]] = {}
 
-    def of(self, settings: Settings, pair: Pair) -> Iterator[tuple[str, str]]:
-        """Tell key, and what is found and accepted, of one pair."""
+    def in_agent(self, settings: Settings) -> Iterator[tuple[str, str]]:
+        """Of the settings of a pair whose data are a task, what says who is asked, and how that is scored."""
+        yield from _mistakes_in_agent(settings)
+        yield from _mistakes_in_metrics(settings)
+
+    def in_task(self, settings: Settings, pair: Pair) -> Iterator[tuple[str, str]]:
+        """Of the settings of any pair, what says which task its data are, and who serves that."""
         if settings.is_agent != pair.dataset.is_task:
             yield "format", _too_late(settings)
         elif settings.is_agent:
-            yield from _mistakes_in_agent(settings)
             if settings.takeover is not None and not Path(pair.root, settings.takeover).is_dir():
                 yield "takeover", f"{found(settings.takeover)}; accepted: a directory that AgentBench's assigner wrote"
-            yield from _mistakes_in_metrics(settings)
             if settings.controller is not None:
                 yield from _mistakes_in_url(settings.controller)
             elif settings.tasks is not None:
@@ -93,13 +100,13 @@ class TaskMistakes:
             yield from _mistakes_in_definition(named[task], pair.root, is_own=not isinstance(settings.tasks, str))
 
     def _defined(self, tasks: Mapping[str, Any] | str, root: str) -> dict[str, TaskDefinition] | ConfigError:
-        key = (root, tasks if isinstance(tasks, str) else repr(tasks))
+        key = (root, tasks if isinstance(tasks, str) else id(tasks))
         if key not in self._known:
             try:
-                self._known[key] = defined_tasks(tasks, root)
+                self._known[key] = tasks, defined_tasks(tasks, root)
             except ConfigError as error:
-                self._known[key] = error
-        return self._known[key]
+                self._known[key] = tasks, error
+        return self._known[key][1]
 
 
 def _too_late(settings: Settings) -> str:

@@ -54,8 +54,12 @@ class Assigned:
 
     def rows(self, root: str, problems: Problems) -> list[Row]:
         """Each agent with its own list of tasks, in the order of the assignment."""
+        # One layer for all of them: what only depends on it is checked once.
+        shared = Layer("dataset entry", self.file, {"format": OF_TASKS})
         data = {
-            name: Entry(Dataset(name, f"{TASK}{name}"), (self._layer("dataset entry", DatasetEntry, name, problems),))
+            name: Entry(
+                Dataset(name, f"{TASK}{name}"), (shared, self._layer("dataset entry", DatasetEntry, name, problems))
+            )
             for name in self.tasks
         }
         rows: list[Row] = []

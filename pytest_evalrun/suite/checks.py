@@ -26,7 +26,7 @@ from pytest_evalrun.suite.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Pair
@@ -41,8 +41,9 @@ OF_KINDS = frozenset(
     | {"generations"}
 )
 OF_READERS = frozenset({"format", "id_column", "reader"})
-# What tasks of a task server, and who is asked for them, depend on besides words of kinds.
-OF_TASK_SERVERS = frozenset({"format", "task", "controller", "tasks", "adapter", "gpus", "takeover"})
+# What tasks of a task server depend on, and who is asked for them.
+OF_TASK_SERVERS = frozenset({"format", "task", "controller", "tasks", "takeover"})
+OF_AGENTS = frozenset({"adapter", "gpus", "serve", "shards", "shard_size", "metrics", "post_process_plugin"})
 
 
 def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> None:
@@ -120,19 +121,26 @@ def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
     if any("types" in layer.values.get("reader", {}) for layer in layers):
         _check_stacks(listed, OF_READERS, _check_types, problems)
     if any(layer.values.get("format") == OF_TASKS for layer in layers):
-        _check_tasks(listed, OF_TASK_SERVERS | words, problems)
+        _check_tasks(listed, problems)
 
 
-def _check_tasks(pairs: Iterable[Pair], words: frozenset[str], problems: Problems) -> None:
-    """Ask whoever reads tasks: what they are is known where they are served."""
+def _check_tasks(pairs: Sequence[Pair], problems: Problems) -> None:
+    """Ask whoever reads tasks: what they are is known where they are served.
+
+    Tasks and agents are looked at apart: the combinations of a hundred of each are 10,000.
+    """
     offer = registry.find(registry.READERS, OF_TASKS)
     assert offer is not None, "it is ours"
-    mistakes = offer.load().mistakes()
+    mistakes, tasks = offer.load().mistakes(), [pair for pair in pairs if pair.dataset.is_task]
 
-    def check(settings: Settings, pair: Pair, told: Problems) -> None:
-        _tell(mistakes.of(settings, pair), settings, told)
+    def check_task(settings: Settings, pair: Pair, told: Problems) -> None:
+        _tell(mistakes.in_task(settings, pair), settings, told)
 
-    _check_stacks(pairs, words, check, problems)
+    def check_agent(settings: Settings, _: Pair, told: Problems) -> None:
+        _tell(mistakes.in_agent(settings), settings, told)
+
+    _check_stacks(pairs, OF_TASK_SERVERS, check_task, problems)
+    _check_stacks(tasks, OF_AGENTS, check_agent, problems)
 
 
 def _check_kind(settings: Settings, _: Pair, problems: Problems) -> None:

@@ -171,7 +171,7 @@ def test_keys_are_read_from_the_environment(project, key):
 
 def test_explained_by_the_file_that_says_it(project):
     """Settings of an assignment name it, and those of the suite lie below them."""
-    rows = {row.setting: row for row in explain(project(suite=f"{SUITE}metrics: [exact_match]\n").suite.pairs[0])}
+    rows = {row.setting: row for row in explain(project(suite=f"{SUITE}metrics: [success]\n").suite.pairs[0])}
     assert rows["task"][1:] == ("os-std", "dataset entry", HERE + "task os-std")
     assert rows["concurrency"][1:] == (3, "model entry", HERE + "agent mine")
     assert rows["metrics"].layer == "suite"
@@ -205,7 +205,7 @@ def test_tasks_that_are_no_clients_are_started(project):
 
 def test_other_words_of_a_suite_hold(project):
     """Metrics, gates, overrides, tags and limits are those of any suite."""
-    more = "metrics: [exact_match]\nlimit: 3\ntags: [bench]\noverrides: [{match: 'mine/*', limit: 5, skip: later}]\n"
+    more = "metrics: [success]\nlimit: 3\ntags: [bench]\noverrides: [{match: 'mine/*', limit: 5, skip: later}]\n"
     pairs = {pair.id: pair for pair in project(suite=SUITE + more).suite.pairs}
     assert {name: pair.settings.limit for name, pair in pairs.items()} == {
         "mine/os-std": 5, "mine/db-std": 5, "vicuna/os-std": 3,
