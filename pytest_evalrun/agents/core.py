@@ -122,9 +122,7 @@ class Core:
     def believe(self, worker: TaskWorker, now: float, limit: int | None = None) -> None:
         """Take it for able to have as many samples at once as it says; at most ``limit``, until it is believed anew."""
         worker.limit = worker.concurrency if limit is None else min(limit, worker.concurrency)
-        task = self.tasks.get(worker.name)
-        if task is not None and task.workers.get(worker.id) is worker:
-            self._offer(worker, now)
+        self._offer(worker, now)
 
     def seen(self, worker: TaskWorker, now: float) -> None:
         """It answered: alive, whatever was thought of it."""
@@ -213,8 +211,15 @@ class Core:
         task.offer(worker)
         return session
 
+    def _knows(self, worker: TaskWorker) -> bool:
+        """Whether it was not forgotten, while it was asked something."""
+        task = self.tasks.get(worker.name)
+        return task is not None and task.workers.get(worker.id) is worker
+
     def _offer(self, worker: TaskWorker, now: float) -> None:
         """Tell of free slots of a worker, and hand them to those who wait."""
+        if not self._knows(worker):
+            return
         task = self.tasks[worker.name]
         task.offer(worker)
         while task.waiting and (freest := task.freest(now)) is not None:
@@ -310,6 +315,8 @@ class Core:
         on no call for, has ended. What it has and nobody knows is taken over, unless its id was given here: then it
         has ended. Those are returned, with those whose id another has: they must be cancelled there.
         """
+        if not self._knows(worker):
+            return []
         for number in known:
             session = self.sessions.get(number)
             if session is not None and session.worker is worker and number not in held and not session.busy:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # So often a server looks whether the process that it belongs to is still there.
 _PARENT_SECONDS = 0.25
 # So long requests that are being answered have when it is told to end.
-_END_SECONDS = 2.0
+_END_SECONDS = 1.0
 _BACKLOG = 1024
 
 

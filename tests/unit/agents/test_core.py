@@ -187,6 +187,9 @@ def test_workers_that_are_gone_are_forgotten() -> None:
     assert len(core.clean(SILENCE_SECONDS + 1)) == 2
     assert core.sessions == {}
     assert core.tasks == {}
+    core.believe(session.worker, 0.0)
+    assert core.adopt(session.worker, {7: 0}, (), 0.0) == []
+    assert core.sessions == {}
 
 
 @settings(max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
