@@ -18,10 +18,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_evalrun.agents.dialogue import AgentAnswer, Asks, Saying
 from pytest_evalrun.agents.hosting import Script, Threads
 from pytest_evalrun.agents.statuses import SampleStatus
 from pytest_evalrun.agents.tasksessions import task_error, written
-from pytest_evalrun.agents.turns import AgentAnswer, Asks, Saying
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:

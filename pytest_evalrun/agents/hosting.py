@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_evalrun.agents.statuses import SampleStatus
-from pytest_evalrun.agents.tasksessions import BenchSpeech, Outcome, SampleCancelled, TaskSession
+from pytest_evalrun.agents.tasksessions import BenchSpeech, Outcome, SampleCancelled, TaskSession, task_error
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pytest_evalrun.agents.turns import Asks
+    from pytest_evalrun.agents.dialogue import Asks
 
 _OUTCOME = frozenset({"status", "result", "reward", "metrics"})
 _LONGEST_TRACE = 20_000
@@ -53,10 +53,11 @@ class SampleHost(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """AgentBench's own modules, as its tasks import them: the class of their sessions, and of their values."""
+    """AgentBench's own classes, as its task has imported them: of sessions, of what comes in, and of what goes out."""
 
-    session: type
-    typings: Any
+    session: Any
+    agent_output: Any
+    task_output: Any
 
 
 class Script:
@@ -72,8 +73,13 @@ class Script:
             session = TaskSession(asks, getattr(self._task, "tools", None) or ())
             return session, session
         bench = self._bench.session()
-        bench.controller = BenchSpeech(asks, bench, self._bench.typings)
+        bench.controller = BenchSpeech(asks, bench, self._bench.agent_output)
         return bench, bench.controller
+
+    def lose(self, asks: Asks, error: BaseException) -> None:
+        """Tell of a sample whose loop has ended before it, as one of its own tasks took it down."""
+        failed = _failed(error)
+        asks.end(task_error(asks.index, str(failed.result), ours=self._bench is None))
 
     def perform(self, asks: Asks) -> None:
         """The whole of a plain sample; a process that its code forks ends with it."""
@@ -187,7 +193,10 @@ class _OwnLoop(_Cancellable):
     def _run(self, script: Script, asks: Asks) -> None:
         try:
             with asyncio.Runner() as runner:
-                runner.run(self._perform(script.perform_async(asks)))
+                try:
+                    runner.run(self._perform(script.perform_async(asks)))
+                except BaseException as error:  # noqa: BLE001 - SystemExit in a task that the sample made
+                    script.lose(asks, error)
         except BaseException:  # noqa: BLE001 - what a sample leaves behind in its loop
             traceback.print_exc()
 
@@ -242,7 +251,8 @@ def _is_status(status: Any) -> bool:
 
 
 def _failed(error: BaseException) -> Outcome:
-    if isinstance(error, SampleCancelled | asyncio.CancelledError):
+    if isinstance(error, SampleCancelled):
         return Outcome(SampleStatus.CANCELLED)
     trace = "".join(traceback.format_exception(error))
-    return Outcome(SampleStatus.TASK_ERROR, trace if len(trace) <= _LONGEST_TRACE else f"…{trace[-_LONGEST_TRACE:]}")
+    status = SampleStatus.CANCELLED if isinstance(error, asyncio.CancelledError) else SampleStatus.TASK_ERROR
+    return Outcome(status, trace if len(trace) <= _LONGEST_TRACE else f"…{trace[-_LONGEST_TRACE:]}")

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.agents.dialogue import CANCELLED, NORMAL, AgentAnswer, Asks, Dialogue, Saying
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import SampleStatus
 from pytest_evalrun.agents.tasksessions import task_error
-from pytest_evalrun.agents.turns import CANCELLED, NORMAL, AgentAnswer, Asks, Saying, Turns
 from pytest_evalrun.agents.wire import answered_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MOST_UNREAD = 32
 
 @dataclass(frozen=True)
 class _Running:
-    turns: Turns
+    dialogue: Dialogue
     performance: Performance
 
 
@@ -46,7 +46,7 @@ class Samples:
         # An AgentBench controller frees the slot of a sample that raised when `cancel` of it is granted.
         self._gone: OrderedDict[int, None] = OrderedDict()
         # Those that ended while their agent was thinking: it is told when it answers.
-        self._unread: OrderedDict[int, Turns] = OrderedDict()
+        self._unread: OrderedDict[int, Dialogue] = OrderedDict()
         self.abandoned = 0
 
     def __len__(self) -> int:
@@ -58,13 +58,13 @@ class Samples:
     @property
     def indices(self) -> dict[int, Index]:
         """The index of each sample that has not been cancelled, by its session."""
-        return {number: running.turns.index for number, running in self._running.items()}
+        return {number: running.dialogue.index for number, running in self._running.items()}
 
-    def turns(self, session_id: int) -> Turns:
+    def dialogue(self, session_id: int) -> Dialogue:
         """The sample of a session. Raises NotGranted (400)."""
         if session_id not in self._running:
             raise NotGranted(400, "No such session")
-        return self._running[session_id].turns
+        return self._running[session_id].dialogue
 
     async def start(self, session_id: int, index: Index) -> Saying:
         """Begin a sample, and return what it says first. Raises NotGranted: 400 for an id in use, 406 with no slot."""
@@ -77,37 +77,37 @@ class Samples:
             if len(self._running) + len(self._ending) < most:
                 break
             await asyncio.wait(self._ending.values(), return_when=asyncio.FIRST_COMPLETED)
-        turns = Turns(session_id, index, asyncio.get_running_loop(), self._ended)
-        asks = Asks(session_id, index, turns.ask, turns.end)
-        self._running[session_id] = _Running(turns, self._hosted.host.start(asks))
-        return await self._next(turns)
+        dialogue = Dialogue(session_id, index, asyncio.get_running_loop(), self._ended)
+        asks = Asks(session_id, index, dialogue.ask, dialogue.end)
+        self._running[session_id] = _Running(dialogue, self._hosted.host.start(asks))
+        return await self._next(dialogue)
 
     async def interact(self, interaction: Interaction) -> Saying:
         """Hand in what the agent answered, and return what the sample says next. Raises NotGranted (400)."""
         if interaction.session_id in self._unread:
             return await self._next(self._unread[interaction.session_id])
-        turns = self.turns(interaction.session_id)
-        if not turns.is_asking:
+        dialogue = self.dialogue(interaction.session_id)
+        if not dialogue.is_asking:
             raise NotGranted(400, "Task Executing, please do not send new request.")
-        turns.answer(AgentAnswer(interaction.status, _one_of(interaction)))
-        return await self._next(turns)
+        dialogue.answer(AgentAnswer(interaction.status, _one_of(interaction)))
+        return await self._next(dialogue)
 
-    async def _next(self, turns: Turns) -> Saying:
-        told = await turns.next()
+    async def _next(self, dialogue: Dialogue) -> Saying:
+        told = await dialogue.next()
         if told.status is not SampleStatus.RUNNING:
-            self._unread.pop(turns.session_id, None)
+            self._unread.pop(dialogue.session_id, None)
         return told
 
-    def _ended(self, turns: Turns) -> None:
-        if turns.session_id in self._running:
-            self._forget(turns)
-            self._unread[turns.session_id] = turns
+    def _ended(self, dialogue: Dialogue) -> None:
+        if dialogue.session_id in self._running:
+            self._forget(dialogue)
+            self._unread[dialogue.session_id] = dialogue
             if len(self._unread) > _MOST_UNREAD:
                 self._unread.popitem(last=False)
 
-    def _forget(self, turns: Turns) -> None:
-        self._running.pop(turns.session_id, None)
-        self._gone[turns.session_id] = None
+    def _forget(self, dialogue: Dialogue) -> None:
+        self._running.pop(dialogue.session_id, None)
+        self._gone[dialogue.session_id] = None
         if len(self._gone) > _MOST_GONE:
             self._gone.popitem(last=False)
 
@@ -121,8 +121,8 @@ class Samples:
             if session_id not in self._gone and session_id not in self._ending:
                 raise NotGranted(400, "No such session")
             return self._ending.get(session_id)
-        self._forget(running.turns)
-        running.turns.cancel()
+        self._forget(running.dialogue)
+        running.dialogue.cancel()
         ending = asyncio.get_running_loop().create_task(self._end(running))
         self._ending[session_id] = ending
         ending.add_done_callback(lambda _: self._ending.pop(session_id, None))
@@ -130,25 +130,25 @@ class Samples:
 
     async def _end(self, running: _Running) -> None:
         """See a sample to its end: what does not end when it is told to is abandoned, and no longer holds a slot."""
-        turns, performance = running.turns, running.performance
-        if not performance.at_once and await _ends(turns, self._hosted.grace):
+        dialogue, performance = running.dialogue, running.performance
+        if not performance.at_once and await _ends(dialogue, self._hosted.grace):
             return
         performance.stop()
-        if await _ends(turns, _STOP_SECONDS):
+        if await _ends(dialogue, _STOP_SECONDS):
             return
         self.abandoned += 1
         text = "it was cancelled, and did not end: it is left alone, and its slot is free"
-        self._say(f"session {turns.session_id} (index {turns.index}): {text}; abandoned so far: {self.abandoned}")
-        turns.end(task_error(turns.index, text, ours=self._hosted.is_ours))
+        self._say(f"session {dialogue.session_id} (index {dialogue.index}): {text}; abandoned so far: {self.abandoned}")
+        dialogue.end(task_error(dialogue.index, text, ours=self._hosted.is_ours))
 
     async def close(self, seconds: float) -> None:
         """Cancel all; wait so long for those that still end, and answer whoever waits for the others."""
-        turns = [running.turns for running in self._running.values()]
+        open_ones = [running.dialogue for running in self._running.values()]
         for number in self:
             self.cancel(number)
         if self._ending:
             await asyncio.wait(self._ending.values(), timeout=seconds)
-        for one in turns:
+        for one in open_ones:
             one.end(task_error(one.index, "the worker was told to end", ours=self._hosted.is_ours))
 
     @property
@@ -163,10 +163,10 @@ async def ended(ending: asyncio.Task[None] | None, seconds: float | None) -> Non
         await asyncio.wait([ending], timeout=seconds)
 
 
-async def _ends(turns: Turns, seconds: float) -> bool:
+async def _ends(dialogue: Dialogue, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
-            await turns.ended.wait()
+            await dialogue.ended.wait()
     except TimeoutError:
         return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import sys
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 SESSIONS = ("thread", "process", "loop")
 # So long AgentBench's worker waits for a task that was cancelled.
 GRACE_SECONDS = 30.0
+# Where the base of AgentBench's tasks is defined: in the user's own package, or in ours.
+_BENCH = ("src.server.task", "pytest_evalrun.agents.supplied.task")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class HostedTask:
     def overall(self, results: Sequence[Any]) -> Any:
         """The task's own score of these outputs."""
         if self.bench is not None:
-            results = [self.bench.typings.TaskOutput.parse_obj(result) for result in results]
+            results = [self.bench.task_output.parse_obj(result) for result in results]
         return self.task.calculate_overall(results)
 
 
@@ -134,8 +135,9 @@ class _Made:
         return parameters
 
     def _word(self, word: str, otherwise: Any, is_good: Callable[[Any], bool], accepted: str) -> Any:
-        """A word that the definition, or the class, may have."""
-        value = self._definition.entry.get(word, getattr(self._kind, word, otherwise))
+        """A word that the definition, or a class of ours, may have."""
+        known = otherwise if self._bench is not None else getattr(self._kind, word, otherwise)
+        value = self._definition.entry.get(word, known)
         if not is_good(value):
             raise ConfigError(f"{self._definition.place}.{word}: {found(value)}; accepted: {accepted}")
         return value
@@ -163,14 +165,17 @@ class _Made:
 
 
 def _bench_of(kind: Any) -> Bench | None:
-    """AgentBench's modules where the class is one of its tasks: whoever extends `Task` has imported them."""
+    """AgentBench's classes where the class is one of its tasks, as these have imported them.
+
+    They are those of the very module that defines its base: another import of it may be another module.
+    """
     from pytest_evalrun.agents.hosting import Bench
 
-    module = sys.modules.get("src.server.task")
-    base = getattr(module, "Task", None)
-    if not isinstance(base, type) or not isinstance(kind, type) or not issubclass(kind, base):
-        return None
-    return Bench(vars(module)["Session"], importlib.import_module("src.typings"))
+    for base in getattr(kind, "__mro__", ()):
+        if base.__module__ in _BENCH:
+            values = base.start_sample.__globals__
+            return Bench(*(values[name] for name in ("Session", "AgentOutput", "TaskOutput")))
+    return None
 
 
 def _taken_by(kind: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,15 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.agents.dialogue import CANCELLED, NORMAL, AgentAnswer, Saying
 from pytest_evalrun.agents.histories import history_of, said_by
 from pytest_evalrun.agents.statuses import SampleStatus
-from pytest_evalrun.agents.turns import CANCELLED, NORMAL, AgentAnswer, Saying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_evalrun.agents.dialogue import Asks
     from pytest_evalrun.agents.protocol import Index, Message
-    from pytest_evalrun.agents.turns import Asks
 
 # Whoever reads an answer stops there, so that no task fills the memory of others.
 LARGEST_BODY = 10_000_000
@@ -55,12 +55,12 @@ class AgentReply:
 class BenchSpeech:
     """The ``controller`` of AgentBench's sessions: a history goes to the agent, and an ``AgentOutput`` comes back."""
 
-    def __init__(self, asks: Asks, session: Any, typings: Any) -> None:
+    def __init__(self, asks: Asks, session: Any, agent_output: Any) -> None:
         import asyncio
 
         self._asks = asks
         self._session = session
-        self._typings = typings
+        self._agent_output = agent_output
         self._one = asyncio.Lock()
 
     async def env_pull(self, history: Sequence[Any]) -> Any:
@@ -73,7 +73,7 @@ class BenchSpeech:
             # One who goes on asking for ever, cancelled or not, must come to where it can be ended.
             await asyncio.sleep(0)
         content = None if answered.message is None else said_by(answered.message)
-        return self._typings.AgentOutput(status=answered.status, content=content)
+        return self._agent_output(status=answered.status, content=content)
 
     def end(self, outcome: Outcome) -> Saying:
         """What is told at the end: all of the history, whatever the agent was shown of it."""

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from pytest_evalrun.agents.dialogue import Saying
     from pytest_evalrun.agents.samples import Samples
     from pytest_evalrun.agents.taskmaking import HostedTask
-    from pytest_evalrun.agents.turns import Saying
 
 # So long samples have to end, and the task to release what it has, when the worker is told to end.
 _CLOSE_SECONDS = 2.0
@@ -183,8 +183,8 @@ class _Worker:
     async def sample_status(self, request: web.Request, body: Any) -> Any:
         from pytest_evalrun.agents.wire import read_session
 
-        turns = self.samples.turns(read_session("sample_status", request.headers, body))
-        answered, last = turns.answered, turns.last
+        dialogue = self.samples.dialogue(read_session("sample_status", request.headers, body))
+        answered, last = dialogue.answered, dialogue.last
         from pytest_evalrun.suite.jsontext import parse_json
 
         said = (
@@ -192,9 +192,9 @@ class _Worker:
             if answered is None
             else {"status": answered.status, "content": (answered.message or {}).get("content")}
         )
-        status = {"waiting_for_env": not turns.is_asking, "waiting_for_agent": turns.is_asking, "env_input": said}
+        status = {"waiting_for_env": not dialogue.is_asking, "waiting_for_agent": dialogue.is_asking, "env_input": said}
         status["env_output"] = None if last is None else parse_json(last.output)
-        return {"session_id": turns.session_id, "index": turns.index, "status": status}
+        return {"session_id": dialogue.session_id, "index": dialogue.index, "status": status}
 
     async def start_sample(self, request: web.Request, body: Any) -> web.Response:
         from pytest_evalrun.agents.notgranted import NotGranted

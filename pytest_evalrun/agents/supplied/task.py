@@ -9,7 +9,12 @@ import importlib
 from itertools import groupby
 from typing import Any
 
+from pytest_evalrun.agents.supplied import typings as supplied
+
 typings: Any = importlib.import_module("src.typings")
+ChatHistoryItem = getattr(typings, "ChatHistoryItem", supplied.ChatHistoryItem)
+AgentOutput = getattr(typings, "AgentOutput", supplied.AgentOutput)
+TaskOutput = getattr(typings, "TaskOutput", supplied.TaskOutput)
 
 # Of a history an agent is shown the first message, and as many of the last as these allow.
 MOST_SEGMENTS = 3500
@@ -35,8 +40,8 @@ class BenchSession:
             for one in item:
                 self.inject(one)
         elif isinstance(item, dict):
-            self.history.append(typings.ChatHistoryItem.parse_obj(item))
-        elif isinstance(item, typings.ChatHistoryItem):
+            self.history.append(ChatHistoryItem.parse_obj(item))
+        elif isinstance(item, ChatHistoryItem):
             self.history.append(item)
         else:
             raise TypeError(f"Unsupported type {type(item)}")
@@ -61,13 +66,13 @@ class BenchSession:
         content, omitted = first.content, len(rest) - len(kept)
         if omitted:
             content += f"\n\n[NOTICE] {omitted} messages are omitted."
-        return [typings.ChatHistoryItem(role="user", content=content), *kept]
+        return [ChatHistoryItem(role="user", content=content), *kept]
 
     async def action(self, *injection: Any) -> Any:
         """Say something and wait for what the agent answers."""
         self.inject(list(injection))
         answered = await self.controller.env_pull(self.filter_messages(self.history))
-        said = typings.ChatHistoryItem(role="agent", content=answered.content or answered.status)
+        said = ChatHistoryItem(role="agent", content=answered.content or answered.status)
         self.history.append(said)
         return answered
 

@@ -60,6 +60,35 @@ twice: {module: "./own.py:Small", parameters: {indices: [1, 1]}}
 """
 
 
+# Beside a whole AgentBench of the user's, as far as that matters here.
+WHOLE = {
+    "src/typings.py": "class Value:\n    pass\nAgentOutput = TaskOutput = ChatHistoryItem = Value\n",
+    "src/server/task.py": """
+from src.typings import AgentOutput, TaskOutput
+class Session:
+    pass
+class Task:
+    def __init__(self, name):
+        self.name = name
+    async def start_sample(self, index, session):
+        pass
+""",
+    "beside.py": """
+from src.server.task import Session, Task
+from src.typings import TaskOutput
+class Env(Task):
+    sessions = {}
+    values = (Session, TaskOutput)
+    def get_indices(self):
+        return [1]
+""",
+    "whole.yaml": """
+beside: {module: "./beside.py:Env", parameters: {name: x}}
+dotted: {module: beside.Env, parameters: {name: x}}
+""",
+}
+
+
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -77,6 +106,21 @@ def test_name_and_concurrency_are_parameters_whether_the_class_takes_them_or_not
     assert (small.name, small.concurrency, small.grace, small.indices) == ("known-as", 3, 7, ["a", 1])
     assert (knowing.name, knowing.concurrency, knowing.grace, knowing.indices) == ("x", 2, 1, [0, 1])
     assert small.is_ours
+
+
+@pytest.mark.parametrize("name", ["beside", "dotted"])
+def test_a_task_of_agentbench_is_known_however_it_is_named(directory: Path, name: str) -> None:
+    """Its session and its values are those that it has imported itself; its own attributes are no words of ours."""
+    for file, text in WHOLE.items():
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
+        (directory / file).write_text(text)
+    task = load_task(directory / "whole.yaml", name, directory)
+    assert task.bench is not None
+    assert (task.bench.session, task.bench.task_output) == task.task.values
+    assert task.bench.agent_output is task.bench.task_output
+    for module in [*sys.modules]:
+        if module == "beside" or module.partition(".")[0] == "src":
+            del sys.modules[module]
 
 
 MISTAKES: dict[str, tuple[str, str]] = {

@@ -21,6 +21,7 @@ HEARTBEAT = 0.1
 # What the tasks below do is named by the index of the sample.
 BENCH = """
 import asyncio
+import sys
 import threading
 import time
 from pathlib import Path
@@ -34,13 +35,15 @@ class Env(Task):
         self.rounds = rounds
 
     def get_indices(self):
-        return ["rounds", "raise", "at once", "nothing", "twice", "stubborn", "long"]
+        return ["rounds", "raise", "at once", "nothing", "twice", "stubborn", "long", "below"]
 
     async def start_sample(self, index, session: Session) -> TaskSampleExecutionResult:
         if index == "at once":
             raise ValueError("no container")
         if index == "nothing":
             return
+        if index == "below":
+            await asyncio.gather(self.exits(), session.action({"role": "user", "content": "x"}))
         session.inject({"role": "user", "content": "You are an assistant."})
         if index == "long":
             for n in range(10):
@@ -64,6 +67,9 @@ class Env(Task):
                 return TaskSampleExecutionResult(status=SampleStatus.COMPLETED, result={"result": True})
             session.inject({"role": "user", "content": await asyncio.to_thread(lambda: "out: " + root.content)})
         return TaskSampleExecutionResult(status=SampleStatus.TASK_LIMIT_REACHED, result={"error": ValueError("rounds")})
+
+    async def exits(self):
+        sys.exit("a task of the sample's")
 
     def calculate_overall(self, results):
         return {"right": sum(result.result["result"] for result in results if result.status is SampleStatus.COMPLETED)}
@@ -320,6 +326,7 @@ BEFORE = {
     "raises": ("bench", "at once", "ValueError: no container"),
     "returns nothing, as AgentBench's": ("bench", "nothing", "start_sample returned nothing; accepted: "),
     "returns nothing": ("plain", "nothing", "start_sample returned nothing; accepted: "),
+    "exits in a task of its own": ("bench", "below", "SystemExit: a task of the sample's"),
     "exits": ("plain", "exit", "SystemExit: the task exits"),
     "exits in the loop of all": ("loop", "exit", "SystemExit: the task exits"),
     "exits in a process": ("process", "exit", "SystemExit: the task exits"),
@@ -561,7 +568,7 @@ def test_the_score_of_a_task_is_made_of_outputs(workers: dict[str, TaskWorker]) 
 
 def test_indices_and_names_are_those_of_the_task(workers: dict[str, TaskWorker], controller: Listening) -> None:
     """A heartbeat names task, address, concurrency and all indices; there is one as soon as the worker listens."""
-    expected = ["rounds", "raise", "at once", "nothing", "twice", "stubborn", "long"]
+    expected = ["rounds", "raise", "at once", "nothing", "twice", "stubborn", "long", "below"]
     assert workers["bench"].call("get_indices") == (200, expected)
     beat = next(beat for beat in controller.of("receive_heartbeat") if beat["name"] == "bench-std")
     url = workers["bench"].url

@@ -43,14 +43,14 @@ class Saying:
         return b'{"session_id":%d,"output":%b%b}' % (session_id, self.output, new)
 
 
-class Turns:
+class Dialogue:
     """One sample: ``ask`` and ``end`` are called from where it runs, all else in the worker's event loop.
 
     ``when_ended`` is called there once it has ended.
     """
 
     def __init__(
-        self, session_id: int, index: Index, loop: asyncio.AbstractEventLoop, when_ended: Callable[[Turns], None]
+        self, session_id: int, index: Index, loop: asyncio.AbstractEventLoop, when_ended: Callable[[Dialogue], None]
     ) -> None:
         import asyncio
 
