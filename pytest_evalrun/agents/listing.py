@@ -22,12 +22,13 @@ _TOKEN = re.compile(r"^(.*)/t/([^/]+)(/.*)?$")
 
 @dataclass(frozen=True)
 class ListedWorker:
-    """A worker as the controller lists it: where it is, how much it takes, and when it was last heard of."""
+    """A worker as the controller lists it: where it is, how much it takes and has, and when it was last heard of."""
 
     task: str
     place: tuple[str, int]
     is_alive: bool
     capacity: int
+    current: int
     visit: Any
     indices: int
 
@@ -54,11 +55,11 @@ def _workers_in(tasks: dict[str, Any]) -> Iterator[ListedWorker]:
             try:
                 place = place_of(worker["address"])
                 alive = worker.get("status") in {WorkerStatus.ALIVE, "ALIVE", "alive"}
-                capacity = int(worker.get("capacity", 0))
+                capacity, current = int(worker.get("capacity", 0)), int(worker.get("current", 0))
             except (TypeError, KeyError, ValueError, AttributeError):
                 continue
             count = len(indices) if isinstance(indices, list) else 0
-            yield ListedWorker(name, place, alive, capacity, worker.get("last_visit"), count)
+            yield ListedWorker(name, place, alive, capacity, current, worker.get("last_visit"), count)
 
 
 def _get(url: str) -> bytes | None:
