@@ -29,6 +29,10 @@ LONGEST_SHOWN = 500
 EMBEDDED = "leave `controller` out and name the task in `tasks` to have one started"
 
 
+class NobodyThere(PairError):  # noqa: N818 - what is the case
+    """No controller answers."""
+
+
 def indices_of_server(url: str, task: str, shown: str) -> list[Index]:
     """Ask a controller; ``shown`` is its URL without secrets. Raises PairError with what to do."""
     status, body = _get(f"{url}/get_indices?{urlencode({'name': task})}", shown)
@@ -69,7 +73,7 @@ def _get(url: str, shown: str) -> tuple[int, bytes]:
             return error.code, error.read(LONGEST_SHOWN)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise PairError(
+        raise NobodyThere(
             f"controller {shown}: nobody answers ({printable(str(reason))}); start it with `evalrun controller`, or "
             f"{EMBEDDED}"
         ) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_evalrun.agents.assignment import read_assignment
 from pytest_evalrun.agents.content import content_of, source_of
-from pytest_evalrun.agents.indices import indices_of_code, indices_of_server
+from pytest_evalrun.agents.indices import NobodyThere, indices_of_code, indices_of_server
 from pytest_evalrun.agents.listing import controller_url
 from pytest_evalrun.agents.tasks import TaskMistakes, defined_tasks, task_of
 from pytest_evalrun.datasets.protocol import Identity, Sample
@@ -55,13 +55,25 @@ class TaskReader:
     def identity(self, hashes: Hashes) -> Identity:
         """Ask a controller each time, and the code of a task again only when something of it changed."""
         if self._settings.controller is not None:
-            self._known = self._asked()
+            self._known = self._said(hashes)
             digest = digest_of("task of a server", self._task, self._known)
         else:
             content = digest_of("task", content_of(self._definition, self._root, hashes))
             self._known = self._remembered(content, hashes)
             digest = digest_of(content, self._known)
         return Identity(digest, "", len(self._known))
+
+    def _said(self, hashes: Hashes) -> list[Index]:
+        """What the controller says; where there is none, what it said last: what is finished needs it no more."""
+        name = f"indices of {self._task} at {self._settings.controller}"
+        try:
+            indices = self._asked()
+        except NobodyThere:
+            if (noted := hashes.noted(name)) is None:
+                raise
+            return list(noted["indices"])
+        hashes.note(name, {"indices": indices})
+        return indices
 
     def _remembered(self, content: str, hashes: Hashes) -> list[Index]:
         source = source_of(self._definition.entry["module"], self._root)

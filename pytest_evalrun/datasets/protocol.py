@@ -59,6 +59,12 @@ class Hashes(Protocol):
     def derived(self, path: Path, kind: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what ``compute`` says of the content of ``path``, remembered until the file changes. Builtins only."""
 
+    def note(self, name: str, value: dict[str, Any]) -> None:
+        """Keep what a server says, in the place of what it said before. Builtins only."""
+
+    def noted(self, name: str) -> dict[str, Any] | None:
+        """Return what a server said last, for when it cannot be asked."""
+
 
 @runtime_checkable
 class Reader(Protocol):

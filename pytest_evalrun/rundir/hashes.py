@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 RACY_NS = 2_000_000_000
 SMALL = 1 << 20
 MOST_REMEMBERED = 8192
+# No path of a file begins so.
+_SAID = b"\0"
 # The files of larger trees are not kept one by one: nobody is told "412,345 files changed" anyway.
 LARGEST_MANIFEST = 200_000
 
@@ -95,6 +97,15 @@ class HashCache:
                 self._store.put("derived", key, now.text, json.dumps(value).encode())
         self._remember(kind, name, now.text, value)
         return dict(value)
+
+    def note(self, name: str, value: dict[str, Any]) -> None:
+        """Keep what a server says, in the place of what it said before. Builtins only."""
+        self._store.put("derived", _SAID + name.encode(), "", json.dumps(value).encode())
+
+    def noted(self, name: str) -> dict[str, Any] | None:
+        """What a server said last, for when it cannot be asked."""
+        known = self._store.get("derived", _SAID + name.encode(), "")
+        return _loads(known) if known else None
 
     def changed_files(self, old_digest: str, new_digest: str) -> int | None:
         """How many files differ between two trees; None where the cache knows one of them no more."""

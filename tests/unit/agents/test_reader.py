@@ -157,6 +157,28 @@ def test_a_wrong_token_is_told_with_the_form_of_the_url(controller, hashes, monk
     assert "abcdefghijkl" not in str(caught.value)
 
 
+def test_what_a_controller_said_last_is_known_without_it(tmp_path):
+    """What is finished needs its controller no more: where nobody answers, its indices are those of before."""
+    found = []
+    with Controller() as server:
+        for indices in ([0, 1], [0, 1, "x"]):
+            server.tasks["sql"] = indices
+            found.append(identity_in(tmp_path, server.url))
+        server.shutdown()
+    assert identity_in(tmp_path, server.url) == found[-1] != found[0]
+    with pytest.raises(PairError, match="nobody answers"):
+        identity_in(tmp_path, server.url, "files")
+
+
+def identity_in(tmp_path, url, task="sql"):
+    """As another launch in the same work directory finds it."""
+    cache = HashCache(tmp_path / "hashes.db", warn=pytest.fail)
+    try:
+        return reader_of(url, task).identity(cache)
+    finally:
+        cache.close()
+
+
 def test_a_controller_that_is_not_there(hashes):
     """Nobody at the address is told with what starts one."""
     server = Controller()
