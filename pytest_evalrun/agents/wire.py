@@ -276,7 +276,8 @@ def _output(standing: Standing, index: Index, history: Sequence[Mapping[str, Any
     """
     status = SampleStatus.TASK_ERROR if standing.status is SampleStatus.CANCELLED else standing.status
     result = standing.result
-    if result is None and standing.status is not SampleStatus.RUNNING and standing.reward is not None:
+    has_ended = standing.status is not SampleStatus.RUNNING and not standing.status.is_fault
+    if result is None and has_ended and standing.reward is not None:
         result = {"reward": standing.reward, "metrics": standing.metrics}
     return {"index": index, "status": status, "result": result, "history": history}
 

@@ -242,9 +242,10 @@ def test_a_task_that_raised():
 
 def test_a_cancelled_session_is_a_task_error_of_agentbench():
     """AgentBench has no word for a session that was cancelled; its clients read one that they know."""
-    _, body = answer(Standing(SID, SampleStatus.CANCELLED), 3)
+    _, body = answer(Standing(SID, SampleStatus.CANCELLED, reward=0.0), 3)
 
     assert (body["status"], body["output"]["status"]) == ("cancelled", "task error")
+    assert body["output"]["result"] is None
 
 
 @pytest.mark.parametrize(
