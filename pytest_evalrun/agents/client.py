@@ -10,6 +10,7 @@ from pytest_evalrun.agents.addresses import server_address, shown_address
 from pytest_evalrun.agents.exchange import Exchange, HttpAnswer, Oversized, Silent
 from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.notgranted import NotGranted
+from pytest_evalrun.agents.owners import own_field
 from pytest_evalrun.agents.protocol import ServerFault, Standing, TaskSlots
 from pytest_evalrun.agents.statuses import Fault, SampleStatus, WorkerStatus
 from pytest_evalrun.agents.wire import (
@@ -59,6 +60,7 @@ class ControllerClient:
         self._timeout = timeout
         self._exchange = Exchange()
         self._dialect: Dialect | None = None
+        self._owner = own_field()
         self._has_answered = False
         # How many samples are being begun, and whether AgentBench's controller keeps a slot that it should not.
         self._starting = 0
@@ -69,7 +71,7 @@ class ControllerClient:
         """Begin a sample, as :class:`TaskServer` says."""
         import asyncio
 
-        body: dict[str, Any] = {"name": name, "index": index}
+        body: dict[str, Any] = {"name": name, "index": index} | self._owner
         if wait > 0:
             body["wait"] = wait
         if self._syncing is not None:
@@ -97,7 +99,7 @@ class ControllerClient:
         if message is None and self._dialect is Dialect.AGENTRL:
             await self.cancel(session_id)
             return Standing(session_id, SampleStatus(status), history=history_of(before))
-        body = interact_body(session_id, () if message is None else (message,), status)
+        body = interact_body(session_id, () if message is None else (message,), status) | self._owner
         answer = await self._ask("POST", "interact", body, session_id=session_id)
         payload = self._payload(answer, Fault.INTERACT_FAILED)
         return self._with_history(self._standing(payload, session_id, Fault.INTERACT_FAILED, before), before)

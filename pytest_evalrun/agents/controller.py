@@ -20,11 +20,13 @@ from pytest_evalrun.agents.guard import (
 )
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.overview import ControllerLists
+from pytest_evalrun.agents.owners import SessionOwners
 from pytest_evalrun.agents.records import SessionRecords
 from pytest_evalrun.agents.samplecalls import SampleCalls
 from pytest_evalrun.agents.serving import announce, bound_socket, serve, token_of
 from pytest_evalrun.agents.store import Store
 from pytest_evalrun.agents.wire import (
+    SESSION_HEADER,
     read_cancel,
     read_heartbeat,
     read_interact,
@@ -37,13 +39,13 @@ from pytest_evalrun.agents.workersync import WorkerSync
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from aiohttp import web
 
-    from pytest_evalrun.agents.samplecalls import Answered
 
+_LOG = logging.getLogger(__name__)
 # So often leases are looked at; much shorter ones more often.
 _TICK_SECONDS = 1.0
 # So long nobody is answered at the start, while workers from before a restart are asked what they hold.
@@ -127,6 +129,7 @@ class TaskController:
         self._calls = WorkerCalls(timeout=options.call_timeout)
         self._sync = WorkerSync(self._core, store, self._calls, self._clock)
         self._samples = SampleCalls(self._core, records, self._calls, self._sync, self._clock)
+        self._owners = SessionOwners()
         self._overview = ControllerLists(self._core)
         self._with_token = options.token_env is not None
 
@@ -170,6 +173,9 @@ class TaskController:
         while True:
             await asyncio.sleep(min(_TICK_SECONDS, self._options.lease / 4))
             self._samples.expire()
+            for session in self._owners.orphans(self._core.sessions.keys()):
+                _LOG.info("session %d: its client is gone", session)
+                self._samples.cancel(session)
             if self._clock() - cleaned > _FORGOTTEN_SECONDS / 10:
                 cleaned = self._clock()
                 self._clean(_FORGOTTEN_SECONDS)
@@ -190,11 +196,22 @@ class TaskController:
         return _of_bytes(self._overview.indices(task))
 
     async def start_sample(self, request: web.Request, body: Any) -> web.Response:
-        return await _answered(self._samples.start(read_start(body), _presence(request)))
+        headers, answer = await self._samples.start(read_start(body), _presence(request))
+        self._note_owner(int(headers[SESSION_HEADER]), request, body)
+        return json_response(answer, headers=headers)
 
     async def interact(self, request: web.Request, body: Any) -> web.Response:
         asked = read_interact(request.headers, body)
-        return await _answered(self._samples.interact(asked, _presence(request)))
+        headers, answer = await self._samples.interact(asked, _presence(request))
+        self._note_owner(asked.session_id, request, body)
+        return json_response(answer, headers=headers)
+
+    def _note_owner(self, session: int, request: web.Request, body: Any) -> None:
+        """Processes are looked for on this machine alone: a client has its own address here, and called it."""
+        transport = request.transport
+        here, there = (transport.get_extra_info(name) for name in ("sockname", "peername")) if transport else ("", "?")
+        if here and there and here[0] == there[0]:
+            self._owners.note(session, body)
 
     async def renew(self, request: web.Request, body: Any) -> Any:
         number = read_session("renew", request.headers, body)
@@ -242,11 +259,6 @@ def _of_bytes(data: bytes) -> web.Response:
     from aiohttp import web
 
     return web.Response(body=data, content_type="application/json")
-
-
-async def _answered(asking: Awaitable[Answered]) -> web.Response:
-    headers, body = await asking
-    return json_response(body, headers=headers)
 
 
 def _presence(request: web.Request) -> Callable[[], bool]:

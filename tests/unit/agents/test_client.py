@@ -10,6 +10,7 @@ from aiohttp import web
 from taskservers import SECONDS, played, ran
 
 from pytest_evalrun.agents.client import ControllerClient, workers_of
+from pytest_evalrun.agents.owners import own_field
 from pytest_evalrun.agents.protocol import ServerFault, Standing, TaskSlots
 from pytest_evalrun.agents.statuses import Fault, SampleStatus
 from pytest_evalrun.agents.wire import answer
@@ -59,7 +60,7 @@ def test_a_controller_of_agentbench():
     assert begun == Standing(7, SampleStatus.RUNNING, [ASKED], True, [ASKED])
     assert (done.status, done.result, done.messages) == ("completed", {"ok": True}, [ASKED, SAID])
     assert [call for call, _ in asked] == ["start_sample", "interact", "cancel"]
-    assert asked[0][1] == {"name": "os", "index": 3, "wait": 2.0}
+    assert asked[0][1] == {"name": "os", "index": 3, "wait": 2.0} | own_field()
     assert asked[1][1]["agent_response"] == {"status": "normal", "content": "1"}
 
 

@@ -8,48 +8,23 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from agentlaunch import TASKS, Launch
 
-from pytest_evalrun.agents.embedded import TaskServers, end_servers
+from pytest_evalrun.agents.embedded import end_servers
 from pytest_evalrun.agents.listing import listed_workers, without_token
 from pytest_evalrun.agents.shared import ServerFiles
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.suite.layers import Layer
-from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECONDS = 60
-CODE = """
-class Count:
-    def __init__(self, concurrency=1):
-        self.concurrency = concurrency
-    def get_indices(self):
-        return [0, 1, 2]
-    async def start_sample(self, index, session):
-        return index
-
-class Broken(Count):
-    def __init__(self):
-        raise SystemError("the database is not there")
-
-class Nothing:
-    pass
-"""
-# By which word of its command a process is told.
-WORDS = {"controller": "--db", "worker": "--self"}
-TASKS = {
-    "count": {"module": "./task.py:Count", "parameters": {"concurrency": 4}, "workers": 2},
-    "single": {"module": "./task.py:Count"},
-    "broken": {"module": "./task.py:Broken"},
-    "nothing": {"module": "./task.py:Nothing"},
-}
 # By which word of its command a process is told.
 WORDS = {"controller": "--db", "worker": "--self"}
 # Another process of the launch, which ends as soon as it knows the address.
@@ -57,52 +32,9 @@ ASKS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
-from test_embedded import asked, pair_of
+from agentlaunch import asked, pair_of
 print(asked(Path(sys.argv[1]), int(sys.argv[2])).address(pair_of(Path(sys.argv[3]), "single")))
 """
-
-
-def pair_of(root: Path, task: str, tasks: Any = TASKS) -> Pair:
-    words = {"format": "agentbench", "task": task, "tasks": tasks}
-    layer = Layer("suite", "evalrun.yaml", {"adapter": "openai"} | words)
-    return Pair("s", str(root), Task("m", None, str(root)), Dataset("d", "task://d"), (layer,))
-
-
-def asked(directory: Path, launcher: int, pids: list[int] | None = None) -> TaskServers:
-    found = [] if pids is None else pids
-    return TaskServers(directory, launcher=launcher, say=lambda _: None, started=lambda pid, _: found.append(pid))
-
-
-class Launch:
-    """A launch: a process with which all ends, a private directory, and a suite."""
-
-    def __init__(self, place: Path) -> None:
-        self.launcher = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-        self.directory = place / "servers"
-        self.directory.mkdir()
-        self.root = place / "suite"
-        self.root.mkdir()
-        (self.root / "task.py").write_text(CODE)
-        self.pids: list[int] = []
-
-    def servers(self) -> TaskServers:
-        """As one process of the launch sees them."""
-        return asked(self.directory, self.launcher.pid, self.pids)
-
-    def address(self, task: str, tasks: Any = TASKS) -> str:
-        return self.servers().address(pair_of(self.root, task, tasks))
-
-    @property
-    def manager(self) -> psutil.Process:
-        return psutil.Process(self.pids[-1])
-
-    def family(self) -> list[psutil.Process]:
-        return [self.manager, *self.manager.children(recursive=True)]
-
-    def end(self) -> None:
-        end_servers(self.directory)
-        self.launcher.kill()
-        self.launcher.wait()
 
 
 @pytest.fixture
@@ -206,7 +138,7 @@ def test_a_file_of_agentbench_is_as_good(launch: Launch) -> None:
 
 def test_the_process_that_started_it_may_end(launch: Launch) -> None:
     """A worker of the launch that ends takes no server along; the launching process takes all."""
-    here = os.path.dirname(__file__)  # noqa: PTH120 - an argument
+    here = str(Path(__file__).parents[1])
     argv = [sys.executable, "-c", ASKS, launch.directory, str(launch.launcher.pid), launch.root, here]
     address = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=SECONDS).stdout.strip()
     assert launch.address("single") == address
