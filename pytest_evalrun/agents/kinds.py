@@ -47,13 +47,8 @@ class Http(ModelKind):
     def mistakes(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         own = http_settings_of(settings)
         if not settings.is_agent:
-            yield (
-                "adapter",
-                (
-                    f"found http with format {settings.format}, but it is an agent, which answers to tasks; accepted: "
-                    f"`format: {OF_TASKS}`, adapter openai for samples"
-                ),
-            )
+            wanted = f"accepted: `format: {OF_TASKS}`, adapter openai for samples"
+            yield "adapter", f"found http with format {settings.format}, but it is an agent, which has tasks; {wanted}"
         if not is_url(own.url):
             yield "url", f"{found(own.url)}; accepted: http://HOST…, https://HOST…"
         yield from mistakes_in_headers(own.headers)

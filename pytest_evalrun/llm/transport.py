@@ -7,6 +7,7 @@ import os
 import ssl
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -35,7 +36,7 @@ class Transport:
 
     TLS is verified in any case: ``verify`` is a file of certificates to trust besides those of this machine, relative
     to ``root``. ``proxy`` is that of the environment where none is given. Raises PairError for a header that cannot be
-    sent, and where ``verify`` names no certificates.
+    sent, where ``verify`` names no certificates, and where what is needed for all of this is not installed.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Transport:
         proxy: str | None = None,
         timeout: float,
     ) -> None:
+        if find_spec("aiohttp") is None:
+            raise PairError('aiohttp is needed to ask an endpoint: pip install "pytest-evalrun[llm]"')
         self.url = url
         self._headers = _headers(headers, key)
         self._trusted = _trusted(verify, root)

@@ -150,6 +150,8 @@ ERRORS = {
     "html": (Passing, "no JSON"),
     "400": (SampleError, "HTTP 400"),
     "empty": (SampleError, "no choices"),
+    "huge": (SampleError, "more than 10 MB"),
+    "half_json": (Passing, "no JSON"),
     "401": (PairError, "HTTP 401"),
 }
 

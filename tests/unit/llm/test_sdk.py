@@ -101,3 +101,30 @@ def test_a_stream_arrives_as_that_of_the_sdk(sdk, ask, server):
     assert one == other
     assert ours.text == "".join(event.choices[0].delta.content or "" for event in events if event.choices)
     assert ours.usage.output == events[-1].usage.completion_tokens
+
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_calls_of_tools_are_those_of_the_sdk(stream, sdk, server):
+    """What an agent is asked with tools arrives as the SDK sends it, and its calls are those that the SDK reads."""
+    server.reset()
+    server.faults(tool_calls="all")
+    try:
+        theirs = sdk.chat.completions.create(
+            model="ngram", messages=CHATS["a conversation"], tools=[TOOL], **SAMPLING
+        ).choices[0]
+        endpoint = EndpointSettings(model="ngram", sampling=SAMPLING, stream=stream)
+        client = Client(endpoint, server.url, "k")
+        body = {**request_body(endpoint, CHATS["a conversation"]), "tools": [TOOL]}
+        ours = client.ask(body, any_message=True).result(60)
+        client.close()
+    finally:
+        server.faults(tool_calls=None)
+
+    one, other = arrived(server)
+    assert one == {name: value for name, value in other.items() if not name.startswith("stream")}
+    assert ours.finish_reason == theirs.finish_reason == "tool_calls"
+    calls = [call.model_dump() for call in theirs.message.tool_calls]
+    assert [*ours.tool_calls] == [{name: call[name] for name in ("id", "type", "function")} for call in calls]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,3 +153,10 @@ def test_a_proxy_that_wants_a_password(scheme, ask):
         proxy.status = 407
         with pytest.raises(PairError, match="accepted: `proxy: http://NAME:PASSWORD@HOST`"):
             ask(f"{scheme}://endpoint.invalid/v1", proxy=f"http://127.0.0.1:{proxy.server_port}")
+
+
+def test_what_is_not_installed_is_named(monkeypatch, ask):
+    """Without the client's library nothing is asked, and what brings it is said."""
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(PairError, match=r'pip install "pytest-evalrun\[llm\]"'):
+        ask("http://127.0.0.1:1/v1")

@@ -66,7 +66,7 @@ MISTAKES = {
     "a word that is none": (f"{HTTP}boddy: {{}}\n", "boddy: unknown key; did you mean 'body'?"),
     "an agent of samples": (
         f"models: [{{name: m}}]\ndatasets: [{{path: clean.csv, format: csv}}]\nadapter: http\n{URL}\n",
-        ":3: adapter: found http with format csv, but it is an agent, which answers to tasks; accepted: `format: agent",
+        ":3: adapter: found http with format csv, but it is an agent, which has tasks; accepted: `format: agent",
     ),
     "a text for an agent": (
         f"{OPENAI}api: completions\n",
