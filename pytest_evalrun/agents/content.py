@@ -84,13 +84,13 @@ def _files(parameters: Any, root: str, hashes: Hashes) -> Iterator[tuple[str, st
             yield name, hashes.file(Path(path))
         elif os.path.isdir(path):  # noqa: PTH112
             yield name, _tree(Path(path), hashes)
-        elif glob.has_magic(text) and (matches := _matches(path, root)):
+        elif glob.has_magic(name) and (matches := _matches(name, root)):
             yield name, hashes.tree(Path(root), matches)
 
 
 def _matches(pattern: str, root: str) -> list[str]:
-    found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern that has its directory in it
-    return sorted(os.path.relpath(path, root) for path in found if os.path.isfile(path))  # noqa: PTH113
+    found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207 - text, as all of these
+    return sorted(name for name in found if os.path.isfile(os.path.join(root, name)))  # noqa: PTH113, PTH118
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -62,11 +62,13 @@ class Assigned:
             )
             for name in self.tasks
         }
-        rows: list[Row] = []
-        for name in self.agents:
-            entry = Entry(Task(name, None, root), (self._layer("model entry", ModelEntry, name, problems),))
-            rows.append((entry, [data[task] for agent, task in self.pairs if agent == name]))
-        return rows
+        columns: dict[str, list[Entry[Dataset]]] = {name: [] for name in self.agents}
+        for agent, task in self.pairs:
+            columns[agent].append(data[task])
+        return [
+            (Entry(Task(name, None, root), (self._layer("model entry", ModelEntry, name, problems),)), column)
+            for name, column in columns.items()
+        ]
 
     def _layer(self, kind: str, model: type[BaseModel], name: str, problems: Problems) -> Layer:
         """The settings of an entry, checked as those of a suite are."""

@@ -26,7 +26,7 @@ FILES = {
 
 @pytest.fixture
 def root(tmp_path):
-    root = tmp_path / "evals"
+    root = tmp_path / "evals [1]"
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
