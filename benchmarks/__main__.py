@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from benchmarks import (
+    agents,
     answers,
     collection,
     cost_per_pair,
@@ -27,6 +28,7 @@ from benchmarks import (
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
 BENCHMARKS = {
+    "agents": agents.measure,
     "answers": answers.measure,
     "noop_pairs": noop_pairs.measure,
     "collection": collection.measure,
