@@ -127,6 +127,9 @@ class ScriptedWorker:
         return web.json_response(None)
 
     async def _calculate_overall(self, body: Any) -> web.Response:
+        roles = {item["role"] for result in body["results"] for item in result["history"]}
+        if self.agentrl and "agent" in roles:
+            return web.json_response({"detail": "Input should be 'assistant'"}, status=422)
         return web.json_response({"score": len(body["results"])})
 
     async def _start_sample(self, body: Any) -> web.Response:

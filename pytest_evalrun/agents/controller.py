@@ -252,7 +252,24 @@ class TaskController:
     async def calculate_overall(self, _: web.Request, body: Any) -> Any:
         asked = read_overall(body)
         worker = self._core.first_alive(asked.name, self._clock())
-        return await self._calls.calculate_overall(worker.address, asked.name, asked.results)
+        try:
+            return await self._calls.calculate_overall(worker.address, asked.name, asked.results)
+        except NotGranted as refusal:
+            if refusal.status != 422:
+                raise
+        # Workers of AgentRL read histories with the roles of OpenAI's chats alone.
+        results = [_with_assistant(result) for result in asked.results]
+        return await self._calls.calculate_overall(worker.address, asked.name, results)
+
+
+def _with_assistant(result: Any) -> Any:
+    """Call the agent of a history an assistant."""
+    history = result.get("history") if isinstance(result, dict) else None
+    if not isinstance(history, list):
+        return result
+    is_agent = [isinstance(item, dict) and item.get("role") == "agent" for item in history]
+    named = [{**item, "role": "assistant"} if agent else item for item, agent in zip(history, is_agent, strict=True)]
+    return {**result, "history": named}
 
 
 def _of_bytes(data: bytes) -> web.Response:

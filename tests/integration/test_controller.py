@@ -159,6 +159,8 @@ def test_agentbenchs_clients_get_the_whole_history_of_agentrls_workers(tmp_path)
         assert [one["role"] for one in history] == ["user", "agent", "user", "agent", "user"]
         ended = say(second, number, "c").value
         assert (ended["output"]["status"], ended["reward"]) == ("completed", 1.0)
+        results = {"name": worker.name, "results": [ended["output"]]}
+        assert call(second.url, "calculate_overall", results).value == {"score": 1}
         limited = start(second, worker, "turns-3").value["session_id"]
         assert say(second, limited, None, "agent context limit").value["output"]["status"] == "agent context limit"
         wait_for(lambda: not worker.sessions)
