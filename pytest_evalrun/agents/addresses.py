@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_evalrun.agents.notgranted import NotGranted
@@ -23,22 +23,25 @@ _BRIDGES = ("docker", "br-", "podman", "cni-podman")
 _LOOKUP_SECONDS = 5.0
 
 
-def server_address(address: str, what: str) -> str:
+def server_address(address: Any, what: str) -> str:
     """The URL of a controller or worker as calls are appended to it; ``what`` names the setting in errors.
 
     Raises ConfigError for what is no URL of HTTP: AgentRL's gRPC is not spoken here.
     """
+    wanted = "accepted: http://HOST:PORT/api"
+    if not isinstance(address, str):
+        raise ConfigError(f"{what}: found {address!r}; {wanted}")
+    found = f"{what}: found {shown_address(address)!r}"
     try:
         parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"{what}: found {shown_address(address)!r}, which is no URL: {error}") from None
+        raise ConfigError(f"{found}: {error}; {wanted}") from None
     if parts.scheme == "grpc":
-        raise ConfigError(
-            f"{what}: found {shown_address(address)!r}: gRPC is not spoken here; accepted: http://HOST:PORT/api"
-        )
-    if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(f"{what}: found {shown_address(address)!r}; accepted: a URL as http://HOST:PORT/api")
+        raise ConfigError(f"{found}: gRPC is not spoken here; {wanted}")
+    is_sound = parts.scheme in ("http", "https") and host and port != 0 and parts.username is None
+    if not is_sound or parts.query or parts.fragment:
+        raise ConfigError(f"{found}; {wanted}")
     path = parts.path.rstrip("/")
     if not path or (path.startswith("/t/") and path.count("/") == 2):
         path += "/api"

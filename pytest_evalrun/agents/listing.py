@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_evalrun.agents.statuses import WorkerStatus
-from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,21 +79,6 @@ def place_of(url: str) -> tuple[str, int]:
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return (LOCALHOST if host in LOCAL else host), port
-
-
-def controller_url(text: Any, where: str) -> str:
-    """The URL of a controller, without a slash at its end and with ``/api``. Raises ConfigError."""
-    parts = urlsplit(text) if isinstance(text, str) else None
-    if parts is not None and parts.scheme == "grpc":
-        raise ConfigError(f"{where}: found {text!r}: gRPC is not spoken here; accepted: http://HOST:PORT/api")
-    try:
-        sound = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if parts is None or not sound:
-        raise ConfigError(f"{where}: found {text!r}; accepted: http://HOST:PORT/api")
-    path = parts.path.rstrip("/") or "/api"
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def without_token(url: str) -> tuple[str, str | None]:

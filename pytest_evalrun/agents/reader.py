@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_evalrun.agents.addresses import server_address
 from pytest_evalrun.agents.assignment import read_assignment
 from pytest_evalrun.agents.content import content_of, source_of
 from pytest_evalrun.agents.indices import NobodyThere, indices_of_code, indices_of_server
-from pytest_evalrun.agents.listing import controller_url
 from pytest_evalrun.agents.tasks import TaskMistakes, defined_tasks, task_of
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.values import digest_of
@@ -85,7 +85,7 @@ class TaskReader:
         if self._settings.controller is None:
             return indices_of_code(self._definition, self._config, self._root)
         try:
-            url = controller_url(expand(self._settings.controller), "controller")
+            url = server_address(expand(self._settings.controller), "controller")
         except ConfigError as error:
             raise PairError(str(error)) from None
         return indices_of_server(url, self._task, self._settings.controller)

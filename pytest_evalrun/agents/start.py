@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.agents.addresses import server_address
 from pytest_evalrun.agents.commands import TaskHome, bridge_address
 from pytest_evalrun.agents.definitions import counts_in, counts_of, definition_of, definitions_in, write_definitions
 from pytest_evalrun.agents.listing import (
     LOCALHOST,
-    controller_url,
     listed_workers,
     place_of,
     with_token,
@@ -137,10 +137,10 @@ def _controller(
 def _named(options: StartOptions, values: Mapping[str, Any], source: str) -> str:
     """The URL that was given, or that the file has: as ``controller``, or as AgentBench's documents call it."""
     if options.controller:
-        return controller_url(options.controller, "--controller")
+        return server_address(options.controller, "--controller")
     for key in ("controller", "controller_address"):
         if values.get(key) is not None:
-            return controller_url(values[key], f"{source}: {key}")
+            return server_address(values[key], f"{source}: {key}")
     return DEFAULT_CONTROLLER
 
 

@@ -19,7 +19,7 @@ from pytest_evalrun.agents.definitions import (
     read_definitions,
     write_definitions,
 )
-from pytest_evalrun.agents.listing import controller_url, place_of, with_token, without_token
+from pytest_evalrun.agents.listing import place_of, with_token, without_token
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -175,27 +175,6 @@ def test_containers_reach_a_controller_at_the_bridge(
     """Where docker has a bridge on this machine, and a task an image, that is where a controller listens."""
     fake_docker(tmp_path, monkeypatch, told)
     assert bridge_address([TaskDefinition("x", ENTRY | entry, "f")]) == address
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("http://h:5000/api", "http://h:5000/api"),
-        ("http://h:5000/api/", "http://h:5000/api"),
-        ("http://h:5000", "http://h:5000/api"),
-        ("https://h/t/abcdefgh/api", "https://h/t/abcdefgh/api"),
-    ],
-)
-def test_urls_of_controllers_are_made_whole(text: str, url: str) -> None:
-    """A URL may end in a slash, or lack /api."""
-    assert controller_url(text, "-l") == url
-
-
-@pytest.mark.parametrize("text", ["localhost:5000", "grpc://h:1", "http://", "ftp://h/api", 5000, "http://h:99999/api"])
-def test_what_is_no_url_of_a_controller_is_told(text: Any) -> None:
-    """Anything else is a usage error that says where it was found."""
-    with pytest.raises(ConfigError, match=r"^-l: found .*accepted: http://HOST:PORT/api"):
-        controller_url(text, "-l")
 
 
 def test_a_token_goes_into_a_url_and_out_of_it() -> None:

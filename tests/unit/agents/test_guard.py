@@ -227,6 +227,7 @@ def test_where_a_server_is():
 @pytest.mark.parametrize(
     ("address", "url"),
     [
+        ("http://h:5000/api", "http://h:5000/api"),
         ("http://h:5000/api/", "http://h:5000/api"),
         ("http://h:5000", "http://h:5000/api"),
         ("https://h/t/abc", "https://h/t/abc/api"),
@@ -242,11 +243,14 @@ def test_addresses(address, url):
     ("address", "names"),
     [
         ("grpc://h:5000", "gRPC is not spoken here"),
-        ("h:5000", "accepted: a URL as http://HOST:PORT/api"),
-        ("file:///etc/passwd", "accepted: a URL"),
-        ("http://", "accepted: a URL"),
-        ("http://h:port/api", "no URL"),
-        ("http://h/api?x=1", "accepted: a URL"),
+        ("h:5000", "accepted: http://HOST:PORT/api"),
+        ("file:///etc/passwd", "accepted: http://HOST"),
+        ("http://", "accepted: http://HOST"),
+        ("http://h:port/api", "Port could not be cast"),
+        ("http://h:99999/api", "Port out of range"),
+        ("http://h:0/api", "accepted: http://HOST"),
+        (5000, "found 5000; accepted: http://HOST"),
+        ("http://h/api?x=1", "accepted: http://HOST"),
         ("http://user:pass@h/api", r"http://\*\*\*@h/api"),
         (f"ftp://h/t/{TOKEN}/api", r"'ftp://h/t/\*\*\*/api'"),
     ],
@@ -315,7 +319,7 @@ def test_where_a_worker_may_be(address, caller, allowed):
         pytest.param("http://no-such-name.invalid/api", "127.0.0.1", 403, "no-such-name.invalid", id="nobody"),
         pytest.param("http://10.1.2.3/api", None, 403, "calls from None", id="no caller"),
         pytest.param("grpc://10.1.2.3:50051", "10.1.2.3", 422, "gRPC is not spoken here", id="gRPC"),
-        pytest.param("file:///etc/passwd", "127.0.0.1", 422, "accepted: a URL", id="no URL"),
+        pytest.param("file:///etc/passwd", "127.0.0.1", 422, "accepted: http://HOST", id="no URL"),
     ],
 )
 def test_where_a_worker_may_not_be(address, caller, status, names):

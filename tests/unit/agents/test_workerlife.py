@@ -235,7 +235,7 @@ def test_indices_are_printed_alone(directory: Path) -> None:
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no root": (["--root", "/nowhere"], "--root /nowhere: No such file or directory"),
     "grpc": (["--controller", "grpc://h:1"], "--controller: found 'grpc://h:1': gRPC is not spoken here"),
-    "no URL": (["--self", "here:5001"], "--self: found 'here:5001'; accepted: a URL as http://HOST:PORT/api"),
+    "no URL": (["--self", "here:5001"], "--self: found 'here:5001'; accepted: http://HOST:PORT/api"),
     "no token": (["--token-env", "NOT_SET"], "--token-env NOT_SET: there is no such environment variable"),
     "others could call": (["--host", "0.0.0.0"], "--host 0.0.0.0: others than this machine could call"),
 }
