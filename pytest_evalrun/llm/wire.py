@@ -64,7 +64,7 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 # How fields are called in which servers keep what a model thought before it answered.
 _REASONING = ("reasoning_content", "reasoning")
 # An answer that was ended so before its text began is an empty one; otherwise something else was answered.
-_CUT_SHORT = ("length", "content_filter")
+CUT_SHORT = ("length", "content_filter")
 
 # What follows the name of a model where an endpoint tells its version: a date, a number of three digits or more, v2.
 _VERSION = re.compile(r"(?:[-@:](?:\d{3,}[\d-]*|v\d[\d.]*|latest))?")
@@ -198,7 +198,7 @@ def answered_text(content: Any, end: str | None, *, any_message: bool = False) -
         content = "".join(part for part in parts if isinstance(part, str))
     if isinstance(content, str) and (content or any_message or end != "tool_calls"):
         return content
-    if content is None and (any_message or end in _CUT_SHORT):
+    if content is None and (any_message or end in CUT_SHORT):
         return ""
     raise SampleError(f"the endpoint answered no text (finish_reason: {end or 'none'})")
 

@@ -13,7 +13,7 @@ from pytest_evalrun.agents.statuses import Fault, SampleStatus
 from pytest_evalrun.children.faults import ModelError, may_pass
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.llm.refusals import Passing
-from pytest_evalrun.llm.wire import Usage
+from pytest_evalrun.llm.wire import CUT_SHORT, Usage
 from pytest_evalrun.predicting.session import Again, Answers, summary_of
 from pytest_evalrun.suite.waiting import backoff
 
@@ -82,6 +82,7 @@ class Episode:
         self._messages: list[Message] = []
         self._usage: Usage | None = None
         self._cost: float | None = None
+        self._finish_reason: str | None = None
         self._waits_for = "a slot"
 
     def row(self) -> dict[str, Any]:
@@ -199,11 +200,14 @@ class Episode:
             await self._work.server.renew(self._session)
 
     def _count(self, act: Act) -> None:
+        """Add up what a turn took; that one was cut short is told of the whole sample."""
         self._attempts += act.attempts
         if act.usage is not None:
             self._usage = act.usage + (self._usage or Usage())
         if act.cost is not None:
             self._cost = act.cost + (self._cost or 0.0)
+        if self._finish_reason not in CUT_SHORT:
+            self._finish_reason = act.finish_reason or self._finish_reason
 
     async def _give_back(self) -> None:
         """Cancel a session that has not ended, from the controller that has it, once that is there again."""
@@ -240,6 +244,7 @@ class Episode:
             "attempts": self._attempts,
             "usage": self._usage.to_json() if self._usage else None,
             "cost": self._cost,
+            "finish_reason": self._finish_reason,
             "session": standing.session_id,
             "ended": round(time.time(), 3),
             "history": list(standing.history),

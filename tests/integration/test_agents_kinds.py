@@ -43,10 +43,9 @@ def models(url: str, **http: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server():
-    """Says the same number to all; the first are refused, and of one sample the conversation is too long."""
-    with llm_server(
-        **{"canned": str(RIGHT), "429": "first:3", "retry_after": "ms:20", "context": f"contains:say {TOO_LONG}."}
-    ) as server:
+    """Says the same number to all, cut short; the first are refused, and of one sample the conversation is too long."""
+    faults = {"429": "first:3", "context": f"contains:say {TOO_LONG}.", "length": "all"}
+    with llm_server(**{"canned": str(RIGHT), "retry_after": "ms:20", **faults}) as server:
         yield server
 
 
@@ -82,12 +81,13 @@ def test_a_full_context_is_the_agents_and_a_rate_is_not(played, server):
 
 
 def test_tokens_and_costs_are_counted(played, server):
-    """Whoever tells its tokens has them in its result, with what they cost."""
+    """Whoever tells its tokens has them in its result, with what they cost; and how often it was cut short."""
     suite, _ = played
     usage = [suite.result(agent, "count")["usage"] for agent in ("http", "openai")]
 
     assert sum(each["input"] for each in usage) == server.stats()["tokens"]["input"]
     assert all(each["cost"] == pytest.approx((each["input"] + 2 * each["output"]) / 1e6) for each in usage)
+    assert usage[1]["finish"] == {"length": SAMPLES - 1}
 
 
 def test_what_was_sent(played, server):
