@@ -39,13 +39,13 @@ def indices_of_server(url: str, task: str, shown: str) -> list[Index]:
     if status == 200:
         return checked_indices(_value(body, shown), f"task {task} at {shown}")
     text = _detail(body)
+    if "not exist" in text:
+        raise PairError(f"task {task}: controller {shown} has no such task; it has {_tasks_of(url, shown)}")
     if status in (401, 403, 404):
         wanted = (
             "accepted: the URL that the controller says when it starts, with its token: http://HOST:5000/t/TOKEN/api"
         )
         raise PairError(f"controller {shown}: HTTP {status} ({text}): a wrong token, or no controller; {wanted}")
-    if "not exist" in text:
-        raise PairError(f"task {task}: controller {shown} has no such task; it has {_tasks_of(url, shown)}")
     raise PairError(f"task {task}: controller {shown}: HTTP {status}: {text}")
 
 
