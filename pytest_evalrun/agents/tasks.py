@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import registry
+from pytest_evalrun.agents.addresses import server_address
 from pytest_evalrun.agents.definitions import MOST_WORKERS, TaskDefinition, definitions_in
 from pytest_evalrun.agents.taskyaml import load_agentbench
 from pytest_evalrun.errors import ConfigError
@@ -29,7 +30,8 @@ SESSIONS = ("thread", "process", "loop")
 METRICS = frozenset({"success", "turns", "tokens", "cost_per_success", "overall", "judge"}) | OVER_GENERATIONS
 # How often a name is shown that is not there.
 MOST_SHOWN = 20
-_URL = re.compile(r"https?://[^/\s]|\$\{", re.IGNORECASE)
+# Where a URL is only known at run time: `1` may stand for a host, a port and a token.
+_SECRET = re.compile(r"\$\{[^}]*\}")
 _TOKEN = re.compile(r"/t/([^/]+)(?=/|\Z)")
 
 
@@ -149,14 +151,15 @@ def _acting() -> list[str]:
 
 
 def _mistakes_in_url(url: str) -> Iterator[tuple[str, str]]:
-    if url.lower().startswith("grpc://"):
-        wanted = "accepted: the HTTP API of the controller, as in http://HOST:5020/api"
-        yield "controller", f"{found(url)}, a protocol that is not spoken here; {wanted}"
-    elif not _URL.match(url):
-        yield "controller", f"{found(url)}; accepted: http://HOST:5000/api, https://HOST…"
-    elif (token := _TOKEN.search(url)) and not secret_names(token[1]):  # it is not shown
+    if (token := _TOKEN.search(url)) and not secret_names(token[1]):  # it is not shown
         wanted = "accepted: ${NAME} of an environment variable, as in http://HOST:5000/t/${TOKEN}/api"
         yield "controller", f"found a token as it is; {wanted}"
+        return
+    known = "http://host" if url.startswith("${") else _SECRET.sub("1", url)
+    try:
+        server_address(known, "controller")
+    except ConfigError as error:
+        yield "controller", str(error).removeprefix("controller: ").replace(known, url)
 
 
 def _mistakes_in_definition(task: TaskDefinition, root: str, *, is_own: bool) -> Iterator[tuple[str, str]]:

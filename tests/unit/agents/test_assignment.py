@@ -347,7 +347,7 @@ WRONG = {
     ),
     "grpc": (
         {"configs/assignments/definition.yaml": FILES["configs/assignments/definition.yaml"].replace("http:", "grpc:")},
-        HERE + "task os-std: controller: found 'grpc://localhost:5000/api', a protocol that is not spoken here",
+        HERE + "task os-std: controller: found 'grpc://localhost:5000/api': gRPC is not spoken here",
     ),
 }  # fmt: skip
 

@@ -56,6 +56,16 @@ def test_where_two_say_it_the_controller_counts(suite):
     assert pair.settings.controller == "http://127.0.0.1:5000/api"
 
 
+URLS = ["http://${HOST}:${PORT}/t/${TOKEN}/api", "${URL}", "https://tasks.example", "http://127.0.0.1:5000/t/${TOKEN}"]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_parts_of_a_url_may_be_secrets(suite, url):
+    """What only the environment knows is no mistake."""
+    suite(MODELS + f"datasets: [{{name: os, format: agentbench}}]\ncontroller: '{url}'\n")
+    assert suite.settings("m/os").controller == url
+
+
 def test_a_launch_may_choose_the_controller(suite):
     """Where a task server is may differ from machine to machine: the environment and the command line may say it."""
     suite(MODELS + "datasets: [{name: os, format: agentbench}]\n")
@@ -112,9 +122,13 @@ MISTAKES = {
     ),
     "grpc": (
         TASK + "controller: grpc://127.0.0.1:5020",
-        ":3: controller: found 'grpc://127.0.0.1:5020', a protocol that is not spoken here; accepted: the HTTP API",
+        ":3: controller: found 'grpc://127.0.0.1:5020': gRPC is not spoken here; accepted: http://HOST:PORT/api",
     ),
-    "no URL": (TASK + "controller: localhost:5000", ":3: controller: found 'localhost:5000'; accepted: http://HOST:"),
+    "no URL": (TASK + "controller: localhost:5000", ":3: controller: found 'localhost:5000'; accepted: a URL as"),
+    "no URL with secrets": (
+        TASK + "controller: 'grpc://${HOST}:5000/api'",
+        ":3: controller: found 'grpc://${HOST}:5000/api': gRPC is not spoken here",
+    ),
     "a token as it is": (
         TASK + "controller: http://127.0.0.1:5000/t/abcdefgh/api",
         ":3: controller: found a token as it is; accepted: ${NAME} of an environment variable",
