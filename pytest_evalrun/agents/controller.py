@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # So often leases are looked at; much shorter ones more often.
 _TICK_SECONDS = 1.0
-# So long nobody is answered at the start, while workers from before a restart are asked what they hold.
+# So long nobody is given a slot at the start, while workers from before a restart are asked what they hold.
 _FIRST_SYNC_SECONDS = 1.0
 # A worker that was not heard of for so long will not come back.
 _FORGOTTEN_SECONDS = 3600.0
@@ -132,6 +133,7 @@ class TaskController:
         self._owners = SessionOwners()
         self._overview = ControllerLists(self._core)
         self._with_token = options.token_env is not None
+        self._syncing: asyncio.Task[None]
 
     def application(self, token: str | None) -> web.Application:
         """Make what serves these calls."""
@@ -157,18 +159,13 @@ class TaskController:
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
         """What goes on beside the calls, from the first to the last of them."""
-        import asyncio
-
-        syncing = self._sync.background.start(self._sync.sync_all())
+        self._syncing = self._sync.background.start(self._sync.sync_all())
         self._sync.background.start(self._tick())
-        await asyncio.wait([syncing], timeout=_FIRST_SYNC_SECONDS)
         yield
         await self._sync.background.close()
         await self._calls.close()
 
     async def _tick(self) -> None:
-        import asyncio
-
         cleaned = self._clock()
         while True:
             await asyncio.sleep(min(_TICK_SECONDS, self._options.lease / 4))
@@ -196,6 +193,8 @@ class TaskController:
         return _of_bytes(self._overview.indices(task))
 
     async def start_sample(self, request: web.Request, body: Any) -> web.Response:
+        if not self._syncing.done():
+            await asyncio.wait([self._syncing], timeout=_FIRST_SYNC_SECONDS)
         headers, answer = await self._samples.start(read_start(body), _presence(request))
         self._note_owner(int(headers[SESSION_HEADER]), request, body)
         return json_response(answer, headers=headers)
