@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -374,6 +373,7 @@ def test_all_of_them(controller, worker):
     assert slots(controller, worker) == [(0, 0)]
     assert say(controller, numbers[0], "x").status == 400
     number = start(controller, worker, "turns-1").value["session_id"]
+    assert call(controller.url, "renew", {"session_id": number}).value == {"session_id": number}
     worker.sessions.clear()
     for name in ("sync_all", "clean_session"):
         assert call(controller.url, name, method="POST").value is None
@@ -452,4 +452,3 @@ def test_ends_with_its_parent(tmp_path):
     started = Started(tmp_path, "--with-parent", "1")
     assert started.process.wait(60) == 0
     started.process.stdout.close()
-    assert threading.active_count() < 50
