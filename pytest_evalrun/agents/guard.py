@@ -72,8 +72,9 @@ def guarded_application(
 ) -> web.Application:
     """Serve these calls below ``/api``, or ``/t/TOKEN/api`` where there is a token.
 
-    ``host`` is where it listens, ``names`` are further ones that it is called by. NotGranted of a handler is answered
-    as FastAPI does, whatever else it raises as 500. Raises ConfigError as `check_binding`.
+    ``host`` is where it listens, ``names`` are further ones that it is called by; which names others have for it
+    nobody knows here, and there is the token for them. NotGranted of a handler is answered as FastAPI does, whatever
+    else it raises as 500. Raises ConfigError as `check_binding`.
     """
     import socket
 
@@ -81,7 +82,7 @@ def guarded_application(
 
     check_binding(host, token)
     own = {name.lower() for name in (host, socket.gethostname(), *names)}
-    door = _Door(calls, token, own | _OUR_NAMES)
+    door = _Door(calls, token, own | _OUR_NAMES if is_loopback(host) else None)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", door.answer)
     return application
@@ -95,7 +96,7 @@ def json_response(payload: Any, *, status: int = 200, headers: Mapping[str, str]
 
 
 class _Door:
-    def __init__(self, calls: Mapping[str, ServedCall], token: str | None, names: Collection[str]) -> None:
+    def __init__(self, calls: Mapping[str, ServedCall], token: str | None, names: Collection[str] | None) -> None:
         self._calls = calls
         self._token = token
         self._names = names
@@ -154,8 +155,8 @@ class _Door:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if name in self._names:
-            return True
+        if self._names is None or name in self._names:
+            return bool(name)
         try:
             ip_address(name)
         except ValueError:

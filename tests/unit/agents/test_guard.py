@@ -51,15 +51,16 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def asked():
-    """Ask one of two guarded servers, one has a token: status, headers and body of its answer."""
+    """Ask a guarded server, which has a token or none, or is open to others: status, headers and body of its answer."""
     thread, runners, ports = take_thread(), [], {}
 
-    async def serve(token):
-        runner = web.AppRunner(guarded_application(CALLS, token=token, names=["board-7"]), access_log=None)
+    async def serve(server, token, host):
+        guarded = guarded_application(CALLS, host=host, token=token, names=["board-7"])
+        runner = web.AppRunner(guarded, access_log=None)
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ports[token] = runner.addresses[0][1]
+        ports[server] = runner.addresses[0][1]
 
     async def end():
         for runner in runners:
@@ -69,16 +70,20 @@ def asked():
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def ask(method, path, token, request):
+    async def ask(method, path, server, request):
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, f"http://127.0.0.1:{ports[token]}{path}", **request) as response,
+            session.request(method, f"http://127.0.0.1:{ports[server]}{path}", **request) as response,
         ):
             return response.status, response.headers, json.loads(await response.read())
 
-    for token in (None, TOKEN):
-        thread.submit(serve(token)).result(30)
-    yield lambda method, path, *, token=None, **request: thread.submit(ask(method, path, token, request)).result(30)
+    def asked(method, path, *, token=None, server=None, **request):
+        return thread.submit(ask(method, path, server or token, request)).result(30)
+
+    # What listens at all addresses is guarded as that; the test's own listens at one of them.
+    for server, token, host in ((None, None, "127.0.0.1"), (TOKEN, TOKEN, "127.0.0.1"), ("open", TOKEN, "0.0.0.0")):
+        thread.submit(serve(server, token, host)).result(30)
+    yield asked
     thread.submit(end()).result(30)
     give_back_thread(thread)
 
@@ -188,6 +193,16 @@ def test_the_token(asked):
     assert asked("GET", path, token=TOKEN, headers={"Host": "evil.example"})[0] == 421
     assert asked("GET", path, token=TOKEN, headers={"Host": "Board-7:1"})[0] == 200
     assert asked("GET", path)[0] == 404
+
+
+def test_a_server_that_others_reach(asked):
+    """Of a server that listens elsewhere than on loopback nobody knows all names: there the token is what counts."""
+    path = f"/t/{TOKEN}/api/list_workers"
+
+    assert asked("GET", path, server="open", headers={"Host": "board.example:5000"})[0] == 200
+    assert asked("GET", path, server="open", headers={"Host": "[::1"})[0] == 421
+    assert asked("GET", path, server="open", headers={"Host": "board.example", **PAGE})[0] == 403
+    assert asked("GET", "/api/list_workers", server="open")[0] == 403
 
 
 def test_the_token_is_in_no_log(caplog, asked):
