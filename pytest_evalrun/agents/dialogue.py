@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,8 @@ class Dialogue:
                 return
             self._over = True
         self._resolve(AgentAnswer(CANCELLED))  # somebody of the sample's may still wait
-        self._loop.call_soon_threadsafe(self._end, told)
+        with suppress(RuntimeError):  # the worker has ended before it
+            self._loop.call_soon_threadsafe(self._end, told)
 
     @property
     def is_asking(self) -> bool:

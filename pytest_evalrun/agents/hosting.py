@@ -11,7 +11,8 @@ import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +21,7 @@ from pytest_evalrun.agents.tasksessions import BenchSpeech, Outcome, SampleCance
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from pytest_evalrun.agents.dialogue import Asks
 
@@ -68,39 +69,52 @@ class Script:
         self._bench = bench
         self.is_async = bench is not None or inspect.iscoroutinefunction(task.start_sample)
 
-    def _session(self, asks: Asks) -> tuple[Any, BenchSpeech | TaskSession]:
-        if self._bench is None:
-            session = TaskSession(asks, getattr(self._task, "tools", None) or ())
-            return session, session
-        bench = self._bench.session()
-        bench.controller = BenchSpeech(asks, bench, self._bench.agent_output)
-        return bench, bench.controller
-
-    def lose(self, asks: Asks, error: BaseException) -> None:
-        """Tell of a sample whose loop has ended before it, as one of its own tasks took it down."""
-        failed = _failed(error)
-        asks.end(task_error(asks.index, str(failed.result), ours=self._bench is None))
-
     def perform(self, asks: Asks) -> None:
         """The whole of a plain sample; a process that its code forks ends with it."""
-        with UsersCode():
-            session, speech = self._session(asks)
-            try:
-                outcome = outcome_of(self._task.start_sample(asks.index, session))
-            except BaseException as error:  # noqa: BLE001 - SystemExit ends this sample alone
-                outcome = _failed(error)
-        asks.end(speech.end(outcome))
+        with self._telling(asks) as session, UsersCode():
+            session.outcome = outcome_of(self._task.start_sample(asks.index, session.given))
 
     async def perform_async(self, asks: Asks) -> None:
         """The same of one that is async."""
-        session, speech = self._session(asks)
+        with self._telling(asks) as session, UsersCode():
+            result = self._task.start_sample(asks.index, session.given)
+            session.outcome = outcome_of(await result if inspect.isawaitable(result) else result)
+
+    @contextmanager
+    def _telling(self, asks: Asks) -> Iterator[_Given]:
+        """Tell how the sample ended, whatever is raised: SystemExit ends this sample alone."""
         try:
-            with UsersCode():
-                result = self._task.start_sample(asks.index, session)
-                outcome = outcome_of(await result if inspect.isawaitable(result) else result)
+            session = self._session(asks)
+        except BaseException as error:
+            self.lose(asks, error)
+            raise
+        try:
+            yield session
         except BaseException as error:  # noqa: BLE001 - as above
-            outcome = _failed(error)
-        asks.end(speech.end(outcome))
+            session.outcome = _failed(error)
+        asks.end(session.speech.end(session.outcome))
+
+    def _session(self, asks: Asks) -> _Given:
+        if self._bench is None:
+            own = TaskSession(asks, getattr(self._task, "tools", None) or ())
+            return _Given(own, own)
+        session = self._bench.session()
+        session.controller = BenchSpeech(asks, session, self._bench.agent_output)
+        return _Given(session, session.controller)
+
+    def lose(self, asks: Asks, error: BaseException) -> None:
+        """Tell of a sample that cannot begin, or whose loop has ended before it."""
+        failed = _failed(error)
+        asks.end(task_error(asks.index, str(failed.result), ours=self._bench is None))
+
+
+@dataclass
+class _Given:
+    """The session that a task is given, what tells of it, and how it ended."""
+
+    given: Any
+    speech: BenchSpeech | TaskSession
+    outcome: Outcome = field(default_factory=lambda: Outcome(SampleStatus.UNKNOWN))
 
 
 class Threads:
@@ -228,6 +242,8 @@ def outcome_of(result: Any) -> Outcome:
     """Read what a task returned: a result by itself, or one with a status. Raises ValueError for what is neither."""
     if result is None:
         raise ValueError("start_sample returned nothing; accepted: the result of the sample, or its status and result")
+    if inspect.iscoroutine(result):
+        result.close()  # Python would tell of it once more
     if inspect.isawaitable(result):
         raise ValueError("start_sample returned a coroutine that nobody awaited; accepted: `async def start_sample`")
     if isinstance(result, Mapping):

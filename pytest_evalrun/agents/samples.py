@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.agents.dialogue import CANCELLED, NORMAL, AgentAnswer, Asks, Dialogue, Saying
+from pytest_evalrun.agents.dialogue import NORMAL, AgentAnswer, Asks, Dialogue, Saying
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import SampleStatus
 from pytest_evalrun.agents.tasksessions import task_error
@@ -174,7 +174,7 @@ async def _ends(dialogue: Dialogue, seconds: float) -> bool:
 
 def _one_of(interaction: Interaction) -> Any:
     """The message of an interaction: of many, one that says and calls what all of them do."""
-    if interaction.status != NORMAL or interaction.status == CANCELLED:
+    if interaction.status != NORMAL:
         return None
     if len(interaction.messages) == 1:
         return interaction.messages[0]
