@@ -53,6 +53,7 @@ class AgentSession:
             self.leave()
             raise
         self._coroutines.start(self._look())
+        self._coroutines.start(self._look_after())
 
     @property
     def url(self) -> str:
@@ -84,7 +85,14 @@ class AgentSession:
                 if fault.fault is Fault.NETWORK_ERROR:
                     await self._revived()
 
-    async def _revived(self) -> None:
+    async def _look_after(self) -> None:
+        """Start a server of ours again where it has gone, long before those who wait for its answer give it up."""
+        import asyncio
+
+        while await self._revived():
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _revived(self) -> bool:
         """Where that cannot be, those who wait for the server tell it in time."""
         import asyncio
 
@@ -92,6 +100,8 @@ class AgentSession:
             await asyncio.to_thread(self._work.revive)
         except PairError as error:
             self._work.say(str(error))
+            return False
+        return True
 
     @property
     def in_flight(self) -> int:
