@@ -26,6 +26,7 @@ from pytest_evalrun.agents.listing import (
 )
 from pytest_evalrun.agents.pool import TaskPool
 from pytest_evalrun.agents.ports import PortsFrom, is_free, owner_of
+from pytest_evalrun.children.faults import ChildError
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.printable import counted, one_line
 from pytest_evalrun.suite.secrets import NO_SECRETS, Secrets
@@ -151,10 +152,9 @@ def _keep(pool: TaskPool, ending: Ending, screen: StartScreen) -> None:
         pool.look()
         given_up = [kept for kept in pool.kept if kept.is_given_up]
         if pool.controller is not None and pool.controller.kept.failure is not None:
-            raise pool.controller.kept.failure
+            raise ChildError(screen.shown(str(pool.controller.kept.failure)))
         if given_up and len(given_up) == len(pool.workers):
-            assert given_up[0].failure is not None, "given up for a reason"
-            raise given_up[0].failure
+            raise ChildError(screen.shown(str(given_up[0].failure)))
         if not is_told and all(kept.is_ready or kept.is_given_up for kept in pool.kept):
             is_told = True
             ready = sum(worker.kept.is_ready for worker in pool.workers)
@@ -202,12 +202,15 @@ class StartScreen:
         """Speak of the user's own file where programs speak of the one that was made of it."""
         self._names = (str(file), source)
 
+    def shown(self, text: str) -> str:
+        """A text as it may be seen, of the user's own file."""
+        text = self._secrets.blank(text)
+        return text.replace(*self._names) if self._names[0] else text
+
     def say(self, line: str) -> None:
         """Write one line at once, also where stdout is no terminal."""
-        text = self._secrets.blank(line)
-        text = text.replace(*self._names) if self._names[0] else text
         with self._lock:
-            sys.stdout.write(f"{one_line(text)}\n")
+            sys.stdout.write(f"{one_line(self.shown(line))}\n")
             sys.stdout.flush()
 
     def output(self, name: str) -> NamedLines:

@@ -170,6 +170,15 @@ def test_a_task_that_cannot_run_does_not_keep_others_from_it(project: Path, cont
         assert "well (port" in started.wait_for("ready, takes")
 
 
+def test_a_mistake_in_a_task_is_told_of_the_users_file(project: Path, controller: str) -> None:
+    """What a worker of ours says of a definition names the file that the user wrote, to the end."""
+    tasks = {"none": {"module": "./none.py:None"}}
+    (project / "configs/start_task.yaml").write_text(json.dumps({"definition": tasks, "start": {"none": 1}}))
+    with start(project, "-l", controller, "-p", base()) as started:
+        text = started.wait_for("ended with exit code 2; started again in 1 s")
+        assert "none-1 | Error: configs/start_task.yaml: none.module: './none.py:None': there is no file" in text
+
+
 def test_ports_that_are_taken_are_passed_over(project: Path, controller: str) -> None:
     """A port in use is said with whoever has it, and the next one is taken."""
     with socket.socket() as taken:
