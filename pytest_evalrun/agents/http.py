@@ -10,6 +10,7 @@ from pytest_evalrun.agents.formats import ValueFormat
 from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.prompters import prompter_of
 from pytest_evalrun.agents.protocol import Act, ContextLimit
+from pytest_evalrun.agents.unseen import UnseenTools
 from pytest_evalrun.errors import SampleError
 from pytest_evalrun.llm.budget import Budget
 from pytest_evalrun.llm.kinds import OF_KEYS
@@ -39,13 +40,16 @@ class HTTPAgent:
     is loaded, ``budget`` says how many requests there may be.
     """
 
-    def __init__(self, own: HttpSettings, root: str, event: Callable[..., object]) -> None:
+    def __init__(
+        self, own: HttpSettings, root: str, event: Callable[..., object], say: Callable[[str], object]
+    ) -> None:
         """Every ``${NAME}`` of ``own`` has been read; ``event`` is told of each change of the limit."""
         self.concurrency = own.concurrency
         self.budget: Budget | None = None
         self._own = own
         self._root = root
         self._event = event
+        self._tools = UnseenTools("an agent behind `http`", say)
         self._format = ValueFormat(own.return_format, "response", "return_format")
         self._remedies = Remedies(own.url, "url", KEY_REMEDY, PLACE_REMEDY)
         self._prompt: Prompter
@@ -71,6 +75,7 @@ class HTTPAgent:
         what another try would not change, PairError for what ends the pair.
         """
         assert self._transport is not None, "load comes first"
+        self._tools.note(conversation.tools)
         body = {**self._own.body, **self._prompt(history_of(conversation.messages))}
         if conversation.generation and isinstance(body.get("seed"), int):
             body["seed"] += conversation.generation

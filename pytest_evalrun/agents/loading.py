@@ -26,6 +26,9 @@ class AgentServices(Protocol):
     @property
     def event(self) -> Callable[..., object]: ...
 
+    @property
+    def say(self) -> Callable[[str], None]: ...
+
 
 class LoadedAgent(Protocol):
     """An agent that is loaded once, asked for many samples at once, and closed.
@@ -61,11 +64,14 @@ def load_agent(pair: Pair, services: AgentServices) -> LoadedAgent:
 
         own, params = settings.own, expand(dict(settings.params))
         ref, path = settings.adapter, pair.task.path
-        return UsersAgent(ref, pair.root, path, params, concurrency=own.concurrency, retry_on=own.retry_on)
+        return UsersAgent(
+            ref, pair.root, path, params, concurrency=own.concurrency, retry_on=own.retry_on, say=services.say
+        )
     if isinstance(settings.own, HttpSettings):
         from pytest_evalrun.agents.http import HTTPAgent
 
-        return HTTPAgent(replace(settings.own, **expand(_with_secrets(settings.own))), pair.root, services.event)
+        opened = replace(settings.own, **expand(_with_secrets(settings.own)))
+        return HTTPAgent(opened, pair.root, services.event, services.say)
     raise PairError(f"adapter {settings.adapter} is no agent that is loaded by itself")
 
 

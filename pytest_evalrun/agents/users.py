@@ -15,6 +15,7 @@ from pytest_evalrun.adapters.threads import DaemonThreads
 from pytest_evalrun.agents.answered import act_of
 from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.protocol import ContextLimit
+from pytest_evalrun.agents.unseen import UnseenTools
 from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
 from pytest_evalrun.llm.refusals import NO_ROOM, Passing, tells_too_long
@@ -51,6 +52,7 @@ class UsersAgent:
         *,
         concurrency: int | None = None,
         retry_on: Sequence[str] = (),
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.ref = ref
         self.concurrency = concurrency or CONCURRENCY
@@ -59,8 +61,10 @@ class UsersAgent:
         self._params = params
         self._chosen = concurrency
         self._retry_on = (*PASSING, *retry_on)
+        self._tools = UnseenTools(ref, say)
         self._model: Any = None
         self._ask: Callable[[Conversation], Any] | None = None
+        self._sees_tools = False
         self._threads: DaemonThreads[Any] | None = None
         # What a coroutine opened is of the event loop, which must live for as long.
         self._thread: LoopThread | None = None
@@ -94,9 +98,10 @@ class UsersAgent:
             self.concurrency = self._chosen or CONCURRENCY_OF_ASYNC
         else:
             self._threads = DaemonThreads()
+        self._sees_tools = callable(act) and _fits(method, 2)
         if not callable(act):
             self._ask = lambda conversation: method(history_of(conversation.messages))
-        elif _fits(method, 2):
+        elif self._sees_tools:
             self._ask = lambda conversation: method(_copied(conversation.messages), _copied(conversation.tools))
         elif _fits(method, 1):
             self._ask = lambda conversation: method(_copied(conversation.messages))
@@ -110,6 +115,8 @@ class UsersAgent:
         import asyncio
 
         assert self._ask is not None, "load comes first"
+        if not self._sees_tools:
+            self._tools.note(conversation.tools)
         try:
             if self._threads is None:
                 with UsersCode():

@@ -20,6 +20,8 @@ from pytest_evalrun.llm.wire import Usage
 from pytest_evalrun.suite.settings import Settings
 
 SECONDS = 60
+SAID = []
+SERVICES = SimpleNamespace(event=lambda *_, **__: None, say=SAID.append)
 TALK = Conversation(
     [
         {"role": "user", "content": "Which planet?"},
@@ -89,7 +91,7 @@ def act(server, tmp_path):
 
     def act(conversation=TALK, **words):
         pair = pair_of(tmp_path, **{"url": server.url, **words})
-        loaded.append(load_agent(pair, SimpleNamespace(event=lambda *_, **__: None)))
+        loaded.append(load_agent(pair, SERVICES))
         loaded[-1].load()
         with Coroutines() as coroutines:
             return coroutines.start(loaded[-1].act(conversation)).result(SECONDS)
@@ -135,6 +137,16 @@ def test_another_generation_has_another_seed(generation, seed, server, act):
     act(Conversation(TALK.messages, generation=generation), body={"seed": 5}, return_format=CHOSEN)
 
     assert server.asked[0][2]["seed"] == seed
+
+
+def test_tools_that_it_is_not_shown_are_told(server, act):
+    """A task that has tools is answered in text, which the log of its pair says once."""
+    SAID.clear()
+    tool = {"type": "function", "function": {"name": "look"}}
+    act(Conversation(TALK.messages, [tool]), return_format=CHOSEN)
+
+    assert "tools" not in server.asked[0][2]
+    assert SAID == ["an agent behind `http` is not shown the tools of the task (look): it answers in text"]
 
 
 ANSWERS = {
@@ -289,7 +301,7 @@ def test_a_variable_that_is_not_set(act):
 def test_how_many_at_once(tmp_path):
     """The suite says, or what an endpoint takes; once it is loaded, so many requests may be under way."""
     pair = pair_of(tmp_path, url="http://127.0.0.1:1/ask", concurrency=3)
-    agent = load_agent(pair, SimpleNamespace(event=lambda *_, **__: None))
+    agent = load_agent(pair, SERVICES)
     agent.load()
 
     assert (agent.concurrency, concurrency_of(pair.settings), agent.budget.room(0)) == (3, 3, 3)

@@ -98,6 +98,25 @@ def test_an_act_need_not_know_tools(agent):
     assert ask(agent("def act(self, messages):\n    return str(len(messages))")).message["content"] == "5"
 
 
+SEEING = {
+    "history": ("def inference(self, history): return 'x'", 1),
+    "messages": ("async def act(self, messages): return 'x'", 1),
+    "messages and tools": ("async def act(self, messages, tools): return 'x'", 0),
+}
+
+
+@pytest.mark.parametrize("how", SEEING)
+def test_tools_that_it_is_not_shown_are_told(how, agent):
+    """Once for a task, however often it is asked."""
+    body, times = SEEING[how]
+    said = []
+    loaded = agent(body, say=said.append)
+    for _ in range(3):
+        ask(loaded)
+
+    assert said == ["./agent.py:Mine is not shown the tools of the task (look): it answers in text"] * times
+
+
 MESSAGES = {
     "text": ("'go'", {"content": "go"}),
     "an empty text": ("''", {"content": ""}),
@@ -366,7 +385,7 @@ def test_it_is_made_of_a_pair(tmp_path):
     words = {"concurrency": 2, "retry_on": ["KeyError"]}
     settings = Settings(adapter="./agent.py:Mine", params={"key": "${HOME}"}, words=words, format="agentbench")
     pair = SimpleNamespace(settings=settings, root=str(tmp_path), task=SimpleNamespace(path=None))
-    loaded = load_agent(pair, SimpleNamespace(event=lambda *_, **__: None))
+    loaded = load_agent(pair, SimpleNamespace(event=lambda *_, **__: None, say=print))
     loaded.load()
     try:
         assert ask(loaded).message["content"].startswith("/")
