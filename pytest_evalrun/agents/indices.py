@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,11 +14,14 @@ from urllib.parse import urlencode
 from pytest_evalrun.datasets.unique import Repeats
 from pytest_evalrun.datasets.values import is_writable
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.problems import found, some
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_evalrun.agents.definitions import TaskDefinition
     from pytest_evalrun.agents.protocol import Index
 
@@ -97,6 +102,18 @@ def _detail(body: bytes) -> str:
         value = None
     text = str(value.get("detail", value)) if isinstance(value, dict) else body.decode(errors="replace")
     return " ".join(printable(text)[:LONGEST_SHOWN].split())
+
+
+@contextmanager
+def one_at_a_time(content: str) -> Iterator[None]:
+    """Let one process of this user load a task, while others wait for what it says: loading may be long, and heavy."""
+    place = Path(tempfile.gettempdir(), f"evalrun-task-{os.getuid()}-{content[:32]}.lock")
+    with ExitStack() as held:
+        with suppress(OSError):  # where there can be no lock, each of them loads it
+            lock = held.enter_context(FileLock(place))
+            if lock.take(wait=LOADING_SECONDS):
+                held.callback(place.unlink, missing_ok=True)
+        yield
 
 
 def indices_of_code(task: TaskDefinition, config: Path | None, root: str) -> list[Index]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pytest_evalrun.agents.addresses import server_address
 from pytest_evalrun.agents.assignment import read_assignment
 from pytest_evalrun.agents.content import content_of, source_of
-from pytest_evalrun.agents.indices import NobodyThere, indices_of_code, indices_of_server
+from pytest_evalrun.agents.indices import NobodyThere, indices_of_code, indices_of_server, one_at_a_time
 from pytest_evalrun.agents.tasks import TaskMistakes, defined_tasks, task_of
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.values import digest_of
@@ -76,10 +76,16 @@ class TaskReader:
         return indices
 
     def _remembered(self, content: str, hashes: Hashes) -> list[Index]:
-        source = source_of(self._definition.entry["module"], self._root)
-        if source is None:
-            return self._asked()
-        return list(hashes.derived(source, f"indices of {content}", lambda: {"indices": self._asked()})["indices"])
+        """What the code of a task said when it was as it is; of several processes that want to know it, one asks."""
+        name = f"indices of {content}"
+        if source_of(self._definition.entry["module"], self._root) is None:
+            return self._asked()  # nobody knows whether it is as it was
+        noted = hashes.noted(name)
+        if noted is None:
+            with one_at_a_time(content):
+                noted = hashes.noted(name) or {"indices": self._asked()}
+                hashes.note(name, noted)
+        return list(noted["indices"])
 
     def _asked(self) -> list[Index]:
         if self._settings.controller is None:

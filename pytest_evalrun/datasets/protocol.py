@@ -60,10 +60,10 @@ class Hashes(Protocol):
         """Return what ``compute`` says of the content of ``path``, remembered until the file changes. Builtins only."""
 
     def note(self, name: str, value: dict[str, Any]) -> None:
-        """Keep what a server says, in the place of what it said before. Builtins only."""
+        """Keep what somebody says, in the place of what was said before, for all processes at once. Builtins only."""
 
     def noted(self, name: str) -> dict[str, Any] | None:
-        """Return what a server said last, for when it cannot be asked."""
+        """Return what was said last of this name, which says of what it holds."""
 
 
 @runtime_checkable

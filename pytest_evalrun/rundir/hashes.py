@@ -99,11 +99,12 @@ class HashCache:
         return dict(value)
 
     def note(self, name: str, value: dict[str, Any]) -> None:
-        """Keep what a server says, in the place of what it said before. Builtins only."""
+        """Keep what somebody says, in the place of what was said before, for all processes at once. Builtins only."""
         self._store.put("derived", _SAID + name.encode(), "", json.dumps(value).encode())
+        self._store.commit()
 
     def noted(self, name: str) -> dict[str, Any] | None:
-        """What a server said last, for when it cannot be asked."""
+        """What was said last of this name, which says of what it holds."""
         known = self._store.get("derived", _SAID + name.encode(), "")
         return _loads(known) if known else None
 

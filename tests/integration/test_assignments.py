@@ -109,9 +109,9 @@ def test_the_run_is_called_as_the_output(bench):
 def test_what_is_finished_starts_nothing(bench):
     """A second launch, and one that only lists pairs, reuse results and load no task."""
     asked(bench)
-    listed = bench.run("evalrun.yaml", "--collect-only", "-q")  # by now the task's file is old enough to be trusted
-    assert len(re.findall(r"^reuse +bench/", listed.output, re.MULTILINE)) == 3, listed
     (bench.root.parent / "made").unlink()
+    listed = bench.run("evalrun.yaml", "--collect-only", "-q")
+    assert len(re.findall(r"^reuse +bench/", listed.output, re.MULTILINE)) == 3, listed
     ran = bench.run("evalrun.yaml")
     assert (ran.code, asked(bench), (bench.root.parent / "made").exists()) == (0, [], False), ran
     assert "assignments[1]: good × sums is assigned again; once is enough" in ran

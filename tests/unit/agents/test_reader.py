@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -254,3 +256,24 @@ def test_tasks_are_left_whole_by_shards_of_a_launch(controller, tmp_path):
     launch = (Layer("command line", "--eval-shards", {"shards": 2}, {}),)
     suite = cut_suite(discover(tmp_path / "evalrun.yaml", launch, (), {}), tmp_path / "hashes.db")
     assert [(pair.dataset.name, pair.cuts) for pair in suite.pairs] == [("sql", ())]
+
+
+def test_many_who_want_indices_load_a_task_once(tmp_path):
+    """Workers of a launch begin with the same task at the same moment: one of them loads it, the others wait."""
+    log = tmp_path / "log"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import pathlib, test_reader as t\n"
+        "place = pathlib.Path(sys.argv[2])\n"
+        "cache = t.HashCache(place / 'hashes.db', warn=print)\n"
+        "print(t.embedded(t.world(indices=[4, 5], log=str(place / 'log'))).identity(cache))\n"
+        "cache.close()"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(HERE), str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = {process.communicate(timeout=60)[0] for process in started}
+    assert len(said) == 1
+    assert "count=2" in said.pop()
+    assert log.read_text() == "made\n"
