@@ -92,24 +92,9 @@ class WorkerCalls:
         except (AttributeError, ValueError):
             raise NotGranted(400, "Error: Worker returned error\nget_sessions: no object of numbers") from None
 
-    async def waiting_for(self, address: str, session_id: int) -> str | None:
-        """Ask whether a session waits for its ``environment`` or its ``agent``; None where the worker does not say."""
-        answer = await self._post(address, "sample_status", {"session_id": session_id}, timeout=STATUS_SECONDS)
-        payload = _payload(answer)
-        status = payload.get("status") if isinstance(payload, dict) else None
-        if not isinstance(status, dict):
-            return None
-        if status.get("waiting_for_env"):
-            return "environment"
-        return "agent" if status.get("waiting_for_agent") else None
-
     async def calculate_overall(self, address: str, name: str, results: Sequence[Any]) -> Any:
         """Let a task make its own score of the results of samples."""
         return _payload(await self._post(address, "calculate_overall", {"name": name, "results": results}))
-
-    def dialect(self, address: str) -> Dialect | None:
-        """How a worker speaks, once it has begun a sample."""
-        return self._dialects.get(address)
 
     def forget(self, address: str) -> None:
         """Another may be there from now on."""

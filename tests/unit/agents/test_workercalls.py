@@ -32,29 +32,25 @@ async def worker(**calls):
 
 
 def test_a_worker_of_agentbench():
-    """AgentBench's worker is asked with bodies that it reads, and its dialect is known once it has begun a sample."""
+    """AgentBench's worker is asked with bodies that it reads, and its answers are understood."""
 
     async def play():
         done = {**RUNNING, "status": "completed", "result": 1}
         async with worker(
             start_sample={"session_id": 7, "output": RUNNING}, interact={"session_id": 7, "output": done},
             get_sessions={"7": 3, "8": "a"}, cancel={"session_id": 7}, calculate_overall={"score": 1}, cancel_all=None,
-            sample_status={"session_id": 7, "status": {"waiting_for_env": False, "waiting_for_agent": True}},
         ) as (workers, address, asked):  # fmt: skip
-            before = workers.dialect(address)
             begun = await workers.start_sample(address, 7, 3)
             ended = await workers.interact(address, Interaction(7, [SAID], "normal", Dialect.V02))
             rest = [
-                await workers.sessions(address), await workers.waiting_for(address, 7),
-                await workers.cancel(address, 7), await workers.calculate_overall(address, "t", [done]),
-                await workers.cancel_all(address),
+                await workers.sessions(address), await workers.cancel(address, 7),
+                await workers.calculate_overall(address, "t", [done]), await workers.cancel_all(address),
             ]  # fmt: skip
-            return before, workers.dialect(address), begun, ended, rest, asked
+            return begun, ended, rest, asked
 
-    before, dialect, begun, ended, rest, asked = ran(play())
-    assert (before, dialect) == (None, Dialect.V02)
+    begun, ended, rest, asked = ran(play())
     assert (begun.status, begun.replaces, ended.status, ended.result) == ("running", True, "completed", 1)
-    assert rest == [{7: 3, 8: "a"}, "agent", True, {"score": 1}, None]
+    assert rest == [{7: 3, 8: "a"}, True, {"score": 1}, None]
     assert asked[0] == ("start_sample", {"index": 3, "session_id": 7})
     assert asked[1][1]["agent_response"] == {"status": "normal", "content": "1"}
 
@@ -68,10 +64,10 @@ def test_an_agent_that_cannot_go_on_at_a_worker_of_agentrl(status):
         async with worker(start_sample=begun, cancel={"session_id": 7}) as (workers, address, asked):
             await workers.start_sample(address, 7, 3)
             ended = await workers.interact(address, Interaction(7, (), status, Dialect.V02), [ASKED])
-            return workers.dialect(address), ended, asked[1:]
+            return ended, asked[1:]
 
-    dialect, ended, asked = ran(play())
-    assert (dialect, ended.status, list(ended.messages)) == (Dialect.AGENTRL, status, [ASKED])
+    ended, asked = ran(play())
+    assert (ended.status, list(ended.messages)) == (status, [ASKED])
     assert asked == [("cancel", {"session_id": 7})]
 
 

@@ -21,7 +21,7 @@ from pytest_evalrun.agents.protocol import ServerFault
 from pytest_evalrun.agents.statuses import Fault
 
 HERE = Path(questions.__file__).parent
-SECONDS = 90
+SECONDS = 240
 TASKS = {
     "theirs": {"module": "theirsums.TheirSums", "parameters": {}},
     "ours": {"module": "oursums.OurSums", "parameters": {}},
