@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.02
 # Interpreters that start beside many others on a busy machine take their time.
 START_SECONDS = 60.0
+# That a pair still waits for workers is said as often as this.
+PATIENCE_SECONDS = 30.0
 # So often a pair has it started before it gives up.
 STARTS = 3
 LOCK_POLL_SECONDS = 0.05
@@ -94,8 +96,11 @@ class TaskServers:
         files = served.files
         files.make()
         files.want(task)
-        starts = 0
+        starts, say_at = 0, time.monotonic() + PATIENCE_SECONDS
         while not files.is_ending:
+            if time.monotonic() >= say_at:
+                say_at += PATIENCE_SECONDS
+                self._say(f"task {task}: its workers are not ready yet; their logs are in {files.log(task).parent}")
             state = files.state()
             if not files.is_running:
                 if starts == STARTS or (starts and state is not None and state.failure is not None):

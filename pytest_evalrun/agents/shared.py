@@ -71,8 +71,9 @@ class ServerFiles:
         self._wanted = root / "wanted"
 
     def make(self) -> None:
-        """Make the directories, where they are missing."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directories, where they are missing; that of the launch is never made again once it is gone."""
+        self.root.parent.mkdir(mode=0o700, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
         self._wanted.mkdir(exist_ok=True)
         (self.root / "logs").mkdir(exist_ok=True)
 

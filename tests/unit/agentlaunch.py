@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = """
+import time
+
 class Count:
     def __init__(self, concurrency=1):
         self.concurrency = concurrency
@@ -30,11 +32,17 @@ class Broken(Count):
 
 class Nothing:
     pass
+
+class Slow(Count):
+    def __init__(self):
+        super().__init__()
+        time.sleep(1)
 """
 TASKS = {
     "count": {"module": "./task.py:Count", "parameters": {"concurrency": 4}, "workers": 2},
     "single": {"module": "./task.py:Count"},
     "broken": {"module": "./task.py:Broken"},
+    "slow": {"module": "./task.py:Slow"},
     "nothing": {"module": "./task.py:Nothing"},
 }
 # By which word of its command a process is told.
@@ -47,9 +55,9 @@ def pair_of(root: Path, task: str, tasks: Any = TASKS) -> Pair:
     return Pair("s", str(root), Task("m", None, str(root)), Dataset("d", "task://d"), (layer,))
 
 
-def asked(directory: Path, launcher: int, pids: list[int] | None = None) -> TaskServers:
-    found = [] if pids is None else pids
-    return TaskServers(directory, launcher=launcher, say=lambda _: None, started=lambda pid, _: found.append(pid))
+def asked(directory: Path, launcher: int, pids: list[int] | None = None, said: list[str] | None = None) -> TaskServers:
+    found, told = [] if pids is None else pids, [] if said is None else said
+    return TaskServers(directory, launcher=launcher, say=told.append, started=lambda pid, _: found.append(pid))
 
 
 class Launch:
@@ -63,10 +71,11 @@ class Launch:
         self.root.mkdir()
         (self.root / "task.py").write_text(CODE)
         self.pids: list[int] = []
+        self.said: list[str] = []
 
     def servers(self) -> TaskServers:
         """As one process of the launch sees them."""
-        return asked(self.directory, self.launcher.pid, self.pids)
+        return asked(self.directory, self.launcher.pid, self.pids, self.said)
 
     def address(self, task: str, tasks: Any = TASKS) -> str:
         return self.servers().address(pair_of(self.root, task, tasks))

@@ -92,6 +92,14 @@ def test_a_task_that_does_not_start_says_why(shared: Launch) -> None:
     assert shared.address("count")
 
 
+def test_who_waits_for_workers_says_so(shared: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that takes its time to begin is waited for, and the pair's log says where to look meanwhile."""
+    monkeypatch.setattr("pytest_evalrun.agents.embedded.PATIENCE_SECONDS", 0.1)
+    assert shared.address("slow") == shared.address("count")
+    waits = [line for line in shared.said if line.startswith("task slow: its workers are not ready yet; their logs")]
+    assert waits
+
+
 def test_a_mistake_is_told_of_the_file_that_has_it(shared: Launch) -> None:
     """What is wrong with a definition is told of the suite's `tasks`, not of a file that the user never wrote."""
     with pytest.raises(PairError, match=r"Error: tasks: nothing.module: ./task.py:Nothing has no get_indices"):
@@ -101,7 +109,7 @@ def test_a_mistake_is_told_of_the_file_that_has_it(shared: Launch) -> None:
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        pytest.param(TASKS, "tasks: found no task 'none'; accepted: broken, count, nothing, single", id="unknown"),
+        pytest.param(TASKS, "tasks: found no task 'none'; accepted: broken, count, nothing", id="unknown"),
         pytest.param("there.yaml", "there.yaml: cannot be read", id="no file"),
         pytest.param({"none": 3}, "tasks: none: found 3; accepted: module and parameters", id="no mapping"),
         pytest.param(None, "found neither `controller:` nor `tasks:`", id="nothing"),
