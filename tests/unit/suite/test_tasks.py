@@ -124,7 +124,7 @@ MISTAKES = {
         TASK + "controller: grpc://127.0.0.1:5020",
         ":3: controller: found 'grpc://127.0.0.1:5020': gRPC is not spoken here; accepted: http://HOST:PORT/api",
     ),
-    "no URL": (TASK + "controller: localhost:5000", ":3: controller: found 'localhost:5000'; accepted: a URL as"),
+    "no URL": (TASK + "controller: localhost:5000", ":3: controller: found 'localhost:5000'; accepted: http:"),
     "no URL with secrets": (
         TASK + "controller: 'grpc://${HOST}:5000/api'",
         ":3: controller: found 'grpc://${HOST}:5000/api': gRPC is not spoken here",
