@@ -201,6 +201,11 @@ def free_port() -> int:
 def _command(place: Path, *arguments: str) -> Child:
     with (place / f"{arguments[0]}.out").open("w") as out:
         process = subprocess.Popen(
-            [*EVALRUN, *arguments], cwd=place, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            [*EVALRUN, *arguments, "--with-parent", str(os.getpid())],
+            cwd=place,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
         )
     return Child(process)
