@@ -9,6 +9,17 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+# Plugins that each pytest which a test starts would load.
+BROUGHT_ALONG = "hypothesispytest anyio platformdirs"
+NEVER_USED = (
+    "doctest legacypath pastebin setuponly setupplan stepwise subtests threadexception unittest unraisableexception"
+)
+
+
+def without(*plugins):
+    """The options that leave them out."""
+    return " ".join(f"-p no:{name}" for name in " ".join(plugins).split())
+
 
 @pytest.fixture
 def project(tmp_path):
@@ -38,15 +49,24 @@ def evaluated(project, finished):
 
 @pytest.fixture(scope="module", autouse=True)
 def light_children(request):
-    """What the tests of a module start does without hypothesis and anyio, plugins that our own tests bring along and
-    that take two thirds of the start of each pytest; and without coverage, which makes short processes half as long
-    again, unless the module is marked as measured."""
+    """What the tests of a module start does without plugins that our own tests bring along and that take two thirds of
+    the start of each pytest; and, unless the module is marked as measured, without those of pytest's own that nothing
+    here looks at, which take a quarter of what is left, and without coverage, which makes short processes half as
+    long again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
-        if not request.node.get_closest_marker("measured"):
+        if request.node.get_closest_marker("measured"):
+            patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
+        else:
+            patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG, NEVER_USED))
             for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
                 patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture
+def all_of_pytest(monkeypatch):
+    """For a test of what another of pytest's own plugins does beside ours."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
 
 
 @pytest.fixture

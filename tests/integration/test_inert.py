@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("all_of_pytest")
+
 TESTS = """
 import signal, sys
 from pathlib import Path

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support import Project
 
+pytestmark = pytest.mark.usefixtures("all_of_pytest")
+
 SUITE = {"passed": 2}
 CONFTEST = "import pytest\n@pytest.fixture\ndef {name}():\n    return 'theirs'\n"
 TAKES = "def test_takes({name}):\n    assert {name} == 'theirs'\n"

@@ -149,7 +149,7 @@ def test_collect_only_says_what_would_be_done_and_why(project, tmp_path):
         pytest.param(("--dist", "each", "--tx", "2*popen"), 1, ("8 errors", "--dist load"), id="--dist each"),
     ],
 )
-def test_where_no_pair_is_dispatched_no_run_is_made(four, args, code, words):
+def test_where_no_pair_is_dispatched_no_run_is_made(four, args, code, words, all_of_pytest):
     """The run directory is born with the first item."""
     ran = four.run("evals", *args)
     assert ran.code == code, ran
