@@ -6,14 +6,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.agents.addresses import server_address, shown_address
-from pytest_evalrun.agents.exchange import Exchange, HttpAnswer, Oversized, Silent
-from pytest_evalrun.agents.histories import history_of
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.owners import own_field
 from pytest_evalrun.agents.protocol import ServerFault, Standing, TaskSlots
 from pytest_evalrun.agents.statuses import Fault, SampleStatus, WorkerStatus
-from pytest_evalrun.agents.wire import (
+from pytest_evalrun.agents.wire.addresses import server_address, shown_address
+from pytest_evalrun.agents.wire.dialects import (
     SESSION_HEADER,
     Dialect,
     dialect_of,
@@ -21,6 +19,8 @@ from pytest_evalrun.agents.wire import (
     interact_body,
     standing_of,
 )
+from pytest_evalrun.agents.wire.exchange import Exchange, HttpAnswer, Oversized, Silent
+from pytest_evalrun.agents.wire.histories import history_of
 
 if TYPE_CHECKING:
     import asyncio

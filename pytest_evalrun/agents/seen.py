@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.agents.addresses import shown_address
 from pytest_evalrun.agents.client import ControllerClient, workers_of
 from pytest_evalrun.agents.protocol import ServerFault
 from pytest_evalrun.agents.statuses import WorkerStatus
 from pytest_evalrun.agents.underway import AGENT, ENVIRONMENT
+from pytest_evalrun.agents.wire.addresses import shown_address
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.agentfiles import read_sessions
 

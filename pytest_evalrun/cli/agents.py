@@ -36,7 +36,7 @@ def controller(
     with_parent: ParentOption = None,
 ) -> None:
     """Run the controller of a task server, which AgentBench's clients and workers may use."""
-    from pytest_evalrun.agents.controller import ControllerOptions, serve_controller
+    from pytest_evalrun.agents.controller.app import ControllerOptions, serve_controller
 
     options = ControllerOptions(
         host, port, lease=lease, call_timeout=call_timeout, database=db or log.with_suffix(".db"), log=log,
@@ -62,7 +62,7 @@ def task_worker(
     heartbeat: Annotated[float | None, typer.Option("--heartbeat", hidden=True)] = None,
 ) -> None:
     """Run a worker of one task, as AgentBench's task_worker does; usually `evalrun start` does it."""
-    from pytest_evalrun.agents.worker import WorkerOptions, print_indices, serve_worker
+    from pytest_evalrun.agents.worker.process import WorkerOptions, print_indices, serve_worker
 
     options = WorkerOptions(
         name, config, root, controller, address, host, port,
@@ -102,7 +102,7 @@ def start(
     lease: Annotated[float, typer.Option(help="With -a: seconds that a session waits for its agent")] = 240.0,
 ) -> None:
     """Start workers of tasks, and keep them running until Ctrl-C, as AgentBench's start_task does."""
-    from pytest_evalrun.agents.start import StartOptions, start_tasks
+    from pytest_evalrun.agents.launch.start import StartOptions, start_tasks
 
     start_tasks(StartOptions(config, tuple(tasks or ()), controller, auto_controller, port, root, lease))
 
@@ -120,7 +120,7 @@ def sessions(
     import asyncio
 
     from pytest_evalrun.agents.seen import SESSIONS_HEADER, WORKERS_HEADER, cancel_at, controllers_of, seen
-    from pytest_evalrun.agents.serving import token_of
+    from pytest_evalrun.agents.wire.serving import token_of
 
     token = token_of(token_env)
     asked = {controller: {}} if controller else controllers_of(find(workdir, "latest").paths)

@@ -25,7 +25,7 @@ from pytest_evalrun.suite.secrets import NO_SECRETS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_evalrun.agents.embedded import TaskServers
+    from pytest_evalrun.agents.launch.embedded import TaskServers
     from pytest_evalrun.evaluation.logs import ItemLog
     from pytest_evalrun.predicting.boards import Boards
     from pytest_evalrun.suite.secrets import Secrets
@@ -133,7 +133,7 @@ class Context:
     @property
     def task_servers(self) -> TaskServers:
         """Those that this launch starts; made when the first pair needs one."""
-        from pytest_evalrun.agents.embedded import TaskServers
+        from pytest_evalrun.agents.launch.embedded import TaskServers
 
         if self._servers is None:
             launcher = self._launcher or os.getpid()

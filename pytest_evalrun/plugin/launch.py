@@ -98,7 +98,7 @@ class LaunchDir:
     def remove(self) -> None:
         """Task servers that were started for this launch give back what they have first."""
         if (servers := self.path / SERVERS).is_dir():
-            from pytest_evalrun.agents.embedded import end_servers
+            from pytest_evalrun.agents.launch.embedded import end_servers
 
             end_servers(servers)
         shutil.rmtree(self.path, ignore_errors=True)

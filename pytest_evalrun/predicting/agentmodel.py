@@ -18,7 +18,7 @@ from pytest_evalrun.suite.secrets import expand
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_evalrun.agents.loading import LoadedAgent
+    from pytest_evalrun.agents.acting.loading import LoadedAgent
     from pytest_evalrun.agents.protocol import Agent
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.llm.budget import Budget
@@ -36,7 +36,7 @@ def agent_model(pair: Pair, services: WorkerServices) -> LoadedModel | None:
     own = pair.settings.own
     if isinstance(own, EndpointSettings):
         return None if own.serve else Endpoint(pair, services)
-    from pytest_evalrun.agents.loading import load_agent
+    from pytest_evalrun.agents.acting.loading import load_agent
 
     return cast("LoadedModel", load_agent(pair, services))
 
@@ -64,7 +64,7 @@ def predict_agents(work: PairWork, model: LoadedModel, samples: Iterable[Sample]
 def open_agents(work: PairWork, model: LoadedModel, files: AgentFiles) -> AgentSession:
     """Ask a loaded agent for a pair. Raises PairError where there is no task server, or no such task."""
     from pytest_evalrun.agents.client import ControllerClient
-    from pytest_evalrun.agents.tasks import task_of
+    from pytest_evalrun.agents.tasks.mistakes import task_of
 
     settings, pair = work.settings, work.pair
     if settings.controller:
@@ -98,7 +98,7 @@ def _agent(work: PairWork, model: LoadedModel) -> tuple[Agent, Budget]:
     """The agent, and the budget of its endpoint: of a class of the user's own, one for all that ask it on this host."""
     pair, event = work.pair, work.context.services.event
     if isinstance(model, Asked):
-        from pytest_evalrun.agents.openai import OpenAIAgent
+        from pytest_evalrun.agents.acting.openai import OpenAIAgent
 
         return OpenAIAgent(model.client, named(endpoint_of(pair.settings), pair, model.serves)), model.budget
     loaded = cast("LoadedAgent", model)

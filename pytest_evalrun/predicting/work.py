@@ -12,7 +12,7 @@ from pytest_evalrun.rundir.state import StateWriter, state_writer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_evalrun.agents.embedded import TaskServers
+    from pytest_evalrun.agents.launch.embedded import TaskServers
     from pytest_evalrun.predicting.services import Slots, WorkerServices
     from pytest_evalrun.rundir.costs import CostLedger
     from pytest_evalrun.rundir.durable import Disk

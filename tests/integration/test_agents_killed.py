@@ -14,7 +14,7 @@ import pytest
 from agentsuite import evalrun_process, free_port, nothing_left, processes_below
 from support import Project, kill_alone, kill_group, wait_for
 
-from pytest_evalrun.agents.listing import listed_workers
+from pytest_evalrun.agents.wire.listing import listed_workers
 
 if TYPE_CHECKING:
     import subprocess
@@ -54,7 +54,7 @@ class Adder:
         return str(int(first) + int(second))
 """
 # By which word of its command a process is told.
-MANAGER = "from pytest_evalrun.agents.manager import main; main()"
+MANAGER = "from pytest_evalrun.agents.launch.manager import main; main()"
 WORDS = {
     "controller": {"controller"},
     "worker": {"task-worker"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_evalrun.agents.embedded import TaskServers, end_servers
+from pytest_evalrun.agents.launch.embedded import TaskServers, end_servers
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 

@@ -13,7 +13,7 @@ from pytest_evalrun.agents.client import ControllerClient, workers_of
 from pytest_evalrun.agents.owners import own_field
 from pytest_evalrun.agents.protocol import ServerFault, Standing, TaskSlots
 from pytest_evalrun.agents.statuses import Fault, SampleStatus
-from pytest_evalrun.agents.wire import answer
+from pytest_evalrun.agents.wire.dialects import answer
 from pytest_evalrun.errors import ConfigError
 
 ASKED = {"role": "user", "content": "How many?"}

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pytest_evalrun.agents.content import content_of, source_of
-from pytest_evalrun.agents.definitions import TaskDefinition
+from pytest_evalrun.agents.tasks.content import content_of, source_of
+from pytest_evalrun.agents.tasks.definitions import TaskDefinition
 from pytest_evalrun.rundir.hashes import HashCache
 
 FILES = {

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pytest_evalrun.agents.core import Core, Ids
+from pytest_evalrun.agents.controller.core import Core, Ids
+from pytest_evalrun.agents.controller.roster import SILENCE_SECONDS, SampleSession, TaskWorker
 from pytest_evalrun.agents.notgranted import NotGranted
-from pytest_evalrun.agents.roster import SILENCE_SECONDS, SampleSession, TaskWorker
 from pytest_evalrun.agents.statuses import WorkerStatus
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.agents.commands import TOKEN_ENV, TaskHome, bridge_address, controller_command, worker_command
-from pytest_evalrun.agents.definitions import (
+from pytest_evalrun.agents.tasks.commands import TOKEN_ENV, TaskHome, bridge_address, controller_command, worker_command
+from pytest_evalrun.agents.tasks.definitions import (
     TaskDefinition,
     counts_in,
     counts_of,
@@ -19,7 +19,7 @@ from pytest_evalrun.agents.definitions import (
     read_definitions,
     write_definitions,
 )
-from pytest_evalrun.agents.listing import place_of, with_token, without_token
+from pytest_evalrun.agents.wire.listing import place_of, with_token, without_token
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:

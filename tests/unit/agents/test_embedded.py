@@ -15,9 +15,9 @@ import psutil
 import pytest
 from agentlaunch import TASKS, Launch
 
-from pytest_evalrun.agents.embedded import end_servers
-from pytest_evalrun.agents.listing import listed_workers, without_token
-from pytest_evalrun.agents.shared import ServerFiles
+from pytest_evalrun.agents.launch.embedded import end_servers
+from pytest_evalrun.agents.launch.shared import ServerFiles
+from pytest_evalrun.agents.wire.listing import listed_workers, without_token
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.suite.waiting import wait_until
 
@@ -94,7 +94,7 @@ def test_a_task_that_does_not_start_says_why(shared: Launch) -> None:
 
 def test_who_waits_for_workers_says_so(shared: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that takes its time to begin is waited for, and the pair's log says where to look meanwhile."""
-    monkeypatch.setattr("pytest_evalrun.agents.embedded.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("pytest_evalrun.agents.launch.embedded.PATIENCE_SECONDS", 0.1)
     assert shared.address("slow") == shared.address("count")
     waits = [line for line in shared.said if line.startswith("task slow: its workers are not ready yet; their logs")]
     assert waits

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from pytest_evalrun.adapters.eventloop import give_back_thread, take_thread
-from pytest_evalrun.agents.addresses import check_worker_address, server_address, shown_address
-from pytest_evalrun.agents.guard import ServedCall, check_binding, guarded_application, json_response, served_url
 from pytest_evalrun.agents.notgranted import NotGranted
+from pytest_evalrun.agents.wire.addresses import check_worker_address, server_address, shown_address
+from pytest_evalrun.agents.wire.guard import ServedCall, check_binding, guarded_application, json_response, served_url
 from pytest_evalrun.errors import ConfigError
 
 TOKEN = "tell-nobody-0123456789"

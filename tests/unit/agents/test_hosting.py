@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_evalrun.agents.dialogue import AgentAnswer, Asks, Saying
-from pytest_evalrun.agents.hosting import Script
 from pytest_evalrun.agents.statuses import SampleStatus
+from pytest_evalrun.agents.worker.dialogue import AgentAnswer, Asks, Saying
+from pytest_evalrun.agents.worker.hosting import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable

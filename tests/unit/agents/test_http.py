@@ -12,7 +12,7 @@ from aiohttp import web
 from certificates import certificate_of
 
 from pytest_evalrun.adapters.eventloop import Coroutines
-from pytest_evalrun.agents.loading import concurrency_of, load_agent
+from pytest_evalrun.agents.acting.loading import concurrency_of, load_agent
 from pytest_evalrun.agents.protocol import ContextLimit, Conversation
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.llm.refusals import Passing

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_evalrun.agents import kept as kept_module
-from pytest_evalrun.agents.kept import Kept
-from pytest_evalrun.agents.pool import child_of
+from pytest_evalrun.agents.launch import kept as kept_module
+from pytest_evalrun.agents.launch.kept import Kept
+from pytest_evalrun.agents.launch.pool import child_of
 from pytest_evalrun.suite.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from llmserver import llm_server
 
 from pytest_evalrun.adapters.eventloop import Coroutines
-from pytest_evalrun.agents.openai import OpenAIAgent
+from pytest_evalrun.agents.acting.openai import OpenAIAgent
 from pytest_evalrun.agents.protocol import ContextLimit, Conversation
 from pytest_evalrun.errors import PairError, SampleError
 from pytest_evalrun.llm.client import Client

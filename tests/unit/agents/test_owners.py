@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agentlaunch import Launch
 
-from pytest_evalrun.agents.listing import listed_workers
 from pytest_evalrun.agents.owners import FIELD, SessionOwners, own_field
+from pytest_evalrun.agents.wire.listing import listed_workers
 from pytest_evalrun.rundir.processes import start_time
 from pytest_evalrun.suite.waiting import wait_until
 

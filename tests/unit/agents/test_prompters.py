@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.agents.formats import ValueFormat
-from pytest_evalrun.agents.prompters import mistake_in_prompter, prompter_of
+from pytest_evalrun.agents.acting.formats import ValueFormat
+from pytest_evalrun.agents.acting.prompters import mistake_in_prompter, prompter_of
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 
 HISTORY = [

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_evalrun.agents.ports import is_free
+from pytest_evalrun.agents.launch.ports import is_free
 from pytest_evalrun.llm.served import free_port
 from pytest_evalrun.suite.waiting import wait_until
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_evalrun.agents.core import Core
-from pytest_evalrun.agents.store import Store
+from pytest_evalrun.agents.controller.core import Core
+from pytest_evalrun.agents.controller.store import Store
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:

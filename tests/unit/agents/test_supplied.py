@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.agents.supplied import supply
-from pytest_evalrun.agents.tasksessions import written
+from pytest_evalrun.agents.worker.supplied import supply
+from pytest_evalrun.agents.worker.tasksessions import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     def forget() -> None:
         for name in [*sys.modules]:
-            if name == "src" or name.startswith(("src.", "pytest_evalrun.agents.supplied.task")):
+            if name == "src" or name.startswith(("src.", "pytest_evalrun.agents.worker.supplied.task")):
                 del sys.modules[name]
 
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_evalrun.agents.taskmaking import load_task
+from pytest_evalrun.agents.worker.taskmaking import load_task
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.agents.taskyaml import load_agentbench
+from pytest_evalrun.agents.tasks.taskyaml import load_agentbench
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from llmserver import llm_server
 
 from pytest_evalrun.adapters.eventloop import Coroutines
+from pytest_evalrun.agents.acting.users import UsersAgent
 from pytest_evalrun.agents.protocol import Act, ContextLimit, Conversation
-from pytest_evalrun.agents.users import UsersAgent
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.llm.refusals import Passing
 from pytest_evalrun.llm.wire import Usage
@@ -376,7 +376,7 @@ def test_who_does_not_answer_holds_up_nobody(agent):
 
 def test_it_is_made_of_a_pair(tmp_path):
     """A pair's class is found below the suite, its secrets are read, and its settings are its own."""
-    from pytest_evalrun.agents.loading import concurrency_of, load_agent
+    from pytest_evalrun.agents.acting.loading import concurrency_of, load_agent
     from pytest_evalrun.suite.settings import Settings
 
     (tmp_path / "agent.py").write_text(

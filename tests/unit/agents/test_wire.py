@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from pytest_evalrun.agents.histories import history_of, is_whole, messages_of, new_of
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.protocol import Standing
 from pytest_evalrun.agents.statuses import SampleStatus
-from pytest_evalrun.agents.wire import (
+from pytest_evalrun.agents.wire.dialects import (
     Dialect,
     Interaction,
     Registration,
@@ -30,6 +29,7 @@ from pytest_evalrun.agents.wire import (
     standing_of_error,
     start_body,
 )
+from pytest_evalrun.agents.wire.histories import history_of, is_whole, messages_of, new_of
 
 SID = 7
 ASKED = {"role": "user", "content": "How many rows?"}

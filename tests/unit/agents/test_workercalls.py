@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from taskservers import SECONDS, played, ran
 
-from pytest_evalrun.agents.exchange import Exchange, Oversized
+from pytest_evalrun.agents.controller.workercalls import LARGEST_ANSWER, WorkerCalls, WorkerSilent
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import SampleStatus
-from pytest_evalrun.agents.wire import Dialect, Interaction
-from pytest_evalrun.agents.workercalls import LARGEST_ANSWER, WorkerCalls, WorkerSilent
+from pytest_evalrun.agents.wire.dialects import Dialect, Interaction
+from pytest_evalrun.agents.wire.exchange import Exchange, Oversized
 
 ASKED = {"role": "user", "content": "How many?"}
 SAID = {"role": "assistant", "content": "1"}

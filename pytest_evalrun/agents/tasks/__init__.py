@@ -1,0 +1,3 @@
+"""Tasks as suites and configurations define them, and their samples."""
+
+from __future__ import annotations
