@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.agentruns import RUN_STATUSES, task_outputs
+from pytest_evalrun.rundir.agentruns import RUN_STATUSES, end_of, task_ends, task_outputs
 from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.suite.jsontext import parse_json
 
@@ -22,36 +23,24 @@ if TYPE_CHECKING:
     Calculate = Callable[[list[dict[str, Any]]], Any]
 
 # It is written again when so many more have ended, and not before so many seconds have passed.
-GROWTH = 1.1
+GROWTH = 1.5
 SECONDS = 2.0
 
 
-def overall_of(outputs: Sequence[dict[str, Any]], calculate: Calculate | None, total: int) -> dict[str, Any]:
-    """What there is to say of the ``outputs``, which must be some, of ``total`` that there are to be.
+def overall_of(ends: Sequence[tuple[str, int]], total: int) -> dict[str, Any]:
+    """What there is to say of samples that have ended, of which there must be some, and of ``total`` that there are.
 
-    Where ``calculate`` raises, what the task says is missing, and ``custom_error`` tells why.
+    ``ends`` are their statuses and the lengths of their histories.
     """
-    count = len(outputs)
-    shares: dict[str, float] = dict.fromkeys(RUN_STATUSES, 0)
-    for output in outputs:
-        shares[output["status"]] += 1
-    lengths = [len(output.get("history") or []) for output in outputs]
-    lengths_told = {
+    count, statuses, lengths = len(ends), Counter(status for status, _ in ends), [length for _, length in ends]
+    validation: dict[str, float] = {status: statuses[status] / count for status in RUN_STATUSES}
+    validation |= {
         "average_history_length": sum(lengths) / count,
         "max_history_length": max(lengths),
         "min_history_length": min(lengths),
     }
-    told: dict[str, Any] = {
-        "total": count,
-        "validation": {status: share / count for status, share in shares.items()} | lengths_told,
-        "custom": None,
-        "coverage": {"finished": count, "total": total},
-    }
-    try:
-        told["custom"] = calculate(list(outputs)) if calculate is not None else None
-    except Exception as error:  # noqa: BLE001 - it is the user's code, behind a server
-        told["custom_error"] = f"{type(error).__name__}: {error}"
-    return told
+    coverage = {"finished": count, "total": total}
+    return {"total": count, "validation": validation, "custom": None, "coverage": coverage}
 
 
 def read_overall(file: Path) -> dict[str, Any] | None:
@@ -75,7 +64,7 @@ class OverallWriter:
     """Writes ``overall.json`` again as samples end, in a thread of its own: the task is asked, which takes its time.
 
     It is read back from ``runs.jsonl``, so that nothing is kept in memory meanwhile; as it is written each time that
-    a tenth more has ended, what that costs a sample does not grow with their number.
+    half as many again have ended, what that costs a sample does not grow with their number.
     """
 
     def __init__(
@@ -102,6 +91,8 @@ class OverallWriter:
         self._closed = threading.Event()
         self._count = _lines_in(paths.runs)
         self._written = 0
+        # The task has nothing to say of its results, and is asked no more.
+        self._is_silent = False
         # It stays as it is: who is asked now has nobody to answer to.
         self._is_left = False
         self._thread: threading.Thread | None = None
@@ -149,13 +140,9 @@ class OverallWriter:
         with self._lock:
             count = self._count
         try:
-            outputs = task_outputs(self._paths.directory, self._generations)
-            if not outputs:
+            told: dict[str, Any] | None = self._secrets.prediction(self._told())
+            if told is None or self._is_left:
                 return None
-            told: dict[str, Any] = overall_of(outputs, self._calculate, self._total)
-            if self._is_left:
-                return None
-            told = self._secrets.prediction(told)
             self._disk.write(self._paths.overall, json.dumps(told, indent=4, ensure_ascii=False))
         except OSError:  # predictions say so, which are written first
             return None
@@ -163,6 +150,22 @@ class OverallWriter:
             self._written = count
             if count < self._count and self._count >= count * GROWTH:
                 self._due.set()
+        return told
+
+    def _told(self) -> dict[str, Any] | None:
+        """All outputs are in memory only where the task has something to say of them."""
+        if self._calculate is None or self._is_silent:
+            ends = task_ends(self._paths.directory, self._generations)
+            return overall_of(ends, self._total) if ends else None
+        outputs = task_outputs(self._paths.directory, self._generations)
+        if not outputs:
+            return None
+        told = overall_of([end_of(output) for output in outputs], self._total)
+        try:
+            told["custom"] = self._calculate(outputs)
+        except Exception as error:  # noqa: BLE001 - it is the user's code, behind a server
+            return told | {"custom_error": f"{type(error).__name__}: {error}"}
+        self._is_silent = told["custom"] is None
         return told
 
 

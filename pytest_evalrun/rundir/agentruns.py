@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     Index = int | str
 
+Kept = TypeVar("Kept")
 # AgentBench's eight, in the order in which it counts them.
 RUN_STATUSES = (
     "running",
@@ -92,10 +93,25 @@ def finished_runs(directory: Path) -> FinishedRuns:
 
 def task_outputs(directory: Path, generations: int = 1) -> list[dict[str, Any]]:
     """AgentBench's outputs of all indices that have ended; of an index the last ``generations``, in their order."""
-    found: dict[Index, deque[dict[str, Any]]] = {}
-    for run in finished_runs(directory):
-        found.setdefault(run.index, deque(maxlen=generations)).append(run.output)
-    return list(chain.from_iterable(found.values()))
+    return _of_each(((run.index, run.output) for run in finished_runs(directory)), generations)
+
+
+def task_ends(directory: Path, generations: int = 1) -> list[tuple[str, int]]:
+    """Of the same outputs only the status and the length of the history: these take no memory to speak of."""
+    runs = finished_runs(directory)
+    return _of_each(((run.index, end_of(run.output)) for run in runs), generations)
+
+
+def end_of(output: Mapping[str, Any]) -> tuple[str, int]:
+    return output["status"], len(output.get("history") or ())
+
+
+def _of_each(found: Iterable[tuple[Index, Kept]], last: int) -> list[Kept]:
+    """What was found last of each index, so many each."""
+    kept: dict[Index, deque[Kept]] = {}
+    for index, what in found:
+        kept.setdefault(index, deque(maxlen=last)).append(what)
+    return list(chain.from_iterable(kept.values()))
 
 
 def is_run(raw: bytes) -> bool:

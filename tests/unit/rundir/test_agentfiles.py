@@ -296,14 +296,27 @@ def test_task_that_is_left_changes_nothing(files, paths):
 
 
 def test_overall_is_not_written_for_every_sample(files):
-    """How often the task is asked does not grow with the samples: by a tenth, and not twice within two seconds."""
+    """How often the task is asked does not grow with the samples: by a half, and not twice within two seconds."""
     asked = []
-    files.keep_overall(500, lambda results: asked.append(len(results)))
+    files.keep_overall(500, lambda results: asked.append(len(results)) or len(results))
     for index in range(500):
         files.run(index, DONE, SAID)
     files.close()
     assert asked[-1] == 500
     assert len(asked) < 50
+
+
+def test_task_that_says_nothing_is_asked_once(files, paths):
+    """Its results are not sent to it again and again, and what is counted is of all samples."""
+    asked = []
+    files.keep_overall(40, lambda results: asked.append(len(results)))
+    files.run(0, DONE, SAID)
+    wait_for(lambda: asked or None)
+    for index in range(1, 40):
+        files.run(index, DONE, SAID)
+    files.close()
+    told = read_overall(paths.agent.overall)
+    assert (len(asked), told["total"], told["custom"], is_whole(told)) == (1, 40, None, True)
 
 
 def test_sessions_are_the_owners_alone_and_go_at_the_end(files, paths):
