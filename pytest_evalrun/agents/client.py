@@ -13,6 +13,7 @@ from pytest_evalrun.agents.statuses import Fault, SampleStatus, WorkerStatus
 from pytest_evalrun.agents.wire.addresses import server_address, shown_address
 from pytest_evalrun.agents.wire.dialects import (
     SESSION_HEADER,
+    WAITED_HEADER,
     Dialect,
     dialect_of,
     grown,
@@ -86,7 +87,12 @@ class ControllerClient:
         payload = self._payload(answer, Fault.START_FAILED)
         standing = self._standing(payload, _session_of(answer, payload), Fault.START_FAILED)
         self._dialect = dialect_of(payload)
-        return self._with_history(standing, ())
+        return replace(self._with_history(standing, ()), waited=_seconds_in(answer.headers.get(WAITED_HEADER)))
+
+    @property
+    def waits(self) -> bool:
+        """Controllers of ours do, which have answered before."""
+        return self._dialect is Dialect.BOTH
 
     async def interact(
         self, session_id: int, message: Message | None, status: str = "normal", before: Sequence[Message] = ()
@@ -250,6 +256,13 @@ class ControllerClient:
 
     def _fault(self, fault: Fault, answer: HttpAnswer) -> ServerFault:
         return ServerFault(fault, f"{self._shown}: HTTP {answer.status}: {answer.text}", answer.status)
+
+
+def _seconds_in(told: str | None) -> float:
+    try:
+        return max(0.0, float(told or 0.0))
+    except ValueError:
+        return 0.0
 
 
 def workers_of(told: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ class Standing:
     result: Any = None
     reward: float | None = None
     metrics: Mapping[str, Any] | None = None
+    waited: float = 0.0
+    """Seconds until there was a slot for it, where the controller says so."""
 
 
 class ServerFault(Exception):  # noqa: N818 - what is the case
@@ -96,7 +98,13 @@ class TaskSlots:
 
 
 class TaskServer(Protocol):
-    """The client's side of a controller, as sessions use it; all in the asyncio thread of this process."""
+    """The client's side of a controller, as sessions use it; all in the asyncio thread of this process.
+
+    ``waits`` tells that it is known to keep samples waiting for a slot.
+    """
+
+    @property
+    def waits(self) -> bool: ...
 
     async def start_sample(self, name: str, index: Index, *, wait: float = 0.0) -> Standing:
         """Begin a sample, waiting up to ``wait`` seconds for a free slot where the controller knows how.

@@ -98,6 +98,7 @@ class Episode:
         started = time.perf_counter()
         try:
             standing = await self._start()
+            started += standing.waited
             while standing.status is SampleStatus.RUNNING:
                 standing = await self._turn(standing)
         except ServerFault as fault:

@@ -11,7 +11,7 @@ from pytest_evalrun.agents.controller.workercalls import WorkerSilent
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.protocol import Standing
 from pytest_evalrun.agents.statuses import SampleStatus
-from pytest_evalrun.agents.wire.dialects import Dialect, answer, grown, raised
+from pytest_evalrun.agents.wire.dialects import WAITED_HEADER, Dialect, answer, grown, raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -66,10 +66,12 @@ class SampleCalls:
 
     async def start(self, asked: StartSample, is_here: Callable[[], bool]) -> Answered:
         """Begin a sample at a worker that takes it. Raises NotGranted: 406 where none has a free slot in time."""
-        until = self._clock() + asked.wait
+        begun = self._clock()
+        until = begun + asked.wait
         refused: Refusals = {}
         while True:
             session = await self._slot(asked, until, is_here, refused)
+            waited = self._clock() - begun
             starting = self._calls.start_sample(session.worker.address, session.id, asked.index, asked.custom_task)
             try:
                 standing = await self._call(session, starting)
@@ -80,7 +82,8 @@ class SampleCalls:
             answered = self._take(session, standing, [])
             if not is_here() and standing.status is SampleStatus.RUNNING:
                 self._end(session)
-            return answered
+            headers, body = answered
+            return {**headers, WAITED_HEADER: f"{waited:.6f}"}, body
 
     async def _slot(
         self, asked: StartSample, until: float, is_here: Callable[[], bool], refused: Refusals

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.agents.protocol import Index, Message
 
 SESSION_HEADER = "session_id"
+# A header of ours in the answer to start_sample: seconds until there was a slot.
+WAITED_HEADER = "waited"
 # What an agent may say of itself instead of an answer.
 AGENT_STATUSES = ("normal", "cancelled", "agent context limit")
 _MOST_SHOWN = 2_000

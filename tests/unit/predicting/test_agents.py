@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -36,6 +37,7 @@ class Counting:
 
     def __init__(self, turns=2, capacity=3):
         self.turns, self.capacity = turns, capacity
+        self.waits = False
         self.living: dict[int, int] = {}
         self.calls: Counter[str] = Counter()
         self.statuses: list[str] = []
@@ -260,6 +262,17 @@ def test_as_many_at_once_as_both_sides_take(tmp_path, at_once, capacity, wanted)
     """The smaller one of what the agent and the workers take."""
     with Table(tmp_path, Counting(capacity=capacity), Saying(), at_once=at_once) as table:
         assert table.session.in_flight == wanted
+
+
+def test_some_wait_where_the_controller_lets_them(tmp_path):
+    """A slot that becomes free is taken before its end is kept, as far as the agent takes so many."""
+    server = Counting(capacity=3)
+    with Table(tmp_path, server, Saying(), at_once="8") as table:
+        server.waits = True
+        assert table.session.in_flight == 3 + agents.AHEAD
+        server.capacity = 0
+        while table.session.in_flight:  # until it has looked
+            time.sleep(0.01)
 
 
 def test_session_is_kept_while_its_agent_thinks(tmp_path, monkeypatch):
