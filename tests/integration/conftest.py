@@ -47,12 +47,24 @@ def evaluated(project, finished):
     return project
 
 
+@pytest.fixture(scope="session")
+def warm():
+    """One Python for all runs of this session that are waited for: it forks them."""
+    from warm import WarmPython
+
+    python = WarmPython()
+    yield python
+    python.close()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def light_children(request):
     """What the tests of a module start does without plugins that our own tests bring along and that take two thirds of
     the start of each pytest; and, unless the module is marked as measured, without those of pytest's own that nothing
-    here looks at, which take a quarter of what is left, and without coverage, which makes short processes half as
-    long again."""
+    here looks at, which take a quarter of what is left, without coverage, which makes short processes half as long
+    again, and, where a test waits for it anyway, without importing all of it once more."""
+    from support import Project
+
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("measured"):
             patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
@@ -60,13 +72,17 @@ def light_children(request):
             patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG, NEVER_USED))
             for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
                 patch.delenv(name, raising=False)
+            patch.setattr(Project, "warm", request.getfixturevalue("warm"))
         yield
 
 
 @pytest.fixture
 def all_of_pytest(monkeypatch):
-    """For a test of what another of pytest's own plugins does beside ours."""
+    """For a test of what another of pytest's own plugins does beside ours, and of what is imported when."""
+    from support import Project
+
     monkeypatch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
+    monkeypatch.setattr(Project, "warm", None)
 
 
 @pytest.fixture

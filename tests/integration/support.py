@@ -18,6 +18,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from warm import WarmPython
+
 ECHO = '''
 import os, time
 
@@ -42,6 +44,9 @@ EVALRUN = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()"]
 
 class Project:
     """A directory with one matrix suite ``evals/echo``: models x datasets of JSON lines."""
+
+    # Forks what is waited for anyway. Without it all processes start from nothing, as a user's do.
+    warm: WarmPython | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -94,6 +99,9 @@ class Project:
         )
 
     def run(self, *args: str, timeout: float = 300, **env: str) -> Ran:
+        if self.warm and self.warm.takes(os.environ | env):
+            _, _, *command = self.command(*(args or ("evals",)))  # without `python -m`
+            return Ran(*self.warm.run(command, self.root, os.environ | env, timeout=timeout))
         process = self.start(*(args or ("evals",)), **env)
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -103,10 +111,16 @@ class Project:
 
     def evalrun(self, *arguments: str, answer: str = "", as_user: Sequence[str] = ()) -> tuple[int, str, str]:
         """The command: its exit code, and what it wrote; never a traceback."""
+        env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        if self.warm and self.warm.takes(env) and not as_user:
+            command = ["evalrun", *arguments]
+            code, output, errors = self.warm.run(command, self.root, env, answer=answer, apart=True)
+            assert "Traceback" not in errors, errors
+            return code, output, errors
         done = subprocess.run(
             [*as_user, *EVALRUN, *arguments],
             cwd=self.root,
-            env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=env,
             input=answer,
             capture_output=True,
             text=True,

@@ -1,0 +1,178 @@
+"""A Python that has imported pytest and what a run needs, and forks for each run: most of a short run is its imports.
+
+What is forked is a process of its own, as its own command would be, but for what must be said before Python starts.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from threading import Lock
+
+# With these, all of what a run with some results and the command import is there.
+MODULES = """
+pydantic.type_adapter xdist.dsession xdist.looponfail xdist.newhooks xdist.plugin
+pytest_evalrun.cli pytest_evalrun.control.reset pytest_evalrun.control.stop pytest_evalrun.datasets.tables
+pytest_evalrun.evaluation.context pytest_evalrun.evaluation.life pytest_evalrun.evaluation.selection
+pytest_evalrun.planning.pool pytest_evalrun.plugin.controller pytest_evalrun.plugin.fixtures pytest_evalrun.plugin.hooks
+pytest_evalrun.plugin.merged pytest_evalrun.remote.models pytest_evalrun.remote.places pytest_evalrun.report.known
+pytest_evalrun.report.listing pytest_evalrun.report.mergerun pytest_evalrun.rundir.configs
+pytest_evalrun.rundir.launches pytest_evalrun.rundir.live pytest_evalrun.rundir.tasklock pytest_evalrun.suite.discovery
+pytest_evalrun.suite.foreign pytest_evalrun.suite.published
+""".split()
+# What Python and the linker read of the environment when a process starts; a longer import path is heeded later, too.
+READ_AT_START = ("COVERAGE_PROCESS_", "LANG", "LC_", "LD_", "PYTHON")
+LATER = "PYTHONPATH"
+
+
+class WarmPython:
+    """The caller's side: one run at a time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
+        self._at_start = at_start(env)
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env=env,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._replies = self._socket.makefile("r")
+
+    def takes(self, env: dict[str, str]) -> bool:
+        """Whether a process with this environment can be forked now."""
+        return at_start(env) == self._at_start and not self._lock.locked()
+
+    def run(self, argv: list[str], cwd, env: dict[str, str], *, answer="", apart=False, timeout=300.0):
+        """The exit code, standard output and standard error, in one where they are not kept ``apart``.
+
+        Like ``subprocess.run``, it returns when nobody has the output open any more; then what is left of the process
+        group is killed.
+        """
+        request = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
+        outputs = [os.pipe() for _ in range(1 + apart)]
+        stdin, typed = os.pipe()
+        os.write(typed, answer.encode())
+        os.close(typed)
+        with self._lock:
+            theirs = [stdin, outputs[0][1], outputs[-1][1]]
+            socket.send_fds(self._socket, [len(request).to_bytes(8, "big")], theirs)
+            self._socket.sendall(request)
+            for number in set(theirs):
+                os.close(number)
+            pid = int(self._replies.readline())
+            try:
+                texts = read_all([end for end, _ in outputs], timeout)
+            except TimeoutError:
+                os.killpg(pid, signal.SIGKILL)
+                self._replies.readline()
+                raise
+            code = int(self._replies.readline())
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        return code, *texts
+
+    def close(self) -> None:
+        self._replies.close()
+        self._socket.close()
+        self._process.wait()
+
+
+def at_start(env) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(READ_AT_START) and name != LATER}
+
+
+def read_all(ends: list[int], seconds: float) -> list[str]:
+    """All that is written until nobody can write any more."""
+    deadline = time.monotonic() + seconds
+    texts = {end: bytearray() for end in ends}
+    with selectors.DefaultSelector() as waiting:
+        for end in ends:
+            waiting.register(end, selectors.EVENT_READ)
+        while waiting.get_map():
+            if not (ready := waiting.select(max(0.0, deadline - time.monotonic()))):
+                raise TimeoutError(texts)
+            for key, _ in ready:
+                if part := os.read(key.fd, 1 << 16):
+                    texts[key.fd] += part
+                else:
+                    waiting.unregister(key.fd)
+                    os.close(key.fd)
+    return [text.decode().replace("\r\n", "\n").replace("\r", "\n") for text in texts.values()]
+
+
+def warm_up() -> None:
+    """Imports what a run imports, and as pytest does it: a plugin that was imported without its hook is warned of."""
+    from _pytest.assertion import install_importhook
+    from _pytest.config import get_config
+
+    hook = install_importhook(get_config())
+    hook.mark_rewrite("pytest_evalrun", "xdist")
+    for name in MODULES:
+        importlib.import_module(name)
+    sys.meta_path.remove(hook)
+    gc.freeze()  # no child looks through it, nor copies its pages
+
+
+def serve(connection: socket.socket) -> list[str]:
+    """Returns in each child, with what it shall be; ends when nobody can ask any more."""
+    while True:
+        size, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
+        if not size:
+            os._exit(0)
+        request = json.loads(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
+        if (pid := os.fork()) == 0:
+            connection.close()
+            become(request, descriptors)
+            return request["argv"]
+        for number in descriptors:
+            os.close(number)
+        connection.sendall(f"{pid}\n".encode())
+        _, status = os.waitpid(pid, 0)
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def become(request, descriptors: list[int]) -> None:
+    os.setsid()
+    for target, (number, name) in enumerate(zip(descriptors, ("stdin", "stdout", "stderr"), strict=True)):
+        os.dup2(number, target)
+        os.close(number)
+        old = getattr(sys, name)  # which knows of the file that it was opened on whether one can seek there
+        how = {"encoding": old.encoding, "errors": old.errors, "closefd": False}
+        new = os.fdopen(target, old.mode, buffering=1 if name == "stderr" else -1, **how)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    path = request["env"].get(LATER, "").split(os.pathsep)
+    sys.path[:1] = [request["cwd"], *filter(None, path)]
+    importlib.invalidate_caches()
+
+
+if __name__ == "__main__":
+    warm_up()
+    program, *sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
+    if program == "evalrun":
+        import pytest_evalrun.cli
+
+        sys.argv[0] = "-c"
+        pytest_evalrun.cli.main()
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
