@@ -112,7 +112,7 @@ class Project:
     def evalrun(self, *arguments: str, answer: str = "", as_user: Sequence[str] = ()) -> tuple[int, str, str]:
         """The command: its exit code, and what it wrote; never a traceback."""
         env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        if self.warm and self.warm.takes(env) and not as_user:
+        if self.warm and self.warm.takes(os.environ) and not as_user:
             command = ["evalrun", *arguments]
             code, output, errors = self.warm.run(command, self.root, env, answer=answer, apart=True)
             assert "Traceback" not in errors, errors

@@ -18,6 +18,10 @@ import sys
 import time
 from contextlib import suppress
 from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # With these, all of what a run with some results and the command import is there.
 MODULES = """
@@ -30,9 +34,9 @@ pytest_evalrun.report.listing pytest_evalrun.report.mergerun pytest_evalrun.rund
 pytest_evalrun.rundir.launches pytest_evalrun.rundir.live pytest_evalrun.rundir.tasklock pytest_evalrun.suite.discovery
 pytest_evalrun.suite.foreign pytest_evalrun.suite.published
 """.split()
-# What Python and the linker read of the environment when a process starts; a longer import path is heeded later, too.
+# What Python and the linker read of the environment when a process starts. It must be as it was for the warm Python:
+# on another path there may be other plugins.
 READ_AT_START = ("COVERAGE_PROCESS_", "LANG", "LC_", "LD_", "PYTHON")
-LATER = "PYTHONPATH"
 
 
 class WarmPython:
@@ -54,8 +58,8 @@ class WarmPython:
             )
         self._replies = self._socket.makefile("r")
 
-    def takes(self, env: dict[str, str]) -> bool:
-        """Whether a process with this environment can be forked now."""
+    def takes(self, env: Mapping[str, str]) -> bool:
+        """Whether a process that would start with this environment can be forked now."""
         return at_start(env) == self._at_start and not self._lock.locked()
 
     def run(self, argv: list[str], cwd, env: dict[str, str], *, answer="", apart=False, timeout=300.0):
@@ -94,7 +98,7 @@ class WarmPython:
 
 
 def at_start(env) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(READ_AT_START) and name != LATER}
+    return {name: value for name, value in env.items() if name.startswith(READ_AT_START)}
 
 
 def read_all(ends: list[int], seconds: float) -> list[str]:
@@ -161,8 +165,7 @@ def become(request, descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
-    path = request["env"].get(LATER, "").split(os.pathsep)
-    sys.path[:1] = [request["cwd"], *filter(None, path)]
+    sys.path[0] = request["cwd"]
     importlib.invalidate_caches()
 
 
