@@ -15,7 +15,7 @@ from pytest_evalrun.metrics.agents import Overall
 from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.predicting.outputs import Outputs, output_directory, reference_to_json
 from pytest_evalrun.rundir.agentoverall import read_overall
-from pytest_evalrun.rundir.lines import compact_line
+from pytest_evalrun.rundir.lines import compact_line, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -199,13 +199,11 @@ class Scorer:
         names = (*own, *scores)
         lines = zip(*own.values(), *scores.values(), strict=True)
         if not self.answers.extractors:
-            return b"".join([compact_line(dict(zip(names, line, strict=True))) for line in lines])
+            return joined(compact_line(dict(zip(names, line, strict=True))) for line in lines)
         answers = self.answers.words(rows)
-        return b"".join(
-            [
-                compact_line(dict(zip(names, line, strict=True)) | words, words.values())
-                for line, words in zip(lines, answers, strict=True)
-            ]
+        return joined(
+            compact_line(dict(zip(names, line, strict=True)) | words, words.values())
+            for line, words in zip(lines, answers, strict=True)
         )
 
     def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from array import array
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.rundir.lines import compact_line, is_plain, open_file
+from pytest_evalrun.rundir.lines import compact_line, is_plain, joined, open_file
 from pytest_evalrun.rundir.tally import Tally
 from pytest_evalrun.suite import jsontext
 
@@ -327,7 +328,7 @@ class Progress:
         places = [line.place(self.generations) for line in lines]
         for place in places:
             self._tally.is_done(place)  # raises IndexError before anything is written
-        data = b"".join([line.dumps() for line in lines])
+        data = joined(line.dumps() for line in lines)
         self.begin()
         assert self._appender is not None
         try:
@@ -358,14 +359,11 @@ class Progress:
         """Replace the file by these lines in one step; they may be made from ``ordered``."""
         tally = Tally(self._tally.count, self.generations)
         with disk.replacing(self.path) as file:
-            waiting: list[bytes] = []
-            for line in lines:
-                tally.note(line.place(self.generations), line.status == "ok")
-                waiting.append(line.dumps())
-                if len(waiting) == REWRITE_LINES:
-                    file.write(b"".join(waiting))
-                    waiting.clear()
-            file.write(b"".join(waiting))
+            rest = iter(lines)
+            while chunk := list(islice(rest, REWRITE_LINES)):
+                for line in chunk:
+                    tally.note(line.place(self.generations), line.status == "ok")
+                file.write(joined(line.dumps() for line in chunk))
             self._unmark()
         self.close()  # it still writes to the file that was replaced
         self._tally, self._kept = tally, None
