@@ -50,9 +50,10 @@ class Ids:
         self._others: set[int] = set()
 
     def take(self) -> int:
+        """Give the next one. Raises what ``reserve`` does; then none is given, now or with the next call."""
         if self._next >= self._reserved:
+            self._reserve(self._base, self._next + self.BLOCK)
             self._reserved = self._next + self.BLOCK
-            self._reserve(self._base, self._reserved)
         self._next += 1
         return self._next - 1
 
@@ -68,9 +69,9 @@ class Ids:
         self._others.add(number)
         if number >= self._next:
             self._before.append(range(self._base, self._next))
-            self._base = self._next = number + 1
+            self._base = self._next = self._reserved = number + 1
+            self._reserve(self._base, self._next + self.BLOCK)
             self._reserved = self._next + self.BLOCK
-            self._reserve(self._base, self._reserved)
 
 
 class Core:
@@ -223,10 +224,16 @@ class Core:
         task = self.tasks[worker.name]
         task.offer(worker)
         while task.waiting and (freest := task.freest(now)) is not None:
-            waiting = next(iter(task.waiting))
-            index = task.waiting.pop(waiting)
-            if not waiting.done():
-                waiting.set_result(self._begin(task, freest, self._ids.take(), index, now))
+            waiting, index = next(iter(task.waiting.items()))
+            if waiting.done():
+                del task.waiting[waiting]
+                continue
+            try:
+                number = self._ids.take()
+            except NotGranted:
+                return  # no number can be reserved: they go on waiting, as long as they want to
+            del task.waiting[waiting]
+            waiting.set_result(self._begin(task, freest, number, index, now))
 
     def session(self, number: int) -> SampleSession:
         """Raises NotGranted."""

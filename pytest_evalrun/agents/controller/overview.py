@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import orjson
-
 from pytest_evalrun.agents.controller.roster import dump_session, dump_worker
+from pytest_evalrun.agents.wire.dialects import encode_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +31,23 @@ class ControllerLists:
 
     def _task(self, name: str, task: ServedTask) -> bytes:
         workers = b",".join([self._worker(worker) for worker in task.workers.values()])
-        return b'%b:{"indices":%b,"workers":{%b}}' % (orjson.dumps(name), self.indices(task), workers)
+        return b'%b:{"indices":%b,"workers":{%b}}' % (encode_body(name), self.indices(task), workers)
 
     def indices(self, task: ServedTask) -> bytes:
         """Write the indices of a task; lists of many thousands are written once."""
         known = self._indices.get(task)
         if known is None or known[0] is not task.indices:
-            known = self._indices[task] = task.indices, orjson.dumps(task.indices)
+            known = self._indices[task] = task.indices, encode_body(task.indices)
         return known[1]
 
     def _worker(self, worker: TaskWorker) -> bytes:
         known = self._workers.get(worker)
         if known is None or known[0] != worker.version:
-            known = worker.version, b'"%d":%b' % (worker.id, orjson.dumps(dump_worker(worker)))
+            known = worker.version, b'"%d":%b' % (worker.id, encode_body(dump_worker(worker)))
             self._workers[worker] = known
         return known[1]
 
     def sessions(self) -> bytes:
         """Write all sessions that live."""
         dumped = {number: dump_session(session) for number, session in self._core.sessions.items()}
-        return orjson.dumps(dumped, option=orjson.OPT_NON_STR_KEYS)
+        return encode_body(dumped)

@@ -205,6 +205,11 @@ class SampleCalls:
             if is_late:
                 raise WorkerLate(silent.status, silent.text) from None
             raise
+        except NotGranted:
+            raise
+        except Exception:  # an error of ours costs the sample, and never its slot
+            self._end(session)
+            raise
         finally:
             self._records.called(session.id)
 

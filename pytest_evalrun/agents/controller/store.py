@@ -11,10 +11,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pytest_evalrun.agents.controller.core import Core, Ids
 from pytest_evalrun.agents.controller.roster import SampleSession, TaskWorker
+from pytest_evalrun.agents.notgranted import NotGranted
+from pytest_evalrun.agents.wire.dialects import encode_body
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.suite.jsontext import parse_json
@@ -108,8 +108,12 @@ class Store:
         return Ids(_FIRST_ID, _FIRST_ID, self._reserve)
 
     def _reserve(self, base: int, upto: int) -> None:
-        """Raises sqlite3.Error: what is not reserved must not be given."""
-        self._read("INSERT OR REPLACE INTO given VALUES (0, ?, ?)", base, upto)
+        """Raises NotGranted (500): what is not reserved must not be given."""
+        try:
+            self._read("INSERT OR REPLACE INTO given VALUES (0, ?, ?)", base, upto)
+        except self._error as error:
+            _LOG.error("%s: %s: no session can begin", self.path, error)
+            raise NotGranted(500, f"Error: the controller cannot write its database: {error}") from None
 
     def restore(self, core: Core, now: float) -> None:
         """Tell a core what was kept: workers, all silent, and their sessions, whose agents have a new lease."""
@@ -129,7 +133,7 @@ class Store:
     # The journal.
 
     def began(self, session: SampleSession) -> None:
-        row = (session.id, session.name, _dumped(session.index), session.worker.id, session.start)
+        row = (session.id, session.name, encode_body(session.index), session.worker.id, session.start)
         self._write("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)", row)
 
     def ended(self, session: SampleSession) -> None:
@@ -150,7 +154,7 @@ class Store:
         self._write("INSERT OR REPLACE INTO worker VALUES (?, ?, ?, ?)", row)
 
     def keep_indices(self, name: str, indices: Sequence[Index]) -> None:
-        self._write("INSERT OR REPLACE INTO task VALUES (?, ?)", (name, _dumped(indices)))
+        self._write("INSERT OR REPLACE INTO task VALUES (?, ?)", (name, encode_body(indices)))
 
     def forget_worker(self, worker: TaskWorker) -> None:
         self._write("DELETE FROM worker WHERE name = ? AND id = ?", (worker.name, worker.id))
@@ -162,7 +166,7 @@ class Store:
         if place == 0 and number in self._with_messages:
             self._write("DELETE FROM message WHERE session = ?", (number,))
         self._with_messages.add(number)
-        rows = [(number, place + at, _dumped(message)) for at, message in enumerate(messages)]
+        rows = [(number, place + at, encode_body(message)) for at, message in enumerate(messages)]
         self._write("INSERT OR REPLACE INTO message VALUES (?, ?, ?)", *rows)
 
     def messages(self, number: int) -> list[Message]:
@@ -171,10 +175,6 @@ class Store:
             return []
         rows = self._read("SELECT body FROM message WHERE session = ? ORDER BY place", number)
         return [parse_json(row[0]) for row in rows]
-
-
-def _dumped(value: Any) -> bytes:
-    return orjson.dumps(value, default=str)
 
 
 def _lock_of(path: Path) -> FileLock:

@@ -101,6 +101,29 @@ def test_what_is_not_granted() -> None:
     assert core.choose("os", -1, 0.0, custom=True).index == -1
 
 
+def test_no_number_is_given_that_is_not_reserved() -> None:
+    """While no number can be reserved none is given, and whoever waits for a slot has it once that is over."""
+    is_full, reserved = True, []
+
+    def reserve(base: int, upto: int) -> None:
+        if is_full:
+            raise NotGranted(500, "no space left")
+        reserved.append((base, upto))
+
+    core = Core(LEASE, Ids(1, 1, reserve))
+    beat(core, "http://w0", 1, [0], 0.0)
+    for _ in range(2):
+        assert text_of(500, lambda: core.choose("os", 0, 0.0)) == "no space left"
+    waiter = Waiter()
+    core.wait("os", 0, waiter)
+    beat(core, "http://w0", 1, [0], 1.0)
+    assert waiter.session is None
+    is_full = False
+    beat(core, "http://w0", 1, [0], 2.0)
+    assert waiter.session is not None and waiter.session.id == 1
+    assert reserved == [(1, 1 + Ids.BLOCK)]
+
+
 def test_a_silent_worker_is_given_nothing() -> None:
     """Without a heartbeat for 11 s a worker is in a coma, and has samples again once it was seen."""
     core = make(1)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_evalrun.agents.controller.core import Core
+from pytest_evalrun.agents.controller.overview import ControllerLists
 from pytest_evalrun.agents.controller.store import Store
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +60,23 @@ def test_sessions_and_workers_are_known_after_a_restart(tmp_path: Path) -> None:
     assert core.choose("os", 0, 100.0).id > third.id
     core.ended(second.id, 101.0)
     assert store.messages(second.id) == []
+    store.close()
+
+
+def test_indices_that_are_no_plain_numbers_and_texts_are_kept_and_listed(tmp_path: Path) -> None:
+    """A number beyond 64 bits and half a character are indices as others: of a restart, and in lists for all."""
+    indices: list[int | str] = [2**70, "\ud800"]
+    core, store = opened(tmp_path / "controller.db")
+    worker = core.heartbeat("odd", "http://w0", 1, indices, 0.0)
+    store.keep_indices("odd", worker.indices)
+    store.keep_worker(worker)
+    core.adopt(worker, {}, (), 0.0)
+    core.answered(core.choose("odd", 2**70, 0.0).id, 0.0)
+    store.close()
+    core, store = opened(tmp_path / "controller.db")
+    lists = ControllerLists(core)
+    assert parse_json(lists.workers(0.0))["odd"]["indices"] == indices
+    assert [one["index"] for one in parse_json(lists.sessions()).values()] == [2**70]
     store.close()
 
 
