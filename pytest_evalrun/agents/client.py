@@ -179,8 +179,10 @@ class ControllerClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._sync()
-        await self._exchange.close()
+        try:
+            await self._sync()
+        finally:
+            await self._exchange.close()
 
     @property
     def _shown(self) -> str:

@@ -56,9 +56,11 @@ def predict_agents(work: PairWork, model: LoadedModel, samples: Iterable[Sample]
         run_loop(recorded, within_costs(recorded, session), samples)
         finished = True
     finally:
-        files.close(at_once=not finished)
-        if session is not None:
-            session.leave()
+        try:
+            files.close(at_once=not finished)
+        finally:
+            if session is not None:
+                session.leave()
 
 
 def open_agents(work: PairWork, model: LoadedModel, files: AgentFiles) -> AgentSession:

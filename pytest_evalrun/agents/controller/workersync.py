@@ -97,7 +97,7 @@ class WorkerSync:
         """Bring what is known of a worker in line with what it holds; False, and it is dead, where it does not say."""
         task = self._syncing.get(worker)
         if task is None:
-            task = self._syncing[worker] = asyncio.get_running_loop().create_task(self._sync(worker))
+            task = self._syncing[worker] = self.background.start(self._sync(worker))
             task.add_done_callback(lambda _: self._syncing.pop(worker, None))
         return task
 

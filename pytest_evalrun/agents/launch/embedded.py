@@ -132,8 +132,8 @@ class TaskServers:
         """Start the manager; False where another process of the launch did so at this moment."""
         files = served.files
         with FileLock(files.lock) as lock:
-            lock.take(wait=START_SECONDS, poll=LOCK_POLL_SECONDS)
-            if files.is_running or files.is_ending:
+            is_ours = lock.take(wait=START_SECONDS, poll=LOCK_POLL_SECONDS)
+            if not is_ours or files.is_running or files.is_ending:
                 return False
             files.token()
             files.write_spec(served.spec)

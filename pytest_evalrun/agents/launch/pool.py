@@ -214,10 +214,12 @@ class TaskPool:
         """End workers all at once, then the controller; return when nothing of them lives."""
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(max(1, len(self.workers))) as threads:
-            list(threads.map(lambda worker: worker.end(grace), self.workers))
-        if self.controller is not None:
-            self.controller.kept.end(grace)
+        try:
+            with ThreadPoolExecutor(max(1, len(self.workers))) as threads:
+                list(threads.map(lambda worker: worker.end(grace), self.workers))
+        finally:
+            if self.controller is not None:
+                self.controller.kept.end(grace)
 
 
 def child_of(

@@ -103,7 +103,7 @@ class _Apart:
                 asked.cancel()  # it asks anew only where it no longer waits
                 asked = self._asks.ask(told)
                 asked.add_done_callback(partial(_hand_back, writer))
-        except (OSError, asyncio.IncompleteReadError, RuntimeError):
+        except (OSError, asyncio.IncompleteReadError, RuntimeError, ValueError):
             died = "the process of the sample ended before the sample did"
             self._asks.end(task_error(self._asks.index, died, ours=self._ours))
         finally:

@@ -228,6 +228,8 @@ class _OwnLoop(_Cancellable):
 
 
 def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         future.set_result(function())
     except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
