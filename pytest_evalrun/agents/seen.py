@@ -71,6 +71,10 @@ class SeenController:
     def shown(self) -> str:
         return shown_address(self.url)
 
+    def of_pairs(self, pairs: Mapping[int, str]) -> SeenController:
+        """The same, with the pair of each session that one has."""
+        return replace(self, sessions=tuple(replace(one, pair=pairs.get(one.id)) for one in self.sessions))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "controller": self.shown,
@@ -92,7 +96,7 @@ def controllers_of(run: RunPaths) -> dict[str, dict[int, str]]:
     return found
 
 
-async def seen(url: str, pairs: Mapping[int, str] | None = None, token: str | None = None) -> SeenController:
+async def seen(url: str, token: str | None = None) -> SeenController:
     """Ask a controller for its workers and sessions. Raises ConfigError where it does not answer."""
     client = ControllerClient(url, token=token, timeout=_SECONDS)
     try:
@@ -103,17 +107,13 @@ async def seen(url: str, pairs: Mapping[int, str] | None = None, token: str | No
         await client.close()
     now = time.time()
     listed = [worker for task in workers for worker in _workers(workers, task, now)]
-    found = [
-        replace(one, pair=(pairs or {}).get(one.id))
-        for number, told in sessions.items()
-        if (one := _session(number, told, now)) is not None
-    ]
-    return SeenController(client.url, tuple(listed), tuple(found))
+    found = (_session(number, told, now) for number, told in sessions.items())
+    return SeenController(client.url, tuple(listed), tuple(one for one in found if one is not None))
 
 
 async def cancel_at(urls: Sequence[str], session_id: int, token: str | None = None) -> None:
     """End a session at the one of these controllers that has it. Raises ConfigError."""
-    found = [await seen(url, token=token) for url in urls]
+    found = [await seen(url, token) for url in urls]
     having = [one.url for one in found if any(row.id == session_id for row in one.sessions)]
     if len(having) != 1:
         where = ", ".join(shown_address(url) for url in having or urls)

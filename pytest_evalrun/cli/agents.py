@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -12,7 +12,14 @@ from pytest_evalrun.cli.common import WORKDIR, JsonOption, WorkDirOption, find
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_evalrun.agents.seen import SeenSession, SeenWorker
+    from pytest_evalrun.rundir.layout import RunPaths
+
 CONTROLLER = "http://localhost:5000/api"
+NAME_ONE = f"a server that no run started is shown by --controller {CONTROLLER}"
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; another than 127.0.0.1 needs a token")]
 TokenOption = Annotated[
     str | None, typer.Option("--token-env", metavar="NAME", help="Environment variable that holds the token")
@@ -123,18 +130,38 @@ def sessions(
     from pytest_evalrun.agents.wire.serving import token_of
 
     token = token_of(token_env)
-    asked = {controller: {}} if controller else controllers_of(find(workdir, "latest").paths)
+    run = None if controller else _latest(workdir)
+    asked = controllers_of(run) if run is not None else {str(controller): {}}
     if not asked:
-        raise ConfigError(f"{workdir}: no pair of the latest run asks a task server; accepted: --controller URL")
+        raise ConfigError(f"{workdir}: no pair of the latest run asks a task server; {NAME_ONE}")
     if cancel is not None:
         asyncio.run(cancel_at(list(asked), cancel, token))
         print_lines([f"session {cancel}: cancelled"])
         return
-    found = [asyncio.run(seen(url, pairs, token)) for url, pairs in asked.items()]
+    found = [asyncio.run(seen(url, token)) for url in asked]
+    if run is not None:  # what pairs say is read last: it is said after the sessions began
+        pairs = controllers_of(run)
+        found = [one.of_pairs({**asked[url], **pairs.get(url, {})}) for url, one in zip(asked, found, strict=True)]
     if json:
         print_json([one.to_json() for one in found])
         return
     for one in found:
         print_lines([f"controller: {one.shown}"])
-        print_table(WORKERS_HEADER, (worker.cells() for worker in one.workers))
-        print_table(SESSIONS_HEADER, (session.cells() for session in one.sessions))
+        _print_any(WORKERS_HEADER, one.workers, "no workers; `evalrun start` starts some")
+        _print_any(SESSIONS_HEADER, one.sessions, "no sessions")
+
+
+def _latest(workdir: Path) -> RunPaths:
+    """The run that is looked at. Raises ConfigError, which speaks of servers that are no run's, too."""
+    try:
+        return find(workdir, "latest").paths
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {NAME_ONE}") from None
+
+
+def _print_any(header: Sequence[str], rows: Sequence[SeenWorker | SeenSession], nothing: str) -> None:
+    """A table; where it would have no row, one line."""
+    if rows:
+        print_table(header, (row.cells() for row in rows))
+    else:
+        print_lines([nothing])

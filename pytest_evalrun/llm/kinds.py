@@ -195,7 +195,8 @@ def mistakes_in_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]
     """Tell of keys that stand where everybody reads them; they are not shown."""
     for name in sorted(headers):
         if name.lower() in OF_KEYS and not secret_names(headers[name]):
-            yield f"headers.{name}", "found a text as it is; accepted: ${NAME} of an environment variable"
+            where = "accepted: ${NAME} of an environment variable, as in 'Bearer ${API_KEY}'"
+            yield f"headers.{name}", f"found a text as it is; {where}"
 
 
 def _prompt(own: EndpointSettings, settings: Settings, root: str, hashes: Any) -> dict[str, Any]:

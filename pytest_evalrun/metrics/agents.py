@@ -254,6 +254,10 @@ class Overall:
             return float(value)
         field, names = _shown(self._field), [*_numbers(told.get("custom"))]
         wanted = accepted(field, names) if any(names) else "accepted: the path of a number, and the task says none"
+        if not self._field:
+            raise PairError(
+                f"metric {self.name}: the task says {describe(value)}; name a number of it as `field`; {wanted}"
+            )
         raise PairError(f"metric {self.name}: field: found {field!r}, which is {describe(value)}; {wanted}")
 
 

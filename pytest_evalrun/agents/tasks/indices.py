@@ -79,8 +79,8 @@ def _get(url: str, shown: str) -> tuple[int, bytes]:
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise NobodyThere(
-            f"controller {shown}: nobody answers ({printable(str(reason))}); start it with `evalrun controller`, or "
-            f"{EMBEDDED}"
+            f"controller {shown}: nobody answers ({printable(str(reason))}); start it and its workers with "
+            f"`evalrun start -a`, or {EMBEDDED}"
         ) from None
     if len(body) > LONGEST_ANSWER:
         raise PairError(f"controller {shown}: an answer of more than {LONGEST_ANSWER >> 20} MB")

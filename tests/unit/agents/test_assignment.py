@@ -162,7 +162,9 @@ def test_keys_are_read_from_the_environment(project, key):
     written = {"configs/agents/mine.yaml": HTTP.replace("Bearer ${KEY}", key)}
     told = project(**written).problems
     assert told == [
-        HERE + "agent mine: headers.Authorization: found a text as it is; accepted: ${NAME} of an environment variable"
+        HERE
+        + "agent mine: headers.Authorization: found a text as it is; accepted: ${NAME} of an environment variable, "
+        "as in 'Bearer ${API_KEY}'"
     ]
     override = "overrides: [{match: 'mine/*', headers: {Authorization: 'Bearer ${KEY}'}}]\n"
     settings = project(suite=SUITE + override, **written).settings("mine/os-std")

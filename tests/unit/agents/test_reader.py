@@ -187,7 +187,7 @@ def test_a_controller_that_is_not_there(hashes):
     server.shutdown()
     server.server_close()
     with pytest.raises(
-        PairError, match=r"nobody answers .*; start it with `evalrun controller`, or leave `controller`"
+        PairError, match=r"nobody answers .*; start it and its workers with `evalrun start -a`, or leave `controller`"
     ):
         reader_of(server.url).identity(hashes)
 

@@ -125,10 +125,11 @@ def test_one_that_cannot_be_cancelled(evalrun, run):
 def test_nothing_to_show(evalrun, run):
     """Where no pair asks a task server, or nobody answers, one line says so."""
     assert (
-        "no pair of the latest run asks a task server; accepted: --controller URL"
+        "no pair of the latest run asks a task server; a server that no run started is shown by --controller http://"
         in (evalrun("sessions", "--workdir", "work")[2])
     )
-    assert "no run here" in evalrun("sessions", "--workdir", "none")[2]
+    nowhere = evalrun("sessions", "--workdir", "none")[2]
+    assert ("no run here" in nowhere, "--controller http://" in nowhere) == (True, True)
     code, _, err = evalrun("sessions", "--controller", "http://127.0.0.1:1/t/tell-nobody/api")
     assert (code, "nobody listens there" in err, "tell-nobody" in err) == (2, True, False)
     assert "gRPC is not spoken here" in evalrun("sessions", "--controller", "grpc://h:1")[2]

@@ -195,7 +195,11 @@ REFUSED = {
         "acc",
         "field: found 'acc', which is text 'high'; accepted: the path of a number, and the task says none",
     ),
-    "nothing named": (said({"acc": 1}), "", "field: found '', which is a mapping {'acc': 1}; accepted: acc"),
+    "nothing named": (
+        said({"acc": 1}),
+        "",
+        "the task says a mapping {'acc': 1}; name a number of it as `field`; accepted: acc",
+    ),
 }
 
 
