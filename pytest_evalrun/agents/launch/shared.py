@@ -1,16 +1,17 @@
 """What the processes of a launch and the manager of a task server tell each other, by files of a private directory.
 
-``tasks.yaml`` says what can be wanted, and ``spec.json`` for whom; ``wanted/TASK`` asks for the workers of a task, and
-``state.json`` says how they stand. Whoever has the lock ``running`` is the manager; ``end``, beside the directories of
-all, ends them.
+``tasks.yaml`` says what can be wanted, and ``spec.json`` for whom; a file in ``wanted`` asks for the workers of a task,
+and ``state.json`` says how they stand. Whoever has the lock ``running`` is the manager; ``end``, beside the directories
+of all, ends them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import json_line
@@ -122,12 +123,14 @@ class ServerFiles:
             return None
 
     def want(self, task: str) -> None:
-        """Ask for the workers of a task."""
-        (self._wanted / quote(task, safe="")).touch()
+        """Ask for the workers of a task, in a file of its own; not every name can be that of a file."""
+        path = self._wanted / hashlib.sha256(task.encode()).hexdigest()
+        if not path.exists():
+            _write_private(path, task.encode())
 
     def wanted(self) -> set[str]:
         """The tasks that were asked for."""
-        return {unquote(name) for name in os.listdir(self._wanted)}  # noqa: PTH208 - names are enough
+        return {path.read_text(encoding="utf-8") for path in self._wanted.iterdir() if not path.name.startswith(".")}
 
 
 def _write_private(path: Path, content: bytes) -> None:

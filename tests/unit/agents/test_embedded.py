@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = 60
+ODD = ["..", "-a /b", "任务" * 40]
 # By which word of its command a process is told.
 WORDS = {"controller": "--db", "worker": "--self"}
 # Another process of the launch, which ends as soon as it knows the address.
@@ -72,6 +73,13 @@ def test_all_processes_of_a_launch_share_one_server(shared: Launch) -> None:
     workers = [worker for worker in listed_workers(address) or [] if worker.task == "count"]
     assert [worker.capacity for worker in workers] == [4, 4]
     assert all(worker.is_alive for worker in workers)
+
+
+@pytest.mark.parametrize("name", ODD, ids=["dots", "dash", "long"])
+def test_a_task_may_have_any_name(shared: Launch, name: str) -> None:
+    """Workers of a task are asked for by its name, also by one that no file could have."""
+    address = shared.address(name, dict.fromkeys(ODD, TASKS["single"]))
+    assert name in {worker.task for worker in listed_workers(address) or []}
 
 
 def test_workers_are_started_for_tasks_that_are_asked_for(shared: Launch) -> None:
