@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # A history of many turns, with images.
 LARGEST_ANSWER = 64_000_000
 _LARGEST_STATUS = 16_000_000
+# Sessions that others gave their numbers are followed by ours: these must not run out.
+_LARGEST_HELD = 2**53
 # AgentBench's workers wait up to 30 s for a task that is to end.
 CANCEL_SECONDS = 35.0
 STATUS_SECONDS = 10.0
@@ -88,9 +90,12 @@ class WorkerCalls:
         """Ask which sessions a worker holds, and the index of each."""
         payload = _payload(await self._ask("GET", address, "get_sessions", timeout=STATUS_SECONDS))
         try:
-            return {int(number): index for number, index in payload.items() if _is_index(index)}
+            held = {int(number): index for number, index in payload.items() if _is_index(index)}
         except (AttributeError, ValueError):
-            raise NotGranted(400, "Error: Worker returned error\nget_sessions: no object of numbers") from None
+            held = {-1: 0}
+        if not all(0 <= number < _LARGEST_HELD for number in held):
+            raise NotGranted(400, "Error: Worker returned error\nget_sessions: no object of sessions, by their numbers")
+        return held
 
     async def calculate_overall(self, address: str, name: str, results: Sequence[Any]) -> Any:
         """Let a task make its own score of the results of samples."""

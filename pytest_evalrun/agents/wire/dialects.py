@@ -17,6 +17,7 @@ from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.protocol import Standing
 from pytest_evalrun.agents.statuses import SampleStatus
 from pytest_evalrun.agents.wire.histories import history_of, is_whole, messages_of, new_of, said_by
+from pytest_evalrun.datasets.values import is_writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +144,7 @@ def read_heartbeat(body: Any) -> Registration:
     """Read ``receive_heartbeat`` at a controller. Raises NotGranted (422)."""
     call = "receive_heartbeat"
     indices = _field(call, body, "indices", (list,))
-    odd = [index for index in indices if type(index) not in (int, str)]
+    odd = [index for index in indices if type(index) not in (int, str) or not is_writable(str(index))]
     if odd:
         raise _unfit(call, "indices", odd[0], "numbers and texts")
     concurrency = _field(call, body, "concurrency", (int,))
@@ -242,9 +243,13 @@ def standing_of(payload: Any, session_id: int, before: Sequence[Message] = ()) -
     """Read what a worker or a controller of either dialect answers.
 
     ``before`` is the conversation up to now, the agent's last answer with it, where it is known: an AgentRL task may
-    say all of it again. Raises NotGranted (400) for what is no answer.
+    say all of it again. Raises NotGranted (400) for what is no answer, or one for another session.
     """
     out, output = _bodies(payload)
+    if str(payload.get("session_id", session_id)) != str(session_id):
+        raise NotGranted(
+            400, f"Error: Worker returned error\nasked for session {session_id}, answered {_short(payload)}"
+        )
     history, messages = output.get("history") or (), out.get("messages") or ()
     if not _are_items(history, "content") or not _are_items(messages):
         raise _odd(payload)
@@ -337,6 +342,8 @@ def _field(call: str, body: Any, name: str, kinds: tuple[type, ...], *, default:
     if not isinstance(value, kinds) or isinstance(value, bool):
         words = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "an object"}
         raise _unfit(call, name, value, " or ".join(words[kind] for kind in kinds))
+    if isinstance(value, str) and not is_writable(value):
+        raise _unfit(call, name, value, "a text of whole characters")
     return value
 
 

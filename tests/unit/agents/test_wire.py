@@ -148,6 +148,11 @@ def test_a_worker_of_either_dialect_reads_what_it_is_sent():
             lambda: read_heartbeat({"name": "t", "address": "http://h", "concurrency": 1, "indices": [1, None]}),
             "`indices`: found nothing", id="odd index of a task",
         ),
+        pytest.param(
+            lambda: read_heartbeat({"name": "t", "address": "http://h", "concurrency": 1, "indices": ["\ud83d"]}),
+            "`indices`: found '\\ud83d'", id="half a character as index",
+        ),
+        pytest.param(lambda: read_start({"name": "\ud83d", "index": 1}), "`name`: found", id="half a character"),
         pytest.param(lambda: read_overall({"name": "t", "results": {}}), "`results`: found {}", id="odd results"),
     ],
 )  # fmt: skip
@@ -255,6 +260,7 @@ def test_a_cancelled_session_is_a_task_error_of_agentbench():
         {"output": {"status": "tired"}}, {"output": {"status": "running", "history": [1]}},
         {"output": {"status": "running", "history": [{"role": "user"}]}},
         {"messages": [{"content": "x"}], "status": "running"}, {"messages": [], "status": {}},
+        {"session_id": SID + 1, "output": {"index": 0, "status": "completed", "history": []}},
     ],
     ids=str,
 )  # fmt: skip

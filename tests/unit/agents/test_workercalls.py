@@ -131,6 +131,18 @@ def test_what_a_worker_refuses_is_passed_on(case):
     assert not isinstance(caught.value, WorkerSilent)
 
 
+@pytest.mark.parametrize("held", [None, [7], {"x": 1}, {"-5": 1}, {"9" * 30: 1}, {str(2**63 - 1): 1}], ids=str)
+def test_what_no_worker_holds(held):
+    """What a worker holds is sessions by their numbers, with room for more behind them, or an error of the worker."""
+
+    async def play():
+        async with worker(get_sessions=lambda *_: web.json_response(held)) as (workers, address, _):
+            await workers.sessions(address)
+
+    with pytest.raises(NotGranted, match="get_sessions: no object of sessions"):
+        ran(play())
+
+
 def test_a_worker_that_never_answers():
     """A call ends after its time: 400, Worker not responding."""
 
