@@ -20,6 +20,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -87,8 +89,9 @@ class WarmPython:
                 self._replies.readline()
                 raise
             code = int(self._replies.readline())
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        if not psutil.pid_exists(pid):  # one that is there again is another: PIDs come round in minutes here
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         return code, *texts
 
     def close(self) -> None:
