@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.lines import encoded, open_with_parents
@@ -43,10 +43,8 @@ def write_atomic(path: Path | str, data: str | bytes, *, private: bool = False) 
     Parents are made where they are missing. The temporary file lies beside the target, hidden, and ends in ``.tmp``.
     ``private``: nobody but its owner can read it.
     """
-    replacement = Replacement(os.fspath(path))
+    replacement = Replacement(os.fspath(path), private=private)
     try:
-        if private:
-            replacement.hide()
         replacement.write(data)
         replacement.put()
     except BaseException:
@@ -55,21 +53,23 @@ def write_atomic(path: Path | str, data: str | bytes, *, private: bool = False) 
 
 
 class Replacement:
-    """The new content of a file, written aside until ``put`` makes it the file."""
+    """The new content of a file, written aside until ``put`` makes it the file; nobody else's where ``private``."""
 
     __slots__ = ("_aside", "_fd", "_target")
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, private: bool = False) -> None:
         self._target = target
         self._aside = _aside(target)
-        self._fd = open_with_parents(self._aside, _WRITE_ASIDE)
+        if not private:
+            self._fd = open_with_parents(self._aside, _WRITE_ASIDE)
+            return
+        # From its first moment, and made by us: who has opened it before may read what comes later.
+        with suppress(FileNotFoundError):
+            os.unlink(self._aside)  # noqa: PTH108 - as beside it
+        self._fd = open_with_parents(self._aside, _WRITE_ASIDE | os.O_EXCL, 0o600)
 
     def write(self, data: str | bytes) -> None:
         write_all(self._fd, encoded(data) if isinstance(data, str) else data)
-
-    def hide(self) -> None:
-        """Let nobody but the owner read it, before there is anything to read."""
-        os.fchmod(self._fd, 0o600)
 
     def put(self) -> None:
         self._close()

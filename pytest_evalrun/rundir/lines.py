@@ -92,18 +92,18 @@ def json_document(obj: Mapping[str, Any]) -> bytes:
     return encoded(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
 
 
-def open_with_parents(path: str, flags: int) -> int:
+def open_with_parents(path: str, flags: int, mode: int = 0o666) -> int:
     """``os.open`` of a file that is made, with its parents, where it is missing: so most calls cost one call.
 
     Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere.
     """
     while True:
         try:
-            return open_plain(path, flags)
+            return open_plain(path, flags, mode)
         except FileNotFoundError:
             pass
         try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
         except FileNotFoundError:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:  # another process was faster
@@ -111,14 +111,14 @@ def open_with_parents(path: str, flags: int) -> int:
                 raise OSError(errno.EEXIST, "it is a link to nowhere", path) from None
 
 
-def open_plain(path: Path | str, flags: int) -> int:
+def open_plain(path: Path | str, flags: int, mode: int = 0o666) -> int:
     """``os.open`` of a file, and of nothing else; a FIFO would let us wait for ever.
 
     Raises OSError for a directory, a FIFO or a disk. ``/dev/null`` takes and gives as a file does.
     """
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    kind = os.fstat(fd).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISCHR(kind):
         return fd
     os.close(fd)
     raise OSError(errno.EINVAL, "it is no file", os.fspath(path))

@@ -36,8 +36,9 @@ from pytest_evalrun.agents.wire.guard import (
     json_response,
     served_url,
 )
-from pytest_evalrun.agents.wire.serving import announce, bound_socket, serve, token_of
+from pytest_evalrun.agents.wire.serving import bound_socket, serve, token_of
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.durable import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -88,7 +89,7 @@ def serve_controller(options: ControllerOptions) -> None:
 
             def listening() -> None:
                 if options.announce is not None:
-                    announce(options.announce, served_url(options.host, port, token))
+                    write_atomic(options.announce, served_url(options.host, port, token), private=True)
                 shown = served_url(options.host, port, "***" if token else None)
                 sys.stdout.write(f"controller: {shown}, log: {options.log}, sessions: {options.database}\n")
                 sys.stdout.flush()

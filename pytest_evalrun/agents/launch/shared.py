@@ -8,7 +8,6 @@ of all, ends them.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -103,11 +102,11 @@ class ServerFiles:
         if not self._token.exists():
             import secrets
 
-            _write_private(self._token, secrets.token_urlsafe(24).encode())
+            write_atomic(self._token, secrets.token_urlsafe(24), private=True)
         return self._token.read_text()
 
     def write_spec(self, spec: ServerSpec) -> None:
-        _write_private(self._spec, json_line(asdict(spec)))
+        write_atomic(self._spec, json_line(asdict(spec)), private=True)
 
     def spec(self) -> ServerSpec:
         return ServerSpec(**parse_json(self._spec.read_bytes()))
@@ -131,11 +130,3 @@ class ServerFiles:
     def wanted(self) -> set[str]:
         """The tasks that were asked for."""
         return {path.read_text(encoding="utf-8") for path in self._wanted.iterdir() if not path.name.startswith(".")}
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that no other user could ever read; a reader meets it whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - as made
-        file.write(content)
-    aside.replace(path)

@@ -1,4 +1,4 @@
-"""A server of ours as a process: its socket, who is told where it listens, and what ends it."""
+"""A server of ours as a process: its socket, its token, and what ends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable
-    from pathlib import Path
 
     from aiohttp import web
 
@@ -52,16 +51,6 @@ def _cannot_bind(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"--port {port}: not allowed to this user: name another port"
     return f"--host {host}, --port {port}: {error.strerror or error}"
-
-
-def announce(path: Path, text: str) -> None:
-    """Write where a server is, token and all, in one step: only its user may read it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-    aside.replace(path)
 
 
 def token_of(variable: str | None) -> str | None:

@@ -18,10 +18,10 @@ from pytest_evalrun.agents.wire.addresses import shown_address
 from pytest_evalrun.agents.wire.dialects import SESSION_HEADER, read_cancel, read_interact, read_session
 from pytest_evalrun.agents.wire.guard import LARGEST_RESULTS, ServedCall, guarded_application, served_url
 from pytest_evalrun.agents.wire.listing import with_token, without_token
-from pytest_evalrun.agents.wire.serving import announce
 from pytest_evalrun.agents.worker.heartbeats import HEARTBEAT_SECONDS, Heartbeats, called
 from pytest_evalrun.agents.worker.samples import CANCEL_SECONDS, Samples, ended
 from pytest_evalrun.agents.worker.tasksessions import written
+from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class TaskCalls:
         """Tell everybody who waits for that."""
         self.say(f"listens at {shown_address(self._places.address)}")
         if self._announced is not None:
-            announce(self._announced, self._places.address)
+            write_atomic(self._announced, self._places.address, private=True)
         self._heartbeats.start()
 
     def application(self) -> web.Application:

@@ -52,6 +52,21 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_private_file_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private file is its owner's from its first byte on, whatever was there before it, also aside."""
+    file, left = tmp_path / "token", tmp_path / ".token.1.tmp"
+    for path in (file, left):
+        path.write_text("old")
+        path.chmod(0o666)
+    monkeypatch.setattr(durable, "_aside", lambda _: str(left))
+    opened_before = left.open()
+    write_atomic(file, "secret", private=True)
+    assert file.read_text() == "secret" and file.stat().st_mode & 0o777 == 0o600
+    with opened_before:
+        assert opened_before.read() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
 def test_reader_meets_old_or_new(tmp_path: Path) -> None:
     """A reader never sees a part of a file, or none."""
     path = tmp_path / "a"
