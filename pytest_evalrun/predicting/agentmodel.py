@@ -67,21 +67,23 @@ def open_agents(work: PairWork, model: LoadedModel, files: AgentFiles) -> AgentS
     """Ask a loaded agent for a pair. Raises PairError where there is no task server, or no such task."""
     from pytest_evalrun.agents.client import ControllerClient
     from pytest_evalrun.agents.tasks.mistakes import task_of
+    from pytest_evalrun.agents.wire.addresses import shown_address
 
     settings, pair = work.settings, work.pair
     if settings.controller:
         url: str = expand(settings.controller)
     else:
         url = work.context.task_servers.address(pair)
+    server = ControllerClient(url)
     agent, budget = _agent(work, model)
     places: list[Places] = [budget]
     task = task_of(settings, pair.dataset)
     if limit := settings.task_concurrency:
-        places = [*places, limit_of(f"task:{_shown(url)}/{task}", limit, work.context.services.event)]
+        places = [*places, limit_of(f"task:{shown_address(url)}/{task}", limit, work.context.services.event)]
     return AgentSession(
         AgentWork(
             agent=agent,
-            server=ControllerClient(url),
+            server=server,
             task=task,
             files=files,
             url=url,
@@ -112,11 +114,6 @@ def _revive(work: PairWork) -> Callable[[], object]:
     if work.settings.controller:
         return lambda: None
     return lambda: work.context.task_servers.address(work.pair)
-
-
-def _shown(url: str) -> str:
-    """Without the token, which would be the name of a file."""
-    return url.partition("/t/")[0]
 
 
 class RecordedRuns:

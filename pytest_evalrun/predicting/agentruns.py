@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.adapters.protocol import Detailed
+from pytest_evalrun.agents.wire.addresses import shown_address
 from pytest_evalrun.predicting.session import LineMaker
 from pytest_evalrun.rundir.agentfiles import AgentFiles
 from pytest_evalrun.rundir.agentruns import finished_runs
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
 
 # So many are written at once.
 LINES = 256
-# What a setting is called that may be a key, and the key in the address of a controller.
+# What a setting is called that may be a key.
 _KEYS = re.compile(r"authorization|api[-_]?key|token\Z|secret|password", re.IGNORECASE)
-_TOKEN = re.compile(r"(/t/)[^/]+")
 
 
 def begun_directory(pair: Pair) -> Path | None:
@@ -156,5 +156,5 @@ def _without_keys(value: Any, name: str = "") -> Any:
     if not isinstance(value, str):
         return value
     if name == "controller":
-        return _TOKEN.sub(rf"\1{BLANK}", value)
+        return shown_address(value)
     return BLANK if _KEYS.search(name) and not secret_names(value) else value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_evalrun.adapters.predictone import CONCURRENCY_OF_ASYNC
 from pytest_evalrun.agents.acting.settings import HttpSettings
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.secrets import expand
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.agents.protocol import Act, Conversation
     from pytest_evalrun.llm.budget import Budget
     from pytest_evalrun.suite.pairs import Pair
-    from pytest_evalrun.suite.settings import Settings
 
 
 class AgentServices(Protocol):
@@ -78,12 +76,3 @@ def load_agent(pair: Pair, services: AgentServices) -> LoadedAgent:
 def _with_secrets(own: HttpSettings) -> dict[str, Any]:
     """Where an agent is, and how it is entered; what it is sent holds no secrets."""
     return {"url": own.url, "headers": dict(own.headers), "proxy": own.proxy, "proxies": dict(own.proxies)}
-
-
-def concurrency_of(settings: Settings) -> int | str:
-    """How many samples at once the suite lets an agent have: a number, or ``least-start-most``.
-
-    Where it says nothing of a class of the user's, that is what it may be at most: the class says when it is loaded.
-    """
-    chosen: Any = getattr(settings.own, "concurrency", None)
-    return chosen if chosen is not None else CONCURRENCY_OF_ASYNC

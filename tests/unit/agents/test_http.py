@@ -12,7 +12,7 @@ from aiohttp import web
 from certificates import certificate_of
 
 from pytest_evalrun.adapters.eventloop import Coroutines
-from pytest_evalrun.agents.acting.loading import concurrency_of, load_agent
+from pytest_evalrun.agents.acting.loading import load_agent
 from pytest_evalrun.agents.protocol import ContextLimit, Conversation
 from pytest_evalrun.errors import ConfigError, PairError, SampleError
 from pytest_evalrun.llm.refusals import Passing
@@ -299,13 +299,13 @@ def test_a_variable_that_is_not_set(act):
 
 
 def test_how_many_at_once(tmp_path):
-    """The suite says, or what an endpoint takes; once it is loaded, so many requests may be under way."""
+    """The suite says how many; once it is loaded, so many requests may be under way."""
     pair = pair_of(tmp_path, url="http://127.0.0.1:1/ask", concurrency=3)
     agent = load_agent(pair, SERVICES)
     agent.load()
 
-    assert (agent.concurrency, concurrency_of(pair.settings), agent.budget.room(0)) == (3, 3, 3)
-    assert concurrency_of(pair_of(tmp_path, url="http://x").settings) == "10-20-100"
+    assert (agent.concurrency, agent.budget.room(0)) == (3, 3)
+    assert load_agent(pair_of(tmp_path, url="http://x"), SERVICES).concurrency == "10-20-100"
     agent.close()
 
 

@@ -376,7 +376,7 @@ def test_who_does_not_answer_holds_up_nobody(agent):
 
 def test_it_is_made_of_a_pair(tmp_path):
     """A pair's class is found below the suite, its secrets are read, and its settings are its own."""
-    from pytest_evalrun.agents.acting.loading import concurrency_of, load_agent
+    from pytest_evalrun.agents.acting.loading import load_agent
     from pytest_evalrun.suite.settings import Settings
 
     (tmp_path / "agent.py").write_text(
@@ -389,6 +389,6 @@ def test_it_is_made_of_a_pair(tmp_path):
     loaded.load()
     try:
         assert ask(loaded).message["content"].startswith("/")
-        assert (loaded.concurrency, loaded.budget, concurrency_of(settings)) == (2, None, 2)
+        assert (loaded.concurrency, loaded.budget) == (2, None)
     finally:
         loaded.close()
