@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.agents.client import ControllerClient, workers_of
 from pytest_evalrun.agents.protocol import ServerFault
 from pytest_evalrun.agents.statuses import WorkerStatus
-from pytest_evalrun.agents.underway import AGENT, ENVIRONMENT
 from pytest_evalrun.agents.wire.addresses import shown_address
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.agentfiles import read_sessions
+from pytest_evalrun.rundir.agentfiles import AGENT, ENVIRONMENT, read_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.agents.underway import under_way
 from pytest_evalrun.monitor.follow import Signature, signature
-from pytest_evalrun.rundir.agentfiles import read_sessions
+from pytest_evalrun.rundir.agentfiles import read_sessions, under_way
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.state import RunningState, parse
 from pytest_evalrun.suite.names import refusal, safe_name, shard_of
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from pytest_evalrun.agents.underway import UnderWay
+    from pytest_evalrun.rundir.agentfiles import UnderWay
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
 
 # So many changes make the rate: about ten seconds of a pair that moves.

@@ -10,10 +10,10 @@ from pytest_evalrun.rundir.tasklist import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_evalrun.agents.underway import UnderWay
     from pytest_evalrun.monitor.death import Death
     from pytest_evalrun.monitor.launch import LaunchState
     from pytest_evalrun.monitor.tasks import Tasks
+    from pytest_evalrun.rundir.agentfiles import UnderWay
     from pytest_evalrun.rundir.state import RunningState
 
 FORMAT = 1

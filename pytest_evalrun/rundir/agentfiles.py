@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pytest_evalrun.rundir.agentruns import finished_runs, is_run
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import LineFile, encoded, read_file
 from pytest_evalrun.suite.jsontext import parse_json, parse_line
+from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     Index = int | str
 
+# What sessions wait for, as people are told.
+AGENT, ENVIRONMENT, SLOT = "the agent", "the environment", "a slot"
 # Sessions are written down at most so often.
 SESSION_SECONDS = 0.5
 
@@ -192,6 +196,45 @@ def read_sessions(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return told if isinstance(told, dict) and isinstance(told.get("sessions"), list) else None
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """How many sessions a running pair has, what they wait for, and for how many seconds the longest lasts."""
+
+    sessions: int
+    agent: int
+    environment: int
+    slot: int
+    longest: float
+
+    @property
+    def text(self) -> str:
+        waits = (self.agent, AGENT), (self.environment, ENVIRONMENT), (self.slot, SLOT)
+        told = [f"{count} for {what}" for count, what in waits if count]
+        if told:
+            first, rest = told[0].split(" ", 1)
+            told[0] = f"{first} {'waits' if first == '1' else 'wait'} {rest}"
+        return ", ".join([counted(self.sessions, "session"), *told, f"longest {self.longest:.0f} s"])
+
+
+def under_way(rows: Iterable[Any], now: float) -> UnderWay | None:
+    """Count the sessions that a running pair has written down; None where there are none."""
+    sound = [row for row in rows if isinstance(row, dict)]
+    if not sound:
+        return None
+    waits = [_word(row.get("waiting_for")) for row in sound]
+    since = [row["since"] for row in sound if type(row.get("since")) in (int, float)]
+    longest = max((now - begun for begun in since), default=0.0)
+    return UnderWay(
+        len(sound), waits.count(AGENT), waits.count(ENVIRONMENT), waits.count(SLOT), max(0.0, longest)
+    )  # fmt: skip
+
+
+def _word(told: Any) -> str | None:
+    """What a session waits for, in the word that is shown."""
+    words = {"agent": AGENT, "environment": ENVIRONMENT, "slot": SLOT}
+    return words.get(str(told).rpartition(" ")[2])
 
 
 def _is_line(raw: bytes) -> bool:

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "programs": DATA | {"children", "rundir", "adapters", "remote", "errors"},
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
-    "monitor": frozenset({"agents", "planning", "rundir", "report", "suite", "errors"}),
+    "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from taskservers import serving
 
-from pytest_evalrun.agents.underway import UnderWay, under_way
 from pytest_evalrun.cli import main
+from pytest_evalrun.rundir.agentfiles import UnderWay, under_way
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.layout import WorkDir
 
