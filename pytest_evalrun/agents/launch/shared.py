@@ -125,7 +125,7 @@ class ServerFiles:
         """Ask for the workers of a task, in a file of its own; not every name can be that of a file."""
         path = self._wanted / hashlib.sha256(task.encode()).hexdigest()
         if not path.exists():
-            _write_private(path, task.encode())
+            write_atomic(path, task, private=True)
 
     def wanted(self) -> set[str]:
         """The tasks that were asked for."""
