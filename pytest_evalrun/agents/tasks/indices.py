@@ -153,7 +153,8 @@ def _refusal(task: TaskDefinition, code: int, said: str) -> str:
     """Why there are no indices, first in the last line that the process wrote, then in those before it."""
     *lines, last = printable(said).strip().splitlines()[-LAST_LINES:] or [f"exit code {code}"]
     hint = "; where it needs its image, serve it with `evalrun start`, and name `controller`" if task.image else ""
-    first = f"task {task.place}: its indices cannot be had: {last.removeprefix('Error: ')}{hint}"
+    told = last.removeprefix("Error: ").removeprefix(task.place).lstrip(".: ")  # the place is said once
+    first = f"task {task.place}: its indices cannot be had: {told}{hint}"
     return "\n".join([first, *lines])
 
 
