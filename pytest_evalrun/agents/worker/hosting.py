@@ -249,7 +249,9 @@ def outcome_of(result: Any) -> Outcome:
     if inspect.isawaitable(result):
         raise ValueError("start_sample returned a coroutine that nobody awaited; accepted: `async def start_sample`")
     if isinstance(result, Mapping):
-        if "status" not in result or not result.keys() <= _OUTCOME or not _is_status(result["status"]):
+        # With a result beside it, a status that is misspelled is no result of the world's own: it might look solved.
+        is_outcome = "status" in result and result.keys() <= _OUTCOME
+        if not is_outcome or not ("result" in result or _is_status(result["status"])):
             return Outcome(SampleStatus.COMPLETED, result)
         words = {"result": None, **result}
     elif hasattr(result, "status") and hasattr(result, "result"):

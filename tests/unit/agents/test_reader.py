@@ -228,7 +228,10 @@ def test_a_task_of_a_file(tmp_path, hashes):
 
 FAILING = {
     "it raises": (world(indices=None), "LookupError: the world has ended"),
-    "no such class": ({"world": {"module": "./worlds.py:Word"}}, "cannot be had: module: './worlds.py:Word': ./worlds.py has no 'Word'; it"),
+    "no such class": (
+        {"world": {"module": "./worlds.py:Word"}},
+        "cannot be had: module: './worlds.py:Word': ./worlds.py has no 'Word'; it",
+    ),
     "another parameter": (world(index=[1]), "index"),
     "twice": (world(indices=[1, 1]), "World.get_indices() returned an index twice"),
 }

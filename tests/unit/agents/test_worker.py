@@ -104,6 +104,8 @@ def result_of(index):
         return {"mean": numpy.float32(0.5), "count": numpy.int64(3), "all": numpy.arange(3)}
     if index == "ended":
         return {"status": "agent invalid action", "result": {"steps": 2}, "reward": 0.25, "metrics": {"m": 1}}
+    if index == "misspelled":
+        return {"status": "agent contxt limit", "result": True}
     if index == "strange":
         end = Thing()
         end.status, end.result = "ok", 1
@@ -117,7 +119,8 @@ def result_of(index):
     return None if index == "nothing" else True
 
 INDICES = ["plain", "raise", "exit", "die", "block", "busy", "sleep", "late", "patient", "tools", "both"]
-RESULTS = ["odd", "nan", "large", "circle", "numpy", "ended", "strange", "running", "own words", "nothing"]
+RESULTS = ["odd", "nan", "large", "circle", "numpy", "ended", "misspelled", "strange", "running", "own words"]
+RESULTS += ["nothing"]
 TOOLS = [{"type": "function", "function": {"name": "run", "parameters": {"type": "object", "properties": {}}}}]
 
 class Plain:
@@ -334,6 +337,7 @@ BEFORE = {
     "too large": ("plain", "large", "bytes of JSON; accepted: at most 10,000,000"),
     "too large in a process": ("process", "large", "bytes of JSON; accepted: at most 10,000,000"),
     "a status that is none": ("plain", "strange", "returned the status 'ok'; accepted: completed, "),
+    "a status that is misspelled": ("plain", "misspelled", "returned the status 'agent contxt limit'; accepted: "),
     "a status that is no end": ("loop", "running", "returned the status 'running'; accepted: completed, "),
 }
 
