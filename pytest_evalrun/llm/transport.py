@@ -129,7 +129,8 @@ class Transport:
         except TimeoutError:
             raise Passing(f"{self.url}: no answer within {self._timeout:g} s (`request_timeout`)") from None
         except aiohttp.ClientConnectorError as error:
-            raise Passing(f"{self.url}: {error}", nobody=True) from None
+            told = str(error).replace(" ssl:default", "")  # it says so of addresses without TLS, too
+            raise Passing(f"{self.url}: {told}", nobody=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Passing(f"{self.url}: {type(error).__name__}: {error}") from None
 
