@@ -420,6 +420,7 @@ def test_what_does_not_start(tmp_path, controller):
     port, file = ["-p", str(controller.port)], ["--db", str(controller.directory / "c.db")]
     for words, text in (
         (port, f"--port {controller.port}: in use on 127.0.0.1 by another process"),
+        (["-p", "80000"], "--port 80000: accepted: 0 to 65535"),
         (["-p", "0", *file], f"another controller has it (PID {controller.process.pid})"),
         (["-p", "0", "--host", "0.0.0.0"], "--token-env NAME"),
         (["-p", "0", "--token-env", "NO_SUCH_TOKEN"], "there is no such environment variable"),
@@ -433,15 +434,28 @@ def test_what_does_not_start(tmp_path, controller):
         assert "Traceback" not in ran.stderr
 
 
+def test_nobody_writes_lines_into_the_log(controller):
+    """What is logged of a worker is one line, whatever that calls its task, and drives no terminal."""
+    with ScriptedWorker("\x1b[31m\nforged") as worker:
+        worker.beat(controller.url)
+    log = (controller.directory / "c.log").read_text()
+    (line,) = [line for line in log.splitlines() if "forged" in line]
+    assert "INFO \\x1b[31m: forged: worker 0 at" in line
+
+
 def test_with_a_token(tmp_path):
     """With a token its calls are below it alone; it is announced to its user alone, and is neither shown nor logged."""
     started = Started(tmp_path, "--token-env", "OUR_TOKEN", environment={"OUR_TOKEN": "sesame-12345"}.items())
     assert started.url.endswith("/t/sesame-12345/api")
     assert call(started.url, "list_workers").value == {}
     assert call(started.url.replace("sesame", "other"), "list_workers").status == 403
-    assert (tmp_path / "url").stat().st_mode & 0o777 == 0o600
     with ScriptedWorker(next(_names)) as worker:
         worker.beat(started.url)
+        tokened = worker.address.replace("/api", "/t/sesame-12345/api")
+        beat = {"name": next(_names), "address": tokened, "concurrency": 1, "indices": [0]}
+        assert call(started.url, "receive_heartbeat", beat).status == 200
+    # Addresses of workers may hold a token, too.
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("url", "c.db", "c.db-wal")} == {0o600}
     code, output = started.end(signal.SIGINT)
     assert code == 0
     assert "sesame" not in output + (tmp_path / "c.log").read_text()

@@ -39,6 +39,7 @@ from pytest_evalrun.agents.wire.guard import (
 from pytest_evalrun.agents.wire.serving import bound_socket, serve, token_of
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,6 +53,7 @@ _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 # So long nobody is given a slot at the start, while workers from before a restart are asked what they hold.
 _FIRST_SYNC_SECONDS = 1.0
+_LONGEST_MESSAGE = 4_000
 # A worker that was not heard of for so long will not come back.
 _FORGOTTEN_SECONDS = 3600.0
 
@@ -106,10 +108,18 @@ def _log_to(path: Path) -> None:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"--log {path}: {error.strerror}") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_LogLines("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("pytest_evalrun")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+class _LogLines(logging.Formatter):
+    """Each message is one line of the log: names of tasks and what workers answer are anybody's text."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = one_line(record.message[:_LONGEST_MESSAGE].replace("\n", ": "))
+        return super().formatMessage(record)
 
 
 def steady_clock() -> Callable[[], float]:

@@ -59,6 +59,8 @@ class Store:
         self._lock = _lock_of(path)
         self._db: sqlite3.Connection | None = None
         try:
+            with suppress(OSError):  # SQLite says why; what it adds to the file is as private as that
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None)
             self._open(self._db)
         except sqlite3.Error as error:

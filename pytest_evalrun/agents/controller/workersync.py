@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.statuses import WorkerStatus
+from pytest_evalrun.agents.wire.addresses import shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -72,7 +73,7 @@ class WorkerSync:
         if worker.concurrency != concurrency:
             self._store.keep_worker(worker)
         if known is None:
-            _LOG.info("%s: worker %d at %s", worker.name, worker.id, worker.address)
+            _LOG.info("%s: worker %d at %s", worker.name, worker.id, shown_address(worker.address))
             await self._first_sync(worker)
         elif worker.status is not WorkerStatus.ALIVE and not await self.sync(worker):
             raise NotGranted(400, "Error: Worker status abnormal")

@@ -21,12 +21,15 @@ _PARENT_SECONDS = 0.25
 # So long requests that are being answered have when it is told to end.
 _END_SECONDS = 1.0
 _BACKLOG = 1024
+_LARGEST_PORT = 65535
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
     """Bind the socket of a server; port 0 is any that is free. Raises ConfigError, in one line."""
     import socket
 
+    if not 0 <= port <= _LARGEST_PORT:  # the resolver of the system takes 80000 for 14464
+        raise ConfigError(f"--port {port}: accepted: 0 to {_LARGEST_PORT}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -39,9 +42,6 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ConfigError(_cannot_bind(host, port, error)) from None
-    except OverflowError:
-        bound.close()
-        raise ConfigError(f"--port {port}: accepted: 0 to 65535") from None
     return bound
 
 
