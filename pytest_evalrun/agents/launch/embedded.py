@@ -190,13 +190,17 @@ def _death_of(files: ServerFiles) -> str:
 def end_servers(directory: Path, seconds: float = END_SECONDS) -> bool:
     """End all task servers of a launch; True once nothing of them lives. No new one is started in the directory.
 
-    It waits so many seconds for tasks to give back what they have; after that everything is killed.
+    It waits so many seconds for tasks to give back what they have, or up to Ctrl-C; after that everything is killed.
     """
     if not directory.is_dir():
         return True
     (directory / END).touch()
     servers = [ServerFiles(path) for path in directory.iterdir() if path.is_dir()]
-    if not wait_until(lambda: all(files.is_gone for files in servers), seconds, POLL_SECONDS):
+    try:
+        have_ended = wait_until(lambda: all(files.is_gone for files in servers), seconds, POLL_SECONDS)
+    except KeyboardInterrupt:  # whoever is in such a hurry wants nothing left behind, either
+        have_ended = False
+    if not have_ended:
         for files in servers:
             _kill(files)
     return wait_until(lambda: all(files.is_gone for files in servers), KILL_SECONDS, POLL_SECONDS)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,6 +208,18 @@ def test_a_manager_that_does_not_end_is_killed(launch: Launch) -> None:
     family = launch.family()
     os.kill(launch.manager.pid, signal.SIGSTOP)
     assert end_servers(launch.directory, seconds=0.2)
+    assert all_gone(family)
+
+
+def test_ctrl_c_shortens_the_end(launch: Launch) -> None:
+    """Ctrl-C while the end is waited for kills everything at once, and breaks nothing off."""
+    launch.address("single")
+    family = launch.family()
+    os.kill(launch.manager.pid, signal.SIGSTOP)
+    hurry = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    hurry.start()
+    assert end_servers(launch.directory, seconds=10 * SECONDS)
+    hurry.join()
     assert all_gone(family)
 
 
