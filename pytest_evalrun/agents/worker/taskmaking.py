@@ -146,7 +146,8 @@ class _Made:
         """By which name the controller knows the task, and how many samples it takes at once."""
         parameters = self._parameters()
         name = getattr(self._task, "name", None) or parameters.get("name") or self._definition.name
-        count = getattr(self._task, "concurrency", None) or parameters.get("concurrency", 1)
+        count = getattr(self._task, "concurrency", None)
+        count = parameters.get("concurrency", 1) if count is None else count
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ConfigError(f"{self._definition.place}.parameters.concurrency: {found(count)}; accepted: 1 or more")
         return str(name), count

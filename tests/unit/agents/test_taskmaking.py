@@ -53,6 +53,7 @@ parameters: {module: "./own.py:Small", parameters: [1]}
 unknown: {module: "./own.py:Small", parameters: {sise: 3}}
 raises: {module: "./own.py:Small", parameters: {error: "no data"}}
 count: {module: "./own.py:Small", parameters: {concurrency: 0}}
+none-at-once: {module: "./own.py:Knowing", parameters: {name: x, concurrency: 0}}
 sessions: {module: "./own.py:Small", sessions: fork}
 grace: {module: "./own.py:Small", grace: long}
 odd index: {module: "./own.py:Small", parameters: {indices: [1, [2]]}}
@@ -135,6 +136,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unknown": ("unknown", "unknown.parameters: Small(…) raised TypeError: Small.__init__() got an unexpected"),
     "raises": ("raises", "raises.parameters: Small(…) raised ValueError: no data (own.py:"),
     "concurrency": ("count", "count.parameters.concurrency: found 0; accepted: 1 or more"),
+    "concurrency of its own": ("none-at-once", "none-at-once.parameters.concurrency: found 0; accepted: 1 or more"),
     "sessions": ("sessions", "sessions.sessions: found 'fork'; accepted: thread, process, loop"),
     "grace": ("grace", "grace.grace: found 'long'; accepted: seconds"),
     "odd index": ("odd index", "Small.get_indices() returned [2]; accepted: numbers and texts, each once"),
