@@ -12,6 +12,7 @@ from pytest_evalrun.agents.wire.dialects import (
     Dialect,
     dialect_of,
     interact_body,
+    is_index,
     standing_of,
     standing_of_error,
     start_body,
@@ -90,7 +91,7 @@ class WorkerCalls:
         """Ask which sessions a worker holds, and the index of each."""
         payload = _payload(await self._ask("GET", address, "get_sessions", timeout=STATUS_SECONDS))
         try:
-            held = {int(number): index for number, index in payload.items() if _is_index(index)}
+            held = {int(number): index for number, index in payload.items() if is_index(index)}
         except (AttributeError, ValueError):
             held = {-1: 0}
         if not all(0 <= number < _LARGEST_HELD for number in held):
@@ -146,7 +147,3 @@ def _raised(answer: HttpAnswer, session_id: int) -> Standing | None:
         return standing_of_error(answer.status, answer.payload, session_id)
     except ValueError:
         return None
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)

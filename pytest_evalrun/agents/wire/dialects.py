@@ -144,7 +144,7 @@ def read_heartbeat(body: Any) -> Registration:
     """Read ``receive_heartbeat`` at a controller. Raises NotGranted (422)."""
     call = "receive_heartbeat"
     indices = _field(call, body, "indices", (list,))
-    odd = [index for index in indices if type(index) not in (int, str) or not is_writable(str(index))]
+    odd = [index for index in indices if not is_index(index)]
     if odd:
         raise _unfit(call, "indices", odd[0], "numbers and texts")
     concurrency = _field(call, body, "concurrency", (int,))
@@ -152,6 +152,11 @@ def read_heartbeat(body: Any) -> Registration:
         raise _unfit(call, "concurrency", concurrency, "1 or more")
     name, address = (_field(call, body, key, (str,)) for key in ("name", "address"))
     return Registration(name, address, concurrency, indices)
+
+
+def is_index(value: Any) -> bool:
+    """Whether a sample may be called so: a text, or a number that JSON of all sides can write."""
+    return is_writable(value) if type(value) is str else type(value) is int and abs(value) <= _LARGEST_ID
 
 
 def read_overall(body: Any) -> OverallRequest:

@@ -152,6 +152,10 @@ def test_a_worker_of_either_dialect_reads_what_it_is_sent():
             lambda: read_heartbeat({"name": "t", "address": "http://h", "concurrency": 1, "indices": ["\ud83d"]}),
             "`indices`: found '\\ud83d'", id="half a character as index",
         ),
+        pytest.param(
+            lambda: read_heartbeat({"name": "t", "address": "http://h", "concurrency": 1, "indices": [10**30]}),
+            "`indices`: found 1000", id="an index beyond 64 bits",
+        ),
         pytest.param(lambda: read_start({"name": "\ud83d", "index": 1}), "`name`: found", id="half a character"),
         pytest.param(lambda: read_overall({"name": "t", "results": {}}), "`results`: found {}", id="odd results"),
     ],
