@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,8 @@ from pytest_evalrun.adapters.making import check_arguments, done, guarded, publi
 from pytest_evalrun.adapters.predictone import CONCURRENCY, CONCURRENCY_OF_ASYNC
 from pytest_evalrun.adapters.retrying import AskAgain, retry_of, status_of
 from pytest_evalrun.adapters.threads import DaemonThreads
-from pytest_evalrun.agents.acting.answered import act_of
 from pytest_evalrun.agents.acting.unseen import UnseenTools
-from pytest_evalrun.agents.protocol import ContextLimit
+from pytest_evalrun.agents.protocol import Act, ContextLimit
 from pytest_evalrun.agents.wire.histories import history_of
 from pytest_evalrun.children.faults import may_pass
 from pytest_evalrun.errors import EvalrunError, PairError, SampleError
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_evalrun.adapters.eventloop import LoopThread
-    from pytest_evalrun.agents.protocol import Act, Conversation
+    from pytest_evalrun.agents.protocol import Conversation, Message
 
 METHODS = "a class with inference(history), or act(messages, tools)"
 # By their names alone: whoever has AgentBench's own exceptions has them in a module of his.
 CONTEXT_LIMITS = frozenset({"AgentContextLimitException", "ContextLimit"})
 PASSING = ("AgentNetworkException", "AgentTimeoutException")
 TOO_MANY = 429
+LARGEST_ANSWER = 10_000_000
+ACCEPTED = "accepted: text, or {role: assistant, content: …, tool_calls: […]}"
 
 
 class UsersAgent:
@@ -196,3 +199,51 @@ def _fits(method: Callable[..., Any], arguments: int) -> bool:
 def _copied(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Lists and dicts of its own: what a class does with them is its business."""
     return [dict(value) for value in values]
+
+
+def act_of(answer: Any, who: str) -> Act:
+    """Raises SampleError, beginning with ``who``, for nothing, for too much, and for what is no message."""
+    if isinstance(answer, Act):
+        return replace(answer, message=message_of(answer.message, who))
+    return Act(message_of(answer, who))
+
+
+def message_of(answer: Any, who: str) -> Message:
+    """The assistant's message: of a text, a mapping, or what the SDK has for one; nothing else in it is kept."""
+    if answer is None:
+        raise SampleError(f"{who} answered nothing; {ACCEPTED}")
+    if isinstance(answer, str):
+        if len(answer) > LARGEST_ANSWER:
+            raise _too_large(who)
+        return {"role": "assistant", "content": answer}
+    if callable(dump := getattr(answer, "model_dump", None)):
+        answer = dump(exclude_none=True)
+    if not isinstance(answer, dict):
+        raise SampleError(f"{who} answered {type(answer).__name__}; {ACCEPTED}")
+    return _checked(answer, who)
+
+
+def _checked(answer: dict[str, Any], who: str) -> Message:
+    role, content, calls = (answer.get(name) for name in ("role", "content", "tool_calls"))
+    if role not in (None, "assistant"):
+        raise SampleError(f"{who} answered a message of the role {role!r}; accepted: assistant")
+    if content is None and not calls:
+        raise SampleError(f"{who} answered a message without content and tool_calls; {ACCEPTED}")
+    if not isinstance(content, str | list | None):
+        raise SampleError(f"{who} answered content of type {type(content).__name__}; accepted: text")
+    message: Message = {"role": "assistant", "content": content}
+    if calls:
+        if not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+            raise SampleError(f"{who} answered tool_calls that are no list of mappings; accepted: OpenAI's form")
+        message["tool_calls"] = calls
+    try:
+        size = len(json.dumps(message, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SampleError(f"{who} answered a message that JSON cannot hold: {error}") from None
+    if size > LARGEST_ANSWER:
+        raise _too_large(who)
+    return message
+
+
+def _too_large(who: str) -> SampleError:
+    return SampleError(f"{who} answered more than {LARGEST_ANSWER // 1_000_000} MB; nothing of it is kept")
