@@ -12,6 +12,7 @@ from pytest_evalrun.agents.statuses import WorkerStatus
 from pytest_evalrun.agents.wire.addresses import shown_address
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.agentfiles import AGENT, ENVIRONMENT, read_sessions
+from pytest_evalrun.rundir.processes import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,6 +90,8 @@ def controllers_of(run: RunPaths) -> dict[str, dict[int, str]]:
         told = read_sessions(file)
         if told is None or not isinstance(url := told.get("controller"), str):
             continue
+        if not isinstance(pid := told.get("pid"), int) or start_time(pid) is None:
+            continue  # left by a pair that was killed
         pair = "/".join(file.parent.relative_to(run.root / "agents").parts)
         rows = (row for row in told["sessions"] if isinstance(row, dict) and type(row.get("id")) is int)
         found.setdefault(url, {}).update((row["id"], pair) for row in rows)

@@ -150,8 +150,10 @@ class AgentSession:
 
     def leave(self) -> None:
         """Nothing is asked of the task server any more."""
-        self._coroutines.start(self._work.server.close()).result()
-        self._coroutines.close()
+        try:
+            self._coroutines.start(self._work.server.close()).result()
+        finally:
+            self._coroutines.close()
 
 
 def limit_of(name: str, limit: int | str, event: Callable[..., object]) -> Budget:
