@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -54,8 +55,12 @@ def run(tmp_path):
     return paths
 
 
-def asks(run, pair, controller, *sessions):
-    told = {"controller": controller, "sessions": [{"id": number, "waiting_for": "the agent"} for number in sessions]}
+def asks(run, pair, controller, *sessions, pid=None):
+    told = {
+        "controller": controller,
+        "pid": pid or os.getpid(),
+        "sessions": [{"id": number, "waiting_for": "the agent"} for number in sessions],
+    }
     write_atomic(run.root / "agents" / pair / "sessions.json", json.dumps(told), private=True)
 
 
@@ -87,6 +92,7 @@ def test_the_controllers_of_the_running_run(evalrun, run):
         asks(run, "agents/solver/sql", url, 7, 9)
         asks(run, "agents/ngram/sql", url, 8)
         (run.root / "agents/agents/torn").mkdir()
+        asks(run, "agents/killed/sql", "http://127.0.0.1:9/api", 1, pid=2**22 + 1)  # there is no such process
         (run.root / "agents/agents/torn/sessions.json").write_text('{"controller": 3, "sessions": []}')
         code, out, _ = evalrun("sessions", "--workdir", "work", "--json")
 
