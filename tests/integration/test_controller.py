@@ -415,6 +415,19 @@ def test_a_new_controller_takes_over_what_workers_hold(tmp_path):
         controller.end()
 
 
+def test_a_new_controller_does_not_take_over_what_was_cancelled(tmp_path):
+    """A session that was cancelled before its worker told of it has no agent: it is cancelled there, its slot free."""
+    with ScriptedWorker(next(_names)) as worker:
+        for number in (700, 701):
+            worker.sessions[number] = {"index": "turns-1", "history": [("user", "turn 0")]}
+        controller = Started(tmp_path)
+        assert cancel(controller, 700).status == 400
+        worker.beat(controller.url)
+        wait_for(lambda: set(worker.sessions) == {701})
+        assert slots(controller, worker) == [(1, 0)]
+        controller.end()
+
+
 def test_what_does_not_start(tmp_path, controller):
     """A port or a file that another has, and an address without a token, are told in one line that says what to do."""
     port, file = ["-p", str(controller.port)], ["--db", str(controller.directory / "c.db")]

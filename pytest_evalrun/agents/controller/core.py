@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # An index for which the sample is given with the request.
 CUSTOM = -1
+_MOST_DISOWNED = 10_000
 
 
 class Journal(Protocol):
@@ -87,6 +88,8 @@ class Core:
         self.sessions: dict[int, SampleSession] = {}
         self._ids = ids
         self._journal = journal
+        # Cancelled before we heard of them: the worker that has one may not have told of itself since we began.
+        self._disowned: dict[int, None] = {}
         # Sessions whose agent is waited for, in the order in which their leases end.
         self._leases: dict[int, SampleSession] = {}
 
@@ -291,6 +294,12 @@ class Core:
         """Whether a session had this number once."""
         return number in self.sessions or self._ids.is_given(number)
 
+    def disown(self, number: int) -> None:
+        """Its client does not want a session that nobody here knows: it is not taken over from whoever has it."""
+        self._disowned[number] = None
+        if len(self._disowned) > _MOST_DISOWNED:
+            del self._disowned[next(iter(self._disowned))]
+
     def ended(self, number: int, now: float) -> SampleSession | None:
         """End a session, and free its slot: whoever waits has it at once. None where it has ended before."""
         session = self.sessions.pop(number, None)
@@ -320,7 +329,7 @@ class Core:
 
         ``known`` are those that it was known to have before it was asked: what it does not have of these, and works
         on no call for, has ended. What it has and nobody knows is taken over, unless its id was given here: then it
-        has ended. Those are returned, with those whose id another has: they must be cancelled there.
+        has ended, as one that was disowned. Those are returned, with those whose id another has: to be cancelled there.
         """
         if not self._knows(worker):
             return []
@@ -333,7 +342,7 @@ class Core:
             session = self.sessions.get(number)
             if session is not None and session.worker is worker and session.index != index:
                 session = self.ended(number, now)
-            if session is None and not self._ids.is_given(number):
+            if session is None and not self._ids.is_given(number) and number not in self._disowned:
                 self.restore(worker, number, index, now)
             elif session is None or session.worker is not worker or session.index != index:
                 unwanted.append(number)

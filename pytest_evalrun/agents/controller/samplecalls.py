@@ -167,6 +167,7 @@ class SampleCalls:
         if session is not None:
             self._end(session)
         elif not self._core.was_given(number):
+            self._core.disown(number)
             raise NotGranted(400, "Error: Session does not exist")
 
     def expire(self) -> None:
