@@ -30,6 +30,9 @@ FIRST_LOOKS, FIRST_LOOK_SECONDS = 10, 0.5
 AHEAD = 2
 # A task without a worker is waited for so long: workers are started again.
 NO_WORKER_SECONDS = 60.0
+# So long a worker is waited for that says what its task says of all results.
+CALCULATE_SECONDS = 15.0
+NO_WORKERS = "No workers available"
 # What is under way when a pair is given up is told to end, and waited for so long.
 CLOSE_SECONDS = 3.0
 POLL_SECONDS = 0.005
@@ -138,8 +141,18 @@ class AgentSession:
         return future
 
     def calculate(self, outputs: list[dict[str, Any]]) -> Any:
-        """What the task itself says of its results; from any thread. Raises ServerFault."""
-        return self._coroutines.start(self._work.server.calculate_overall(self._work.task, outputs)).result()
+        """What the task itself says of its results; from any thread. Raises ServerFault.
+
+        A worker that died with the last sample is waited for: it is being started again.
+        """
+        until = time.monotonic() + CALCULATE_SECONDS
+        while True:
+            try:
+                return self._coroutines.start(self._work.server.calculate_overall(self._work.task, outputs)).result()
+            except ServerFault as fault:
+                if NO_WORKERS not in str(fault) or time.monotonic() >= until:
+                    raise
+            time.sleep(LOOK_SECONDS / 4)
 
     def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002 - a sample that has not ended has no answer
         """What has not ended is told to: its slots are free for others then."""
