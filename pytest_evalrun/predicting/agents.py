@@ -81,7 +81,8 @@ class AgentSession:
         import asyncio
 
         while True:
-            self._work.files.sessions(self._work.url, [one.row() for one in list(self._open.values())])
+            rows = [one.row() for one in list(self._open.values())]
+            self._work.files.sessions(self._work.url, [row for row in rows if row["id"] is not None])
             await asyncio.sleep(LOOK_SECONDS if self._slots.capacity else LOOK_SECONDS / 4)
             try:
                 self._slots = await self._work.server.slots(self._work.task)
