@@ -154,7 +154,7 @@ def _write(directory: Path, url: str, samples: int) -> Path:
 
 def _crowd(scale: Scale, place: Path) -> list[Figure]:
     running = {"index": 1, "status": "running", "result": None, "history": [{"role": "user", "content": "Go on."}]}
-    told = json.dumps({"session_id": 1, "output": running})
+    told = json.dumps({"output": running})  # of whichever session: an answer for another one would be refused
     answers = {f"/w{{n}}/api/{call}": (told, None) for call in ("start_sample", "interact", "cancel")}
     with bare_server(answers) as farm, controller(place / "crowd") as url:
         return asyncio.run(_compare(scale, url, farm))

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 # A server that has just been started, or is started again, has a moment to answer.
 FIRST_LOOKS, FIRST_LOOK_SECONDS = 10, 0.5
-# So many samples wait at a controller that knows how: a slot that becomes free is taken before we hear of it.
-AHEAD = 2
 # A task without a worker is waited for so long: workers are started again.
 NO_WORKER_SECONDS = 60.0
 # So long a worker is waited for that says what its task says of all results.
@@ -120,7 +118,8 @@ class AgentSession:
                 f"the task {self._work.task} has had no worker for {NO_WORKER_SECONDS:g} s; "
                 "accepted: a task server with one (`evalrun sessions` shows those there are)"
             )
-        room = slots.capacity + (AHEAD if slots.capacity and self._work.server.waits else 0)
+        # As many as there are slots wait for one, where that can be: it is taken before we hear that it is free.
+        room = slots.capacity * (2 if self._work.server.waits else 1)
         for places in self._work.places:
             room = min(room, places.room(busy))
         return room

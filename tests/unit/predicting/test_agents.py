@@ -272,7 +272,7 @@ def test_some_wait_where_the_controller_lets_them(tmp_path):
     server = Counting(capacity=3)
     with Table(tmp_path, server, Saying(), at_once="8") as table:
         server.waits = True
-        assert table.session.in_flight == 3 + agents.AHEAD
+        assert table.session.in_flight == 2 * 3
         server.capacity = 0
         while table.session.in_flight:  # until it has looked
             time.sleep(0.01)
