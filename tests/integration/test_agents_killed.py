@@ -134,7 +134,7 @@ class Launches:
         """Let it end; what a kill has cost is asked in the next launch."""
         for _ in range(3):
             process = self.process()
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=PATIENCE)
             if process.returncode == 0:
                 return
         raise AssertionError(output)
@@ -160,9 +160,14 @@ class Killer:
         for name in kinds:
             process = self._launches.process()
             before = self._project.progress()
-            wait_for(lambda before=before, process=process: self._project.progress() > before or _ended(process))
+            wait_for(
+                lambda before=before, process=process: self._project.progress() > before or _ended(process), PATIENCE
+            )
             time.sleep(self._chance.uniform(0.0, 1.0))
             self._kill(name)
+
+    def _has_moved(self, before: int, process: subprocess.Popen[str]) -> bool:
+        return self._project.progress() > before or _ended(process)
 
     def _kill(self, name: str) -> None:
         launch = self._launches.process()
@@ -186,6 +191,8 @@ def _ended(process: subprocess.Popen[str]) -> bool:
     return process.poll() is not None
 
 
+# Where a disk is busy, a launch that ends waits until all that it wrote is on it: for minutes beside who fills it.
+PATIENCE = 600.0
 ROUNDS = [5, pytest.param(50, marks=pytest.mark.slow)]
 
 
@@ -201,6 +208,7 @@ def test_a_task_server_of_its_own_loses_nothing(counting: Counting, rounds: int)
     counting.write(60 + 25 * rounds, url)
     words = ["start", "-a", "-l", url, "-p", str(free_port()), "--config", "../../start.yaml", "--lease", "3"]
     with evalrun_process(counting, *words, "--root", SUITE):
+        wait_for(lambda: len(listed_workers(url) or []) == 2)
         killer = disturbed(counting, rounds, ["controller", "worker", "agent", "launcher"])
         workers = wait_for(lambda: listed_workers(url))
         assert workers is not None
