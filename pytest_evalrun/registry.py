@@ -1,4 +1,4 @@
-"""What is known by name: kinds of models, readers and metrics, from the entry points of installed packages.
+"""What is known by name: kinds of models, readers, metrics and engines, from the entry points of installed packages.
 
 Our own are declared in pyproject.toml as those of every other package are. Names are read without importing what they
 stand for; nothing is read before somebody asks.
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 ADAPTERS = "pytest_evalrun.adapters"
 READERS = "pytest_evalrun.readers"
 METRICS = "pytest_evalrun.metrics"
+ENGINES = "pytest_evalrun.engines"
 OURS = "pytest-evalrun"
 
-_ONE = {ADAPTERS: "adapter", READERS: "format", METRICS: "metric"}
+_ONE = {ADAPTERS: "adapter", READERS: "format", METRICS: "metric", ENGINES: "engine"}
 
 
 @dataclass(frozen=True)

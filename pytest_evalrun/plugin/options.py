@@ -106,7 +106,52 @@ OPTIONS = (
         kind="float",
         metavar="MONEY",
     ),
+    Option(
+        "--eval-engine",
+        "Where items run: on this machine, or as jobs of a cluster",
+        default="local",
+        choices=("local", "slurm", "ray", "dlc", "command"),
+    ),
+    Option("--eval-jobs", "Jobs that may run at once; default: what -n says, else 16", kind="int", metavar="N"),
+    Option(
+        "--eval-unit-minutes",
+        "So long a job is meant to take, by what its items took before",
+        kind="float",
+        default=15.0,
+        metavar="M",
+    ),
+    Option("--eval-job-workers", "xdist workers in each job", kind="int", default=1, metavar="K"),
+    Option("--eval-slurm", 'Words for sbatch, as they are: "-p main --qos=high"', metavar="WORDS"),
+    Option("--eval-ray-address", "The Ray cluster; default: RAY_ADDRESS", metavar="URL"),
+    Option("--eval-dlc-config", "How jobs of DLC are made: a YAML or JSON file", metavar="FILE"),
+    Option(
+        "--eval-on-interrupt",
+        "What Ctrl-C does with jobs: they are cancelled, or go on and are found by the next launch",
+        default="cancel",
+        choices=("cancel", "detach"),
+    ),
+    Option("--eval-scripts", "With --collect-only: write the scripts of the jobs there", metavar="DIR"),
+    Option("--eval-job", "For jobs alone: what to run, as the launch has written it", metavar="FILE"),
 )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The options that are about jobs; ``jobs`` is None where neither they nor ``-n`` say how many.
+
+    ``job`` is the file of the job that this session is, where it is one.
+    """
+
+    engine: str
+    jobs: int | None
+    unit_minutes: float
+    workers: int
+    slurm: str
+    ray: str | None
+    dlc: str | None
+    on_interrupt: str
+    scripts: Path | None
+    job: Path | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +167,7 @@ class Options:
     scheduler: bool
     gpus: str | None
     max_cost: float | None
+    cluster: Cluster
     settings: tuple[tuple[str, str, Any], ...]
     sets: tuple[str, ...]
 
@@ -162,8 +208,25 @@ def read_options(config: pytest.Config) -> Options:
         scheduler=values["eval_scheduler"] == "on",
         gpus=values["eval_gpus"],
         max_cost=_money(values["eval_max_cost"]),
+        cluster=_cluster(config, values),
         settings=settings,
         sets=tuple(values["eval_set"]),
+    )
+
+
+def _cluster(config: pytest.Config, values: dict[str, Any]) -> Cluster:
+    here = config.invocation_params.dir
+    return Cluster(
+        engine=values["eval_engine"],
+        jobs=values["eval_jobs"],
+        unit_minutes=values["eval_unit_minutes"],
+        workers=values["eval_job_workers"],
+        slurm=values["eval_slurm"] or "",
+        ray=values["eval_ray_address"],
+        dlc=values["eval_dlc_config"],
+        on_interrupt=values["eval_on_interrupt"],
+        scripts=here / values["eval_scripts"] if values["eval_scripts"] else None,
+        job=here / values["eval_job"] if values["eval_job"] else None,
     )
 
 

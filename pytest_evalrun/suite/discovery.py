@@ -85,8 +85,8 @@ def discover(
     problems.raise_any()
     protected = protected_directories(rows, layers, suite.root)
     has_adapter = any(layer.values.get("adapter") for layer in layers)
-    more = (assigned.run_name, assigned.notes) if assigned else ()
-    return Suite(name, suite.file, suite.root, pairs, protected, has_adapter, *more)
+    more = (assigned.run_name, assigned.notes) if assigned else (None, ())
+    return Suite(name, suite.file, suite.root, pairs, protected, has_adapter, *more, suite.get("batch_system") or {})
 
 
 def _rows(suite: SuiteFile, stack: Stack, assigned: Assigned | None, problems: Problems) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,8 @@ from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.settings import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.settings import Settings
 
@@ -211,3 +213,5 @@ class Suite:
     """What a new run is called that this suite alone names, with `{TIMESTAMP}` and the like in it."""
     notes: tuple[str, ...] = ()
     """What people are told of it before anything runs."""
+    batch_system: Mapping[str, Any] = field(default_factory=dict)
+    """How jobs are submitted where `--eval-engine command` is asked for."""

@@ -59,6 +59,7 @@ def _to_json(suite: Suite) -> dict[str, Any]:
         "has_adapter": suite.has_adapter,
         "run_name": suite.run_name,
         "notes": suite.notes,
+        "batch_system": suite.batch_system,
         "layers": [[layer.kind, layer.source, layer.values, layer.lines] for layer in all_layers.items],
         "tasks": [[task.name, task.path, task.directory, task.prompt] for task in all_tasks.items],
         "datasets": [[dataset.name, dataset.path] for dataset in all_datasets.items],
@@ -88,5 +89,5 @@ def _from_json(values: dict[str, Any]) -> Suite:
             for task, dataset, stack, words, skip, cuts in values["pairs"]
         ]
     )
-    more = values["has_adapter"], values["run_name"], tuple(values["notes"])
+    more = values["has_adapter"], values["run_name"], tuple(values["notes"]), values["batch_system"]
     return Suite(name, values["file"], root, pairs, tuple(values["protected"]), *more)

@@ -182,6 +182,32 @@ Answer = Annotated[
 ]
 
 
+class RayModel(Strict):
+    resources: dict[str, NotNegative] = UNSET
+    """Resources of the Ray cluster by name, as in `{board: 1}`."""
+
+
+class BatchSystemModel(Strict):
+    """How jobs are submitted to a batch system that has no engine of its own; `{script}` and the like are filled in."""
+
+    submit: Name
+    """The command that submits a job, as in `qsub -N {name} -o {log} {script}`."""
+    status: Name
+    """The command that tells how jobs stand, as in `qstat {ids}`."""
+    cancel: Name
+    """The command that ends jobs, as in `qdel {ids}`."""
+    id: Pattern = UNSET
+    """A regular expression whose first group is the id in what `submit` prints. Default: its last word."""
+    state: Pattern = UNSET
+    """A regular expression for a job in what `status` prints, with the groups `id` and `state`, and `code`, `node` and
+    `reason` where there are some.
+    """
+    states: dict[str, Words | Name] = UNSET
+    """Which words for a state mean `waiting`, `running`, `done`, `failed`, `preempted`, `lost`, `time limit`,
+    `out of memory` and `cancelled`.
+    """
+
+
 class SettingsModel(Strict):
     """Every setting that all kinds of models have; all may be left out, and None is only what unsets one.
 
@@ -286,6 +312,14 @@ class SettingsModel(Strict):
     """
     takeover: Name | None = None
     """An output directory of AgentBench's assigner, relative to the suite: samples that are finished there count."""
+    slurm: Name | None = None
+    """Words for `sbatch`, as they are: what jobs of `--eval-engine slurm` need besides their GPUs, as in
+    `--mem=64G --constraint=a100`.
+    """
+    ray: RayModel = UNSET
+    """What jobs of `--eval-engine ray` need besides their GPUs."""
+    secrets_env: Words = UNSET
+    """Names of variables that jobs are handed whose cluster hands on none: those of Ray and DLC."""
     env: dict[str, Spelled] = UNSET
     """Variables that are added to a program's environment."""
 
@@ -360,6 +394,8 @@ class SuiteModel(SettingsModel):
     """Instead of models and datasets: an assignment of AgentBench's, whose agents and tasks they are, relative to the
     suite.
     """
+    batch_system: BatchSystemModel = UNSET
+    """The batch system of `--eval-engine command`."""
     prompts: dict[str, dict[str, Any] | None] = UNSET
     """Prompts by name, each laid over `prompt`: every model that is sent one becomes a task for each, `model@name`."""
     overrides: list[OverrideEntry] = UNSET

@@ -98,6 +98,9 @@ class Settings:
     tasks: Mapping[str, Any] | str | None = None
     task_concurrency: int | None = None
     takeover: str | None = None
+    slurm: str | None = None
+    ray: Mapping[str, Any] = field(default_factory=dict)
+    secrets_env: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Layer] = field(default_factory=dict)
