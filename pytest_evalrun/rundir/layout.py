@@ -128,18 +128,6 @@ class RunPaths:
     def summary(self) -> Path:
         return self.root / "summary"
 
-    @cached_property
-    def engine(self) -> Path:
-        """The directory of jobs on a cluster, one below it a unit, and one below that an attempt."""
-        return self.root / "engine"
-
-    @cached_property
-    def jobs_json(self) -> Path:
-        return self.engine / "jobs.json"
-
-    def attempt(self, unit: str, number: int) -> AttemptPaths:
-        return AttemptPaths(self.engine / unit / str(number))
-
     def worker_events(self, worker: str) -> Path:
         return self.root / "events" / f"{worker}.jsonl"
 
@@ -151,34 +139,6 @@ class RunPaths:
 
     def shard(self, key: PairKey, cut: Cut) -> ShardPaths:
         return ShardPaths(self.root, key, cut)
-
-
-@dataclass(frozen=True)
-class AttemptPaths:
-    """One attempt of a unit: a run directory of its own, and what lies beside that of one."""
-
-    root: Path
-
-    @property
-    def run(self) -> RunPaths:
-        return RunPaths(self.root)
-
-    @property
-    def job(self) -> Path:
-        return self.root / "job.json"
-
-    @property
-    def script(self) -> Path:
-        return self.root / "job.sh"
-
-    @property
-    def log(self) -> Path:
-        """All that the job says: pytest's own output, and what comes before it."""
-        return self.root / "job.log"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports.jsonl"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""Every path of the jobs of a run: ``engine/`` in the run directory, a directory a unit, one below it an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EnginePaths:
+    """The directory of all jobs of a run."""
+
+    run: RunPaths
+
+    @property
+    def root(self) -> Path:
+        return self.run.root / "engine"
+
+    @property
+    def jobs_json(self) -> Path:
+        return self.root / "jobs.json"
+
+    def attempt(self, unit: str, number: int) -> AttemptPaths:
+        return AttemptPaths(self.root / unit / str(number))
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """One attempt of a unit: a run directory of its own, and what lies beside that of one."""
+
+    root: Path
+
+    @property
+    def run(self) -> RunPaths:
+        return RunPaths(self.root)
+
+    @property
+    def workdir(self) -> WorkDir:
+        """The work directory of the job's session: that of the unit, in which the attempt is a run."""
+        return WorkDir(self.root.parent)
+
+    @property
+    def job(self) -> Path:
+        return self.root / "job.json"
+
+    @property
+    def script(self) -> Path:
+        return self.root / "job.sh"
+
+    @property
+    def log(self) -> Path:
+        """All that the job says: pytest's own output, and what comes before it."""
+        return self.root / "job.log"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports.jsonl"
