@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.evaluation.stored import write_error_result
+from pytest_evalrun.plugin.dryrun import show_dry_run
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import expected_of, seconds_of, show_progress
 from pytest_evalrun.plugin.launch import SERVERS, sweep_launches
@@ -19,7 +20,7 @@ from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import EndInOrder, cut_traceback
 from pytest_evalrun.plugin.spending import Spending
-from pytest_evalrun.plugin.terminal import Terminal, show_plan
+from pytest_evalrun.plugin.terminal import Terminal
 from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
 from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
+    from pytest_evalrun.plugin.engine.division import Divides
     from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.remote.boards.manager import BoardManager
     from pytest_evalrun.rundir.live import LiveRun
@@ -75,6 +77,7 @@ class Controller:
         self.spending = Spending(self.terminal, suites.options.max_cost)
         self.machine = Machine((), {}, None)
         self.fleet: BoardManager | None = None
+        self.engine: Divides | None = None
         self.sigterm = EndInOrder(self._workers, self.terminal.line, self._abort)
         config.pluginmanager.register(self.sigterm, "evalrun-signals")
         self.sigterm.take()
@@ -112,6 +115,8 @@ class Controller:
         option = self.config.option
         runs = not session.testsfailed or option.continue_on_collection_errors
         if session.items and runs and not option.collectonly:
+            if self.engine is not None:
+                self.engine.divide(session.items)
             self.collected([item.nodeid for item in session.items])
         return (yield)
 
@@ -124,7 +129,7 @@ class Controller:
         self.pairs = self.suites.pairs_of(ids, self.told.pairs)
         self.spending.check(self.pairs.values())
         self.losses.expected = dict.fromkeys(ids)
-        self.machine = self._machine(self.pairs.values())
+        self.machine = self._machine(self._here())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()
         self.terminal.suites = {pair.suite for pair in self.pairs.values()}
@@ -132,6 +137,11 @@ class Controller:
             with self.sigterm.held_back():
                 seconds = self._open()
             show_progress(self.config, seconds)
+
+    def _here(self) -> Iterable[Pair]:
+        """The pairs whose items run on this machine."""
+        remote = self.engine.division.remote if self.engine is not None else {}
+        return [pair for nodeid, pair in self.pairs.items() if nodeid not in remote]
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
@@ -311,11 +321,14 @@ class Controller:
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
         """The worker that would have said so is dead, so its part of the report and its last event come from here."""
+        self.lost(report, self.losses.reason(report.nodeid), self.losses.brief(report.nodeid))
+
+    def lost(self, report: Any, reason: str, brief: str) -> None:
+        """Complete the report of an item whose worker, or job, died: it is an error, and nobody else writes that."""
         pair = self.pairs.get(report.nodeid)
         if pair is None or self.live is None:
             return
-        reason = self.losses.reason(report.nodeid)
-        make_crashed(report, pair, reason, self.losses.brief(report.nodeid))
+        make_crashed(report, pair, reason, brief)
         self.losses.ended(report.nodeid)
         if pair.is_shard:
             tell_ended(self.suites.launch, pair)
@@ -378,20 +391,6 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.config.option.collectonly:
-            self._show_plan(terminalreporter)
+            show_dry_run(terminalreporter, self.suites, list(self.planned.values()), self.machine)
         else:
             self.terminal.show(terminalreporter, self.live.paths.root if self.live else None)
-
-    def _show_plan(self, terminalreporter: Any) -> None:
-        """Say of every collected pair whether it would run, be reused or skipped, and why."""
-        from pytest_evalrun.evaluation.selection import verdicts
-        from pytest_evalrun.planning.plan import RUNS
-
-        if self.planned:
-            options = self.suites.options
-            found = list(verdicts(list(self.planned.values()), options.workdir, options.run))
-            workers = len(self.config.getoption("tx", None) or ()) if options.scheduler else 0
-            secrets = secrets_of(self.suites.found.values())
-            works = any(verdict.action in RUNS for verdict in found)
-            expected = expected_of(self.planned.values(), options) if works else {}
-            show_plan(terminalreporter, found, expected, self.machine, workers, secrets)

@@ -286,7 +286,12 @@ def register(config: pytest.Config, suites: Suites) -> None:
     if not hasattr(config, "workerinput"):
         from pytest_evalrun.plugin.controller import controller
 
-        controller(config, suites)
+        launching = controller(config, suites)
+        if suites.options.cluster.engine != "local" and suites.options.cluster.job is None:
+            from pytest_evalrun.plugin.engine.launch import PLUGIN, EngineLaunch
+
+            launching.engine = EngineLaunch(launching)
+            config.pluginmanager.register(launching.engine, PLUGIN)
     if not distributes(config):
         worker = WorkerPlugin(config, suites)
         config.pluginmanager.register(worker, "evalrun-worker")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.collectors import DataDirectory, refuse_data, suite_files
-from pytest_evalrun.plugin.options import add_options, header, read_options
+from pytest_evalrun.plugin.options import add_options, header, read_options, stay_alone
 from pytest_evalrun.plugin.suites import Suites, suites_key
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    stay_alone(config)
     config.stash[suites_key] = Suites(config, _switch_on)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.suite.layers import Layer
 
+# So many jobs may run at once where nobody says how many.
+JOBS = 16
+_asked_workers = pytest.StashKey[int]()
 Kind = Literal["string", "int", "float", "bool", "list"]
 
 
@@ -120,7 +123,7 @@ OPTIONS = (
         default=15.0,
         metavar="M",
     ),
-    Option("--eval-job-workers", "xdist workers in each job", kind="int", default=1, metavar="K"),
+    Option("--eval-job-workers", "Workers of xdist in each job", kind="int", default=1, metavar="K"),
     Option("--eval-slurm", 'Words for sbatch, as they are: "-p main --qos=high"', metavar="WORDS"),
     Option("--eval-ray-address", "The Ray cluster; default: RAY_ADDRESS", metavar="URL"),
     Option("--eval-dlc-config", "How jobs of DLC are made: a YAML or JSON file", metavar="FILE"),
@@ -192,7 +195,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """The options of this launch. Raises pytest.UsageError for a value in an ini file that is not accepted."""
-    values = {option.dest: _value(config, option) for option in OPTIONS}
+    values = option_values(config)
     settings = tuple(
         (option.flag, option.setting, values[option.dest])
         for option in OPTIONS
@@ -228,6 +231,30 @@ def _cluster(config: pytest.Config, values: dict[str, Any]) -> Cluster:
         scripts=here / values["eval_scripts"] if values["eval_scripts"] else None,
         job=here / values["eval_job"] if values["eval_job"] else None,
     )
+
+
+def option_values(config: pytest.Config) -> dict[str, Any]:
+    """What each option is in this launch, by its ``dest``."""
+    return {option.dest: _value(config, option) for option in OPTIONS}
+
+
+def stay_alone(config: pytest.Config) -> None:
+    """Keep xdist out of a launch with an engine, before it has begun: its ``-n`` says how many jobs may run at once."""
+    if hasattr(config, "workerinput") or not hasattr(config.option, "dist"):
+        return
+    engine = config.getoption("eval_engine") or config.getini("eval_engine")
+    if engine and engine != "local" and not _job(config):
+        config.stash[_asked_workers] = len(config.option.tx or ())
+        config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
+
+
+def _job(config: pytest.Config) -> str | None:
+    return config.getoption("eval_job")
+
+
+def jobs_at_once(config: pytest.Config) -> int:
+    """``--eval-jobs``, else what ``-n`` asked for, else JOBS."""
+    return read_options(config).cluster.jobs or config.stash.get(_asked_workers, 0) or JOBS
 
 
 def header(config: pytest.Config) -> str | None:

@@ -9,17 +9,12 @@ from pytest_evalrun.plugin.signals import outlast_terminal
 from pytest_evalrun.suite.printable import counted, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pytest
 
-    from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.planning.plan import PlannedPair
-    from pytest_evalrun.plugin.machine import Machine
     from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.suite.pairs import Pair
-    from pytest_evalrun.suite.secrets import Secrets
 
 MARKUP = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
 WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}
@@ -125,21 +120,3 @@ def _shown(path: Path, config: pytest.Config) -> str:
     """Relative to where the user stands, when it lies there."""
     base = config.invocation_params.dir
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
-
-
-def show_plan(
-    reporter: Any,
-    verdicts: Sequence[PlannedPair],
-    expected: Mapping[str, Estimate],
-    machine: Machine,
-    workers: int,
-    secrets: Secrets,
-) -> None:
-    """Show what a run would do, instead of it: a line a pair, below it the command of a program."""
-    from pytest_evalrun.planning.plan import plan_lines
-    from pytest_evalrun.programs.command_template import planned_command
-
-    commands = {one.pair.full_id: told for one in verdicts if (told := planned_command(one.pair)) is not None}
-    reporter.section("evalrun plan")
-    for line in plan_lines(verdicts, expected, machine.needs, workers, machine.pool(), commands):
-        reporter.write_line(printable(secrets.blank(line)))

@@ -20,6 +20,7 @@ from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_evalrun.suite.secrets import Secrets
@@ -93,6 +94,10 @@ class EventMerger:
     def write(self, event: str, pair: str | None = None, **fields: Any) -> bool:
         """Append an event of the controller; False where the disk did not take it."""
         return self._out.write(_line(event, pair, CONTROLLER, self._secrets.fields(fields)))
+
+    def relay(self, event: Mapping[str, Any], worker: str) -> bool:
+        """Append an event of a job, as of a worker of this name; it has its own time, and is without secrets."""
+        return self._out.write(json_line({**event, "worker": worker}))
 
     def pull(self, worker: str) -> bool:
         """Copy what a worker has appended since; a line that is not complete yet waits for the next call.

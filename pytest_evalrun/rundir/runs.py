@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.lines import json_document, read_file
+from pytest_evalrun.rundir.lines import json_document, read_file, utc_time
 from pytest_evalrun.rundir.locks import FileLock
 from pytest_evalrun.rundir.processes import sweep_asides
 from pytest_evalrun.suite.devices import DeviceSpec
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RUN_FORMAT = 1
 # What models write: theirs, and there may be millions of files.
 OUTPUTS = "outputs"
+# Where the jobs of a cluster are at work, processes of other hosts.
+ENGINE = "engine"
 # Launches of other hosts may write in a work directory, whose processes are not seen from here.
 ELSEWHERE_SECONDS = 60.0
 SHOWN = 5
@@ -115,6 +117,12 @@ def create_run(workdir: WorkDir, now: datetime, name: str | None = None) -> RunP
     return paths
 
 
+def begin_run(paths: RunPaths) -> None:
+    """Make a directory a run, for a session that somebody else starts in it."""
+    if not paths.run_json.exists():
+        _write_run_json(paths, {"format": RUN_FORMAT, "created": utc_time(timespec="seconds")})
+
+
 def stamped(name: str, now: datetime) -> str:
     """The name of a run with a time filled in."""
     return fill(name, {word: now.strftime(form) for word, form in STAMPS.items()})
@@ -145,7 +153,7 @@ def sweep_run(workdir: WorkDir, paths: RunPaths, *, deep: bool) -> None:
     sweep_asides(workdir.root, older=ELSEWHERE_SECONDS)
     for directory, names, _ in os.walk(paths.root):
         sweep_asides(directory)
-        names[:] = [name for name in names if deep and name != OUTPUTS]
+        names[:] = [name for name in names if deep and name not in (OUTPUTS, ENGINE)]
 
 
 def _unusable(workdir: WorkDir, error: OSError) -> ConfigError:

@@ -10,7 +10,7 @@ from pydantic import (
     Tag,
 )
 
-from pytest_evalrun.suite.clusterschema import BatchSystemModel, RayModel
+from pytest_evalrun.suite.clusterschema import BatchSystemModel, RayModel  # noqa: TC001 - fields are read by pydantic
 from pytest_evalrun.suite.fields import (
     ENTRIES,
     NAMED,

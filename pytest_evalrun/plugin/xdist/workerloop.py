@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_evalrun.plugin.internals import tear_down
+from pytest_evalrun.plugin.onebyone import OneByOne
 from pytest_evalrun.plugin.xdist.internals import Orders, supported
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class OneAtATime:
         self._unload = unload
         self._look = look
         self._idle = False
-        self._last: pytest.Item | None = None
-        self._stays: dict[pytest.Collector, pytest.Item] = {}
+        self._one = OneByOne()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -64,7 +63,7 @@ class OneAtATime:
                 {UNLOAD: self._unload, LOOK: self._look}[number]()
             if session.shouldfail or session.shouldstop:
                 break
-        self._tear_down(session, None)
+        self._one.tear_down(session, None)
         return True
 
     def _wait(self) -> object:
@@ -81,39 +80,8 @@ class OneAtATime:
 
     def _run(self, session: pytest.Session, index: int, successor: int | None) -> None:
         item = session.items[index]
-        self._tear_down(session, item)
+        self._one.tear_down(session, item)
         self._orders.begin(index)
-        following = self._stay(item) if successor is None else session.items[successor]
         started = time.perf_counter()
-        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        self._last = item
-        seconds = time.perf_counter() - started
-        self._orders.end(index, seconds)
-
-    def _tear_down(self, session: pytest.Session, item: pytest.Item | None) -> None:
-        """Tear down what the last item left standing, and the next one has no use for; trouble is the last item's."""
-        last = self._last
-        if last is None:
-            return
-        call = pytest.CallInfo.from_call(
-            lambda: tear_down(session, item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
-        )
-        if call.excinfo is not None:
-            report = last.ihook.pytest_runtest_makereport(item=last, call=call)
-            last.ihook.pytest_runtest_logreport(report=report)
-
-    def _stay(self, item: pytest.Item) -> pytest.Item:
-        """A next item that leaves packages and the session set up, and nothing below: where the next one lies, we
-        are told only later."""
-        module = item.getparent(pytest.Module)
-        parent: Any = module.parent if module is not None else item.session
-        if parent not in self._stays:
-            self._stays[parent] = Stay.from_parent(parent, name="stay")
-        return self._stays[parent]
-
-
-class Stay(pytest.Item):
-    """Stands for the item after this one and is never run."""
-
-    def runtest(self) -> None:
-        raise AssertionError("never run")
+        self._one.run(item, None if successor is None else session.items[successor])
+        self._orders.end(index, time.perf_counter() - started)

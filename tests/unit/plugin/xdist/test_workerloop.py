@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.plugin.onebyone import Stay
 from pytest_evalrun.plugin.xdist.internals import supported
 from pytest_evalrun.plugin.xdist.workerloop import (
     LOOK,
     UNLOAD,
     OneAtATime,
-    Stay,
     message,
     parse,
     take_orders,

@@ -1,0 +1,140 @@
+"""What jobs tell of their items, taken in: files into the run, reports into this session, events into its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.plugin.items import pair_of
+from pytest_evalrun.rundir.publish import NotYet, publish_pair
+from pytest_evalrun.rundir.reportlines import BEGUN, ENDED, EVENT, ITEM, REFUSED, START, ReportReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import pytest
+
+    from pytest_evalrun.engines.dispatch import Dispatch, Unit
+    from pytest_evalrun.plugin.engine.replay import Replay
+    from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Pair
+
+# A file that was closed on another host is here within so many seconds, or never: attributes are kept for up to 60.
+PATIENCE_SECONDS = 90.0
+AGAIN_SECONDS = 0.2
+
+
+@dataclass
+class _Attempt:
+    """What is read of one attempt, and the items whose files are not all here yet."""
+
+    unit: Unit
+    paths: AttemptPaths
+    name: str
+    reader: ReportReader
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Inbox:
+    """Reads the reports of the attempts that it is asked to look at.
+
+    ``due`` are the items that are still to be reported, by node id; whatever a job says of others is not for this
+    session. ``ended`` is called with each that is over.
+    """
+
+    def __init__(
+        self,
+        live: LiveRun,
+        replay: Replay,
+        paths: EnginePaths,
+        due: Mapping[str, pytest.Item],
+        ended: Callable[[pytest.Item], None],
+        *,
+        fresh: bool,
+    ) -> None:
+        self._live = live
+        self._replay = replay
+        self._paths = paths
+        self._ended = ended
+        self._fresh = fresh
+        self._attempts: dict[tuple[str, int], _Attempt] = {}
+        self.due = dict(due)
+        self.replayed: dict[str, str] = {}
+        self.dispatch: Dispatch | None = None
+
+    def look(self, attempts: Iterable[tuple[Unit, int]]) -> None:
+        """Take in whatever has come since."""
+        for unit, number in attempts:
+            self._read(self._attempt(unit, number))
+
+    def finish(self, unit: Unit, number: int) -> None:
+        """The job is over: what is announced but not all here yet is waited for."""
+        attempt = self._attempt(unit, number)
+        until = time.monotonic() + PATIENCE_SECONDS
+        self._read(attempt)
+        while attempt.waiting and time.monotonic() < until:
+            time.sleep(AGAIN_SECONDS)
+            self._read(attempt)
+
+    def _attempt(self, unit: Unit, number: int) -> _Attempt:
+        key = (unit.name, number)
+        if key not in self._attempts:
+            paths = self._paths.attempt(unit.name, number)
+            self._attempts[key] = _Attempt(unit, paths, f"{unit.name}.{number}", ReportReader(paths.reports))
+        return self._attempts[key]
+
+    def _read(self, attempt: _Attempt) -> None:
+        waiting, attempt.waiting = attempt.waiting, []
+        for line in (*waiting, *attempt.reader.read()):
+            self._take(attempt, line)
+
+    def _take(self, attempt: _Attempt, line: dict[str, Any]) -> None:
+        assert self.dispatch is not None, "it is there before anything is looked at"
+        kind, unit = line.get("kind"), attempt.unit.name
+        if kind == BEGUN:
+            self.dispatch.begun(unit)
+        elif kind == REFUSED:
+            self.dispatch.refused(unit, str(line.get("text", "")))
+        elif kind == ENDED:
+            self.dispatch.ended(unit, int(line.get("code", 0)))
+        elif kind == EVENT:
+            self._live.events.relay(line.get("event", {}), attempt.name)
+        elif kind == START:
+            self._start(line["id"])
+            self.dispatch.started(unit, line["id"])
+        elif kind == ITEM:
+            self._item(attempt, line)
+
+    def _start(self, nodeid: str) -> None:
+        if nodeid in self.due and (pair := pair_of(self.due[nodeid])) is not None:
+            self._live.started(pair)
+
+    def _item(self, attempt: _Attempt, line: dict[str, Any]) -> None:
+        """Files first: who is told of a result finds it."""
+        assert self.dispatch is not None
+        item = self.due.get(line["id"])
+        if item is None:
+            return
+        pair = pair_of(item)
+        if pair is not None and not self._publish(attempt, pair):
+            attempt.waiting.append(line)
+            return
+        for report in line["reports"]:
+            if isinstance(report.get("evalrun"), dict):
+                report["evalrun"]["worker"] = attempt.name
+        self.over(item)
+        self.dispatch.reported(attempt.unit.name, [item.nodeid])
+        self._replay.item(line)
+
+    def over(self, item: pytest.Item) -> None:
+        del self.due[item.nodeid]
+        self._ended(item)
+
+    def _publish(self, attempt: _Attempt, pair: Pair) -> bool:
+        try:
+            publish_pair(attempt.paths, self._live.paths, pair, fresh=self._fresh)
+        except NotYet:
+            return False
+        return True

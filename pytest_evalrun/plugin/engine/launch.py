@@ -1,0 +1,262 @@
+"""The launch of an engine: its items go out as jobs, and come back as files and reports; all others run here.
+
+pytest-xdist stays out: this process only waits, and whatever it is told it replays as if it had happened here.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.engines.dispatch import Dispatch, Unit
+from pytest_evalrun.engines.making import create_engine
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.planning.units import cut_units
+from pytest_evalrun.plugin.engine.division import Division, divide, unit_items
+from pytest_evalrun.plugin.engine.inbox import Inbox
+from pytest_evalrun.plugin.engine.localitems import LocalItems
+from pytest_evalrun.plugin.engine.outfit import Outfitter
+from pytest_evalrun.plugin.engine.replay import Replay
+from pytest_evalrun.plugin.items import pair_of
+from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
+from pytest_evalrun.plugin.reports import lost_report
+from pytest_evalrun.rundir.enginepaths import EnginePaths
+from pytest_evalrun.rundir.jobs import JobStore
+from pytest_evalrun.rundir.publish import publish_partial
+from pytest_evalrun.suite.clusters import ClusterWords
+from pytest_evalrun.suite.printable import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_evalrun.engines.protocol import Engine
+    from pytest_evalrun.plugin.controller import Controller
+    from pytest_evalrun.rundir.live import LiveRun
+    from pytest_evalrun.suite.pairs import Suite
+
+PLUGIN = "evalrun-engine"
+# How often reports are looked for, in seconds; the cluster itself is asked less often.
+LOOK_SECONDS = 0.1
+# Jobs that were cancelled get so long to end their batch and to keep what it made.
+PATIENCE_SECONDS = 10.0
+
+
+class EngineLaunch:
+    """A plugin of the launching process, registered where a suite was found and ``--eval-engine`` names a cluster."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.options = controller.suites.options
+        self.division = Division()
+
+    def divide(self, items: Sequence[pytest.Item]) -> None:
+        """Decide what runs where, before the machine is looked at: what goes out needs nothing of it."""
+        with usage_errors():
+            self.division = divide(items, self.options, self.controller.told.needs)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Raises ConfigError where a program, a library or a word is missing."""
+        assert self._live is not None
+        return create_engine(self.words(), EnginePaths(self._live.paths).root)
+
+    def words(self) -> ClusterWords:
+        cluster = self.options.cluster
+        batch = batch_system(self.controller.suites.found.values()) if cluster.engine == "command" else {}
+        return ClusterWords(
+            cluster.engine, cluster.slurm, batch, cluster.ray, cluster.dlc, root=str(self.controller.config.rootpath)
+        )
+
+    @property
+    def _live(self) -> LiveRun | None:
+        return self.controller.live
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Take the place of pytest's own loop, where anything goes out."""
+        option = self.controller.config.option
+        if session.testsfailed and not option.continue_on_collection_errors:
+            return None  # pytest's own says so
+        if self._live is None or not self.division.remote:
+            return None
+        with usage_errors():
+            _Errand(self, session, self._live).run()
+        return True
+
+
+class _Errand:
+    """One launch's way from units to reports."""
+
+    def __init__(self, launch: EngineLaunch, session: pytest.Session, live: LiveRun) -> None:
+        self._session = session
+        self._live = live
+        self._controller = launch.controller
+        self._options = launch.options
+        self._remote = launch.division.remote
+        self._paths = EnginePaths(live.paths)
+        self._engine = launch.engine
+        self._outfitter = Outfitter(session.config, self._options, live.paths, self._remote)
+        pairs = [pair for item in self._remote.values() if (pair := pair_of(item)) is not None]
+        here = [item for item in session.items if item.nodeid not in self._remote]
+        self._local = LocalItems(session, here, pairs)
+        self._inbox = Inbox(live, Replay(session), self._paths, self._remote, self._over, fresh=self._options.fresh)
+        self._store = JobStore(self._paths.jobs_json, launch.words())
+        self._dispatch = self._inbox.dispatch = Dispatch(
+            self._engine,
+            self._store,
+            self._outfitter.make,
+            at_once=jobs_at_once(session.config),
+            retries=self._options.crash_retries,
+            say=self._say,
+            read=self._inbox.finish,
+        )
+
+    def _say(self, text: str) -> None:
+        self._controller.terminal.line(text)
+        self._live.log.write("INFO", text)
+
+    def _over(self, item: pytest.Item) -> None:
+        self._local.ended(pair_of(item))
+
+    def run(self) -> None:
+        try:
+            with self._controller.sigterm.held_back():
+                self._start()
+            self._loop()
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
+        except BaseException:
+            self._dispatch.cancel_all()
+            raise
+        finally:
+            self._keep_what_there_is()
+            self._store.close()
+            self._engine.close()
+        self._local.close()
+
+    # ------------------------------------------------------------------ the beginning
+
+    def _start(self) -> None:
+        found = self._adopt()
+        left = {nodeid: item for nodeid, item in self._remote.items() if nodeid not in found}
+        cluster = self._options.cluster
+        items = unit_items(left, self._controller.expected, self._controller.told.needs, cluster.workers)
+        plans = cut_units(items, minutes=cluster.unit_minutes, at_once=jobs_at_once(self._session.config))
+        units = []
+        for plan in plans:
+            job_items = self._outfitter.job_items(item.id for item in plan.items)
+            units.append(Unit(self._store.next_unit_name(), job_items, plan.cls, plan.seconds))
+        self._dispatch.start(units)
+        if units:
+            first, last = units[0].name, units[-1].name
+            named = first if first == last else f"{first} to {last}"
+            self._say(f"{cluster.engine}: {counted(len(units), 'unit')} submitted ({named}), {len(left)} items")
+
+    def _adopt(self) -> set[str]:
+        """Take over what an earlier launch has submitted, where it is still what is wanted."""
+        wanted = {item.id: item for item in self._outfitter.job_items(self._remote)}
+        adopted = self._dispatch.adopt(wanted)
+        for unit in adopted:
+            self._outfitter.adopt(unit, self._store.attempts_of(unit.name))
+        if adopted:
+            names = ", ".join(unit.name for unit in adopted)
+            self._say(
+                f"found {counted(len(adopted), 'unit')} of an earlier launch: {names}; nothing is submitted twice"
+            )
+        return {item.id for unit in adopted for item in unit.items}
+
+    # ------------------------------------------------------------------ the loop
+
+    def _loop(self) -> None:
+        while not (self._dispatch.is_over and self._local.is_over):
+            self._turn()
+            self._stop_where_wanted()
+            if not self._local.run_next():
+                time.sleep(LOOK_SECONDS)
+            self._stop_where_wanted()
+
+    def _turn(self) -> None:
+        """Whatever has happened on the cluster, taken in."""
+        self._inbox.look(self._dispatch.open())
+        self._dispatch.step()
+        if self._dispatch.fatal is not None:
+            self._dispatch.cancel_all()
+            raise ConfigError(self._dispatch.fatal)
+        for nodeid, reason in self._dispatch.take_failures().items():
+            self._give_up(nodeid, reason)
+
+    def _give_up(self, nodeid: str, reason: str) -> None:
+        """An item of which no job will tell: an error, told as that of a worker that died."""
+        item = self._inbox.due.get(nodeid)
+        if item is None:
+            return
+        self._inbox.over(item)
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        report = lost_report(item)
+        self._controller.lost(report, reason, reason)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _stop_where_wanted(self) -> None:
+        """``-x`` and the like: what waits is cancelled, what runs ends, and is told."""
+        session = self._session
+        if not (session.shouldfail or session.shouldstop):
+            return
+        self._dispatch.cancel_waiting()
+        while not self._dispatch.is_over:
+            self._turn()
+            time.sleep(LOOK_SECONDS)
+        self._local.close()
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        raise session.Interrupted(session.shouldstop)
+
+    # ------------------------------------------------------------------ the end
+
+    def _interrupted(self) -> None:
+        """Ctrl-C: jobs end after the batch at hand, or go on without us."""
+        jobs = counted(len(self._dispatch.open()), "job")
+        if self._options.cluster.on_interrupt == "detach":
+            self._say(f"{jobs} go on; the same command finds them, `evalrun stop` ends them")
+            return
+        self._say(f"{jobs} cancelled; what they have predicted is kept")
+        self._dispatch.cancel_all()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self._dispatch.is_over and time.monotonic() < until:
+            self._inbox.look(self._dispatch.open())
+            self._dispatch.step()
+            time.sleep(LOOK_SECONDS)
+
+    def _keep_what_there_is(self) -> None:
+        """Predictions of pairs that are not finished come into the run, so that any later launch goes on there."""
+        for item in self._inbox.due.values():
+            if (pair := pair_of(item)) is not None and not self._detached:
+                for attempt in self._outfitter.attempts_with(pair):
+                    publish_partial(attempt, self._live.paths, pair, fresh=self._options.fresh)
+
+    @property
+    def _detached(self) -> bool:
+        return self._options.cluster.on_interrupt == "detach" and not self._dispatch.is_over
+
+
+def batch_system(suites: Iterable[Suite]) -> dict[str, Any]:
+    """The `batch_system` that the suites of a launch agree in. Raises ConfigError where they do not, or say none."""
+    found = {suite.file: dict(suite.batch_system) for suite in suites if suite.batch_system}
+    files = list(found)
+    if not files:
+        raise ConfigError(
+            "--eval-engine command: no suite says how jobs are submitted; accepted: `batch_system` in evalrun.yaml, "
+            "with `submit`, `status` and `cancel`"
+        )
+    for other in files[1:]:
+        if found[other] != found[files[0]]:
+            raise ConfigError(
+                f"{other}: batch_system: another one than that of {files[0]}, and a launch has one; accepted: the same "
+                "in all its suites, from a file that they `import`"
+            )
+    return found[files[0]]

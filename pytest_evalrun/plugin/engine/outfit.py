@@ -1,0 +1,155 @@
+"""What a job needs before it is submitted: its directory, its file, its script."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.engines.protocol import Job
+from pytest_evalrun.engines.script import write_script
+from pytest_evalrun.plugin.items import pair_of
+from pytest_evalrun.plugin.options import OPTIONS, option_values
+from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
+from pytest_evalrun.rundir.jobfiles import JobFile, JobItem
+from pytest_evalrun.rundir.runs import begin_run
+from pytest_evalrun.suite.digests import digest_of
+from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.secrets import secret_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pytest
+
+    from pytest_evalrun.engines.dispatch import Unit
+    from pytest_evalrun.plugin.options import Options
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Pair
+
+# What is said of the launch, and not of what its jobs do.
+OF_THE_LAUNCH = frozenset(
+    {"eval_workdir", "eval_run", "eval_only", "eval_fresh", "eval_engine", "eval_jobs", "eval_unit_minutes"}
+    | {"eval_job_workers", "eval_slurm", "eval_ray_address", "eval_dlc_config", "eval_on_interrupt", "eval_scripts"}
+    | {"eval_job", "eval_gpus", "eval_max_cost"}
+)
+# The plugins that a job is started without, or with, whatever the launch was.
+OURS = frozenset({"no:cacheprovider", "cacheprovider", "xdist", "no:xdist", "no:terminal"})
+LONGEST_NAME = 60
+
+
+class Outfitter:
+    """Makes attempts of units ready to be submitted; one for each launch."""
+
+    def __init__(
+        self, config: pytest.Config, options: Options, run: RunPaths, items: Mapping[str, pytest.Item]
+    ) -> None:
+        self._config = config
+        self._options = options
+        self._run = run
+        self._items = items
+        self._paths = EnginePaths(run)
+        self._sources: dict[str, list[str]] = {}
+
+    def job_items(self, ids: Iterable[str]) -> tuple[JobItem, ...]:
+        return tuple(self._job_item(nodeid) for nodeid in ids)
+
+    def _job_item(self, nodeid: str) -> JobItem:
+        pair = pair_of(self._items[nodeid])
+        return JobItem(nodeid) if pair is None else JobItem(nodeid, pair.full_id, digest_of(pair))
+
+    def make(self, unit: Unit, attempt: int) -> Job:
+        """Write all that the job reads, and remember the attempt as one whose lines later ones may take over."""
+        paths = self._paths.attempt(unit.name, attempt)
+        spec = self.spec(unit, attempt)
+        begin_run(paths.run)
+        spec.write(paths.job)
+        name = self._name(unit, attempt)
+        wanted = self._wanted(unit)
+        title = f"{self._run.root.name} {unit.name}.{attempt}: {len(unit.items)} items"
+        minutes = unit.seconds / 60 if unit.seconds else None
+        handed = {name: os.environ[name] for name in wanted if name in os.environ}
+        job = Job(name, title, paths.script, paths.log, unit.resources, minutes, handed)
+        write_script(job, spec, paths.job)
+        self._remember(unit, str(paths.root))
+        return job
+
+    def _name(self, unit: Unit, attempt: int) -> str:
+        tail = f"{unit.name}-{attempt}-{secrets.token_hex(2)}"
+        return f"evalrun-{safe_name(self._run.root.name)[: LONGEST_NAME - len(tail) - 9]}-{tail}"
+
+    def spec(self, unit: Unit, attempt: int) -> JobFile:
+        root = self._config.rootpath
+        return JobFile(
+            run=str(self._run.root),
+            unit=unit.name,
+            attempt=attempt,
+            rootdir=str(root),
+            inifile=str(self._config.inipath) if self._config.inipath else None,
+            items=unit.items,
+            plugin=version("pytest-evalrun"),
+            python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+            sources=tuple(self._sources_of(unit)),
+            workers=self._options.cluster.workers,
+            arguments=tuple(self._arguments()),
+            options=self._values(),
+            environment=self._environment(unit),
+            secrets=tuple(sorted({name for pair in self._pairs(unit) for name in _secrets(pair)})),
+        )
+
+    def _pairs(self, unit: Unit) -> list[Pair]:
+        found = (pair_of(self._items[item.id]) for item in unit.items if item.id in self._items)
+        return [pair for pair in found if pair is not None]
+
+    def _sources_of(self, unit: Unit) -> list[str]:
+        """The newest attempts first, for they have taken over what there was before; the run last."""
+        attempts = dict.fromkeys(
+            path for item in unit.items for path in reversed(self._sources.get(item.pair or item.id, ()))
+        )
+        return [*attempts] if self._options.fresh else [*attempts, str(self._run.root)]
+
+    def _remember(self, unit: Unit, attempt: str) -> None:
+        for item in unit.items:
+            self._sources.setdefault(item.pair or item.id, []).append(attempt)
+
+    def adopt(self, unit: Unit, attempts: Iterable[int]) -> None:
+        """An earlier launch made these attempts."""
+        for number in attempts:
+            self._remember(unit, str(self._paths.attempt(unit.name, number).root))
+
+    def attempts_with(self, pair: Pair) -> list[AttemptPaths]:
+        """The attempts that may have predicted something of a pair, the newest first."""
+        return [AttemptPaths(Path(path)) for path in reversed(self._sources.get(pair.full_id, ()))]
+
+    def _arguments(self) -> list[str]:
+        option = self._config.option
+        plugins = [name for name in option.plugins or () if name not in OURS]
+        warnings = self._config.known_args_namespace.pythonwarnings or ()
+        ini = [text for text in option.override_ini or () if not text.startswith("addopts=")]
+        pairs = [("-p", plugins), ("-W", warnings), ("-o", ini)]
+        return [word for flag, values in pairs for value in values for word in (flag, value)]
+
+    def _values(self) -> dict[str, Any]:
+        """Our options, as they hold here: what an ini file says of them a job could read otherwise."""
+        values = option_values(self._config)
+        defaults = {option.dest: option.default for option in OPTIONS}
+        kept = {dest: value for dest, value in values.items() if dest not in OF_THE_LAUNCH}
+        if values["eval_gpus"] == "none":
+            kept["eval_gpus"] = "none"
+        return {dest: value for dest, value in kept.items() if value != defaults[dest]}
+
+    def _environment(self, unit: Unit) -> dict[str, str]:
+        """The variables that are settings; a cluster need not hand them on."""
+        layers = {id(layer): layer for pair in self._pairs(unit) for layer in pair.layers}
+        names = {layer.source for layer in layers.values() if layer.kind == "environment"}
+        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+    def _wanted(self, unit: Unit) -> list[str]:
+        return sorted({name for pair in self._pairs(unit) for name in pair.settings.secrets_env})
+
+
+def _secrets(pair: Pair) -> set[str]:
+    return secret_names([dict(layer.values) for layer in pair.layers])
