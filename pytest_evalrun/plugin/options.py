@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from argparse import ArgumentTypeError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +29,11 @@ NUMBERS: dict[str, tuple[type, str]] = {"int": (int, "a whole number"), "float":
 
 @dataclass(frozen=True)
 class Option:
-    """One option as data: its flag, what it sets, and what it accepts."""
+    """One option as data: its flag, what it sets, and what it accepts.
+
+    ``offered`` is a group of the registry whose names are accepted beside ``choices``; who offers what is read once a
+    value is given that is none of these.
+    """
 
     flag: str
     help: str
@@ -36,10 +42,20 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     setting: str | None = None
+    offered: str | None = None
 
     @property
     def dest(self) -> str:
         return self.flag.lstrip("-").replace("-", "_")
+
+    def accepted(self, value: str) -> tuple[str, ...]:
+        """The names among which ``value`` has to be; without those that packages offer where it is one of ours."""
+        if self.offered is None or value in self.choices:
+            return self.choices
+        from pytest_evalrun.registry import names
+
+        with usage_errors():
+            return (*self.choices, *sorted(names(self.offered) - set(self.choices)))
 
 
 OPTIONS = (
@@ -114,6 +130,7 @@ OPTIONS = (
         "Where items run: on this machine, or as jobs of a cluster",
         default="local",
         choices=("local", "slurm", "ray", "dlc", "command"),
+        offered="pytest_evalrun.engines",
     ),
     Option("--eval-jobs", "Jobs that may run at once; default: what -n says, else 16", kind="int", metavar="N"),
     Option(
@@ -271,9 +288,8 @@ def _value(config: pytest.Config, option: Option) -> Any:
     value = config.getoption(option.dest)
     if value is None:
         value = _from_ini(config, option)
-    if option.choices and value is not None and value not in option.choices:
-        accepted = ", ".join(option.choices)
-        raise pytest.UsageError(f"ini key {option.dest}: {value!r} is not accepted; accepted: {accepted}")
+    if option.choices and value is not None and value not in (accepted := option.accepted(value)):
+        raise pytest.UsageError(f"ini key {option.dest}: {value!r} is not accepted; accepted: {', '.join(accepted)}")
     return value
 
 
@@ -303,9 +319,18 @@ def _argparse(option: Option) -> dict[str, Any]:
     if option.kind == "list":
         return {"action": "append", "metavar": option.metavar}
     typed: dict[str, Any] = {"type": NUMBERS[option.kind][0]} if option.kind in NUMBERS else {}
+    if option.offered:
+        return {"type": partial(_offered, option), "metavar": f"{{{','.join(option.choices)},...}}"}
     if option.choices:
         return {"choices": option.choices}
     return typed | {"metavar": option.metavar}
+
+
+def _offered(option: Option, value: str) -> str:
+    """What is said of a name on the command line that nobody offers, by argparse, which names the option."""
+    if value not in (accepted := option.accepted(value)):
+        raise ArgumentTypeError(f"{value!r} is not accepted; accepted: {', '.join(accepted)}")
+    return value
 
 
 def _ini(option: Option) -> dict[str, Any]:

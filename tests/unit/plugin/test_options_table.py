@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from packages import installed
 
+from pytest_evalrun import registry
 from pytest_evalrun.plugin.options import OPTIONS, header, read_options
 from pytest_evalrun.suite.runconfig import command_line_layer, eval_set_layer
 from pytest_evalrun.suite.settings import Settings
@@ -139,3 +141,18 @@ def test_what_an_ini_file_must_not_say(options, ini, message):
     """Key, value found, values accepted."""
     with pytest.raises(pytest.UsageError, match=message):
         options(ini=ini)
+
+
+@pytest.mark.parametrize("where", ["command line", "ini"])
+@pytest.mark.parametrize("name", ["near", "slurm", "far"])
+def test_an_engine_is_ours_or_that_of_another_package(options, tmp_path, monkeypatch, where, name):
+    """Any that is offered, from either; others are refused with the names of all."""
+    points = {registry.ENGINES: {"near": "no_such_module:Near"}}
+    monkeypatch.syspath_prepend(installed(tmp_path / "site", "near-package", points))
+    given = {"ini": f"eval_engine = {name}"} if where == "ini" else {}
+    words = () if where == "ini" else ("--eval-engine", name)
+    if name != "far":
+        assert options(*words, **given)[0].cluster.engine == name
+        return
+    with pytest.raises(pytest.UsageError, match="'far' is not accepted; accepted: local, .*, near"):
+        options(*words, **given)
