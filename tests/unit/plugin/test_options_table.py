@@ -154,5 +154,5 @@ def test_an_engine_is_ours_or_that_of_another_package(options, tmp_path, monkeyp
     if name != "far":
         assert options(*words, **given)[0].cluster.engine == name
         return
-    with pytest.raises(pytest.UsageError, match="'far' is not accepted; accepted: local, .*, near"):
+    with pytest.raises(pytest.UsageError, match=r"'far' is not accepted; accepted: local, .*, near"):
         options(*words, **given)
