@@ -141,7 +141,11 @@ OPTIONS = (
         metavar="M",
     ),
     Option("--eval-job-workers", "Workers of xdist in each job", kind="int", default=1, metavar="K"),
-    Option("--eval-slurm", 'Words for sbatch, as they are: "-p main --qos=high"', metavar="WORDS"),
+    Option(
+        "--eval-slurm",
+        'Words for sbatch, as they are, written with =: --eval-slurm="-p main --qos=high"',
+        metavar="WORDS",
+    ),
     Option("--eval-ray-address", "The Ray cluster; default: RAY_ADDRESS", metavar="URL"),
     Option("--eval-dlc-config", "How jobs of DLC are made: a YAML or JSON file", metavar="FILE"),
     Option(
@@ -260,13 +264,9 @@ def stay_alone(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or not hasattr(config.option, "dist"):
         return
     engine = config.getoption("eval_engine") or config.getini("eval_engine")
-    if engine and engine != "local" and not _job(config):
+    if engine and engine != "local" and not config.getoption("eval_job"):
         config.stash[_asked_workers] = len(config.option.tx or ())
         config.option.dist, config.option.tx, config.option.numprocesses = "no", [], None
-
-
-def _job(config: pytest.Config) -> str | None:
-    return config.getoption("eval_job")
 
 
 def jobs_at_once(config: pytest.Config) -> int:

@@ -12,6 +12,7 @@ from pytest_evalrun.planning.units import UnitItem
 from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of, uses
 from pytest_evalrun.slots.need import need_of
+from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.settings import Way
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ ELSEWHERE = frozenset({Way.ENDPOINT, Way.AGENT})
 
 @dataclass(frozen=True)
 class Division:
-    """``remote`` are items by node id that go out as jobs; ``here`` says of the others' kinds how many there are."""
+    """``remote`` are items by node id that go out as jobs; ``here`` says of the others' kinds how many there are.
+
+    Of ``judged`` ones a job only makes the predictions: judges are asked from here, where their keys are.
+    """
 
     remote: Mapping[str, pytest.Item] = field(default_factory=dict)
     here: Mapping[str, int] = field(default_factory=dict)
+    judged: frozenset[str] = frozenset()
 
 
 class Divides(Protocol):
@@ -62,7 +67,12 @@ def divide(items: Sequence[pytest.Item], options: Options, needs: Mapping[str, N
             remote[item.nodeid] = item
         else:
             here[reason] = here.get(reason, 0) + 1
-    return Division(remote, here)
+    judged = frozenset(nodeid for nodeid in remote if _is_judged(asking[nodeid])) if options.mode == "all" else ()
+    return Division(remote, here, frozenset(judged))
+
+
+def _is_judged(pair: Pair | None) -> bool:
+    return pair is not None and not pair.is_shard and any(spec.use == JUDGE for spec in pair.settings.metrics)
 
 
 _DONE = {"reuse": "reused", "score": "scored", "skip": "skipped", "error": "told as errors"}
@@ -103,14 +113,26 @@ def _action(action: str, reason: str) -> str:
     return "resume" if action == "score" and "failed before" in reason else action
 
 
+@dataclass(frozen=True)
+class UnitClass:
+    """What the items of one unit have in common: what they need, and whether they are only to be predicted."""
+
+    resources: Resources
+    judged: bool
+
+
 def unit_items(
-    remote: Mapping[str, pytest.Item], estimates: Mapping[str, Estimate], needs: Mapping[str, Need], workers: int
+    items: Iterable[pytest.Item],
+    division: Division,
+    estimates: Mapping[str, Estimate],
+    needs: Mapping[str, Need],
+    workers: int,
 ) -> list[UnitItem]:
-    """The remote items as ``planning`` cuts them, each with what a job of its class needs."""
+    """Remote items as ``planning`` cuts them, each with what a job of its class needs."""
     found = []
-    for nodeid, item in remote.items():
-        pair = pair_of(item)
-        resources = resources_of(pair, needs.get(nodeid), workers)
+    for item in items:
+        nodeid, pair = item.nodeid, pair_of(item)
+        resources = UnitClass(resources_of(pair, needs.get(nodeid), workers), nodeid in division.judged)
         if pair is None:
             found.append(UnitItem(nodeid, None, nodeid, 1.0, 0.0, resources))
             continue

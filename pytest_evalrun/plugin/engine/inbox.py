@@ -11,11 +11,13 @@ from pytest_evalrun.rundir.publish import NotYet, publish_pair
 from pytest_evalrun.rundir.reportlines import BEGUN, ENDED, EVENT, ITEM, REFUSED, START, ReportReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
     import pytest
 
     from pytest_evalrun.engines.dispatch import Dispatch, Unit
+    from pytest_evalrun.plugin.engine.division import Division
+    from pytest_evalrun.plugin.engine.localitems import LocalItems
     from pytest_evalrun.plugin.engine.replay import Replay
     from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
     from pytest_evalrun.rundir.live import LiveRun
@@ -41,7 +43,7 @@ class Inbox:
     """Reads the reports of the attempts that it is asked to look at.
 
     ``due`` are the items that are still to be reported, by node id; whatever a job says of others is not for this
-    session. ``ended`` is called with each that is over.
+    session. ``local`` is told of each that is over, and runs those of which a job has only made the predictions.
     """
 
     def __init__(
@@ -49,19 +51,19 @@ class Inbox:
         live: LiveRun,
         replay: Replay,
         paths: EnginePaths,
-        due: Mapping[str, pytest.Item],
-        ended: Callable[[pytest.Item], None],
+        division: Division,
+        local: LocalItems,
         *,
         fresh: bool,
     ) -> None:
         self._live = live
         self._replay = replay
         self._paths = paths
-        self._ended = ended
+        self._local = local
+        self._judged = division.judged
         self._fresh = fresh
         self._attempts: dict[tuple[str, int], _Attempt] = {}
-        self.due = dict(due)
-        self.replayed: dict[str, str] = {}
+        self.due = dict(division.remote)
         self.dispatch: Dispatch | None = None
 
     def look(self, attempts: Iterable[tuple[Unit, int]]) -> None:
@@ -121,16 +123,20 @@ class Inbox:
         if pair is not None and not self._publish(attempt, pair):
             attempt.waiting.append(line)
             return
+        self.dispatch.reported(attempt.unit.name, [item.nodeid])
+        if item.nodeid in self._judged and all(report["outcome"] == "passed" for report in line["reports"]):
+            del self.due[item.nodeid]
+            self._local.add(item)
+            return
         for report in line["reports"]:
             if isinstance(report.get("evalrun"), dict):
                 report["evalrun"]["worker"] = attempt.name
         self.over(item)
-        self.dispatch.reported(attempt.unit.name, [item.nodeid])
         self._replay.item(line)
 
     def over(self, item: pytest.Item) -> None:
         del self.due[item.nodeid]
-        self._ended(item)
+        self._local.ended(pair_of(item))
 
     def _publish(self, attempt: _Attempt, pair: Pair) -> bool:
         try:

@@ -15,7 +15,7 @@ from pytest_evalrun.engines.dispatch import Dispatch, Unit
 from pytest_evalrun.engines.making import create_engine
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.planning.units import cut_units
-from pytest_evalrun.plugin.engine.division import Division, divide, unit_items
+from pytest_evalrun.plugin.engine.division import Division, UnitClass, divide, unit_items
 from pytest_evalrun.plugin.engine.inbox import Inbox
 from pytest_evalrun.plugin.engine.localitems import LocalItems
 from pytest_evalrun.plugin.engine.outfit import Outfitter
@@ -95,14 +95,15 @@ class _Errand:
         self._live = live
         self._controller = launch.controller
         self._options = launch.options
+        self._division = launch.division
         self._remote = launch.division.remote
         self._paths = EnginePaths(live.paths)
         self._engine = launch.engine
-        self._outfitter = Outfitter(session.config, self._options, live.paths, self._remote)
+        self._outfitter = Outfitter(session.config, self._options, live.paths, self._division)
         pairs = [pair for item in self._remote.values() if (pair := pair_of(item)) is not None]
         here = [item for item in session.items if item.nodeid not in self._remote]
         self._local = LocalItems(session, here, pairs)
-        self._inbox = Inbox(live, Replay(session), self._paths, self._remote, self._over, fresh=self._options.fresh)
+        self._inbox = Inbox(live, Replay(session), self._paths, self._division, self._local, fresh=self._options.fresh)
         self._store = JobStore(self._paths.jobs_json, launch.words())
         self._dispatch = self._inbox.dispatch = Dispatch(
             self._engine,
@@ -117,9 +118,6 @@ class _Errand:
     def _say(self, text: str) -> None:
         self._controller.terminal.line(text)
         self._live.log.write("INFO", text)
-
-    def _over(self, item: pytest.Item) -> None:
-        self._local.ended(pair_of(item))
 
     def run(self) -> None:
         try:
@@ -142,14 +140,16 @@ class _Errand:
 
     def _start(self) -> None:
         found = self._adopt()
-        left = {nodeid: item for nodeid, item in self._remote.items() if nodeid not in found}
+        left = [item for nodeid, item in self._remote.items() if nodeid not in found]
         cluster = self._options.cluster
-        items = unit_items(left, self._controller.expected, self._controller.told.needs, cluster.workers)
+        expected, needs = self._controller.expected, self._controller.told.needs
+        items = unit_items(left, self._division, expected, needs, cluster.workers)
         plans = cut_units(items, minutes=cluster.unit_minutes, at_once=jobs_at_once(self._session.config))
         units = []
         for plan in plans:
+            assert isinstance(plan.cls, UnitClass), "they come as they were given"
             job_items = self._outfitter.job_items(item.id for item in plan.items)
-            units.append(Unit(self._store.next_unit_name(), job_items, plan.cls, plan.seconds))
+            units.append(Unit(self._store.next_unit_name(), job_items, plan.cls.resources, plan.seconds))
         self._dispatch.start(units)
         if units:
             first, last = units[0].name, units[-1].name

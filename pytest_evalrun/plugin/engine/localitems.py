@@ -26,6 +26,10 @@ class LocalItems:
         here = [pair for item in items if (pair := pair_of(item)) is not None]
         self._shards = Counter(pair.whole.full_id for pair in (*remote, *here) if pair.is_shard)
 
+    def add(self, item: pytest.Item) -> None:
+        """Run an item here whose predictions a job has made."""
+        self._waiting.append(item)
+
     def ended(self, pair: Pair | None) -> None:
         """Note that an item about a pair is over, wherever it ran."""
         if pair is not None and pair.is_shard:

@@ -21,11 +21,12 @@ from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.secrets import secret_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     import pytest
 
     from pytest_evalrun.engines.dispatch import Unit
+    from pytest_evalrun.plugin.engine.division import Division
     from pytest_evalrun.plugin.options import Options
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair
@@ -44,13 +45,12 @@ LONGEST_NAME = 60
 class Outfitter:
     """Makes attempts of units ready to be submitted; one for each launch."""
 
-    def __init__(
-        self, config: pytest.Config, options: Options, run: RunPaths, items: Mapping[str, pytest.Item]
-    ) -> None:
+    def __init__(self, config: pytest.Config, options: Options, run: RunPaths, division: Division) -> None:
         self._config = config
         self._options = options
         self._run = run
-        self._items = items
+        self._items = division.remote
+        self._judged = division.judged
         self._paths = EnginePaths(run)
         self._sources: dict[str, list[str]] = {}
 
@@ -95,7 +95,7 @@ class Outfitter:
             sources=tuple(self._sources_of(unit)),
             workers=self._options.cluster.workers,
             arguments=tuple(self._arguments()),
-            options=self._values(),
+            options=self._values(unit),
             environment=self._environment(unit),
             secrets=tuple(sorted({name for pair in self._pairs(unit) for name in _secrets(pair)})),
         )
@@ -132,11 +132,13 @@ class Outfitter:
         pairs = [("-p", plugins), ("-W", warnings), ("-o", ini)]
         return [word for flag, values in pairs for value in values for word in (flag, value)]
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, unit: Unit) -> dict[str, Any]:
         """Our options, as they hold here: what an ini file says of them a job could read otherwise."""
         values = option_values(self._config)
         defaults = {option.dest: option.default for option in OPTIONS}
         kept = {dest: value for dest, value in values.items() if dest not in OF_THE_LAUNCH}
+        if any(item.id in self._judged for item in unit.items):
+            kept["eval_mode"] = "infer"
         if values["eval_gpus"] == "none":
             kept["eval_gpus"] = "none"
         return {dest: value for dest, value in kept.items() if value != defaults[dest]}
