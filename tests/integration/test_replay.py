@@ -1,0 +1,245 @@
+"""Reports that a job wrote do, in the process that launched it, what the same items do there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from xml.etree import ElementTree
+
+import pytest
+from support import Ran
+
+TESTS = '''
+import sys
+import unittest
+import warnings
+
+import pytest
+
+
+class OddWarning(UserWarning):
+    """It wants to be told more than a text."""
+
+    def __init__(self, text, more):
+        super().__init__(text)
+
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no setup")
+
+
+@pytest.fixture
+def breaks():
+    yield
+    raise RuntimeError("no teardown")
+
+
+def test_passes(record_property, capsys):
+    record_property("top1", 0.5)
+    record_property("who", "me")
+    print("said", file=sys.stdout)
+    print("muttered", file=sys.stderr)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_numbers(number):
+    print("number", number)
+    assert number != 2, "it is two"
+
+
+def test_chain():
+    try:
+        raise ValueError("first")
+    except ValueError as error:
+        raise KeyError("second") from error
+
+
+def test_skips():
+    pytest.skip("not today")
+
+
+@pytest.mark.skip(reason="never")
+def test_marked():
+    pass
+
+
+@pytest.mark.xfail(reason="known")
+def test_expected():
+    assert False
+
+
+@pytest.mark.xfail
+def test_unexpected():
+    pass
+
+
+@pytest.mark.xfail(strict=True, reason="strict")
+def test_strict():
+    pass
+
+
+def test_setup(broken):
+    pass
+
+
+def test_teardown(breaks):
+    pass
+
+
+def test_both(breaks):
+    assert [1, 2] == [1, 3]
+
+
+def test_warns():
+    warnings.warn("old", DeprecationWarning)
+    warnings.warn(OddWarning("odd", 1))
+
+
+def test_untraced():
+    pytest.fail("plainly", pytrace=False)
+
+
+def test_subtests(subtests):
+    for number in range(3):
+        with subtests.test("part"):
+            assert number != 1
+
+
+class TestCase(unittest.TestCase):
+    def test_of_unittest(self):
+        self.assertEqual(1, 2)
+
+
+class TestClass:
+    def test_last(self, record_property):
+        record_property("last", [1, 2])
+'''
+
+# The two halves of an engine: what a job writes as its items end, and what a launch does with it.
+JOB = """
+from pathlib import Path
+
+from pytest_evalrun.plugin.engine.replay import warning_line
+from pytest_evalrun.rundir.reportlines import ITEM, ReportWriter
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Job(config))
+
+
+class Job:
+    def __init__(self, config):
+        self.config = config
+        self.file = ReportWriter(Path("reports.jsonl"))
+        self.reports = {}
+
+    def pytest_runtest_logreport(self, report):
+        told = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        self.reports.setdefault(report.nodeid, []).append(told)
+        if report.when == "teardown":
+            self.file.write({"kind": ITEM, "id": report.nodeid, "reports": self.reports.pop(report.nodeid)})
+
+    def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+        self.file.write(warning_line(warning_message, when, nodeid, location))
+"""
+LAUNCH = """
+from pathlib import Path
+
+import pytest
+
+from pytest_evalrun.plugin.engine.replay import Replay
+from pytest_evalrun.rundir.reportlines import ITEM, ReportReader
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    wanted = {item.nodeid for item in session.items}
+    replay = Replay(session)
+    for line in ReportReader(Path("reports.jsonl")).read():
+        if line["id"] not in wanted:
+            continue
+        if line["kind"] != ITEM:
+            replay.warning(line)
+            continue
+        replay.item(line)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+    return True
+"""
+
+
+class Replayed:
+    """A directory with tests, and what a job told of them; ``here`` runs them, ``replayed`` only hears of them."""
+
+    def __init__(self, root, warm):
+        self.root = root
+        self._warm = warm
+        self._env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+
+    def pytest(self, name, *args):
+        """Each with a cache and a JUnit file of its own."""
+        command = ["pytest", "-rA", f"--junitxml={name}.xml", "-o", f"cache_dir=.cache-{name}", *args]
+        return Ran(*self._warm.run(command, self.root, self._env, timeout=60))
+
+    def both(self, *args):
+        return self.pytest("here", *args), self.pytest("replayed", "-p", "launch", *args)
+
+    def cache(self, name):
+        """What pytest remembers of the last run."""
+        found = (self.root / f".cache-{name}" / "v" / "cache").glob("*")
+        kept = {path.name: json.loads(path.read_text()) for path in found}
+        kept.get("stepwise", {}).pop("last_cache_date_str", None)
+        return kept
+
+
+@pytest.fixture(scope="module")
+def tests(tmp_path_factory, warm):
+    root = tmp_path_factory.mktemp("replay")
+    (root / "pytest.ini").write_text("[pytest]\njunit_logging = all\n")
+    (root / "test_all.py").write_text(TESTS)
+    (root / "job.py").write_text(JOB)
+    (root / "launch.py").write_text(LAUNCH)
+    tests = Replayed(root, warm)
+    job = tests.pytest("job", "-p", "job")
+    assert job.code == 1, job
+    return tests
+
+
+def said(ran):
+    """What a person sees, without what takes its time."""
+    text = re.sub(r"\b\d+\.\d+s\b", "_s", ran.output)
+    return re.sub(r"0x[0-9a-f]+", "0x_", text).replace("replayed", "here").splitlines()
+
+
+def junit(path):
+    """The file without times, as text; addresses in it are of one process."""
+    root = ElementTree.parse(path)
+    for element in root.iter():
+        for name in ("time", "timestamp"):
+            element.attrib.pop(name, None)
+    return re.sub(r"0x[0-9a-f]+", "0x_", ElementTree.tostring(root.getroot(), encoding="unicode"))
+
+
+OPTIONS = {
+    "nothing": [],
+    "verbose": ["-v"],
+    "exitfirst": ["-x"],
+    "maxfail": ["--maxfail=3"],
+    "stepwise": ["--sw"],
+    "durations": ["--durations=5", "--durations-min=0"],
+    "warnings": ["-W", "ignore::DeprecationWarning"],
+}
+
+
+@pytest.mark.parametrize("args", OPTIONS.values(), ids=OPTIONS)
+def test_a_replayed_session_says_and_keeps_what_one_that_ran_its_items_does(tests, args):
+    """The terminal, the exit code, JUnit's file and pytest's cache are the same, up to times."""
+    here, replayed = tests.both("--cache-clear", *args)
+    assert said(replayed) == said(here)
+    assert replayed.code == here.code
+    assert junit(tests.root / "replayed.xml") == junit(tests.root / "here.xml")
+    assert tests.cache("replayed") == tests.cache("here")
