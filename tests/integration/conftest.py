@@ -85,6 +85,15 @@ def all_of_pytest(monkeypatch):
     monkeypatch.setattr(Project, "warm", None)
 
 
+@pytest.fixture(scope="session")
+def slurm():
+    """A real Slurm of four nodes with four GPUs each, for all modules of this process that ask for one."""
+    from slurmhost import Slurm
+
+    with Slurm() as started:
+        yield started
+
+
 @pytest.fixture
 def boards(tmp_path, monkeypatch):
     """So many boards that run, with a home each.
