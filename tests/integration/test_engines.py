@@ -1,0 +1,155 @@
+"""The same command on a batch system: what comes out of it is what would have come out here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from collections import Counter
+
+import pytest
+from batchsystem import BatchSystem
+from support import kill_alone, kill_group, wait_for
+
+ON = ("evals", "--eval-engine", "command", "--eval-jobs", "4")
+# Figures that differ from run to run.
+SECONDS = {"seconds"}
+
+
+@pytest.fixture
+def batch(tmp_path):
+    with BatchSystem(tmp_path / "batch") as system:
+        yield system
+
+
+@pytest.fixture
+def cluster(project, batch):
+    """``cluster(models=…)``: a suite whose jobs go to the batch system."""
+
+    def make(**words):
+        return project.make(batch_system=batch.words(), **words)
+
+    return make
+
+
+def summary(project):
+    rows = csv.DictReader((project.latest / "summary" / "summary.csv").open())
+    return [{name: value for name, value in row.items() if name not in SECONDS} for row in rows]
+
+
+def history(project):
+    lines = (project.workdir / "history.jsonl").read_text().splitlines()
+    return Counter(json.loads(line)["pair"] for line in lines)
+
+
+def jobs_file(project):
+    return json.loads((project.latest / "engine" / "jobs.json").read_text())
+
+
+def test_the_same_command_gives_the_same_summary(cluster, batch):
+    """Locally and as jobs: the rows differ in seconds alone, no pair is twice in history, and no job is left."""
+    project = cluster(models=("a", "b"), datasets=("one", "two", "three"))
+    here = project.run("evals", "--eval-workdir", "here")
+    assert here.code == 0, here
+    local = project.root / "here" / "latest" / "summary" / "summary.csv"
+    there = project.run(*ON)
+    assert there.code == 0, there
+    assert there.counts == here.counts == {"passed": 6}
+    expected = [{k: v for k, v in row.items() if k not in SECONDS} for row in csv.DictReader(local.open())]
+    assert summary(project) == expected
+    assert set(history(project).values()) == {1}
+    assert batch.jobs() and not batch.living()
+    again = project.run(*ON)
+    assert again.code == 0, again
+    assert again.counts == {"passed": 6}
+    assert "reused" in again
+    assert len(batch.jobs()) == len(batch.calls("submit"))
+
+
+def test_a_launcher_that_was_killed_costs_nothing(cluster, batch, tmp_path):
+    """Its jobs go on, the same command finds them, and no sample is asked twice."""
+    asked = tmp_path / "asked"
+    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], datasets=("one", "two"))
+    (project.suite / "a.bin").write_text("weights")
+    with process_of(project, ASKED=str(asked)) as launcher:
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 4, process=launcher)
+        kill_alone(launcher)
+    again = project.run(*ON, ASKED=str(asked))
+    assert again.code == 0, again
+    assert "of an earlier launch" in again
+    assert len(batch.jobs()) == len(batch.calls("submit"))
+    assert Counter(asked.read_text().split()).most_common(1)[0][1] <= 2  # once for each dataset
+    assert set(history(project).values()) == {1}
+
+
+class process_of:  # noqa: N801 - reads as a phrase
+    def __init__(self, project, *more, **env):
+        self._process = project.start(*ON, *more, **env)
+
+    def __enter__(self):
+        return self._process
+
+    def __exit__(self, *error):
+        kill_group(self._process)
+
+
+def test_ctrl_c_cancels_and_keeps(cluster, batch, tmp_path):
+    """Jobs end after the batch at hand, what they have predicted is in the run, and a run here goes on there."""
+    asked = tmp_path / "asked"
+    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.5}}], samples=24)
+    (project.suite / "a.bin").write_text("weights")
+    with process_of(project, ASKED=str(asked)) as launcher:
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 4, process=launcher)
+        os.kill(launcher.pid, signal.SIGINT)
+        output, _ = launcher.communicate(timeout=60)
+        assert launcher.returncode == 2, output
+    batch.wait(lambda jobs: all(job.is_over for job in jobs))
+    before = len(project.predictions("a", "one"))
+    assert before >= 4
+    here = project.run("evals", ASKED=str(asked))
+    assert here.code == 0, here
+    assert f"resumed at {before} of 24" in here
+    assert set(Counter(asked.read_text().split()).values()) == {1}
+
+
+def test_detached_jobs_are_found_again(cluster, batch, tmp_path):
+    """With --eval-on-interrupt detach Ctrl-C leaves them alone."""
+    asked = tmp_path / "asked"
+    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], samples=16)
+    (project.suite / "a.bin").write_text("weights")
+    with process_of(project, "--eval-on-interrupt", "detach", ASKED=str(asked)) as launcher:
+        wait_for(asked.exists, process=launcher)
+        os.kill(launcher.pid, signal.SIGINT)
+        output, _ = launcher.communicate(timeout=60)
+        assert launcher.returncode == 2, output
+    assert batch.living()
+    again = project.run(*ON, ASKED=str(asked))
+    assert again.code == 0, again
+    assert set(Counter(asked.read_text().split()).values()) == {1}
+    assert len(batch.jobs()) == 1
+
+
+def test_a_preempted_unit_goes_on_where_it_was(cluster, batch, tmp_path):
+    """It does not count as a crash, and its next attempt takes over what was predicted."""
+    asked = tmp_path / "asked"
+    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], samples=24)
+    (project.suite / "a.bin").write_text("weights")
+    with process_of(project, "--eval-crash-retries", "0", ASKED=str(asked)) as launcher:
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 8, process=launcher)
+        batch.preempt(batch.living()[0].id)
+        output, _ = launcher.communicate(timeout=120)
+        assert launcher.returncode == 0, output
+    assert "preempted" in output
+    assert set(Counter(asked.read_text().split()).values()) == {1}
+    assert len(batch.jobs()) == 2
+
+
+@pytest.mark.parametrize("words", [["-x"], ["--maxfail", "1"]])
+def test_the_first_failure_ends_it(cluster, batch, words):
+    """What waits is cancelled, what runs ends and is told."""
+    project = cluster(models=("a",), datasets=("one", "two"), gates={"exact_match": {"min": 1.1}})
+    ran = project.run(*ON, *words)
+    assert ran.code == 1, ran
+    assert "stopping after 1 failures" in ran
+    assert not batch.living()
