@@ -106,7 +106,10 @@ class Controller:
             with usage_errors():  # before pytest's list: there is no plan for a run that is not there
                 existing_run(self.suites.options.workdir, self.suites.options.run)
             self.planned = {pair.full_id: pair for item in session.items if (pair := pair_of(item))}
-            self.machine = self._machine(self.planned.values())
+            if self.engine is not None:
+                self.engine.divide(session.items)
+            else:
+                self.machine = self._machine(self.planned.values())
             self._tell()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -391,6 +394,7 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.config.option.collectonly:
-            show_dry_run(terminalreporter, self.suites, list(self.planned.values()), self.machine)
+            preview = self.engine.preview if self.engine is not None else None
+            show_dry_run(terminalreporter, self.suites, list(self.planned.values()), self.machine, preview)
         else:
             self.terminal.show(terminalreporter, self.live.paths.root if self.live else None)

@@ -33,13 +33,13 @@ ELSEWHERE = frozenset({Way.ENDPOINT, Way.AGENT})
 
 @dataclass(frozen=True)
 class Division:
-    """``remote`` are items by node id that go out as jobs; ``here`` says of the others' kinds how many there are.
+    """``remote`` are items by node id that go out as jobs; ``here`` has the others' by why they stay.
 
     Of ``judged`` ones a job only makes the predictions: judges are asked from here, where their keys are.
     """
 
     remote: Mapping[str, pytest.Item] = field(default_factory=dict)
-    here: Mapping[str, int] = field(default_factory=dict)
+    here: Mapping[str, Sequence[str]] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
 
 
@@ -49,6 +49,7 @@ class Divides(Protocol):
     division: Division
 
     def divide(self, items: Sequence[pytest.Item]) -> None: ...
+    def preview(self) -> list[str]: ...
 
 
 def divide(items: Sequence[pytest.Item], options: Options, needs: Mapping[str, Need]) -> Division:
@@ -56,7 +57,7 @@ def divide(items: Sequence[pytest.Item], options: Options, needs: Mapping[str, N
     reasons = {item.nodeid: _why_here(item, needs) for item in items}
     asking = {item.nodeid: pair_of(item) for item in items if reasons[item.nodeid] is None}
     actions = _actions({pair.full_id: pair for pair in asking.values() if pair is not None}.values(), options)
-    here: dict[str, int] = {}
+    here: dict[str, list[str]] = {}
     remote: dict[str, pytest.Item] = {}
     for item in items:
         pair = asking.get(item.nodeid)
@@ -66,7 +67,7 @@ def divide(items: Sequence[pytest.Item], options: Options, needs: Mapping[str, N
         if reason is None:
             remote[item.nodeid] = item
         else:
-            here[reason] = here.get(reason, 0) + 1
+            here.setdefault(reason, []).append(item.nodeid)
     judged = frozenset(nodeid for nodeid in remote if _is_judged(asking[nodeid])) if options.mode == "all" else ()
     return Division(remote, here, frozenset(judged))
 

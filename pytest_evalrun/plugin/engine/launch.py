@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.engines.dispatch import Dispatch, Unit
+from pytest_evalrun.engines.dispatch import Dispatch
 from pytest_evalrun.engines.making import create_engine
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.planning.units import cut_units
-from pytest_evalrun.plugin.engine.division import Division, UnitClass, divide, unit_items
+from pytest_evalrun.plugin.engine.division import Division, divide
 from pytest_evalrun.plugin.engine.inbox import Inbox
 from pytest_evalrun.plugin.engine.localitems import LocalItems
 from pytest_evalrun.plugin.engine.outfit import Outfitter
+from pytest_evalrun.plugin.engine.planned import Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
@@ -56,6 +56,11 @@ class EngineLaunch:
         """Decide what runs where, before the machine is looked at: what goes out needs nothing of it."""
         with usage_errors():
             self.division = divide(items, self.options, self.controller.told.needs)
+
+    def preview(self) -> list[str]:
+        """Tell what would be submitted, after ``divide``."""
+        with usage_errors():
+            return preview(self.controller.config, self.options, self.division, self.controller.told, self.words())
 
     @cached_property
     def engine(self) -> Engine:
@@ -141,20 +146,14 @@ class _Errand:
     def _start(self) -> None:
         found = self._adopt()
         left = [item for nodeid, item in self._remote.items() if nodeid not in found]
-        cluster = self._options.cluster
-        expected, needs = self._controller.expected, self._controller.told.needs
-        items = unit_items(left, self._division, expected, needs, cluster.workers)
-        plans = cut_units(items, minutes=cluster.unit_minutes, at_once=jobs_at_once(self._session.config))
-        units = []
-        for plan in plans:
-            assert isinstance(plan.cls, UnitClass), "they come as they were given"
-            job_items = self._outfitter.job_items(item.id for item in plan.items)
-            units.append(Unit(self._store.next_unit_name(), job_items, plan.cls.resources, plan.seconds))
+        planner = Planner(self._session.config, self._outfitter, self._division, self._controller.told.needs)
+        planned = planner.units(left, self._controller.expected, self._store.next_unit_name)
+        units = [unit for unit, _ in planned]
         self._dispatch.start(units)
         if units:
             first, last = units[0].name, units[-1].name
             named = first if first == last else f"{first} to {last}"
-            self._say(f"{cluster.engine}: {counted(len(units), 'unit')} submitted ({named}), {len(left)} items")
+            self._say(f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {len(left)} items")
 
     def _adopt(self) -> set[str]:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""

@@ -18,6 +18,7 @@ from pytest_evalrun.rundir.jobfiles import JobFile, JobItem
 from pytest_evalrun.rundir.runs import begin_run
 from pytest_evalrun.suite.digests import digest_of
 from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.secrets import secret_names
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Outfitter:
 
     def __init__(self, config: pytest.Config, options: Options, run: RunPaths, division: Division) -> None:
         self._config = config
-        self._options = options
-        self._run = run
+        self.options = options
+        self.run = run
         self._items = division.remote
         self._judged = division.judged
         self._paths = EnginePaths(run)
@@ -64,27 +65,29 @@ class Outfitter:
     def make(self, unit: Unit, attempt: int) -> Job:
         """Write all that the job reads, and remember the attempt as one whose lines later ones may take over."""
         paths = self._paths.attempt(unit.name, attempt)
-        spec = self.spec(unit, attempt)
+        job, spec = self.job(unit, attempt), self.spec(unit, attempt)
         begin_run(paths.run)
         spec.write(paths.job)
-        name = self._name(unit, attempt)
-        wanted = self._wanted(unit)
-        title = f"{self._run.root.name} {unit.name}.{attempt}: {len(unit.items)} items"
-        minutes = unit.seconds / 60 if unit.seconds else None
-        handed = {name: os.environ[name] for name in wanted if name in os.environ}
-        job = Job(name, title, paths.script, paths.log, unit.resources, minutes, handed)
         write_script(job, spec, paths.job)
         self._remember(unit, str(paths.root))
         return job
 
+    def job(self, unit: Unit, attempt: int) -> Job:
+        """Describe an attempt as its engine sees it; nothing is written."""
+        paths = self._paths.attempt(unit.name, attempt)
+        title = f"{self.run.root.name} {unit.name}.{attempt}: {counted(len(unit.items), 'item')}"
+        minutes = unit.seconds / 60 if unit.seconds else None
+        handed = {name: os.environ[name] for name in self._wanted(unit) if name in os.environ}
+        return Job(self._name(unit, attempt), title, paths.script, paths.log, unit.resources, minutes, handed)
+
     def _name(self, unit: Unit, attempt: int) -> str:
         tail = f"{unit.name}-{attempt}-{secrets.token_hex(2)}"
-        return f"evalrun-{safe_name(self._run.root.name)[: LONGEST_NAME - len(tail) - 9]}-{tail}"
+        return f"evalrun-{safe_name(self.run.root.name)[: LONGEST_NAME - len(tail) - 9]}-{tail}"
 
     def spec(self, unit: Unit, attempt: int) -> JobFile:
         root = self._config.rootpath
         return JobFile(
-            run=str(self._run.root),
+            run=str(self.run.root),
             unit=unit.name,
             attempt=attempt,
             rootdir=str(root),
@@ -93,14 +96,15 @@ class Outfitter:
             plugin=version("pytest-evalrun"),
             python=f"{sys.version_info[0]}.{sys.version_info[1]}",
             sources=tuple(self._sources_of(unit)),
-            workers=self._options.cluster.workers,
+            workers=self.options.cluster.workers,
             arguments=tuple(self._arguments()),
             options=self._values(unit),
             environment=self._environment(unit),
-            secrets=tuple(sorted({name for pair in self._pairs(unit) for name in _secrets(pair)})),
+            secrets=tuple(sorted({name for pair in self.pairs(unit) for name in _secrets(pair)})),
         )
 
-    def _pairs(self, unit: Unit) -> list[Pair]:
+    def pairs(self, unit: Unit) -> list[Pair]:
+        """The pairs that its items are about, one for each item that is about one."""
         found = (pair_of(self._items[item.id]) for item in unit.items if item.id in self._items)
         return [pair for pair in found if pair is not None]
 
@@ -109,7 +113,7 @@ class Outfitter:
         attempts = dict.fromkeys(
             path for item in unit.items for path in reversed(self._sources.get(item.pair or item.id, ()))
         )
-        return [*attempts] if self._options.fresh else [*attempts, str(self._run.root)]
+        return [*attempts] if self.options.fresh else [*attempts, str(self.run.root)]
 
     def _remember(self, unit: Unit, attempt: str) -> None:
         for item in unit.items:
@@ -145,12 +149,12 @@ class Outfitter:
 
     def _environment(self, unit: Unit) -> dict[str, str]:
         """The variables that are settings; a cluster need not hand them on."""
-        layers = {id(layer): layer for pair in self._pairs(unit) for layer in pair.layers}
+        layers = {id(layer): layer for pair in self.pairs(unit) for layer in pair.layers}
         names = {layer.source for layer in layers.values() if layer.kind == "environment"}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
     def _wanted(self, unit: Unit) -> list[str]:
-        return sorted({name for pair in self._pairs(unit) for name in pair.settings.secrets_env})
+        return sorted({name for pair in self.pairs(unit) for name in pair.settings.secrets_env})
 
 
 def _secrets(pair: Pair) -> set[str]:
