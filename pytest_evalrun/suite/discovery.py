@@ -12,9 +12,10 @@ import fnmatch
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.suite.assigned import assigned_in
+from pytest_evalrun.suite.batchsystem import batch_system_of
 from pytest_evalrun.suite.checks import check_layer, check_scoring
 from pytest_evalrun.suite.entries import topmost
 from pytest_evalrun.suite.matrix import matrix_rows
@@ -71,6 +72,8 @@ def discover(
     stack = Stack(own, (*environment, *command_line), tuple(eval_set))
     matrix = any(suite.get(key) is not None for key in ("models", "datasets", "assignment"))
     rows = _rows(suite, stack, assigned, problems)
+    no_batch_system: dict[str, Any] = {}
+    batch_system = problems.attempt(lambda: batch_system_of(suite), no_batch_system)
     pairs, unused = assemble(name, suite, rows, stack, problems)
     # Pairs share their layers: each is looked at once.
     shared = {id(layer): layer for layer in (*stack.suite, *stack.launch, *stack.last)}
@@ -86,7 +89,7 @@ def discover(
     protected = protected_directories(rows, layers, suite.root)
     has_adapter = any(layer.values.get("adapter") for layer in layers)
     more = (assigned.run_name, assigned.notes) if assigned else (None, ())
-    return Suite(name, suite.file, suite.root, pairs, protected, has_adapter, *more, suite.get("batch_system") or {})
+    return Suite(name, suite.file, suite.root, pairs, protected, has_adapter, *more, batch_system)
 
 
 def _rows(suite: SuiteFile, stack: Stack, assigned: Assigned | None, problems: Problems) -> list[Row]:

@@ -116,6 +116,11 @@ class SuiteFile:
             return {}
         return {name: Mapped(part.document, (key, name), values) for name, values in part.values[key].items()}
 
+    def part(self, key: str) -> Mapped | None:
+        """A mapping that is no setting, with its place: that of the highest file that has it."""
+        part = self._part(key)
+        return None if part is None else Mapped(part.document, (key,), part.values[key])
+
     def overrides(self) -> list[Mapped]:
         """Those of all files, imported ones first."""
         return [entry for part in self.parts for entry in _entries(part, "overrides")]
