@@ -1,0 +1,299 @@
+"""The life of a launch's units on a cluster: submitted, looked at, given back after a loss, adopted by the next launch.
+
+The cluster says which job lives, the job says what it has done; neither is believed about the other. Whatever is asked
+of the cluster was noted before, so that a launch may die at any instant and the next one knows as much.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.engines.attempts import JobChange, JobUnit, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.fleet import Fleet
+from pytest_evalrun.engines.losses import MOST_IDLE, could_not_begin, halves, how, judge, may_still_tell
+from pytest_evalrun.engines.protocol import Phase
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.rundir.jobfiles import JobFile
+from pytest_evalrun.rundir.jobs import CUT, DONE, FAILED, LEFT
+from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.suite.printable import counted, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.engines.losses import Fate
+    from pytest_evalrun.engines.protocol import Engine, Job, Resources
+    from pytest_evalrun.rundir.jobfiles import JobItem
+    from pytest_evalrun.rundir.jobs import JobStore
+
+# On a shared disk a line is seen so late at most (NFS asks for a directory anew after a few seconds).
+LATE_SECONDS = 10.0
+# Of a log, so much is shown where a launch ends for it.
+LOG_BYTES, LOG_LINES = 8192, 10
+
+
+class Dispatch:
+    """Called from one thread.
+
+    ``make`` writes ``job.json`` and ``job.sh`` of an attempt and returns its job; ``split`` cuts what did not fit into
+    a time limit. No more than ``at_once`` jobs run together, those of an earlier launch with them. What a job tells is
+    handed in by the methods from ``begun`` to ``refused``; of the current attempt alone.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: JobStore,
+        make: Callable[[JobUnit, int], Job],
+        *,
+        at_once: int,
+        retries: int,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        split: Callable[[Sequence[JobItem]], Sequence[Sequence[JobItem]]] = halves,
+    ) -> None:
+        self.failures: dict[str, str] = {}
+        self.fatal: str | None = None
+        self._store, self._retries, self._split = store, retries, split
+        self._say, self._clock, self._engine_name = say, clock, engine.name
+        self._fleet = Fleet(engine, store, make, at_once, say)
+        self._lives = self._fleet.lives
+        self._closing = False
+        self._ever_begun = False
+        self._lost_before_begun = 0
+
+    # ------------------------------------------------------------------ what a launch begins with
+
+    def adopt(self) -> list[JobUnit]:
+        """Take over the units of which an attempt may live, with the items that this attempt has.
+
+        Their reports are to be read from the beginning. Whatever else an earlier launch knew is forgotten: its items
+        are in no unit now. Raises ConfigError where jobs live on another cluster than this launch is for.
+        """
+        before, found = self._store.before, []
+        for record in before.units if before is not None else ():
+            if before is not None and record.living is not None:
+                self._same_cluster(before.engine.engine)
+                paths = self._store.attempt_paths(record.name, record.living.number)
+                try:
+                    items = JobFile.read(paths.job).items
+                except ConfigError as error:
+                    self._say(f"{error}; its job is ended, and its items are run by another")
+                    items = ()
+                life = UnitLife.adopted(record, items)
+                life.cancelling = not items
+                found.append(self._fleet.add(life).unit)
+            else:
+                self._store.forget(record.name)
+        self._fleet.accepted = bool(found)
+        self._store.save()
+        return [unit for unit in found if unit.items]
+
+    def _same_cluster(self, engine: str) -> None:
+        if engine != self._engine_name:
+            raise ConfigError(
+                f"{self._store.path}: jobs of this run may still run by --eval-engine {engine}, and this launch has "
+                f"{self._engine_name}: end them with `evalrun stop`, or go on with the same engine"
+            )
+
+    def start(self, units: Iterable[JobUnit]) -> None:
+        """Take units to be submitted, the longest first. Raises ConfigError for what the cluster can never run."""
+        classes: dict[Resources, UnitLife] = {}
+        for unit in units:
+            classes.setdefault(unit.resources, self._fleet.add(UnitLife(unit)))
+        self._fleet.check(list(classes.values()), self._clock())
+        self._store.save()
+
+    def new_name(self) -> str:
+        """Name a unit as none of this run was ever called."""
+        return self._store.new_name()
+
+    # ------------------------------------------------------------------ what jobs tell
+
+    def begun(self, unit: str) -> None:
+        self._lives[unit].begun = True
+        self._ever_begun = True
+
+    def started(self, unit: str, item: str) -> None:
+        """An item has started: should the job die before it is reported, this is who was running."""
+        life = self._lives[unit]
+        if item in life.left:
+            life.running[item] = None
+
+    def reported(self, unit: str, items: Iterable[str]) -> None:
+        """Items have ended and were replayed."""
+        life = self._lives[unit]
+        life.reported(items)
+        self._store.put(life.record)
+
+    def ended(self, unit: str, code: int) -> None:
+        """The job said that it ends, as its last line."""
+        self._lives[unit].code = code
+
+    def refused(self, unit: str, text: str) -> None:
+        self._lives[unit].refusal = text
+
+    def hold(self, unit: str) -> None:
+        """Judge an ended attempt not at the next step yet: it has lines that cannot be replayed now."""
+        self._lives[unit].held = True
+
+    # ------------------------------------------------------------------ how things stand
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is waited for any more; jobs that have said that they end may still be ending."""
+        return all(life.standing in (UnitStanding.OVER, UnitStanding.LEAVING) for life in self._lives.values())
+
+    @property
+    def running(self) -> int:
+        return sum(life.has_slot and life.state.phase is Phase.RUNNING for life in self._lives.values())
+
+    @property
+    def waiting(self) -> int:
+        return sum(
+            life.standing is UnitStanding.QUEUED or (life.has_slot and life.state.phase is not Phase.RUNNING)
+            for life in self._lives.values()
+        )
+
+    def attempt(self, unit: str) -> int:
+        """The number of the current attempt of a unit."""
+        return self._lives[unit].attempt
+
+    # ------------------------------------------------------------------ the launch's turns
+
+    def step(self, now: float | None = None) -> list[JobChange]:
+        """Do what is due, and tell what has happened; to be called several times a second.
+
+        After a change ENDED the caller reads that attempt's reports to their end before it calls again.
+        """
+        now = self._clock() if now is None else now
+        for life in list(self._lives.values()):
+            if life.standing is UnitStanding.SUBMITTED and life.is_told:
+                self._finish(life, DONE)
+            elif life.standing is UnitStanding.ENDED:
+                self._settle(life, now)
+        self._fleet.find(now)
+        self._fleet.poll(now)
+        self._fleet.cancel(now)
+        for lives, text in self._fleet.submit(now):
+            self._not_taken(lives, text, now)
+        self._store.tick(now)
+        return self._fleet.changes()
+
+    def cancel_waiting(self) -> None:
+        """Submit nothing more, and cancel what the cluster has not started; what runs ends by itself."""
+        self._close(spared=Phase.RUNNING)
+
+    def cancel_all(self) -> None:
+        """End everything. The cluster may need a while: until ``is_over``."""
+        self._close()
+
+    def _close(self, spared: Phase | None = None) -> None:
+        self._closing = True
+        for life in self._lives.values():
+            if life.standing is UnitStanding.QUEUED:
+                self._finish(life, LEFT)
+            elif life.state.phase is not spared:
+                life.cancelling = True
+        self._fleet.cancel(self._clock())
+
+    # ------------------------------------------------------------------ ends
+
+    def _settle(self, life: UnitLife, now: float) -> None:
+        """Decide what an ended attempt means, now that all it wrote was read."""
+        held, life.held = life.held, False
+        since = now if life.over_since is None else life.over_since
+        patient = life.doubted or not life.cancelling
+        if held or (patient and now - since < LATE_SECONDS and may_still_tell(life)):
+            return
+        if not life.left:
+            self._finish(life, DONE)
+        elif life.cancelling:
+            self._finish(life, LEFT)
+        elif (fatal := self._fatal(life)) is not None:
+            self._give_up(fatal)
+        else:
+            self._go_on(life, judge(life, self._retries, self._split))
+
+    def _fatal(self, life: UnitLife) -> str | None:
+        """Say why nothing will ever run, where the first job could not even begin."""
+        if self._ever_begun or life.begun:
+            return None
+        if could_not_begin(life):
+            fate = judge(life, 0, self._split)
+            tail = _last_lines(self._store.attempt_paths(life.unit.name, life.attempt).log)
+            return f"{fate.text}, before it began{tail}"
+        self._lost_before_begun += how(life) is Phase.LOST and not life.doubted
+        if self._lost_before_begun < MOST_IDLE:
+            return None
+        return f"{judge(life, 0, self._split).text}, as {MOST_IDLE - 1} jobs before it, and none has ever begun"
+
+    def _give_up(self, text: str) -> None:
+        self.fatal = text
+        for life in self._lives.values():
+            if life.standing is UnitStanding.ENDED:
+                self._finish(life, LEFT)
+        self._close()
+
+    def _go_on(self, life: UnitLife, fate: Fate) -> None:
+        """Give up what is to be given up, and let the rest go on: in the same unit, or in several new ones."""
+        for name in fate.errors:
+            life.left.pop(name, None)
+        parts = () if self._closing else fate.parts
+        self._say(f"{life.unit.name}: {fate.text}; {_what_now(fate, parts)}")
+        self.failures.update(fate.errors)
+        if len(parts) == 1:
+            self._fleet.changed(life, UnitChange.OVER, fate.errors)
+            life.deaths, life.idle = dict(fate.deaths), fate.idle
+            life.again()
+            self._store.put(life.record)
+            return
+        for part in parts:
+            share = life.unit.seconds * len(part) / max(1, len(life.unit.items))
+            parents = (*life.unit.parents, life.unit.name)
+            unit = replace(life.unit, name=self._store.new_name(), items=part, seconds=share, parents=parents)
+            deaths = {item.id: fate.deaths[item.id] for item in part if item.id in fate.deaths}
+            self._fleet.add(UnitLife(unit, deaths))
+        self._finish(life, CUT if parts else FAILED if fate.errors else LEFT, fate.errors)
+
+    def _finish(self, life: UnitLife, state: str, failed: Mapping[str, str] | None = None) -> None:
+        self._fleet.changed(life, UnitChange.OVER, failed)
+        life.end(state)
+        self._store.put(life.record)
+
+    def _not_taken(self, lives: Sequence[UnitLife], text: str, now: float) -> None:
+        """The cluster refused jobs: for good, or because it has as many of ours as it wants."""
+        if not self._fleet.accepted:
+            self._give_up(text)
+        elif any(life.has_slot for life in self._lives.values()):
+            self._fleet.submit_later(now)
+            self._say(f"{text}; tried again when jobs that are there have ended")
+        else:
+            for life in lives:
+                failed = dict.fromkeys(life.left, text)
+                self.failures.update(failed)
+                self._finish(life, FAILED, failed)
+
+
+def _what_now(fate: Fate, parts: Sequence[Sequence[JobItem]]) -> str:
+    """Say what happens with the items of a unit whose job is over."""
+    errors, rest = len(fate.errors), sum(map(len, parts))
+    told = [f"{counted(errors, 'item')} given up"] if errors else []
+    told += [f"{counted(rest, 'item')} to go on" + (f" in {len(parts)} jobs" if len(parts) > 1 else "")] if rest else []
+    return ", ".join(told) or "nothing of it is run again"
+
+
+def _last_lines(log: Path) -> str:
+    """The end of what a job said, indented below a line of ours."""
+    try:
+        with open_file(log) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    shown = [f"    {printable(line)}" for line in lines if line.strip()][-LOG_LINES:]
+    return "\n".join([f"; {log} ends with", *shown]) if shown else ""
