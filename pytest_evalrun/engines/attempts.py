@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobUnit:
-    """Items that are one job; ``seconds`` are expected. ``parents`` are the units that it was cut from, if any."""
+    """Items that are one job; ``seconds`` are expected."""
 
     name: str
     items: tuple[JobItem, ...]
     resources: Resources = field(default_factory=Resources)
     seconds: float = 0.0
-    parents: tuple[str, ...] = ()
 
 
 class UnitStanding(StrEnum):
@@ -39,8 +38,14 @@ class UnitStanding(StrEnum):
     ENDED = "ended"
     """The cluster says that its job is over; what that means is seen once all that it wrote was read."""
     LEAVING = "leaving"
-    """All of it is reported and it has said that it ends; until the cluster says so too, it has its slot."""
+    """Nothing is wanted of its job any more; until the cluster says that it is over, it has its slot."""
+    APART = "apart"
+    """Its job is of a launch that had selected other items: it has its slot, and is for such a launch to adopt."""
     OVER = "over"
+
+
+HAVE_SLOTS = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.LEAVING, UnitStanding.APART)
+FOR_NOBODY = (UnitStanding.LEAVING, UnitStanding.APART, UnitStanding.OVER)
 
 
 class UnitChange(StrEnum):
@@ -78,8 +83,8 @@ class UnitLife:
         self.standing = UnitStanding.QUEUED
         self.attempt = 1
         self.job: Job | None = None
-        self.record = UnitRecord(unit.name, len(unit.items), len(unit.items), unit.seconds)
-        self.record = replace(self.record, resources=asdict(unit.resources), parents=unit.parents)
+        size = len(unit.items)
+        self.record = UnitRecord(unit.name, size, size, unit.seconds, resources=asdict(unit.resources))
         self._clear()
 
     def _clear(self) -> None:
@@ -92,7 +97,6 @@ class UnitLife:
         self.refusal = ""
         self.progress = False
         self.over_since: float | None = None
-        self.held = False
         self.doubted = False
         self.cancelling = False
         self.asked_at = float("-inf")
@@ -106,7 +110,7 @@ class UnitLife:
     @property
     def has_slot(self) -> bool:
         """Whether its job may run, now or later, without being asked again."""
-        return self.standing in (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.LEAVING)
+        return self.standing in HAVE_SLOTS
 
     @property
     def is_told(self) -> bool:
@@ -120,8 +124,9 @@ class UnitLife:
         self._note(AttemptRecord(self.attempt, job.name, batch=batch, share=share))
 
     def submitted(self, handle: Handle) -> None:
-        self.handle, self.standing, self.doubted = handle, UnitStanding.SUBMITTED, False
-        self.state, self.over_since = JobState(Phase.WAITING), None
+        self.handle, self.doubted = handle, False
+        if self.standing not in FOR_NOBODY:
+            self.standing, self.state, self.over_since = UnitStanding.SUBMITTED, JobState(Phase.WAITING), None
         self._change(handle=handle.id, submitted=utc_time())
 
     def moved(self, state: JobState) -> bool:
@@ -162,9 +167,16 @@ class UnitLife:
 
     def end(self, state: str) -> None:
         """Nothing more is wanted of it. A job of it that lives all the same is told so by the number of its attempt."""
-        self._settle()
-        self.standing = UnitStanding.LEAVING if self.standing is UnitStanding.SUBMITTED else UnitStanding.OVER
+        self.standing = UnitStanding.LEAVING if self.has_slot else UnitStanding.OVER
         self.record = replace(self.record, state=state, left=len(self.left), current=self.attempt + 1)
+        if self.standing is UnitStanding.OVER:
+            self._settle()
+
+    def gone(self) -> None:
+        """Its job, of which nothing was wanted, is over."""
+        if self.standing is UnitStanding.LEAVING:
+            self._settle()
+        self.standing = UnitStanding.OVER
 
     def _settle(self) -> None:
         if self._last() is not None:
@@ -185,7 +197,7 @@ class UnitLife:
 
     def _refresh(self) -> None:
         """Note how the unit stands, where it is not over."""
-        if self.standing in (UnitStanding.LEAVING, UnitStanding.OVER):
+        if self.standing in FOR_NOBODY:
             return
         state = RUNNING if self.state.phase is Phase.RUNNING else WAITING
         deaths = {name: count for name, count in self.deaths.items() if name in self.left}
@@ -201,7 +213,7 @@ class UnitLife:
             raise ValueError(record.name)
         words = dict(record.resources)
         words["custom"] = tuple((name, amount) for name, amount in words.get("custom", ()))
-        unit = JobUnit(record.name, items, Resources(**words), record.seconds, record.parents)
+        unit = JobUnit(record.name, items, Resources(**words), record.seconds)
         life = cls(unit, record.deaths, record.idle)
         life.record, life.attempt = record, living.number
         life.name, life.batch, life.share = living.name, living.batch, living.share

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.engines.attempts import JobChange, JobUnit, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, JobUnit, UnitChange, UnitLife, UnitStanding
 from pytest_evalrun.engines.fleet import Fleet
 from pytest_evalrun.engines.losses import MOST_IDLE, could_not_begin, halves, how, judge, may_still_tell
 from pytest_evalrun.engines.protocol import Phase
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from pytest_evalrun.engines.losses import Fate
     from pytest_evalrun.engines.protocol import Engine, Job, Resources
     from pytest_evalrun.rundir.jobfiles import JobItem
-    from pytest_evalrun.rundir.jobs import JobStore
+    from pytest_evalrun.rundir.jobs import JobStore, UnitRecord
 
 # On a shared disk a line is seen so late at most (NFS asks for a directory anew after a few seconds).
 LATE_SECONDS = 10.0
+# Of an attempt that is in one of these, reports may come.
+READ = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.ENDED)
 # Of a log, so much is shown where a launch ends for it.
 LOG_BYTES, LOG_LINES = 8192, 10
+
+# What a launch calls it.
+Unit = JobUnit
 
 
 class Dispatch:
@@ -41,7 +46,8 @@ class Dispatch:
 
     ``make`` writes ``job.json`` and ``job.sh`` of an attempt and returns its job; ``split`` cuts what did not fit into
     a time limit. No more than ``at_once`` jobs run together, those of an earlier launch with them. What a job tells is
-    handed in by the methods from ``begun`` to ``refused``; of the current attempt alone.
+    handed in by the methods from ``begun`` to ``refused``, of the attempts that are ``open`` alone; ``read`` is called
+    for one whose job is over, and hands in all that is left, before that is judged.
     """
 
     def __init__(
@@ -53,13 +59,14 @@ class Dispatch:
         at_once: int,
         retries: int,
         say: Callable[[str], None],
+        read: Callable[[JobUnit, int], None] = lambda _unit, _attempt: None,
         clock: Callable[[], float] = time.monotonic,
         split: Callable[[Sequence[JobItem]], Sequence[Sequence[JobItem]]] = halves,
     ) -> None:
-        self.failures: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
         self.fatal: str | None = None
         self._store, self._retries, self._split = store, retries, split
-        self._say, self._clock, self._engine_name = say, clock, engine.name
+        self._say, self._read, self._clock, self._engine_name = say, read, clock, engine.name
         self._fleet = Fleet(engine, store, make, at_once, say)
         self._lives = self._fleet.lives
         self._closing = False
@@ -68,30 +75,42 @@ class Dispatch:
 
     # ------------------------------------------------------------------ what a launch begins with
 
-    def adopt(self) -> list[JobUnit]:
-        """Take over the units of which an attempt may live, with the items that this attempt has.
+    def adopt(self, wanted: Mapping[str, JobItem]) -> list[JobUnit]:
+        """Take over the units of which an attempt may live, with those of its items that are wanted, by their ids.
 
-        Their reports are to be read from the beginning. Whatever else an earlier launch knew is forgotten: its items
-        are in no unit now. Raises ConfigError where jobs live on another cluster than this launch is for.
+        Their reports are to be read from the beginning. A unit of which an item is wanted with other settings is
+        cancelled and left; one of which nothing is wanted is left alone, and has its slot. Whatever else an earlier
+        launch knew is forgotten: its items are in no unit now. Raises ConfigError where jobs live on another cluster
+        than this launch is for.
         """
-        before, found = self._store.before, []
+        before = self._store.before
         for record in before.units if before is not None else ():
             if before is not None and record.living is not None:
                 self._same_cluster(before.engine.engine)
-                paths = self._store.attempt_paths(record.name, record.living.number)
-                try:
-                    items = JobFile.read(paths.job).items
-                except ConfigError as error:
-                    self._say(f"{error}; its job is ended, and its items are run by another")
-                    items = ()
-                life = UnitLife.adopted(record, items)
-                life.cancelling = not items
-                found.append(self._fleet.add(life).unit)
+                self._adopt(record, record.living.number, wanted)
             else:
                 self._store.forget(record.name)
-        self._fleet.accepted = bool(found)
+        self._fleet.accepted = bool(self._lives)
         self._store.save()
-        return [unit for unit in found if unit.items]
+        return [life.unit for life in self._lives.values() if life.standing not in FOR_NOBODY]
+
+    def _adopt(self, record: UnitRecord, attempt: int, wanted: Mapping[str, JobItem]) -> None:
+        if not record.is_open:
+            life = self._fleet.add(UnitLife.adopted(record, ()))
+            life.standing, life.cancelling = UnitStanding.LEAVING, record.state == LEFT
+            return
+        try:
+            items = JobFile.read(self._store.attempt_paths(record.name, attempt).job).items
+        except ConfigError as error:
+            self._say(f"{error}; the job of {record.name} is cancelled, and its items go into another")
+            items = None
+        found = tuple(item for item in items or () if item.id in wanted)
+        life = self._fleet.add(UnitLife.adopted(record, found))
+        if items is None or any(item.digest != wanted[item.id].digest for item in found):
+            life.cancelling = True
+            self._finish(life, LEFT)
+        elif not found:
+            life.standing = UnitStanding.APART
 
     def _same_cluster(self, engine: str) -> None:
         if engine != self._engine_name:
@@ -107,10 +126,6 @@ class Dispatch:
             classes.setdefault(unit.resources, self._fleet.add(UnitLife(unit)))
         self._fleet.check(list(classes.values()), self._clock())
         self._store.save()
-
-    def new_name(self) -> str:
-        """Name a unit as none of this run was ever called."""
-        return self._store.new_name()
 
     # ------------------------------------------------------------------ what jobs tell
 
@@ -137,16 +152,21 @@ class Dispatch:
     def refused(self, unit: str, text: str) -> None:
         self._lives[unit].refusal = text
 
-    def hold(self, unit: str) -> None:
-        """Judge an ended attempt not at the next step yet: it has lines that cannot be replayed now."""
-        self._lives[unit].held = True
-
     # ------------------------------------------------------------------ how things stand
 
     @property
     def is_over(self) -> bool:
         """Nothing is waited for any more; jobs that have said that they end may still be ending."""
-        return all(life.standing in (UnitStanding.OVER, UnitStanding.LEAVING) for life in self._lives.values())
+        return all(life.standing in FOR_NOBODY for life in self._lives.values())
+
+    def open(self) -> list[tuple[JobUnit, int]]:
+        """The attempts whose reports are to be read, each with its number."""
+        return [(life.unit, life.attempt) for life in self._lives.values() if life.standing in READ]
+
+    def take_failures(self) -> dict[str, str]:
+        """Items that no job will report, and why; each once."""
+        failures, self._failures = self._failures, {}
+        return failures
 
     @property
     def running(self) -> int:
@@ -159,25 +179,18 @@ class Dispatch:
             for life in self._lives.values()
         )
 
-    def attempt(self, unit: str) -> int:
-        """The number of the current attempt of a unit."""
-        return self._lives[unit].attempt
-
     # ------------------------------------------------------------------ the launch's turns
 
     def step(self, now: float | None = None) -> list[JobChange]:
-        """Do what is due, and tell what has happened; to be called several times a second.
-
-        After a change ENDED the caller reads that attempt's reports to their end before it calls again.
-        """
+        """Do what is due, and tell what has happened; to be called several times a second."""
         now = self._clock() if now is None else now
+        self._fleet.find(now)
+        self._fleet.poll(now)
         for life in list(self._lives.values()):
             if life.standing is UnitStanding.SUBMITTED and life.is_told:
                 self._finish(life, DONE)
             elif life.standing is UnitStanding.ENDED:
                 self._settle(life, now)
-        self._fleet.find(now)
-        self._fleet.poll(now)
         self._fleet.cancel(now)
         for lives, text in self._fleet.submit(now):
             self._not_taken(lives, text, now)
@@ -197,18 +210,18 @@ class Dispatch:
         for life in self._lives.values():
             if life.standing is UnitStanding.QUEUED:
                 self._finish(life, LEFT)
-            elif life.state.phase is not spared:
+            elif life.standing not in FOR_NOBODY and life.state.phase is not spared:
                 life.cancelling = True
         self._fleet.cancel(self._clock())
 
     # ------------------------------------------------------------------ ends
 
     def _settle(self, life: UnitLife, now: float) -> None:
-        """Decide what an ended attempt means, now that all it wrote was read."""
-        held, life.held = life.held, False
+        """Read an ended attempt to its end, and decide what that means."""
+        self._read(life.unit, life.attempt)
         since = now if life.over_since is None else life.over_since
         patient = life.doubted or not life.cancelling
-        if held or (patient and now - since < LATE_SECONDS and may_still_tell(life)):
+        if patient and now - since < LATE_SECONDS and may_still_tell(life):
             return
         if not life.left:
             self._finish(life, DONE)
@@ -245,7 +258,7 @@ class Dispatch:
             life.left.pop(name, None)
         parts = () if self._closing else fate.parts
         self._say(f"{life.unit.name}: {fate.text}; {_what_now(fate, parts)}")
-        self.failures.update(fate.errors)
+        self._failures.update(fate.errors)
         if len(parts) == 1:
             self._fleet.changed(life, UnitChange.OVER, fate.errors)
             life.deaths, life.idle = dict(fate.deaths), fate.idle
@@ -254,8 +267,7 @@ class Dispatch:
             return
         for part in parts:
             share = life.unit.seconds * len(part) / max(1, len(life.unit.items))
-            parents = (*life.unit.parents, life.unit.name)
-            unit = replace(life.unit, name=self._store.new_name(), items=part, seconds=share, parents=parents)
+            unit = replace(life.unit, name=self._store.next_unit_name(), items=part, seconds=share)
             deaths = {item.id: fate.deaths[item.id] for item in part if item.id in fate.deaths}
             self._fleet.add(UnitLife(unit, deaths))
         self._finish(life, CUT if parts else FAILED if fate.errors else LEFT, fate.errors)
@@ -275,7 +287,7 @@ class Dispatch:
         else:
             for life in lives:
                 failed = dict.fromkeys(life.left, text)
-                self.failures.update(failed)
+                self._failures.update(failed)
                 self._finish(life, FAILED, failed)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.engines.attempts import JobChange, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, UnitChange, UnitLife, UnitStanding
 from pytest_evalrun.engines.protocol import ClusterAway, JobState, Phase
 from pytest_evalrun.engines.shares import occupied, share_out
 from pytest_evalrun.errors import ConfigError
@@ -84,8 +84,8 @@ class Fleet:
             self._moved(life, states.get(handle, JobState(Phase.GONE)), now)
 
     def _moved(self, life: UnitLife, state: JobState, now: float) -> None:
-        if life.standing is UnitStanding.LEAVING:
-            self._leaving(life, state, now)
+        if life.standing in FOR_NOBODY:
+            self._for_nobody(life, state, now)
         elif life.moved(state):
             if state.phase.is_end:
                 life.standing, life.over_since = UnitStanding.ENDED, now
@@ -94,19 +94,19 @@ class Fleet:
             self.changed(life, UnitChange.ENDED if state.phase.is_end else UnitChange.MOVED)
         self._store.put(life.record)
 
-    def _leaving(self, life: UnitLife, state: JobState, now: float) -> None:
-        """Watch a job that has told everything: it has its slot until it is gone, but not for as long as it likes."""
+    def _for_nobody(self, life: UnitLife, state: JobState, now: float) -> None:
+        """Watch a job of which nothing is wanted: it has its slot, but when it leaves not for as long as it likes."""
         life.moved(state)
         if state.phase.is_end:
-            life.standing = UnitStanding.OVER
+            life.gone()
         elif life.over_since is None:
             life.over_since = now
-        elif now - life.over_since > PATIENCE_SECONDS:
+        elif life.standing is UnitStanding.LEAVING and now - life.over_since > PATIENCE_SECONDS:
             life.cancelling = True
 
     def find(self, now: float) -> None:
         """Look for jobs of which only the name is known; one that the cluster does not know is as good as lost."""
-        lives = [life for life in self.lives.values() if life.handle is None and _is_doubtful(life)]
+        lives = [life for life in self.lives.values() if life.handle is None and _is_watched(life)]
         if not lives or now < self._find_at:
             return
         self._find_at = now + POLL_SECONDS
@@ -117,14 +117,20 @@ class Fleet:
             return
         self._is_back()
         for life in lives:
-            handle = found.get(life.name)
-            if handle is not None:
+            if (handle := found.get(life.name)) is not None:
                 self._submitted(life, handle)
                 self.changed(life, UnitChange.MOVED)
-            elif life.standing is UnitStanding.DOUBTFUL:
-                life.doubted = True
-                life.state, life.standing, life.over_since = JobState(Phase.GONE), UnitStanding.ENDED, now
-                self.changed(life, UnitChange.ENDED)
+            else:
+                self._unknown(life, now)
+
+    def _unknown(self, life: UnitLife, now: float) -> None:
+        if life.standing in FOR_NOBODY:
+            life.gone()
+            self._store.put(life.record)
+        elif life.standing is UnitStanding.DOUBTFUL:
+            life.doubted = True
+            life.state, life.standing, life.over_since = JobState(Phase.GONE), UnitStanding.ENDED, now
+            self.changed(life, UnitChange.ENDED)
 
     def _submitted(self, life: UnitLife, handle: Handle) -> None:
         life.submitted(handle)
@@ -230,9 +236,4 @@ class Fleet:
 
 def _is_watched(life: UnitLife) -> bool:
     """Whether the cluster is asked about a job; also about one that it had forgotten a moment ago."""
-    forgotten = life.standing is UnitStanding.ENDED and life.state.phase is Phase.GONE
-    return forgotten or life.standing in (UnitStanding.SUBMITTED, UnitStanding.LEAVING)
-
-
-def _is_doubtful(life: UnitLife) -> bool:
-    return life.standing is UnitStanding.DOUBTFUL or (life.standing is UnitStanding.ENDED and life.doubted)
+    return life.has_slot or (life.standing is UnitStanding.ENDED and life.state.phase is Phase.GONE)

@@ -62,8 +62,8 @@ class UnitRecord:
     """A unit: ``items`` at first, ``left`` of them without a report.
 
     ``current`` is the number of the attempt that is waited for, or of the next: a job with a smaller one has nothing
-    to do any more. ``resources`` are those of a job, as data; ``parents`` the units that this one was cut from;
-    ``deaths`` how often a job died over an item, ``idle`` how many jobs in a row were lost without a report.
+    to do any more. ``resources`` are those of a job, as data; ``deaths`` how often a job died over an item, ``idle``
+    how many jobs in a row were lost without a report.
     """
 
     name: str
@@ -73,7 +73,6 @@ class UnitRecord:
     state: str = WAITING
     current: int = 1
     resources: Mapping[str, Any] = field(default_factory=dict)
-    parents: tuple[str, ...] = ()
     deaths: Mapping[str, int] = field(default_factory=dict)
     idle: int = 0
     attempts: tuple[AttemptRecord, ...] = ()
@@ -81,6 +80,11 @@ class UnitRecord:
     @property
     def gpus(self) -> int:
         return int(self.resources.get("gpus", 0))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a report of it is waited for."""
+        return self.state in (WAITING, RUNNING)
 
     @property
     def living(self) -> AttemptRecord | None:
@@ -101,7 +105,6 @@ class UnitRecord:
         """Read what ``to_json`` gave. Raises TypeError, KeyError, ValueError or AttributeError where it is none."""
         known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
         attempts = tuple(AttemptRecord(**attempt) for attempt in known.pop("attempts", ()))
-        known["parents"] = tuple(known.get("parents", ()))
         return cls(name=name, attempts=attempts, **known)
 
 
@@ -140,7 +143,7 @@ class JobStore:
             self.before = _record(content)
             self.units = {unit.name: unit for unit in self.before.units}
 
-    def new_name(self) -> str:
+    def next_unit_name(self) -> str:
         """Name a unit as none of this run was ever called."""
         self._serial += 1
         return f"u{self._serial:03d}"
@@ -148,6 +151,10 @@ class JobStore:
     def new_batch(self) -> int:
         """Number jobs that are submitted together, as no others that may still run are."""
         return 1 + max((attempt.batch for unit in self.units.values() for attempt in unit.attempts), default=0)
+
+    def attempts_of(self, unit: str) -> list[int]:
+        """The numbers of a unit's attempts, the oldest first."""
+        return [attempt.number for attempt in self.units[unit].attempts] if unit in self.units else []
 
     def attempt_paths(self, unit: str, number: int) -> AttemptPaths:
         return AttemptPaths(self.path.parent / unit / str(number))
@@ -168,7 +175,7 @@ class JobStore:
     def current(self, unit: str) -> int | None:
         """The number of the attempt that is waited for; None where the unit is not."""
         record = self.units.get(unit)
-        return record.current if record is not None and record.state in (WAITING, RUNNING) else None
+        return record.current if record is not None and record.is_open else None
 
     def save(self) -> None:
         """Write it now. Raises ConfigError where the disk does not take it: then nothing may be submitted."""
@@ -189,6 +196,11 @@ class JobStore:
         """Write what changed, a few times a second at most."""
         if self._dirty and now - self._saved_at >= SAVE_SECONDS:
             self._saved_at = now
+            self.save_or_later()
+
+    def close(self) -> None:
+        """Write what has changed last."""
+        if self._dirty:
             self.save_or_later()
 
     def _document(self) -> bytes:
