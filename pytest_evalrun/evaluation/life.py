@@ -22,7 +22,7 @@ from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.markers import read_fingerprint, write_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
-from pytest_evalrun.rundir.results import Result, append_history, ends, read_result, timings_in
+from pytest_evalrun.rundir.results import Result, append_history, ends, history_entry, read_result, timings_in
 from pytest_evalrun.rundir.state import count_shards
 
 if TYPE_CHECKING:
@@ -249,13 +249,5 @@ def _keep(steps: Steps, plan: Plan, result: Result) -> None:
 
 def _remember(steps: Steps, result: Result) -> None:
     """Add a line to the history of the work directory."""
-    entry = {
-        "pair": steps.pair.full_id,
-        "fingerprint": result.fingerprint,
-        "metrics": {name: metric["value"] for name, metric in result.metrics.items()},
-        "samples": result.samples,
-        "seconds": result.seconds,
-        "time": utc_time(timespec="seconds"),
-        "timing": result.timing,
-    }
+    entry = history_entry(steps.pair.full_id, result, utc_time(timespec="seconds"))
     append_history(steps.disk, steps.context.workdir.history, entry)

@@ -52,6 +52,26 @@ def write_atomic(path: Path | str, data: str | bytes, *, private: bool = False) 
         raise
 
 
+def link_atomic(source: Path | str, path: Path | str) -> bool:
+    """Make a file another name of ``source``, in one step; False where the file systems allow no such name.
+
+    Raises FileNotFoundError where there is no source, or no directory for the name.
+    """
+    aside = _aside(os.fspath(path))
+    try:
+        os.link(source, aside, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    try:
+        os.rename(aside, path)  # noqa: PTH104 - as below
+    finally:
+        with suppress(FileNotFoundError):  # where both were names of one file already, a rename leaves both
+            os.unlink(aside)  # noqa: PTH108 - as below
+    return True
+
+
 class Replacement:
     """The new content of a file, written aside until ``put`` makes it the file; nobody else's where ``private``."""
 

@@ -60,3 +60,13 @@ class AttemptPaths:
     @property
     def reports(self) -> Path:
         return self.root / "reports.jsonl"
+
+    @property
+    def notes(self) -> Path:
+        """The launch notes there how far each pair has been published."""
+        return self.root / "published"
+
+    @property
+    def tidied(self) -> Path:
+        """It exists once all that is to be published was, and the rest is gone."""
+        return self.root / "published.all"

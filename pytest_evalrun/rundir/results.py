@@ -226,6 +226,19 @@ def _read(path: Path) -> Timing:
         return Timing()
 
 
+def history_entry(pair: str, result: Result, time: str) -> dict[str, Any]:
+    """What the history says of an evaluation: ``pair`` is the full id, ``time`` when it was complete."""
+    return {
+        "pair": pair,
+        "fingerprint": result.fingerprint,
+        "metrics": {name: metric["value"] for name, metric in result.metrics.items()},
+        "samples": result.samples,
+        "seconds": result.seconds,
+        "time": time,
+        "timing": result.timing,
+    }
+
+
 def append_history(disk: Disk, path: Path, entry: dict[str, Any]) -> None:
     """Add one evaluation; all workers append to the one file, each line in one write."""
     disk.append_line(path, entry)
