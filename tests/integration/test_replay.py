@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from support import Ran
@@ -217,11 +217,11 @@ def said(ran):
 
 def junit(path):
     """The file without times, as text; addresses in it are of one process."""
-    root = ElementTree.parse(path)
+    root = ET.parse(path)
     for element in root.iter():
         for name in ("time", "timestamp"):
             element.attrib.pop(name, None)
-    return re.sub(r"0x[0-9a-f]+", "0x_", ElementTree.tostring(root.getroot(), encoding="unicode"))
+    return re.sub(r"0x[0-9a-f]+", "0x_", ET.tostring(root.getroot(), encoding="unicode"))
 
 
 OPTIONS = {
