@@ -25,6 +25,11 @@ class EnginePaths:
     def jobs_json(self) -> Path:
         return self.root / "jobs.json"
 
+    def attempts(self) -> list[AttemptPaths]:
+        """All that there are, those of a unit in their order."""
+        found = [path for path in self.root.glob("*/*") if path.name.isdigit() and path.is_dir()]
+        return [AttemptPaths(path) for path in sorted(found, key=lambda path: (path.parent.name, int(path.name)))]
+
     def attempt(self, unit: str, number: int) -> AttemptPaths:
         return AttemptPaths(self.root / unit / str(number))
 

@@ -150,7 +150,8 @@ class _Errand:
         planned = planner.units(left, self._controller.expected, self._store.next_unit_name)
         units = [unit for unit, _ in planned]
         self._dispatch.start(units)
-        if units:
+        self._dispatch.step()
+        if units and self._dispatch.fatal is None:
             first, last = units[0].name, units[-1].name
             named = first if first == last else f"{first} to {last}"
             self._say(f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {len(left)} items")
@@ -159,8 +160,7 @@ class _Errand:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""
         wanted = {item.id: item for item in self._outfitter.job_items(self._remote)}
         adopted = self._dispatch.adopt(wanted)
-        for unit in adopted:
-            self._outfitter.adopt(unit, self._store.attempts_of(unit.name))
+        self._outfitter.remember_earlier()
         if adopted:
             names = ", ".join(unit.name for unit in adopted)
             self._say(

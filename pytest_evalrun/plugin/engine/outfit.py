@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.engines.protocol import Job
 from pytest_evalrun.engines.script import write_script
+from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.options import OPTIONS, option_values
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
@@ -119,10 +121,12 @@ class Outfitter:
         for item in unit.items:
             self._sources.setdefault(item.pair or item.id, []).append(attempt)
 
-    def adopt(self, unit: Unit, attempts: Iterable[int]) -> None:
-        """An earlier launch made these attempts."""
-        for number in attempts:
-            self._remember(unit, str(self._paths.attempt(unit.name, number).root))
+    def remember_earlier(self) -> None:
+        """Attempts of earlier launches that have predictions which never came into the run."""
+        for paths in self._paths.attempts():
+            with suppress(ConfigError):
+                for item in JobFile.read(paths.job).items if paths.run.predictions.is_dir() else ():
+                    self._sources.setdefault(item.pair or item.id, []).append(str(paths.root))
 
     def attempts_with(self, pair: Pair) -> list[AttemptPaths]:
         """The attempts that may have predicted something of a pair, the newest first."""
