@@ -85,11 +85,17 @@ def list_pairs(
     expression: ExpressionOption = "",
     ids: Annotated[bool, typer.Option("--ids", help="Node ids to paste, instead of a tree")] = False,
     why: Annotated[bool, typer.Option(help="Say what would run again, and why; looks at data for it")] = True,
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="The jobs of the run on a cluster, instead of its pairs")
+    ] = False,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """List every pair that pytest would find, and how it stands in a run."""
+    """List every pair that pytest would find, and how it stands in a run; then jobs that are not over."""
     from pytest_evalrun.report import listing
 
+    if jobs:
+        _print_jobs(find(workdir, (places or ["latest"])[0]), as_json=as_json)
+        return
     asked = listing.asked_for(places or [], workdir)
     found = asked.run
     entries, remarks = listing.entries(asked)
@@ -100,7 +106,29 @@ def list_pairs(
         print_json([listing.to_json(entry, reasons.get(entry.full_id)) for entry in entries])
     else:
         print_lines(listing.tree(entries, reasons) if found and not ids else listing.flat(entries))
+    if found and not (as_json or ids or failed or expression):
+        _print_living(found)
     warn(remarks)
+
+
+def _print_living(found: FoundRun) -> None:
+    from pytest_evalrun.monitor.jobs import job_lines, jobs_of
+
+    known = jobs_of(found.paths)
+    if known is not None and known.living:
+        print_lines(["", known.title, *job_lines(known.living)])
+
+
+def _print_jobs(found: FoundRun, *, as_json: bool) -> None:
+    from pytest_evalrun.monitor.jobs import job_lines, jobs_of
+
+    known = jobs_of(found.paths)
+    if as_json:
+        print_json(known.to_json() if known else None)
+    elif known is None:
+        warn([f"run {one_line(found.name)} has no jobs on a cluster"])
+    else:
+        print_lines([known.title, *job_lines(known.jobs)])
 
 
 @app.command()

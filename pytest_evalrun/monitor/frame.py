@@ -18,6 +18,7 @@ WIDE = 140
 # On a page: as many at most.
 PAGE_ROWS = 40
 PAGE_FAILED = 20
+PAGE_JOBS = 20
 PAGE_SLOWEST = 5
 PAGE_LOG = 10
 
@@ -65,6 +66,7 @@ def page(snapshot: Snapshot, tree: TreeView, renderer: Renderer, width: int) -> 
     rows = tree.lines(renderer, 0, PAGE_ROWS)
     parts = [
         sections.running(snapshot, renderer, width, ""),
+        _short(sections.jobs(snapshot, renderer, width, ""), PAGE_JOBS, snapshot.jobs.living if snapshot.jobs else ()),
         _short(sections.failed(snapshot, renderer, width, ""), PAGE_FAILED, snapshot.failed),
         sections.slowest(snapshot, renderer, width, "")[: PAGE_SLOWEST + 1],
         [sections.title("Tasks", renderer, width), *_short(rows, PAGE_ROWS, tree.entries)] if rows else [],
@@ -100,7 +102,7 @@ def _column(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer, 
     """Draw all sections below each other, the tree among them."""
     width, height = size
     parts = _parts(snapshot, view, renderer, width)
-    parts.insert(2, _tree_part(snapshot, tree, view, renderer, size))
+    parts.insert(3, _tree_part(snapshot, tree, view, renderer, size))
     return _stack(parts, height)
 
 
@@ -116,11 +118,13 @@ def _columns(snapshot: Snapshot, tree: TreeView, view: View, renderer: Renderer,
 def _parts(snapshot: Snapshot, view: View, renderer: Renderer, width: int) -> list[Block]:
     """List the sections, what matters most first: where there is no room, the last ones go."""
     running = sections.running(snapshot, renderer, width, view.needle)
+    jobs = sections.jobs(snapshot, renderer, width, view.needle)
     failed = sections.failed(snapshot, renderer, width, view.needle)
     slowest = sections.slowest(snapshot, renderer, width, view.needle)
     log = sections.log(snapshot, renderer, width, view.needle)
     return [
         Block(lambda count: running[:count], len(running), 5),
+        Block(lambda count: jobs[:count], len(jobs), 4),
         Block(lambda count: failed[:count], len(failed), 3),
         Block(lambda count: _ends(log, count), len(log), 3),
         Block(lambda count: slowest[:count], min(len(slowest), PAGE_SLOWEST + 1), 2),

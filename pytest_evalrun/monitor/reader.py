@@ -10,6 +10,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.death import Death, find_cause
 from pytest_evalrun.monitor.follow import LogTail
 from pytest_evalrun.monitor.gauge import Gauge, places
+from pytest_evalrun.monitor.jobs import JobsFile
 from pytest_evalrun.monitor.launch import LaunchFiles, LaunchState, carry_on, limit_of, standing
 from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 from pytest_evalrun.monitor.tasks import Tasks
@@ -38,6 +39,7 @@ class SnapshotReader:
         self.events = Events(paths)
         self.log = LogTail(paths.main_log)
         self._launch = LaunchFiles(paths)
+        self._jobs = JobsFile(paths)
         self._gauges: dict[tuple[str, float], Gauge] = {}
         self._death: tuple[str, Death] | None = None
 
@@ -62,6 +64,7 @@ class SnapshotReader:
             death=self._cause(stands) if stands.word == "dead" else None,
             quiet=time.time() - self._last_sign() if stands.word == "unknown" else None,
             tasks=self.tasks,
+            jobs=self._jobs.look(time.time() if stands.word == "live" else None),
         )
 
     def _read(self) -> None:

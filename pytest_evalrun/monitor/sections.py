@@ -16,11 +16,13 @@ from pytest_evalrun.suite.printable import counted, one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_evalrun.monitor.jobs import ShownJob
     from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 
 SHOWN = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.PENDING)
 NARROW = 60
 ROOMY = 100
+MOST_JOBS = 60
 LEVELS = {"ERROR": "bad", "WARNING": "run", "TASK": "head"}
 
 
@@ -155,6 +157,30 @@ def _facts(running: Running, width: int) -> tuple[str, ...]:
 
 def _rate(rate: float) -> str:
     return number(rate) if rate < 1 else f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
+
+
+def jobs(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:
+    """Draw the jobs on a cluster that are not over, what runs first; the title counts all."""
+    shown = snapshot.jobs
+    if shown is None:
+        return []
+    found = [job for job in shown.living if needle.casefold() in " ".join(job.cells()).casefold()]
+    if needle and not found:
+        return []
+    lines = [_rule(renderer.clean(shown.title), renderer, width)]
+    most = found[:MOST_JOBS]
+    facts = _fitting([_job_facts(job, renderer) for job in most], max(width * 2 // 3, width - 30))
+    for job, fact in zip(most, facts, strict=True):
+        lines.append(((fact, ""), (f"  {renderer.clean(job.reason)}", "dim")))
+    return lines
+
+
+def _job_facts(job: ShownJob, renderer: Renderer) -> tuple[str, ...]:
+    """What matters most first; why it waits comes last, for nobody knows how long that is."""
+    queued = f"queued {duration(job.queued)}" if job.queued is not None else ""
+    ran = f"ran {duration(job.ran)}" if job.ran is not None else ""
+    facts = (job.name, job.state, job.job or "", queued, job.node, ran, f"{job.done}/{job.items}")
+    return tuple(f"  {renderer.clean(fact)}" if fact else "" for fact in facts)
 
 
 def failed(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> list[Line]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_evalrun.monitor.death import Death
+    from pytest_evalrun.monitor.jobs import ShownJobs
     from pytest_evalrun.monitor.launch import LaunchState
     from pytest_evalrun.monitor.tasks import Tasks
     from pytest_evalrun.rundir.agentfiles import UnderWay
@@ -70,7 +71,8 @@ class TaskProgress:
 class Snapshot:
     """``tasks`` is the live list itself, for a copy of 10,000 rows a second would be its whole cost.
 
-    ``failed`` are the last ones, newest first, ``slowest`` pairs with their seconds, ``log`` the last lines.
+    ``failed`` are the last ones, newest first, ``slowest`` pairs with their seconds, ``log`` the last lines;
+    ``jobs`` are those on a cluster, where the run has any.
     """
 
     run: str
@@ -86,6 +88,7 @@ class Snapshot:
     death: Death | None
     quiet: float | None
     tasks: Tasks
+    jobs: ShownJobs | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of builtins."""
@@ -106,6 +109,7 @@ class Snapshot:
             | {"skipped": self.skipped, "deselected": self.tasks.deselected},
             "running": [running.to_json() for running in self.running],
             "failed": [asdict(failed) for failed in self.failed],
+            "jobs": self.jobs.to_json() if self.jobs else None,
             "slowest": [{"pair": pair, "seconds": seconds} for pair, seconds in self.slowest],
             "log": list(self.log),
             "problems": list(self.problems),
