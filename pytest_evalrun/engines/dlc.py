@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,14 @@ from pytest_evalrun.engines.protocol import ClusterAway, Handle, JobState, Phase
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_evalrun.engines.protocol import Job
     from pytest_evalrun.suite.clusters import ClusterWords
 
 # ListJobs leaves out what is older than a week, unless it is told another day.
 OLDEST = timedelta(days=60)
+NAME = re.compile(r"evalrun-.*-(?P<unit>[A-Za-z0-9_]+)-(?P<attempt>[0-9]+)-[0-9a-f]+")
 LOG_SECONDS = 10.0  # between two questions for the log of one job
 LOGS_A_POLL = 4  # questions for logs of jobs that run, each time that we look
 
@@ -44,7 +47,7 @@ class DlcEngine:
         self.config = read_dlc_config(Path(words.root, words.dlc))
         self._calls: DlcCalls | None = None
         self._made: dict[str, Handle] = {}
-        self._unsure: set[str] = set()
+        self._logs: dict[str, Path] = {}
         self._logged: dict[Handle, float] = {}
 
     @property
@@ -61,28 +64,26 @@ class DlcEngine:
     def check(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - what a quota has is not published
         """Ask one question, so that a wrong key or workspace is told before anything is submitted."""
         try:
-            next(self.calls.jobs(workspace_id=self.config.words.workspace_id), None)
+            next(self._listed(), None)
         except DlcRefusedError as refused:
             raise ConfigError(f"{self.config.file}: DLC refuses: {refused}") from None
 
     def submit(self, jobs: Sequence[Job], at_once: int) -> list[Handle]:  # noqa: ARG002 - no more are given
-        """Make jobs one by one; asked again after the service was away, only those that were not made."""
-        return [self._submitted(job) for job in jobs]
+        """Make jobs one by one.
 
-    def _submitted(self, job: Job) -> Handle:
-        if job.name in self._unsure and (found := self.find([job.name])):
-            self._made[job.name] = found[0]
-        if job.name not in self._made:
+        Where that ends half-way, some are there: ClusterAway then, whatever the reason, and ``find`` knows them.
+        """
+        handles: list[Handle] = []
+        for job in jobs:
+            self._logs[job.name] = job.log
             try:
                 job_id = self.calls.create(create_request(self.calls.models, self.config.words, job))
-            except ClusterAway:
-                self._unsure.add(job.name)
-                raise
             except DlcRefusedError as refused:
-                raise ConfigError(f"{self.config.file}: DLC refuses the job {job.title!r}: {refused}") from None
-            self._made[job.name] = Handle(job_id, job.name)
-        self._unsure.discard(job.name)
-        return self._made[job.name]
+                text = f"{self.config.file}: DLC refuses the job {job.title!r}: {refused}"
+                raise (ClusterAway if handles else ConfigError)(text) from None
+            handles.append(Handle(job_id, job.name))
+            self._made[job.name] = handles[-1]
+        return handles
 
     def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobState]:
         try:
@@ -95,19 +96,23 @@ class DlcEngine:
         return states
 
     def _jobs(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Ask for many at once; one that the list leaves out, as a new one may be, is asked for by itself."""
+        """Ask for many at once; one that the list leaves out, as a new one may be, is asked for by itself.
+
+        One page holds all of them; a service that does not know how to choose by ids would list its whole workspace.
+        """
         found: dict[str, Any] = {}
-        since = (datetime.now(UTC) - OLDEST).strftime("%Y-%m-%dT%H:%M:%SZ")
         for start in range(0, len(ids), PAGE):
             asked = ids[start : start + PAGE]
-            listed = self.calls.jobs(
-                job_ids=",".join(asked), workspace_id=self.config.words.workspace_id, start_time=since
-            )
-            found |= {job.job_id: job for job in listed if job.job_id in asked}
+            page = islice(self._listed(job_ids=",".join(asked)), PAGE)
+            found |= {job.job_id: job for job in page if job.job_id in asked}
         for job_id in ids:
             if job_id not in found and (job := self.calls.job(job_id)) is not None:
                 found[job_id] = job
         return found
+
+    def _listed(self, **words: Any) -> Iterator[Any]:
+        since = (datetime.now(UTC) - OLDEST).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.calls.jobs(workspace_id=self.config.words.workspace_id, start_time=since, **words)
 
     @staticmethod
     def _gone() -> JobState:
@@ -127,27 +132,31 @@ class DlcEngine:
             self._take_log(handle, jobs[handle.id], is_last=states[handle].phase.is_end)
 
     def _take_log(self, handle: Handle, job: Any, *, is_last: bool) -> None:
-        """A log is for people: where it cannot be had, nothing else fails."""
-        file = self._log_of(handle)
+        """A log is for people: where it cannot be had, or written, nothing else fails."""
+        file = self._log_of(handle.name)
         if file is None:
             return
         try:
-            answer = lines_of(self._written(handle, job, len(known_lines(file)) + MORE))
+            known = known_lines(file)
+            try:
+                answer = lines_of(self._written(handle, job, len(known) + MORE))
+            except (ClusterAway, DlcRefusedError) as error:
+                answer = [*known, f"evalrun: the end of this log could not be had: {error}"] if is_last else []
             append_log(file, answer)
-        except (ClusterAway, DlcRefusedError) as error:
-            if is_last:
-                append_log(file, [*known_lines(file), f"evalrun: the end of this log could not be had: {error}"])
+        except OSError:
+            return
 
     def _written(self, handle: Handle, job: Any, most: int) -> list[str]:
         """The log of a job's one pod, which a list of jobs may leave out."""
         pods = job.pods or getattr(self.calls.job(handle.id), "pods", None) or []
         return self.calls.log(handle.id, pods[0].pod_id, most) if pods else []
 
-    def _log_of(self, handle: Handle) -> Path | None:
-        """The file for a job's log by its name, ``evalrun-<run>-<unit>-<attempt>-<digits>``, whoever submitted it."""
-        parts = handle.name.rsplit("-", 3)
-        file = self.directory.joinpath(*parts[1:3], "job.log")
-        return file if len(parts) > 3 and file.parent.is_dir() else None
+    def _log_of(self, name: str) -> Path | None:
+        """The file for a job's log; of what another launch has submitted by its name, in which unit and attempt are."""
+        if name not in self._logs and (found := NAME.fullmatch(name)):
+            self._logs[name] = self.directory.joinpath(found["unit"], found["attempt"], "job.log")
+        file = self._logs.get(name)
+        return file if file is not None and file.parent.is_dir() else None
 
     def cancel(self, handles: Sequence[Handle]) -> None:
         for handle in handles:
@@ -159,18 +168,18 @@ class DlcEngine:
 
     def find(self, names: Sequence[str]) -> list[Handle]:
         """Ask once for all names: the service looks for what they have in common anywhere in a name."""
-        if not names:
-            return []
-        wanted = {display_name(name): name for name in names}
+        found = {name: self._made[name] for name in names if name in self._made}
+        wanted = {display_name(name): name for name in names if name not in found}
         try:
-            jobs = [
-                *self.calls.jobs(
-                    display_name=_common([*wanted]), workspace_id=self.config.words.workspace_id, show_own=True
-                )
-            ]
+            jobs = [*self._listed(display_name=_common([*wanted]), show_own=True)] if wanted else []
         except DlcRefusedError as refused:
             raise ClusterAway(f"DLC refuses: {refused}") from None
-        return [Handle(job.job_id, wanted[job.display_name]) for job in jobs if job.display_name in wanted]
+        found |= {
+            wanted[job.display_name]: Handle(job.job_id, wanted[job.display_name])
+            for job in jobs
+            if job.display_name in wanted
+        }
+        return [found[name] for name in names if name in found]
 
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:  # noqa: ARG002 - one job a question
         """Give what the tool ``dlc`` would be told, though it is not used: the API has no commands."""

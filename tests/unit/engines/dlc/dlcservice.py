@@ -59,13 +59,18 @@ class ServedJob:
 
 
 class Service:
-    """The service and what it was asked; ``refusals`` are answers (status, code) for the next calls of an action."""
+    """The service and what it was asked.
+
+    ``refusals`` are answers (status, code) for the next calls of an action, None for its own; ``lost`` are actions,
+    call by call, whose answers never arrive though they were carried out.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[str, ServedJob] = {}
         self.asked: list[tuple[str, str, dict, str]] = []
-        self.refusals: dict[str, list[tuple[int, str]]] = {}
-        self.runs = True
+        self.refusals: dict[str, list[tuple[int, str] | None]] = {}
+        self.lost: list[str] = []
+        self.runs = self.chooses = True
         self.newest_listed = True
         self._ids = itertools.count(1)
         service = self
@@ -110,6 +115,9 @@ class Service:
         signed = handler.headers.get("Authorization", "")
         self.asked.append((action, parts.path, words, signed))
         status, body = self._answer(action, [unquote(part) for part in parts.path.split("/")[1:]], words, signed)
+        if self.lost and self.lost.pop(0) == action:
+            handler.close_connection = True
+            return
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(status)
         handler.send_header("content-type", "application/json")
@@ -118,8 +126,8 @@ class Service:
         handler.wfile.write(content)
 
     def _answer(self, action: str, path: list[str], words: dict, signed: str) -> tuple[int, dict | bytes]:
-        if refusals := self.refusals.get(action):
-            status, code = refusals.pop(0)
+        if (refusals := self.refusals.get(action)) and (refusal := refusals.pop(0)):
+            status, code = refusal
             return status, b"<html>Bad gateway" if code == "html" else error(code)
         if "Credential=the-id" not in signed:
             return 403, error("InvalidAccessKeyId.NotFound")
@@ -160,7 +168,7 @@ class Service:
 
     def _list(self, words: dict) -> dict:
         chosen = [job for job in self.jobs.values() if self.newest_listed or job is not [*self.jobs.values()][-1]]
-        if "JobIds" in words:
+        if "JobIds" in words and self.chooses:
             chosen = [job for job in chosen if job.id in words["JobIds"].split(",")]
         if "DisplayName" in words:
             chosen = [job for job in chosen if words["DisplayName"].lower() in job.body["DisplayName"].lower()]

@@ -32,7 +32,8 @@ def service(running):
     """One server for the module; each test finds it as if nobody had asked before."""
     running.asked.clear()
     running.refusals.clear()
-    running.runs = running.newest_listed = True
+    running.lost.clear()
+    running.runs = running.newest_listed = running.chooses = True
     return running
 
 
@@ -234,6 +235,17 @@ def test_what_a_list_leaves_out_is_asked_for_by_itself(engine, service, job):
     assert (states[handle].phase, states[gone].phase) == (Phase.WAITING, Phase.GONE)
 
 
+def test_a_service_that_knows_no_choice_by_ids_is_not_read_whole(engine, service, job):
+    """A page of its list, then each job by itself."""
+    service.runs, service.chooses = False, False
+    made = engine()
+    handles = made.submit([job(unit=f"u{number:03}") for number in range(2)], 60)
+    assert len(service.jobs) > dlc.PAGE + 2
+    service.asked.clear()
+    assert {state.phase for state in made.poll(handles).values()} == {Phase.WAITING}
+    assert [action for action, *_ in service.asked] == ["ListJobs", "GetJob", "GetJob"]
+
+
 def test_jobs_are_found_by_name(engine, service, job):
     """Exactly these, of which a launch died before it noted the handle."""
     service.runs = False
@@ -270,27 +282,40 @@ def test_nobody_listens(engine, job):
         engine(endpoint="127.0.0.1:9").poll([Handle("dlc1", "a")])
 
 
-def test_asked_again_after_it_was_away_nothing_is_made_twice(engine, service, job):
-    """Jobs that were made are known, and one whose answer was lost is found by its name."""
+def test_what_was_made_before_it_went_away_is_found(engine, service, job):
+    """Jobs whose answer came, and one whose answer was lost; not those that were never made."""
     service.runs = False
     before = len(service.jobs)
     made = engine()
     jobs = [job(unit=f"u{number}") for number in range(3)]
-    service.refusals = {"CreateJob": []}
-    make = service._create
-
-    def answer_lost(body):
-        make(body)
-        service._create = make
-        return 504, {"Code": "ServiceUnavailable.Timeout", "Message": "", "RequestId": "r"}
-
-    made.submit(jobs[:1], 3)
-    service._create = answer_lost
+    service.lost = ["", "CreateJob"]
     with pytest.raises(ClusterAway):
         made.submit(jobs, 3)
-    handles = made.submit(jobs, 3)
-    assert [handle.name for handle in handles] == [asked.name for asked in jobs]
+    handles = made.find([asked.name for asked in jobs])
+    assert [handle.name for handle in handles] == [asked.name for asked in jobs[:2]]
     assert [handle.id for handle in handles] == [*service.jobs][before:]
+
+
+def test_a_refusal_half_way_leaves_no_job_unknown(engine, service, job):
+    """What was made before it is found; asked again without it, the refusal is the user's."""
+    service.runs = False
+    made = engine()
+    jobs = [job(unit=f"u{number}") for number in range(2)]
+    service.refusals = {"CreateJob": [None, (400, "QuotaExceeded"), (400, "QuotaExceeded")]}
+    with pytest.raises(ClusterAway, match="QuotaExceeded"):
+        made.submit(jobs, 2)
+    assert [handle.name for handle in made.find([asked.name for asked in jobs])] == [jobs[0].name]
+    with pytest.raises(ConfigError, match="QuotaExceeded"):
+        made.submit(jobs[1:], 2)
+
+
+def test_a_full_disk_costs_the_log_alone(engine, job):
+    """A directory in the place of the log stands for all that a disk may refuse."""
+    made = engine()
+    asked = job("echo lost")
+    asked.log.mkdir()
+    (handle,) = made.submit([asked], 1)
+    assert ended(made, handle).phase is Phase.DONE
 
 
 def test_what_the_service_refuses_is_the_users_to_mend(engine, service, job):
