@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunWarning
 from pytest_evalrun.evaluation.deadline import Guard
+from pytest_evalrun.predicting.leaving import Leaving
 from pytest_evalrun.predicting.models import LoadedModels
 from pytest_evalrun.predicting.services import Slots, WorkerServices
 from pytest_evalrun.rundir.costs import CostLedger
@@ -41,7 +42,8 @@ class Launch:
 
     ``gpus`` and ``max_cost`` are the options of these names; ``lacking`` says of needs that this machine cannot meet
     why that is so; ``devices`` is where the processes of the launch keep their notes of boards, ``servers`` what they
-    share of task servers.
+    share of task servers. ``hashes`` is the cache of hashes where it is not that of the work directory, ``sources`` are
+    runs whose predictions may be taken over.
     """
 
     run: str
@@ -56,13 +58,15 @@ class Launch:
     devices: str = ""
     servers: str = ""
     max_cost: float | None = None
+    hashes: str = ""
+    sources: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Launch:
-        return cls(**values)
+        return cls(**values | {"sources": tuple(values["sources"])})
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,18 @@ class Context:
         check: Callable[[], None] = lambda: None,
         ends_session: tuple[type[BaseException], ...] = (),
         shows: Shows = Shows(),
+        leaving: Leaving | None = None,
     ) -> None:
         """``launcher`` and ``check`` are those of :class:`Guard`.
 
         ``ends_session`` is what a model may raise that is none of its failures: whoever drives the session wants it to
-        end.
+        end. ``leaving`` knows when this process is to leave, and whether it may wait for the batch at hand.
         """
         self.launch = launch
         self.secrets = secrets
         self.paths = RunPaths(Path(launch.run))
         self.workdir = WorkDir(Path(launch.workdir))
-        self.hashes = HashCaches(self.workdir.hashes, self.warn)
+        self.hashes = HashCaches(Path(launch.hashes) if launch.hashes else self.workdir.hashes, self.warn)
         self.disk = Disk()
         self.events = EventWriter(self.paths.worker_events(worker), worker, secrets)
         self.processes = ProcessLog(self.paths.processes(worker))
@@ -104,6 +109,7 @@ class Context:
         self.guard = Guard(launcher, check, self.processes.add)
         self.log: ItemLog | None = None
         self.ends_session = ends_session
+        self.leaving = leaving or Leaving()
         self.slots = Slots(launch.gpus)
         self._shows = shows
         self.models = LoadedModels(

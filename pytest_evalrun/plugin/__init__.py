@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_evalrun.plugin.hooks import (
     pytest_addoption,
+    pytest_cmdline_main,
     pytest_collect_directory,
     pytest_collection,
     pytest_configure,
@@ -18,6 +19,7 @@ from pytest_evalrun.plugin.hooks import (
 
 __all__ = [
     "pytest_addoption",
+    "pytest_cmdline_main",
     "pytest_collect_directory",
     "pytest_collection",
     "pytest_configure",

@@ -18,7 +18,7 @@ from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
 from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
-from pytest_evalrun.plugin.signals import EndInOrder, cut_traceback
+from pytest_evalrun.plugin.signals import cut_traceback, signals_of_launch
 from pytest_evalrun.plugin.spending import Spending
 from pytest_evalrun.plugin.terminal import Terminal
 from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
@@ -78,7 +78,7 @@ class Controller:
         self.machine = Machine((), {}, None)
         self.fleet: BoardManager | None = None
         self.engine: Divides | None = None
-        self.sigterm = EndInOrder(self._workers, self.terminal.line, self._abort)
+        self.sigterm = signals_of_launch(config, self._workers, self.terminal.line, self._abort)
         config.pluginmanager.register(self.sigterm, "evalrun-signals")
         self.sigterm.take()
 
@@ -251,6 +251,8 @@ class Controller:
             devices=str(self.suites.launch.path / BOARDS),
             servers=str(self.suites.launch.path / SERVERS),
             max_cost=options.max_cost,
+            hashes=str(self.suites.hashes),
+            sources=self.suites.sources,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
 

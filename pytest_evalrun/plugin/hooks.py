@@ -30,9 +30,22 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     refuse_data(early_config)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    if not config.getoption("eval_job") or hasattr(config, "workerinput"):
+        return (yield)
+    from pytest_evalrun.plugin.engine.job import run_job
+
+    return (yield from run_job(config))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     stay_alone(config)
     config.stash[suites_key] = Suites(config, _switch_on)
+    if config.getoption("eval_job"):
+        from pytest_evalrun.plugin.engine.job import join_job
+
+        join_job(config, config.stash[suites_key])
 
 
 def _switch_on(suites: Suites) -> None:

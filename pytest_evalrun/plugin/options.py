@@ -254,11 +254,6 @@ def _cluster(config: pytest.Config, values: dict[str, Any]) -> Cluster:
     )
 
 
-def option_values(config: pytest.Config) -> dict[str, Any]:
-    """What each option is in this launch, by its ``dest``."""
-    return {option.dest: _value(config, option) for option in OPTIONS}
-
-
 def stay_alone(config: pytest.Config) -> None:
     """Keep xdist out of a launch with an engine, before it has begun: its ``-n`` says how many jobs may run at once."""
     if hasattr(config, "workerinput") or not hasattr(config.option, "dist"):
@@ -274,12 +269,32 @@ def jobs_at_once(config: pytest.Config) -> int:
     return read_options(config).cluster.jobs or config.stash.get(_asked_workers, 0) or JOBS
 
 
+def option_values(config: pytest.Config) -> dict[str, Any]:
+    """What each option is in this launch, by its ``dest``; of a job, as its file says."""
+    if config.getoption("eval_job"):
+        return _of_job(config.invocation_params.dir / config.getoption("eval_job"))
+    return {option.dest: _value(config, option) for option in OPTIONS}
+
+
+def _of_job(file: Path) -> dict[str, Any]:
+    """Neither ini nor command line count: the launch has said what they mean."""
+    from pytest_evalrun.rundir.enginepaths import AttemptPaths
+    from pytest_evalrun.rundir.jobfiles import JobFile
+
+    with usage_errors():
+        job = JobFile.read(file)
+    attempt = AttemptPaths(file.parent)
+    place = {"eval_job": str(file), "eval_workdir": str(attempt.workdir.root), "eval_run": attempt.root.name}
+    return {option.dest: option.default for option in OPTIONS} | dict(job.options) | place
+
+
 def header(config: pytest.Config) -> str | None:
     """Write what differs from the defaults in one line; None where nothing does."""
+    values = option_values(config)
     changed = [
         f"{option.flag[7:]}={' '.join(value) if isinstance(value, list) else value}"
         for option in OPTIONS
-        if (value := _value(config, option)) != option.default
+        if (value := values[option.dest]) != option.default
     ]
     return f"evalrun: {', '.join(changed)}" if changed else None
 

@@ -7,39 +7,63 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.engines.exits import GO_ON_LATER
 from pytest_evalrun.plugin.internals import replace_in_writer, terminal_file
+from pytest_evalrun.predicting.leaving import Leaving
 from pytest_evalrun.suite.forks import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "a closed terminal (SIGHUP)"}
-# timeout(1), for one, sends the same signal to the process and to its group.
+OF_A_JOB = (*SIGNALS, signal.SIGINT, signal.SIGUSR1)
+NAMES = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "a closed terminal (SIGHUP)",
+    signal.SIGUSR1: "SIGUSR1",
+}
+# timeout(1), for one, sends the same signal to the process and to its group. A cluster sends it to each process of a
+# job, and the job's script and its launching process hand it on.
 SAME_WISH_SECONDS = 0.5
+SAME_WISH_OF_A_JOB_SECONDS = 2.0
+
+
+leaving_key = pytest.StashKey[Leaving]()
 
 
 class Sigterm:
     """While taken, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread, and SIGINT where it is asked for.
 
     ``workers`` names processes that get SIGTERM too: Ctrl-C reaches the whole group, these only this process.
-    A signal that is ignored stays ignored: that is what nohup means.
+    A signal that is ignored stays ignored: that is what nohup means. Where ``leaving`` is patient, a model that is
+    being asked, and workers that heard of it too, are not interrupted: they leave by themselves.
     """
 
     def __init__(
-        self, workers: Callable[[], Iterable[int]] = tuple, numbers: Iterable[signal.Signals] = SIGNALS
+        self,
+        workers: Callable[[], Iterable[int]] = tuple,
+        numbers: Iterable[signal.Signals] = SIGNALS,
+        leaving: Leaving | None = None,
     ) -> None:
+        self.leaving = leaving or Leaving()
+        self._since = 0.0
         self._workers = workers
         self._handlers = Handlers()
         self._numbers = numbers
         self._came: str | None = None
         self._held_back = False
         self._waiting: str | None = None
+
+    @property
+    def same_wish(self) -> float:
+        """So long after a signal another one is no wish of its own."""
+        return SAME_WISH_OF_A_JOB_SECONDS if self.leaving.patient else SAME_WISH_SECONDS
 
     def take(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -57,7 +81,7 @@ class Sigterm:
         Python drops what is raised in a destructor or while a generator closes, and code of users may catch it: a
         worker would wait for its next item, and its launching process for the worker.
         """
-        if self._came is not None:
+        if self._came is not None and not self.leaving.waits:
             raise KeyboardInterrupt(self._came)
 
     @contextmanager
@@ -75,15 +99,25 @@ class Sigterm:
         """Pass a signal on to the workers, and raise KeyboardInterrupt."""
         if number == signal.SIGHUP:  # the kernel and the shell both send it: the second would cut the end short
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for pid in self._workers():
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+        now, again = time.monotonic(), self._came is not None
+        if self.leaving.patient and again and now - self._since < self.same_wish:
+            return
+        told = self._tell_workers()
         self._came = name = signal.Signals(number).name
-        if not self._held_back:
+        self._since, self.leaving.asked = now, True
+        if self._held_back:
+            self._waiting = name
+        elif again or not (self.leaving.waits or (self.leaving.patient and told)):
             raise KeyboardInterrupt(name)
-        self._waiting = name
+
+    def _tell_workers(self) -> int:
+        """Pass the signal on; returns how many processes it has reached."""
+        told = 0
+        for pid in self._workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+                told += 1
+        return told
 
 
 class EndInOrder(Sigterm):
@@ -93,14 +127,21 @@ class EndInOrder(Sigterm):
     again (``cuttable``). ``say`` tells a person; ``abort`` writes the least that must be written before the end.
     """
 
+    code_at_once: int = pytest.ExitCode.INTERRUPTED
+
     def __init__(
-        self, workers: Callable[[], Iterable[int]], say: Callable[[str], None], abort: Callable[[], None]
+        self,
+        workers: Callable[[], Iterable[int]],
+        say: Callable[[str], None],
+        abort: Callable[[], None],
+        numbers: Iterable[signal.Signals] = SIGNALS,
+        leaving: Leaving | None = None,
     ) -> None:
-        super().__init__(workers)
+        super().__init__(workers, numbers, leaving)
         self.by: str | None = None
         self._say = say
         self._abort = abort
-        self._since = 0.0
+        self._noted = 0.0
         self._finishing = False
         self._cuttable = False
 
@@ -132,20 +173,37 @@ class EndInOrder(Sigterm):
         """Note who ends the session; True where this is the first that was heard."""
         if self.by is not None:
             return False
-        self.by, self._since = by, time.monotonic()
+        self.by, self._noted = by, time.monotonic()
         return True
 
     def interrupt(self, number: int, frame: object) -> None:
         if not self._note(NAMES[signal.Signals(number)]):
-            if time.monotonic() - self._since > SAME_WISH_SECONDS:
+            if time.monotonic() - self._noted > self.same_wish:
                 try:
                     self._abort()
                 finally:
-                    os._exit(pytest.ExitCode.INTERRUPTED)
+                    os._exit(self.code_at_once)
         elif not self._finishing:
             super().interrupt(number, frame)
         elif self._cuttable:
             raise KeyboardInterrupt(self.by)
+
+
+def signals_of_worker(config: pytest.Config) -> Sigterm:
+    """What a process that runs items hears; in a job all that a cluster may send."""
+    leaving = config.stash.get(leaving_key, None)
+    return Sigterm(numbers=(*SIGNALS, signal.SIGINT) if leaving is None else OF_A_JOB, leaving=leaving)
+
+
+def signals_of_launch(
+    config: pytest.Config, workers: Callable[[], Iterable[int]], say: Callable[[str], None], abort: Callable[[], None]
+) -> EndInOrder:
+    """What the launching process hears; that of a job has a word of its own for those who started it."""
+    if (leaving := config.stash.get(leaving_key, None)) is None:
+        return EndInOrder(workers, say, abort)
+    ending = EndInOrder(leaving.workers, say, abort, OF_A_JOB, leaving)
+    ending.code_at_once = GO_ON_LATER
+    return ending
 
 
 def cut_traceback(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:

@@ -173,6 +173,15 @@ class Suites:
         option = self.config.getoption
         return not (hasattr(self.config, "workerinput") or option("numprocesses", None) or option("tx", None))
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The runs whose predictions a job may take over, the best first."""
+        if (file := self.options.cluster.job) is None:
+            return ()
+        from pytest_evalrun.rundir.jobfiles import JobFile
+
+        return JobFile.read(file).sources
+
     def _pass_over(self, file: str, reason: str) -> None:
         """Leave what is below to the suite above, as if the file were not there; the file is named at the end."""
         self.foreign[file] = reason
@@ -184,9 +193,15 @@ class Suites:
         if not any(layer.values.get(word) for pair in suite.pairs for layer in pair.layers for word in CUTTING):
             return suite
         from pytest_evalrun.evaluation.cuts import cut_suite
+
+        return cut_suite(suite, self.hashes)
+
+    @property
+    def hashes(self) -> Path:
+        """The cache of hashes: a job's is of this host alone, for a database on a shared disk may be torn."""
         from pytest_evalrun.rundir.layout import WorkDir
 
-        return cut_suite(suite, WorkDir(self.options.workdir).hashes)
+        return WorkDir(self.launch.path if self.options.cluster.job else self.options.workdir).hashes
 
     def _activate(self) -> None:
         """The first suite switches everything else on."""

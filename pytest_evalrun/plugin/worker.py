@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import traceback
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -30,7 +29,7 @@ from pytest_evalrun.plugin.reports import (
     tail_of,
     tell,
 )
-from pytest_evalrun.plugin.signals import SIGNALS, Sigterm, cut_traceback
+from pytest_evalrun.plugin.signals import cut_traceback, signals_of_worker
 from pytest_evalrun.plugin.xdist.internals import leave_pipes_to_parent
 from pytest_evalrun.plugin.xdist.shards import ShardsInAnyOrder, shards_first
 from pytest_evalrun.plugin.xdist.units import TOLD, told_of
@@ -73,7 +72,7 @@ class WorkerPlugin:
         self._shards: ShardsInAnyOrder | None = None
         self._log_start = 0
         self._nodeid: str | None = None
-        self.sigterm = Sigterm(numbers=(*SIGNALS, signal.SIGINT))
+        self.sigterm = signals_of_worker(config)
         if hasattr(config, "workerinput"):
             self.sigterm.take()
             leave_pipes_to_parent(config)
@@ -105,6 +104,7 @@ class WorkerPlugin:
                 check=self._check_stop,
                 ends_session=(pytest.exit.Exception,),
                 shows=Shows(option.verbose > 0 or self.config.getoption("capture", "no") == "no", option.verbose >= 0),
+                leaving=self.sigterm.leaving,
             )
             self._member = join_session(context.paths, launch.run_id)
             context.processes.add(os.getpid())
@@ -215,6 +215,12 @@ class WorkerPlugin:
     def _look(self) -> None:
         if self._context is not None:
             self._context.models.make_room()
+
+    def sync(self) -> None:
+        """Carry to the disk what the item at hand has written."""
+        if self._context is not None:
+            for error in self._context.disk.flush():
+                self._context.warn(f"not synced to disk: {error}")
 
     def _check_stop(self) -> None:
         alone = not hasattr(self.config, "workerinput")

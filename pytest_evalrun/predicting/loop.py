@@ -92,14 +92,19 @@ class Loop:
         self._last_success = time.monotonic()
 
     def run(self, samples: Iterable[Sample]) -> None:
-        """Predict every sample that is not done. Raises PairError where that is hopeless."""
-        coming = self._cut(samples)
+        """Predict every sample that is not done. Raises PairError where that is hopeless.
+
+        Raises KeyboardInterrupt where this process was asked to leave and may wait, once nothing is under way.
+        """
+        coming, leaving = self._cut(samples), self._context.leaving
         while True:
-            request = self._next(coming)
+            request = None if leaving.stops else self._next(coming)
             if request is not None:
                 self._submit(request)
             elif self._is_over:
                 break
+            elif leaving.stops and not self._under_way:
+                raise KeyboardInterrupt("asked to leave")
             else:
                 self._wait()
             while not self._answered.empty():
@@ -303,7 +308,8 @@ def run_loop(work: PairWork, session: Session, samples: Iterable[Sample]) -> Non
     """Ask a session for what is missing, and close it however that ends; closing it is not the limit's business."""
     loop = Loop(work, session)
     try:
-        loop.run(samples)
+        with work.context.leaving.asking():
+            loop.run(samples)
     except (KeyboardInterrupt, TimedOut):
         with work.context.services.paused():
             session.close(at_once=True)

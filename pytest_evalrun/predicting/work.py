@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_evalrun.agents.launch.embedded import TaskServers
+    from pytest_evalrun.predicting.leaving import Leaving
     from pytest_evalrun.predicting.services import Slots, WorkerServices
     from pytest_evalrun.rundir.costs import CostLedger
     from pytest_evalrun.rundir.durable import Disk
@@ -34,6 +35,7 @@ class WorkContext(Protocol):
     ends_session: tuple[type[BaseException], ...]
     slots: Slots
     costs: CostLedger
+    leaving: Leaving
 
     @property
     def task_servers(self) -> TaskServers:

@@ -16,8 +16,8 @@ from pytest_evalrun.suite.jsontext import parse_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The kinds of lines. BEGUN and ENDED have facts of the job; REFUSED a text, and nothing was run; EVENT a line of
-# events.jsonl; START and ITEM a node id, ITEM all reports of an item that has ended.
+# The kinds of lines, in each under "kind". BEGUN and ENDED have facts of the job; REFUSED a text, and nothing was run;
+# EVENT a line of events.jsonl; START and ITEM a node id, ITEM all reports of an item that has ended.
 BEGUN, ENDED, REFUSED, EVENT, START, ITEM = "begun", "ended", "refused", "event", "start", "item"
 
 
@@ -28,10 +28,15 @@ class ReportWriter:
         self._path = path
 
     def write(self, *lines: dict[str, Any]) -> None:
-        """Append lines. Raises OSError where the disk does not take them: the job cannot tell what it did."""
-        fd = open_plain(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+        """Append lines. Raises OSError where the disk does not take them: the job cannot tell what it did.
+
+        What was torn at the end, of a job that was killed, becomes a line of its own, which readers pass over.
+        """
+        fd = open_plain(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
         try:
-            write_all(fd, b"".join(map(json_line, lines)))
+            size = os.fstat(fd).st_size
+            torn = size and os.pread(fd, 1, size - 1) != b"\n"
+            write_all(fd, (b"\n" if torn else b"") + b"".join(map(json_line, lines)))
         finally:
             os.close(fd)
 

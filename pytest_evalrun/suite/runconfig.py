@@ -67,6 +67,11 @@ def environment_layers(environ: Mapping[str, str] = os.environ) -> tuple[Layer, 
     return tuple(layers)
 
 
+def variables_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names of those variables that are settings."""
+    return (name for name, _ in _variables(environ))
+
+
 def command_line_layer(option: str, key: str, value: Any) -> Layer:
     """An option of the command line that is a setting."""
     return _checked("command line", option, {key: value})

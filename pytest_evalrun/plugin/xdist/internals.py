@@ -111,6 +111,12 @@ def exit_code(node: Any) -> int | None:
         return None
 
 
+def pid_of(node: Any) -> int | None:
+    """Give the process of a worker, where execnet has started it on this host."""
+    popen: Any = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    return None if popen is None else int(popen.pid)
+
+
 def _session(config: pytest.Config) -> Any:
     return config.pluginmanager.get_plugin("dsession")
 

@@ -1,0 +1,142 @@
+"""A job's session: an ordinary one that runs what its file names, tells its launch of it, and knows when to leave.
+
+It is refused before anything is run where it would run something else than what the launch has submitted.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import nullcontext, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalrun.engines.exits import CANNOT_BEGIN, GO_ON_LATER
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.plugin.engine.jobitems import JobItems
+from pytest_evalrun.plugin.engine.jobreports import JobReports
+from pytest_evalrun.plugin.fixtures import distributes
+from pytest_evalrun.plugin.signals import OF_A_JOB, Sigterm, leaving_key
+from pytest_evalrun.predicting.leaving import Leaving
+from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
+from pytest_evalrun.rundir.jobfiles import JobFile
+from pytest_evalrun.rundir.layout import RunPaths
+from pytest_evalrun.rundir.lines import read_file, utc_time
+from pytest_evalrun.rundir.reportlines import ENDED, REFUSED, ReportWriter
+from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.suite.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, MutableMapping
+
+    from pytest_evalrun.plugin.suites import Suites
+
+# Exit codes of pytest after which all is told that there is to tell.
+ORDINARY = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+REPORTS = "evalrun-job-reports"
+
+
+def job_file(config: pytest.Config) -> Path:
+    return config.invocation_params.dir / str(config.getoption("eval_job"))
+
+
+def run_job(config: pytest.Config) -> Generator[None, Any, Any]:
+    """All of a job, from the first look at its file to its exit code."""
+    attempt = AttemptPaths(job_file(config).parent)
+    leaving = config.stash[leaving_key] = Leaving(patient=True)
+    early = Sigterm(numbers=OF_A_JOB, leaving=leaving)
+    early.take()
+    reports: JobReports | None = None
+    try:
+        job = JobFile.read(attempt.job)
+        if not _is_current(job):
+            return GO_ON_LATER
+        check_versions(job)
+        settle_environment(os.environ, job)
+        reports = JobReports(config, job, attempt, leaving)
+        code = yield from _session(config, reports)
+    except (ConfigError, pytest.UsageError) as error:
+        code = _refuse(config, attempt, str(error))
+    except KeyboardInterrupt:
+        code = GO_ON_LATER
+    finally:
+        early.give_back()
+    _tell_end(attempt, int(code))
+    return code
+
+
+def _session(config: pytest.Config, reports: JobReports) -> Generator[None, Any, int]:
+    """Run pytest's own part; what it ended with is told in the words of a job."""
+    config.pluginmanager.register(reports, REPORTS)
+    code = int((yield) or 0)
+    if config.stash[leaving_key].asked and not reports.is_complete:
+        return GO_ON_LATER
+    if not reports.has_begun and code not in ORDINARY:
+        raise ConfigError(reports.trouble or f"pytest ended with exit code {code} before the first item")
+    return code
+
+
+def _refuse(config: pytest.Config, attempt: AttemptPaths, text: str) -> int:
+    told = printable(f"{socket.gethostname()}: {text}")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        print(f"evalrun: the job is refused: {told}", file=sys.stderr)  # noqa: T201 - it is read in the job's log
+    _write(attempt, {"kind": REFUSED, "text": told})
+    return CANNOT_BEGIN
+
+
+def _tell_end(attempt: AttemptPaths, code: int) -> None:
+    _write(attempt, {"kind": ENDED, "code": code, "time": utc_time()})
+
+
+def _write(attempt: AttemptPaths, line: dict[str, Any]) -> None:
+    """Where the disk takes nothing, the exit code and the log must do."""
+    with suppress(OSError):
+        ReportWriter(attempt.reports).write(line)
+
+
+def check_versions(job: JobFile) -> None:
+    """Raise ConfigError where this host would run other code than the launch has."""
+    here = {"pytest-evalrun": version("pytest-evalrun"), "Python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+    there = {"pytest-evalrun": job.plugin, "Python": job.python}
+    for name, wanted in there.items():
+        if here[name] != wanted:
+            raise ConfigError(
+                f"{name} {here[name]} in {sys.prefix}, and {wanted} where the job was submitted; "
+                "install the same one on both"
+            )
+
+
+def settle_environment(environ: MutableMapping[str, str], job: JobFile) -> None:
+    """Variables that are settings are those of the launch, whatever a cluster has handed on."""
+    from pytest_evalrun.suite.runconfig import variables_in
+
+    for name in [*variables_in(environ)]:
+        del environ[name]
+    environ.update(job.environment)
+
+
+def _is_current(job: JobFile) -> bool:
+    """Say whether the launch still waits for this attempt: it may have given it up, and submitted another.
+
+    Without a list of jobs, or with one that cannot be read, somebody has started the job by hand.
+    """
+    try:
+        units = parse_json(read_file(EnginePaths(RunPaths(Path(job.run))).jobs_json))["units"]
+        attempts: Iterable[Any] = units[job.unit]["attempts"]
+        return bool(max(int(attempt["number"]) for attempt in attempts) == job.attempt)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def join_job(config: pytest.Config, suites: Suites) -> None:
+    """In every process of a job: those that collect keep the items of its file, and leave when they are told to."""
+    job = JobFile.read(job_file(config))
+    if hasattr(config, "workerinput"):
+        config.stash[leaving_key] = Leaving(patient=True)
+    if not distributes(config):
+        config.pluginmanager.register(JobItems(config, suites, job), "evalrun-job-items")
