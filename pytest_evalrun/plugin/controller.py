@@ -125,7 +125,7 @@ class Controller:
 
     def collected(self, ids: Sequence[str]) -> None:
         """The node ids of the items to come; under xdist once per worker, of which the first counts."""
-        if self.live is not None or self.config.option.setupplan or self.suites.refused:
+        if self.live is not None or self.config.getoption("setupplan", False) or self.suites.refused:
             return
         if self.suites.options.fresh and self.suites.options.mode == "eval":
             raise pytest.UsageError("--eval-fresh puts predictions aside, and --eval-mode eval makes none; give one")

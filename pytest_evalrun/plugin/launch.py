@@ -179,7 +179,7 @@ class Notice:
     def begun(self, options: Options) -> None:
         """Note the launch with the first suite that a process of it finds; not where there will be no run."""
         option = self._config.option
-        if option.collectonly or option.setupplan or options.mode == "viz":
+        if option.collectonly or self._config.getoption("setupplan", False) or options.mode == "viz":
             return
         self._launch.once(self.NAME, lambda: self._announced(options))
 

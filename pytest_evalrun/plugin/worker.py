@@ -248,7 +248,7 @@ class WorkerPlugin:
 
     def _logged(self, item: pytest.Item, *, only_users: bool = False) -> Generator[None, None, None]:
         """Lead the phase's output into the pair's log; the body of ``test_pair`` says nothing, so it needs none."""
-        pair = None if self.config.option.setupplan or self.suites.refused else pair_of(item)
+        pair = None if self.config.getoption("setupplan", False) or self.suites.refused else pair_of(item)
         if pair is None or pair.skip is not None or (only_users and isinstance(item.parent, SuiteModule)):
             return (yield)
         self._nodeid = item.nodeid

@@ -75,3 +75,8 @@ class AttemptPaths:
     def tidied(self) -> Path:
         """It exists once all that is to be published was, and the rest is gone."""
         return self.root / "published.all"
+
+    @property
+    def stop(self) -> Path:
+        """It is made where the job is to end after the item at hand."""
+        return self.root / "stop"

@@ -70,8 +70,7 @@ def test_the_same_command_gives_the_same_summary(cluster, batch):
 def test_a_launcher_that_was_killed_costs_nothing(cluster, batch, tmp_path):
     """Its jobs go on, the same command finds them, and no sample is asked twice."""
     asked = tmp_path / "asked"
-    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], datasets=("one", "two"))
-    (project.suite / "a.bin").write_text("weights")
+    project = cluster(params={"delay": 0.3}, datasets=("one", "two"))
     with process_of(project, ASKED=str(asked)) as launcher:
         wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 4, process=launcher)
         kill_alone(launcher)
@@ -97,8 +96,7 @@ class process_of:  # noqa: N801 - reads as a phrase
 def test_ctrl_c_cancels_and_keeps(cluster, batch, tmp_path):
     """Jobs end after the batch at hand, what they have predicted is in the run, and a run here goes on there."""
     asked = tmp_path / "asked"
-    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.5}}], samples=24)
-    (project.suite / "a.bin").write_text("weights")
+    project = cluster(params={"delay": 0.5}, samples=24)
     with process_of(project, ASKED=str(asked)) as launcher:
         wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 4, process=launcher)
         os.kill(launcher.pid, signal.SIGINT)
@@ -116,8 +114,7 @@ def test_ctrl_c_cancels_and_keeps(cluster, batch, tmp_path):
 def test_detached_jobs_are_found_again(cluster, batch, tmp_path):
     """With --eval-on-interrupt detach Ctrl-C leaves them alone."""
     asked = tmp_path / "asked"
-    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], samples=16)
-    (project.suite / "a.bin").write_text("weights")
+    project = cluster(params={"delay": 0.3}, samples=16)
     with process_of(project, "--eval-on-interrupt", "detach", ASKED=str(asked)) as launcher:
         wait_for(asked.exists, process=launcher)
         os.kill(launcher.pid, signal.SIGINT)
@@ -133,8 +130,7 @@ def test_detached_jobs_are_found_again(cluster, batch, tmp_path):
 def test_a_preempted_unit_goes_on_where_it_was(cluster, batch, tmp_path):
     """It does not count as a crash, and its next attempt takes over what was predicted."""
     asked = tmp_path / "asked"
-    project = cluster(models=[{"name": "a", "path": "a.bin", "params": {"delay": 0.3}}], samples=24)
-    (project.suite / "a.bin").write_text("weights")
+    project = cluster(params={"delay": 0.3}, samples=24)
     with process_of(project, "--eval-crash-retries", "0", ASKED=str(asked)) as launcher:
         wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 8, process=launcher)
         batch.preempt(batch.living()[0].id)
@@ -148,8 +144,10 @@ def test_a_preempted_unit_goes_on_where_it_was(cluster, batch, tmp_path):
 @pytest.mark.parametrize("words", [["-x"], ["--maxfail", "1"]])
 def test_the_first_failure_ends_it(cluster, batch, words):
     """What waits is cancelled, what runs ends and is told."""
-    project = cluster(models=("a",), datasets=("one", "two"), gates={"exact_match": {"min": 1.1}})
-    ran = project.run(*ON, *words)
+    datasets = [f"d{number}" for number in range(8)]
+    project = cluster(datasets=datasets, gates={"exact_match": {"min": 1.1}}, params={"delay": 0.2})
+    ran = project.run("evals", "--eval-engine", "command", "--eval-jobs", "1", *words)
     assert ran.code == 1, ran
-    assert "stopping after 1 failures" in ran
+    assert "stopping after " in ran
+    assert 1 <= ran.counts["failed"] < len(datasets)
     assert not batch.living()

@@ -39,6 +39,7 @@ class JobReports:
     def __init__(self, config: pytest.Config, job: JobFile, attempt: AttemptPaths, leaving: Leaving) -> None:
         self._config = config
         self._job = job
+        self._stop = attempt.stop
         self._writer = ReportWriter(attempt.reports)
         self._leaving = leaving
         leaving.workers = self._pids
@@ -49,6 +50,7 @@ class JobReports:
         self._reports: dict[str, list[Any]] = {}
         self._crashed: set[str] = set()
         self._nodes: dict[Any, int] = {}
+        self._session: pytest.Session | None = None
         self.has_begun = False
         self.trouble = ""
 
@@ -72,6 +74,7 @@ class JobReports:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        self._session = session
         if session.items:
             self._begin()
         return (yield)
@@ -137,6 +140,11 @@ class JobReports:
         self._reports.setdefault(nodeid, []).append(self._plain(report))
         if report.when == "teardown" or nodeid in self._crashed:
             self._end(nodeid)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Whoever gave ``-x`` wants no more of the launch once an item has failed, of any job."""
+        if self._session is not None and self._stop.exists():
+            self._session.shouldstop = "the launch wants no more items"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:

@@ -202,10 +202,12 @@ class _Errand:
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _stop_where_wanted(self) -> None:
-        """``-x`` and the like: what waits is cancelled, what runs ends, and is told."""
+        """``-x`` and the like: what waits is cancelled, items that run end, and are told."""
         session = self._session
         if not (session.shouldfail or session.shouldstop):
             return
+        for unit, attempt in self._dispatch.open():
+            self._paths.attempt(unit.name, attempt).stop.touch()
         self._dispatch.cancel_waiting()
         while not self._dispatch.is_over:
             self._turn()
