@@ -110,7 +110,10 @@ class JobsFile:
         seen = signature(self._file)
         if seen != self._seen:
             self._record, self._seen = read_jobs(self._paths), seen
-        return None if self._record is None else shown_jobs(self._record, now)
+        try:
+            return None if self._record is None else shown_jobs(self._record, now)
+        except (TypeError, ValueError):
+            return None  # somebody edited it: numbers that are none
 
 
 def jobs_of(paths: RunPaths) -> ShownJobs | None:
@@ -140,16 +143,16 @@ def _shown(unit: UnitRecord, now: float | None) -> ShownJob:
     if last is None:
         return facts
     if unit.state == WAITING and last.over:
-        return replace(facts, reason=": ".join(filter(None, (f"again after {last.phase}", last.reason))))
+        return replace(facts, reason=f"again after {last.phase}{f': {last.reason}' if last.reason else ''}")
     return replace(
         facts,
         attempt=last.number,
-        job=last.handle,
-        state=last.phase,
-        node=last.node,
+        job=None if last.handle is None else str(last.handle),
+        state=str(last.phase),
+        node=str(last.node),
         queued=_between(last.submitted, last.started or last.ended, now),
         ran=_between(last.started, last.ended, now),
-        reason=last.reason,
+        reason=str(last.reason),
     )
 
 
@@ -163,5 +166,5 @@ def _between(begin: str | None, end: str | None, now: float | None) -> float | N
 def _unix(told: str | None) -> float | None:
     try:
         return datetime.fromisoformat(told).timestamp() if told else None
-    except ValueError:
+    except (TypeError, ValueError):
         return None

@@ -164,7 +164,7 @@ def jobs(snapshot: Snapshot, renderer: Renderer, width: int, needle: str) -> lis
     shown = snapshot.jobs
     if shown is None:
         return []
-    found = [job for job in shown.living if needle.casefold() in " ".join(job.cells()).casefold()]
+    found = [job for job in shown.living if not needle or needle.casefold() in " ".join(job.cells()).casefold()]
     if needle and not found:
         return []
     lines = [_rule(renderer.clean(shown.title), renderer, width)]

@@ -84,7 +84,17 @@ def test_without_a_launch_they_stand_as_it_has_left_them(run):
     assert jobs_of(run.paths).title.startswith("Jobs on slurm (2 running")
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"format": 2}', '{"format": 1, "units": 3}'])
+def edited(**facts):
+    """A file of which somebody has changed a unit."""
+    unit = {"items": 1, "left": 0, **facts}
+    return json.dumps({"format": 1, "serial": 1, "engine": {"engine": "slurm"}, "saved": "", "units": {"u001": unit}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "[]", '{"format": 2}', '{"format": 1, "units": 3}', edited(left="none"), edited(state=["done"])],
+    ids=["no file", "empty", "a list", "a later format", "no units", "text for a number", "a list for a word"],
+)
 def test_where_there_are_none_or_none_that_can_be_read_nothing_is_shown(run, reader, content):
     """A monitor goes on, whatever lies there."""
     file = EnginePaths(run.paths).jobs_json
@@ -95,6 +105,15 @@ def test_where_there_are_none_or_none_that_can_be_read_nothing_is_shown(run, rea
     snapshot = reader.look()
     assert (snapshot.jobs, snapshot.to_json()["jobs"]) == (None, None)
     assert "Jobs" not in drawn(snapshot)
+
+
+def test_odd_words_of_a_record_are_shown_as_text(run):
+    """A cluster's id may have been a number; a time that is none is not known."""
+    odd = {"number": 1, "name": "x", "handle": 4711, "node": 7, "phase": "running", "submitted": "soon", "started": 3}
+    file = EnginePaths(run.paths).jobs_json
+    file.parent.mkdir()
+    file.write_text(edited(state="running", attempts=[odd]))
+    assert job_lines(jobs_of(run.paths).jobs)[1].split() == ["u001", "4711", "running", "7", "-", "-", "1/1"]
 
 
 def drawn(snapshot, size=(120, 30), view=None):
@@ -151,6 +170,18 @@ def test_list_has_them_as_a_table_and_as_json(run):
     assert (content["engine"], content["live"]) == ("slurm", False)
     job = next(job for job in content["jobs"] if job["unit"] == "u002")
     assert (job["job"], job["state"], job["node"], job["queued"], job["gpus"]) == ("4711_1", "running", "n2", 80.0, 2)
+
+
+def test_list_shows_those_that_are_not_over_below_the_pairs(run):
+    """Not beside a selection of pairs, and not to programs, which ask for them by name."""
+    submit(run.paths)
+    code, out = evalrun("list", run.paths.root, "--no-why")
+    assert code == 0
+    assert "echo/a" in out.split("Jobs on slurm at ")[0].replace("\n  ", "/")
+    assert "u005/2  4790    running" in out
+    assert "u001" not in out
+    assert "Jobs on" not in evalrun("list", run.paths.root, "--no-why", "--failed")[1]
+    assert isinstance(json.loads(evalrun("list", run.paths.root, "--no-why", "--json")[1]), list)
 
 
 def test_list_without_jobs_says_so(run):
