@@ -89,9 +89,11 @@ def job_command(spec: JobFile, file: Path) -> list[str]:
 
     What is fixed comes last, so that nothing of it can be undone.
     """
+    # Pytest puts values of variables into this word; the job is there already, but a link above it would be resolved.
+    rootdir = "." if "$" in spec.rootdir else spec.rootdir
     config = ("-c", spec.inifile) if spec.inifile else ("-c", os.devnull, "--confcutdir", spec.rootdir)
     workers = ("-n", str(spec.workers)) if spec.workers > 1 else ()
-    fixed = (*config, "--rootdir", spec.rootdir, "-o", "addopts=", "-p", "no:cacheprovider", *workers)
+    fixed = (*config, "--rootdir", rootdir, "-o", "addopts=", "-p", "no:cacheprovider", *workers)
     files = dict.fromkeys(_collected(item.id) for item in spec.items)
     return [sys.executable, "-m", "pytest", *spec.arguments, *fixed, "--eval-job", str(file), *files]
 

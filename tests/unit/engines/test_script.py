@@ -213,15 +213,17 @@ def test_what_is_handed_on_cannot_undo_what_is_fixed(tmp_path: Path) -> None:
 
 def test_pytest_collects_odd_paths_and_reads_no_other_ini(tmp_path: Path) -> None:
     """Names that look like options, files of options or node ids; an ini that the launch did not read stays unread."""
+    root = tmp_path / "of $HOME 'x'"
+    root.mkdir()
     names = ["-x", "@files", "a [1] b", "größe"]
     for name in names:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"test_{name[1:].strip('[1] ')}.py").write_text("def test_it(): pass\n")
-    (tmp_path / "größe" / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
-    (tmp_path / "conftest.py").write_text("")
-    ids = [f"{file.relative_to(tmp_path)}::test_it" for name in names for file in (tmp_path / name).glob("*.py")]
-    command = job_command(spec_of(tmp_path, *ids, inifile=None), tmp_path / "job.json")
+        (root / name).mkdir()
+        (root / name / f"test_{name[1:].strip('[1] ')}.py").write_text("def test_it(): pass\n")
+    (root / "größe" / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (root / "conftest.py").write_text("")
+    ids = [f"{file.relative_to(root)}::test_it" for name in names for file in (root / name).glob("*.py")]
+    command = job_command(spec_of(root, *ids, inifile=None), root / "job.json")
     without = command.index("--eval-job")
     command[without : without + 2] = ["--collect-only", "-q"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
     assert sorted(ended.stdout.splitlines()[: len(ids)]) == sorted(ids), ended.stdout + ended.stderr
