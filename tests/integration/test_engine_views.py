@@ -10,6 +10,8 @@ import pytest
 from batchsystem import BatchSystem
 from support import Project, kill_group, wait_for
 
+from pytest_evalrun.engines.exits import GO_ON_LATER
+
 ON = ("evals", "--eval-engine", "command", "--eval-jobs", "2")
 ODD = "größe 'it's \"$(touch PWNED)\" [1] & $HOME"
 
@@ -74,3 +76,21 @@ def test_jobs_are_seen_while_they_wait_and_run(project, batch, tmp_path):
         assert f"u001  running  {job.id}" in out
     finally:
         kill_group(launcher)
+
+
+def test_a_job_of_which_the_script_alone_is_told_ends_by_itself(tmp_path):
+    """As Slurm's batch shell and a container's first process are: it says that it wants to go on, and does."""
+    with BatchSystem(tmp_path / "batch", at="script") as batch:
+        asked = tmp_path / "asked"
+        project = Project(tmp_path / "project")
+        project.make(params={"delay": 0.3}, batch_system=batch.words())
+        launcher = project.start(*ON, ASKED=str(asked))
+        try:
+            wait_for(asked.exists, process=launcher)
+            batch.preempt(batch.living()[0].id)
+            output, _ = launcher.communicate(timeout=120)
+            assert launcher.returncode == 0, output
+        finally:
+            kill_group(launcher)
+        assert [job.code for job in batch.jobs()] == [GO_ON_LATER, 0]
+        assert "1 passed" in output
