@@ -46,13 +46,13 @@ class UnitPlan:
 def cut_units(items: Sequence[UnitItem], *, minutes: float, at_once: int) -> list[UnitPlan]:
     """Cut items into units of no more than ``minutes``, the longest first; only what is one pair may take longer.
 
-    A model is in one unit where it fits, and small models share one. Where that gives fewer units than may run
-    ``at_once``, shorter ones are made, which cuts models too, but only where the last then ends earlier by more than
-    a job takes for itself.
+    A model is in one unit where it fits, and small models share one. Where that gives no more units than may run
+    ``at_once``, shorter and more even ones are made, which cuts models too, but only where the last then ends earlier
+    by more than a job takes for itself.
     """
     groups = _groups(items)
     units = _pack(groups, minutes * 60)
-    if 0 < len(units) < at_once:
+    if 0 < len(units) <= at_once:
         units = _spread(groups, units, at_once)
     return [_plan(unit) for unit in sorted(units, key=lambda unit: (-unit.seconds, unit.place))]
 

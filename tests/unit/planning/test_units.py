@@ -62,7 +62,7 @@ def test_every_item_is_in_one_unit_of_its_class(found, minutes, at_once):
 
 @given(items(), minutes, at_once)
 def test_a_pair_is_in_one_unit_and_a_model_too_where_it_fits(found, minutes, at_once):
-    """A model that fits is cut only for jobs that would have nothing to do."""
+    """A model that fits is cut only where all jobs run at once, so that none is idle."""
     units = cut_units(found, minutes=minutes, at_once=at_once)
     assert set(places(units, "pair").values()) <= {1}
     for model, count in places(units, "model").items():
@@ -149,6 +149,12 @@ def test_jobs_that_would_be_idle_get_work():
     """A minute's work of one model for four jobs; two seconds' work is not worth a second job."""
     assert len(cut_units(table(*[("m", 15)] * 4), minutes=15, at_once=4)) == 4
     assert len(cut_units(table(*[("m", 0.5)] * 4), minutes=15, at_once=4)) == 1
+
+
+def test_jobs_that_run_together_end_together():
+    """Units of 14 minutes and of 2 are no better than two of eight: both jobs run, whatever is in them."""
+    found = table(*[("a", 60)] * 8, *[("b", 60)] * 3, *[("c", 60)] * 3, *[("d", 60)] * 2)
+    assert [unit.seconds for unit in cut_units(found, minutes=15, at_once=2)] == [480, 480]
 
 
 def test_loads_count_against_more_jobs():
