@@ -33,6 +33,9 @@ PATIENCE = 60.0
 ALLOWANCE, SHORTEST, UNKNOWN = 3, 30, 24 * 60
 # So long a job that was submitted need not be shown yet.
 APPEARS = 10.0
+# Groups that may be empty, and what tools print then.
+TOLD = ("code", "node", "reason")
+NOTHING = frozenset({"-", "<none>"})
 MOST_TOLD = 400
 
 
@@ -93,7 +96,7 @@ class CommandEngine:
         return self._taken[job.name]
 
     def _submit_words(self, job: Job) -> list[str]:
-        expected = None if job.minutes is None else max(SHORTEST, math.ceil(ALLOWANCE * job.minutes))
+        minutes = UNKNOWN if job.minutes is None else max(SHORTEST, math.ceil(ALLOWANCE * job.minutes))
         values = {
             "name": job.name,
             "title": one_line(job.title),
@@ -101,7 +104,8 @@ class CommandEngine:
             "log": str(job.log),
             "directory": str(job.script.parent),
             "gpus": str(job.resources.gpus),
-            "minutes": str(expected or UNKNOWN),
+            "minutes": str(minutes),
+            "seconds": str(60 * minutes),
         }
         return [fill(word, values) for word in self._system.submit]
 
@@ -160,9 +164,9 @@ class CommandEngine:
 
     def _states_in(self, text: str) -> Iterator[tuple[str, JobState]]:
         for match in self._system.state.finditer(text):
-            named = {key: (value or "").strip() for key, value in match.groupdict().items()}
-            code = _number(named.get("code", ""))
-            yield named["id"], self._state(named["state"], code, named.get("node", ""), named.get("reason", ""))
+            named = {key: " ".join((value or "").split()) for key, value in match.groupdict().items()}
+            code, node, reason = ("" if named.get(key) in NOTHING else named.get(key, "") for key in TOLD)
+            yield named["id"], self._state(named["state"], _number(code), node, reason)
 
     def _state(self, word: str, code: int | None, node: str, reason: str) -> JobState:
         meaning = self._system.meaning(word, code, reason)

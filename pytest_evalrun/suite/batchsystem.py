@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # What a command may name; of the second it must name one.
 COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "submit": (("name", "title", "script", "log", "directory", "gpus", "minutes"), ("script",)),
+    "submit": (("name", "title", "script", "log", "directory", "gpus", "minutes", "seconds"), ("script",)),
     "status": (("ids", "id"), ()),
     "cancel": (("ids", "id"), ("ids", "id")),
 }

@@ -17,9 +17,9 @@ class BatchSystemModel(Strict):
     """
 
     submit: Name
-    """The command that submits a job, as in `qsub -N {name} -o {log} {script}`; also `{gpus}`, `{minutes}` that it may
-    take (three times what is expected, half an hour or more; a day where nobody knows), `{title}` for people, and
-    `{directory}`, which holds script and log.
+    """The command that submits a job, as in `qsub -N {name} -o {log} {script}`; also `{gpus}`, `{minutes}` or
+    `{seconds}` that it may take (three times what is expected, half an hour or more; a day where nobody knows),
+    `{title}` for people, and `{directory}`, which holds script and log.
     """
     status: Name
     """The command that tells how jobs stand, as in `qstat {ids}`: a word each, or with commas where it is part of a

@@ -49,7 +49,7 @@ STATES = {
     "out of memory": MEMORY,
     "cancelled": CANCELLED,
 }
-LINE = r"(?m)^(?P<id>\d+) \S+ (?P<state>[A-Z]+) (?:(?P<code>-?\d+)|-) (?:(?P<node>[^-\s]\S*)|-) (?P<reason>.*)$"
+LINE = r"^(?P<id>\d+) \S+ (?P<state>[A-Z]+) (?P<code>\S+) (?P<node>\S+) (?P<reason>.*)$"
 # It notes the code of the script, which leads a process group of its own: no signal for a job comes to this.
 SHEPHERD = """set -m
 bash "$1" >>"$2" 2>&1 </dev/null &
