@@ -13,6 +13,7 @@ from pytest_evalrun.evaluation.fingerprint import difference, environment_change
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
+from pytest_evalrun.evaluation.sources import take_over_sources
 from pytest_evalrun.evaluation.steps import Evaluation, Steps
 from pytest_evalrun.evaluation.stored import is_from_before, locked, trouble_of, write_error_result
 from pytest_evalrun.evaluation.usage import tell_usage, with_judges
@@ -99,6 +100,7 @@ def evaluate_pair(steps: Steps) -> Evaluation:
     file, count = PredictionsFile(paths.predictions, plan.wanted.generations), plan.wanted.count
     progress = file.open(steps.disk, count, outputs.hold, paths.marker)
     try:
+        plan = take_over_sources(steps, plan, progress, range(count))
         already = import_shards(pair, paths, progress, outputs.hold)
         if pair.is_cut and not plan.marker:
             plan = replace(plan, reason=f"{len(pair.ranges)} shards")

@@ -10,6 +10,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.plan import NEW
 from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.shards import shard_progress, unpredicted
+from pytest_evalrun.evaluation.sources import take_over_sources
 from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.evaluation.stored import locked
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
@@ -38,7 +39,7 @@ def predict_shard(steps: Steps, own: range) -> Evaluation:
     outputs = Outputs(output_directory(steps.pair, steps.paths))
     progress = shard_progress(file, steps.paths, own, outputs.hold)
     try:
-        return _predict(steps, plan, progress, own)
+        return _predict(steps, take_over_sources(steps, plan, progress, own), progress, own)
     finally:
         progress.close()
 

@@ -74,15 +74,20 @@ def tally_of(
 ) -> Tally:
     """Find out which answers of a range (of ``range(count)``) are there, of the pair or of any of its shards."""
     tally, wanted = Tally(count, generations), wanted or range(count)
-    for file in (whole.predictions, *shard_files(whole, _samples_of(wanted, generations))):
-        for line in _lines(file, count, wanted, generations):
-            _note(tally, line, holds)
+    for line in lines_of(whole, wanted, generations):
+        _note(tally, line, holds)
     return tally
 
 
 def _samples_of(places: range, generations: int) -> range:
     """The positions of the samples of which these places are answers."""
     return range(places.start // generations, -(-places.stop // generations))
+
+
+def lines_of(whole: PairPaths, wanted: range, generations: int) -> Iterator[Line]:
+    """Yield the sound lines of a pair that are of these places, in whichever of its files they lie."""
+    for file in (whole.predictions, *shard_files(whole, _samples_of(wanted, generations))):
+        yield from _lines(file, wanted.stop, wanted, generations)
 
 
 def _note(tally: Tally, line: Line, holds: Holds | None) -> None:

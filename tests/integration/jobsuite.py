@@ -87,23 +87,23 @@ class Job:
     def command(self) -> list[str]:
         return job_command(JobFile.read(self.paths.job), self.paths.job)
 
-    def run(self, **env: str) -> Ran:
-        """Run it to its end."""
+    def run(self, command: list[str] | None = None, **env: str) -> Ran:
+        """Run it to its end, by its own command or by the one that it had."""
         project = self.jobs.project
         environ = os.environ | {"ASKED": str(self.jobs.asked)} | env
         if project.warm and project.warm.takes(environ):
-            _, _, *words = self.command
+            _, _, *words = command or self.command
             return Ran(*project.warm.run(words, project.root, environ))
-        process = self.start(**env)
+        process = self.start(command, **env)
         try:
             output, _ = process.communicate(timeout=120)
         finally:
             kill_group(process)
         return Ran(process.returncode, output)
 
-    def start(self, **env: str) -> subprocess.Popen[str]:
+    def start(self, command: list[str] | None = None, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command,
+            command or self.command,
             cwd=self.jobs.project.root,
             env=os.environ | {"ASKED": str(self.jobs.asked)} | env,
             stdout=subprocess.PIPE,

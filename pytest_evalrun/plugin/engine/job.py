@@ -20,6 +20,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.engine.jobitems import JobItems
 from pytest_evalrun.plugin.engine.jobreports import JobReports
 from pytest_evalrun.plugin.fixtures import distributes
+from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.signals import OF_A_JOB, Sigterm, leaving_key
 from pytest_evalrun.predicting.leaving import Leaving
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
@@ -45,39 +46,57 @@ def job_file(config: pytest.Config) -> Path:
 
 
 def run_job(config: pytest.Config) -> Generator[None, Any, Any]:
-    """All of a job, from the first look at its file to its exit code."""
+    """All of a job, around pytest's own part; what that ends with is told in the words of a job."""
     attempt = AttemptPaths(job_file(config).parent)
     leaving = config.stash[leaving_key] = Leaving(patient=True)
     early = Sigterm(numbers=OF_A_JOB, leaving=leaving)
     early.take()
-    reports: JobReports | None = None
     try:
-        job = JobFile.read(attempt.job)
-        if not _is_current(job):
-            return GO_ON_LATER
-        check_versions(job)
-        settle_environment(os.environ, job)
-        reports = JobReports(config, job, attempt, leaving)
-        code = yield from _session(config, reports)
+        code = int((yield) or 0)
+        if not config.pluginmanager.has_plugin(REPORTS):
+            return code
+        code = _code(config, code)
     except (ConfigError, pytest.UsageError) as error:
         code = _refuse(config, attempt, str(error))
     except KeyboardInterrupt:
         code = GO_ON_LATER
     finally:
         early.give_back()
-    _tell_end(attempt, int(code))
+    _write(attempt, {"kind": ENDED, "code": code, "time": utc_time()})
     return code
 
 
-def _session(config: pytest.Config, reports: JobReports) -> Generator[None, Any, int]:
-    """Run pytest's own part; what it ended with is told in the words of a job."""
-    config.pluginmanager.register(reports, REPORTS)
-    code = int((yield) or 0)
+def _code(config: pytest.Config, code: int) -> int:
+    reports: Any = config.pluginmanager.get_plugin(REPORTS)
     if config.stash[leaving_key].asked and not reports.is_complete:
         return GO_ON_LATER
     if not reports.has_begun and code not in ORDINARY:
         raise ConfigError(reports.trouble or f"pytest ended with exit code {code} before the first item")
     return code
+
+
+def join_job(config: pytest.Config, suites: Suites) -> None:
+    """In every process of a job, before it collects anything: those that do so keep the items of its file.
+
+    The process that the job's script has started looks first whether it may. Raises UsageError where it may not.
+    """
+    with usage_errors():
+        job = JobFile.read(job_file(config))
+        if hasattr(config, "workerinput"):
+            config.stash[leaving_key] = Leaving(patient=True)
+        else:
+            _begin(config, job)
+    if not distributes(config):
+        config.pluginmanager.register(JobItems(config, suites, job), "evalrun-job-items")
+
+
+def _begin(config: pytest.Config, job: JobFile) -> None:
+    if not _is_current(job):
+        pytest.exit(f"the launch waits for another attempt of {job.unit}, not for this one", GO_ON_LATER)
+    check_versions(job)
+    settle_environment(os.environ, job)
+    attempt = AttemptPaths(job_file(config).parent)
+    config.pluginmanager.register(JobReports(config, job, attempt, config.stash[leaving_key]), REPORTS)
 
 
 def _refuse(config: pytest.Config, attempt: AttemptPaths, text: str) -> int:
@@ -87,10 +106,6 @@ def _refuse(config: pytest.Config, attempt: AttemptPaths, text: str) -> int:
         print(f"evalrun: the job is refused: {told}", file=sys.stderr)  # noqa: T201 - it is read in the job's log
     _write(attempt, {"kind": REFUSED, "text": told})
     return CANNOT_BEGIN
-
-
-def _tell_end(attempt: AttemptPaths, code: int) -> None:
-    _write(attempt, {"kind": ENDED, "code": code, "time": utc_time()})
 
 
 def _write(attempt: AttemptPaths, line: dict[str, Any]) -> None:
@@ -131,12 +146,3 @@ def _is_current(job: JobFile) -> bool:
         return bool(max(int(attempt["number"]) for attempt in attempts) == job.attempt)
     except (OSError, ValueError, KeyError, TypeError):
         return True
-
-
-def join_job(config: pytest.Config, suites: Suites) -> None:
-    """In every process of a job: those that collect keep the items of its file, and leave when they are told to."""
-    job = JobFile.read(job_file(config))
-    if hasattr(config, "workerinput"):
-        config.stash[leaving_key] = Leaving(patient=True)
-    if not distributes(config):
-        config.pluginmanager.register(JobItems(config, suites, job), "evalrun-job-items")
