@@ -1,0 +1,68 @@
+"""Slurm's programs, called: which of their variables are none of ours, and what means that nobody answers now."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from pytest_evalrun.engines.protocol import ClusterAway
+from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.printable import one_line
+
+# Slurm asks its controllers again and again by itself, for as long as its administrator has set.
+PATIENCE = 120.0
+# They change what is printed, which jobs are shown, or ask for a confirmation; what sbatch reads is the user's wish.
+_TASTES = ("SQUEUE_", "SCANCEL_", "SACCT_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN")
+# Of a controller that is being started again, of a network, and of a munged: none of them says anything of a job.
+_AWAY = re.compile(
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|reset|timed out)|Zero Bytes|"
+    r"standby mode|Communication (connection|shutdown|send|receive)|temporarily unable|try again later|"
+    r"[Aa]uthentication|[Mm]unge",
+)
+NOBODY_KNOWS = "Invalid job id specified"
+
+
+class Refused(ConfigError):  # noqa: N818 - what a program of Slurm's did
+    """A program of Slurm's said no; the text is its own, on one line."""
+
+
+def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
+    """Give what a program prints. Raises ClusterAway where nobody answers it, Refused with its words, ConfigError."""
+    try:
+        # A session of its own: Ctrl-C must not take a submit apart.
+        ran = subprocess.run(  # noqa: S603 - a list of words, no shell
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=_environment(),
+            timeout=patience,
+            start_new_session=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ConfigError(
+            f"--eval-engine slurm: {argv[0]} is not on PATH; start this where Slurm's commands are installed (a login "
+            "node; on many clusters `module load slurm` adds them)"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"--eval-engine slurm: {argv[0]} cannot be started: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise ClusterAway(f"{argv[0]} has not answered within {patience:g} s") from None
+    if ran.returncode:
+        words = _words(ran)
+        raise ClusterAway(words) if _AWAY.search(words) else Refused(words)
+    return ran.stdout
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_TASTES)}
+
+
+def _words(ran: subprocess.CompletedProcess[str]) -> str:
+    """What it says of its failure, each sentence once, without the name of the program before it."""
+    lines = [one_line(line).strip() for line in (ran.stderr.strip() or ran.stdout.strip()).splitlines()]
+    said = [re.sub(r"^(/\S*/)?[a-z_]+: (error: )?", "", line) for line in lines if not line.startswith('Try "')]
+    return "; ".join(dict.fromkeys(filter(None, said))) or f"{ran.args[0]} ended with exit code {ran.returncode}"
