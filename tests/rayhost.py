@@ -48,6 +48,18 @@ class RayHost:
         """Take a machine away as a power cut does: nobody on it is asked."""
         self._cluster.remove_node(machine, allow_graceful=False)
 
+    def announce(self, machine) -> None:
+        """Tell the cluster that whoever lent a machine wants it back; Ray believes it where it is gone after that."""
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        client = GcsClient(address=self._cluster.gcs_address)
+        client.drain_node(machine.node_id, reason, "wanted elsewhere", int(time.time() * 1000) + 100)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
     def until(self, condition, seconds: float = 120.0):
         """Poll until it is true; fails loudly when it never is."""
         deadline = time.monotonic() + seconds

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A job that is stopped has so long for the batch at hand, before it is killed; three seconds, if nobody says so.
 STOP = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
+# Of a job that asks for no GPU; Ray itself would show it all that its machine has.
+NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
 # All jobs that a cluster ever had come in one answer: where ours are so few of them, each is asked for by itself.
 CROWD = 20
 # Of Ray's resources those that have a word of their own, and what they are called as one of a job.
@@ -142,7 +144,8 @@ class RayEngine:
         for key, option in (("entrypoint_resources", "entrypoint-resources"), ("runtime_env", "runtime-env-json")):
             if value := request.get(key):
                 words += [f"--{option}", json.dumps(value, ensure_ascii=False)]
-        return f"{shlex.join(words)} -- {request['entrypoint']}"
+        # The command is put together from its words again, by the rules of another system than this one.
+        return shlex.join([*words, "--", "bash", "-c", request["entrypoint"]])
 
     def close(self) -> None:
         """Nothing is held: each question is a connection of its own."""
@@ -151,9 +154,10 @@ class RayEngine:
 def _request(job: Job) -> dict[str, Any]:
     """Give what Ray is asked for. Raises ConfigError for a resource that has another word."""
     need = dict(_wanted(job.resources))
+    environment = STOP | ({} if job.resources.gpus else NO_GPUS) | dict(job.environment)
     request: dict[str, Any] = {
         "entrypoint": f"exec bash {shlex.quote(str(job.script))} >>{shlex.quote(str(job.log))} 2>&1",
-        "runtime_env": {"env_vars": STOP | dict(job.environment)},
+        "runtime_env": {"env_vars": environment},
         "metadata": {"title": job.title},
         "entrypoint_num_gpus": need.pop("GPU", 0),
         "entrypoint_num_cpus": need.pop("CPU"),

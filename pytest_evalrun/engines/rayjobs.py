@@ -48,7 +48,8 @@ def connected(address: str) -> Any:
                 response = super()._do_request(method, endpoint, **{"timeout": ANSWER_SECONDS} | words)
             except OSError as error:
                 raise ClusterAway(f"Ray at {address} does not answer: {plain(error)}") from None
-            if response.status_code >= 500:
+            # What it has refused comes with the same number as what it could not do.
+            if response.status_code >= 500 and not last_line(response.text).startswith(("ValueError", "TypeError")):
                 raise ClusterAway(f"Ray at {address} cannot answer now: {last_line(response.text)}")
             return response
 

@@ -1,0 +1,18 @@
+"""Tests that need the extra ``ray``, in a network namespace, as tox runs them: tests/rayhost.py."""
+
+from __future__ import annotations
+
+import pytest
+from rayhost import RayHost
+
+
+@pytest.fixture(scope="session")
+def rayhost():
+    """A cluster of a head and two machines, each with two cores, two GPUs and a board."""
+    host = RayHost()
+    try:
+        host.add_machine()
+        host.add_machine()
+        yield host
+    finally:
+        host.close()
