@@ -31,6 +31,8 @@ NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
 CROWD = 20
 # Of Ray's resources those that have a word of their own, and what they are called as one of a job.
 OWN = {"CPU": "entrypoint_num_cpus", "memory": "entrypoint_memory"}
+# What a request has beside these is no number.
+OPTIONS = {"num_cpus": "num-cpus", "num_gpus": "num-gpus", "memory": "memory"}
 PHASES = {"PENDING": Phase.WAITING, "RUNNING": Phase.RUNNING, "SUCCEEDED": Phase.DONE, "STOPPED": Phase.CANCELLED}
 # What ended a job that did not end itself, by words of Ray's message: the first that is in there says it.
 DEATHS = (
@@ -45,6 +47,8 @@ NOT_ITS_FAULT = {
     "JOB_SUPERVISOR_ACTOR_START_FAILURE": Phase.LOST,
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": Phase.LOST,
 }
+# Where a value is to be put in, between the single quotes of a shell.
+_VALUE = re.compile(r'"@([A-Za-z_][A-Za-z0-9_]*)@"')
 # Lines of Ray's own in the log of a job.
 _ITS_OWN = re.compile(r"Running entrypoint for job |.*\bjob_manager\.py:|Job entrypoint command failed")
 
@@ -132,20 +136,22 @@ class RayEngine:
         return [Handle(name, name) for name in names if name in known]
 
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:  # noqa: ARG002 - one command a job
-        """Of the first job; the values of variables are not shown."""
-        request = _request(jobs[0])
-        request["runtime_env"]["env_vars"] |= dict.fromkeys(jobs[0].environment, "…")
-        words = ["ray", "job", "submit", "--address", self._address, "--submission-id", jobs[0].name, "--no-wait"]
-        for key, option in (("num_cpus", "cpus"), ("num_gpus", "gpus")):
+        return "\n".join(map(self._command, jobs))
+
+    def _command(self, job: Job) -> str:
+        """As a line for a shell, which adds the values of variables that are handed on: they are not shown."""
+        request = _request(job)
+        words = ["ray", "job", "submit", "--address", self._address, "--submission-id", job.name, "--no-wait"]
+        for key, option in OPTIONS.items():
             if value := request.get(f"entrypoint_{key}"):
-                words += [f"--entrypoint-num-{option}", f"{value:g}"]
-        if memory := request.get("entrypoint_memory"):
-            words += ["--entrypoint-memory", str(memory)]
-        for key, option in (("entrypoint_resources", "entrypoint-resources"), ("runtime_env", "runtime-env-json")):
-            if value := request.get(key):
-                words += [f"--{option}", json.dumps(value, ensure_ascii=False)]
+                words += [f"--entrypoint-{option}", f"{value:.12g}"]
+        if value := request.get("entrypoint_resources"):
+            words += ["--entrypoint-resources", json.dumps(value)]
+        shown = request["runtime_env"]["env_vars"] | {name: f"@{name}@" for name in job.environment}
+        words += ["--runtime-env-json", json.dumps({"env_vars": shown})]
         # The command is put together from its words again, by the rules of another system than this one.
-        return shlex.join([*words, "--", "bash", "-c", request["entrypoint"]])
+        line = shlex.join([*words, "--", "bash", "-c", request["entrypoint"]])
+        return _VALUE.sub(r'''"'"$\1"'"''', line)
 
     def close(self) -> None:
         """Nothing is held: each question is a connection of its own."""
