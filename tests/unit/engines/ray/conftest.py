@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from rayhost import RayHost
+
+# support.py, for whole launches
+sys.path.insert(0, str(Path(__file__).parents[3] / "integration"))
 
 
 @pytest.fixture(scope="session")
