@@ -18,6 +18,7 @@ from pytest_evalrun import registry
 from pytest_evalrun.adapters.protocol import Adapter, Detailed
 from pytest_evalrun.cli import app
 from pytest_evalrun.datasets.protocol import Reader, Sample
+from pytest_evalrun.engines.dlcconfig import ELSEWHERE, DlcModel
 from pytest_evalrun.metrics.protocol import Metric
 from pytest_evalrun.plugin.fixtures import EvaluationResult, Fixtures
 from pytest_evalrun.plugin.options import OPTIONS
@@ -50,7 +51,8 @@ Made by `make docs` from the models and docstrings that define these words; `eva
 def page() -> str:
     schema = suite_schema(ours=True)
     settings = {key for key in schema["properties"] if key in Settings.__dataclass_fields__}
-    sections = (HEAD, *suite_keys(schema, settings), *metrics_page(), *fixtures_page(), *options_page())
+    pages = (metrics_page(), fixtures_page(), options_page(), dlc_page())
+    sections = (HEAD, *suite_keys(schema, settings), *(part for made in pages for part in made))
     return "\n".join(sections).rstrip() + "\n"
 
 
@@ -249,6 +251,15 @@ def options_page() -> Iterator[str]:
     commands = import_module("typer.main").get_command(app).commands
     rows = [(f"`evalrun {name}`", sentence(command.help)) for name, command in commands.items() if not command.hidden]
     yield markdown(("command", "what it does"), rows)
+
+
+def dlc_page() -> Iterator[str]:
+    yield f"\n## The file of `--eval-dlc-config`\n\n{first_line(DlcModel)}\n"
+    schema, own = schema_of(DlcModel), DlcModel.model_fields.items()
+    known = {key: code(str(field.default).lower()) for key, field in own if isinstance(field.default, int)}
+    yield table(schema, schema["properties"], known)
+    yield "\nRefused, with what says it here:\n"
+    yield markdown(("key of OpenCompass", "here"), [(f"`{key}`", f"{why}.") for key, why in ELSEWHERE.items()])
 
 
 def first_line(thing: Any) -> str:

@@ -63,11 +63,11 @@ class DlcModel(Strict):
     """How jobs of Alibaba's DLC are made, with the keys and defaults of OpenCompass' `aliyun_cfg`, and a few more."""
 
     workspace_id: Spelled
-    """The workspace that jobs belong to."""
+    """The workspace that jobs belong to. Needed."""
     resource_id: Spelled
-    """The quota whose machines they use."""
+    """The quota whose machines they use. Needed."""
     worker_image: Name
-    """The image that they run in."""
+    """The image that they run in. Needed."""
     data_sources: Sources = Field(default=[])
     """Ids of the data sets that are mounted; one of them must hold the project and its runs, under the same path."""
     priority: Annotated[int, Field(ge=1, le=9)] = 1
