@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-# dlcservice.py, beside this file
-sys.path.insert(0, str(Path(__file__).parent))
+# dlcservice.py, beside this file, and support.py
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "integration")]
 # Before the SDK is imported, which reads them once. A role of this machine is never asked for.
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] = "the-id"
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "the-secret"

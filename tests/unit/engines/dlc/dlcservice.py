@@ -102,8 +102,12 @@ class Service:
                 job.process.wait()
                 job.reader.join()
 
-    def actions(self, name: str) -> list[dict]:
-        return [words for action, _, words, _ in self.asked if action == name]
+    def take_away(self, job_id: str, code: str, message: str) -> None:
+        """End a job as the cluster does that wants its machine: nothing is asked of it."""
+        job = self.jobs[job_id]
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait()
+        job.told = {"Status": "Stopped", "ReasonCode": code, "ReasonMessage": message}
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
@@ -186,8 +190,8 @@ class Service:
 
 
 def _read(job: ServedJob) -> None:
-    for line in job.process.stdout:
-        job.lines.append(line.rstrip("\n"))
+    with job.process.stdout as lines:
+        job.lines.extend(line.rstrip("\n") for line in lines)
 
 
 def error(code: str) -> dict:
