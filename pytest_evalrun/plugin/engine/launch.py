@@ -148,6 +148,8 @@ class _Errand:
         left = [item for nodeid, item in self._remote.items() if nodeid not in found]
         planner = Planner(self._session.config, self._outfitter, self._division, self._controller.told.needs)
         planned = planner.units(left, self._controller.expected, self._store.next_unit_name)
+        for remark in getattr(self._engine, "remarks", ()):
+            self._say(remark)
         units = [unit for unit, _ in planned]
         self._dispatch.start(units)
         self._dispatch.step()

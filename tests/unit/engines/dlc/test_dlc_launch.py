@@ -39,7 +39,7 @@ def summary(file):
 
 
 def test_the_same_command_gives_the_same_summary(project, service):
-    """Locally and as jobs: the rows differ in seconds alone, and no job is left."""
+    """Locally and as jobs: the rows differ in seconds alone, and no job is left. What has no effect is remarked."""
     project.make(models=("a", "b"), datasets=("one", "two"))
     here = project.run("evals", "--eval-workdir", "here")
     there = project.run(*ON)
@@ -48,6 +48,7 @@ def test_the_same_command_gives_the_same_summary(project, service):
     local = summary(project.root / "here" / "latest" / "summary" / "summary.csv")
     assert summary(project.latest / "summary" / "summary.csv") == local
     assert {job.state()["Status"] for job in service.jobs.values()} == {"Succeeded"}
+    assert "dlc.json:1: dlc_sleep_time: has no effect; jobs are asked for as often as those of every engine" in there
     assert all("passed" in log.read_text() for log in project.latest.glob("engine/*/*/job.log"))
 
 
