@@ -41,10 +41,10 @@ class DlcEngine:
         if words.dlc is None:
             raise ConfigError(
                 "--eval-engine dlc: --eval-dlc-config (ini eval_dlc_config) is missing; accepted: a YAML or JSON file "
-                "with workspace_id, resource_id and worker_image"
+                "with workspace_id, resource_id and worker_image, relative to rootdir"
             )
         self.directory = directory
-        self.config = read_dlc_config(Path(words.root, words.dlc))
+        self.config = read_dlc_config(Path(words.root, Path(words.dlc).expanduser()))
         self._calls: DlcCalls | None = None
         self._made: dict[str, Handle] = {}
         self._logs: dict[str, Path] = {}

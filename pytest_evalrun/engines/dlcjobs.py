@@ -71,6 +71,7 @@ def variables(words: DlcModel, job: Job) -> dict[str, str]:
 
 def user_command(words: DlcModel, job: Job) -> str:
     """Write what runs a job's script, by Bash whatever shell reads it, and in its place: signals reach the script."""
+    # In a container a job is root, or whoever: the launch takes its files, which lie on a disk that both see.
     lines = "\n".join([*_before(words), "umask 0000", f"exec bash {shlex.quote(str(job.script))}"])
     return f"exec bash -c {shlex.quote(lines)}"
 

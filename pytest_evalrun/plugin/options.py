@@ -147,7 +147,7 @@ OPTIONS = (
         metavar="WORDS",
     ),
     Option("--eval-ray-address", "The Ray cluster; default: RAY_ADDRESS", metavar="URL"),
-    Option("--eval-dlc-config", "How jobs of DLC are made: a YAML or JSON file", metavar="FILE"),
+    Option("--eval-dlc-config", "How jobs of DLC are made: a YAML or JSON file, relative to rootdir", metavar="FILE"),
     Option(
         "--eval-on-interrupt",
         "What Ctrl-C does with jobs: they are cancelled, or go on and are found by the next launch",
