@@ -63,8 +63,10 @@ class Fleet:
         """Raise ConfigError where the cluster can never run one of these, of which each stands for its class."""
         for life in lives:
             life.job = self._make(life.unit, life.attempt)
+        jobs = [life.job for life in lives if life.job is not None]
         try:
-            self._engine.check([life.job for life in lives if life.job is not None])
+            if jobs:
+                self._engine.check(jobs)
         except ClusterAway as error:
             self._is_away(error, now)
 
