@@ -95,10 +95,10 @@ class UnitLife:
         self.running: dict[str, None] = {}
         self.code: int | None = None
         self.refusal = ""
-        self.progress = False
         self.over_since: float | None = None
         self.doubted = False
         self.cancelling = False
+        self.cancelled = False
         self.asked_at = float("-inf")
         self.name, self.batch, self.share = "", 0, 0
 
@@ -129,6 +129,11 @@ class UnitLife:
             self.standing, self.state, self.over_since = UnitStanding.SUBMITTED, JobState(Phase.WAITING), None
         self._change(handle=handle.id, submitted=utc_time())
 
+    def asked(self, now: float) -> None:
+        """We are about to ask for the end of its job."""
+        self.cancelled, self.asked_at = True, now
+        self._change(cancelled=True)
+
     def moved(self, state: JobState) -> bool:
         """Take what the cluster says; returns whether it is news."""
         if state == self.state:
@@ -149,8 +154,8 @@ class UnitLife:
             self.running.pop(name, None)
             self.deaths.pop(name, None)
             if self.left.pop(name, None) is not None:
-                self.progress, self.idle = True, 0
-        self._refresh()
+                self.idle = 0
+        self.record = replace(self.record, left=len(self.left), idle=self.idle)
 
     def refused(self) -> None:
         """Go back into our queue as if it had never been submitted: the cluster did not take it."""
@@ -217,7 +222,7 @@ class UnitLife:
         life = cls(unit, record.deaths, record.idle)
         life.record, life.attempt = record, living.number
         life.name, life.batch, life.share = living.name, living.batch, living.share
-        life.standing = UnitStanding.DOUBTFUL
+        life.standing, life.cancelled = UnitStanding.DOUBTFUL, living.cancelled
         if living.handle is not None:
             life.handle, life.standing = Handle(living.handle, living.name), UnitStanding.SUBMITTED
         return life

@@ -83,10 +83,8 @@ class Dispatch:
         launch knew is forgotten: its items are in no unit now. Raises ConfigError where jobs live on another cluster
         than this launch is for.
         """
-        before = self._store.before
-        for record in before.units if before is not None else ():
-            if before is not None and record.living is not None:
-                self._same_cluster(before.engine.engine)
+        for record in list(self._store.units.values()):
+            if record.living is not None and self._is_here(record):
                 self._adopt(record, record.living.number, wanted)
             else:
                 self._store.forget(record.name)
@@ -112,12 +110,16 @@ class Dispatch:
         elif not found:
             life.standing = UnitStanding.APART
 
-    def _same_cluster(self, engine: str) -> None:
-        if engine != self._engine_name:
+    def _is_here(self, record: UnitRecord) -> bool:
+        """Whether a unit of an earlier launch is on this launch's cluster."""
+        before = self._store.before
+        engine = before.engine.engine if before is not None else self._engine_name
+        if engine != self._engine_name and record.is_open:
             raise ConfigError(
                 f"{self._store.path}: jobs of this run may still run by --eval-engine {engine}, and this launch has "
                 f"{self._engine_name}: end them with `evalrun stop`, or go on with the same engine"
             )
+        return engine == self._engine_name
 
     def start(self, units: Iterable[JobUnit]) -> None:
         """Take units to be submitted, the longest first. Raises ConfigError for what the cluster can never run."""
@@ -192,8 +194,7 @@ class Dispatch:
             elif life.standing is UnitStanding.ENDED:
                 self._settle(life, now)
         self._fleet.cancel(now)
-        for lives, text in self._fleet.submit(now):
-            self._not_taken(lives, text, now)
+        self._submit(now)
         self._store.tick(now)
         return self._fleet.changes()
 
@@ -276,6 +277,13 @@ class Dispatch:
         self._fleet.changed(life, UnitChange.OVER, failed)
         life.end(state)
         self._store.put(life.record)
+
+    def _submit(self, now: float) -> None:
+        """Submit what has slots, unless one that never began may be the sign that none will."""
+        if not self._ever_begun and any(life.standing is UnitStanding.ENDED for life in self._lives.values()):
+            return
+        for lives, text in self._fleet.submit(now):
+            self._not_taken(lives, text, now)
 
     def _not_taken(self, lives: Sequence[UnitLife], text: str, now: float) -> None:
         """The cluster refused jobs: for good, or because it has as many of ours as it wants."""

@@ -148,13 +148,16 @@ class Fleet:
         ]
         if not lives:
             return
+        for life in lives:
+            life.asked(now)
+            self._store.put(life.record)
+        self._store.save_or_later()
         try:
             self._engine.cancel([life.handle for life in lives if life.handle is not None])
         except ClusterAway as error:
             self._is_away(error, now)
-            return
-        for life in lives:
-            life.asked_at = now
+            for life in lives:
+                life.asked_at = now - PATIENCE_SECONDS
 
     # ------------------------------------------------------------------ what is submitted
 

@@ -59,9 +59,12 @@ def judge(life: UnitLife, retries: int, split: Callable[[Sequence[JobItem]], Seq
 def how(life: UnitLife) -> Phase:
     """How a job has really ended: by what the cluster says, and where it has forgotten that, by what the job said.
 
-    ``LOST`` stands for all that goes on without being counted, the job's own wish to go on later too.
+    ``LOST`` stands for all that goes on without being counted: the job's own wish to go on later, and that it was
+    cancelled by an earlier launch.
     """
     phase = life.state.phase
+    if life.cancelled and phase in (Phase.CANCELLED, Phase.DONE, Phase.FAILED):
+        return Phase.LOST
     if phase is Phase.GONE:
         phase = Phase.LOST if life.code is None else Phase.FAILED
     if phase in (Phase.DONE, Phase.FAILED):
@@ -159,6 +162,8 @@ def _told(life: UnitLife) -> str:
     }.get(phase, "died" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with code {code}")
     if code == GO_ON_LATER and life.state.phase not in (Phase.PREEMPTED, Phase.LOST):
         happened = "was told to go on later"
+    if life.cancelled and phase is Phase.LOST:
+        happened = "was cancelled by an earlier launch"
     if phase is Phase.FAILED and code in ORDINARY:
         happened += f" and {len(life.left)} of its items have no report"
     return f"{life.name_of_job} {happened}{place}{_why(life)}"

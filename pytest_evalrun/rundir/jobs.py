@@ -6,6 +6,7 @@ death, it has not done. A job reads it once, to see whether it is still the one 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
 from pytest_evalrun.rundir.lines import json_line, read_file, utc_time
+from pytest_evalrun.rundir.runs import sync
 from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.jsontext import parse_json
 
@@ -38,8 +40,8 @@ class AttemptRecord:
     """A job of a unit. ``name`` is noted before it is submitted, ``handle`` (the cluster's id) as soon as it was.
 
     ``phase``, ``code``, ``node`` and ``reason`` are what the cluster said last; times are in UTC, of this host. Of a
-    ``batch`` of jobs that were submitted together no more than ``share`` run at once. ``over``: what became of it is
-    settled, and nothing that it writes is looked at any more.
+    ``batch`` of jobs that were submitted together no more than ``share`` run at once. ``cancelled``: we have asked for
+    its end. ``over``: what became of it is settled, and nothing that it writes is looked at any more.
     """
 
     number: int
@@ -54,6 +56,7 @@ class AttemptRecord:
     ended: str | None = None
     batch: int = 0
     share: int = 0
+    cancelled: bool = False
     over: bool = False
 
 
@@ -134,14 +137,33 @@ class JobStore:
         self.units: dict[str, UnitRecord] = {}
         self.before: JobRecord | None = None
         self._lines: dict[str, bytes] = {}
-        self._serial = 0
+        # Never a name that was used: what lies in its directory would be taken for what its job has reported.
+        self._serial = max((_number(entry.name) for entry in path.parent.glob("u*")), default=0)
         self._dirty = False
         self._saved_at = float("-inf")
         content = _content(path)
         if content is not None:
-            self._serial = int(content["serial"])
+            self._serial = max(self._serial, int(content["serial"]))
             self.before = _record(content)
             self.units = {unit.name: unit for unit in self.before.units}
+
+    @classmethod
+    def of(cls, paths: RunPaths) -> JobStore | None:
+        """The store of a run that no launch holds now, to end its jobs; None where it has none."""
+        record = read_jobs(paths)
+        return None if record is None else cls(EnginePaths(paths).jobs_json, record.engine)
+
+    def cancel_living(self) -> list[AttemptRecord]:
+        """Note of all jobs that may live that their end is asked for, and give them.
+
+        So the next launch takes none of them for cancelled by somebody else, and runs their items again.
+        """
+        living = [unit for unit in self.units.values() if unit.living is not None]
+        for unit in living:
+            if (attempt := unit.living) is not None:
+                self.put(unit.with_attempt(replace(attempt, cancelled=True)))
+        self.save()
+        return [attempt for unit in living if (attempt := unit.living) is not None]
 
     def next_unit_name(self) -> str:
         """Name a unit as none of this run was ever called."""
@@ -178,12 +200,12 @@ class JobStore:
         return record.current if record is not None and record.is_open else None
 
     def save(self) -> None:
-        """Write it now. Raises ConfigError where the disk does not take it: then nothing may be submitted."""
+        """Write it now, to the disk itself. Raises ConfigError where that cannot be: then nothing may be submitted."""
         try:
-            write_atomic(self.path, self._document())
+            self._write()
+            sync(self.path)
         except OSError as error:
             raise ConfigError(f"{self.path}: {error.strerror}; without it jobs would run that nobody knows") from None
-        self._dirty = False
 
     def save_or_later(self) -> None:
         """Write it now; a disk that is full is asked again at the next ``tick``."""
@@ -193,10 +215,15 @@ class JobStore:
             self._dirty = True
 
     def tick(self, now: float) -> None:
-        """Write what changed, a few times a second at most."""
+        """Write what changed, a few times a second at most; what is lost with the host is asked of the cluster."""
         if self._dirty and now - self._saved_at >= SAVE_SECONDS:
             self._saved_at = now
-            self.save_or_later()
+            with suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        write_atomic(self.path, self._document())
+        self._dirty = False
 
     def close(self) -> None:
         """Write what has changed last."""
@@ -226,7 +253,7 @@ def is_current(path: Path, unit: str, attempt: int) -> bool:
         return True
     found = content["units"].get(unit)
     if found is None:
-        return bool(int(unit.lstrip("u")) > content["serial"])
+        return bool(_number(unit) > content["serial"])
     return bool(attempt >= found["current"] and found["state"] in (WAITING, RUNNING))
 
 
@@ -237,6 +264,11 @@ def read_jobs(paths: RunPaths) -> JobRecord | None:
     except ConfigError:
         return None
     return None if content is None else _record(content)
+
+
+def _number(name: str) -> int:
+    digits = name.removeprefix("u")
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
 def _content(path: Path) -> dict[str, Any] | None:
