@@ -11,6 +11,7 @@ from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.rundir.durable import ASIDE, link_atomic
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import PredictionsFile
+from pytest_evalrun.rundir.processes import sweep_asides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,8 +78,11 @@ def _copy(disk: Disk, source: Path, target: Path, facts: Mapping[str, Any] | Non
 def bring_tree(disk: Disk, source: Path, target: Path, *, lines: bool = False) -> None:
     """Copy all files below a directory; what is the same already, by size and mtime, is not copied again.
 
-    ``lines``: files of JSON lines are added to, line by line, where there are some already.
+    ``lines``: files of JSON lines are added to, line by line, where there are some already. What a launch that was
+    killed in the middle of it has left goes.
     """
+    for directory, _, _ in os.walk(target):
+        sweep_asides(directory)
     for path in _files(source):
         place = target / path.relative_to(source)
         if path.is_symlink():
