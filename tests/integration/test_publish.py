@@ -13,13 +13,15 @@ from tempfile import TemporaryDirectory
 import pytest
 from support import Project
 
-from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.evaluation.cuts import cut_suite
+from pytest_evalrun.rundir.durable import Disk, write_atomic
 from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.layout import WorkDir
-from pytest_evalrun.rundir.publish import publish_pair, publish_partial
+from pytest_evalrun.rundir.publish import NotYet, publish_pair, publish_partial, tidy
 from pytest_evalrun.rundir.runs import begin_run, sweep_run
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.suite.discovery import discover
+from pytest_evalrun.suite.layers import Layer
 
 # Answers with pictures, which are files in the run; says something; ends in trouble once ENDS samples were asked.
 MODEL = """
@@ -245,3 +247,164 @@ def test_publishing_that_was_killed_is_done_again(pictured, memory, before, fres
         assert differences(found[0], wanted[0]) == [], f"killed at step {steps}"
         assert found[1] == 1, f"killed at step {steps}"
     assert steps > 30
+
+
+# What is never written to, but replaced as a whole.
+REPLACED = (".state", ".fingerprint.json", ".scores.jsonl", "results/echo/a/one.json", ".timing.json", "test_own.json")
+
+
+def test_an_attempt_that_goes_on_writing_changes_nothing_in_the_run(pictured, memory):
+    """Files that grow get more lines, those of the model are written anew in place, others are replaced: as before."""
+    made, (done, _) = begun(pictured[0], memory)
+    publish_pair(done, made.run, made.pairs[0], marked=True)
+    published = tree(made.run.root)
+    for path in (path for path in done.root.rglob("*") if path.is_file()):
+        if str(path).endswith(REPLACED):
+            write_atomic(path, "of a zombie")
+        else:
+            with path.open("r+b") as file:
+                file.write(b"zombie")
+                file.seek(0, os.SEEK_END)
+                file.write(b"and more of it\n")
+    assert differences(tree(made.run.root), published) == []
+
+
+def test_what_can_have_no_second_name_is_copied(pictured, tmp_path, memory):
+    """An attempt on another file system than the run is published as any."""
+    made, (done, _) = begun(pictured[0], tmp_path)
+    elsewhere = memory / "engine"
+    shutil.move(made.run.root / "engine", elsewhere)
+    (made.run.root / "engine").symlink_to(elsewhere)
+    publish_pair(done, made.run, made.pairs[0], marked=True)
+    assert differences(tree(made.run.root), tree(done.root)) == []
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "state/echo/a/one.complete.state",
+        "predictions/echo/a/one.jsonl",
+        "predictions/echo/a/one.scores.jsonl",
+        "predictions/echo/a/one.fingerprint.json",
+        "results/echo/a/one.json",
+    ],
+)
+def test_a_file_that_is_not_here_yet_is_waited_for(pictured, memory, late):
+    """As long as it lacks, or is shorter than its marker says, the run has no marker, and the history no line."""
+    made, (done, _) = begun(pictured[0], memory)
+    path, pair = done.root / late, made.pairs[0]
+    data = path.read_bytes()
+    for there in (None, data[: len(data) // 2]):
+        path.unlink(missing_ok=True)
+        if there is not None:
+            path.write_bytes(there)
+        with pytest.raises(NotYet, match=path.name):
+            publish_pair(done, made.run, pair, marked=True)
+        assert not made.run.pair(pair.key).marker.exists()
+        assert made.history() == []
+    path.write_bytes(data)
+    publish_pair(done, made.run, pair, marked=True)
+    assert differences(tree(made.run.root), tree(done.root)) == []
+    assert len(made.history()) == 1
+
+
+def test_a_pair_that_did_not_end_keeps_its_lines_and_says_why(pictured, memory):
+    """An error comes with its log and with what was predicted; the next launch asks only for the others."""
+    made, (_, half) = begun(pictured[0], memory)
+    publish_pair(half, made.run, made.pairs[0])
+    result = json.loads((made.run.results / "echo/a/one.json").read_text())
+    assert result["status"] == "error"
+    assert "that is enough" in (made.run.root / "logs/infer/echo/a/one.log").read_text()
+    ran = made.here("-v")
+    assert "resumed at 4 of 6" in ran, ran
+    assert ran.code == 0, ran
+
+
+def test_no_line_of_the_run_is_lost_to_an_attempt_that_has_fewer(pictured, memory):
+    """Lines are added, each sample once; published twice, they are the same."""
+    made, (done, half) = begun(pictured[0], memory)
+    predictions = made.run.pair(made.pairs[0].key).predictions
+    publish_partial(half, made.run, made.pairs[0])
+    lines = predictions.read_bytes().splitlines(keepends=True)
+    done.run.pair(made.pairs[0].key).marker.unlink()
+    predictions.write_bytes(b"".join(lines[1:]) + lines[0][:10])
+    for _ in range(2):
+        publish_partial(done, made.run, made.pairs[0])
+        publish_partial(half, made.run, made.pairs[0])
+        found = [json.loads(line)["index"] for line in predictions.read_bytes().splitlines() if line.endswith(b"}")]
+        assert found == [1, 2, 3, 4, 5, 0, 4, 5]  # 4 and 5 had failed
+
+
+def test_an_error_hides_no_result_and_old_predictions_stay_beside_the_new(pictured, memory):
+    """What was measured before stays the result until there is another; predictions of another model go aside."""
+    made, (done, half) = begun(pictured[0], memory)
+    pair = made.pairs[0]
+    publish_pair(done, made.run, pair, marked=True)
+    ours = made.run.pair(pair.key)
+    stored = ours.fingerprint.read_text()
+    ours.fingerprint.write_text(stored.replace('"identity"', '"other"'))
+    result, predictions = ours.result.read_bytes(), ours.predictions.read_bytes()
+    publish_pair(half, made.run, pair)
+    assert ours.result.read_bytes() == result
+    assert ours.predictions.with_name("one.jsonl.stale").read_bytes() == predictions
+    made_there = half.run.pair(pair.key).predictions.read_bytes()  # samples that failed have two lines there
+    assert made_there.startswith(ours.predictions.read_bytes())
+    assert not ours.marker.exists()
+
+
+def test_logs_of_a_pair_follow_each_other(pictured, memory):
+    """What an earlier attempt said stays before what the next one says, however often it is published."""
+    made, (done, half) = begun(pictured[0], memory)
+    for _ in range(2):
+        publish_pair(half, made.run, made.pairs[0])
+    for _ in range(2):
+        publish_pair(done, made.run, made.pairs[0], marked=True)
+    logs = [attempt.run.pair(made.pairs[0].key).infer_log.read_bytes() for attempt in (half, done)]
+    assert made.run.pair(made.pairs[0].key).infer_log.read_bytes() == b"".join(logs)
+
+
+def test_of_an_attempt_that_is_over_what_it_said_stays(pictured, memory):
+    """All else goes; and who comes to publish it once more finds that it was done."""
+    made, (done, half) = begun(pictured[0], memory)
+    for attempt, marked in ((done, True), (half, False)):
+        attempt.job.write_text("{}")
+        attempt.log.write_text("said")
+        publish_pair(attempt, made.run, made.pairs[0], marked=marked)
+    published = tree(made.run.root)
+    for attempt in (done, half):
+        tidy(attempt)
+        left = {path.name for path in attempt.root.iterdir()}
+        assert left == {"job.json", "job.log", "run.json", "logs", "published.all"}
+        publish_pair(attempt, made.run, made.pairs[0], marked=True)
+    assert not tree(done.root)
+    assert set(tree(half.root)) == {"logs/eval/echo/a/one.log", "logs/infer/echo/a/one.log"}
+    assert differences(tree(made.run.root), published) == []
+
+
+def test_quick_looks_have_files_of_their_own(engine):
+    """The first samples, and a run with all of them, are published beside each other."""
+    limited, ran = engine.attempt(1, "--eval-limit=2")
+    assert ran.code == 0, ran
+    layer = Layer("command line", "--eval-limit", {"limit": 2})
+    pair = discover(engine.project.suite / "evalrun.yaml", [layer], environ={}).pairs[0]
+    publish_pair(limited, engine.run, pair, marked=True)
+    assert differences(tree(engine.run.root), tree(limited.root)) == []
+    again = engine.here("--eval-limit=2", "-v", ASKED=str(engine.project.root / "asked"))
+    assert "reused" in again, again
+    assert not (engine.project.root / "asked").exists()
+
+
+def test_what_shards_made_is_gathered_by_their_pair_here(engine):
+    """Each shard is published from an attempt of its own; the pair asks for nothing, and scores all of it."""
+    layer = Layer("command line", "--eval-shards", {"shards": 2})
+    suite = discover(engine.project.suite / "evalrun.yaml", [layer], environ={})
+    (pair,) = cut_suite(suite, engine.project.root / "hashes.db").pairs
+    for number, shard in enumerate(pair.shards(), 1):
+        others = [f"evals/echo/evalrun.yaml::test_pair[{each.id}]" for each in (*pair.shards(), pair) if each != shard]
+        attempt, ran = engine.attempt(number, "--eval-shards=2", *(f"--deselect={each}" for each in others))
+        assert ran.counts["passed"] == 1, ran
+        publish_pair(attempt, engine.run, shard)
+    ran = engine.here("--eval-shards=2", "-v", ASKED=str(engine.project.root / "asked"))
+    assert ran.code == 0, ran
+    assert not (engine.project.root / "asked").exists()
+    assert engine.project.result("a", "one")["samples"]["predicted"] == 6
