@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.engines.protocol import Handle, JobState, Phase
 from pytest_evalrun.engines.slurmarrays import SlurmArray, arrays
-from pytest_evalrun.engines.slurmcalls import NOBODY_KNOWS, Refused, call
+from pytest_evalrun.engines.slurmcalls import NOBODY_KNOWS, SlurmRefused, call
 from pytest_evalrun.engines.slurmstates import FIELDS, SACCT_FIELDS, accounted, listed, memory_words
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.printable import one_line
@@ -47,7 +47,7 @@ class SlurmEngine:
             words = self._wishes(resources)
             try:
                 call(["sbatch", "--test-only", *words], text="#!/bin/bash\n")
-            except Refused as error:
+            except SlurmRefused as error:
                 raise ConfigError(f"Slurm will not run `sbatch {shlex.join(words)}`: {_plain(error)}") from None
         call(["squeue", "--version"])
         call(["scancel", "--version"])
@@ -63,7 +63,7 @@ class SlurmEngine:
         command = self._command(array, jobs, at_once)
         try:
             said = call(command)
-        except Refused as error:
+        except SlurmRefused as error:
             raise ConfigError(f"Slurm refused {_jobs(len(jobs))}: {_plain(error)}{self._hint(error)}") from None
         numbers = re.findall(r"^(\d+)(?:;\S*)?$", said, re.MULTILINE)
         if not numbers:
@@ -83,7 +83,7 @@ class SlurmEngine:
         if handles:
             try:
                 call(["scancel", *(handle.id for handle in handles)])
-            except Refused as error:
+            except SlurmRefused as error:
                 if not _is_over(str(error)):
                     raise ConfigError(f"Slurm did not cancel {_jobs(len(handles))}: {_plain(error)}") from None
 
@@ -121,7 +121,7 @@ class SlurmEngine:
         wishes = self._wishes(jobs[0].resources)
         return ["sbatch", f"--comment={title}", *wishes, *fixed, *place, f"--output={array.output}", str(array.script)]
 
-    def _hint(self, error: Refused) -> str:
+    def _hint(self, error: SlurmRefused) -> str:
         if "Invalid job array specification" not in str(error):
             return ""
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.MULTILINE)
@@ -135,7 +135,7 @@ class SlurmEngine:
         named = ["--jobs", ",".join(numbers)] if len(numbers) <= MOST_NAMED else []
         try:
             return dict(listed(call(["squeue", *_SHOWN, *whose, *named, "-O", FIELDS])))
-        except Refused as error:
+        except SlurmRefused as error:
             if NOBODY_KNOWS in str(error):
                 return {}
             raise
@@ -206,6 +206,6 @@ def _jobs(count: int) -> str:
     return "1 job" if count == 1 else f"{count} jobs"
 
 
-def _plain(error: Refused) -> str:
+def _plain(error: SlurmRefused) -> str:
     """Its own words, without what every refusal of sbatch begins with."""
     return re.sub(r"(Batch job submission failed|allocation failure): ", "", str(error))

@@ -23,12 +23,12 @@ _AWAY = re.compile(
 NOBODY_KNOWS = "Invalid job id specified"
 
 
-class Refused(ConfigError):  # noqa: N818 - what a program of Slurm's did
+class SlurmRefused(ConfigError):  # noqa: N818 - what a program of Slurm's did
     """A program of Slurm's said no; the text is its own, on one line."""
 
 
 def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
-    """Give what a program prints. Raises ClusterAway where nobody answers it, Refused with its words, ConfigError."""
+    """Give what a program prints. Raises ClusterAway where nobody answers it, SlurmRefused with its own words."""
     try:
         # A session of its own: Ctrl-C must not take a submit apart.
         ran = subprocess.run(  # noqa: S603 - a list of words, no shell
@@ -53,7 +53,7 @@ def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
         raise ClusterAway(f"{argv[0]} has not answered within {patience:g} s") from None
     if ran.returncode:
         words = _words(ran)
-        raise ClusterAway(words) if _AWAY.search(words) else Refused(words)
+        raise ClusterAway(words) if _AWAY.search(words) else SlurmRefused(words)
     return ran.stdout
 
 

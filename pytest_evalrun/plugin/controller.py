@@ -12,7 +12,7 @@ import pytest
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.dryrun import show_dry_run
 from pytest_evalrun.plugin.items import pair_of
-from pytest_evalrun.plugin.lastline import expected_of, seconds_of, show_progress
+from pytest_evalrun.plugin.lastline import expected_of, facts_of, seconds_of, show_progress
 from pytest_evalrun.plugin.launch import SERVERS, sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
 from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
@@ -31,7 +31,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.engine.division import Divides
@@ -218,9 +218,8 @@ class Controller:
             with usage_errors():
                 self.expected = expected_of(self.pairs.values(), self.suites.options)
                 seconds = seconds_of(self.pairs, self.expected)
-                live = LiveRun(
-                    WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, self._facts(seconds)
-                )
+                facts = facts_of(self.pairs, seconds, self.machine.gpus)
+                live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, facts)
                 with live.kept():
                     live.claim(output_directories(live.paths, suites), boards_of(suites))
                     self._publish(live)
@@ -255,14 +254,6 @@ class Controller:
             sources=self.suites.sources,
         )
         self.suites.launch.publish("launch.json", json.dumps(launch.to_json()))
-
-    def _facts(self, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """Collect what whoever looks at the run from outside cannot know: what runs, and how long it should take."""
-        pairs = {nodeid: pair for nodeid, pair in self.pairs.items() if pair.skip is None}
-        selected = {pair.whole.full_id for pair in pairs.values()}
-        expected = {pair.full_id: round(seconds[nodeid], 3) for nodeid, pair in pairs.items()}
-        gpus = [gpu.token for gpu in self.machine.gpus]
-        return {"selected": len(selected), "expected": expected} | ({"gpus": gpus} if gpus else {})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:

@@ -22,10 +22,11 @@ from pytest_evalrun.report.text import display_width
 from pytest_evalrun.slots.need import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.options import Options
+    from pytest_evalrun.slots.gpus import Gpu
     from pytest_evalrun.suite.pairs import Pair
 
 
@@ -49,6 +50,15 @@ def expected_of(pairs: Iterable[Pair], options: Options) -> dict[str, Estimate]:
 def seconds_of(pairs: Mapping[str, Pair], estimates: Mapping[str, Estimate]) -> dict[str, float]:
     """Give each item's seconds; ``pairs`` are by node id, ``estimates`` by the full id of a whole pair."""
     return {nodeid: work_of(0, pair, estimates[pair.whole.full_id], Need()).seconds for nodeid, pair in pairs.items()}
+
+
+def facts_of(pairs: Mapping[str, Pair], seconds: Mapping[str, float], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Collect what whoever looks at the run from outside cannot know: what runs, and how long it should take."""
+    due = {nodeid: pair for nodeid, pair in pairs.items() if pair.skip is None}
+    selected = {pair.whole.full_id for pair in due.values()}
+    expected = {pair.full_id: round(seconds[nodeid], 3) for nodeid, pair in due.items()}
+    tokens = [gpu.token for gpu in gpus]
+    return {"selected": len(selected), "expected": expected} | ({"gpus": tokens} if tokens else {})
 
 
 def show_progress(config: pytest.Config, expected: Mapping[str, float]) -> None:

@@ -51,10 +51,12 @@ class Planner:
     ) -> Iterator[tuple[Unit, UnitPlan]]:
         cluster = self._outfitter.options.cluster
         found = unit_items(items, self._division, expected, self._needs, cluster.workers)
-        for plan in cut_units(found, minutes=cluster.unit_minutes, at_once=jobs_at_once(self._config)):
+        # What one worker takes so long, so many workers of a job share.
+        minutes = cluster.unit_minutes * cluster.workers
+        for plan in cut_units(found, minutes=minutes, at_once=jobs_at_once(self._config)):
             assert isinstance(plan.cls, UnitClass), "classes come as they were given"
             job_items = self._outfitter.job_items(item.id for item in plan.items)
-            yield Unit(name(), job_items, plan.cls.resources, plan.seconds), plan
+            yield Unit(name(), job_items, plan.cls.resources, plan.seconds / cluster.workers), plan
 
 
 def preview(config: pytest.Config, options: Options, division: Division, told: Told, words: ClusterWords) -> list[str]:
