@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.plugin.items import pair_of
-from pytest_evalrun.rundir.publish import NotYet, publish_pair
+from pytest_evalrun.rundir.durable import Disk
+from pytest_evalrun.rundir.publish import NotYet, publish_pair, publish_partial
 from pytest_evalrun.rundir.reportlines import BEGUN, ENDED, EVENT, ITEM, REFUSED, START, ReportReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pytest
 
@@ -53,6 +54,7 @@ class Inbox:
         paths: EnginePaths,
         division: Division,
         local: LocalItems,
+        say: Callable[[str], None],
         *,
         fresh: bool,
     ) -> None:
@@ -61,10 +63,14 @@ class Inbox:
         self._paths = paths
         self._local = local
         self._judged = division.judged
+        self._say = say
         self._fresh = fresh
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self.due = dict(division.remote)
+        self.unfinished: list[pytest.Item] = []
         self.dispatch: Dispatch | None = None
+        self._disk = Disk()
+        self._troubles: set[str] = set()
 
     def look(self, attempts: Iterable[tuple[Unit, int]]) -> None:
         """Take in whatever has come since."""
@@ -120,7 +126,7 @@ class Inbox:
         if item is None:
             return
         pair = pair_of(item)
-        if pair is not None and not self._publish(attempt, pair):
+        if pair is not None and not self._publish(attempt, pair, line["reports"]):
             attempt.waiting.append(line)
             return
         self.dispatch.reported(attempt.unit.name, [item.nodeid])
@@ -134,13 +140,45 @@ class Inbox:
         self.over(item)
         self._replay.item(line)
 
+    def give_up(self, item: pytest.Item) -> None:
+        """No job will tell of an item; what there is of its pair is kept all the same."""
+        self.unfinished.append(item)
+        self.over(item)
+
     def over(self, item: pytest.Item) -> None:
         del self.due[item.nodeid]
         self._local.ended(pair_of(item))
 
-    def _publish(self, attempt: _Attempt, pair: Pair) -> bool:
+    def _publish(self, attempt: _Attempt, pair: Pair, reports: Iterable[dict[str, Any]]) -> bool:
+        """False where it is to be tried again: files are not all here yet, or cannot be written here now."""
+        marked = any((report.get("evalrun") or {}).get("scored") for report in reports)
         try:
-            publish_pair(attempt.paths, self._live.paths, pair, fresh=self._fresh)
+            publish_pair(attempt.paths, self._live.paths, pair, fresh=self._fresh, marked=marked, disk=self._disk)
         except NotYet:
             return False
+        except OSError as error:
+            self._tell(f"what jobs have made cannot be taken into the run: {error.filename}: {error.strerror}")
+            return False
         return True
+
+    def _tell(self, trouble: str) -> None:
+        """A trouble once, however often it is met."""
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self._say(f"{trouble}; tried again, and kept in {self._paths.root} until then")
+
+    def keep(self, attempts_with: Callable[[Pair], Iterable[AttemptPaths]]) -> None:
+        """Take in the predictions of pairs that were not finished, so that any later launch goes on there."""
+        for item in (*self.unfinished, *self.due.values()):
+            if (pair := pair_of(item)) is None:
+                continue
+            for paths in attempts_with(pair):
+                try:
+                    publish_partial(paths, self._live.paths, pair, fresh=self._fresh, disk=self._disk)
+                except OSError as error:
+                    self._tell(f"what jobs have predicted cannot be taken into the run: {error.strerror}")
+
+    def close(self) -> None:
+        """Whatever was taken in is on the disk."""
+        for error in self._disk.close():
+            self._say(f"not synced to disk: {error}")

@@ -25,7 +25,7 @@ from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
 from pytest_evalrun.plugin.reports import lost_report
 from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.jobs import JobStore
-from pytest_evalrun.rundir.publish import publish_partial
+from pytest_evalrun.rundir.publish import tidy
 from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.printable import counted
 
@@ -108,7 +108,15 @@ class _Errand:
         pairs = [pair for item in self._remote.values() if (pair := pair_of(item)) is not None]
         here = [item for item in session.items if item.nodeid not in self._remote]
         self._local = LocalItems(session, here, pairs)
-        self._inbox = Inbox(live, Replay(session), self._paths, self._division, self._local, fresh=self._options.fresh)
+        self._inbox = Inbox(
+            live,
+            Replay(session),
+            self._paths,
+            self._division,
+            self._local,
+            self._say,
+            fresh=self._options.fresh,
+        )
         self._store = JobStore(self._paths.jobs_json, launch.words())
         self._dispatch = self._inbox.dispatch = Dispatch(
             self._engine,
@@ -136,10 +144,9 @@ class _Errand:
             self._dispatch.cancel_all()
             raise
         finally:
-            self._keep_what_there_is()
-            self._store.close()
-            self._engine.close()
+            self._close()
         self._local.close()
+        self._tidy()
 
     # ------------------------------------------------------------------ the beginning
 
@@ -195,7 +202,7 @@ class _Errand:
         item = self._inbox.due.get(nodeid)
         if item is None:
             return
-        self._inbox.over(item)
+        self._inbox.give_up(item)
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         report = lost_report(item)
@@ -235,16 +242,22 @@ class _Errand:
             self._dispatch.step()
             time.sleep(LOOK_SECONDS)
 
-    def _keep_what_there_is(self) -> None:
-        """Predictions of pairs that are not finished come into the run, so that any later launch goes on there."""
-        for item in self._inbox.due.values():
-            if (pair := pair_of(item)) is not None and not self._detached:
-                for attempt in self._outfitter.attempts_with(pair):
-                    publish_partial(attempt, self._live.paths, pair, fresh=self._options.fresh)
+    def _close(self) -> None:
+        """Keep what there is; jobs that go on keep what is theirs."""
+        if not self._detached:
+            self._inbox.keep(self._outfitter.attempts_with)
+        self._inbox.close()
+        self._store.close()
+        self._engine.close()
 
     @property
     def _detached(self) -> bool:
         return self._options.cluster.on_interrupt == "detach" and not self._dispatch.is_over
+
+    def _tidy(self) -> None:
+        """Everything is over: what lies in the run need not lie there twice."""
+        for attempt in self._paths.attempts():
+            tidy(attempt)
 
 
 def batch_system(suites: Iterable[Suite]) -> dict[str, Any]:
