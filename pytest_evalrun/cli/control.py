@@ -42,7 +42,7 @@ def stop(
     grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long it may take to end")] = 10.0,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """Stop a run that works in the background, or is about to; it can be carried on."""
+    """Stop a run that works in the background, or is about to, or on a cluster; it can be carried on."""
     from pytest_evalrun.control.stop import stop_run
 
     if stop_starting(workdir, run, grace) and not is_live(workdir, run):

@@ -1,4 +1,4 @@
-"""Stop the session that lives on a run, and what a killed one has left: never a process by its name."""
+"""Stop the session that lives on a run, and what a killed one has left, its jobs too: never a process by its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.control.hold import held
+from pytest_evalrun.control.jobs import end_jobs
 from pytest_evalrun.control.targets import Target
 from pytest_evalrun.control.tasks import to_pending
 from pytest_evalrun.errors import ConfigError, RunBusy
@@ -40,9 +41,9 @@ POLL = 0.05
 
 
 def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str], None]) -> None:
-    """End the session and every process of it; then the run stands as after Ctrl-C, and can be carried on.
+    """End the session, every process and every job of it; then the run stands as after Ctrl-C, and can be carried on.
 
-    ``say`` is told each step. Raises ConfigError where the session cannot be ended from here.
+    ``say`` is told each step. Raises ConfigError where the session cannot be ended from here, or a job.
     """
     with _alone(paths):
         state = _settled(paths, grace)
@@ -52,7 +53,8 @@ def stop_run(workdir: WorkDir, paths: RunPaths, grace: float, say: Callable[[str
         if stopped or state.word == "dead" or _are_members_left(paths):
             ended = _others(paths, state.info, max(LINGER, deadline - time.monotonic()), say)
         tidied = _tidy(workdir, paths, say, stopped=stopped)
-    if not (stopped or ended or tidied):
+        cancelled = end_jobs(paths, max(LINGER, deadline - time.monotonic()), say)
+    if not (stopped or ended or tidied or cancelled):
         say(f"{paths.root.name} is not running: {_how_it_ended(state)}")
     elif state.info is not None:
         _say_what_is_left(paths, say)
