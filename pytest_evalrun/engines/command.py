@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.engines.protocol import ClusterAway, Handle, JobState, Phase
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite.batchsystem import BatchSystem
+from pytest_evalrun.suite.batchsystem import COMMANDS, BatchSystem
 from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.problems import found
 from pytest_evalrun.suite.template import fill, names_in
@@ -58,24 +58,18 @@ class CommandEngine:
         # When what was not shown yet was submitted, and the last job that was asked for.
         self._unseen: dict[Handle, float] = {}
         self._last: Handle | None = None
-        for key in ("submit", "status", "cancel"):
-            self._check_program(key)
 
-    def _check_program(self, key: str) -> None:
-        program = _literal(getattr(self._system, key)[0])
-        path = os.path.join(self._root or "", program) if os.sep in program else program  # noqa: PTH118 - a bare name stays one
-        if shutil.which(path) is None:
-            raise ConfigError(self._no_program(key, program))
-
-    def _no_program(self, key: str, program: str) -> str:
-        where = f"below {self._root}" if os.sep in program else "on PATH"
-        return (
-            f"{self._system.place(key)}: found the program {program!r}, which is not {where}; accepted: one that this "
-            "machine can start (launches begin where the commands of the cluster are installed)"
-        )
-
-    def check(self, jobs: Sequence[Job]) -> None:
-        """Nothing can be asked without submitting."""
+    def check(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - no cluster says before what it will take
+        """Raise ConfigError where a command is not there; a preview needs none."""
+        for key in COMMANDS:
+            program = fill(getattr(self._system, key)[0], {})
+            path = os.path.join(self._root or "", program) if os.sep in program else program  # noqa: PTH118 - stays bare
+            if shutil.which(path) is None:
+                where = f"below {self._root}" if os.sep in program else "on PATH"
+                raise ConfigError(
+                    f"{self._system.place(key)}: found the program {program!r}, which is not {where}; accepted: one "
+                    "that this machine can start (launches begin where the commands of the cluster are installed)"
+                )
 
     def submit(self, jobs: Sequence[Job], at_once: int) -> list[Handle]:  # noqa: ARG002 - the launch throttles
         try:
@@ -268,10 +262,6 @@ def _filled(template: Sequence[str], ids: Sequence[str]) -> Iterator[str]:
             yield from ids
         else:
             yield fill(word, values)
-
-
-def _literal(word: str) -> str:
-    return fill(word, {})
 
 
 def _number(text: str) -> int | None:

@@ -240,6 +240,11 @@ def test_jobs_are_found_by_their_names(batch, job, tmp_path):
     assert engine_of(batch, tmp_path, state=state).find(["wanted"]) == []
 
 
+def test_what_may_be_submitted_passes(engine, job):
+    """Where all three commands are there."""
+    engine.check([job(resources=Resources(gpus=99))])
+
+
 def test_commands_may_be_called_once_a_job(batch, job, tmp_path):
     """`{id}` in place of `{ids}`; within a word all ids stand with commas."""
     one = engine_of(
@@ -255,26 +260,23 @@ def test_commands_may_be_called_once_a_job(batch, job, tmp_path):
     assert joined.poll([first, second])[first].reason == "--jobs=1,2"
 
 
+def test_without_a_batch_system_there_is_no_engine(tmp_path):
+    """It says what is missing, and where that belongs."""
+    with pytest.raises(ConfigError, match="--eval-engine command: no suite of this launch says how jobs are submitted"):
+        create_engine(ClusterWords("command"), tmp_path)
+
+
 MISSING = {
-    "nothing said": (
-        None,
-        "--eval-engine command: no suite of this launch says how jobs are submitted; add `batch_sys",
-    ),
-    "no such program": (
-        {"status": "qstta {ids}"},
-        "batch_system.status: found the program 'qstta', which is not on PATH",
-    ),
-    "no such file": (
-        {"cancel": "./bin/qdel {ids}"},
-        "batch_system.cancel: found the program './bin/qdel', which is not ",
-    ),
+    "program": ({"status": "qstta {ids}"}, "batch_system.status: found the program 'qstta', which is not on PATH"),
+    "file": ({"cancel": "./bin/qdel {ids}"}, "batch_system.cancel: found the program './bin/qdel', which is not below"),
 }
 
 
 @pytest.mark.parametrize(("more", "told"), MISSING.values(), ids=MISSING)
-def test_what_is_missing_is_told_before_anything_is_submitted(batch, tmp_path, more, told):
-    """With the key that names it."""
-    words = {} if more is None else listed(batch.words(**more))
+def test_a_missing_program_is_told_before_anything_is_submitted(batch, job, tmp_path, more, told):
+    """With the key that names it; what would be submitted is shown without it."""
+    engine = engine_of(batch, tmp_path, **more)
+    assert "--name job " in engine.preview([job()], 1)
     with pytest.raises(ConfigError) as caught:
-        create_engine(ClusterWords("command", batch=words, root=str(tmp_path)), tmp_path)
+        engine.check([job()])
     assert str(caught.value).startswith(told)

@@ -294,6 +294,18 @@ def test_the_container_of_kubernetes_writes_the_log(tools, tmp_path):
     assert one.log.read_text() == "said\n"
 
 
+def test_the_example_of_the_docs_reads_qstat(tools, tmp_path):
+    """As it stands there; the columns are those of Palmetto's guide."""
+    text = (EXAMPLES.parents[1] / "docs" / "batch-systems.md").read_text(encoding="utf-8")
+    (block,) = (part for part in text.split("\n\n") if part.startswith("    batch_system:"))
+    (tmp_path / "docs.yaml").write_text(block.replace("\n    ", "\n").strip())
+    head = "Job id            Name             User              Time Use S Queue\n"
+    line = "1453338.pbs02     sleep            atrikut           00:00:00 R c1_solo         \n"
+    tools.put("qstat", f"{head}----------------  ---------------- ----------------  -------- - -----\n{line}")
+    handle = Handle("1453338", "x")
+    assert engine_of(str(tmp_path / "docs.yaml"), tmp_path).poll([handle])[handle] == JobState(Phase.RUNNING)
+
+
 CANCELLED = {
     "PBS": ("pbs.yaml", "qdel", ["12", "13"]),
     "LSF": ("lsf.yaml", "bkill", ["12", "13"]),
