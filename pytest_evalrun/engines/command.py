@@ -58,6 +58,8 @@ class CommandEngine:
         # When what was not shown yet was submitted, and the last job that was asked for.
         self._unseen: dict[Handle, float] = {}
         self._last: Handle | None = None
+        # What was cancelled, and may take its time.
+        self._ending: set[Handle] = set()
 
     def check(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - no cluster says before what it will take
         """Raise ConfigError where a command is not there; a preview needs none."""
@@ -153,7 +155,10 @@ class CommandEngine:
             if done.returncode != 0:
                 told = {identity for identity, _ in self._states_in(done.stdout)} | set(self._gone_in(done))
                 if not ids or not set(ids) <= told:
-                    raise ClusterAway(f"`{shlex.join(words)}`: {_said(done)}")
+                    hint = (
+                        "" if self._system.gone else " (if that is about a job that has ended, add batch_system.gone)"
+                    )
+                    raise ClusterAway(f"`{shlex.join(words)}`: {_said(done)}{hint}")
             yield done.stdout
 
     def _states_in(self, text: str) -> Iterator[tuple[str, JobState]]:
@@ -177,23 +182,27 @@ class CommandEngine:
         return [match["id"] for match in pattern.finditer(done.stdout + done.stderr)] if pattern else []
 
     def cancel(self, handles: Sequence[Handle]) -> None:
-        """Where the command fails it is asked how they stand, and those that live are cancelled one by one."""
-        failed = [
-            done for _, words in self._calls("cancel", [one.id for one in handles]) for done in self._failed(words)
-        ]
-        if not failed:
+        """Where the command fails it is asked how they stand, and those that live are cancelled one by one.
+
+        Raises ConfigError for jobs that were never accepted for it; one that is ending may well be refused again.
+        """
+        if self._cancelled(handles) is None:
             return
         living = self._living(handles)
-        failed = [
-            done for one in living for _, words in self._calls("cancel", [one.id]) for done in self._failed(words)
-        ]
-        if failed and (left := self._living(living)):
-            names = ", ".join(handle.id for handle in left)
-            raise ConfigError(f"{self._system.place('cancel')}: {names} cannot be cancelled: {_said(failed[-1])}")
+        said = [text for handle in living if (text := self._cancelled([handle])) is not None]
+        if said and (left := [handle.id for handle in self._living(living) if handle not in self._ending]):
+            raise ConfigError(f"{self._system.place('cancel')}: {', '.join(left)} cannot be cancelled: {said[-1]}")
 
-    def _failed(self, words: list[str]) -> list[subprocess.CompletedProcess[str]]:
-        done = self._run(words)
-        return [done] if done.returncode != 0 else []
+    def _cancelled(self, handles: Sequence[Handle]) -> str | None:
+        """Call the command; None where it succeeds, what it says where it fails."""
+        said = None
+        for ids, words in self._calls("cancel", [handle.id for handle in handles]):
+            done = self._run(words)
+            if done.returncode != 0:
+                said = _said(done)
+            else:
+                self._ending.update(handle for handle in handles if handle.id in ids)
+        return said
 
     def _living(self, handles: Sequence[Handle]) -> list[Handle]:
         return [handle for handle, state in self.poll(handles).items() if not state.phase.is_end]

@@ -152,6 +152,15 @@ def test_what_is_not_shown_any_more_is_gone(batch, engine, job, tmp_path):
     assert [state.phase for state in shows_all.poll(handles).values()] == [Phase.GONE, Phase.DONE]
 
 
+def test_a_status_that_fails_for_a_job_needs_a_word_for_that(batch, job, tmp_path):
+    """Without `gone` nobody knows whether the cluster or the job is away; which word is missing is said."""
+    words = batch.words()
+    del words["gone"]
+    engine = CommandEngine(ClusterWords("command", batch=listed(words)), tmp_path)
+    with pytest.raises(ClusterAway, match=r"unknown job 999 \(if that is about a job that has ended, add batch_system"):
+        engine.poll([Handle("999", "x")])
+
+
 def test_what_was_submitted_a_moment_ago_need_not_be_shown(batch, engine, job):
     """It waits for a while, and is gone only then: clusters show jobs late."""
     (handle,) = engine.submit([job("true")], 1)
@@ -230,6 +239,17 @@ def test_what_cannot_be_cancelled_is_told(batch, job, tmp_path):
     running(engine, handle)
     with pytest.raises(ConfigError, match=rf"batch_system.cancel: {handle.id} cannot be cancelled: not yours"):
         engine.cancel([handle])
+
+
+def test_what_is_ending_may_be_refused_again(batch, job, tmp_path):
+    """Who cancels a job twice, because it takes its time, is not told that it cannot be cancelled."""
+    once = f"sh -c 'mkdir {tmp_path}/once' {{id}}"
+    engine = engine_of(batch, tmp_path, cancel=once)
+    (handle,) = engine.submit([job()], 1)
+    running(engine, handle)
+    engine.cancel([handle])
+    engine.cancel([handle])
+    assert engine.poll([handle])[handle].phase is Phase.RUNNING
 
 
 def test_jobs_are_found_by_their_names(batch, job, tmp_path):
