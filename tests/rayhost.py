@@ -27,15 +27,15 @@ QUICK = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 300, "
 
 
 class RayHost:
-    """A running cluster; ``address`` is what RAY_ADDRESS says in real life."""
+    """A running cluster; ``address`` is what RAY_ADDRESS says in real life, ``port`` that of its dashboard."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 8265) -> None:
         names = [name for _, name in socket.if_nameindex()]
         assert names == ["lo"], f"Ray would reach {names}: tests with it are run by `tox -e ray`"
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": True, "object_store_memory": OBJECTS}
-        head |= {"dashboard_port": 8265, "_system_config": QUICK}
+        head |= {"dashboard_port": port, "_system_config": QUICK}
         self._cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         self.address = f"http://{self._cluster.webui_url}"
 

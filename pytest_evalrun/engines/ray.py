@@ -220,6 +220,7 @@ def _said(message: str) -> str:
 
 
 def _cause(message: str) -> str:
-    """Of what Ray says of its own process the part that is about this one; then come guesses, and what one may do."""
-    told = message.rpartition("\nThe actor ")[1:] if "\nThe actor " in message else ("", message)
-    return " ".join("".join(told).split()).partition(" Some common causes")[0]
+    """Of what Ray says of its own process the part that is about this one; guesses, advice and tables are left out."""
+    _, found, told = message.rpartition("\nThe actor ")
+    text = f"The actor {told}" if found else message.partition("\n")[0].removeprefix("Unexpected error occurred: ")
+    return " ".join(text.split()).partition(" Some common causes")[0]
