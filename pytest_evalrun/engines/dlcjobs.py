@@ -17,6 +17,7 @@ LONGEST_NAME = 256
 OFFLINE = ("HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_EVALUATE_OFFLINE", "HF_HUB_OFFLINE")
 PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 # All that a shell looks for in double quotes, but for names of variables.
 _QUOTED = re.compile(r'\$(?![A-Za-z_{])|\$\{(?![A-Za-z_][A-Za-z0-9_]*\})|["\\`]')
 
@@ -60,33 +61,39 @@ def resource_config(words: DlcModel, resources: Resources) -> dict[str, str]:
 
 
 def variables(words: DlcModel, job: Job) -> dict[str, str]:
-    """All that a job is told by variables; those of the launch win."""
+    """All that a job is told by variables; the user's own win, and those of the launch above all."""
     told = dict.fromkeys(OFFLINE, "1") if words.hf_offline else {}
     told |= dict.fromkeys(PROXIES, words.http_proxy) if words.http_proxy else {}
     # The second is what older versions read.
     told |= dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), words.huggingface_cache or "")
     told |= {"TORCH_HOME": words.torch_cache or "", "HF_ENDPOINT": words.hf_endpoint or ""}
-    return {name: value for name, value in told.items() if value} | dict(job.environment)
+    own = {name: value for name, value in _extra(words).items() if not _VARIABLE.search(value)}
+    return {name: value for name, value in told.items() if value} | own | dict(job.environment)
 
 
 def user_command(words: DlcModel, job: Job) -> str:
     """Write what runs a job's script, by Bash whatever shell reads it, and in its place: signals reach the script."""
     # In a container a job is root, or whoever: the launch takes its files, which lie on a disk that both see.
-    lines = "\n".join([*_before(words), "umask 0000", f"exec bash {shlex.quote(str(job.script))}"])
-    return f"exec bash -c {shlex.quote(lines)}"
+    line = "; ".join([*_before(words), "umask 0000", f"exec bash {shlex.quote(str(job.script))}"])
+    # The user's own line may end in a comment.
+    return f"exec bash -c {shlex.quote(f'{words.pre_cmd}{chr(10)}{line}' if words.pre_cmd else line)}"
 
 
 def _before(words: DlcModel) -> Iterator[str]:
-    if words.pre_cmd:
-        yield words.pre_cmd
     if words.bashrc_path and words.conda_env_name:
         yield f"source {shlex.quote(words.bashrc_path)}"
         yield f"conda activate {shlex.quote(words.conda_env_name)}"
     if words.python_env_path:
         yield f'export PATH={shlex.quote(words.python_env_path)}/bin:"$PATH"'
-    for variable in words.extra_envs:
-        name, _, value = _unquoted(variable).partition("=")
-        yield f'export {name}="{_QUOTED.sub(lambda match: chr(92) + match[0], value)}"'
+    for name, value in _extra(words).items():
+        if _VARIABLE.search(value):
+            yield f'export {name}="{_QUOTED.sub(lambda match: chr(92) + match[0], value)}"'
+
+
+def _extra(words: DlcModel) -> dict[str, str]:
+    """The user's own variables: a value that names another one is for a shell to read, at the node."""
+    parts = (_unquoted(variable).partition("=") for variable in words.extra_envs)
+    return {name: value for name, _, value in parts}
 
 
 def _unquoted(variable: str) -> str:

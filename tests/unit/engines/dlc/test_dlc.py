@@ -131,11 +131,11 @@ def test_without_gpus_and_settings_there_are_none(engine, service, job):
 def test_a_job_runs_and_its_log_is_kept(engine, job):
     """From its first line to its last, with what the file says of its environment."""
     made = engine(
-        pre_cmd="echo first",
+        pre_cmd="'echo first # and a remark'",
         python_env_path="'/env with space'",
-        extra_envs="""['A=$HOME/x', 'B="two words"', 'C=`date`$(date)"\\']""",
+        extra_envs="""['A=$HOME/x', 'B="two words"', 'C=`date`$(date)"\\', 'D=${HOME}`date`$(date)"\\']""",
     )
-    script = 'echo "$PATH" | cut -d: -f1\necho "$A|$B|$C|$OURS"\necho end'
+    script = 'echo "$PATH" | cut -d: -f1\necho "$A|$B|$C|$D|$OURS"\necho end'
     asked = job(script, environment={"OURS": "yes", "HOME": "/h"})
     (handle,) = made.submit([asked], 1)
     state = ended(made, handle)
@@ -143,7 +143,7 @@ def test_a_job_runs_and_its_log_is_kept(engine, job):
     assert asked.log.read_text().splitlines() == [
         "first",
         "/env with space/bin",
-        '/h/x|two words|`date`$(date)"\\|yes',
+        '/h/x|two words|`date`$(date)"\\|/h`date`$(date)"\\|yes',
         "end",
     ]
 
@@ -361,11 +361,12 @@ def test_the_key_of_the_tool_is_used(engine, service, tmp_path):
 def test_the_preview_names_what_would_be_made(engine, job):
     """As the tool's command, a line a job, with variables by their names alone."""
     asked = job(resources=Resources(gpus=1), environment={"TOKEN": "secret-value"})
-    line = engine().preview([asked], 2)
+    line = engine(extra_envs="[KEY=own-value]").preview([asked], 2)
     assert line.startswith(f"dlc submit pytorchjob --name={asked.name} --workspace_id=1 --resource_id=quota1")
     assert "--worker_gpu=1 --worker_memory=192Gi --worker_image=img" in line
-    assert "TOKEN=..." in line
-    assert "secret-value" not in line
+    assert "\n" not in line
+    assert "KEY=...,TOKEN=..." in line
+    assert "value" not in line
 
 
 def test_a_file_is_needed(tmp_path):
