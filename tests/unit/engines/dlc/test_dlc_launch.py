@@ -12,7 +12,8 @@ from support import Project, kill_group, wait_for
 
 # Figures that differ from run to run.
 SECONDS = {"seconds"}
-SLOW = {"name": "a", "path": "a.bin", "params": {"delay": 0.3}}
+SAMPLES, BATCH = 8, 4
+SLOW = {"name": "a", "path": "a.bin", "params": {"delay": 1.0}}
 
 
 @pytest.fixture
@@ -53,12 +54,12 @@ def test_the_same_command_gives_the_same_summary(project, service):
 
 
 def test_a_job_that_is_preempted_goes_on(project, service, tmp_path):
-    """In another attempt, without counting; what the cluster said is shown."""
+    """In another attempt, without counting, from the batch that was lost; what the cluster said is shown."""
     asked = tmp_path / "asked"
     project.make().yaml([], ("one",), models=[SLOW])
     process = project.start(*ON, "--eval-crash-retries", "0")
     try:
-        wait_for(asked.exists, process=process)
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") == SAMPLES, process=process)
         service.take_away(next(iter(service.jobs)), "JobPreempted", "Job is preempted by dlc2")
         output, _ = process.communicate(timeout=120)
     finally:
@@ -66,6 +67,7 @@ def test_a_job_that_is_preempted_goes_on(project, service, tmp_path):
     assert process.returncode == 0, output
     assert "was preempted (JobPreempted: Job is preempted by dlc2)" in output
     assert [job.state()["Status"] for job in service.jobs.values()] == ["Stopped", "Succeeded"]
+    assert asked.read_text().count("\n") == SAMPLES + BATCH
 
 
 def test_ctrl_c_stops_the_jobs(project, service, tmp_path):
