@@ -8,6 +8,8 @@ import pytest
 from jobsuite import Jobs
 
 from pytest_evalrun.rundir.jobfiles import JobItem
+from pytest_evalrun.rundir.jobs import JobStore, UnitRecord
+from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.digests import digest_of
 from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.runconfig import command_line_layer
@@ -107,9 +109,10 @@ def refused(job, words, **how):
 
 def test_an_attempt_that_is_not_wanted_any_more_leaves(jobs):
     """A job that starts after the launch has given it up for another runs nothing and says nothing."""
-    units = {"u001": {"attempts": [{"number": 1}, {"number": 2}]}}
     job = jobs.write()
-    (jobs.run.root / "engine" / "jobs.json").write_text(json.dumps({"format": 1, "units": units}))
+    store = JobStore(jobs.run.root / "engine" / "jobs.json", ClusterWords("command"))
+    store.put(UnitRecord("u001", 4, 4, state="running", current=2))
+    store.save()
     ran = job.run()
     assert ran.code == 75, ran
     assert job.lines == []

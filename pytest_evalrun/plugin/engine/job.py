@@ -25,14 +25,14 @@ from pytest_evalrun.plugin.signals import OF_A_JOB, Sigterm, leaving_key
 from pytest_evalrun.predicting.leaving import Leaving
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
 from pytest_evalrun.rundir.jobfiles import JobFile
+from pytest_evalrun.rundir.jobs import is_current
 from pytest_evalrun.rundir.layout import RunPaths
-from pytest_evalrun.rundir.lines import read_file, utc_time
+from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.reportlines import ENDED, REFUSED, ReportWriter
-from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, MutableMapping
+    from collections.abc import Generator, MutableMapping
 
     from pytest_evalrun.plugin.suites import Suites
 
@@ -91,7 +91,7 @@ def join_job(config: pytest.Config, suites: Suites) -> None:
 
 
 def _begin(config: pytest.Config, job: JobFile) -> None:
-    if not _is_current(job):
+    if not is_current(EnginePaths(RunPaths(Path(job.run))).jobs_json, job.unit, job.attempt):
         pytest.exit(f"the launch waits for another attempt of {job.unit}, not for this one", GO_ON_LATER)
     check_versions(job)
     settle_environment(os.environ, job)
@@ -133,16 +133,3 @@ def settle_environment(environ: MutableMapping[str, str], job: JobFile) -> None:
     for name in [*variables_in(environ)]:
         del environ[name]
     environ.update(job.environment)
-
-
-def _is_current(job: JobFile) -> bool:
-    """Say whether the launch still waits for this attempt: it may have given it up, and submitted another.
-
-    Without a list of jobs, or with one that cannot be read, somebody has started the job by hand.
-    """
-    try:
-        units = parse_json(read_file(EnginePaths(RunPaths(Path(job.run))).jobs_json))["units"]
-        attempts: Iterable[Any] = units[job.unit]["attempts"]
-        return bool(max(int(attempt["number"]) for attempt in attempts) == job.attempt)
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
