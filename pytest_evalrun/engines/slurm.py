@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.engines.protocol import Handle, JobState, Phase
+from pytest_evalrun.engines.protocol import ClusterAway, Handle, JobState, Phase
 from pytest_evalrun.engines.slurmarrays import SlurmArray, arrays
 from pytest_evalrun.engines.slurmcalls import NOBODY_KNOWS, SlurmRefused, call
 from pytest_evalrun.engines.slurmstates import FIELDS, SACCT_FIELDS, accounted, listed, memory_words
@@ -16,7 +17,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.engines.protocol import Job, Resources
@@ -27,6 +28,8 @@ NOTICE = 60
 # More ids than this are not named in one question: all jobs of ours are asked for.
 MOST_NAMED = 500
 TAIL = 16384
+# Slurm lists a job for so many seconds after its end, at the very least (MinJobAge).
+REMEMBERED = 60.0
 
 
 class SlurmEngine:
@@ -40,6 +43,8 @@ class SlurmEngine:
         self._root = words.root
         self._arrays = directory.absolute() / "slurm"
         self._accounts: bool | None = None
+        # When elements were last seen to wait: those that are cancelled before they start are not listed any more.
+        self._waited: dict[str, float] = {}
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Ask sbatch whether it would ever run what is asked for, once for each resource class."""
@@ -68,16 +73,33 @@ class SlurmEngine:
         numbers = re.findall(r"^(\d+)(?:;\S*)?$", said, re.MULTILINE)
         if not numbers:
             raise ConfigError(f"`{shlex.join(command)}` printed no job id: {one_line(said)!r}")
-        return [Handle(f"{numbers[-1]}_{element}", job.name) for element, job in enumerate(jobs)]
+        handles = [Handle(f"{numbers[-1]}_{element}", job.name) for element, job in enumerate(jobs)]
+        self._waited |= dict.fromkeys((handle.id for handle in handles), time.monotonic())
+        return handles
 
     def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobState]:
         states = self._ask(handles, ["--user", str(os.geteuid())])
         if missing := [handle for handle in handles if handle.id not in states]:
             # Of a run that somebody else began, or forgotten: both are rare.
             states |= self._ask(missing, [])
+        states |= self._never_started(handles, states)
         if asked := [one for one in handles if one.id not in states or states[one.id].phase is Phase.CANCELLED]:
             states |= self._accounted(asked)
         return {handle: self._judged(handle, states.get(handle.id)) for handle in handles}
+
+    def _never_started(self, handles: Sequence[Handle], states: Mapping[str, JobState]) -> dict[str, JobState]:
+        """Elements that waited a moment ago, and are not listed though their array is: somebody cancelled them."""
+        now = time.monotonic()
+        arrays_listed = {identity.partition("_")[0] for identity in states}
+        found = {}
+        for handle in handles:
+            state = states.get(handle.id)
+            waited = now if state and state.phase is Phase.WAITING else self._waited.pop(handle.id, None)
+            if state is None and waited and now - waited < REMEMBERED and handle.id.partition("_")[0] in arrays_listed:
+                found[handle.id] = JobState(Phase.CANCELLED, reason="CANCELLED while it waited")
+            elif waited == now:
+                self._waited[handle.id] = now
+        return found
 
     def cancel(self, handles: Sequence[Handle]) -> None:
         if handles:
@@ -138,7 +160,8 @@ class SlurmEngine:
         except SlurmRefused as error:
             if NOBODY_KNOWS in str(error):
                 return {}
-            raise
+            # Whatever hinders squeue, jobs go on.
+            raise ClusterAway(str(error)) from None
 
     def _accounted(self, handles: Sequence[Handle]) -> dict[str, JobState]:
         """What the accounting knows of jobs that the controller has forgotten, or somebody cancelled: who."""

@@ -28,7 +28,7 @@ class SlurmRefused(ConfigError):  # noqa: N818 - what a program of Slurm's did
 
 
 def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
-    """Give what a program prints. Raises ClusterAway where nobody answers it, SlurmRefused with its own words."""
+    """Give what a program prints. Raises ClusterAway where nobody answers, SlurmRefused where it says no."""
     try:
         # A session of its own: Ctrl-C must not take a submit apart.
         ran = subprocess.run(  # noqa: S603 - a list of words, no shell

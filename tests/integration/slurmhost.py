@@ -153,6 +153,8 @@ class Slurm:
 
     def clear(self) -> None:
         """No job is left, and every node is there: what a module leaves to the next."""
+        if self._daemons["slurmctld"].poll() is not None:
+            self.start_controller()
         for node in NODES:
             if self._daemons[node].poll() is not None:
                 self.start_node(node, wait=False)

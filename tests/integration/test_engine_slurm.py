@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from slurmhost import Slurm, belonging
 
 from pytest_evalrun.engines.protocol import ClusterAway, Handle, Job, JobState, Phase, Resources
 from pytest_evalrun.engines.slurm import SlurmEngine
@@ -44,7 +46,7 @@ class Cluster:
         return Job(name, f"run1 {unit}/1: mlp/clean", place / "job.sh", place / "job.log", Resources(**needs))
 
     def submit(self, *jobs: Job, at_once: int = 64, words: str = "") -> list[Handle]:
-        return self.another(words).submit(jobs, at_once)
+        return (self.another(words) if words else self.engine).submit(jobs, at_once)
 
     def one(self, body: str = "sleep 600", words: str = "", **needs) -> Handle:
         return self.submit(self.job(body, **needs), words=words)[0]
@@ -73,6 +75,18 @@ def cluster(tmp_path, slurm, monkeypatch):
         monkeypatch.setenv(name, value)
     yield Cluster(tmp_path / "a run, 100%", slurm)
     slurm.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(tmp_path_factory):
+    """A job that goes on until its time limit, on a Slurm of its own: it looks at limits each half a minute."""
+    with Slurm() as patient, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(patient.conf))
+        cluster = Cluster(tmp_path_factory.mktemp("limited"), patient)
+        body = "trap 'echo noticed' USR1; while true; do sleep 0.1; done"
+        handle = cluster.one(body, words="--time=2 --signal=B:USR1@110")
+        patch.undo()
+        yield cluster, handle
 
 
 # ---- submitted
@@ -132,7 +146,7 @@ def test_preview_is_the_command(cluster):
     jobs = [cluster.job("true"), cluster.job("true")]
     engine = cluster.another("-p spot --comment 'a b'")
     line = engine.preview(jobs, 1)
-    assert line.startswith("sbatch --comment=")
+    assert line.startswith("sbatch '--comment=run1 u001/1: mlp/clean and 1 more' --no-requeue ")
     assert "-p spot --comment 'a b'" in line
     assert "--array=0-1%1" in line
     assert not list(cluster.directory.glob("slurm*"))
@@ -214,7 +228,7 @@ def test_drained_while_it_runs(cluster):
 def test_cancelled_by_us(cluster):
     """A job that is cancelled gets SIGTERM and may end in peace; one that waits never starts; those that are over, or
     unknown, are passed over."""
-    running, waiting, over = cluster.submit(cluster.job(PATIENT), cluster.job(), cluster.job(), at_once=1)
+    running, waiting, _ = cluster.submit(cluster.job(PATIENT), cluster.job(), cluster.job(), at_once=1)
     over = cluster.one("true")
     cluster.ended(over)
     cluster.until(running, Phase.RUNNING)
@@ -223,7 +237,18 @@ def test_cancelled_by_us(cluster):
     cluster.engine.cancel([])
     assert cluster.ended(running).phase is Phase.CANCELLED
     assert "asked" in cluster.log(running)
-    assert cluster.ended(waiting) == JobState(Phase.CANCELLED, 0, "", "CANCELLED")
+    assert cluster.ended(waiting) == JobState(Phase.CANCELLED, None, "", "CANCELLED while it waited")
+
+
+@pytest.mark.parametrize("jobs", [1, 3], ids=["alone", "one of three"])
+def test_cancelled_while_it_waits(cluster, jobs):
+    """A job that somebody cancels before it started is cancelled, though Slurm lists it no more; the others wait on."""
+    handles = cluster.submit(*[cluster.job() for _ in range(jobs)], words="-H")
+    assert cluster.state(handles[0]).phase is Phase.WAITING
+    cluster.slurm.call("scancel", handles[0].id)
+    states = cluster.engine.poll(handles)
+    assert states[handles[0]].phase is Phase.CANCELLED
+    assert [states[handle].phase for handle in handles[1:]] == [Phase.WAITING] * (jobs - 1)
 
 
 def test_preempted(cluster):
@@ -285,26 +310,15 @@ def test_administrator_gives_a_node_up(cluster):
     assert cluster.ended(handle).phase is Phase.LOST
 
 
-def test_time_limit(cluster):
-    """Before its time limit a job is told so by USR1, at its shell alone; one that goes on ends by it."""
-    body = "trap 'echo noticed' USR1; while true; do sleep 0.1; done"
-    handle = cluster.one(body, words="--time=2 --signal=B:USR1@110")
-    cluster.until(handle, Phase.RUNNING)
-    assert "noticed" in cluster.says(handle, "noticed")
-    # Slurm looks at limits each half a minute.
-    cluster.slurm.call("scontrol", "update", f"JobId={handle.id}", "EndTime=now")
-    state = cluster.ended(handle)
-    assert (state.phase, state.reason) == (Phase.TIME, "TIMEOUT (TimeLimit)")
-
-
 def test_forgotten(cluster, monkeypatch):
     """What Slurm knows nothing of is gone, also beside others; nothing is asked where there are no jobs."""
     known, unknown = cluster.one(), Handle("999999_0", "evalrun-run1-u9-1-abcd")
     assert cluster.state(unknown) == JobState(Phase.GONE)
     states = cluster.engine.poll([known, unknown])
     assert [states[known].phase.is_end, states[unknown].phase] == [False, Phase.GONE]
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert cluster.engine.poll([]) == {}
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nonexistent")
+        assert cluster.engine.poll([]) == {}
 
 
 def test_controller_away(cluster):
@@ -312,13 +326,17 @@ def test_controller_away(cluster):
     handle = cluster.one("sleep 600")
     cluster.until(handle, Phase.RUNNING)
     cluster.slurm.kill_controller()
-    for ask in (
+    asked = (
         lambda: cluster.engine.poll([handle]),
         lambda: cluster.engine.cancel([handle]),
         lambda: cluster.submit(cluster.job("true")),
-    ):
+        lambda: cluster.engine.check([cluster.job("true")]),
+    )
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(ask) for ask in asked]
+    for answer in answers:
         with pytest.raises(ClusterAway, match="Unable to contact slurm controller"):
-            ask()
+            answer.result()
     cluster.slurm.start_controller()
     assert cluster.state(handle).phase is Phase.RUNNING
 
@@ -365,9 +383,10 @@ def test_larger_than_an_array_may_be(cluster, monkeypatch):
 
 def test_no_slurm_here(cluster, monkeypatch):
     """Where there is no sbatch the error names it, and where to start."""
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(ConfigError, match="sbatch is not on PATH; start this where Slurm's commands are installed"):
-        cluster.engine.check([cluster.job()])
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nonexistent")
+        with pytest.raises(ConfigError, match="sbatch is not on PATH; start this where Slurm's commands are installed"):
+            cluster.engine.check([cluster.job()])
 
 
 def test_words_that_no_shell_reads(cluster):
@@ -409,7 +428,15 @@ def test_tastes_of_the_user(cluster, monkeypatch):
     assert cluster.ended(handle).phase is Phase.CANCELLED
 
 
-def names_of(slurm):
-    from slurmhost import belonging
+def test_time_limit(limited, monkeypatch):
+    """Before its time limit a job is told so by USR1, at its shell alone; one that goes on ends by it."""
+    cluster, handle = limited
+    monkeypatch.setenv("SLURM_CONF", str(cluster.slurm.conf))
+    cluster.says(handle, "noticed")
+    cluster.slurm.call("scontrol", "update", f"JobId={handle.id}", "EndTime=now")
+    state = cluster.ended(handle)
+    assert (state.phase, state.reason) == (Phase.TIME, "TIMEOUT (TimeLimit)")
 
+
+def names_of(slurm):
     return [process.name() for process in belonging(slurm.conf)]
