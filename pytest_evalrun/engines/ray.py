@@ -12,12 +12,12 @@ import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.engines.protocol import Handle, JobState, Phase
+from pytest_evalrun.engines.protocol import ClusterAway, Handle, JobState, Phase
 from pytest_evalrun.engines.rayjobs import address_of, connected, last_line, machines, never_grows
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.engines.protocol import Job, Resources
@@ -29,9 +29,7 @@ STOP = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
 NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
 # All jobs that a cluster ever had come in one answer: where ours are so few of them, each is asked for by itself.
 CROWD = 20
-# Of Ray's resources those that have a word of their own, and what they are called as one of a job.
-OWN = {"CPU": "entrypoint_num_cpus", "memory": "entrypoint_memory"}
-# What a request has beside these is no number.
+# Numbers of a request, and what they are called in a command.
 OPTIONS = {"num_cpus": "num-cpus", "num_gpus": "num-gpus", "memory": "memory"}
 PHASES = {"PENDING": Phase.WAITING, "RUNNING": Phase.RUNNING, "SUCCEEDED": Phase.DONE, "STOPPED": Phase.CANCELLED}
 # What ended a job that did not end itself, by words of Ray's message: the first that is in there says it.
@@ -94,24 +92,24 @@ class RayEngine:
 
     def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobState]:
         if len(handles) * CROWD < self._listed:
-            found = {handle.id: self._one(handle.id) for handle in handles}
+            found = {handle.id: self._asked(self._client.get_job_info, handle.id) for handle in handles}
         else:
             found = self._all()
         return {handle: self._state(handle.id, found.get(handle.id)) for handle in handles}
 
     def _all(self) -> dict[str, Any]:
-        jobs = self._client.list_jobs()
+        jobs = self._asked(self._client.list_jobs) or ()
         self._listed = len(jobs)
         return {job.submission_id: job for job in jobs if job.submission_id}
 
-    def _one(self, name: str) -> Any:
-        """None where it is not known."""
+    def _asked(self, question: Callable[..., Any], *names: str) -> Any:
+        """Give the answer; None where it does not know the job. Raises ClusterAway where it is none."""
         try:
-            return self._client.get_job_info(name)
-        except RuntimeError as error:
+            return question(*names)
+        except (RuntimeError, ValueError) as error:
             if "does not exist" in str(error):
                 return None
-            raise
+            raise ClusterAway(f"Ray at {self._address} cannot answer now: {last_line(str(error))}") from None
 
     def _state(self, name: str, details: Any) -> JobState:
         if details is None:
@@ -124,11 +122,7 @@ class RayEngine:
 
     def cancel(self, handles: Sequence[Handle]) -> None:
         for handle in handles:
-            try:
-                self._client.stop_job(handle.id)
-            except RuntimeError as error:
-                if "does not exist" not in str(error):
-                    raise
+            self._asked(self._client.stop_job, handle.id)
             self._stopped.add(handle.id)
 
     def find(self, names: Sequence[str]) -> list[Handle]:
@@ -148,7 +142,12 @@ class RayEngine:
         if value := request.get("entrypoint_resources"):
             words += ["--entrypoint-resources", json.dumps(value)]
         shown = request["runtime_env"]["env_vars"] | {name: f"@{name}@" for name in job.environment}
-        words += ["--runtime-env-json", json.dumps({"env_vars": shown})]
+        words += [
+            "--runtime-env-json",
+            json.dumps({"env_vars": shown}),
+            "--metadata-json",
+            json.dumps(request["metadata"]),
+        ]
         # The command is put together from its words again, by the rules of another system than this one.
         line = shlex.join([*words, "--", "bash", "-c", request["entrypoint"]])
         return _VALUE.sub(r'''"'"$\1"'"''', line)

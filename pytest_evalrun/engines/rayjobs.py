@@ -46,8 +46,8 @@ def connected(address: str) -> Any:
         def _do_request(self, method: str, endpoint: str, **words: Any) -> Any:
             try:
                 response = super()._do_request(method, endpoint, **{"timeout": ANSWER_SECONDS} | words)
-            except OSError as error:
-                raise ClusterAway(f"Ray at {address} does not answer: {plain(error)}") from None
+            except Exception as error:  # noqa: BLE001 - the network, and a token that is none any more
+                raise ClusterAway(f"Ray at {address} does not answer: {inmost(error)}") from None
             # What it has refused comes with the same number as what it could not do.
             if response.status_code >= 500 and not last_line(response.text).startswith(("ValueError", "TypeError")):
                 raise ClusterAway(f"Ray at {address} cannot answer now: {last_line(response.text)}")
@@ -61,8 +61,8 @@ def connected(address: str) -> Any:
             return Client(address)
     except Exception as error:  # noqa: BLE001 - Ray raises whatever it finds on its way to an address
         raise ConfigError(
-            f"--eval-engine ray: found no cluster at {address}: {plain(error)}; accepted: where Ray's dashboard is, as "
-            "in --eval-ray-address http://HEAD:8265, or RAY_ADDRESS, and `ray start --head` run there"
+            f"--eval-engine ray: found no cluster at {address}: {inmost(error)}; accepted: where Ray's dashboard is, "
+            "as in --eval-ray-address http://HEAD:8265, or RAY_ADDRESS, and `ray start --head` run there"
         ) from None
 
 
@@ -106,6 +106,11 @@ def meant(address: str) -> Iterator[None]:
 
 def plain(error: Exception) -> str:
     return last_line(str(error)) or type(error).__name__
+
+
+def inmost(error: Exception) -> str:
+    """What is wrong, without all whose fault it is not: errors of a connection name each that passed them on."""
+    return plain(error).rpartition(": ")[2].strip("'\") ") or plain(error)
 
 
 def last_line(text: str) -> str:
