@@ -113,6 +113,11 @@ class UnitLife:
         return self.standing in HAVE_SLOTS
 
     @property
+    def runs(self) -> bool:
+        """By what the cluster says, or by what the job itself has said since the cluster was last asked."""
+        return self.begun or self.state.phase is Phase.RUNNING
+
+    @property
     def is_told(self) -> bool:
         """Whether the job has said that it ends, and all that it was to say before."""
         return self.code is not None and not self.left

@@ -200,18 +200,18 @@ class Dispatch:
 
     def cancel_waiting(self) -> None:
         """Submit nothing more, and cancel what the cluster has not started; what runs ends by itself."""
-        self._close(spared=Phase.RUNNING)
+        self._close(spares_running=True)
 
     def cancel_all(self) -> None:
         """End everything. The cluster may need a while: until ``is_over``."""
         self._close()
 
-    def _close(self, spared: Phase | None = None) -> None:
+    def _close(self, *, spares_running: bool = False) -> None:
         self._closing = True
         for life in self._lives.values():
             if life.standing is UnitStanding.QUEUED:
                 self._finish(life, LEFT)
-            elif life.standing not in FOR_NOBODY and life.state.phase is not spared:
+            elif life.standing not in FOR_NOBODY and not (spares_running and life.runs):
                 life.cancelling = True
         self._fleet.cancel(self._clock())
 

@@ -53,6 +53,17 @@ def test_names_are_on_disk_before_the_cluster_hears_of_them(tmp_path: Path) -> N
     assert seen == [True]
 
 
+def test_handles_are_on_disk_before_the_turn_ends(tmp_path: Path) -> None:
+    """However soon one submission follows another, the next launch would know each by the cluster's name."""
+    launch = Launch(tmp_path, PaperCluster())
+    for number, seconds in ((1, 1.0), (2, 0.01)):
+        launch.dispatch.start([JobUnit(f"u00{number}", items_of(f"i{number}"))])
+        launch.turn(seconds)
+        living = JobStore(launch.store.path, ClusterWords("paper")).units[f"u00{number}"].living
+        assert living is not None
+        assert living.handle == str(number)
+
+
 def test_a_lost_unit_goes_back_with_what_is_left(tmp_path: Path) -> None:
     """A unit whose node went away is submitted again, uncounted, with the items that have no report."""
     cluster = PaperCluster()
@@ -316,21 +327,23 @@ def test_what_the_launch_before_cancelled_goes_on(tmp_path: Path) -> None:
 
 def test_cancelling_what_waits(tmp_path: Path) -> None:
     """What runs ends by itself and is told; what waits, here or on the cluster, is no error of any item."""
-    launch = Launch(tmp_path, PaperCluster(), at_once=2)
-    launch.dispatch.start([JobUnit(f"u00{at}", items_of(f"i{at}"), seconds=9 - at) for at in (1, 2, 3)])
+    launch = Launch(tmp_path, PaperCluster(), at_once=3)
+    launch.dispatch.start([JobUnit(f"u00{at}", items_of(f"i{at}"), seconds=9 - at) for at in (1, 2, 3, 4)])
     launch.turn()
     launch.cluster.set("u001-1", Phase.RUNNING)
     launch.turn()
+    launch.dispatch.begun("u003")  # since the cluster was last asked
     launch.dispatch.cancel_waiting()
     assert launch.cluster.cancelled == ["u002-1"]
     launch.cluster.set("u002-1", Phase.CANCELLED)
     launch.turn()
     assert not launch.dispatch.is_over
     tell_all(launch, "u001", 1, "i1")
+    tell_all(launch, "u003", 1, "i3")
     launch.turn()
     assert launch.dispatch.is_over
     assert launch.dispatch.take_failures() == {}
-    assert len(launch.made) == 2
+    assert len(launch.made) == 3
 
 
 def test_what_does_not_end_is_asked_again(tmp_path: Path) -> None:
