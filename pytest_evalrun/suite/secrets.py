@@ -48,7 +48,8 @@ def expand(value: Any, environ: Mapping[str, str] = os.environ) -> Any:
 
 def _value(name: str, environ: Mapping[str, str]) -> str:
     if name not in environ:
-        raise ConfigError(f"${{{name}}}: the environment variable {name} is not set; set it before the run")
+        host = os.uname().nodename  # of a job that is not the one where somebody has set it
+        raise ConfigError(f"${{{name}}}: the environment variable {name} is not set on {host}; set it before the run")
     return environ[name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from jobsuite import Jobs
@@ -209,3 +210,30 @@ def test_tests_of_the_user_s_own_run_in_jobs(jobs):
     assert ["test_own.twice", 2.0] in reports[2]["user_properties"]
     record = job.paths.root / "results/echo/a/one/test_own.json"
     assert json.loads(record.read_text())["values"] == {"twice": 2.0}
+
+
+def test_a_secret_that_the_node_lacks_is_an_error_of_the_pairs_that_need_it(jobs):
+    """It is named with the host, and all others run; what is set there is in no file of the job."""
+    content = json.loads((jobs.project.suite / "evalrun.yaml").read_text())
+    for model, name in zip(content["models"], ("JOB_TOKEN", "OTHER_TOKEN"), strict=True):
+        model["params"] = {"delay": 0, "token": f"${{{name}}}"}
+    (jobs.project.suite / "evalrun.yaml").write_text(json.dumps(content))
+    model = jobs.project.suite / "model.py"
+    model.write_text(model.read_text().replace("delay=0.0", "delay=0.0, token=None"))
+    job = jobs.write(secrets=("JOB_TOKEN", "OTHER_TOKEN"))
+    ran = job.run(OTHER_TOKEN="a long secret of the node")
+    assert ran.code == 1, ran
+    assert list(job.outcomes().values()) == ["failed at setup"] * 2 + ["passed"] * 2
+    text = json.dumps(job.told("item")[0])
+    assert f"the environment variable JOB_TOKEN is not set on {os.uname().nodename}" in text
+    assert not [path for path in jobs.run.root.rglob("*") if path.is_file() and b"a long secret" in path.read_bytes()]
+
+
+def test_a_job_that_only_predicts_tells_of_predictions(jobs):
+    """What is judged by models is judged by the launch: the job has made the answers, and says no more."""
+    job = jobs.write([jobs.id("a/one")], options={"eval_mode": "infer"})
+    ran = job.run()
+    assert ran.code == 0, ran
+    assert list(job.outcomes().values()) == ["passed"]
+    assert len(job.predictions("a", "one")) == 8
+    assert not (job.paths.root / "results").exists()
