@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # The kinds of lines, in each under "kind". BEGUN and ENDED have facts of the job; REFUSED a text, and nothing was run;
 # EVENT a line of events.jsonl; START and ITEM a node id, ITEM all reports of an item that has ended.
 BEGUN, ENDED, REFUSED, EVENT, START, ITEM = "begun", "ended", "refused", "event", "start", "item"
+# What pytest has recorded while an item ran; it comes behind the ITEM.
+WARNING = "warning"
 
 
 class ReportWriter:

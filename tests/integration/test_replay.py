@@ -186,7 +186,7 @@ class Replayed:
         return Ran(*self._warm.run(command, self.root, self._env, timeout=60))
 
     def both(self, *args):
-        return self.pytest("here", *args), self.pytest("replayed", "-p", "launch", *args)
+        return self.pytest("here", *args), self.pytest("told", "-p", "launch", *args)
 
     def cache(self, name):
         """What pytest remembers of the last run."""
@@ -212,7 +212,7 @@ def tests(tmp_path_factory, warm):
 def said(ran):
     """What a person sees, without what takes its time."""
     text = re.sub(r"\b\d+\.\d+s\b", "_s", ran.output)
-    return re.sub(r"0x[0-9a-f]+", "0x_", text).replace("replayed", "here").splitlines()
+    return re.sub(r"0x[0-9a-f]+", "0x_", text).replace("told", "here").splitlines()
 
 
 def junit(path):
@@ -241,5 +241,5 @@ def test_a_replayed_session_says_and_keeps_what_one_that_ran_its_items_does(test
     here, replayed = tests.both("--cache-clear", *args)
     assert said(replayed) == said(here)
     assert replayed.code == here.code
-    assert junit(tests.root / "replayed.xml") == junit(tests.root / "here.xml")
-    assert tests.cache("replayed") == tests.cache("here")
+    assert junit(tests.root / "told.xml") == junit(tests.root / "here.xml")
+    assert tests.cache("told") == tests.cache("here")

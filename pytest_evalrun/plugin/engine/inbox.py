@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.publish import NotYet, publish_pair, publish_partial
-from pytest_evalrun.rundir.reportlines import BEGUN, ENDED, EVENT, ITEM, REFUSED, START, ReportReader
+from pytest_evalrun.rundir.reportlines import BEGUN, ENDED, EVENT, ITEM, REFUSED, START, WARNING, ReportReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,6 +38,7 @@ class _Attempt:
     name: str
     reader: ReportReader
     waiting: list[dict[str, Any]] = field(default_factory=list)
+    replayed: set[str] = field(default_factory=set)
 
 
 class Inbox:
@@ -112,6 +113,8 @@ class Inbox:
         elif kind == START:
             self._start(line["id"])
             self.dispatch.started(unit, line["id"])
+        elif kind == WARNING and line["id"] in attempt.replayed:
+            self._replay.warning(line)
         elif kind == ITEM:
             self._item(attempt, line)
 
@@ -139,6 +142,7 @@ class Inbox:
                 report["evalrun"]["worker"] = attempt.name
         self.over(item)
         self._replay.item(line)
+        attempt.replayed.add(item.nodeid)
 
     def give_up(self, item: pytest.Item) -> None:
         """No job will tell of an item; what there is of its pair is kept all the same."""

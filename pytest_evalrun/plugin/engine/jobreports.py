@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.engine.jobitems import remaining
+from pytest_evalrun.plugin.engine.replay import warning_line
 from pytest_evalrun.plugin.fixtures import distributes
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.xdist.internals import pid_of
@@ -21,6 +22,7 @@ from pytest_evalrun.suite.digests import difference
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
+    import warnings
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from pytest_evalrun.plugin.suites import Suites
@@ -140,6 +142,13 @@ class JobReports:
         self._reports.setdefault(nodeid, []).append(self._plain(report))
         if report.when == "teardown" or nodeid in self._crashed:
             self._end(nodeid)
+
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+    ) -> None:
+        """Those of items; what a collection warns of, the launch's own has said."""
+        if when == "runtest":
+            self._writer.write(warning_line(warning_message, when, nodeid, location))
 
     def pytest_runtest_logfinish(self) -> None:
         """Whoever gave ``-x`` wants no more of the launch once an item has failed, of any job."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.rundir.reportlines import WARNING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,7 +43,7 @@ class Replay:
         self._hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
     def warning(self, line: Mapping[str, Any]) -> None:
-        """Replay a warning, of an item or of the whole job, as :func:`warning_line` tells of it."""
+        """Replay a warning of an item, as :func:`warning_line` tells of it."""
         location = line["location"]
         told = {
             "warning_message": _warning(line),
@@ -85,7 +87,7 @@ def warning_line(
     """What a job writes of a warning that pytest recorded: plain values, without the object that it was about."""
     category = message.category
     return {
-        "kind": "warning",
+        "kind": WARNING,
         "id": nodeid,
         "when": when,
         "location": location,
