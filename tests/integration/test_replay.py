@@ -10,6 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from support import Ran
 
+from pytest_evalrun.plugin.engine.allure import allure_directory, gather_allure
+from pytest_evalrun.rundir.enginepaths import AttemptPaths
+
 TESTS = '''
 import sys
 import unittest
@@ -246,3 +249,61 @@ def test_a_replayed_session_says_and_keeps_what_one_that_ran_its_items_does(test
     assert replayed.code == here.code != 0
     assert junit(tests.root / "told.xml") == junit(tests.root / "here.xml")
     assert tests.cache("told") == tests.cache("here")
+
+
+ALLURE = """
+import allure
+import pytest
+
+
+@pytest.fixture
+def prepared():
+    allure.attach("ready", "of the fixture")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_steps(number, prepared, request):
+    with allure.step("a step"):
+        allure.attach(f"said {number}", "of the test")
+    assert number != 2
+
+
+def test_skips():
+    pytest.skip("not today")
+"""
+
+
+def allure_results(directory):
+    """Of each item what Allure's report shows of it, without times and names of files."""
+    found = {}
+    for path in directory.glob("*-result.json"):
+        result = json.loads(path.read_text())
+        steps = [
+            (step["name"], [(directory / each["source"]).read_text() for each in step.get("attachments", ())])
+            for step in result.get("steps", ())
+        ]
+        containers = [json.loads(each.read_text()) for each in directory.glob("*-container.json")]
+        around = [
+            before["name"]
+            for each in containers
+            if result["uuid"] in each.get("children", ())
+            for before in each.get("befores", ())
+        ]
+        found.setdefault(result["name"], []).append((result["status"], steps, sorted(around)))
+    return found
+
+
+def test_allure_has_one_result_an_item(tmp_path, warm):
+    """Of two attempts the newer counts, with steps, attachments and fixtures: as where the items ran here."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_allure.py").write_text(ALLURE)
+    tests = Replayed(tmp_path, warm)
+    tests.pytest("here", "--alluredir=here")
+    attempts = [AttemptPaths(tmp_path / "engine" / "u001" / number) for number in ("1", "2")]
+    tests.pytest("first", f"--alluredir={allure_directory(attempts[0])}", "-k", "1 or skips")
+    tests.pytest("second", f"--alluredir={allure_directory(attempts[1])}", "-k", "not skips")
+    for _ in range(2):
+        gather_allure(attempts, tmp_path / "told")
+    expected = allure_results(tmp_path / "here")
+    assert len(expected) == 3, expected
+    assert allure_results(tmp_path / "told") == expected
