@@ -12,7 +12,7 @@ import stat
 import sys
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -33,6 +33,8 @@ LAUNCHER = "evalrun_pid"
 _kept: dict[str, ModuleType] = {}
 _NAME = re.compile(r"evalrun-[0-9a-f]{32}")
 _ALIVE = "alive"
+# So often in a row nobody is unlucky.
+MOST_SWEPT = 100
 # Where the processes of a launch keep what they share of task servers that were started for them.
 SERVERS = "servers"
 
@@ -112,9 +114,12 @@ class LaunchDir:
         from pytest_evalrun.rundir.tasklock import own_directory
 
         try:
-            os.close(own_directory(self.path))
+            for _ in range(MOST_SWEPT):
+                os.close(own_directory(self.path))
+                with suppress(FileNotFoundError):  # another launch has just taken it for a leftover
+                    self._stay()
+                    break
             self._ours = True
-            self._stay()
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be used for this launch: {error.strerror}") from error
 
@@ -123,8 +128,9 @@ class LaunchDir:
         from pytest_evalrun.rundir.locks import FileLock
 
         if self._alive is None:
-            self._alive = FileLock(self.path / _ALIVE)
-            self._alive.take(shared=True, wait=None)
+            alive = FileLock(self.path / _ALIVE)
+            alive.take(shared=True, wait=None)
+            self._alive = alive
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -144,14 +150,14 @@ def sweep_launches() -> None:
     except OSError:
         return
     for name in names:
-        if _is_left(place / name):
-            shutil.rmtree(place / name, ignore_errors=True)
+        _sweep(place / name)
 
 
-def _is_left(path: Path) -> bool:
-    """It is a directory of ours, closed to others, and whoever has worked in it is gone.
+def _sweep(path: Path) -> None:
+    """Remove a directory of ours, closed to others, where whoever has worked in it is gone.
 
-    One without the file that tells belongs to a launch that has just begun.
+    One without the file that tells belongs to a launch that has just begun. As long as it is being removed, a launch
+    that begins in it waits, and then makes it anew.
     """
     from pytest_evalrun.rundir.lines import open_plain
     from pytest_evalrun.rundir.locks import FileLock
@@ -160,11 +166,12 @@ def _is_left(path: Path) -> bool:
     try:
         info = path.lstat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) != 0o700:
-            return False
+            return
         with FileLock(alive, lambda: open_plain(alive, os.O_RDWR | os.O_NOFOLLOW)) as lock:
-            return lock.take()
+            if lock.take():
+                shutil.rmtree(path, ignore_errors=True)
     except OSError:
-        return False
+        return
 
 
 class Notice:

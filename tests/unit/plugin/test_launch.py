@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.launch import LaunchDir, sweep_launches
+from pytest_evalrun.rundir.locks import FileLock
 
 ASKING = """
 import sys
@@ -146,3 +148,19 @@ def test_only_what_a_dead_launch_has_left_is_swept(tmp_path, monkeypatch):
         left = sorted(path.name for path in tmp_path.iterdir())
         assert left == ["elsewhere", *(path.name for path in (living, begins, others, link))]
         two.communicate(b"\n")
+
+
+def test_whoever_begins_in_a_directory_that_is_swept_makes_it_anew(tmp_path):
+    """Another launch may find the file that tells of life before it is locked: the directory goes, and is there again."""
+    place = tmp_path / f"evalrun-{'0' * 32}"
+    place.mkdir(mode=0o700)
+    with FileLock(place / "alive") as swept:
+        assert swept.take()
+        with ThreadPoolExecutor(1) as pool:
+            begun = LaunchDir(place)
+            publishing = pool.submit(begun.publish, "pairs.json", "found")
+            shutil.rmtree(place)
+            swept.close()
+            publishing.result()
+    assert begun.read("pairs.json") == "found"
+    begun.remove()
