@@ -151,7 +151,7 @@ def test_only_what_a_dead_launch_has_left_is_swept(tmp_path, monkeypatch):
 
 
 def test_whoever_begins_in_a_directory_that_is_swept_makes_it_anew(tmp_path):
-    """Another launch may find the file that tells of life before it is locked: the directory goes, and is there again."""
+    """Another launch may find the file that tells of life before it is locked: and makes it anew."""
     place = tmp_path / f"evalrun-{'0' * 32}"
     place.mkdir(mode=0o700)
     with FileLock(place / "alive") as swept:
