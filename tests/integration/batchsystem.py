@@ -51,9 +51,10 @@ STATES = {
 }
 LINE = r"^(?P<id>\d+) \S+ (?P<state>[A-Z]+) (?P<code>\S+) (?P<node>\S+) (?P<reason>.*)$"
 # It notes the code of the script, which leads a process group of its own: no signal for a job comes to this.
+# One that is stopped has not ended (-f).
 SHEPHERD = """set -m
 bash "$1" >>"$2" 2>&1 </dev/null &
-wait $!
+wait -f $!
 echo $? >"$3.new"; mv "$3.new" "$3"
 """
 
@@ -214,7 +215,7 @@ class BatchSystem:
         """A node cannot be reached: its job is lost for the queue, but only stands still; ``thaw`` lets it go on."""
         with queue(self.place) as now:
             self.freeze(ident)
-            now["jobs"][ident].update(state=LOST, reason="node does not answer", away=True)
+            now["jobs"][ident].update(state=LOST, reason="node does not answer")
 
     def freeze(self, ident: str) -> None:
         """Stop all processes of a job (SIGSTOP)."""
@@ -304,7 +305,7 @@ def begin_again(place: Path, ident: str) -> dict:
     """What a job has that has not begun."""
     (place / "codes" / ident).unlink(missing_ok=True)
     nothing = dict.fromkeys(("code", "node", "pid", "deadline", "kill_at", "verdict", "why"))
-    return {"state": WAITING, "devices": [], "reason": "", "shown": True, "away": False, **nothing}
+    return {"state": WAITING, "devices": [], "reason": "", "shown": True, **nothing}
 
 
 def end_job(now: dict, job: dict, verdict: str, why: str) -> None:

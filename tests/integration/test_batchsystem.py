@@ -122,6 +122,22 @@ def test_what_it_has_forgotten_it_does_not_know(batch, tmp_path):
     assert done.stdout == f"{second} j1 DONE 0 {batch.job(second).node} \n"
 
 
+def test_a_job_may_begin_again(batch, tmp_path):
+    """By hand, under its id and from the top, once the queue is not held any more; its code tells what kills it."""
+    ident = put(batch, tmp_path, "echo up; sleep 60")
+    begun(batch, ident)
+    batch.hold()
+    try:
+        batch.requeue(ident)
+        batch.wait(lambda jobs: batch.job(ident).pid is None and not batch.processes(ident))
+        assert "held" in call(batch, "status", ident).stdout
+    finally:
+        batch.hold(False)
+    batch.wait(lambda jobs: batch.job(ident).log.read_text() == "up\nup\n")
+    batch.kill(ident)
+    assert (ended(batch, ident).state, ended(batch, ident).code) == ("EXIT", 137)
+
+
 def test_it_refuses(batch, tmp_path):
     """What no node has is refused, and everything while it is told to."""
     words = ("submit", "--name", "n", "--log", str(tmp_path / "log"))
