@@ -56,16 +56,15 @@ def test_ends_with_who_started_it():
 
 
 def test_node_without_power(slurm):
-    """A node that is killed takes its jobs along, and where only slurmd is they go on; started again, it says so."""
-    gone, kept = (submit(slurm, "--no-requeue", "-w", node) for node in ("n2", "n3"))
+    """A node that is killed takes its jobs along, and where only slurmd is they go on; the controller says of either
+    that it is down, and it can be started again."""
+    jobs = [submit(slurm, "--no-requeue", "-w", node) for node in ("n2", "n3")]
     slurm.until(lambda: len(sleeping(slurm)) == 2)
     slurm.kill_node("n2")
-    slurm.kill_node("n3", jobs=False)
     assert len(sleeping(slurm)) == 1
-    slurm.start_node("n2")
-    slurm.start_node("n3")
-    slurm.until(lambda: slurm.jobs()[gone] == "NODE_FAIL")
-    assert slurm.jobs()[kept] == "RUNNING"
+    slurm.kill_node("n3", jobs=False)
+    slurm.until(lambda: [slurm.jobs()[job] for job in jobs] == ["NODE_FAIL"] * 2)
+    assert [slurm.nodes()[node] for node in NODES] == ["idle", "down*", "down*", "idle"]
     assert len(sleeping(slurm)) == 1
     slurm.clear()
     slurm.until(lambda: not sleeping(slurm))
