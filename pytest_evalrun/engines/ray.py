@@ -142,12 +142,8 @@ class RayEngine:
         if value := request.get("entrypoint_resources"):
             words += ["--entrypoint-resources", json.dumps(value)]
         shown = request["runtime_env"]["env_vars"] | {name: f"@{name}@" for name in job.environment}
-        words += [
-            "--runtime-env-json",
-            json.dumps({"env_vars": shown}),
-            "--metadata-json",
-            json.dumps(request["metadata"]),
-        ]
+        words += ["--runtime-env-json", json.dumps({"env_vars": shown})]
+        words += ["--metadata-json", json.dumps(request["metadata"])]
         # The command is put together from its words again, by the rules of another system than this one.
         line = shlex.join([*words, "--", "bash", "-c", request["entrypoint"]])
         return _VALUE.sub(r'''"'"$\1"'"''', line)

@@ -60,8 +60,9 @@ def connected(address: str) -> Any:
         with meant(address):
             return Client(address)
     except Exception as error:  # noqa: BLE001 - Ray raises whatever it finds on its way to an address
+        why = inmost(error) if isinstance(error, ClusterAway) else " ".join(str(error).split()).rstrip(".")
         raise ConfigError(
-            f"--eval-engine ray: found no cluster at {address}: {inmost(error)}; accepted: where Ray's dashboard is, "
+            f"--eval-engine ray: found no cluster at {address}: {why}; accepted: where Ray's dashboard is, "
             "as in --eval-ray-address http://HEAD:8265, or RAY_ADDRESS, and `ray start --head` run there"
         ) from None
 

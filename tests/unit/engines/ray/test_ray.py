@@ -267,3 +267,9 @@ def test_the_option_beats_the_environment(rayhost, a_job, tmp_path, monkeypatch)
     assert os.environ["RAY_ADDRESS"] == wrong and "RAY_API_SERVER_ADDRESS" not in os.environ
     monkeypatch.setenv("RAY_ADDRESS", rayhost.address)
     assert RayEngine(ClusterWords("ray"), tmp_path).find(["nobody"]) == []
+
+
+def test_an_address_of_no_kind_is_named(tmp_path):
+    """What Ray itself says of an address is in the error."""
+    with pytest.raises(ConfigError, match=r"at nonsense://x: Module: nonsense does not exist\. .*; accepted: where"):
+        RayEngine(ClusterWords("ray", ray="nonsense://x"), tmp_path).find(["x"])
