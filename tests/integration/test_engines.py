@@ -150,3 +150,21 @@ def test_the_first_failure_ends_it(cluster, batch, words):
     assert "stopping after " in ran
     assert 1 <= ran.counts["failed"] < len(datasets)
     assert not batch.living()
+
+
+def test_allure_and_warnings_of_jobs_are_those_of_the_launch(cluster):
+    """One result an item where the launch wants them, and each warning at the end of the session."""
+    project = cluster(models=("a",), datasets=("one", "two"))
+    (project.suite / "test_own.py").write_text(
+        "def test_own(evaluation):\n    import warnings; warnings.warn('look here')\n"
+    )
+    ran = project.run(*ON, "--alluredir=allure")
+    assert ran.counts == {"passed": 4, "warning": 2}, ran
+    results = [json.loads(path.read_text()) for path in (project.root / "allure").glob("*-result.json")]
+    assert sorted(result["name"] for result in results) == [
+        "test_own[a/one]",
+        "test_own[a/two]",
+        "test_pair[a/one]",
+        "test_pair[a/two]",
+    ]
+    assert {result["status"] for result in results} == {"passed"}

@@ -73,6 +73,11 @@ class Inbox:
         self._disk = Disk()
         self._troubles: set[str] = set()
 
+    @property
+    def replayed(self) -> list[AttemptPaths]:
+        """The attempts of which this session has replayed an item."""
+        return [attempt.paths for attempt in self._attempts.values() if attempt.replayed]
+
     def look(self, attempts: Iterable[tuple[Unit, int]]) -> None:
         """Take in whatever has come since."""
         for unit, number in attempts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pytest_evalrun.engines.dispatch import Dispatch
 from pytest_evalrun.engines.making import create_engine
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.plugin.engine.allure import gather_allure
 from pytest_evalrun.plugin.engine.division import Division, divide
 from pytest_evalrun.plugin.engine.inbox import Inbox
 from pytest_evalrun.plugin.engine.localitems import LocalItems
@@ -246,6 +248,8 @@ class _Errand:
         """Keep what there is; jobs that go on keep what is theirs."""
         if not self._detached:
             self._inbox.keep(self._outfitter.attempts_with)
+        if directory := getattr(self._session.config.option, "allure_report_dir", None):
+            gather_allure(self._inbox.replayed, Path(directory))
         self._inbox.close()
         self._store.close()
         self._engine.close()

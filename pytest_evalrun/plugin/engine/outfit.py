@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.engines.protocol import Job
 from pytest_evalrun.engines.script import write_script
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.plugin.engine.allure import allure_directory
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.options import OPTIONS, option_values
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
@@ -99,7 +100,7 @@ class Outfitter:
             python=f"{sys.version_info[0]}.{sys.version_info[1]}",
             sources=tuple(self._sources_of(unit)),
             workers=self.options.cluster.workers,
-            arguments=tuple(self._arguments()),
+            arguments=(*self._arguments(), *self._allure(unit, attempt)),
             options=self._values(unit),
             environment=self._environment(unit),
             secrets=tuple(sorted({name for pair in self.pairs(unit) for name in _secrets(pair)})),
@@ -139,6 +140,12 @@ class Outfitter:
         ini = [text for text in option.override_ini or () if not text.startswith("addopts=")]
         pairs = [("-p", plugins), ("-W", warnings), ("-o", ini)]
         return [word for flag, values in pairs for value in values for word in (flag, value)]
+
+    def _allure(self, unit: Unit, attempt: int) -> list[str]:
+        """Allure listens where items run; the launch gathers what it writes there."""
+        if not getattr(self._config.option, "allure_report_dir", None):
+            return []
+        return ["--alluredir", str(allure_directory(self._paths.attempt(unit.name, attempt)))]
 
     def _values(self, unit: Unit) -> dict[str, Any]:
         """Our options, as they hold here: what an ini file says of them a job could read otherwise."""
