@@ -17,6 +17,7 @@ from pytest_evalrun.adapters.eventloop import Coroutines
 from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError, SampleError, TimedOut
 from pytest_evalrun.predicting import loop, onebyone, patience
+from pytest_evalrun.predicting.leaving import Leaving
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
 from pytest_evalrun.rundir.predictions import PredictionsFile
@@ -255,6 +256,26 @@ def test_who_is_stopped_waits_for_nothing(asked, context, monkeypatch, name, sto
     assert done.model.cancelled == ([2] if name == "Async" else [])
     assert 2 not in done.kept
     done.model.free.set()
+
+
+@CLASSES
+def test_a_job_that_leaves_keeps_all_that_is_under_way(asked, context, monkeypatch, name):
+    """What was asked before it was told to leave is waited for and kept, and nothing else is asked."""
+    done, leaving = asked(name, concurrency=2), Leaving(patient=True)
+
+    def told():
+        if done.model.waiting.is_set():
+            leaving.asked = True
+            done.model.free.set()
+
+    monkeypatch.setattr(context, "leaving", leaving)
+    monkeypatch.setattr(context, "check_launcher", told)
+    with pytest.raises(KeyboardInterrupt):
+        done(500, {2: ["wait"]})
+    assert done.model.cancelled == []
+    assert 2 in done.kept
+    assert sorted(done.kept) == sorted(done.model.asked)
+    assert len(done.model.asked) < 500
 
 
 @CLASSES
