@@ -408,3 +408,52 @@ def test_what_shards_made_is_gathered_by_their_pair_here(engine):
     assert ran.code == 0, ran
     assert not (engine.project.root / "asked").exists()
     assert engine.project.result("a", "one")["samples"]["predicted"] == 6
+
+
+def test_what_was_there_before_a_fresh_launch_is_old(pictured, memory):
+    """All of it goes aside once, with its result, and the new lies in its place; of this launch nothing goes."""
+    made, (done, _) = begun(pictured[0], memory)
+    publish_pair(done, made.run, made.pairs[0], marked=True)
+    before = tree(made.run.root)
+    session = open_session(made.run, ["pytest"])
+    for _ in range(2):
+        publish_pair(done, made.run, made.pairs[0], fresh=True, marked=True)
+    session.close(clean=True)
+    after = tree(made.run.root)
+    assert [name for name in differences(after, before) if name in before] == []
+    assert after["predictions/echo/a/one.jsonl.old"] == before["predictions/echo/a/one.jsonl"]
+    assert after["results/echo/a/one.json.old"] == before["results/echo/a/one.json"]
+
+
+def test_verdicts_that_were_paid_and_runs_of_agents_come_too(pictured, memory):
+    """Verdicts on other answers stay known, several judges have a file each; of sessions under way nothing comes."""
+    made, (done, _) = begun(pictured[0], memory)
+    ours, theirs = (run.pair(made.pairs[0].key) for run in (made.run, done.run))
+    for paths, word in ((ours, b"earlier"), (theirs, b"new")):
+        for name in ("predictions/echo/a/one.judged.jsonl", "predictions/echo/a/one.judged/second.jsonl"):
+            (paths.run / name).parent.mkdir(parents=True, exist_ok=True)
+            (paths.run / name).write_bytes(b'{"both":1}\n{"%s":1}\n' % word)
+    theirs.agent_directory.mkdir(parents=True)
+    theirs.agent.runs.write_bytes(b'{"index":0}\n')
+    theirs.agent.sessions.write_bytes(b"{}")
+    for _ in range(2):
+        publish_pair(done, made.run, made.pairs[0], marked=True)
+        for verdicts in (ours.judged_verdicts, ours.judged_directory / "second.jsonl"):
+            assert verdicts.read_bytes() == b'{"both":1}\n{"new":1}\n'
+            assert b'{"earlier":1}\n' in verdicts.with_name(f"{verdicts.name}.stale").read_bytes()
+        assert ours.agent.runs.read_bytes() == b'{"index":0}\n'
+        assert not ours.agent.sessions.exists()
+
+
+def test_what_answers_cost_is_counted_once(pictured, memory):
+    """A job's ledger grows with each pair: the run has all whole lines of it, each once."""
+    made, (done, _) = begun(pictured[0], memory)
+    costs = done.run.costs / "gw0.jsonl"
+    costs.parent.mkdir(exist_ok=True)
+    for more in (b'{"cost":1}\n{"cost":', b"2}\n"):
+        with costs.open("ab") as file:
+            file.write(more)
+        for _ in range(2):
+            publish_pair(done, made.run, made.pairs[0], marked=True)
+            found = (made.run.costs / "u001-1-gw0.jsonl").read_bytes()
+            assert found == costs.read_bytes().rpartition(b"\n")[0] + b"\n"
