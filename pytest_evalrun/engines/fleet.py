@@ -158,6 +158,8 @@ class Fleet:
             self._is_away(error, now)
             for life in lives:
                 life.asked_at = now - PATIENCE_SECONDS
+        except ConfigError as error:  # told, and asked again: nobody else ends these jobs
+            self._say(f"{error}; asked again in {PATIENCE_SECONDS:g} s")
 
     # ------------------------------------------------------------------ what is submitted
 

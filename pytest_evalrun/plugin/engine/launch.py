@@ -14,19 +14,21 @@ import pytest
 
 from pytest_evalrun.engines.dispatch import Dispatch
 from pytest_evalrun.engines.making import create_engine
+from pytest_evalrun.engines.protocol import ClusterAway, Job
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.engine.allure import gather_allure
-from pytest_evalrun.plugin.engine.division import Division, divide
+from pytest_evalrun.plugin.engine.division import Division, divide, resources_of
 from pytest_evalrun.plugin.engine.inbox import Inbox
 from pytest_evalrun.plugin.engine.localitems import LocalItems
 from pytest_evalrun.plugin.engine.outfit import Outfitter
-from pytest_evalrun.plugin.engine.planned import Planner, preview
+from pytest_evalrun.plugin.engine.planned import NEW_RUN, Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
 from pytest_evalrun.plugin.reports import lost_report
 from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.jobs import JobStore
+from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.publish import tidy
 from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.printable import counted
@@ -58,6 +60,22 @@ class EngineLaunch:
         """Decide what runs where, before the machine is looked at: what goes out needs nothing of it."""
         with usage_errors():
             self.division = divide(items, self.options, self.controller.told.needs)
+            if self.division.remote and not self.controller.config.option.collectonly:
+                self._check()
+
+    def _check(self) -> None:
+        """Raise ConfigError for what the cluster can never run, before a run is opened: none is made for a typo."""
+        needs, workers = self.controller.told.needs, self.options.cluster.workers
+        items = self.division.remote.items()
+        classes = dict.fromkeys(resources_of(pair_of(item), needs.get(nodeid), workers) for nodeid, item in items)
+        place = EnginePaths(WorkDir(self.options.workdir).run(NEW_RUN)).root
+        engine = create_engine(self.words(), place)
+        try:
+            engine.check([Job("evalrun-check", "", place, place, resources) for resources in classes])
+        except ClusterAway as error:
+            self.controller.terminal.line(f"{error}; waited for")
+        finally:
+            engine.close()
 
     def preview(self) -> list[str]:
         """Tell what would be submitted, after ``divide``."""
