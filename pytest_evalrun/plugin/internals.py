@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from argparse import Action
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
@@ -37,6 +38,22 @@ class MadeModule(pytest.Module):
 
     def _getobj(self) -> ModuleType:
         return self.make()
+
+
+# ------------------------------------------------------------------ options
+
+
+def command_line_options(config: pytest.Config) -> Iterator[Action]:
+    """All options of the command line, whoever has added them, as argparse has them: none can be listed otherwise."""
+    parser: Any = config._parser
+    yield from (action for action in parser.optparser._actions if action.option_strings)
+
+
+def builtin_options() -> frozenset[str]:
+    """The names of pytest's own options: of one that is there nobody can say who has added it."""
+    from _pytest.config import get_config
+
+    return frozenset(action.dest for action in command_line_options(get_config()))
 
 
 # ------------------------------------------------------------------ fixtures

@@ -5,6 +5,7 @@ pytest-xdist stays out: this process only waits, and whatever it is told it repl
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cached_property
 from pathlib import Path
@@ -91,8 +92,9 @@ class EngineLaunch:
     def words(self) -> ClusterWords:
         cluster = self.options.cluster
         batch = batch_system(self.controller.suites.found.values()) if cluster.engine == "command" else {}
+        ray = cluster.ray or os.environ.get("RAY_ADDRESS")  # noted with the jobs: others have another environment
         return ClusterWords(
-            cluster.engine, cluster.slurm, batch, cluster.ray, cluster.dlc, root=str(self.controller.config.rootpath)
+            cluster.engine, cluster.slurm, batch, ray, cluster.dlc, root=str(self.controller.config.rootpath)
         )
 
     @property

@@ -14,6 +14,7 @@ from pytest_evalrun.engines.protocol import Job
 from pytest_evalrun.engines.script import write_script
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.plugin.engine.allure import allure_directory
+from pytest_evalrun.plugin.engine.handedon import handed_on
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.options import OPTIONS, option_values
 from pytest_evalrun.rundir.enginepaths import AttemptPaths, EnginePaths
@@ -41,8 +42,6 @@ OF_THE_LAUNCH = frozenset(
     | {"eval_job_workers", "eval_slurm", "eval_ray_address", "eval_dlc_config", "eval_on_interrupt", "eval_scripts"}
     | {"eval_job", "eval_gpus", "eval_max_cost"}
 )
-# The plugins that a job is started without, or with, whatever the launch was.
-OURS = frozenset({"no:cacheprovider", "cacheprovider", "xdist", "no:xdist", "no:terminal"})
 LONGEST_NAME = 60
 
 
@@ -100,7 +99,7 @@ class Outfitter:
             python=f"{sys.version_info[0]}.{sys.version_info[1]}",
             sources=tuple(self._sources_of(unit)),
             workers=self.options.cluster.workers,
-            arguments=(*self._arguments(), *self._allure(unit, attempt)),
+            arguments=(*handed_on(self._config), *self._allure(unit, attempt)),
             options=self._values(unit),
             environment=self._environment(unit),
             secrets=tuple(sorted({name for pair in self.pairs(unit) for name in _secrets(pair)})),
@@ -132,14 +131,6 @@ class Outfitter:
     def attempts_with(self, pair: Pair) -> list[AttemptPaths]:
         """The attempts that may have predicted something of a pair, the newest first."""
         return [AttemptPaths(Path(path)) for path in reversed(self._sources.get(pair.full_id, ()))]
-
-    def _arguments(self) -> list[str]:
-        option = self._config.option
-        plugins = [name for name in option.plugins or () if name not in OURS]
-        warnings = self._config.known_args_namespace.pythonwarnings or ()
-        ini = [text for text in option.override_ini or () if not text.startswith("addopts=")]
-        pairs = [("-p", plugins), ("-W", warnings), ("-o", ini)]
-        return [word for flag, values in pairs for value in values for word in (flag, value)]
 
     def _allure(self, unit: Unit, attempt: int) -> list[str]:
         """Allure listens where items run; the launch gathers what it writes there."""
