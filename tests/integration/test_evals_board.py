@@ -37,6 +37,7 @@ class Copy:
         self.root = root
         self.suite = root / "evals" / "board"
         shutil.copytree(SAMPLE, self.suite, ignore=shutil.ignore_patterns(".boards", "__pycache__"))
+        shutil.copy(SAMPLE.parent / "shows.py", root / "evals")
         (root / "pytest.ini").write_text("[pytest]\n")
         devices = self.suite / "devices.yaml"
         self.ports: list[int] = []
