@@ -15,6 +15,7 @@ from pytest_evalrun.monitor.launch import LaunchFiles, LaunchState, carry_on, li
 from pytest_evalrun.monitor.snapshot import FailedTask, Running, Snapshot, TaskProgress
 from pytest_evalrun.monitor.tasks import Tasks
 from pytest_evalrun.monitor.timeline import Ended, Events, Started
+from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.runs import check_format, skipped_in
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.names import shard_of
@@ -24,7 +25,7 @@ from pytest_evalrun.suite.secrets import BLANK
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
 
 MOST_FAILED = 50
 
@@ -103,7 +104,7 @@ class SnapshotReader:
         gauges = {}
         for pair, started in found.items():
             key = pair, started.since
-            gauges[key] = self._gauges.get(key) or Gauge(places(self.paths, pair, limit), started.since)
+            gauges[key] = self._gauges.get(key) or Gauge(self._places(pair, started.worker, limit), started.since)
             gauges[key].look(started.loaded)
         self._gauges = gauges
         now = time.time() if stands.word == "live" else self._last_sign()
@@ -120,6 +121,12 @@ class SnapshotReader:
             )
             for pair, started in found.items()
         )
+
+    def _places(self, pair: str, worker: str, limit: int | None) -> list[PairPaths]:
+        """Where files of a running pair may lie: in the run, and of one that a job is at in that attempt's own."""
+        attempt = EnginePaths(self.paths).attempt_named(worker)
+        runs = [self.paths, attempt.run] if attempt is not None else [self.paths]
+        return [place for run in runs for place in places(run, pair, limit)]
 
     def _started(self) -> dict[str, Started]:
         """List them by the events, which name the worker; the task list knows of those whose events were lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ from pytest_evalrun.rundir.layout import RunPaths, WorkDir
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# What an attempt is called where a worker stands otherwise: in events and reports.
+_NAMED = re.compile(r"(u\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class EnginePaths:
     @property
     def jobs_json(self) -> Path:
         return self.root / "jobs.json"
+
+    def attempt_named(self, worker: str) -> AttemptPaths | None:
+        """The attempt that events and reports name as a worker; None where it is one of this launch's own."""
+        found = _NAMED.fullmatch(worker)
+        return self.attempt(found[1], int(found[2])) if found else None
 
     def attempts(self) -> list[AttemptPaths]:
         """All that there are, those of a unit in their order."""

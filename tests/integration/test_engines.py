@@ -58,7 +58,7 @@ def test_the_same_command_gives_the_same_summary(cluster, batch):
     assert there.counts == here.counts == {"passed": 6}
     assert summary(project.latest) == summary(project.root / "here" / "latest")
     assert set(history(project).values()) == {1}
-    assert batch.jobs() and not batch.living()
+    assert batch.wait(lambda jobs: all(job.is_over for job in jobs))
     again = project.run(*ON)
     assert again.code == 0, again
     assert again.counts == {"passed": 6}
@@ -168,3 +168,19 @@ def test_allure_and_warnings_of_jobs_are_those_of_the_launch(cluster):
         "test_pair[a/two]",
     ]
     assert {result["status"] for result in results} == {"passed"}
+
+
+def test_a_pair_that_a_job_is_at_is_seen_to_move(cluster, batch, tmp_path):
+    """The monitor shows how far it is, which attempt is at it, and its job."""
+    project = cluster(params={"delay": 1.0}, samples=200)
+    with process_of(project) as launcher:
+
+        def moved():
+            code, out, _ = project.evalrun("monitor", "--once", "--json")
+            running = json.loads(out)["running"] if code == 0 else []
+            return [each for each in running if each["share"] > 0]
+
+        (seen,) = wait_for(moved, process=launcher)
+        assert (seen["pair"], seen["worker"]) == ("echo/a/one", "u001.1")
+        launcher.send_signal(signal.SIGINT)
+        launcher.communicate(timeout=60)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # A file that was closed on another host is here within so many seconds, or never: attributes are kept for up to 60.
 PATIENCE_SECONDS = 90.0
 AGAIN_SECONDS = 0.2
+STARTED = "item_started"
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Inbox:
         self._fresh = fresh
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self.due = dict(division.remote)
+        self._pairs = {pair.full_id for item in self.due.values() if (pair := pair_of(item)) is not None}
         self.unfinished: list[pytest.Item] = []
         self.dispatch: Dispatch | None = None
         self._disk = Disk()
@@ -114,18 +116,27 @@ class Inbox:
         elif kind == ENDED:
             self.dispatch.ended(unit, int(line.get("code", 0)))
         elif kind == EVENT:
-            self._live.events.relay(line.get("event", {}), attempt.name)
+            self._event(attempt, line.get("event", {}))
         elif kind == START:
-            self._start(line["id"])
+            self._start(attempt, line)
             self.dispatch.started(unit, line["id"])
         elif kind == WARNING and line["id"] in attempt.replayed:
             self._replay.warning(line)
         elif kind == ITEM:
             self._item(attempt, line)
 
-    def _start(self, nodeid: str) -> None:
-        if nodeid in self.due and (pair := pair_of(self.due[nodeid])) is not None:
+    def _start(self, attempt: _Attempt, line: dict[str, Any]) -> None:
+        """The job's own event of it comes with the next line only, which may be the one that ends the item."""
+        if line["id"] in self.due and (pair := pair_of(self.due[line["id"]])) is not None:
             self._live.started(pair)
+            started = {"time": line.get("time"), "event": STARTED, "pair": pair.full_id}
+            self._live.events.relay(started, attempt.name)
+
+    def _event(self, attempt: _Attempt, event: dict[str, Any]) -> None:
+        """What an earlier launch has taken in already is none of this one's pairs."""
+        pair = event.get("pair")
+        if event.get("event") != STARTED and (pair is None or pair in self._pairs):
+            self._live.events.relay(event, attempt.name)
 
     def _item(self, attempt: _Attempt, line: dict[str, Any]) -> None:
         """Files first: who is told of a result finds it."""
