@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_SLOWEST = 20
 _CONTROLLERS = f',"worker":"{CONTROLLER}"'.encode()
+_OF_JOBS = re.compile(rb'"worker":"u\d+\.\d+"')
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,11 @@ class Timeline:
             del self.running[pair]
 
 
+def _is_own(line: bytes) -> bool:
+    """A line of which there is no other: of the launching process, and of jobs, which it has relayed."""
+    return _CONTROLLERS in line or b'"worker"' not in line or _OF_JOBS.search(line) is not None
+
+
 def _seconds(told: Any) -> dict[str, float] | None:
     """Return the seconds of items by their ids; a blanked one is the id of none."""
     if not isinstance(told, dict):
@@ -198,7 +205,7 @@ class Events:
         if self._directory.look():
             for name in self._directory.names:
                 self._workers.setdefault(name, Follower(self._paths.worker_events(name.removesuffix(".jsonl"))))
-        own = (line for line in self._merged.read() if _CONTROLLERS in line or b'"worker"' not in line)
+        own = (line for line in self._merged.read() if _is_own(line))
         events = self._parsed("events.jsonl", own)
         for name, follower in self._workers.items():
             events += self._parsed(f"events/{name}", follower.read())

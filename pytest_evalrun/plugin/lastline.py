@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 
+PROGRESS = "evalrun-progress"
 TICK_SECONDS = 0.2
 # With these, what items and programs write reaches the terminal by itself: a line drawn over would garble it.
 WRITTEN_BY_OTHERS = ("no", "tee-sys")
@@ -68,7 +69,7 @@ def show_progress(config: pytest.Config, expected: Mapping[str, float]) -> None:
     """
     line = last_line(config, expected)
     if line is not None:
-        config.pluginmanager.register(line, "evalrun-progress")
+        config.pluginmanager.register(line, PROGRESS)
 
 
 def last_line(config: pytest.Config, expected: Mapping[str, float]) -> LastLine | None:
@@ -92,6 +93,7 @@ class LastLine:
     def __init__(self, screen: TerminalScreen, expected: Mapping[str, float], *, drawn: bool) -> None:
         self._screen = screen
         self._items = expected.keys()
+        self._elsewhere: set[str] = set()
         self._progress = LaunchProgress(len(expected), screen.draw if drawn else screen.say, drawn, expected=expected)
         self._stop = threading.Event()
         self._paused = False
@@ -104,7 +106,13 @@ class LastLine:
                 self._progress.tick()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if nodeid in self._items and nodeid not in self._elsewhere:
+            self._progress.started(nodeid)
+
+    def started_elsewhere(self, nodeid: str) -> None:
+        """A job of a cluster has begun with an item; pytest hears of it once it has ended."""
         if nodeid in self._items:
+            self._elsewhere.add(nodeid)
             self._progress.started(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:

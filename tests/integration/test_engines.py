@@ -176,7 +176,7 @@ def test_a_pair_that_a_job_is_at_is_seen_to_move(cluster, batch, tmp_path):
     with process_of(project) as launcher:
 
         def moved():
-            code, out, _ = project.evalrun("monitor", "--once", "--json")
+            code, out, _ = project.evalrun("monitor", "--json")
             running = json.loads(out)["running"] if code == 0 else []
             return [each for each in running if each["share"] > 0]
 

@@ -47,6 +47,7 @@ class Inbox:
 
     ``due`` are the items that are still to be reported, by node id; whatever a job says of others is not for this
     session. ``local`` is told of each that is over, and runs those of which a job has only made the predictions.
+    ``begun`` hears of each that a job has begun with.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Inbox:
         division: Division,
         local: LocalItems,
         say: Callable[[str], None],
+        begun: Callable[[str], None],
         *,
         fresh: bool,
     ) -> None:
@@ -66,6 +68,7 @@ class Inbox:
         self._local = local
         self._judged = division.judged
         self._say = say
+        self._begun = begun
         self._fresh = fresh
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self.due = dict(division.remote)
@@ -129,6 +132,7 @@ class Inbox:
         """The job's own event of it comes with the next line only, which may be the one that ends the item."""
         if line["id"] in self.due and (pair := pair_of(self.due[line["id"]])) is not None:
             self._live.started(pair)
+            self._begun(line["id"])
             started = {"time": line.get("time"), "event": STARTED, "pair": pair.full_id}
             self._live.events.relay(started, attempt.name)
 

@@ -25,6 +25,7 @@ from pytest_evalrun.plugin.engine.outfit import Outfitter
 from pytest_evalrun.plugin.engine.planned import NEW_RUN, Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
 from pytest_evalrun.plugin.items import pair_of
+from pytest_evalrun.plugin.lastline import PROGRESS
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
 from pytest_evalrun.plugin.reports import lost_report
 from pytest_evalrun.rundir.enginepaths import EnginePaths
@@ -137,6 +138,7 @@ class _Errand:
             self._division,
             self._local,
             self._say,
+            self._begun,
             fresh=self._options.fresh,
         )
         self._store = JobStore(self._paths.jobs_json, launch.words())
@@ -153,6 +155,11 @@ class _Errand:
     def _say(self, text: str) -> None:
         self._controller.terminal.line(text)
         self._live.log.write("INFO", text)
+
+    def _begun(self, nodeid: str) -> None:
+        line = self._session.config.pluginmanager.get_plugin(PROGRESS)
+        if line is not None:
+            line.started_elsewhere(nodeid)
 
     def run(self) -> None:
         try:
