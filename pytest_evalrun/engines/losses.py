@@ -159,7 +159,7 @@ def _told(life: UnitLife) -> str:
         Phase.LOST: "was lost",
         Phase.TIME: "reached its time limit",
         Phase.MEMORY: "was killed for memory",
-    }.get(phase, "died" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with code {code}")
+    }.get(phase, _end(code))
     if code == GO_ON_LATER and life.state.phase not in (Phase.PREEMPTED, Phase.LOST):
         happened = "was told to go on later"
     if life.cancelled and phase is Phase.LOST:
@@ -167,6 +167,14 @@ def _told(life: UnitLife) -> str:
     if phase is Phase.FAILED and code in ORDINARY:
         happened += f" and {len(life.left)} of its items have no report"
     return f"{life.name_of_job} {happened}{place}{_why(life)}"
+
+
+def _end(code: int | None) -> str:
+    if code is None:
+        return "died"
+    # The script of a job ends as shells do, where what it has started is killed.
+    number = -code if code < 0 else code - 128 if 128 < code <= 192 else 0
+    return f"was killed by signal {number}" if number else f"ended with code {code}"
 
 
 def _why(life: UnitLife) -> str:

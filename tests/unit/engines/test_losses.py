@@ -178,6 +178,7 @@ NEVER = {
     "a directory that is not seen": (End(Phase.FAILED, CANNOT_BEGIN), "", "job 1 ended with code 78 on n1"),
     "a usage error": (End(Phase.FAILED, 4), "", "job 1 ended with code 4 on n1"),
     "killed": (End(Phase.FAILED, -11), "", "job 1 was killed by signal 11 on n1"),
+    "killed below its script": (End(Phase.FAILED, 137), "", "job 1 was killed by signal 9 on n1"),
     "no time": (End(Phase.TIME), "", "job 1 reached its time limit on n1"),
     "no memory": (End(Phase.MEMORY), "", "job 1 was killed for memory on n1"),
     "nothing done": (End(Phase.DONE, 0), "", "job 1 ended with code 0 and 1 of its items have no report on n1"),
