@@ -1,0 +1,214 @@
+"""The same command on a real Slurm: what comes out is what would have come out here, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import psutil
+import pytest
+from slurmhost import NODES, belonging
+from slurmsuite import BATCH, on_slurm
+from support import kill_alone, wait_for
+
+
+@pytest.fixture
+def there(tmp_path, slurm, monkeypatch):
+    """``there.make(…)``: a suite whose jobs go to Slurm."""
+    yield from on_slurm(tmp_path, slurm, monkeypatch)
+
+
+def test_the_same_command_gives_the_same_summary(there):
+    """Rows differ in seconds alone, models ran on nodes, and a second time all is reused and nothing goes out."""
+    there.make(models=("a", "b"), datasets=("one", "two", "three"))
+    ran = there.run()
+    assert ran.code == 0, ran
+    assert ran.counts == {"passed": 6}
+    assert {node for _, _, node, _ in there.loaded()} <= set(NODES)
+    assert len(there.units()) == 6
+    there.check()
+    jobs = there.slurm.jobs()
+    again = there.run()
+    assert again.counts == {"passed": 6}
+    assert "reused" in again
+    assert there.slurm.jobs() == jobs
+
+
+# ---- what dies
+
+
+def test_the_launcher_is_killed(there):
+    """Its jobs go on, the same command finds them, and no sample is asked twice."""
+    there.make(samples=24, pace=0.2)
+    launcher = there.launch()
+    there.hold(2 * BATCH, launcher)
+    kill_alone(launcher)
+    output = there.finish(there.launch())
+    assert "found 2 units of an earlier launch: u001, u002" in output
+    assert len(there.attempts()) == 2
+    there.check()
+
+
+def test_a_job_is_killed(there):
+    """Its pair goes on in another job at the batch that was lost."""
+    there.make(samples=24, pace=0.2)
+    launcher = there.launch()
+    there.hold(4 * BATCH, launcher)
+    _, pid, _, _ = there.loaded()[0]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(there.attempts()) == 3, process=launcher)
+    assert re.search("job .* was killed by signal 9 on n. .*; 1 item to go on", there.finish(launcher))
+    there.check(again=BATCH)
+
+
+def test_a_node_dies(there):
+    """Its jobs are lost, which is nobody's fault: another node goes on with them."""
+    there.make(samples=24, pace=0.2)
+    launcher = there.launch("--eval-crash-retries", "0")
+    there.hold(4 * BATCH, launcher)
+    _, _, node, _ = there.loaded()[0]
+    lost = sum(place == node for _, _, place, _ in there.loaded())
+    there.slurm.kill_node(node)
+    wait_for(lambda: len(there.attempts()) == 2 + lost, process=launcher)
+    output = there.finish(launcher)
+    assert output.count(f" was lost on {node} (NODE_FAIL") == lost
+    there.check(again=lost * BATCH)
+
+
+def test_the_controller_dies(there):
+    """Jobs go on, the launch waits for the next controller, and says so once."""
+    there.make(samples=16, pace=0.2)
+    launcher = there.launch()
+    there.until_asked(2 * BATCH, launcher)
+    there.slurm.kill_controller()
+    wait_for(lambda: there.asked().total() == 2 * 16)
+    there.slurm.start_controller()
+    output = there.finish(launcher)
+    assert output.count("the cluster does not answer") <= 1
+    there.check()
+
+
+def test_cancelled_by_hand(there):
+    """Somebody's scancel is an error of the job's pairs that says so, and the same command goes on where they were."""
+    there.make(samples=40, pace=0.3)
+    launcher = there.launch()
+    there.until_asked(4 * BATCH, launcher)
+    handle = there.job()["handle"]
+    there.slurm.call("scancel", handle)
+    there.slurm.until(lambda: there.slurm.jobs()[handle] == "CANCELLED", "it is cancelled")
+    there.pace(0)
+    output, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 1, output
+    assert f"job {handle} was cancelled on the cluster (by an administrator?)" in output
+    assert re.search("1 passed, .*1 error", output), output
+    again = there.run()
+    assert again.code == 0, again
+    assert "resumed at" in again
+    there.check()
+
+
+def test_requeued_by_hand(there):
+    """A job that Slurm starts again goes on in its own directory: nothing is submitted for it."""
+    there.make(samples=40, pace=0.3)
+    launcher = there.launch(slurm="--requeue")
+    there.until_asked(4 * BATCH, launcher)
+    handle = there.job()["handle"]
+    there.slurm.call("scontrol", "requeue", handle)
+    there.slurm.until(lambda: there.slurm.jobs()[handle] == "PENDING", "the job waits")
+    there.slurm.call("scontrol", "update", there.slurm.show(handle).split()[0], "StartTime=now")
+    there.finish(launcher)
+    assert len(there.attempts()) == 2
+    there.check()
+
+
+@pytest.mark.slow
+def test_a_time_limit_that_is_too_short(there):
+    """What a job could not end in its time goes on in smaller units, at the batch that was lost."""
+    there.make(datasets=("one", "two", "three"), samples=24, pace=0.2)
+    launcher = there.launch(minutes=10)
+    there.hold(2 * BATCH, launcher)
+    assert len(there.units()) == 1
+    # Slurm looks at limits each half a minute only.
+    there.slurm.call("scontrol", "update", f"JobId={there.job()['handle']}", "EndTime=now")
+    wait_for(lambda: len(there.units()) == 3, process=launcher)
+    output = there.finish(launcher)
+    assert "reached its time limit" in output
+    assert "3 items to go on in 2 jobs" in output
+    there.check(again=BATCH)
+
+
+def test_a_node_is_drained(there):
+    """Jobs that it has go on, and what waits runs elsewhere."""
+    there.make(datasets=("one", "two"), samples=8, pace=0.3)
+    launcher = there.launch(jobs=1)
+    there.hold(BATCH, launcher)
+    first = there.job()["node"]
+    there.slurm.drain(first)
+    there.finish(launcher)
+    nodes = [one["node"] for one in there.attempts()]
+    assert nodes[0] == first != nodes[1]
+    there.check()
+
+
+def test_a_zombie_changes_nothing(there):
+    """A job on a node that Slurm has given up, whose processes were stopped and go on after all: its unit was run
+    again meanwhile, and whatever it writes now is looked at by nobody."""
+    there.make(datasets=("one",), samples=24, pace=0.2)
+    launcher = there.launch()
+    there.hold(3 * BATCH, launcher)
+    _, pid, node, _ = there.loaded()[0]
+    zombies = [one for one in belonging(there.slurm.conf) if one.environ().get("SLURMD_NODENAME") == node]
+    assert pid in [one.pid for one in zombies]
+    for one in zombies:
+        one.suspend()
+    there.slurm.kill_node(node, jobs=False)
+    wait_for(lambda: len(there.loaded()) == 2, process=launcher)
+    there.pace(0.2)
+    there.until_asked(24, launcher)
+    for one in zombies:
+        one.resume()
+    output = there.finish(launcher)
+    assert f"was lost on {node}" in output
+    psutil.wait_procs(zombies, timeout=60)
+    kept = [there.summary(), there.answers()]
+    again = there.run()
+    assert "reused" in again
+    assert [there.summary(), there.answers()] == kept
+    # The zombie asks on its own account.
+    there.check(again=24)
+
+
+# ---- what is selected
+
+
+def test_detached(there):
+    """With --eval-on-interrupt detach Ctrl-C leaves jobs alone, and the same command takes their results."""
+    there.make(samples=16, pace=0.2)
+    launcher = there.launch("--eval-on-interrupt", "detach")
+    there.until_asked(2 * BATCH, launcher)
+    os.kill(launcher.pid, signal.SIGINT)
+    output, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 2, output
+    assert "go on; the same command finds them" in output
+    assert there.slurm.squeue()
+    there.slurm.until(lambda: not there.slurm.squeue(), "jobs end by themselves")
+    again = there.run()
+    assert again.code == 0, again
+    assert len(there.attempts()) == 2
+    there.check()
+
+
+def test_ctrl_c(there):
+    """Jobs are cancelled, end after the batch at hand, and a run here goes on there."""
+    there.make(samples=24, pace=0.4)
+    launcher = there.launch()
+    there.until_asked(4 * BATCH, launcher)
+    os.kill(launcher.pid, signal.SIGINT)
+    output, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 2, output
+    there.slurm.until(lambda: not there.slurm.squeue(), "no job is left")
+    here = there.project.run("evals")
+    assert here.code == 0, here
+    assert "resumed at" in here
+    there.check()
