@@ -177,7 +177,7 @@ class OnSlurm:
         assert self.summary() == summary
         assert self.answers() == answers
         assert set(self.history().values()) == {1}, self.history()
-        assert self.slurm.squeue() == ""
+        self.slurm.until(lambda: not self.slurm.squeue(), "no job is left", 30)
         assert self.asked_again() <= again, {name: count for name, count in self.asked().items() if count > 1}
 
 
