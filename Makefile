@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help evals evals-board test lint bench docs house
+.PHONY: help evals evals-board evals-slurm test lint bench docs house
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,6 +13,7 @@ READY := .venv/.ready
 help:
 	@echo "make evals        evaluate the sample suites; again: everything is reused"
 	@echo "make evals-board  three boards over SSH on this machine, one of which dies; needs sshd"
+	@echo "make evals-slurm  a Slurm of four nodes on this machine, one of which dies; needs Debian's Slurm"
 	@echo "make test         lint, types, tests with coverage, slow ones, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        the benchmarks, beside their targets, measured here"
@@ -28,6 +29,9 @@ evals: $(READY)
 
 evals-board: $(READY)
 	$(BIN)/python evals/board/boards.py
+
+evals-slurm: $(READY)
+	$(BIN)/python evals/slurm/cluster.py
 
 lint: $(READY)
 	$(BIN)/ruff check

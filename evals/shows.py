@@ -53,7 +53,7 @@ def _deaf() -> None:
 
 @dataclass
 class Run:
-    """A pytest on a suite, in a work directory of its own; what it writes is in a log beside that.
+    """A pytest on a suite, in a work directory; what it writes is in a log beside that, of the same name or ``named``.
 
     ``suite`` and ``workdir`` are relative to ROOT; ``env`` has variables more.
     """
@@ -62,6 +62,7 @@ class Run:
     workdir: Path
     args: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    named: str | None = None
 
     @property
     def directory(self) -> Path:
@@ -69,7 +70,7 @@ class Run:
 
     @property
     def log(self) -> Path:
-        return ROOT / self.workdir.with_name(f"{self.workdir.name}.log")
+        return ROOT / self.workdir.with_name(f"{self.named or self.workdir.name}.log")
 
     @property
     def text(self) -> str:

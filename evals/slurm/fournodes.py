@@ -55,6 +55,8 @@ class Slurm:
     """
 
     def __init__(self, **extra: str) -> None:
+        for name in ("munged", "slurmctld", "slurmd", "sbatch"):
+            tool(name)
         # Sockets of Slurm lie here, and their paths must be short.
         self.place = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.conf = self.place / "etc" / "slurm.conf"
@@ -66,8 +68,6 @@ class Slurm:
     # ---- its life
 
     def start(self) -> Slurm:
-        tools = [tool(name) for name in ("munged", "slurmctld", "slurmd", "sbatch")]
-        assert tools
         for name in ("etc", "run", "log", "spool/ctld", *(f"spool/{node}" for node in NODES)):
             (self.place / name).mkdir(parents=True)
         guard = [sys.executable, __file__, str(self.conf)]

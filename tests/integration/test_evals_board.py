@@ -18,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from showdriver import Driver
 from sshd import busybox, free_port, until
 
 from pytest_evalrun.suite.devices import devices_of
@@ -48,48 +49,10 @@ class Copy:
         return str(self.ports[-1])
 
     def start(self, *args: str) -> Driver:
-        return Driver(self, args)
+        return Driver(self.root, "evals/board/boards.py", *args)
 
     def answering(self) -> list[int]:
         return [port for port in self.ports if _answers(port)]
-
-
-class Driver:
-    """`make evals-board` without make, in a session of its own as in a terminal."""
-
-    def __init__(self, copy: Copy, args: tuple[str, ...]) -> None:
-        self.copy = copy
-        self.log = copy.root / "driver.log"
-        argv = [sys.executable, "evals/board/boards.py", *args]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(argv, cwd=copy.root, stdout=log, stderr=log, start_new_session=True)
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def says(self, words: str, seconds: float = 120) -> None:
-        until(lambda: words in self.text or self.process.poll() is not None, seconds)
-        assert words in self.text, self.text
-
-    def kill(self, number: int) -> int:
-        """As the terminal does it: everything but the boards, which have sessions of their own."""
-        os.killpg(self.process.pid, number)
-        try:
-            return self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            logs = sorted((self.copy.root / "outputs" / "boards").glob("*.log"))
-            pytest.fail(
-                "\n".join(["it does not end:", self.text, *(f"{log.name}:\n{log.read_text()}" for log in logs)])
-            )
-
-    def __enter__(self) -> Driver:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
 
 
 @pytest.fixture
