@@ -24,6 +24,7 @@ from benchmarks import (
     programs,
     scheduling,
     scoring,
+    slurm,
     ssh,
 )
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "programs": programs.measure,
     "scheduling": scheduling.measure,
     "scoring": scoring.measure,
+    "slurm": slurm.measure,
     "ssh": ssh.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"

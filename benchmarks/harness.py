@@ -128,11 +128,14 @@ def _processor_seconds() -> float:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would change how pytest runs: plugins that only our own tests bring along, too."""
+    """Ours, without what would change how pytest runs: plugins that only our own tests bring along, too.
+
+    Bytecode is written: a package that was installed has it, and pytest's own cache of it lies beside.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_XDIST", "EVALRUN_", "COVERAGE_"))
+        if not name.startswith(("PYTEST_XDIST", "EVALRUN_", "COVERAGE_", "PYTHONDONTWRITEBYTECODE"))
     }
     return kept | {"PYTEST_ADDOPTS": "-p no:anyio"}
 
