@@ -47,7 +47,8 @@ class Dispatch:
     ``make`` writes ``job.json`` and ``job.sh`` of an attempt and returns its job; ``split`` cuts what did not fit into
     a time limit. No more than ``at_once`` jobs run together, those of an earlier launch with them. What a job tells is
     handed in by the methods from ``begun`` to ``refused``, of the attempts that are ``open`` alone; ``read`` is called
-    for one whose job is over, and hands in all that is left, before that is judged.
+    for one whose job is over, and hands in all that is left, before that is judged: at the next step while it says that
+    something is still to come.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Dispatch:
         at_once: int,
         retries: int,
         say: Callable[[str], None],
-        read: Callable[[JobUnit, int], None] = lambda _unit, _attempt: None,
+        read: Callable[[JobUnit, int], bool | None] = lambda _unit, _attempt: False,
         clock: Callable[[], float] = time.monotonic,
         split: Callable[[Sequence[JobItem]], Sequence[Sequence[JobItem]]] = halves,
     ) -> None:
@@ -219,7 +220,8 @@ class Dispatch:
 
     def _settle(self, life: UnitLife, now: float) -> None:
         """Read an ended attempt to its end, and decide what that means."""
-        self._read(life.unit, life.attempt)
+        if self._read(life.unit, life.attempt) and not life.cancelling:
+            return
         since = now if life.over_since is None else life.over_since
         patient = life.doubted or not life.cancelling
         if patient and now - since < LATE_SECONDS and may_still_tell(life):

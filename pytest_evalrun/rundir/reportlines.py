@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 BEGUN, ENDED, REFUSED, EVENT, START, ITEM = "begun", "ended", "refused", "event", "start", "item"
 # What pytest has recorded while an item ran; it comes behind the ITEM.
 WARNING = "warning"
+# What a line of a kind must hold, for whoever reads it to rely on. A file can be edited, and a disk can err.
+_FIELDS: dict[str, dict[str, type]] = {
+    BEGUN: {},
+    ENDED: {"code": int},
+    REFUSED: {"text": str},
+    EVENT: {"event": dict},
+    START: {"id": str},
+    ITEM: {"id": str, "reports": list},
+    WARNING: {"id": str, "when": str, "text": str, "category": str, "file": str, "line": int},
+}
+_OF_REPORTS = {"nodeid": str, "outcome": str, "when": str}
 
 
 class ReportWriter:
@@ -51,10 +62,13 @@ class ReportReader:
         self._offset = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines that are whole; what is no JSON object is passed over: a job was killed in the middle of it."""
+        """The lines that are whole; what is no line of ours is passed over: a job was killed in the middle of it.
+
+        A file that cannot be read now is read later: on a shared disk it may have been replaced a moment ago.
+        """
         try:
             fd = open_plain(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:
             return []
         try:
             data = self._rest(fd)
@@ -75,4 +89,21 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         content = parse_json(line)
     except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and _is_ours(content) else None
+
+
+def _is_ours(line: dict[str, Any]) -> bool:
+    """Whether it has what lines of its kind have. What a job of another version adds is none of our business."""
+    kind = line.get("kind")
+    fields = _FIELDS.get(kind) if isinstance(kind, str) else None
+    if fields is None or any(type(line.get(name)) is not wanted for name, wanted in fields.items()):
+        return False
+    return kind != ITEM or all(_is_report(report, line["id"]) for report in line["reports"])
+
+
+def _is_report(report: Any, nodeid: str) -> bool:
+    """Whether it is a report of this item, by what everybody looks at who hears of it."""
+    if not isinstance(report, dict) or report.get("nodeid") != nodeid:
+        return False
+    told = all(type(report.get(name)) is wanted for name, wanted in _OF_REPORTS.items())
+    return told and isinstance(report.get("evalrun", {}), dict)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.plugin.collectors import SuiteModule
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.publish import NotYet, publish_pair, publish_partial
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # A file that was closed on another host is here within so many seconds, or never: attributes are kept for up to 60.
 PATIENCE_SECONDS = 90.0
-AGAIN_SECONDS = 0.2
 STARTED = "item_started"
 
 
@@ -40,13 +40,15 @@ class _Attempt:
     reader: ReportReader
     waiting: list[dict[str, Any]] = field(default_factory=list)
     replayed: set[str] = field(default_factory=set)
+    patient_until: float | None = None
 
 
 class Inbox:
     """Reads the reports of the attempts that it is asked to look at.
 
     ``due`` are the items that are still to be reported, by node id; whatever a job says of others is not for this
-    session. ``local`` is told of each that is over, and runs those of which a job has only made the predictions.
+    session. ``scores`` says that whatever passes was scored, unless a judge is asked. ``local`` is told of each that is
+    over, and runs those of which a job has only made the predictions.
     ``begun`` hears of each that a job has begun with.
     """
 
@@ -61,6 +63,7 @@ class Inbox:
         begun: Callable[[str], None],
         *,
         fresh: bool,
+        scores: bool,
     ) -> None:
         self._live = live
         self._replay = replay
@@ -70,12 +73,16 @@ class Inbox:
         self._say = say
         self._begun = begun
         self._fresh = fresh
+        self._scores = scores
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self.due = dict(division.remote)
         self._pairs = {pair.full_id for item in self.due.values() if (pair := pair_of(item)) is not None}
         self.unfinished: list[pytest.Item] = []
         self.dispatch: Dispatch | None = None
         self._disk = Disk()
+        # What a disk here did not take, by the item that it is of.
+        self._untaken: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
         self._troubles: set[str] = set()
 
     @property
@@ -88,14 +95,27 @@ class Inbox:
         for unit, number in attempts:
             self._read(self._attempt(unit, number))
 
-    def finish(self, unit: Unit, number: int) -> None:
-        """The job is over: what is announced but not all here yet is waited for."""
+    def finish(self, unit: Unit, number: int) -> bool:
+        """The job is over; True while what it has announced is not all here yet, and may come."""
+        assert self.dispatch is not None
         attempt = self._attempt(unit, number)
-        until = time.monotonic() + PATIENCE_SECONDS
         self._read(attempt)
-        while attempt.waiting and time.monotonic() < until:
-            time.sleep(AGAIN_SECONDS)
-            self._read(attempt)
+        if not attempt.waiting:
+            return False
+        if attempt.patient_until is None:
+            attempt.patient_until = time.monotonic() + PATIENCE_SECONDS
+        if time.monotonic() < attempt.patient_until:
+            return True
+        for nodeid in [line["id"] for line in attempt.waiting if line["id"] in self._untaken]:
+            # The job has done its part: another one would do the same again, for the same end.
+            self._failures[nodeid] = self._untaken[nodeid]
+            self.dispatch.reported(unit.name, [nodeid])
+        return False
+
+    def take_failures(self) -> dict[str, str]:
+        """Items whose files could not be taken into the run, and why; each once."""
+        failures, self._failures = self._failures, {}
+        return failures
 
     def _attempt(self, unit: Unit, number: int) -> _Attempt:
         key = (unit.name, number)
@@ -149,7 +169,10 @@ class Inbox:
         if item is None:
             return
         pair = pair_of(item)
-        if pair is not None and not self._publish(attempt, pair, line["reports"]):
+        if pair is not None and not self._is_founded(item, pair, line["reports"]):
+            self._tell(f"{attempt.paths.reports}: {item.nodeid} passed without a result, which is not believed")
+            return
+        if pair is not None and not self._publish(attempt, item, pair, line["reports"]):
             attempt.waiting.append(line)
             return
         self.dispatch.reported(attempt.unit.name, [item.nodeid])
@@ -164,6 +187,15 @@ class Inbox:
         self._replay.item(line)
         attempt.replayed.add(item.nodeid)
 
+    def _is_founded(self, item: pytest.Item, pair: Pair, reports: Iterable[dict[str, Any]]) -> bool:
+        """Whether an item of a suite that passed tells of an evaluation: nothing judged is never a success."""
+        if not isinstance(item.parent, SuiteModule) or any(report["outcome"] != "passed" for report in reports):
+            return True
+        told = [report["evalrun"] for report in reports if "scored" in report.get("evalrun", {})]
+        if not self._scores or pair.is_shard or item.nodeid in self._judged:
+            return bool(told)
+        return any(entry["scored"] for entry in told)
+
     def give_up(self, item: pytest.Item) -> None:
         """No job will tell of an item; what there is of its pair is kept all the same."""
         self.unfinished.append(item)
@@ -173,7 +205,7 @@ class Inbox:
         del self.due[item.nodeid]
         self._local.ended(pair_of(item))
 
-    def _publish(self, attempt: _Attempt, pair: Pair, reports: Iterable[dict[str, Any]]) -> bool:
+    def _publish(self, attempt: _Attempt, item: pytest.Item, pair: Pair, reports: Iterable[dict[str, Any]]) -> bool:
         """False where it is to be tried again: files are not all here yet, or cannot be written here now."""
         marked = any((report.get("evalrun") or {}).get("scored") for report in reports)
         try:
@@ -181,15 +213,17 @@ class Inbox:
         except NotYet:
             return False
         except OSError as error:
-            self._tell(f"what jobs have made cannot be taken into the run: {error.filename}: {error.strerror}")
+            self._untaken[item.nodeid] = _told(error)
+            self._tell(f"what jobs have made {_told(error)}; tried again, and kept in {self._paths.root} until then")
             return False
+        self._untaken.pop(item.nodeid, None)
         return True
 
     def _tell(self, trouble: str) -> None:
         """A trouble once, however often it is met."""
         if trouble not in self._troubles:
             self._troubles.add(trouble)
-            self._say(f"{trouble}; tried again, and kept in {self._paths.root} until then")
+            self._say(trouble)
 
     def keep(self, attempts_with: Callable[[Pair], Iterable[AttemptPaths]]) -> None:
         """Take in the predictions of pairs that were not finished, so that any later launch goes on there."""
@@ -200,9 +234,13 @@ class Inbox:
                 try:
                     publish_partial(paths, self._live.paths, pair, fresh=self._fresh, disk=self._disk)
                 except OSError as error:
-                    self._tell(f"what jobs have predicted cannot be taken into the run: {error.strerror}")
+                    self._tell(f"what jobs have predicted {_told(error)}")
 
     def close(self) -> None:
         """Whatever was taken in is on the disk."""
         for error in self._disk.close():
             self._say(f"not synced to disk: {error}")
+
+
+def _told(error: OSError) -> str:
+    return f"cannot be taken into the run: {error.filename or 'its disk'}: {error.strerror}"

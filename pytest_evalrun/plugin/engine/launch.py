@@ -140,6 +140,7 @@ class _Errand:
             self._say,
             self._begun,
             fresh=self._options.fresh,
+            scores=self._options.mode == "all",
         )
         self._store = JobStore(self._paths.jobs_json, launch.words())
         self._dispatch = self._inbox.dispatch = Dispatch(
@@ -223,7 +224,8 @@ class _Errand:
         if self._dispatch.fatal is not None:
             self._dispatch.cancel_all()
             raise ConfigError(self._dispatch.fatal)
-        for nodeid, reason in self._dispatch.take_failures().items():
+        failures = self._dispatch.take_failures() | self._inbox.take_failures()
+        for nodeid, reason in failures.items():
             self._give_up(nodeid, reason)
 
     def _give_up(self, nodeid: str, reason: str) -> None:

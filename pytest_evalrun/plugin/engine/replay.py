@@ -56,11 +56,12 @@ class Replay:
     def _report(self, nodeid: str, content: dict[str, Any]) -> Any:
         try:
             report = self._hook.pytest_report_from_serializable(config=self._config, data=content)
+            if report is not None:
+                _restore_tuples(report)
         except Exception as error:  # noqa: BLE001 - of whatever plugin it is, it must not end the session
             return _unreadable(nodeid, f"its report cannot be read: {type(error).__name__}: {error}")
         if report is None:
             return _unreadable(nodeid, "its report is of a plugin of pytest's that is not loaded here")
-        _restore_tuples(report)
         return report
 
 
