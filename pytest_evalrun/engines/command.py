@@ -44,6 +44,7 @@ class CommandEngine:
 
     name = "command"
     throttles = False
+    remarks = ()
 
     def __init__(self, words: ClusterWords, directory: Path) -> None:  # noqa: ARG002 - as every engine is made
         if not words.batch:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, JobUnit, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.exits import GO_ON_LATER
 from pytest_evalrun.engines.fleet import Fleet
-from pytest_evalrun.engines.losses import MOST_IDLE, could_not_begin, halves, how, judge, may_still_tell
+from pytest_evalrun.engines.losses import MOST_IDLE, could_not_begin, exit_code, halves, how, judge, may_still_tell
 from pytest_evalrun.engines.protocol import Phase
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.jobfiles import JobFile
@@ -228,7 +229,7 @@ class Dispatch:
             return
         if not life.left:
             self._finish(life, DONE)
-        elif life.cancelling:
+        elif life.cancelling or (self._closing and exit_code(life) == GO_ON_LATER):
             self._finish(life, LEFT)
         elif (fatal := self._fatal(life)) is not None:
             self._give_up(fatal)

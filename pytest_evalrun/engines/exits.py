@@ -4,5 +4,5 @@ from __future__ import annotations
 
 # Ended by a signal, after the batch at hand: nothing is wrong, the rest is to be run by another job.
 GO_ON_LATER = 75
-# SlurmRefused before anything was run: a directory that the node does not see, another version, settings that changed.
+# Refused before anything was run: a directory that the node does not see, another version, settings that changed.
 CANNOT_BEGIN = 78

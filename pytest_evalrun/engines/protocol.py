@@ -109,6 +109,10 @@ class Engine(Protocol):
     throttles: bool
     """It holds ``at_once`` itself: all jobs are submitted at once. Otherwise it is given no more than may run."""
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a person is to know before jobs are submitted: words of theirs that have no effect here, and why."""
+
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise ConfigError, before anything is submitted, for what this cluster can never run, in its own words."""
 

@@ -56,6 +56,7 @@ class RayEngine:
 
     name = "ray"
     throttles = False
+    remarks = ()
 
     def __init__(self, words: ClusterWords, directory: Path) -> None:  # noqa: ARG002 - as every engine is made
         self._address = address_of(words.ray)

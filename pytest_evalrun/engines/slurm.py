@@ -37,6 +37,7 @@ class SlurmEngine:
 
     name = "slurm"
     throttles = True
+    remarks = ()
 
     def __init__(self, words: ClusterWords, directory: Path) -> None:
         self._words = _split(words.slurm, "--eval-slurm")

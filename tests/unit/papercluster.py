@@ -25,6 +25,7 @@ class PaperCluster:
 
     name: str = "paper"
     throttles: bool = False
+    remarks: tuple[str, ...] = ()
     states: dict[Handle, JobState] = field(default_factory=dict)
     submitted: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)

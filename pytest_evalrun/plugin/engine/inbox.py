@@ -84,6 +84,8 @@ class Inbox:
         self._untaken: dict[str, str] = {}
         self._failures: dict[str, str] = {}
         self._troubles: set[str] = set()
+        # Attempts of which something could not be taken into the run.
+        self.stuck: set[AttemptPaths] = set()
 
     @property
     def replayed(self) -> list[AttemptPaths]:
@@ -234,6 +236,7 @@ class Inbox:
                 try:
                     publish_partial(paths, self._live.paths, pair, fresh=self._fresh, disk=self._disk)
                 except OSError as error:
+                    self.stuck.add(paths)
                     self._tell(f"what jobs have predicted {_told(error)}")
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ def run_job(config: pytest.Config) -> Generator[None, Any, Any]:
 
 def _code(config: pytest.Config, code: int) -> int:
     reports: Any = config.pluginmanager.get_plugin(REPORTS)
-    if config.stash[leaving_key].asked and not reports.is_complete:
+    if (config.stash[leaving_key].asked or reports.was_stopped) and not reports.is_complete:
         return GO_ON_LATER
     if not reports.has_begun and code not in ORDINARY:
         raise ConfigError(reports.trouble or f"pytest ended with exit code {code} before the first item")

@@ -54,6 +54,7 @@ class JobReports:
         self._nodes: dict[Any, int] = {}
         self._session: pytest.Session | None = None
         self.has_begun = False
+        self.was_stopped = False
         self.trouble = ""
 
     @property
@@ -154,6 +155,7 @@ class JobReports:
         """Whoever gave ``-x`` wants no more of the launch once an item has failed, of any job."""
         if self._session is not None and self._stop.exists():
             self._session.shouldstop = "the launch wants no more items"
+            self.was_stopped = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:

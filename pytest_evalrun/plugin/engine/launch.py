@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from pytest_evalrun.plugin.lastline import PROGRESS
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
 from pytest_evalrun.plugin.reports import lost_report
 from pytest_evalrun.rundir.enginepaths import EnginePaths
+from pytest_evalrun.rundir.jobfiles import JobFile
 from pytest_evalrun.rundir.jobs import JobStore
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.publish import tidy
@@ -167,8 +169,9 @@ class _Errand:
             with self._controller.sigterm.held_back():
                 self._start()
             self._loop()
-        except KeyboardInterrupt:
-            self._interrupted()
+        except KeyboardInterrupt:  # that of --stepwise too, after which nothing is under way
+            if not self._dispatch.is_over:
+                self._interrupted()
             raise
         except BaseException:
             self._dispatch.cancel_all()
@@ -185,7 +188,7 @@ class _Errand:
         left = [item for nodeid, item in self._remote.items() if nodeid not in found]
         planner = Planner(self._session.config, self._outfitter, self._division, self._controller.told.needs)
         planned = planner.units(left, self._controller.expected, self._store.next_unit_name)
-        for remark in getattr(self._engine, "remarks", ()):
+        for remark in self._engine.remarks:
             self._say(remark)
         units = [unit for unit, _ in planned]
         self._dispatch.start(units)
@@ -199,7 +202,8 @@ class _Errand:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""
         wanted = {item.id: item for item in self._outfitter.job_items(self._remote)}
         adopted = self._dispatch.adopt(wanted)
-        self._outfitter.remember_earlier()
+        living = [self._paths.attempt(unit.name, attempt) for unit, attempt in self._dispatch.open()]
+        self._outfitter.remember_earlier(living)
         if adopted:
             names = ", ".join(unit.name for unit in adopted)
             self._say(
@@ -288,9 +292,18 @@ class _Errand:
         return self._options.cluster.on_interrupt == "detach" and not self._dispatch.is_over
 
     def _tidy(self) -> None:
-        """Everything is over: what lies in the run need not lie there twice."""
+        """What came into the run need not lie there twice.
+
+        An attempt with items that this launch has not selected is for one that has: its job may live, and what it has
+        predicted never came into the run.
+        """
+        selected = {item.nodeid for item in self._session.items}
         for attempt in self._paths.attempts():
-            tidy(attempt)
+            if attempt.tidied.exists() or attempt in self._inbox.stuck:
+                continue
+            with suppress(ConfigError, OSError):
+                if all(item.id in selected for item in JobFile.read(attempt.job).items):
+                    tidy(attempt)
 
 
 def batch_system(suites: Iterable[Suite]) -> dict[str, Any]:

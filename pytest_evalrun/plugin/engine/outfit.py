@@ -26,7 +26,7 @@ from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.secrets import secret_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import pytest
 
@@ -121,11 +121,12 @@ class Outfitter:
         for item in unit.items:
             self._sources.setdefault(item.pair or item.id, []).append(attempt)
 
-    def remember_earlier(self) -> None:
-        """Attempts of earlier launches that have predictions which never came into the run."""
+    def remember_earlier(self, living: Collection[AttemptPaths]) -> None:
+        """Attempts of earlier launches that have predictions which never came into the run, or may still make some."""
         for paths in self._paths.attempts():
             with suppress(ConfigError):
-                for item in JobFile.read(paths.job).items if paths.run.predictions.is_dir() else ():
+                has_some = paths in living or paths.run.predictions.is_dir()
+                for item in JobFile.read(paths.job).items if has_some else ():
                     self._sources.setdefault(item.pair or item.id, []).append(str(paths.root))
 
     def attempts_with(self, pair: Pair) -> list[AttemptPaths]:

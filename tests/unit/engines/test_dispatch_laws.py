@@ -54,6 +54,7 @@ class WildCluster:
     """Does whatever a test wants, and notes where it was asked for what it must never be asked for."""
 
     name = "wild"
+    remarks = ()
 
     def __init__(self, jobs_json: Path, *, throttles: bool, finds: bool) -> None:
         self.jobs_json, self.throttles, self.finds = jobs_json, throttles, finds

@@ -1,0 +1,89 @@
+"""Launches of one run with an engine that do not want the same: nothing of one costs another anything."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from batchsystem import BatchSystem
+from support import kill_alone, kill_group, wait_for
+
+ON = ("evals", "--eval-engine", "command", "--eval-jobs", "4")
+SAMPLES = 24
+
+
+@pytest.fixture
+def batch(tmp_path):
+    with BatchSystem(tmp_path / "batch") as system:
+        yield system
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """What models were asked, a line each."""
+    return tmp_path / "asked"
+
+
+def begin(project, process_ended, *words, asked):
+    """Start a launch, wait, and kill it: its jobs go on."""
+    launcher = project.start(*ON, *words, ASKED=str(asked))
+    try:
+        wait_for(process_ended, process=launcher)
+        kill_alone(launcher)
+    finally:
+        kill_group(launcher)
+
+
+def times(asked):
+    """How often each sample was asked for."""
+    return Counter(Counter(asked.read_text().split()).values())
+
+
+def test_jobs_of_another_selection_are_left_alone(project, batch, asked):
+    """A launch that ends well leaves what an earlier one has under way, for whoever selects that again."""
+    project.make(("a", "b"), ("one",), samples=SAMPLES, batch_system=batch.words(), params={"delay": 0.3})
+    begin(project, lambda: asked.exists() and asked.read_text().count("\n") >= 8, "-k", "a/one", asked=asked)
+    (job,) = batch.living()
+    batch.freeze(job.id)
+    other = project.run(*ON, "-k", "b/one", "--eval-set", "params.delay=0")
+    assert other.code == 0, other
+    batch.wait(lambda jobs: [living.id for living in jobs if not living.is_over] == [job.id])
+    batch.thaw(job.id)
+    again = project.run(*ON, "-k", "a/one", ASKED=str(asked))
+    assert again.code == 0, again
+    assert "found 1 unit of an earlier launch" in again
+    assert times(asked) == {1: SAMPLES}
+    assert len(project.predictions("a", "one")) == SAMPLES
+
+
+def test_what_an_adopted_job_has_predicted_is_taken_over(project, batch, asked):
+    """A job that had not begun when its launch died is a source for the attempt that goes on for it."""
+    project.make(("a",), ("one",), samples=SAMPLES, batch_system=batch.words(), params={"delay": 0.3})
+    batch.hold()
+    begin(project, batch.living, asked=asked)
+    launcher = project.start(*ON, ASKED=str(asked))
+    try:
+        wait_for(lambda: len(batch.calls("status")) >= 2, process=launcher)
+        batch.hold(held=False)
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 8, process=launcher)
+        batch.preempt(batch.living()[0].id)
+        output, _ = launcher.communicate(timeout=60)
+    finally:
+        kill_group(launcher)
+    assert launcher.returncode == 0, output
+    assert times(asked) == {1: SAMPLES}
+
+
+def test_what_the_first_failure_spares_is_no_error(project, batch):
+    """Items that nobody wanted any more are in no report, however few deaths are allowed; the next launch has them."""
+    datasets = [f"d{number}" for number in range(6)]
+    gate = {"gates": {"exact_match": {"min": 1.1}}}
+    project.make(("a",), datasets, batch_system=batch.words(), params={"delay": 0.3}, **gate)
+    ran = project.run("evals", "--eval-engine", "command", "--eval-jobs", "1", "-x", "--eval-crash-retries", "0")
+    assert ran.code == 1, ran
+    assert set(ran.counts) == {"failed"}, ran
+    assert ran.counts["failed"] < len(datasets)
+    assert "ended with code" not in ran
+    states = json.loads((project.latest / "engine" / "jobs.json").read_text())["units"]
+    assert {unit["state"] for unit in states.values()} == {"left"}
