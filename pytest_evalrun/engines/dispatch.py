@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from pytest_evalrun.suite.printable import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_evalrun.engines.losses import Fate
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # On a shared disk a line is seen so late at most (NFS asks for a directory anew after a few seconds).
 LATE_SECONDS = 10.0
+# A file that was closed on another host is here within so many, or never: attributes are kept for up to 60.
+FILES_SECONDS = 90.0
 # Of an attempt that is in one of these, reports may come.
 READ = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.ENDED)
 # Of a log, so much is shown where a launch ends for it.
@@ -48,8 +52,8 @@ class Dispatch:
     ``make`` writes ``job.json`` and ``job.sh`` of an attempt and returns its job; ``split`` cuts what did not fit into
     a time limit. No more than ``at_once`` jobs run together, those of an earlier launch with them. What a job tells is
     handed in by the methods from ``begun`` to ``refused``, of the attempts that are ``open`` alone; ``read`` is called
-    for one whose job is over, and hands in all that is left, before that is judged: at the next step while it says that
-    something is still to come.
+    for one whose job is over, before that is judged: it hands in what is left, and says whether that was all.
+    Nothing breaks in on what is done in a block of ``whole``.
     """
 
     def __init__(
@@ -61,7 +65,8 @@ class Dispatch:
         at_once: int,
         retries: int,
         say: Callable[[str], None],
-        read: Callable[[JobUnit, int], bool | None] = lambda _unit, _attempt: False,
+        read: Callable[[JobUnit, int], bool] = lambda _unit, _attempt: True,
+        whole: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
         split: Callable[[Sequence[JobItem]], Sequence[Sequence[JobItem]]] = halves,
     ) -> None:
@@ -69,7 +74,7 @@ class Dispatch:
         self.fatal: str | None = None
         self._store, self._retries, self._split = store, retries, split
         self._say, self._read, self._clock, self._engine_name = say, read, clock, engine.name
-        self._fleet = Fleet(engine, store, make, at_once, say)
+        self._fleet = Fleet(engine, store, make, at_once, say, whole)
         self._lives = self._fleet.lives
         self._closing = False
         self._ever_begun = False
@@ -221,9 +226,10 @@ class Dispatch:
 
     def _settle(self, life: UnitLife, now: float) -> None:
         """Read an ended attempt to its end, and decide what that means."""
-        if self._read(life.unit, life.attempt) and not life.cancelling:
-            return
+        is_all = self._read(life.unit, life.attempt)
         since = now if life.over_since is None else life.over_since
+        if not is_all and not life.cancelling and now - since < FILES_SECONDS:
+            return
         patient = life.doubted or not life.cancelling
         if patient and now - since < LATE_SECONDS and may_still_tell(life):
             return

@@ -5,6 +5,7 @@ A cluster that does not answer is asked again later, and meanwhile nothing is ta
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, UnitChange, UnitLife, UnitStanding
@@ -14,6 +15,7 @@ from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_evalrun.engines.attempts import JobUnit
     from pytest_evalrun.engines.protocol import Engine, Handle, Job, Resources
@@ -27,7 +29,10 @@ LONGEST_PAUSE = 60.0
 
 
 class Fleet:
-    """The units of a launch, and the cluster that they are on; no more than ``at_once`` of their jobs run together."""
+    """The units of a launch, and the cluster that they are on; no more than ``at_once`` of their jobs run together.
+
+    ``whole`` keeps from being interrupted what is noted before, and after, the cluster is asked to do something.
+    """
 
     def __init__(
         self,
@@ -36,11 +41,12 @@ class Fleet:
         make: Callable[[JobUnit, int], Job],
         at_once: int,
         say: Callable[[str], None],
+        whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.lives: dict[str, UnitLife] = {}
         self.accepted = False
         self._engine, self._store, self._make = engine, store, make
-        self._at_once, self._say = max(1, at_once), say
+        self._at_once, self._say, self._whole = max(1, at_once), say, whole
         self._changes: list[JobChange] = []
         self._away = False
         self._poll_at = self._submit_at = self._find_at = float("-inf")
@@ -146,8 +152,11 @@ class Fleet:
             for life in self.lives.values()
             if life.cancelling and life.handle is not None and life.has_slot and now - life.asked_at > PATIENCE_SECONDS
         ]
-        if not lives:
-            return
+        if lives:
+            with self._whole():
+                self._cancel(lives, now)
+
+    def _cancel(self, lives: Sequence[UnitLife], now: float) -> None:
         for life in lives:
             life.asked(now)
             self._store.put(life.record)
@@ -175,20 +184,27 @@ class Fleet:
         queued.sort(key=lambda life: -life.unit.seconds)
         free = self._at_once - occupied(self.lives.values())
         for lives, share in self._batches(queued, free):
-            jobs = self._named(lives, share)
-            try:
-                self._store.save()
-                handles = self._engine.submit(jobs, share)
-            except ClusterAway as error:
-                self._unanswered(lives, error, now)
+            with self._whole():
+                refusal = self._submit_batch(lives, share, now)
+            if refusal is not None:
+                refused.append((lives, refusal))
+            if now < self._submit_at:
                 break
-            except ConfigError as error:
-                for life in lives:
-                    life.refused()
-                refused.append((lives, str(error)))
-            else:
-                self._taken(lives, handles)
         return refused
+
+    def _submit_batch(self, lives: Sequence[UnitLife], share: int, now: float) -> str | None:
+        """Give the words of a refusal; None where the cluster has taken them, or has not answered."""
+        try:
+            jobs = self._named(lives, share)
+            self._store.save()
+            self._taken(lives, self._engine.submit(jobs, share))
+        except ClusterAway as error:
+            self._unanswered(lives, error, now)
+        except ConfigError as error:
+            for life in lives:
+                life.refused()
+            return str(error)
+        return None
 
     def submit_later(self, now: float) -> None:
         """Submit nothing for a while: the cluster has as many of our jobs as it wants."""

@@ -66,11 +66,14 @@ class Sigterm:
         return SAME_WISH_OF_A_JOB_SECONDS if self.leaving.patient else SAME_WISH_SECONDS
 
     def take(self) -> None:
+        self._take(self._handlers, self._numbers)
+
+    def _take(self, handlers: Handlers, numbers: Iterable[signal.Signals]) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in self._numbers:
+        for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._handlers.take(number, self.interrupt)
+                handlers.take(number, self.interrupt)
 
     def give_back(self) -> None:
         self._handlers.give_back()
@@ -85,15 +88,22 @@ class Sigterm:
             raise KeyboardInterrupt(self._came)
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Keep a signal that comes meanwhile until the block has ended: what is half open could not be closed."""
-        self._held_back = True
+    def held_back(self, *more: signal.Signals) -> Iterator[None]:
+        """Keep a signal that comes meanwhile until the block has ended: what is half open could not be closed.
+
+        ``more`` are signals that are taken for this block alone. Of blocks within one another the outermost counts.
+        """
+        outer, self._held_back = self._held_back, True
+        handlers = Handlers()
+        self._take(handlers, more)
         try:
             yield
         finally:
-            self._held_back = False
-        if self._waiting is not None:
-            raise KeyboardInterrupt(self._waiting)
+            handlers.give_back()
+            self._held_back = outer
+        if not outer and (waiting := self._waiting) is not None:
+            self._waiting = None
+            raise KeyboardInterrupt(waiting)
 
     def interrupt(self, number: int, _frame: object) -> None:
         """Pass a signal on to the workers, and raise KeyboardInterrupt."""

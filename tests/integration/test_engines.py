@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 from collections import Counter
 
@@ -108,6 +109,22 @@ def test_ctrl_c_cancels_and_keeps(cluster, batch, tmp_path):
     assert here.code == 0, here
     assert f"resumed at {before} of 24" in here
     assert set(Counter(asked.read_text().split()).values()) == {1}
+
+
+def test_ctrl_c_twice_cancels_all_the_same(project, batch, tmp_path):
+    """Whoever is in a hurry breaks in on the wait, not on the command that ends the jobs."""
+    asked, cancels = tmp_path / "asked", tmp_path / "cancels"
+    late = shlex.join(["sh", "-c", f'touch {cancels}; sleep 1; exec {batch.command("cancel")} "$@"', "cancel"])
+    project.make(batch_system=batch.words(cancel=f"{late} {{ids}}"), params={"delay": 0.5}, samples=100)
+    with process_of(project, ASKED=str(asked)) as launcher:
+        wait_for(asked.exists, process=launcher)
+        os.kill(launcher.pid, signal.SIGINT)
+        wait_for(cancels.exists, process=launcher)
+        os.kill(launcher.pid, signal.SIGINT)
+        output, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 2, output
+    assert batch.calls("cancel")
+    batch.wait(lambda jobs: all(job.is_over for job in jobs))
 
 
 def test_detached_jobs_are_found_again(cluster, batch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from pytest_evalrun.rundir.jobs import JobStore
 from pytest_evalrun.suite.clusters import ClusterWords
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.engines.attempts import JobChange, JobUnit
@@ -86,9 +87,26 @@ class Launch:
         self.said: list[str] = []
         self.made: list[tuple[str, int, tuple[str, ...]]] = []
         self.store = JobStore(root / "engine" / "jobs.json", ClusterWords(cluster.name))
+        self.all_here = True
+        self.undivided = False
         self.dispatch = Dispatch(
-            cluster, self.store, self.make, at_once=at_once, retries=retries, say=self.said.append, clock=self.clock
+            cluster,
+            self.store,
+            self.make,
+            at_once=at_once,
+            retries=retries,
+            say=self.said.append,
+            read=lambda _unit, _attempt: self.all_here,
+            whole=self.whole,
+            clock=self.clock,
         )
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """While ``undivided`` nothing may break in."""
+        self.undivided = True
+        yield
+        self.undivided = False
 
     def clock(self) -> float:
         return self.now

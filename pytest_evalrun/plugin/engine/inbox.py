@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A file that was closed on another host is here within so many seconds, or never: attributes are kept for up to 60.
 PATIENCE_SECONDS = 90.0
+# How often files that are not all here yet are looked for.
+AGAIN_SECONDS = 0.2
 STARTED = "item_started"
 
 
@@ -39,6 +41,7 @@ class _Attempt:
     name: str
     reader: ReportReader
     waiting: list[dict[str, Any]] = field(default_factory=list)
+    again_at: float = 0.0
     replayed: set[str] = field(default_factory=set)
     patient_until: float | None = None
 
@@ -98,21 +101,21 @@ class Inbox:
             self._read(self._attempt(unit, number))
 
     def finish(self, unit: Unit, number: int) -> bool:
-        """The job is over; True while what it has announced is not all here yet, and may come."""
+        """The job is over: take in what it has written last. False where what it announced is not all here yet."""
         assert self.dispatch is not None
         attempt = self._attempt(unit, number)
         self._read(attempt)
         if not attempt.waiting:
-            return False
+            return True
         if attempt.patient_until is None:
             attempt.patient_until = time.monotonic() + PATIENCE_SECONDS
         if time.monotonic() < attempt.patient_until:
-            return True
+            return False
         for nodeid in [line["id"] for line in attempt.waiting if line["id"] in self._untaken]:
             # The job has done its part: another one would do the same again, for the same end.
             self._failures[nodeid] = self._untaken[nodeid]
             self.dispatch.reported(unit.name, [nodeid])
-        return False
+        return True
 
     def take_failures(self) -> dict[str, str]:
         """Items whose files could not be taken into the run, and why; each once."""
@@ -127,8 +130,10 @@ class Inbox:
         return self._attempts[key]
 
     def _read(self, attempt: _Attempt) -> None:
-        waiting, attempt.waiting = attempt.waiting, []
-        for line in (*waiting, *attempt.reader.read()):
+        lines = attempt.reader.read()
+        if attempt.waiting and time.monotonic() >= attempt.again_at:
+            lines, attempt.waiting = [*attempt.waiting, *lines], []
+        for line in lines:
             self._take(attempt, line)
 
     def _take(self, attempt: _Attempt, line: dict[str, Any]) -> None:
@@ -176,6 +181,7 @@ class Inbox:
             return
         if pair is not None and not self._publish(attempt, item, pair, line["reports"]):
             attempt.waiting.append(line)
+            attempt.again_at = time.monotonic() + AGAIN_SECONDS
             return
         self.dispatch.reported(attempt.unit.name, [item.nodeid])
         if item.nodeid in self._judged and all(report["outcome"] == "passed" for report in line["reports"]):

@@ -6,6 +6,7 @@ pytest-xdist stays out: this process only waits, and whatever it is told it repl
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -39,6 +40,7 @@ from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_evalrun.engines.protocol import Engine
     from pytest_evalrun.plugin.controller import Controller
@@ -153,7 +155,12 @@ class _Errand:
             retries=self._options.crash_retries,
             say=self._say,
             read=self._inbox.finish,
+            whole=self._whole,
         )
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """What is noted and what the cluster has done must agree: Ctrl-C would end its commands in the middle."""
+        return self._controller.sigterm.held_back(signal.SIGINT)
 
     def _say(self, text: str) -> None:
         self._controller.terminal.line(text)
@@ -166,8 +173,7 @@ class _Errand:
 
     def run(self) -> None:
         try:
-            with self._controller.sigterm.held_back():
-                self._start()
+            self._start()
             self._loop()
         except KeyboardInterrupt:  # that of --stepwise too, after which nothing is under way
             if not self._dispatch.is_over:
@@ -201,7 +207,8 @@ class _Errand:
     def _adopt(self) -> set[str]:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""
         wanted = {item.id: item for item in self._outfitter.job_items(self._remote)}
-        adopted = self._dispatch.adopt(wanted)
+        with self._whole():
+            adopted = self._dispatch.adopt(wanted)
         living = [self._paths.attempt(unit.name, attempt) for unit, attempt in self._dispatch.open()]
         self._outfitter.remember_earlier(living)
         if adopted:

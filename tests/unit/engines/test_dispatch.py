@@ -232,6 +232,43 @@ def test_what_the_cluster_refuses_later_is_tried_while_jobs_live(tmp_path: Path)
     assert launch.dispatch.is_over
 
 
+def test_what_is_not_here_yet_holds_up_nobody_else(tmp_path: Path) -> None:
+    """A unit whose job is over waits for its files for as long as these may need, and other units go on meanwhile."""
+    launch = Launch(tmp_path, PaperCluster(), at_once=1, retries=0)
+    launch.dispatch.start([JobUnit("u001", items_of("a"), seconds=2), JobUnit("u002", items_of("b"), seconds=1)])
+    launch.turn()
+    launch.dispatch.begun("u001")
+    launch.all_here = False
+    launch.dispatch.ended("u001", 0)
+    launch.cluster.set("u001-1", Phase.DONE, 0)
+    launch.turn()
+    assert names_submitted(launch)[1:] == [(["u002-1"], 1)]
+    launch.turn(80)
+    assert launch.dispatch.take_failures() == {}
+    launch.turn(20)
+    assert launch.dispatch.take_failures().keys() == {"a"}
+
+
+def test_nothing_breaks_in_while_the_cluster_is_told_something(tmp_path: Path) -> None:
+    """What a launch notes and what the cluster does are one step, however a person hurries."""
+    told: list[tuple[str, bool]] = []
+
+    class Watching(PaperCluster):
+        def submit(self, jobs: Sequence[Job], at_once: int) -> list[Handle]:
+            told.append(("submit", launch.undivided))
+            return super().submit(jobs, at_once)
+
+        def cancel(self, handles: Sequence[Handle]) -> None:
+            told.append(("cancel", launch.undivided))
+
+    launch = Launch(tmp_path, Watching())
+    launch.dispatch.start([JobUnit("u001", items_of("a"))])
+    launch.turn()
+    launch.dispatch.cancel_all()
+    assert told == [("submit", True), ("cancel", True)]
+    assert not launch.undivided
+
+
 def adopting(tmp_path: Path, launch: Launch, *wanted: JobItem) -> tuple[Launch, list[tuple[str, list[str]]]]:
     """The next launch on the same cluster, and which units it took over with which items."""
     again = Launch(tmp_path, launch.cluster, now=launch.now)

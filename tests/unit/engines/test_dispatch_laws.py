@@ -168,11 +168,11 @@ class Session:
         JobFile("run", unit.name, attempt, "/", None, unit.items, "0", "3.11").write(paths.job)
         return Job(f"{unit.name}-{attempt}", unit.name, paths.script, paths.log, unit.resources)
 
-    def read(self, unit: JobUnit, attempt: int) -> None:
+    def read(self, unit: JobUnit, attempt: int) -> bool:
         """What an attempt has written, from where it was read last; an item that is not due is not for us."""
         job = next((job for job in self.cluster.jobs.values() if job.key == (unit.name, attempt)), None)
         if job is None:
-            return
+            return True
         at = self._read.get(job.key, 0)
         self._read[job.key] = len(job.lines)
         for kind, what in job.lines[at:]:
@@ -186,6 +186,7 @@ class Session:
                 self.dispatch.reported(unit.name, [str(what)])
                 del self.due[str(what)]
                 self.done.add(str(what))
+        return True
 
     def turn(self, seconds: float) -> None:
         self.now += seconds

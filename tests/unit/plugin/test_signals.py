@@ -113,6 +113,21 @@ def test_a_second_signal_ends_at_once(ending, monkeypatch, same):
     assert ended == ([] if same else ["aborted", pytest.ExitCode.INTERRUPTED])
 
 
+def test_what_is_whole_is_not_taken_apart(ending):
+    """Ctrl-C comes to pass once, when the outermost of the blocks that hold it back has ended."""
+    made, _ = ending
+    passed = []
+    with pytest.raises(KeyboardInterrupt, match="SIGINT"), made.held_back(signal.SIGINT):
+        with made.held_back(signal.SIGINT):
+            os.kill(os.getpid(), signal.SIGINT)
+            passed.append("inner")
+        passed.append("outer")
+    with made.held_back(signal.SIGINT):
+        passed.append("another")
+    assert passed == ["inner", "outer", "another"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_terminal_is_closed_once(taken):
     """The kernel and the shell both tell: the second must not cut short the end that the first began."""
     taken()
