@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # On a shared disk a line is seen so late at most (NFS asks for a directory anew after a few seconds).
 LATE_SECONDS = 10.0
 # A file that was closed on another host is here within so many, or never: attributes are kept for up to 60.
-FILES_SECONDS = 90.0
+FILES_SECONDS = 120.0
 # Of an attempt that is in one of these, reports may come.
 READ = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.ENDED)
 # Of a log, so much is shown where a launch ends for it.
