@@ -243,9 +243,9 @@ def test_what_is_not_here_yet_holds_up_nobody_else(tmp_path: Path) -> None:
     launch.cluster.set("u001-1", Phase.DONE, 0)
     launch.turn()
     assert names_submitted(launch)[1:] == [(["u002-1"], 1)]
-    launch.turn(80)
+    launch.turn(100)
     assert launch.dispatch.take_failures() == {}
-    launch.turn(20)
+    launch.turn(30)
     assert launch.dispatch.take_failures().keys() == {"a"}
 
 
