@@ -41,6 +41,9 @@ FILES_SECONDS = 120.0
 READ = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.ENDED)
 # Of a log, so much is shown where a launch ends for it.
 LOG_BYTES, LOG_LINES = 8192, 10
+# What a shell ends with where it cannot start a script.
+NOT_STARTED = (126, 127)
+UNSEEN = "; every node must see what the launch sees, under the same path"
 
 # What a launch calls it.
 Unit = JobUnit
@@ -249,7 +252,8 @@ class Dispatch:
         if could_not_begin(life):
             fate = judge(life, 0, self._split)
             tail = _last_lines(self._store.attempt_paths(life.unit.name, life.attempt).log)
-            return f"{fate.text}, before it began{tail}"
+            view = UNSEEN if exit_code(life) in NOT_STARTED else ""
+            return f"{fate.text}, before it began{view}{tail}"
         self._lost_before_begun += how(life) is Phase.LOST and not life.doubted
         if self._lost_before_begun < MOST_IDLE:
             return None

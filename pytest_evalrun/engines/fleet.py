@@ -68,7 +68,7 @@ class Fleet:
     def check(self, lives: Sequence[UnitLife], now: float) -> None:
         """Raise ConfigError where the cluster can never run one of these, of which each stands for its class."""
         for life in lives:
-            life.job = self._make(life.unit, life.attempt)
+            life.job = self._made(life)
         jobs = [life.job for life in lives if life.job is not None]
         try:
             if jobs:
@@ -223,11 +223,19 @@ class Fleet:
         """Note the jobs of units by their names, before the cluster hears of them."""
         jobs, batch = [], self._store.new_batch()
         for life in lives:
-            job = life.job or self._make(life.unit, life.attempt)
+            job = life.job or self._made(life)
             life.named(job, batch, share)
             self._store.put(life.record)
             jobs.append(job)
         return jobs
+
+    def _made(self, life: UnitLife) -> Job:
+        """Write what the job of a unit needs. Raises ConfigError where the disk does not take it."""
+        try:
+            return self._make(life.unit, life.attempt)
+        except OSError as error:
+            place = error.filename or self._store.attempt_paths(life.unit.name, life.attempt).root
+            raise ConfigError(f"a job of {life.unit.name} cannot be written: {place}: {error.strerror}") from None
 
     def _taken(self, lives: Sequence[UnitLife], handles: Sequence[Handle]) -> None:
         self._is_back()

@@ -221,11 +221,14 @@ class Inbox:
         except NotYet:
             return False
         except OSError as error:
-            self._untaken[item.nodeid] = _told(error)
-            self._tell(f"what jobs have made {_told(error)}; tried again, and kept in {self._paths.root} until then")
+            self._untaken[item.nodeid] = text = f"what its job has made {self._trouble(error)}"
+            self._tell(f"{text}; tried again, and kept in {self._paths.root} until then")
             return False
         self._untaken.pop(item.nodeid, None)
         return True
+
+    def _trouble(self, error: OSError) -> str:
+        return f"cannot be taken into the run: {error.filename or self._live.paths.root}: {error.strerror}"
 
     def _tell(self, trouble: str) -> None:
         """A trouble once, however often it is met."""
@@ -243,13 +246,9 @@ class Inbox:
                     publish_partial(paths, self._live.paths, pair, fresh=self._fresh, disk=self._disk)
                 except OSError as error:
                     self.stuck.add(paths)
-                    self._tell(f"what jobs have predicted {_told(error)}")
+                    self._tell(f"what jobs have predicted {self._trouble(error)}")
 
     def close(self) -> None:
         """Whatever was taken in is on the disk."""
         for error in self._disk.close():
             self._say(f"not synced to disk: {error}")
-
-
-def _told(error: OSError) -> str:
-    return f"cannot be taken into the run: {error.filename or 'its disk'}: {error.strerror}"

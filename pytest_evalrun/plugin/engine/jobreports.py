@@ -106,8 +106,11 @@ class JobReports:
         again = "start the launch again"
         if missing := [nodeid for nodeid in wanted if nodeid not in there]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            why = self.trouble or f"the suite changed since the job was submitted; {again}"
-            raise pytest.UsageError(f"{missing[0]}{more} not collected any more: {why}")
+            file = self._config.rootpath / missing[0].partition("::")[0]
+            why = f"the suite changed since the job was submitted; {again}"
+            if not file.exists():
+                why = f"this host does not see {file}; every node must see what the launch sees, under the same path"
+            raise pytest.UsageError(f"{missing[0]}{more} not collected any more: {self.trouble or why}")
         for item in self._job.items:
             pair = pairs.get(item.id)
             if item.digest is None or item.id not in there:

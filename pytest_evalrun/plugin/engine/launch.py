@@ -202,7 +202,10 @@ class _Errand:
         if units and self._dispatch.fatal is None:
             first, last = units[0].name, units[-1].name
             named = first if first == last else f"{first} to {last}"
-            self._say(f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {len(left)} items")
+            self._say(
+                f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {counted(len(left), 'item')}"
+            )
+        self._check_fatal()
 
     def _adopt(self) -> set[str]:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""
@@ -232,12 +235,16 @@ class _Errand:
         """Whatever has happened on the cluster, taken in."""
         self._inbox.look(self._dispatch.open())
         self._dispatch.step()
-        if self._dispatch.fatal is not None:
-            self._dispatch.cancel_all()
-            raise ConfigError(self._dispatch.fatal)
+        self._check_fatal()
         failures = self._dispatch.take_failures() | self._inbox.take_failures()
         for nodeid, reason in failures.items():
             self._give_up(nodeid, reason)
+
+    def _check_fatal(self) -> None:
+        """Raise ConfigError where no job will ever run."""
+        if self._dispatch.fatal is not None:
+            self._dispatch.cancel_all()
+            raise ConfigError(self._dispatch.fatal)
 
     def _give_up(self, nodeid: str, reason: str) -> None:
         """An item of which no job will tell: an error, told as that of a worker that died."""
