@@ -90,9 +90,9 @@ def _stands_cut(outcome: str, told: dict[str, Any]) -> Status | None:
     return Status.PENDING if outcome == "passed" else Status.FAILED
 
 
-def lost_report(item: pytest.Item) -> pytest.TestReport:
-    """The report of an item of which nobody will ever tell; :func:`make_crashed` says why."""
-    return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", None, "setup")
+def lost_report(item: pytest.Item, reason: str) -> pytest.TestReport:
+    """The report of an item of which nobody will ever tell; of one about a pair :func:`make_crashed` says more."""
+    return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", reason, "setup")
 
 
 def make_crashed(report: Any, pair: Pair, reason: str, brief: str) -> None:

@@ -87,3 +87,30 @@ def test_what_the_first_failure_spares_is_no_error(project, batch):
     assert "ended with code" not in ran
     states = json.loads((project.latest / "engine" / "jobs.json").read_text())["units"]
     assert {unit["state"] for unit in states.values()} == {"left"}
+
+
+def test_a_test_that_leases_gpus_needs_none_of_this_machine(project, batch):
+    """It goes out with what it asks for, whatever there is here; of one that no job will report its error says why."""
+    project.make(("a",), ("one",), batch_system=batch.words())
+    (project.suite / "test_own.py").write_text("def test_own(gpus):\n    pass\n")
+    batch.hold()
+    launcher = project.start("evals", *ON[1:], "-k", "test_own or a/one", CUDA_VISIBLE_DEVICES="")
+    try:
+        for job in batch.wait(lambda jobs: len(jobs) == 2):
+            batch.cancel(job.id)
+        output, _ = launcher.communicate(timeout=60)
+    finally:
+        kill_group(launcher)
+    assert launcher.returncode == 1, output
+    assert "2 errors" in output
+    assert "ERROR at setup of test_own __________________________\njob 1 was cancelled on the cluster" in output
+    assert ["--gpus 1" in " ".join(words) for words in batch.calls("submit")].count(True) == 1, output
+
+
+def test_a_cluster_that_takes_nothing_is_an_error(project, batch):
+    """Its words are the error of the launch, and no item is passed over in silence."""
+    project.make(("a",), ("one",), batch_system=batch.words())
+    batch.refuse("your project has no hours left")
+    ran = project.run(*ON)
+    assert ran.code == 4, ran
+    assert ran.output.count("your project has no hours left") == 1, ran

@@ -82,12 +82,12 @@ _DONE = {"reuse": "reused", "score": "scored", "skip": "skipped", "error": "told
 def _why_here(item: pytest.Item, needs: Mapping[str, Need]) -> str | None:
     """Say why an item runs here, whatever lies in the run; None where a job would run it."""
     pair = pair_of(item)
+    if pair is not None and pair.skip is not None:
+        return "skipped"
     if needs.get(item.nodeid):
         return "boards" if needs[item.nodeid].devices else None
     if pair is None or not (isinstance(item.parent, SuiteModule) or uses(item, "evaluation")):
         return "ordinary tests"
-    if pair.skip is not None:
-        return "skipped"
     if pair.is_cut:
         return "pairs of shards, which only score"
     need = need_of(pair.settings)

@@ -104,8 +104,7 @@ class Inbox:
         """The job is over: take in what it has written last. False where what it announced is not all here yet."""
         assert self.dispatch is not None
         attempt = self._attempt(unit, number)
-        self._read(attempt)
-        if not attempt.waiting:
+        if self._read(attempt) and not attempt.waiting:
             return True
         if attempt.patient_until is None:
             attempt.patient_until = time.monotonic() + PATIENCE_SECONDS
@@ -129,12 +128,18 @@ class Inbox:
             self._attempts[key] = _Attempt(unit, paths, f"{unit.name}.{number}", ReportReader(paths.reports))
         return self._attempts[key]
 
-    def _read(self, attempt: _Attempt) -> None:
-        lines = attempt.reader.read()
+    def _read(self, attempt: _Attempt) -> bool:
+        """Take in what has come. False where it cannot be read now, as while a server of files is started again."""
+        try:
+            lines = attempt.reader.read()
+        except OSError as error:
+            self._tell(f"what jobs tell cannot be read: {attempt.paths.reports}: {error.strerror}")
+            return False
         if attempt.waiting and time.monotonic() >= attempt.again_at:
             lines, attempt.waiting = [*attempt.waiting, *lines], []
         for line in lines:
             self._take(attempt, line)
+        return True
 
     def _take(self, attempt: _Attempt, line: dict[str, Any]) -> None:
         assert self.dispatch is not None, "it is there before anything is looked at"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,12 +224,16 @@ class _Errand:
     # ------------------------------------------------------------------ the loop
 
     def _loop(self) -> None:
-        while not (self._dispatch.is_over and self._local.is_over):
+        while True:
             self._turn()
             self._stop_where_wanted()
+            if self._dispatch.is_over and self._local.is_over:
+                break
             if not self._local.run_next():
                 time.sleep(LOOK_SECONDS)
             self._stop_where_wanted()
+        for nodeid in [*self._inbox.due]:
+            self._give_up(nodeid, "nothing is known of it, though all jobs have ended")
 
     def _turn(self) -> None:
         """Whatever has happened on the cluster, taken in."""
@@ -254,7 +258,7 @@ class _Errand:
         self._inbox.give_up(item)
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        report = lost_report(item)
+        report = lost_report(item, reason)
         self._controller.lost(report, reason, reason)
         hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -265,7 +269,8 @@ class _Errand:
         if not (session.shouldfail or session.shouldstop):
             return
         for unit, attempt in self._dispatch.open():
-            self._paths.attempt(unit.name, attempt).stop.touch()
+            with suppress(OSError):
+                self._paths.attempt(unit.name, attempt).stop.touch()
         self._dispatch.cancel_waiting()
         while not self._dispatch.is_over:
             self._turn()
@@ -293,13 +298,19 @@ class _Errand:
 
     def _close(self) -> None:
         """Keep what there is; jobs that go on keep what is theirs."""
-        if not self._detached:
-            self._inbox.keep(self._outfitter.attempts_with)
-        if directory := getattr(self._session.config.option, "allure_report_dir", None):
-            gather_allure(self._inbox.replayed, Path(directory))
-        self._inbox.close()
-        self._store.close()
-        self._engine.close()
+        with ExitStack() as stack:
+            for close in (self._engine.close, self._store.close, self._inbox.close):
+                stack.callback(close)
+            if not self._detached:
+                self._inbox.keep(self._outfitter.attempts_with)
+            if directory := getattr(self._session.config.option, "allure_report_dir", None):
+                self._gather_allure(Path(directory))
+
+    def _gather_allure(self, directory: Path) -> None:
+        try:
+            gather_allure(self._inbox.replayed, directory)
+        except OSError as error:
+            self._say(f"--alluredir {directory}: {error.strerror}; results of jobs stay in {self._paths.root}")
 
     @property
     def _detached(self) -> bool:

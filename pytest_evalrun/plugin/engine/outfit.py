@@ -65,12 +65,18 @@ class Outfitter:
         return JobItem(nodeid) if pair is None else JobItem(nodeid, pair.full_id, digest_of(pair))
 
     def make(self, unit: Unit, attempt: int) -> Job:
-        """Write all that the job reads, and remember the attempt as one whose lines later ones may take over."""
+        """Write all that the job reads, and remember the attempt as one whose lines later ones may take over.
+
+        Raises ConfigError where the disk does not take it.
+        """
         paths = self._paths.attempt(unit.name, attempt)
         job, spec = self.job(unit, attempt), self.spec(unit, attempt)
-        begin_run(paths.run)
-        spec.write(paths.job)
-        write_script(job, spec, paths.job)
+        try:
+            begin_run(paths.run)
+            spec.write(paths.job)
+            write_script(job, spec, paths.job)
+        except OSError as error:
+            raise ConfigError(f"{paths.root}: {error.strerror}; a job finds there what it is to do") from None
         self._remember(unit, str(paths.root))
         return job
 
@@ -122,10 +128,13 @@ class Outfitter:
             self._sources.setdefault(item.pair or item.id, []).append(attempt)
 
     def remember_earlier(self, living: Collection[AttemptPaths]) -> None:
-        """Attempts of earlier launches that have predictions which never came into the run, or may still make some."""
+        """Attempts of earlier launches that have predictions which never came into the run, or may still make some.
+
+        With --eval-fresh no answer of theirs is wanted, but those of jobs that this launch has taken over.
+        """
         for paths in self._paths.attempts():
             with suppress(ConfigError):
-                has_some = paths in living or paths.run.predictions.is_dir()
+                has_some = paths in living or (not self.options.fresh and paths.run.predictions.is_dir())
                 for item in JobFile.read(paths.job).items if has_some else ():
                     self._sources.setdefault(item.pair or item.id, []).append(str(paths.root))
 
