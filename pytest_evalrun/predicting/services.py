@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.25
 
 
-def _nothing(*_: object) -> None:
+def _nothing(*_: object, **__: object) -> None:
     return None
 
 

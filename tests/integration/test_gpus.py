@@ -366,6 +366,17 @@ def test_a_gpu_that_a_test_cannot_have_is_told_before_anything_starts(host):
         assert "test_own.py::test_own: needed: 3 GPUs" in ran, ran
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_tests_alone_have_gpus_too(host, workers):
+    """Where no pair is selected there is no run whose events would tell of it."""
+    host.nvml.gpus(80)
+    project = host.make()
+    (project.suite / "test_own.py").write_text("def test_own(gpus): assert gpus[0].token == '0'\n")
+    ran = project.run("evals", "-n", workers, "-k", "test_own")
+    assert ran.code == 0, ran
+    assert host.is_quiet()
+
+
 SAME = "def test_own(evaluation): assert evaluation.metrics['exact_match'] == 1\n"
 
 
