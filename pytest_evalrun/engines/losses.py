@@ -151,7 +151,7 @@ def _told(life: UnitLife) -> str:
     phase, code = how(life), exit_code(life)
     place = f" on {life.state.node}" if life.state.node else ""
     if life.refusal:
-        return f"{life.name_of_job} refused to begin{place}: {one_line(life.refusal)}"
+        return f"{life.name_of_job} refused to begin{place}: {one_line(_joined(life.refusal))}"
     if life.doubted:
         return f"{life.name_of_job} was never heard of by the cluster"
     happened = {
@@ -175,6 +175,12 @@ def _end(code: int | None) -> str:
     # The script of a job ends as shells do, where what it has started is killed.
     number = -code if code < 0 else code - 128 if 128 < code <= 192 else 0
     return f"was killed by signal {number}" if number else f"ended with code {code}"
+
+
+def _joined(text: str) -> str:
+    """Several lines for a terminal as one sentence of several parts."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return "; ".join(lines).replace(":; ", ": ")
 
 
 def _why(life: UnitLife) -> str:

@@ -175,6 +175,11 @@ def test_cancelled_by_somebody_else(tmp_path: Path) -> None:
 
 NEVER = {
     "refused": (End(Phase.FAILED, CANNOT_BEGIN), "other settings", "job 1 refused to begin on n1: other settings"),
+    "refused in lines": (
+        End(Phase.FAILED, CANNOT_BEGIN),
+        "needed: 1 GPU; there is:\n  GPU 0  A100\nask for less\n",
+        "job 1 refused to begin on n1: needed: 1 GPU; there is: GPU 0 A100; ask for less",
+    ),
     "a directory that is not seen": (End(Phase.FAILED, CANNOT_BEGIN), "", "job 1 ended with code 78 on n1"),
     "a usage error": (End(Phase.FAILED, 4), "", "job 1 ended with code 4 on n1"),
     "killed": (End(Phase.FAILED, -11), "", "job 1 was killed by signal 11 on n1"),
