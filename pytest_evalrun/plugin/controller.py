@@ -31,7 +31,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Generator, Iterable, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 
     from pytest_evalrun.planning.costs import Estimate
     from pytest_evalrun.plugin.engine.division import Divides
@@ -146,16 +146,16 @@ class Controller:
         return [pair for nodeid, pair in self.pairs.items() if nodeid not in self._remote]
 
     @property
-    def _remote(self) -> Container[str]:
+    def _remote(self) -> Collection[str]:
         return self.engine.division.remote if self.engine is not None else ()
 
     def _machine(self, selected: Iterable[Pair]) -> Machine:
         """Usage errors for what this machine has not, before anything is made; scoring alone needs no model."""
         options = self.suites.options
         pairs = selected if options.mode != "eval" else ()
+        needs = {nodeid: need for nodeid, need in self.told.needs.items() if nodeid not in self._remote}
         with usage_errors():
-            needs = {nodeid: need for nodeid, need in self.told.needs.items() if nodeid not in self._remote}
-            return Machine(pairs, needs, options.gpus)
+            return Machine(pairs, needs, options.gpus, patient=options.cluster.job is not None)
 
     def _fleet(self) -> BoardManager:
         """The boards that answer; usage errors for host keys that nobody knows."""

@@ -27,10 +27,13 @@ class Machine:
     """GPUs and boards for this launch. NVML is not touched where nothing needs a GPU, and boards never are.
 
     A pair that is cut needs none, its shards do. ``needs`` by full id of a pair, ``boards`` by their keys; ``lacking``
-    says of what cannot be met why, where all that ask for it are optional.
+    says of what cannot be met why, where all that ask for it are optional. Who is ``patient`` leaves memory that others
+    use to the items, which wait for it: a job that was killed may have left it a moment ago.
     """
 
-    def __init__(self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None) -> None:
+    def __init__(
+        self, pairs: Iterable[Pair], others: Mapping[str, Need], only: str | None, *, patient: bool = False
+    ) -> None:
         due = [pair for pair in pairs if pair.skip is None]
         loading = [pair for pair in due if not pair.is_cut]
         asking = [pair for pair in loading if asks_for_gpus(pair) or asks_for_boards(pair)]
@@ -41,9 +44,9 @@ class Machine:
         self._must = {pair.full_id: self.needs.get(pair.full_id) for pair in asking if not pair.settings.optional}
         self.boards = _boards_of_tests(due, others) | _boards(asking, self.needs)
         if any(need.gpus for need in self._all):
-            self._look(only, others)
+            self._look(only, others, patient)
 
-    def _look(self, only: str | None, others: Mapping[str, Need]) -> None:
+    def _look(self, only: str | None, others: Mapping[str, Need], patient: bool) -> None:
         from pytest_evalrun.slots.gpus import Nvml
         from pytest_evalrun.slots.leases import LeaseDirectory, Leases
         from pytest_evalrun.slots.visible import find_gpus
@@ -54,10 +57,12 @@ class Machine:
             leases = Leases(LeaseDirectory(), found.gpus, nvml, found.reason)
             wanted = [need for need in self._all if need.gpus]
             lacking = {need: text for need in wanted if (text := leases.lacking(need)) is not None}
-        problems = [_problem(need, text, {**self._must, **others}) for need, text in lacking.items()]
-        if told := [problem for problem in problems if problem]:
-            raise pytest.UsageError(printable("\n".join(told)))
-        self._skip(lacking)
+            must = {**self._must, **others}
+            problems = {need: told for need, text in lacking.items() if (told := _problem(need, text, must))}
+            waited = {need for need in problems if patient and not leases.is_in_vain(need)}
+        if hopeless := [problem for need, problem in problems.items() if need not in waited]:
+            raise pytest.UsageError(printable("\n".join(hopeless)))
+        self._skip({need: text for need, text in lacking.items() if need not in waited})
 
     def do_without(self, gone: Mapping[str, tuple[str, str]]) -> None:
         """Boards by their keys, with their names, and why; who needs one of them and no other is skipped, if optional.

@@ -96,6 +96,11 @@ class Leases:
             states = self._states()
         return lacking_text(need, self._with_users(states), self._reason) if is_blocked(need, states) else None
 
+    def is_in_vain(self, need: Need) -> bool:
+        """Whether no wait would help, neither for a lease nor for the memory of others."""
+        with self._directory.choosing():
+            return is_impossible(need, self._states())
+
     def wait_until_free(self, lease: Lease, pids: Collection[int], seconds: float = 5.0) -> None:
         """Until the driver lists none of these processes, which have ended, on the GPUs of the lease."""
         nvml = self._nvml

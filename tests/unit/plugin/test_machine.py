@@ -144,6 +144,17 @@ def test_every_lack_is_told_at_once(host):
     assert "needed: 1 GPU with 90 GB free" in str(error.value)
 
 
+def test_who_is_patient_leaves_used_memory_to_the_items(host):
+    """But not what no wait would give."""
+    host(20, 20)
+    found = Machine([pair(gpus=1, min_gpu_memory=40)], {}, None, patient=True)
+    assert found.needs == {"letters/a/one": Need(1, 40)}
+    assert not found.lacking
+    for need in ({"gpus": 1, "min_gpu_memory": 90}, {"gpus": 3}):
+        with pytest.raises(pytest.UsageError, match="this host has"):
+            Machine([pair(**need)], {}, None, patient=True)
+
+
 def test_what_is_optional_is_no_error(host):
     """It needs nothing, for it is skipped; the reason is one line."""
     host(80)
