@@ -148,7 +148,8 @@ def _shown(unit: UnitRecord, now: float | None) -> ShownJob:
         facts,
         attempt=last.number,
         job=None if last.handle is None else str(last.handle),
-        state=str(last.phase),
+        # Its job has told everything, and nobody waited for the cluster to say that it is over.
+        state=WORDS[DONE] if unit.state == DONE and last.ended is None else str(last.phase),
         node=str(last.node),
         queued=_between(last.submitted, last.started or last.ended, now),
         ran=_between(last.started, last.ended, now),

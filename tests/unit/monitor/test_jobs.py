@@ -73,6 +73,12 @@ def test_a_table_has_what_runs_first_and_why_others_wait(run):
     assert [job.unit for job in shown.living] == ["u002", "u005", "u003", "u004", "u006"]
 
 
+def test_a_unit_that_has_told_everything_is_done(run):
+    """A launch does not wait until the cluster says that a job is over which has said so itself: it does not run."""
+    submit(run.paths, [UnitRecord("u001", 8, 0, state="done", attempts=(RUNS,))])
+    assert [job.state for job in shown_jobs(read_jobs(run.paths), None).jobs] == ["done"]
+
+
 def test_without_a_launch_they_stand_as_it_has_left_them(run):
     """Nobody asks the cluster any more: no time goes on, and the title says of when it speaks."""
     submit(run.paths)
