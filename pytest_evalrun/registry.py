@@ -97,14 +97,20 @@ def _read(_: tuple[str, ...]) -> dict[str, dict[str, tuple[Offer, ...]]]:
     from importlib.metadata import entry_points
 
     found: dict[str, dict[str, tuple[Offer, ...]]] = {group: {} for group in _ONE}
-    every = entry_points()
+    every, packages = entry_points(), dict[int, str]()
     for group, offers in found.items():
         for point in every.select(group=group):
-            offers[point.name] = (*offers.get(point.name, ()), Offer(group, point.name, point.value, _package(point)))
+            offer = Offer(group, point.name, point.value, _package(point, packages))
+            offers[point.name] = (*offers.get(point.name, ()), offer)
     if not found[ADAPTERS]:
         raise ConfigError(f"{OURS} is of another version than it was installed as; install it again")
     return found
 
 
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "?"
+def _package(point: EntryPoint, known: dict[int, str]) -> str:
+    """The name of a distribution, whose metadata are parsed anew each time that it is asked."""
+    if point.dist is None:
+        return "?"
+    if id(point.dist) not in known:
+        known[id(point.dist)] = point.dist.name
+    return known[id(point.dist)]

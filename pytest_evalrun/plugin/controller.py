@@ -360,10 +360,11 @@ class Controller:
     def _finish(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         clean = exitstatus != pytest.ExitCode.INTERRUPTED or bool(session.shouldfail)
         try:
-            with self.sigterm.cuttable():
-                self.terminal.summary = summarise(live.paths, self.suites.found.values(), self.limits)
-                if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
-                    self._merge(session, exitstatus, live)
+            if self.suites.options.cluster.job is None:  # of what jobs have done their launch makes the tables
+                with self.sigterm.cuttable():
+                    self.terminal.summary = summarise(live.paths, self.suites.found.values(), self.limits)
+                    if clean:  # who presses Ctrl-C does not wait for gigabytes to be merged
+                        self._merge(session, exitstatus, live)
         except KeyboardInterrupt:
             self.terminal.remarks.append("the summary was cut off; `evalrun report` makes it again")
         except Exception as error:  # noqa: BLE001 - a result that somebody edited must not cost the session its end

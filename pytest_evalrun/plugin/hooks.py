@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.plugin.collectors import DataDirectory, refuse_data, suite_files
+from pytest_evalrun.plugin.internals import do_not_rewrite
 from pytest_evalrun.plugin.options import add_options, header, read_options, stay_alone
 from pytest_evalrun.plugin.suites import Suites, suites_key
 
@@ -34,6 +35,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     if not config.getoption("eval_job") or hasattr(config, "workerinput"):
         return (yield)
+    do_not_rewrite(config, "pytest_evalrun")
     from pytest_evalrun.plugin.engine.job import run_job
 
     return (yield from run_job(config))
@@ -43,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     stay_alone(config)
     config.stash[suites_key] = Suites(config, _switch_on)
     if config.getoption("eval_job"):
+        do_not_rewrite(config, "pytest_evalrun")
         from pytest_evalrun.plugin.engine.job import join_job
 
         join_job(config, config.stash[suites_key])

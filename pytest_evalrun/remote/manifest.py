@@ -26,12 +26,12 @@ def boards_of(suites: Iterable[Suite]) -> list[BoardRecord]:
 
     No board is spoken to, and of suites that know of none no settings are resolved.
     """
-    from pytest_evalrun.remote.models import model_name
-
     boards: dict[tuple[str, str], tuple[BoardRecord, set[str], set[str]]] = {}
     for pair in (pair for suite in suites for pair in suite.pairs):
         if pair.skip is not None or not asks_for_boards(pair) or not need_of(pair.settings).devices:
             continue
+        from pytest_evalrun.remote.models import model_name  # where there is no board, nothing of SSH is imported
+
         path = pair.task.path
         model = {model_name(pair.key.task, PurePath(path).suffix)} if path is not None else set()
         for spec in devices_of(pair.settings):
