@@ -11,6 +11,8 @@ from pytest_evalrun.suite.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Where a script could not be started, Slurm says that this signal ended it, which nobody has sent.
+NEVER_STARTED = 53
 # Fields of `squeue -O`, a mark after each; those that may hold anything come last. Unlike JSON it is the same in every
 # version, and squeue asks the controller for our own jobs only.
 FIELDS = "JobArrayID:|,State:|,exit_code:|,NodeList:|,Reason:|,ReasonList:|"
@@ -81,6 +83,8 @@ def _exit_code(text: str) -> int | None:
     if not code.isdecimal():
         return None
     status, ended_by = (int(code), int(number or 0)) if colon else (int(code) >> 8 & 0xFF, int(code) & 0x7F)
+    if ended_by == NEVER_STARTED:
+        return None
     return -ended_by if ended_by else status
 
 

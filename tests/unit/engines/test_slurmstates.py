@@ -22,11 +22,12 @@ from pytest_evalrun.engines.slurmstates import accounted, listed, memory_words
         ("12_1|COMPLETED|0|n1|None|n1|", JobState(Phase.DONE, 0, "n1", "COMPLETED")),
         ("12_1|BOOT_FAIL|1|n1|None|n1|", JobState(Phase.LOST, -1, "n1", "BOOT_FAIL")),
         ("12_1|OUT_OF_MEMORY|9|n1|OutOfMemory|n1|", JobState(Phase.MEMORY, -9, "n1", "OUT_OF_MEMORY (OutOfMemory)")),
+        ("12_1|FAILED|53|n1|JobLaunchFailure|n1|", JobState(Phase.FAILED, None, "n1", "FAILED (JobLaunchFailure)")),
         ("12_1|DEADLINE|0|n1|DeadLine|n1|", JobState(Phase.CANCELLED, 0, "n1", "DEADLINE (DeadLine)")),
         ("12_1|A_NEW_STATE|0|n1|None|n1|", JobState(Phase.RUNNING, None, "n1", "A_NEW_STATE")),
     ],
     ids=(
-        "running completing waiting waiting-for-nodes held-again completed boot-fail memory deadline unheard-of".split()
+        "running completing waiting waiting-for-nodes held-again completed boot-fail memory not-started deadline unheard-of".split()
     ),
 )
 def test_listed(line, expected):
