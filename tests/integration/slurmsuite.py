@@ -100,6 +100,9 @@ class OnSlurm:
         file = self.project.suite / "asked.txt"
         return Counter(file.read_text().split() if file.exists() else ())
 
+    def asked_of(self, model: str, dataset: str) -> int:
+        return sum(count for name, count in self.asked().items() if name.startswith(f"{model}/{dataset}-"))
+
     def asked_again(self) -> int:
         return sum(count - 1 for count in self.asked().values())
 
@@ -124,13 +127,21 @@ class OnSlurm:
     def attempts(self) -> list[dict]:
         return [attempt for unit in self.units().values() for attempt in unit["attempts"]]
 
+    def pairs_of(self, units) -> list[str]:
+        """The pairs that went out in these units."""
+        specs = [self.project.latest / "engine" / unit / "1" / "job.json" for unit in units]
+        return [item["pair"] for spec in specs for item in json.loads(spec.read_text())["items"]]
+
     def job(self) -> dict:
         """The attempt of a job that Slurm runs now."""
         return wait_for(lambda: next(iter(self.running()), None))
 
     def running(self) -> list[dict]:
         """The attempts that Slurm runs now, as jobs.json has them."""
-        return [one for one in self.attempts() if one.get("phase") == "running"]
+        return [one for one in self.attempts() if one["phase"] == "running"]
+
+    def waiting(self) -> list[dict]:
+        return [one for one in self.attempts() if one["phase"] == "waiting"]
 
     def history(self) -> Counter[str]:
         lines = (self.project.workdir / "history.jsonl").read_text().splitlines()
@@ -157,23 +168,23 @@ class OnSlurm:
 
     # ---- what must hold
 
-    def undisturbed(self) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+    def undisturbed(self, *words: str) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
         """The summary and predictions of the same suite evaluated here, in a directory and of samples of its own."""
         asked = self.project.suite / "asked.txt"
         kept = asked.read_bytes()
         self.pace(0)
-        ran = self.project.run("evals", "--eval-workdir", "here")
+        ran = self.project.run("evals", "--eval-workdir", "here", *words)
         assert ran.code in (0, 1), ran
         asked.write_bytes(kept)
         run = (self.project.root / "here" / "latest").resolve()
         return self.summary(run), self.answers(run)
 
-    def check(self, *, again: int = 0) -> None:
+    def check(self, *words: str, again: int = 0) -> None:
         """Results are those of an undisturbed local run, no pair is twice in history, no job is left.
 
-        ``again``: so many samples may have been asked twice.
+        ``words`` are for the run here. ``again``: so many samples may have been asked twice.
         """
-        summary, answers = self.undisturbed()
+        summary, answers = self.undisturbed(*words)
         assert self.summary() == summary
         assert self.answers() == answers
         assert set(self.history().values()) == {1}, self.history()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+from functools import partial
 
 import psutil
 import pytest
+from nvml import FakeNvml
 from slurmhost import NODES, belonging
-from slurmsuite import BATCH, on_slurm
+from slurmsuite import BATCH, FOR_EVER, on_slurm
 from support import kill_alone, wait_for
 
 
@@ -212,3 +214,45 @@ def test_ctrl_c(there):
     assert here.code == 0, here
     assert "resumed at" in here
     there.check()
+
+
+def test_what_is_selected(there):
+    """Options that select items, or samples of them, select what goes out, as they do here."""
+    there.make(models=("a", "b"), gates={"exact_match": {"min": 0.5}})
+    there.project.dataset("two", 8, wrong=8)
+    run = partial(there.run, "-p", "cacheprovider", "--eval-fresh", minutes=10)
+    everything = [f"echo/{model}/{dataset}" for model in "ab" for dataset in ("one", "two")]
+    failed = everything[1::2]
+    selections = [
+        ([], everything),
+        (["--lf"], failed),
+        (["--eval-only", "failed"], failed),
+        (["-k", "a/one"], everything[:1]),
+    ]
+    for words, pairs in selections:
+        before = set(there.units())
+        ran = run(*words)
+        assert ran.code == int(pairs != everything[:1]), ran
+        assert sorted(there.pairs_of(set(there.units()) - before)) == pairs, words
+    ran = run("--eval-limit", "5", "-k", "a/one")
+    assert ran.code == 0, ran
+    assert there.asked_of("a", "one") == 2 * 8 + 5
+
+
+# ---- GPUs
+
+
+def test_gpus(there, tmp_path):
+    """A job sees the GPUs that Slurm has given it, each of them is one job's alone, and what waits says why."""
+    nvml = FakeNvml(tmp_path).gpus(80, 80, 80, 80)
+    exported = ",".join(f"{k}={v}" for k, v in (nvml.env | {"EVALRUN_SLOTS_DIR": str(tmp_path / "slots")}).items())
+    there.make(datasets=[f"d{i}" for i in range(6)], pace=FOR_EVER, gpus=1)
+    launcher = there.launch(jobs=6, slurm=f"-w n1 --export=ALL,{exported}")
+    there.until_asked(4 * BATCH, launcher)
+    wait_for(lambda: len(there.waiting()) == 2 and all(one["reason"] for one in there.waiting()), process=launcher)
+    _, listed, _ = there.project.evalrun("list", "--jobs")
+    assert len(re.findall(r"u00[56] +\d+_[45] +waiting .* Resources", listed)) == 2, listed
+    assert sorted(gpu for _, _, _, gpu in there.loaded()) == ["0", "1", "2", "3"]
+    there.finish(launcher)
+    assert len(there.loaded()) == 6
+    there.check("--eval-gpus-per-item", "0")

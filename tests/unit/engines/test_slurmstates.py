@@ -27,8 +27,9 @@ from pytest_evalrun.engines.slurmstates import accounted, listed, memory_words
         ("12_1|A_NEW_STATE|0|n1|None|n1|", JobState(Phase.RUNNING, None, "n1", "A_NEW_STATE")),
     ],
     ids=(
-        "running completing waiting waiting-for-nodes held-again completed boot-fail memory not-started deadline unheard-of".split()
-    ),
+        "running completing waiting waiting-for-nodes held-again completed boot-fail memory not-started deadline "
+        "unheard-of"
+    ).split(),
 )
 def test_listed(line, expected):
     """Each state of squeue is a phase; a word that nobody knows is no end, and is shown."""
