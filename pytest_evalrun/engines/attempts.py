@@ -139,6 +139,11 @@ class UnitLife:
         self.cancelled, self.asked_at = True, now
         self._change(cancelled=True)
 
+    def begins(self) -> None:
+        """Its job runs, whatever an earlier start of the same job has said last."""
+        self.begun, self.code = True, None
+        self.running.clear()
+
     def moved(self, state: JobState) -> bool:
         """Take what the cluster says; returns whether it is news."""
         if state == self.state:

@@ -142,7 +142,8 @@ class Dispatch:
     # ------------------------------------------------------------------ what jobs tell
 
     def begun(self, unit: str) -> None:
-        self._lives[unit].begun = True
+        """A job has begun, or again: one that was queued once more by hand has said before how it ends."""
+        self._lives[unit].begins()
         self._ever_begun = True
 
     def started(self, unit: str, item: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from papercluster import GPU, Launch, PaperCluster, items_of
 
 from pytest_evalrun.engines.attempts import JobUnit, UnitChange
+from pytest_evalrun.engines.exits import GO_ON_LATER
 from pytest_evalrun.engines.protocol import ClusterAway, Phase, Resources
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.jobfiles import JobItem
@@ -77,6 +78,23 @@ def test_a_lost_unit_goes_back_with_what_is_left(tmp_path: Path) -> None:
     assert [change.what for change in launch.turn()] == changes
     assert launch.made[-1] == ("u001", 2, ("b",))
     assert launch.said == ["u001: job 1 was lost on n1 (NODE_FAIL); 1 item to go on"]
+
+
+def test_a_job_that_was_queued_again_by_hand_is_judged_by_its_last_start(tmp_path: Path) -> None:
+    """What it said as it was told to leave, and what ran then, are no excuse and no suspect when it dies later."""
+    cluster = PaperCluster()
+    launch = Launch(tmp_path, cluster, retries=0)
+    launch.dispatch.start([JobUnit("u001", items_of("a", "b"))])
+    launch.turn()
+    launch.dispatch.begun("u001")
+    launch.dispatch.started("u001", "a")
+    launch.dispatch.ended("u001", GO_ON_LATER)
+    launch.dispatch.begun("u001")
+    launch.dispatch.started("u001", "b")
+    cluster.set("u001-1", Phase.FAILED, 137)
+    launch.turn()
+    assert launch.dispatch.take_failures() == {"b": "job 1 was killed by signal 9 on n1 while it ran b"}
+    assert launch.made[-1] == ("u001", 2, ("a",))
 
 
 def names_submitted(launch: Launch) -> list[tuple[list[str], int]]:
