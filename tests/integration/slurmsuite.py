@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from slurmhost import belonging
 from support import Project, kill_group, wait_for
 
 from pytest_evalrun.rundir.durable import write_atomic
+
+if TYPE_CHECKING:
+    import psutil
 
 # Figures that differ from run to run.
 SECONDS = {"seconds"}
@@ -87,6 +91,16 @@ class OnSlurm:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         return output
+
+    def stop_node_of_first_job(self) -> tuple[str, list[psutil.Process]]:
+        """Slurm loses a node, on which all that belongs to jobs is stopped, and may go on later."""
+        _, pid, node, _ = self.loaded()[0]
+        found = [one for one in belonging(self.slurm.conf) if one.environ().get("SLURMD_NODENAME") == node]
+        assert pid in [one.pid for one in found]
+        for one in found:
+            one.suspend()
+        self.slurm.kill_node(node, jobs=False)
+        return node, found
 
     def close(self) -> None:
         for process in self._started:
@@ -201,13 +215,3 @@ def on_slurm(tmp_path: Path, slurm, monkeypatch):
         yield place
     finally:
         place.close()
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
-    return dict(line.partition("=")[::2] for line in text.split("\0"))
-
-
-def send(pids, number: int) -> None:
-    for pid in pids:
-        os.kill(pid, number)

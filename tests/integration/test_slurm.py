@@ -10,9 +10,15 @@ from functools import partial
 import psutil
 import pytest
 from nvml import FakeNvml
-from slurmhost import NODES, belonging
+from slurmhost import NODES
 from slurmsuite import BATCH, FOR_EVER, on_slurm
 from support import kill_alone, wait_for
+
+GREEDY = """
+        if self.name == "big" and "SLURM_JOB_ID" in os.environ:
+            self.much = bytearray(400 << 20)
+            time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -159,12 +165,7 @@ def test_a_zombie_changes_nothing(there):
     there.make(datasets=("one",), samples=24, pace=0.2)
     launcher = there.launch()
     there.hold(3 * BATCH, launcher)
-    _, pid, node, _ = there.loaded()[0]
-    zombies = [one for one in belonging(there.slurm.conf) if one.environ().get("SLURMD_NODENAME") == node]
-    assert pid in [one.pid for one in zombies]
-    for one in zombies:
-        one.suspend()
-    there.slurm.kill_node(node, jobs=False)
+    node, zombies = there.stop_node_of_first_job()
     wait_for(lambda: len(there.loaded()) == 2, process=launcher)
     there.pace(0.2)
     there.until_asked(24, launcher)
@@ -179,6 +180,52 @@ def test_a_zombie_changes_nothing(there):
     assert [there.summary(), there.answers()] == kept
     # The zombie asks on its own account.
     there.check(again=24)
+
+
+def test_a_zombie_has_the_directory(there):
+    """Where Slurm itself starts a lost job again, the zombie holds the directory of both: the job is refused there,
+    and goes on in another."""
+    there.make(datasets=("one",), samples=24, pace=0.2)
+    launcher = there.launch(slurm="--requeue")
+    there.hold(3 * BATCH, launcher)
+    _, zombies = there.stop_node_of_first_job()
+    handle = there.attempts()[0]["handle"]
+    there.slurm.until(lambda: there.slurm.jobs()[handle] == "PENDING", "the job waits again")
+    there.slurm.call("scontrol", "update", there.slurm.show(handle).split()[0], "StartTime=now")
+    wait_for(lambda: len(there.loaded()) == 2, process=launcher)
+    there.pace(0.2)
+    there.until_asked(24, launcher)
+    for one in zombies:
+        one.resume()
+    assert re.search(
+        r"refused to begin on n\d: .*/engine/u001/1 is in use by .*; 1 item to go on", there.finish(launcher)
+    )
+    psutil.wait_procs(zombies, timeout=60)
+    there.check(again=24)
+
+
+def test_a_preempted_job(there):
+    """It ends after the batch at hand, nobody is blamed, and its pair goes on there: no sample is asked twice."""
+    there.make(datasets=("one",), samples=40, pace=0.3)
+    launcher = there.launch("--eval-crash-retries", "0", slurm="-p spot -w n4 --exclusive")
+    there.until_asked(4 * BATCH, launcher)
+    urgent = there.slurm.call("sbatch", "--parsable", "-o/dev/null", "-w", "n4", "--exclusive", "--wrap", "sleep 600")
+    wait_for(lambda: len(there.attempts()) == 2, process=launcher)
+    there.slurm.call("scancel", urgent)
+    assert "was preempted on n4 (PREEMPTED); 1 item to go on" in there.finish(launcher)
+    there.check()
+
+
+def test_a_model_that_needs_too_much_memory(there):
+    """Its pair is an error that says so in Slurm's words, and the others go on."""
+    there.make(models=("big", "a"), datasets=("one",))
+    model = there.project.suite / "model.py"
+    model.write_text(model.read_text().replace("    def predict", GREEDY + "\n    def predict"))
+    ran = there.run(minutes=10)
+    assert ran.code == 1, ran
+    assert ran.counts == {"passed": 1, "error": 1}, ran
+    assert re.search("was killed for memory on n. .*while it ran .*big/one", ran), ran
+    assert len(there.attempts()) == 2
 
 
 # ---- what is selected
