@@ -11,6 +11,7 @@ everything held.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -39,7 +40,7 @@ SLOWLY = ("--eval-batch-size", "1")
 # Units of one pair, each of which has a node to itself.
 ON_SLURM = ("--eval-engine", "slurm", "--eval-jobs", "4", "--eval-unit-minutes", "0.05", "--eval-slurm=--exclusive")
 # A pair is in its middle when so many samples are answered.
-FEW, MANY = 5, 150
+FEW, MANY = 50, 250
 
 
 def main() -> int:
@@ -78,7 +79,9 @@ class SlurmRun(Run):
         for file in found:
             unit, attempt, _, *pair = file.relative_to(self.directory / "engine").with_suffix("").parts
             if node := nodes.get((unit, int(attempt))):
-                yield PairAtWork("/".join(pair), unit, node, file)
+                reports = self.directory / "engine" / unit / attempt / "reports.jsonl"
+                begun = json.loads(reports.read_bytes().partition(b"\n")[0])
+                yield PairAtWork("/".join(pair), node, begun["pid"], file)
 
     def _nodes(self) -> dict[tuple[str, int], str]:
         units = json.loads((self.directory / "engine" / "jobs.json").read_text(encoding="utf-8"))["units"]
@@ -92,11 +95,11 @@ class SlurmRun(Run):
 
 @dataclass(frozen=True)
 class PairAtWork:
-    """A pair in a job, on a node; its predictions as they come."""
+    """A pair in a job, on a node: the process that predicts, and its predictions as they come."""
 
     pair: str
-    unit: str
     node: str
+    pid: int
     file: Path
 
     @property
@@ -201,6 +204,8 @@ class Show(Verdict):
         while process.poll() is None and time.monotonic() < deadline:
             for one in run.under_way():
                 if FEW <= one.answered <= MANY:
+                    # Finding all that runs on a node takes longer than a pair, and a power cut takes no time at all.
+                    os.kill(one.pid, signal.SIGSTOP)
                     self.slurm.kill_node(one.node)
                     return one
             time.sleep(0.005)

@@ -119,7 +119,7 @@ def run(cluster, tmp_path, monkeypatch):
 def test_a_pair_that_began_anew_is_found(cluster, run, line, problem):
     """The pair of a lost node has to go on at the samples that it had, and nowhere else."""
     run.log.write_text(f"{line}\n")
-    lost = cluster.PairAtWork("digits/mlp/clean", "u001", "n1", run.log)
+    lost = cluster.PairAtWork("digits/mlp/clean", "n1", 0, run.log)
     told = cluster.resumed(run, lost, 75)
     assert told == [] if problem is None else problem in told[0]
 
