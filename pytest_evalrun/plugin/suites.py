@@ -118,7 +118,9 @@ class Suites:
         if file not in self.found and file not in self.errors and file not in self.foreign:
             self._prepare_imports()
             discovered: list[Suite] = []
-            text = self.launch.once(_published_name(file), lambda: self._discover(file, discovered))
+            from pytest_evalrun.suite.published import published_name
+
+            text = self.launch.once(published_name(file), lambda: self._discover(file, discovered))
             self._accept(file, {} if discovered else json.loads(text), *discovered)
         return self.found.get(file)
 
@@ -150,6 +152,8 @@ class Suites:
             self.config.addinivalue_line("markers", f"{tag}: a tag of suite {suite.name}")
 
     def _discover(self, file: str, discovered: list[Suite]) -> str:
+        if (text := self._handed(file)) is not None:
+            return text
         from pytest_evalrun.errors import ConfigError
         from pytest_evalrun.suite.foreign import why_foreign
 
@@ -166,6 +170,15 @@ class Suites:
         discovered.append(suite)
         # Nobody reads what a process publishes that has no workers; of 10,000 pairs that is a megabyte.
         return json.dumps({"file": file} | ({} if self._is_alone else {"suite": dump([suite])}))
+
+    def _handed(self, file: str) -> str | None:
+        """What the launch of a job has found: its settings need not be put together again where no file changed."""
+        if (job := self.options.cluster.job) is None:
+            return None
+        from pytest_evalrun.rundir.enginepaths import AttemptPaths
+        from pytest_evalrun.suite.published import handed, published_name
+
+        return handed(AttemptPaths(job.parent).suites / published_name(file), file)
 
     @property
     def _is_alone(self) -> bool:
@@ -236,7 +249,9 @@ class Suites:
         if not self.launch.path.is_dir():
             return
         self._prepare_imports()
-        known = {_published_name(file) for file in (*self.found, *self.errors, *self.foreign)}
+        from pytest_evalrun.suite.published import published_name
+
+        known = {published_name(file) for file in (*self.found, *self.errors, *self.foreign)}
         for path in sorted(self.launch.path.glob("suite-*.json")):
             if path.name in known:
                 continue
@@ -292,12 +307,6 @@ def _told(choose: Callable[[], list[str]]) -> str:
         return json.dumps({"selected": choose()})
     except ConfigError as error:
         return json.dumps({"error": str(error)})
-
-
-def _published_name(file: str) -> str:
-    import hashlib
-
-    return f"suite-{hashlib.sha256(file.encode()).hexdigest()[:24]}.json"
 
 
 def _clashes(suites: Iterable[Suite]) -> list[str]:

@@ -30,6 +30,11 @@ class EnginePaths:
     def jobs_json(self) -> Path:
         return self.root / "jobs.json"
 
+    @property
+    def suites(self) -> Path:
+        """What the launch has found of its suites, for its jobs."""
+        return self.root / "suites"
+
     def attempt_named(self, worker: str) -> AttemptPaths | None:
         """The attempt that events and reports name as a worker; None where it is one of this launch's own."""
         found = _NAMED.fullmatch(worker)
@@ -53,6 +58,11 @@ class AttemptPaths:
     @property
     def run(self) -> RunPaths:
         return RunPaths(self.root)
+
+    @property
+    def suites(self) -> Path:
+        """Where the launch has put what it found of its suites: one directory for all jobs of the run."""
+        return self.root.parent.parent / "suites"
 
     @property
     def workdir(self) -> WorkDir:

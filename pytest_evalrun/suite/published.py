@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.suite.jsontext import parse_json
@@ -21,6 +23,33 @@ def dump(suites: Sequence[Suite]) -> str:
 def load(text: str) -> list[Suite]:
     """Read what :func:`dump` wrote; neither yaml nor pydantic is imported."""
     return [_from_json(values) for values in parse_json(text)]
+
+
+def published_name(file: str) -> str:
+    """Name the file that holds what was found of an evalrun.yaml."""
+    return f"suite-{hashlib.sha256(file.encode()).hexdigest()[:24]}.json"
+
+
+def handed_on(suite: Suite) -> str:
+    """Write a suite for processes of other hosts, with the digests of all files that its settings come from."""
+    sources = {suite.file, *(layer.source for pair in suite.pairs for layer in pair.layers)}
+    digests = {source: _digest(source) for source in sorted(sources) if Path(source).is_file()}
+    return json.dumps({"file": suite.file, "sources": digests, "suite": dump([suite])})
+
+
+def handed(path: Path, file: str) -> str | None:
+    """Read what was handed on of a suite; None where there is nothing, or its files are others here or by now."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = parse_json(text)
+        same = content["file"] == file and all(_digest(source) == it for source, it in content["sources"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return text if same else None
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
 
 class _Table:

@@ -18,13 +18,10 @@ from pytest_evalrun.suite.schema import SETTINGS, LayerModel, SettingsModel
 from pytest_evalrun.suite.settings import MAPPINGS, OF_DISCOVERY
 from pytest_evalrun.suite.template import escaped
 from pytest_evalrun.suite.validation import validated
-from pytest_evalrun.suite.words import FLAT, OTHERS_WORDS, SEED_ENV
+from pytest_evalrun.suite.words import FLAT, OTHERS_WORDS, PREFIX, SEED_ENV, SEED_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-PREFIX = "EVALRUN_"
-SEED_SETTINGS = ("MODEL_FILE_EXT", "IN_SUBDIR", "OUT_SUBDIR", "POST_PROCESS_PLUGIN", "MAX_BATCH_SIZE")
 
 _ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^$`{}]*)\}")

@@ -22,6 +22,9 @@ FLAT = NAMES - MAPPINGS - WHOLE
 OTHERS_WORDS = frozenset({"devices", "range"}) | {"task", "tasks", "controller", "task_concurrency", "takeover"}
 # RUN_STATE_NAME: by which name a program that has one of its own writes its state.
 SEED_ENV = ("REMOTE_TASK_HOME", "CLEANUP_REMOTE_WORKDIR", "CLEANUP_SHARED_MODELS", "RUN_STATE_NAME")
+# Variables that are settings: those of old scripts, and all that begin like ours.
+SEED_SETTINGS = ("MODEL_FILE_EXT", "IN_SUBDIR", "OUT_SUBDIR", "POST_PROCESS_PLUGIN", "MAX_BATCH_SIZE")
+PREFIX = "EVALRUN_"
 
 _ACCEPTED = frozenset(key.upper() for key in FLAT - OTHERS_WORDS) | {*SEED_ENV}
 # What only evalrun.yaml can say: mappings, and what is looked for before any .run_config is read.
@@ -29,6 +32,11 @@ _IN_YAML = MAPPINGS | WHOLE | {"results", "model_file_ext"}
 # Below this likeness a word is one of the program's own.
 _NEAR = 0.75
 MOST_LINES = 10
+
+
+def may_be_setting(variable: str) -> bool:
+    """Say whether a variable may be a setting; ``runconfig.variables_in`` says whether it is."""
+    return variable.startswith(PREFIX) or variable in SEED_ENV or variable in SEED_SETTINGS
 
 
 def strange_words(pairs: Iterable[Pair]) -> list[str]:
@@ -75,4 +83,4 @@ def _hint(word: str) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-__all__ = ["FLAT", "OTHERS_WORDS", "SEED_ENV", "strange_words"]
+__all__ = ["FLAT", "OTHERS_WORDS", "PREFIX", "SEED_ENV", "SEED_SETTINGS", "may_be_setting", "strange_words"]

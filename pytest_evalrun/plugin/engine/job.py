@@ -128,8 +128,11 @@ def check_versions(job: JobFile) -> None:
 
 def settle_environment(environ: MutableMapping[str, str], job: JobFile) -> None:
     """Variables that are settings are those of the launch, whatever a cluster has handed on."""
-    from pytest_evalrun.suite.runconfig import variables_in
+    from pytest_evalrun.suite.words import may_be_setting
 
-    for name in [*variables_in(environ)]:
-        del environ[name]
+    if any(map(may_be_setting, environ)):
+        from pytest_evalrun.suite.runconfig import variables_in
+
+        for name in [*variables_in(environ)]:
+            del environ[name]
     environ.update(job.environment)

@@ -30,6 +30,7 @@ from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import PROGRESS
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
 from pytest_evalrun.plugin.reports import lost_report
+from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.jobfiles import JobFile
 from pytest_evalrun.rundir.jobs import JobStore
@@ -37,6 +38,7 @@ from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.publish import tidy
 from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.published import handed_on, published_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -197,6 +199,7 @@ class _Errand:
         for remark in self._engine.remarks:
             self._say(remark)
         units = [unit for unit, _ in planned]
+        self._hand_on()
         self._dispatch.start(units)
         self._dispatch.step()
         if units and self._dispatch.fatal is None:
@@ -206,6 +209,12 @@ class _Errand:
                 f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {counted(len(left), 'item')}"
             )
         self._check_fatal()
+
+    def _hand_on(self) -> None:
+        """Let jobs have the suites as they are here; without that each of them puts them together by itself."""
+        with suppress(OSError):
+            for suite in self._controller.suites.found.values():
+                write_atomic(self._paths.suites / published_name(suite.file), handed_on(suite))
 
     def _adopt(self) -> set[str]:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""

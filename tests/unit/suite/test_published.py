@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.suite.digests import digest_of
+from pytest_evalrun.suite.discovery import discover
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Suite, Task
-from pytest_evalrun.suite.published import dump, load
+from pytest_evalrun.suite.published import dump, handed, handed_on, load
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 values = st.dictionaries(text, st.none() | st.booleans() | st.integers() | text | st.lists(text), max_size=3)
@@ -70,3 +73,47 @@ def test_settings_resolve_without_yaml_and_pydantic():
         "print(sorted({'yaml', 'pydantic', 'dotenv'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ------------------------------------------------------------------ handed on to other hosts
+
+
+def write_suite(place):
+    (place / "adapter.py").write_text("def predict(batch):\n    return []\n")
+    (place / "base.yaml").write_text("max_batch_size: 4\n")
+    (place / "data").write_text('{"x": "a", "y": "a"}\n')
+    (place / "evalrun.yaml").write_text(
+        "import: base.yaml\nname: handed\nadapter: './adapter.py:predict'\nformat: jsonl\ninputs: [x]\nreference: y\n"
+        "metrics: [exact_match]\nmodels: [{name: m}]\ndatasets: [{name: d, path: data}]\n"
+    )
+    return place / "evalrun.yaml"
+
+
+def test_handed_on(tmp_path):
+    """What was handed on is the suite itself, with the same digests of its pairs."""
+    file = write_suite(tmp_path)
+    suite = discover(file)
+    (tmp_path / "handed").write_text(handed_on(suite))
+    (again,) = load(json.loads(handed(tmp_path / "handed", str(file)))["suite"])
+    assert again == suite
+    assert list(map(digest_of, again.pairs)) == list(map(digest_of, suite.pairs))
+
+
+@pytest.mark.parametrize("name", ["evalrun.yaml", "base.yaml", "handed"])
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_handed_on_and_changed(tmp_path, name, change):
+    """Where one of its files is another by now, or is not there, nobody takes what was handed on."""
+    file = write_suite(tmp_path)
+    (tmp_path / "handed").write_text(handed_on(discover(file)))
+    if change == "gone":
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text((tmp_path / name).read_text()[:-1] + "# ")
+    assert handed(tmp_path / "handed", str(file)) is None
+
+
+def test_handed_on_of_another(tmp_path):
+    """What was handed on of one suite is nothing for another."""
+    file = write_suite(tmp_path)
+    (tmp_path / "handed").write_text(handed_on(discover(file)))
+    assert handed(tmp_path / "handed", str(tmp_path / "other" / "evalrun.yaml")) is None
