@@ -33,6 +33,8 @@ CONTEXT = 5
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Of a board: the name of the environment variable that holds its password.
 _OF_A_BOARD = "password_env"
+# The names of those that jobs are handed.
+_OF_JOBS = "secrets_env"
 
 
 def expand(value: Any, environ: Mapping[str, str] = os.environ) -> Any:
@@ -54,16 +56,21 @@ def _value(name: str, environ: Mapping[str, str]) -> str:
 
 
 def secret_names(value: Any) -> set[str]:
-    """The names of all secrets that a structure asks for, passwords of boards included."""
+    """The names of all secrets that a structure asks for, passwords of boards and what jobs are handed included."""
     if isinstance(value, str):
         return set(_SECRET.findall(value))
     own: set[str] = set()
     if isinstance(value, dict):
-        own = {value[_OF_A_BOARD]} if isinstance(value.get(_OF_A_BOARD), str) else own
+        named = [value.get(_OF_A_BOARD), *_listed(value.get(_OF_JOBS))]
+        own = {name for name in named if isinstance(name, str)}
         value = value.values()
     elif not isinstance(value, list | tuple | set):
         return set()
     return own.union(*map(secret_names, value))
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def secrets_of(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> Secrets:

@@ -60,6 +60,7 @@ def test_secret_names_are_found_at_any_depth():
 def test_passwords_of_boards_are_secrets():
     """Their variable is named without ${}, wherever boards are written down."""
     assert secret_names({"devices": [{"name": "b1", "password_env": "P1"}, {"name": "b2"}]}) == {"P1"}
+    assert secret_names({"secrets_env": ["K1", "K2"]}) == {"K1", "K2"}
 
 
 def test_secrets_of_suites(monkeypatch):
