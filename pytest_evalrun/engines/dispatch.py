@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.jobfiles import JobFile
 from pytest_evalrun.rundir.jobs import CUT, DONE, FAILED, LEFT
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.rundir.reportlines import BEGUN, ReportReader
 from pytest_evalrun.suite.printable import counted, printable
 
 if TYPE_CHECKING:
@@ -209,6 +210,15 @@ class Dispatch:
         self._store.tick(now)
         return self._fleet.changes()
 
+    def attend(self) -> None:
+        """Do what the cluster needs while nobody reads what jobs tell; ends are judged at the next ``step``."""
+        now = self._clock()
+        self._fleet.find(now)
+        self._fleet.poll(now)
+        self._fleet.cancel(now)
+        self._submit(now)
+        self._store.tick(now)
+
     def cancel_waiting(self) -> None:
         """Submit nothing more, and cancel what the cluster has not started; what runs ends by itself."""
         self._close(spares_running=True)
@@ -294,10 +304,18 @@ class Dispatch:
 
     def _submit(self, now: float) -> None:
         """Submit what has slots, unless one that never began may be the sign that none will."""
-        if not self._ever_begun and any(life.standing is UnitStanding.ENDED for life in self._lives.values()):
+        ended = [life for life in self._lives.values() if life.standing is UnitStanding.ENDED]
+        if not self._ever_begun and ended and not any(map(self._has_begun, ended)):
             return
         for lives, text in self._fleet.submit(now):
             self._not_taken(lives, text, now)
+
+    def _has_begun(self, life: UnitLife) -> bool:
+        """Whether it has said so, though that may not have been handed in yet."""
+        reports = ReportReader(self._store.attempt_paths(life.unit.name, life.attempt).reports)
+        with suppress(OSError):
+            return life.begun or any(line.get("kind") == BEGUN for line in reports.read())
+        return False
 
     def _not_taken(self, lives: Sequence[UnitLife], text: str, now: float) -> None:
         """The cluster refused jobs: for good, or because it has as many of ours as it wants."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 
 import pytest
@@ -114,3 +115,46 @@ def test_a_cluster_that_takes_nothing_is_an_error(project, batch):
     ran = project.run(*ON)
     assert ran.code == 4, ran
     assert ran.output.count("your project has no hours left") == 1, ran
+
+
+WAITS = """
+import os, time
+
+def test_here():
+    end = time.monotonic() + 120
+    while open(os.environ["ASKED"], "a+").tell() < {size}:
+        assert time.monotonic() < end, "nobody was submitted"
+        time.sleep(0.1)
+"""
+
+
+def test_a_long_item_here_keeps_no_job_waiting(project, batch, asked):
+    """Whoever runs here holds up reports, not the cluster: what has a slot is submitted all the same."""
+    models = [{"name": "a", "path": "a.bin", "slurm": "--exclusive"}, {"name": "b", "path": "b.bin"}]
+    project.make(("a", "b"), ("one",), samples=4)
+    project.yaml((), ("one",), models=models, batch_system=batch.words())
+    probe = project.run("evals", ASKED=str(asked))
+    assert probe.code == 0, probe
+    size = asked.stat().st_size
+    asked.unlink()
+    (project.suite / "test_own.py").write_text(WAITS.format(size=size))
+    ran = project.run("evals", "--eval-engine", "command", "--eval-jobs", "1", "--eval-run", "new", ASKED=str(asked))
+    assert ran.code == 0, ran
+    assert ran.counts == {"passed": 3}
+    assert len(batch.jobs()) == 2
+
+
+def test_ctrl_c_while_an_item_runs_here(project, batch, asked):
+    """It ends that item, and the jobs."""
+    project.make(("a",), ("one",), samples=400, batch_system=batch.words(), params={"delay": 0.5})
+    (project.suite / "test_own.py").write_text("import time\n\ndef test_here():\n    time.sleep(300)\n")
+    launcher = project.start(*ON, ASKED=str(asked))
+    try:
+        wait_for(asked.exists, process=launcher)
+        launcher.send_signal(signal.SIGINT)
+        output, _ = launcher.communicate(timeout=60)
+    finally:
+        kill_group(launcher)
+    assert launcher.returncode == 2, output
+    assert "1 job cancelled" in output
+    batch.wait(lambda jobs: all(job.is_over for job in jobs))

@@ -23,6 +23,7 @@ from pytest_evalrun.plugin.engine.allure import gather_allure
 from pytest_evalrun.plugin.engine.division import Division, divide, resources_of
 from pytest_evalrun.plugin.engine.inbox import Inbox
 from pytest_evalrun.plugin.engine.localitems import LocalItems
+from pytest_evalrun.plugin.engine.meanwhile import Meanwhile
 from pytest_evalrun.plugin.engine.outfit import Outfitter
 from pytest_evalrun.plugin.engine.planned import NEW_RUN, Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
@@ -136,6 +137,8 @@ class _Errand:
         self._outfitter = Outfitter(session.config, self._options, live.paths, self._division)
         pairs = [pair for item in self._remote.values() if (pair := pair_of(item)) is not None]
         here = [item for item in session.items if item.nodeid not in self._remote]
+        self._meanwhile = Meanwhile(lambda: self._dispatch.attend(), self._say_here, self._whole)
+        self._say = self._meanwhile.say
         self._local = LocalItems(session, here, pairs)
         self._inbox = Inbox(
             live,
@@ -157,14 +160,14 @@ class _Errand:
             retries=self._options.crash_retries,
             say=self._say,
             read=self._inbox.finish,
-            whole=self._whole,
+            whole=self._meanwhile.whole,
         )
 
     def _whole(self) -> AbstractContextManager[None]:
         """What is noted and what the cluster has done must agree: Ctrl-C would end its commands in the middle."""
         return self._controller.sigterm.held_back(signal.SIGINT)
 
-    def _say(self, text: str) -> None:
+    def _say_here(self, text: str) -> None:
         self._controller.terminal.line(text)
         self._live.log.write("INFO", text)
 
@@ -205,9 +208,8 @@ class _Errand:
         if units and self._dispatch.fatal is None:
             first, last = units[0].name, units[-1].name
             named = first if first == last else f"{first} to {last}"
-            self._say(
-                f"{self._engine.name}: {counted(len(units), 'unit')} submitted ({named}), {counted(len(left), 'item')}"
-            )
+            told = f"{counted(len(units), 'unit')} ({named}) of {counted(len(left), 'item')}"
+            self._say(f"{self._engine.name}: {told}, no more than {jobs_at_once(self._session.config)} at once")
         self._check_fatal()
 
     def _hand_on(self) -> None:
@@ -238,11 +240,19 @@ class _Errand:
             self._stop_where_wanted()
             if self._dispatch.is_over and self._local.is_over:
                 break
-            if not self._local.run_next():
+            if not self._run_here():
                 time.sleep(LOOK_SECONDS)
             self._stop_where_wanted()
         for nodeid in [*self._inbox.due]:
             self._give_up(nodeid, "nothing is known of it, though all jobs have ended")
+
+    def _run_here(self) -> bool:
+        """Run the next item that stays here; False where there is none. What jobs report meanwhile is told after it."""
+        if not self._local.has_next:
+            return False
+        with self._meanwhile.attending():
+            self._local.run_next()
+        return True
 
     def _turn(self) -> None:
         """Whatever has happened on the cluster, taken in."""

@@ -39,16 +39,18 @@ class LocalItems:
     def is_over(self) -> bool:
         return not self._waiting
 
-    def run_next(self) -> bool:
-        """Run the first item that need not wait; False where there is none."""
-        item = next((item for item in self._waiting if self._is_ready(item)), None)
-        if item is None:
-            return False
+    @property
+    def has_next(self) -> bool:
+        """There is one that need not wait."""
+        return any(map(self._is_ready, self._waiting))
+
+    def run_next(self) -> None:
+        """Run the first item that need not wait. Raises StopIteration where none is."""
+        item = next(filter(self._is_ready, self._waiting))
         self._waiting.remove(item)
         self._one.tear_down(self._session, item)
         self._one.run(item)
         self.ended(pair_of(item))
-        return True
 
     def _is_ready(self, item: pytest.Item) -> bool:
         pair = pair_of(item)

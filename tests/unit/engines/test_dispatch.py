@@ -14,6 +14,7 @@ from pytest_evalrun.engines.protocol import ClusterAway, Phase, Resources
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.jobfiles import JobItem
 from pytest_evalrun.rundir.jobs import JobStore, is_current
+from pytest_evalrun.rundir.reportlines import ReportWriter
 from pytest_evalrun.suite.clusters import ClusterWords
 
 if TYPE_CHECKING:
@@ -265,6 +266,25 @@ def test_what_is_not_here_yet_holds_up_nobody_else(tmp_path: Path) -> None:
     assert launch.dispatch.take_failures() == {}
     launch.turn(30)
     assert launch.dispatch.take_failures().keys() == {"a"}
+
+
+def test_slots_are_given_again_while_nobody_reads(tmp_path: Path) -> None:
+    """The slot of a job that ended goes to another; what its end means is judged once all that it wrote was read."""
+    launch = Launch(tmp_path, PaperCluster(), at_once=1)
+    launch.dispatch.start([JobUnit("u001", items_of("a"), seconds=2), JobUnit("u002", items_of("b"), seconds=1)])
+    launch.turn()
+    launch.cluster.set("u001-1", Phase.FAILED, 1)
+    launch.now += 1
+    launch.dispatch.attend()
+    assert len(names_submitted(launch)) == 1, "none has ever begun, as far as anybody knows"
+    ReportWriter(launch.store.attempt_paths("u001", 1).reports).write({"kind": "begun"})
+    launch.now += 1
+    launch.dispatch.attend()
+    assert names_submitted(launch)[1:] == [(["u002-1"], 1)]
+    assert launch.said == []
+    launch.dispatch.begun("u001")
+    launch.turn(11)
+    assert launch.said == ["u001: job 1 ended with code 1 and 1 of its items have no report on n1; 1 item to go on"]
 
 
 def test_nothing_breaks_in_while_the_cluster_is_told_something(tmp_path: Path) -> None:
