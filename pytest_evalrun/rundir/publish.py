@@ -21,6 +21,7 @@ from pytest_evalrun.rundir.durable import Disk, write_atomic
 from pytest_evalrun.rundir.layout import WorkDir, paths_of
 from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.markers import read_fingerprint, read_marker, write_fingerprint
+from pytest_evalrun.rundir.rangesbrought import bring_ranges
 from pytest_evalrun.rundir.results import append_history, history_entry, read_result
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.suite.jsontext import parse_json
@@ -170,7 +171,7 @@ class _Publication:
         theirs, ours = self._theirs, self._ours
         facts = {theirs.run / name: facts for name, facts in marker.files.items()}
         bring_tree(self._disk, theirs.outputs, ours.outputs)
-        bring_tree(self._disk, theirs.programs, ours.programs)
+        bring_ranges(self._disk, theirs, ours)
         bring_tree(self._disk, theirs.agent_directory, ours.agent_directory)
         bring(self._disk, theirs.predictions, ours.predictions, facts[theirs.predictions], copy=True)
         if theirs.scores in facts:
@@ -183,6 +184,9 @@ class _Publication:
         result, old = read_result(self._theirs.result), read_result(self._ours.result)
         if result is not None and result.status in NO_RESULT and (old is None or old.status in NO_RESULT):
             bring(self._disk, self._theirs.result, self._ours.result)
+        if not self._pair.is_shard and not self._ours.marker.exists():
+            with suppress(NotYet):  # of a pair that came to no score there are none
+                bring(self._disk, self._theirs.scores, self._ours.scores)
 
     def partial(self) -> None:
         stored = read_fingerprint(self._theirs.fingerprint)
@@ -194,7 +198,7 @@ class _Publication:
             return  # it is complete
         self._make_room(stored)
         bring_tree(self._disk, self._theirs.outputs, self._ours.outputs)
-        bring_tree(self._disk, self._theirs.programs, self._ours.programs)
+        bring_ranges(self._disk, self._theirs, self._ours)
         bring_tree(self._disk, self._theirs.agent_directory, self._ours.agent_directory, lines=True)
         generations = self._pair.settings.generations
         bring_lines(self._disk, self._theirs.predictions, self._ours.predictions, generations)
