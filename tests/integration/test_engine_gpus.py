@@ -10,6 +10,7 @@ from batchsystem import BatchSystem
 from gpuhost import WITNESS, GpuHost
 from support import kill_group, wait_for
 from test_engines import summary
+from test_gpus import TOGETHER
 
 ON = ("evals", "--eval-engine", "command")
 # As on a login node.
@@ -48,13 +49,19 @@ def test_models_of_jobs_are_on_the_gpus_of_their_jobs(host, batch):
     wait_for(lambda: not batch.processes() and not host.held())
 
 
-def test_workers_of_a_job_share_its_gpus_out(host, batch):
-    """Each has one for itself, and the job asked for as many."""
-    project = host.make(("a", "b"), code=WITNESS, params={"delay": 0.5}, batch_system=batch.words())
+SHARED = {"one each": (WITNESS, 1, ["0", "1"]), "two on one": (TOGETHER, 2, ["0", "0"])}
+
+
+@pytest.mark.parametrize(("code", "together", "expected"), SHARED.values(), ids=SHARED)
+def test_workers_of_a_job_share_its_gpus_out(host, batch, code, together, expected):
+    """The job has asked for as many as they need together, ``workers_per_gpu`` in mind."""
+    project = host.make(
+        ("a", "b"), code=code, params={"delay": 0.5}, workers_per_gpu=together, batch_system=batch.words()
+    )
     ran = project.run(*ON, "--eval-jobs", "1", "--eval-job-workers", "2", **NO_GPUS)
     assert ran.code == 0, ran
-    assert {len(job.gpus) for job in batch.jobs()} == {2}
-    assert sorted(seen for _, _, seen in host.seen()) == ["0", "1"]
+    assert [len(job.gpus) for job in batch.jobs()] == [len(set(expected))]
+    assert sorted(seen for _, _, seen in host.seen()) == expected
 
 
 HOLDS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.engines.protocol import Resources
@@ -143,11 +144,13 @@ def unit_items(
 
 
 def resources_of(pair: Pair | None, asked: Need | None, workers: int) -> Resources:
-    """What each of a job's workers needs, times their number; a test's own GPUs are had one test at a time."""
+    """What each of a job's workers needs, times their number, where models do not share their GPUs."""
     needs = [need for need in (asked, need_of(pair.settings) if pair is not None else None) if need]
     gpus = max((need.gpus for need in needs), default=0)
+    together = min((need.per_gpu for need in needs if need.gpus), default=1)
+    gpus *= ceil(workers / together)
     memory = max((need.memory for need in needs), default=0.0)
     if pair is None:
-        return Resources(gpus * workers, memory)
+        return Resources(gpus, memory)
     custom = tuple(sorted(pair.settings.ray.get("resources", {}).items()))
-    return Resources(gpus * workers, memory, pair.settings.slurm or "", custom)
+    return Resources(gpus, memory, pair.settings.slurm or "", custom)
