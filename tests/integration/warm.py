@@ -1,6 +1,7 @@
 """A Python that has imported pytest and what a run needs, and forks for each run: most of a short run is its imports.
 
 What is forked is a process of its own, as its own command would be, but for what must be said before Python starts.
+So are the workers of a run by xdist: it forks them before all else, and they wait until they are asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import runpy
 import selectors
 import signal
@@ -17,8 +19,10 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
@@ -70,15 +74,14 @@ class WarmPython:
         Like ``subprocess.run``, it returns when nobody has the output open any more; then what is left of the process
         group is killed.
         """
-        request = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
+        request = {"argv": argv, "cwd": str(cwd), "env": env}
         outputs = [os.pipe() for _ in range(1 + apart)]
         stdin, typed = os.pipe()
         os.write(typed, answer.encode())
         os.close(typed)
         with self._lock:
             theirs = [stdin, outputs[0][1], outputs[-1][1]]
-            socket.send_fds(self._socket, [len(request).to_bytes(8, "big")], theirs)
-            self._socket.sendall(request)
+            ask(self._socket, request, theirs)
             for number in set(theirs):
                 os.close(number)
             pid = int(self._replies.readline())
@@ -98,6 +101,20 @@ class WarmPython:
         self._replies.close()
         self._socket.close()
         self._process.wait()
+
+
+def ask(connection: socket.socket, request, descriptors: list[int]) -> None:
+    text = json.dumps(request).encode()
+    socket.send_fds(connection, [len(text).to_bytes(8, "big")], descriptors)
+    connection.sendall(text)
+
+
+def asked(connection: socket.socket):
+    """What is asked for, and its files; ends the process when nobody can ask any more."""
+    size, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
+    if not size:
+        os._exit(0)
+    return json.loads(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)), descriptors
 
 
 def at_start(env) -> dict[str, str]:
@@ -139,12 +156,10 @@ def warm_up() -> None:
 def serve(connection: socket.socket) -> list[str]:
     """Returns in each child, with what it shall be; ends when nobody can ask any more."""
     while True:
-        size, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
-        if not size:
-            os._exit(0)
-        request = json.loads(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
+        request, descriptors = asked(connection)
         if (pid := os.fork()) == 0:
             connection.close()
+            os.setsid()
             become(request, descriptors)
             return request["argv"]
         for number in descriptors:
@@ -155,7 +170,6 @@ def serve(connection: socket.socket) -> list[str]:
 
 
 def become(request, descriptors: list[int]) -> None:
-    os.setsid()
     for target, (number, name) in enumerate(zip(descriptors, ("stdin", "stdout", "stderr"), strict=True)):
         os.dup2(number, target)
         os.close(number)
@@ -172,6 +186,71 @@ def become(request, descriptors: list[int]) -> None:
     importlib.invalidate_caches()
 
 
+class Spares:
+    """Children of a run that has not begun yet, as its workers are: they become such ones when xdist starts them.
+
+    All that a worker inherits of the run by then is sent: its environment, directory and standard files.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._at_start = at_start(os.environ)
+        self._waiting: list[tuple[int, socket.socket]] = []
+        for _ in range(count):
+            ours, theirs = socket.socketpair()
+            if (pid := os.fork()) == 0:
+                for connection in (ours, *(other for _, other in self._waiting)):
+                    connection.close()
+                be_worker(theirs)
+            theirs.close()
+            self._waiting.append((pid, ours))
+
+    def take(self, command: list[str]) -> subprocess.Popen[bytes] | None:
+        """One in the place of the process of this command, if it can be."""
+        usual = [sys.executable, "-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
+        if command != usual or not self._waiting or at_start(os.environ) != self._at_start:
+            return None
+        pid, connection = self._waiting.pop(0)
+        stdin, to = os.pipe()
+        of, stdout = os.pipe()
+        with connection:
+            ask(connection, {"cwd": str(Path.cwd()), "env": dict(os.environ)}, [stdin, stdout, 2])
+        os.close(stdin)
+        os.close(stdout)
+        process = subprocess.Popen.__new__(subprocess.Popen)
+        vars(process).update(args=command, pid=pid, stdin=os.fdopen(to, "wb"), stdout=os.fdopen(of, "rb"), stderr=None)
+        vars(process).update(returncode=None, _child_created=True, _waitpid_lock=Lock(), _sigint_wait_secs=0.25)
+        return process
+
+
+def be_worker(connection: socket.socket) -> NoReturn:
+    """Does what execnet says to each Python that it starts."""
+    request, descriptors = asked(connection)
+    connection.close()
+    become(request, descriptors)
+    sys.argv, sys.path[0] = ["-c"], ""
+    sys.modules["__main__"] = main = ModuleType("__main__")
+    exec(eval(sys.stdin.readline()), vars(main))
+    sys.exit()
+
+
+def take_first(spares: Spares) -> None:
+    """Makes execnet take them, and start other processes where there is none."""
+    from execnet import gateway_io
+
+    def start(self, args, execmodel) -> None:
+        pipe = subprocess.PIPE
+        self.popen = spares.take(args) or subprocess.Popen(args, stdout=pipe, stdin=pipe)
+        gateway_io.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    gateway_io.Popen2IOMaster.__init__ = start
+
+
+def workers_in(argv: list[str]) -> int:
+    """How many a command line asks for."""
+    found = re.search(r" (?:-n ?|--numprocesses[ =])(\d+)\b", " ".join(["", *argv]))
+    return int(found[1]) if found else 0
+
+
 if __name__ == "__main__":
     warm_up()
     program, *sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
@@ -181,4 +260,6 @@ if __name__ == "__main__":
         sys.argv[0] = "-c"
         pytest_evalrun.cli.main()
     else:
+        if count := workers_in(sys.argv[1:]):
+            take_first(Spares(count))
         runpy.run_module(program, run_name="__main__", alter_sys=True)
