@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 # Plugins that each pytest which a test starts would load.
-BROUGHT_ALONG = "hypothesispytest anyio platformdirs"
+BROUGHT_ALONG = "hypothesispytest anyio platformdirs allure_pytest"
 NEVER_USED = (
     "doctest legacypath pastebin setuponly setupplan stepwise subtests threadexception unittest unraisableexception"
 )
@@ -83,6 +84,12 @@ def all_of_pytest(monkeypatch):
 
     monkeypatch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
     monkeypatch.setattr(Project, "warm", None)
+
+
+@pytest.fixture
+def with_allure(monkeypatch):
+    """For a test of what Allure's plugin makes."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", os.environ["PYTEST_ADDOPTS"].replace(without("allure_pytest"), ""))
 
 
 @pytest.fixture(scope="session")

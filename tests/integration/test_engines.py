@@ -169,7 +169,7 @@ def test_the_first_failure_ends_it(cluster, batch, words):
     assert not batch.living()
 
 
-def test_allure_and_warnings_of_jobs_are_those_of_the_launch(cluster):
+def test_allure_and_warnings_of_jobs_are_those_of_the_launch(cluster, with_allure):
     """One result an item where the launch wants them, and each warning at the end of the session."""
     project = cluster(models=("a",), datasets=("one", "two"))
     (project.suite / "test_own.py").write_text(

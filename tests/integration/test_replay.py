@@ -293,7 +293,7 @@ def allure_results(directory):
     return found
 
 
-def test_allure_has_one_result_an_item(tmp_path, warm):
+def test_allure_has_one_result_an_item(tmp_path, warm, with_allure):
     """Of two attempts the newer counts, with steps, attachments and fixtures: as where the items ran here."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_allure.py").write_text(ALLURE)
