@@ -28,6 +28,8 @@ NOTICE = 60
 # More ids than this are not named in one question: all jobs of ours are asked for.
 MOST_NAMED = 500
 TAIL = 16384
+# With --test-only the same is said of what no node has and of nodes that are all drained or down just now.
+NOT_NOW = "Requested node configuration is not available"
 # Slurm lists a job for so many seconds after its end, at the very least (MinJobAge).
 REMEMBERED = 60.0
 
@@ -54,9 +56,20 @@ class SlurmEngine:
             try:
                 call(["sbatch", "--test-only", *words], text="#!/bin/bash\n")
             except SlurmRefused as error:
-                raise ConfigError(f"Slurm will not run `sbatch {shlex.join(words)}`: {_plain(error)}") from None
+                if not (NOT_NOW in str(error) and self._would_wait(words)):
+                    raise ConfigError(f"Slurm will not run `sbatch {shlex.join(words)}`: {_plain(error)}") from None
         call(["squeue", "--version"])
         call(["scancel", "--version"])
+
+    def _would_wait(self, words: list[str]) -> bool:
+        """Whether a job like this would be queued: by one that does nothing, an hour from now, and is cancelled."""
+        probe = ["--parsable", "--begin=now+1hour", "--job-name=evalrun-check", f"--output={os.devnull}"]
+        try:
+            said = call(["sbatch", *words, *probe], text="#!/bin/bash\n")
+        except SlurmRefused:
+            return False
+        call(["scancel", said.strip().partition(";")[0]])
+        return True
 
     def submit(self, jobs: Sequence[Job], at_once: int) -> list[Handle]:
         array = SlurmArray.of(self._arrays, jobs)

@@ -366,6 +366,17 @@ def test_never_runs(cluster, words, needs, expected):
     assert cluster.slurm.squeue() == ""
 
 
+@pytest.mark.parametrize("away", ["drain", "down"])
+def test_what_no_node_can_run_now(cluster, away):
+    """Where all nodes are drained or down, what one of them could run waits for it; what none has is refused still."""
+    for node in cluster.slurm.nodes():
+        getattr(cluster.slurm, away)(node)
+    cluster.engine.check([cluster.job(gpus=4)])
+    with pytest.raises(ConfigError, match="Requested node configuration is not available"):
+        cluster.engine.check([cluster.job(gpus=5)])
+    assert cluster.slurm.squeue() == ""
+
+
 def test_check_accepts(cluster):
     """What can run is not submitted by being checked."""
     cluster.engine.check([cluster.job(), cluster.job(gpus=4)])
