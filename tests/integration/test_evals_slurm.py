@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +16,8 @@ from slurmhost import belonging
 from support import wait_for
 
 EVALS = Path(__file__).parents[2] / "evals"
+PAGE = (EVALS.parent / "docs" / "clusters.md").read_text(encoding="utf-8")
+README = (EVALS.parent / "README.md").read_text(encoding="utf-8")
 ALIVE = "Ctrl-C ends the cluster"
 
 
@@ -64,6 +67,16 @@ def test_what_is_shown_holds(start):
     ):
         assert text.count(f"  yes  {line}") == times, text
     assert not belonging(cluster_of(driver))
+    said = shapes((driver.root / "outputs" / "slurm" / "slurm.log").read_text())
+    # What the pages show of a launch is what it says: that it has submitted, and what it has lost.
+    assert len(shapes(PAGE) & said) == 2, said
+    assert len(shapes(README) & said) == 1, said
+
+
+def shapes(text: str) -> set[str]:
+    """What a launch says of units, whatever the numbers."""
+    lines = re.findall(r"^ *evalrun: (?:slurm|u\d+): .*", text, re.MULTILINE)
+    return {re.sub(r"\d+", "N", line.strip()) for line in lines}
 
 
 def test_ctrl_c_ends_all(start):
