@@ -100,6 +100,8 @@ INNER = {
     "OutputModel": "`output:`",
     "ResultsModel": "`results:`",
     "DeviceEntry": "An entry of `devices:`",
+    "BatchSystemModel": "`batch_system:`",
+    "RayModel": "`ray:`",
 }
 ENTRIES = frozenset({"ModelEntry", "DatasetEntry", "OverrideEntry"})
 
