@@ -223,7 +223,9 @@ class Controller:
                 self.expected = expected_of(self.pairs.values(), self.suites.options)
                 seconds = seconds_of(self.pairs, self.expected)
                 facts = facts_of(self.pairs, seconds, self.machine.gpus)
-                live = LiveRun(WorkDir(options.workdir), options.run, suites, sys.argv, self.terminal.line, facts)
+                only = self.pairs.values() if options.cluster.job else None
+                workdir = WorkDir(options.workdir)
+                live = LiveRun(workdir, options.run, suites, sys.argv, self.terminal.line, facts, only=only)
                 with live.kept():
                     live.claim(output_directories(live.paths, suites), boards_of(suites))
                     self._publish(live)

@@ -87,6 +87,7 @@ class Terminal:
                 reporter.write_line(line)
         if run is not None:
             reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
+        if run is not None and self.summary is not None:
             reporter.write_line(one_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}"))
         for remark in self.remarks:
             reporter.write_line(printable(remark))

@@ -32,7 +32,7 @@ from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.rundir.events import Level
     from pytest_evalrun.rundir.layout import RunPaths, WorkDir
@@ -68,10 +68,16 @@ class LiveRun:
         argv: Sequence[str],
         say: Callable[[str], None],
         facts: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        only: Collection[Pair] | None = None,
     ) -> None:
-        """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are."""
+        """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are.
+
+        ``only`` are the pairs of a job: its launch knows of thousands of others, and has noted all their settings.
+        """
         self.secrets = secrets_of(suites)
         argv = self.secrets.words(argv)
+        suites = suites if only is None else [suite.with_pairs(only) for suite in suites]
         self._say = say
         self._untold: dict[str, bool] = {}
         self._before: dict[str, Status] = {}
@@ -98,11 +104,12 @@ class LiveRun:
             opened.callback(self.lock.cleanup)
             self.tasks = self._task_list(suites, say)
             self._skipped = self._passed_over(suites)
-            self._start(suites, argv, facts)
+            self._start(suites, argv, facts, noted=only is not None)
             opened.pop_all()
 
-    def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any]) -> None:
-        write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
+    def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any], *, noted: bool) -> None:
+        if not noted:
+            write_snapshot(self.paths, datetime.now().astimezone(), suites, argv, self.secrets)
         places = {suite.name: os.path.relpath(suite.file, self.paths.root) for suite in suites}
         add_manifest(self.paths, places, [], skipped=self._skipped)
         self.mirrors.main(os.getpid())

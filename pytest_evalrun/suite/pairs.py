@@ -11,7 +11,7 @@ from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.settings import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.settings import Settings
@@ -215,3 +215,8 @@ class Suite:
     """What people are told of it before anything runs."""
     batch_system: Mapping[str, Any] = field(default_factory=dict)
     """How jobs are submitted where `--eval-engine command` is asked for."""
+
+    def with_pairs(self, wanted: Iterable[Pair]) -> Suite:
+        """Give the suite without all other pairs; of a shard its whole pair is wanted."""
+        ids = {pair.whole.full_id for pair in wanted}
+        return replace(self, pairs=tuple(pair for pair in self.pairs if pair.full_id in ids))
