@@ -16,7 +16,7 @@ from pytest_evalrun.evaluation.shards import lines_of
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.rundir.layout import RunPaths, paths_of
 from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.rundir.markers import BLOCK, read_fingerprint
+from pytest_evalrun.rundir.markers import BLOCK, read_fingerprint, read_marker, sound_in
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.suite.printable import counted
 
@@ -80,10 +80,14 @@ def _explained(plan: Plan, done: int, size: int, changed: str | None) -> Plan:
 def _take(steps: Steps, paths: PairPaths, progress: Takes, outputs: Outputs, wanted: range, generations: int) -> int:
     """Keep the answers of one source that are missing; returns how many those were."""
     theirs, taken = output_directory(steps.pair, paths), 0
+    marker = read_marker(paths.whole.marker)
+    is_sound = sound_in(paths, marker) if marker is not None else None
     waiting: list[Line] = []
     for line in lines_of(paths.whole, wanted, generations):
         if line.status != "ok" or progress.is_done(line.place(generations)):
             continue
+        if is_sound is not None and not is_sound(line.index):
+            continue  # somebody has changed it since
         if bring_files(line.prediction, theirs, outputs, steps.disk):
             waiting.append(line)
         if len(waiting) == LINES:

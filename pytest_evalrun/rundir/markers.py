@@ -18,7 +18,7 @@ from pytest_evalrun.rundir.results import TIMING
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from hashlib import _Hash
     from pathlib import Path
     from typing import BinaryIO
@@ -191,12 +191,9 @@ def keep_sound(disk: Disk, paths: PairPaths, marker: Marker) -> int:
         if damaged.is_dir() and not damaged.is_symlink():
             shutil.rmtree(damaged)
         path.rename(damaged)
-    facts = marker.files.get(path.relative_to(paths.run).as_posix(), {})
+    stride, groups = _grouping(marker.files.get(path.relative_to(paths.run).as_posix(), {}))
     kept = 0
-    stride, groups = facts.get("stride"), facts.get("groups")
-    if type(stride) is int and type(each := facts.get("generations", 1)) is int and each > 0:
-        stride //= each  # so many samples a group
-    if damaged.is_file() and type(stride) is int and stride > 0 and isinstance(groups, list):
+    if damaged.is_file() and groups:
         sound = _sound_groups(damaged, stride, groups)
         with disk.replacing(path) as file:
             for index, raw in _indexed(damaged):
@@ -205,6 +202,25 @@ def keep_sound(disk: Disk, paths: PairPaths, marker: Marker) -> int:
                     kept += 1
     paths.whole.marker.unlink()
     return kept
+
+
+def sound_in(paths: PairPaths, marker: Marker) -> Callable[[int], bool]:
+    """Which samples, by their index, have the lines that the marker of a pair vouches for; nothing is changed."""
+    path = paths.whole.predictions
+    name = path.relative_to(paths.run).as_posix()
+    if name in marker.files and _broken(paths.run, name, marker.files[name], by_hash=False) is None:
+        return lambda _index: True
+    stride, groups = _grouping(marker.files.get(name, {}))
+    sound = _sound_groups(path, stride, groups) if groups and path.is_file() else set()
+    return lambda index: index // stride in sound
+
+
+def _grouping(facts: dict[str, Any]) -> tuple[int, list[str]]:
+    """How many samples a group has, and the digest of each; no groups where nobody knows."""
+    stride, groups, each = facts.get("stride"), facts.get("groups"), facts.get("generations", 1)
+    if type(stride) is not int or type(each) is not int or not isinstance(groups, list) or not 0 < each <= stride:
+        return 1, []
+    return stride // each, groups
 
 
 def _sound_groups(path: Path, stride: int, groups: list[str]) -> set[int]:

@@ -121,6 +121,17 @@ def test_where_nothing_is_left_to_ask_nothing_is_loaded(jobs, whole):
     assert reason(job) == f"scored: all {SAMPLES} samples were predicted before"
 
 
+def test_lines_that_were_changed_after_they_were_complete_are_made_again(jobs, whole):
+    """A source vouches for its lines by its marker: what is not as it says is asked again, and nothing else."""
+    file = whole.paths.root / "predictions/echo/a/one.jsonl"
+    file.write_text(file.read_text().replace('"prediction":3,', '"prediction":4,'))
+    job = attempt(jobs, whole.paths.root)
+    ran = job.run()
+    assert ran.code == 0, ran
+    assert [*jobs.asked_for()] == ["3"]
+    assert job.result("a", "one")["metrics"] == whole.result("a", "one")["metrics"]
+
+
 def test_what_changed_since_the_run_is_told(jobs, whole):
     """The attempt is new; its pair is not: whoever reads why it was made again learns what changed."""
     stand_in(jobs, whole, jobs.run.root, SAMPLES)

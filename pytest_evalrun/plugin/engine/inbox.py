@@ -85,6 +85,8 @@ class Inbox:
         self._disk = Disk()
         # What a disk here did not take, by the item that it is of.
         self._untaken: dict[str, str] = {}
+        # What of a job's files is not here, by the item that they are of.
+        self._missing: dict[str, str] = {}
         self._failures: dict[str, str] = {}
         self._troubles: set[str] = set()
         # Attempts of which something could not be taken into the run.
@@ -110,7 +112,10 @@ class Inbox:
             attempt.patient_until = time.monotonic() + PATIENCE_SECONDS
         if time.monotonic() < attempt.patient_until:
             return False
-        for nodeid in [line["id"] for line in attempt.waiting if line["id"] in self._untaken]:
+        for nodeid in [line["id"] for line in attempt.waiting]:
+            if nodeid not in self._untaken:
+                self._tell(self._missing.get(nodeid, f"{attempt.paths.root} has not all of {nodeid}"))
+                continue
             # The job has done its part: another one would do the same again, for the same end.
             self._failures[nodeid] = self._untaken[nodeid]
             self.dispatch.reported(unit.name, [nodeid])
@@ -223,7 +228,8 @@ class Inbox:
         marked = any((report.get("evalrun") or {}).get("scored") for report in reports)
         try:
             publish_pair(attempt.paths, self._live.paths, pair, fresh=self._fresh, marked=marked, disk=self._disk)
-        except NotYet:
+        except NotYet as error:
+            self._missing[item.nodeid] = str(error)
             return False
         except OSError as error:
             self._untaken[item.nodeid] = text = f"what its job has made {self._trouble(error)}"
