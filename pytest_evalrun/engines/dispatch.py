@@ -86,36 +86,37 @@ class Dispatch:
 
     # ------------------------------------------------------------------ what a launch begins with
 
-    def adopt(self, wanted: Mapping[str, JobItem]) -> list[JobUnit]:
+    def adopt(self, wanted: Mapping[str, JobItem], *, fresh: bool = False) -> list[JobUnit]:
         """Take over the units of which an attempt may live, with those of its items that are wanted, by their ids.
 
         Their reports are to be read from the beginning. A unit of which an item is wanted with other settings is
-        cancelled and left; one of which nothing is wanted is left alone, and has its slot. Whatever else an earlier
-        launch knew is forgotten: its items are in no unit now. Raises ConfigError where jobs live on another cluster
-        than this launch is for.
+        cancelled and left, as is with ``fresh`` one that may take over what the run has; one of which nothing is wanted
+        is left alone, and has its slot. Whatever else an earlier launch knew is forgotten: its items are in no unit
+        now. Raises ConfigError where jobs live on another cluster than this launch is for.
         """
         for record in list(self._store.units.values()):
             if record.living is not None and self._is_here(record):
-                self._adopt(record, record.living.number, wanted)
+                self._adopt(record, record.living.number, wanted, fresh)
             else:
                 self._store.forget(record.name)
         self._fleet.accepted = bool(self._lives)
         self._store.save()
         return [life.unit for life in self._lives.values() if life.standing not in FOR_NOBODY]
 
-    def _adopt(self, record: UnitRecord, attempt: int, wanted: Mapping[str, JobItem]) -> None:
+    def _adopt(self, record: UnitRecord, attempt: int, wanted: Mapping[str, JobItem], fresh: bool) -> None:
         if not record.is_open:
             life = self._fleet.add(UnitLife.adopted(record, ()))
             life.standing, life.cancelling = UnitStanding.LEAVING, record.state == LEFT
             return
         try:
-            items = JobFile.read(self._store.attempt_paths(record.name, attempt).job).items
+            job = JobFile.read(self._store.attempt_paths(record.name, attempt).job)
+            items, is_old = job.items, fresh and job.run in job.sources
         except ConfigError as error:
             self._say(f"{error}; the job of {record.name} is cancelled, and its items go into another")
-            items = None
+            items, is_old = None, True
         found = tuple(item for item in items or () if item.id in wanted)
         life = self._fleet.add(UnitLife.adopted(record, found))
-        if items is None or any(item.digest != wanted[item.id].digest for item in found):
+        if is_old or any(item.digest != wanted[item.id].digest for item in found):
             life.cancelling = True
             self._finish(life, LEFT)
         elif not found:

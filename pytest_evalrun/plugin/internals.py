@@ -191,3 +191,22 @@ def terminal_width(reporter: Any) -> int:
     """Give the terminal's width in columns, as pytest has found it out."""
     width: int = reporter._tw.fullwidth
     return width
+
+
+# ------------------------------------------------------------------ --stepwise
+
+
+def stepwise_place(config: pytest.Config) -> str | None:
+    """The node id at which ``--stepwise`` will go on, as it stands now; None without that option, or without a place.
+
+    It is kept in the plugin until the session ends.
+    """
+    plugin: Any = config.pluginmanager.get_plugin("stepwiseplugin")
+    place = plugin.cached_info.last_failed if plugin is not None else None
+    return None if place is None else str(place)
+
+
+def move_stepwise_place(config: pytest.Config, item: pytest.Item) -> None:
+    """``--stepwise`` goes on at this item. Since 9.2 it knows items by an id that is no text."""
+    plugin: Any = config.pluginmanager.get_plugin("stepwiseplugin")
+    plugin.cached_info.last_failed = getattr(item, "id", item.nodeid)

@@ -233,3 +233,29 @@ def test_failures(twice):
     pair = twice(models("none", "some", ""))
     pair.gives("evals")
     pair.gives("evals", "--eval-only", "failed", "--eval-set", "max_failed=2")
+
+
+def test_fresh_after_a_launch_that_was_cut_off(twice, tmp_path):
+    """What jobs of an earlier launch have predicted is no more fresh than what lies in the run."""
+    project = twice(gated).there
+    assert project.run("evals", *ENGINE, "-x").code == 1
+    asked = tmp_path / "asked"
+    assert project.run("evals", *ENGINE, "--eval-fresh", ASKED=str(asked)).code == 1
+    assert Counter(asked.read_text().split()) == dict.fromkeys(map(str, range(8)), 6)
+
+
+def test_stepwise(twice, all_of_pytest):
+    """It goes on at the first item that failed or did not run, in whatever order jobs have ended."""
+    pair = twice(gated)
+    project = pair.there
+    project.command = lambda *words: [sys.executable, "-m", "pytest", *words]  # with its cache
+    for name in ("one", "bad"):
+        project.dataset(name, 8, wrong=3)
+    assert project.run("evals", *ENGINE, "--sw").code == 2
+    cached = json.loads((project.root / ".pytest_cache" / "v" / "cache" / "stepwise").read_text())
+    assert cached["last_failed"] == "evals/echo/evalrun.yaml::test_pair[a/one]"
+    for name in ("one", "bad"):
+        project.dataset(name, 8)
+    again = project.run("evals", *ENGINE, "--sw")
+    assert again.code == 0, again
+    assert again.counts == {"passed": 6}

@@ -27,6 +27,7 @@ from pytest_evalrun.plugin.engine.meanwhile import Meanwhile
 from pytest_evalrun.plugin.engine.outfit import Outfitter
 from pytest_evalrun.plugin.engine.planned import NEW_RUN, Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
+from pytest_evalrun.plugin.engine.stepwise import Stepwise
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import PROGRESS
 from pytest_evalrun.plugin.options import jobs_at_once, usage_errors
@@ -151,6 +152,8 @@ class _Errand:
             fresh=self._options.fresh,
             scores=self._options.mode == "all",
         )
+        self._stepwise = Stepwise(session)
+        session.config.pluginmanager.register(self._stepwise)
         self._store = JobStore(self._paths.jobs_json, launch.words())
         self._dispatch = self._inbox.dispatch = Dispatch(
             self._engine,
@@ -222,7 +225,7 @@ class _Errand:
         """Take over what an earlier launch has submitted, where it is still what is wanted."""
         wanted = {item.id: item for item in self._outfitter.job_items(self._remote)}
         with self._whole():
-            adopted = self._dispatch.adopt(wanted)
+            adopted = self._dispatch.adopt(wanted, fresh=self._options.fresh)
         living = [self._paths.attempt(unit.name, attempt) for unit, attempt in self._dispatch.open()]
         self._outfitter.remember_earlier(living)
         if adopted:
@@ -295,6 +298,7 @@ class _Errand:
             self._turn()
             time.sleep(LOOK_SECONDS)
         self._local.close()
+        self._stepwise.settle(self._inbox.due.keys() | self._local.due)
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         raise session.Interrupted(session.shouldstop)

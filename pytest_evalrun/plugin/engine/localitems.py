@@ -36,6 +36,11 @@ class LocalItems:
             self._shards[pair.whole.full_id] -= 1
 
     @property
+    def due(self) -> set[str]:
+        """The node ids of those that have not run."""
+        return {item.nodeid for item in self._waiting}
+
+    @property
     def is_over(self) -> bool:
         return not self._waiting
 

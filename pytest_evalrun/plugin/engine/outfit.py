@@ -130,7 +130,7 @@ class Outfitter:
     def remember_earlier(self, living: Collection[AttemptPaths]) -> None:
         """Attempts of earlier launches that have predictions which never came into the run, or may still make some.
 
-        With --eval-fresh no answer of theirs is wanted, but those of jobs that this launch has taken over.
+        With ``--eval-fresh`` only the latter count: they were begun afresh, too.
         """
         for paths in self._paths.attempts():
             with suppress(ConfigError):
