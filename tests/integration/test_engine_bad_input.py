@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 
+import psutil
 import pytest
 from batchsystem import BatchSystem
 from support import kill_group, wait_for
@@ -164,3 +167,274 @@ def test_a_disk_that_fills_while_jobs_run(cluster, batch, launch, project, small
     again = project.run(*JOBS, *where)
     assert again.code == 0, again
     assert again.counts == {"passed": 3}
+
+
+def held(batch, launch, project, *words, **env):
+    """A launch whose only job waits; its directory of jobs."""
+    batch.hold()
+    process = launch(*words, **env)
+    batch.wait(lambda jobs: jobs)
+    return wait_for(lambda: next(project.latest.glob("engine/u001/1/job.sh"), None), process=process).parents[2]
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (None, "job.json: Expecting property name"),
+        ({"items": 7}, "the launch writes it, and nobody edits it"),
+        ({"plugin": "0.0.9"}, "and 0.0.9 where the job was submitted; install the same one on both"),
+        ({"python": "3.9"}, "and 3.9 where the job was submitted; install the same one on both"),
+        ({"items": [{"id": "x.py::test_x"}]}, "x.py::test_x not collected any more: this host does not see"),
+    ],
+    ids=["garbage", "no list", "plugin", "Python", "another id"],
+)
+def test_a_job_that_cannot_be_what_was_submitted(cluster, batch, launch, project, changes, told):
+    """Of the first job's refusal the launch makes its one error, which says what is wrong; nothing passes."""
+    cluster()
+    file = held(batch, launch, project) / "u001/1/job.json"
+    file.write_text("{garbage") if changes is None else edit(file, **changes)
+    batch.hold(False)
+    said = launch.end(4)
+    assert said.count("ERROR: job 1 refused to begin on n1") == 1
+    assert told in said
+    assert len(batch.jobs()) == 1
+
+
+def test_a_unit_that_was_cut_short_by_hand(cluster, batch, launch, project):
+    """What a job was not told to run has no report: it goes into another one, and nothing is lost or doubled."""
+    cluster(datasets=("one", "two"))
+    file = held(batch, launch, project) / "u001/1/job.json"
+    edit(file, items=json.loads(file.read_text())["items"][:1])
+    batch.hold(False)
+    said = launch.end()
+    assert "1 of its items have no report" in said
+    assert "2 passed" in said
+    assert len(batch.jobs()) == 2
+
+
+def test_settings_that_change_while_a_job_waits(cluster, batch, launch, project):
+    """The job is refused, the pair is named, and the same command runs what is wanted now."""
+    cluster()
+    held(batch, launch, project)
+    cluster(max_batch_size=2)
+    batch.hold(False)
+    said = launch.end(4)
+    assert "the settings of echo/a/one changed since the job was submitted" in said
+    again = project.run(*JOBS)
+    assert again.code == 0, again
+
+
+def test_jobs_json_that_cannot_be_read(cluster, batch, launch, project):
+    """Jobs may live of which nobody knows: the launch says so, submits nothing, and names the remedy."""
+    cluster()
+    engine = held(batch, launch, project)
+    kill_group(launch.process)
+    (engine / "jobs.json").write_text("{garbage")
+    again = project.run(*JOBS)
+    assert again.code == 4, again
+    assert "end its jobs by the cluster's own command and remove it" in again
+    assert len(batch.jobs()) == 1
+    assert project.evalrun("stop")[0] == 2
+    for job in batch.living():
+        batch.cancel(job.id)
+    (engine / "jobs.json").unlink()
+    batch.hold(False)
+    last = project.run(*JOBS)
+    assert last.code == 0, last
+
+
+def test_a_second_launcher_is_refused(cluster, batch, launch, project):
+    """Who has the run is named, with its host; nothing is submitted a second time."""
+    cluster()
+    held(batch, launch, project)
+    second = project.run(*JOBS)
+    assert second.code == 4, second
+    assert f"is in use by PID {launch.process.pid} on {os.uname().nodename}" in second
+    batch.hold(False)
+    launch.end()
+    assert len(batch.jobs()) == 1
+
+
+TELLS_SECRETS = """
+import os, sys, warnings
+
+class Model:
+    def __init__(self, path=None, token=None):
+        self.secrets = token + " " + os.environ["OTHER_KEY"]
+        print(self.secrets)
+
+    def predict(self, batch):
+        warnings.warn(self.secrets)
+        os.system("echo $OTHER_KEY; echo $MY_TOKEN 1>&2")
+        raise RuntimeError(self.secrets)
+"""
+
+
+def test_secrets_are_in_no_file_and_on_no_terminal(cluster, batch, project):
+    """Whatever a model does with them in a job; a node that lacks one is an error that names it and the node."""
+    cluster(params={"token": "${MY_TOKEN}"}, secrets_env=["OTHER_KEY"])
+    (project.suite / "model.py").write_text(TELLS_SECRETS)
+    values = {"MY_TOKEN": "hunter2-swordfish-and-more", "OTHER_KEY": "other-topsecret-value-123"}
+    ran = project.run(*JOBS, "-s", **values)
+    assert ran.code == 1, ran
+    assert "RuntimeError: *** ***" in ran
+    files = [path for path in project.root.rglob("*") if path.is_file()]
+    for text in (ran, *(path.read_bytes().decode(errors="replace") for path in files)):
+        assert not [value for value in values.values() if value in text]
+    lacking = project.run(*JOBS)
+    assert lacking.code == 1, lacking
+    assert f"MY_TOKEN is not set on {os.uname().nodename}" in lacking
+
+
+def test_names_of_all_kinds(cluster, batch, project):
+    """What a shell, a template or pytest would read as something else is a name like any other."""
+    project.root = project.root.parent / "a 'b ünï $(x) %s -p"
+    project.suite = project.root / "evals" / "echo"
+    names = ("a-", "a b", "it's", 'q"q', "ümlaut", "a[0]", "$HOME", "%s", "a::b", "{x}", "a;b", "`b`")
+    cluster(models=names)
+    ran = project.run(*JOBS)
+    assert ran.code == 0, ran
+    assert ran.counts == {"passed": len(names)}
+
+
+AHEAD = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <sys/time.h>
+static const long ahead = 7200;
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int code = real(clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += ahead;
+    return code;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int code = real(now, zone);
+    now->tv_sec += ahead;
+    return code;
+}
+time_t time(time_t *at) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (at) *at = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+@pytest.mark.parametrize("whose", ["node", "launcher"])
+def test_a_clock_that_is_two_hours_off(cluster, batch, project, tmp_path, whose):
+    """Results are what they are, and whoever has the right time takes them for complete."""
+    library = tmp_path / "ahead.so"
+    (tmp_path / "ahead.c").write_text(AHEAD)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "ahead.c", "-ldl"], check=True)
+    wrong, right = f"LD_PRELOAD={library}", "-u LD_PRELOAD"
+    words = batch.words()
+    words["submit"] = f"env {wrong if whose == 'node' else right} {words['submit']}"
+    cluster(datasets=("one", "two"), batch_system=words)
+    env = {"LD_PRELOAD": str(library)} if whose == "launcher" else {}
+    ran = project.run(*JOBS, **env)
+    assert ran.code == 0, ran
+    assert ran.counts == {"passed": 2}
+    again = project.run(*JOBS)
+    assert again.code == 0, again
+    assert again.count("(reused: unchanged") == 2
+    assert len(batch.jobs()) == 1
+
+
+def test_a_launcher_that_is_stopped_for_a_while(cluster, batch, launch, project):
+    """Jobs end meanwhile, and nothing is lost, done twice or taken for dead."""
+    cluster(models=("a", "b"), params={"delay": 0.2})
+    process = launch("--eval-unit-minutes", "0.001")
+    batch.wait(lambda jobs: any(job.state == "RUN" for job in jobs))
+    process.send_signal(signal.SIGSTOP)
+    batch.wait(lambda jobs: all(job.is_over for job in jobs))
+    process.send_signal(signal.SIGCONT)
+    said = launch.end()
+    assert "2 passed" in said
+    assert len(batch.jobs()) == len(batch.calls("submit")) == 2
+
+
+PRINTS = """
+import os
+
+class Model:
+    def __init__(self, path=None):
+        pass
+
+    def predict(self, batch):
+        for _ in range(40):
+            print("x" * 1000000)
+            os.write(2, b"y" * 1000000)
+        return [sample.input for sample in batch]
+"""
+
+
+def test_a_job_that_prints_without_end(cluster, batch, project):
+    """Its log has a limit, the launch shows none of it, and its reports stay small."""
+    cluster(log_limit="1MB")
+    (project.suite / "model.py").write_text(PRINTS)
+    ran = project.run(*JOBS)
+    assert ran.code == 0, ran
+    assert len(ran) < 10000
+    (told,) = project.latest.glob("engine/*/1/reports.jsonl")
+    (log,) = project.latest.glob("engine/*/1/job.log")
+    assert told.stat().st_size + log.stat().st_size < 100_000
+    assert all(path.stat().st_size < 2_000_000 for path in project.latest.rglob("*.log"))
+
+
+HANGS = """#!/bin/bash
+[ -e "$0.hangs" ] && exec sleep 1000
+exec COMMAND "$@"
+"""
+
+
+def test_a_status_command_that_hangs(cluster, batch, launch, project, tmp_path):
+    """Ctrl-C ends a launch that waits for it; jobs are found again by the same command."""
+    status = tmp_path / "status.sh"
+    status.write_text(HANGS.replace("COMMAND", batch.command("status")))
+    status.chmod(0o755)
+    cluster(params={"delay": 0.2}, batch_system=batch.words(status=f"{status} {{ids}}"))
+    status.with_name("status.sh.hangs").touch()
+    process = launch("--eval-on-interrupt", "detach")
+    batch.wait(lambda jobs: jobs)
+    wait_for(lambda: [child for child in psutil.Process(process.pid).children() if child.name() == "sleep"])
+    process.send_signal(signal.SIGINT)
+    launch.end(2)
+    status.with_name("status.sh.hangs").unlink()
+    again = project.run(*JOBS)
+    assert again.code == 0, again
+    assert len(batch.jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "told"),
+    [
+        ("-p nosuch", {}, "invalid partition specified: nosuch"),
+        ("", {"gpus": 9}, "Requested node configuration is not available"),
+    ],
+    ids=["partition", "GPUs"],
+)
+def test_what_slurm_can_never_run(slurm, project, words, model, told):
+    """Its own words, once, before a run is made."""
+    project.make(models=("a", "b"), **model)
+    ran = project.run("evals", "--eval-engine", "slurm", f"--eval-slurm={words}", **slurm.env)
+    assert ran.code == 4, ran
+    assert ran.count(told) == 1
+    assert not runs(project)
+    assert not slurm.squeue()
+
+
+def test_a_machine_without_slurm(project):
+    """The program is named with the remedy, and no run is made."""
+    project.make()
+    ran = project.run("evals", "--eval-engine", "slurm", PATH="/nonexistent")
+    assert ran.code == 4, ran
+    assert "sbatch is not on PATH; start this where Slurm's commands are installed" in ran
+    assert not runs(project)
