@@ -50,8 +50,9 @@ test: $(READY)
 	$(BIN)/coverage run -m pytest -n 4 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
-	@# What is slow has its time beside the other dependencies.
-	$(BIN)/tox run-parallel -q --parallel-no-spinner & status=0; $(BIN)/pytest -n 2 --dist worksteal -m slow || status=$$?; \
+	@# What is slow has its time beside the other dependencies. To read all other tests for it would take as long.
+	$(BIN)/tox run-parallel -q --parallel-no-spinner & status=0; \
+	  $(BIN)/pytest -n 2 --dist worksteal -m slow $$(grep -rl --include='test_*.py' 'mark\.slow' tests) || status=$$?; \
 	  wait $$! || status=$$?; exit $$status
 
 bench: $(READY)
