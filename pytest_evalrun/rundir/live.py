@@ -93,19 +93,23 @@ class LiveRun:
                 opened.callback(self.session.close, clean=True)
                 point_latest(workdir, self.paths)
             sweep_run(workdir, self.paths, deep=self.session.unclean)
-            self._processes = Living(self.paths.processes_dir)
-            self.log = MainLog(self.paths.main_log, self.secrets)
-            opened.callback(self.log.close)
-            self.mirrors = Mirrors(self.paths)
-            opened.callback(self.mirrors.close)
-            self.events = EventMerger(self.paths.events, self.paths.root / "events", self.secrets)
-            opened.callback(self.events.close)
-            self.lock = TaskListLock(workdir.root, self._tell_later)
-            opened.callback(self.lock.cleanup)
+            self._open_files(workdir, opened)
             self.tasks = self._task_list(suites, say)
             self._skipped = self._passed_over(suites)
             self._start(suites, argv, facts, noted=only is not None)
             opened.pop_all()
+
+    def _open_files(self, workdir: WorkDir, opened: ExitStack) -> None:
+        """What only this process writes; ``opened`` closes it where something else cannot be had."""
+        self._processes = Living(self.paths.processes_dir)
+        self.log = MainLog(self.paths.main_log, self.secrets)
+        opened.callback(self.log.close)
+        self.mirrors = Mirrors(self.paths)
+        opened.callback(self.mirrors.close)
+        self.events = EventMerger(self.paths.events, self.paths.root / "events", self.secrets)
+        opened.callback(self.events.close)
+        self.lock = TaskListLock(workdir.root, self._tell_later)
+        opened.callback(self.lock.cleanup)
 
     def _start(self, suites: Sequence[Suite], argv: Sequence[str], facts: Mapping[str, Any], *, noted: bool) -> None:
         if not noted:
