@@ -27,6 +27,7 @@ from pytest_evalrun.plugin.engine.meanwhile import Meanwhile
 from pytest_evalrun.plugin.engine.outfit import Outfitter
 from pytest_evalrun.plugin.engine.planned import NEW_RUN, Planner, preview
 from pytest_evalrun.plugin.engine.replay import Replay
+from pytest_evalrun.plugin.engine.rota import Rota
 from pytest_evalrun.plugin.engine.stepwise import Stepwise
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import PROGRESS
@@ -141,6 +142,7 @@ class _Errand:
         self._meanwhile = Meanwhile(lambda: self._dispatch.attend(), self._say_here, self._whole)
         self._say = self._meanwhile.say
         self._local = LocalItems(session, here, pairs)
+        self._rota = Rota()
         self._inbox = Inbox(
             live,
             Replay(session),
@@ -259,7 +261,7 @@ class _Errand:
 
     def _turn(self) -> None:
         """Whatever has happened on the cluster, taken in."""
-        self._inbox.look(self._dispatch.open())
+        self._inbox.look(self._rota.take(self._dispatch.open()))
         self._dispatch.step()
         self._check_fatal()
         failures = self._dispatch.take_failures() | self._inbox.take_failures()
