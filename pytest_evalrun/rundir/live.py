@@ -71,10 +71,7 @@ class LiveRun:
         *,
         only: Collection[Pair] | None = None,
     ) -> None:
-        """``facts`` are told in ``run_started``: how many pairs are selected, which GPUs there are.
-
-        ``only`` are the pairs of a job: its launch knows of thousands of others, and has noted all their settings.
-        """
+        """``facts`` are told in ``run_started``; ``only`` are a job's pairs: its launch has noted the settings."""
         self.secrets = secrets_of(suites)
         argv = self.secrets.words(argv)
         suites = suites if only is None else [suite.with_pairs(only) for suite in suites]

@@ -236,11 +236,10 @@ class _Publication:
     def _sayings(self) -> None:
         """Logs, state, verdicts and costs, and what tests of the user's own recorded: however the item ended."""
         theirs, ours, disk = self._theirs, self._ours, self._disk
-        logs = {"infer": (theirs.infer_log, ours.infer_log), "eval": (theirs.eval_log, ours.eval_log)}
         if not self._note.logs:
-            self._note.logs = {name: _size(our) for name, (_, our) in logs.items()}
+            self._note.logs = self._log_sizes()
             self._keep_note()
-        for name, (their, our) in logs.items():
+        for name, their, our in (("infer", theirs.infer_log, ours.infer_log), ("eval", theirs.eval_log, ours.eval_log)):
             bring_log(disk, their, our, self._note.logs[name], self._pair.settings.log_limit)
         with suppress(NotYet):
             bring(disk, theirs.state, ours.state)
@@ -250,6 +249,9 @@ class _Publication:
         for costs in self._attempt.run.costs.glob("*.jsonl"):
             unit = f"{self._attempt.root.parent.name}-{self._attempt.root.name}"
             bring_rest(disk, costs, self._run.costs / f"{unit}-{costs.name}")
+
+    def _log_sizes(self) -> dict[str, int]:
+        return {"infer": _size(self._ours.infer_log), "eval": _size(self._ours.eval_log)}
 
     def _remember(self, marker: Marker) -> None:
         """Add the line to the history once, whoever was killed before, while or after it was written."""
@@ -263,6 +265,7 @@ class _Publication:
         entry = history_entry(self._pair.full_id, result, marker.time)
         if self._note.history is None:
             self._note.history = _size(history)
+            self._note.logs = self._note.logs or self._log_sizes()  # in the same write
             self._keep_note()
         if not _has_entry(history, self._note.history, entry):
             append_history(self._disk, history, entry)
