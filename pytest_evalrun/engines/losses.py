@@ -160,7 +160,7 @@ def _told(life: UnitLife) -> str:
         Phase.TIME: "reached its time limit",
         Phase.MEMORY: "was killed for memory",
     }.get(phase, _end(code))
-    if code == GO_ON_LATER and life.state.phase not in (Phase.PREEMPTED, Phase.LOST):
+    if code == GO_ON_LATER and phase is Phase.LOST and life.state.phase is not Phase.LOST:
         happened = "was told to go on later"
     if life.cancelled and phase is Phase.LOST:
         happened = "was cancelled by an earlier launch"

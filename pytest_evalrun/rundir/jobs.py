@@ -147,24 +147,6 @@ class JobStore:
             self.before = _record(content)
             self.units = {unit.name: unit for unit in self.before.units}
 
-    @classmethod
-    def of(cls, paths: RunPaths) -> JobStore | None:
-        """The store of a run that no launch holds now, to end its jobs; None where it has none."""
-        record = read_jobs(paths)
-        return None if record is None else cls(EnginePaths(paths).jobs_json, record.engine)
-
-    def cancel_living(self) -> list[AttemptRecord]:
-        """Note of all jobs that may live that their end is asked for, and give them.
-
-        So the next launch takes none of them for cancelled by somebody else, and runs their items again.
-        """
-        living = [unit for unit in self.units.values() if unit.living is not None]
-        for unit in living:
-            if (attempt := unit.living) is not None:
-                self.put(unit.with_attempt(replace(attempt, cancelled=True)))
-        self.save()
-        return [attempt for unit in living if (attempt := unit.living) is not None]
-
     def next_unit_name(self) -> str:
         """Name a unit as none of this run was ever called."""
         self._serial += 1
@@ -173,10 +155,6 @@ class JobStore:
     def new_batch(self) -> int:
         """Number jobs that are submitted together, as no others that may still run are."""
         return 1 + max((attempt.batch for unit in self.units.values() for attempt in unit.attempts), default=0)
-
-    def attempts_of(self, unit: str) -> list[int]:
-        """The numbers of a unit's attempts, the oldest first."""
-        return [attempt.number for attempt in self.units[unit].attempts] if unit in self.units else []
 
     def attempt_paths(self, unit: str, number: int) -> AttemptPaths:
         return AttemptPaths(self.path.parent / unit / str(number))

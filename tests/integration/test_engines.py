@@ -157,6 +157,21 @@ def test_a_preempted_unit_goes_on_where_it_was(cluster, batch, tmp_path):
     assert len(batch.jobs()) == 2
 
 
+def test_a_unit_that_is_too_long_becomes_two(cluster, batch, tmp_path):
+    """After a time limit its pairs go on in smaller jobs, the longest alone, from the sample where they were."""
+    asked = tmp_path / "asked"
+    project = cluster(models=("a",), datasets=("one", "two", "three"), params={"delay": 0.3}, samples=24)
+    with process_of(project, "--eval-jobs", "1", ASKED=str(asked)) as launcher:
+        wait_for(lambda: asked.exists() and asked.read_text().count("\n") >= 8, process=launcher)
+        batch.expire(batch.living()[0].id)
+        output, _ = launcher.communicate(timeout=120)
+        assert launcher.returncode == 0, output
+    assert "reached its time limit on" in output
+    assert "3 items to go on in 2 jobs" in output
+    assert len(batch.jobs()) == 3
+    assert Counter(asked.read_text().split()).most_common(1)[0][1] == 3  # once for each dataset
+
+
 @pytest.mark.parametrize("words", [["-x"], ["--maxfail", "1"]])
 def test_the_first_failure_ends_it(cluster, batch, words):
     """What waits is cancelled, what runs ends and is told."""

@@ -137,6 +137,7 @@ class _Errand:
         self._paths = EnginePaths(live.paths)
         self._engine = launch.engine
         self._outfitter = Outfitter(session.config, self._options, live.paths, self._division)
+        self._planner = Planner(session.config, self._outfitter, self._division, self._controller.told.needs)
         pairs = [pair for item in self._remote.values() if (pair := pair_of(item)) is not None]
         here = [item for item in session.items if item.nodeid not in self._remote]
         self._meanwhile = Meanwhile(lambda: self._dispatch.attend(), self._say_here, self._whole)
@@ -166,6 +167,7 @@ class _Errand:
             say=self._say,
             read=self._inbox.finish,
             whole=self._meanwhile.whole,
+            split=lambda items: self._planner.split(items, self._controller.expected),
         )
 
     def _whole(self) -> AbstractContextManager[None]:
@@ -202,8 +204,7 @@ class _Errand:
     def _start(self) -> None:
         found = self._adopt()
         left = [item for nodeid, item in self._remote.items() if nodeid not in found]
-        planner = Planner(self._session.config, self._outfitter, self._division, self._controller.told.needs)
-        planned = planner.units(left, self._controller.expected, self._store.next_unit_name)
+        planned = self._planner.units(left, self._controller.expected, self._store.next_unit_name)
         for remark in self._engine.remarks:
             self._say(remark)
         units = [unit for unit, _ in planned]

@@ -9,7 +9,7 @@ from pytest_evalrun.engines.dispatch import Unit
 from pytest_evalrun.engines.making import create_engine
 from pytest_evalrun.engines.preview import PreviewedUnit, preview_lines, write_scripts
 from pytest_evalrun.evaluation.selection import existing_run
-from pytest_evalrun.planning.units import cut_units
+from pytest_evalrun.planning.units import UnitPlan, cut_units, split_unit
 from pytest_evalrun.plugin.engine.division import UnitClass, unit_items
 from pytest_evalrun.plugin.engine.outfit import Outfitter
 from pytest_evalrun.plugin.items import pair_of
@@ -19,15 +19,15 @@ from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.layout import WorkDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
     from pytest_evalrun.planning.costs import Estimate
-    from pytest_evalrun.planning.units import UnitPlan
     from pytest_evalrun.plugin.engine.division import Division
     from pytest_evalrun.plugin.options import Options
     from pytest_evalrun.plugin.xdist.units import Told
+    from pytest_evalrun.rundir.jobfiles import JobItem
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.clusters import ClusterWords
 
@@ -57,6 +57,15 @@ class Planner:
             assert isinstance(plan.cls, UnitClass), "classes come as they were given"
             job_items = self._outfitter.job_items(item.id for item in plan.items)
             yield Unit(name(), job_items, plan.cls.resources, plan.seconds / cluster.workers), plan
+
+    def split(self, items: Sequence[JobItem], expected: Mapping[str, Estimate]) -> list[list[JobItem]]:
+        """Halve what did not fit into a time limit, by the seconds that are expected."""
+        named = {item.id: item for item in items}
+        wanted = [self._division.remote[nodeid] for nodeid in named]
+        workers = self._outfitter.options.cluster.workers
+        found = unit_items(wanted, self._division, expected, self._needs, workers)
+        whole = UnitPlan(tuple(found), found[0].cls, sum(item.seconds for item in found))
+        return [[named[item.id] for item in half.items] for half in split_unit(whole)]
 
 
 def preview(config: pytest.Config, options: Options, division: Division, told: Told, words: ClusterWords) -> list[str]:

@@ -13,8 +13,6 @@ from pytest_evalrun.rundir.reportlines import WARNING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Location = tuple[str, int | None, str]
-
 
 class Replay:
     """Everybody who listens to reports hears what they would of an item that runs here: pytest, its plugins, ours.

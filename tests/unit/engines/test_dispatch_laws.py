@@ -164,7 +164,8 @@ class Session:
     def make(self, unit: JobUnit, attempt: int) -> Job:
         paths = self.store.attempt_paths(unit.name, attempt)
         assert unit.items
-        assert not paths.job.exists() or not self.store.attempts_of(unit.name)[attempt - 1 :], "made twice"
+        noted = self.store.units[unit.name].attempts if unit.name in self.store.units else ()
+        assert not paths.job.exists() or attempt not in [one.number for one in noted], "made twice"
         JobFile("run", unit.name, attempt, "/", None, unit.items, "0", "3.11").write(paths.job)
         return Job(f"{unit.name}-{attempt}", unit.name, paths.script, paths.log, unit.resources)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.rundir.jobs import DONE, LEFT, RUNNING, AttemptRecord, JobStore, UnitRecord, is_current, read_jobs
+from pytest_evalrun.rundir.jobs import DONE, RUNNING, AttemptRecord, JobStore, UnitRecord, is_current, read_jobs
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.clusters import ClusterWords
 
@@ -93,7 +93,6 @@ def test_a_file_of_somebody_else_is_not_passed_over(tmp_path: Path, text: str) -
     with pytest.raises(ConfigError, match=r"jobs\.json: .*the launch writes it; end its jobs"):
         JobStore(path, WORDS)
     assert read_jobs(RunPaths(tmp_path)) is None
-    assert JobStore.of(RunPaths(tmp_path)) is None
     assert is_current(path, "u001", 1)
 
 
@@ -107,15 +106,3 @@ def test_changes_reach_the_disk_a_few_times_a_second(tmp_path: Path) -> None:
         seen.append(JobStore(store.path, WORDS).units["u001"].left)
     store.close()
     assert [*seen, JobStore(store.path, WORDS).units["u001"].left] == [2, 2, 2, 0]
-
-
-def test_whoever_ends_jobs_notes_it_before(tmp_path: Path) -> None:
-    """All jobs that may live are given, those without a handle too, and on disk as cancelled by us."""
-    lost = replace(ATTEMPT, handle=None)
-    over = replace(UNIT, name="u003", attempts=(replace(ATTEMPT, over=True),), state=LEFT)
-    a_store(tmp_path, UNIT, replace(UNIT, name="u002", attempts=(lost,)), over)
-    store = JobStore.of(RunPaths(tmp_path))
-    assert store is not None
-    assert [attempt.handle for attempt in store.cancel_living()] == ["4711_3", None]
-    again = JobStore(store.path, WORDS)
-    assert [unit.attempts[-1].cancelled for unit in again.units.values()] == [True, True, False]
