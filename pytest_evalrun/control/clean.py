@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.control.files import all_files, run_files, workdir_files
+from pytest_evalrun.control.files import all_files, attempt_files, run_files, workdir_files
 from pytest_evalrun.control.opendirectory import OpenDirectory, Size
 from pytest_evalrun.control.outputs import Outside, outside_directories
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.control.written import Written, written
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.mergerun import merged_table
+from pytest_evalrun.rundir.jobs import read_jobs
 from pytest_evalrun.rundir.runs import read_run_json, run_names
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.rundir.tasklock import TaskListLock
@@ -77,10 +78,23 @@ def plan_clean(found: FoundRun, pairs: Sequence[KnownPair] | None) -> Cleaning:
         there = tree.names()
         if pairs is not None:
             names = [name for pair in pairs for name in all_files(pair.key)]
+            names += attempt_files(found.paths, names)
             names += filter(None, (merged_table(found.paths, pair.key) for pair in pairs))
             return Cleaning(pairs, run=_sizes(tree, names), outside=outside)
+        _refuse_while_jobs_run(found)
         run = _sizes(tree, run_files(there))
     return Cleaning(None, run, _work(found), outside, [name for name in there if name not in run])
+
+
+def _refuse_while_jobs_run(found: FoundRun) -> None:
+    """Their directories would go: they would fail, and whoever waits for them would not know why."""
+    jobs = read_jobs(found.paths)
+    running = [unit.name for unit in jobs.units if unit.is_open and unit.living is not None] if jobs is not None else []
+    if running:
+        raise ConfigError(
+            f"jobs of {counted(len(running), 'unit')} may still run in {found.paths.root} ({', '.join(running[:3])}); "
+            "end them with `evalrun stop`, or go on with the same command"
+        )
 
 
 def clean(found: FoundRun, plan: Cleaning) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.aside import SUFFIXES
+from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.layout import PairPaths, RunPaths, WorkDir
 from pytest_evalrun.suite.pairs import PairKey
 
@@ -43,6 +44,13 @@ def all_files(key: PairKey) -> list[str]:
     return list(dict.fromkeys(f"{path}{suffix}" for path in ordered for suffix in ("", *SUFFIXES)))
 
 
+def attempt_files(run: RunPaths, names: Iterable[str]) -> list[str]:
+    """List what jobs of earlier launches may still have of these files: the next launch would take it over."""
+    kept = [attempt.root for attempt in EnginePaths(run).attempts() if attempt.run.predictions.is_dir()]
+    places = [attempt.relative_to(run.root) for attempt in kept]
+    return [str(place / name) for name in names for place in places]
+
+
 def run_files(names: Iterable[str]) -> Iterator[str]:
     """Pick the names in a run directory that are ours; what a user has put there is not.
 
@@ -51,7 +59,7 @@ def run_files(names: Iterable[str]) -> Iterator[str]:
     run = RunPaths(Path())
     ours = {path.parts[0] for path in _properties(run)}
     ours |= {Path(path).parts[0] for path in all_files(PairKey("s", "t", "d"))}
-    ours |= {run.worker_events("w").parts[0]}
+    ours |= {run.worker_events("w").parts[0], EnginePaths(run).root.parts[0]}
     last = [run.run_json.name, run.members_lock.name, run.session_lock.name]
     # What begins and ends so was on its way to become another file when its writer was killed.
     found = [name for name in names if name in ours or (name.startswith(".") and name.endswith(".tmp"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.control.files import evaluated_files, state_files
+from pytest_evalrun.control.files import attempt_files, evaluated_files, state_files
 from pytest_evalrun.control.opendirectory import OpenDirectory
 from pytest_evalrun.control.tasks import change_states
 from pytest_evalrun.report.known import WORDS
@@ -38,12 +38,13 @@ class ResetPair:
 def plan_reset(found: FoundRun, pairs: Sequence[KnownPair]) -> list[ResetPair]:
     """Plan what would become of each pair of which there is anything."""
     with OpenDirectory(found.paths.root) as tree:
-        plans = [_plan(tree, pair) for pair in pairs]
+        plans = [_plan(tree, found.paths, pair) for pair in pairs]
     return [plan for plan in plans if plan.removed or plan.aside or plan.pair.status != "pending"]
 
 
-def _plan(tree: OpenDirectory, pair: KnownPair) -> ResetPair:
-    removed = tuple(name for name in state_files(pair.key) if tree.size(name) is not None)
+def _plan(tree: OpenDirectory, run: RunPaths, pair: KnownPair) -> ResetPair:
+    names = (*state_files(pair.key), *attempt_files(run, evaluated_files(pair.key)))
+    removed = tuple(name for name in names if tree.size(name) is not None)
     aside = tuple(name for name in evaluated_files(pair.key) if tree.size(name) is not None)
     return ResetPair(pair, removed, aside)
 

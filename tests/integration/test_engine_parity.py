@@ -259,3 +259,17 @@ def test_stepwise(twice, all_of_pytest):
     again = project.run("evals", *ENGINE, "--sw")
     assert again.code == 0, again
     assert again.counts == {"passed": 6}
+
+
+def test_reset_and_clean(twice, tmp_path):
+    """What jobs have left of a pair is forgotten with it, and goes with the run."""
+    project = twice(gated).there
+    assert project.run("evals", *ENGINE, "-x").code == 1
+    code, told, _ = project.evalrun("reset", answer="y\n")
+    assert code == 0, told
+    asked = tmp_path / "asked"
+    assert project.run("evals", *ENGINE, ASKED=str(asked)).code == 1
+    assert Counter(asked.read_text().split()) == dict.fromkeys(map(str, range(8)), 6)
+    code, *told = project.evalrun("clean", "latest", "--yes")
+    assert code == 0, told
+    assert not project.workdir.exists()
