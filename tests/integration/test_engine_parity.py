@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from batchsystem import BatchSystem
+from llmserver import llm_server
 from support import Project
 
 if TYPE_CHECKING:
@@ -172,6 +173,10 @@ def models(*hows: str, **top: Any) -> Callable[[Project], None]:
     return make
 
 
+def matrix(**words: Any) -> Callable[[Project], None]:
+    return lambda project: project.make(**words) and None
+
+
 def gated(project: Project) -> None:
     """Two models over three datasets, one of which breaches the gate."""
     project.make(models=("a", "b"), datasets=("one", "two", "bad"), gates={"exact_match": {"min": 0.9}})
@@ -273,3 +278,36 @@ def test_reset_and_clean(twice, tmp_path):
     code, *told = project.evalrun("clean", "latest", "--yes")
     assert code == 0, told
     assert not project.workdir.exists()
+
+
+def test_judges(twice):
+    """Predictions come from jobs, judges are asked here; a pair ends once."""
+    with llm_server("--canned", "GRADE: 1") as server:
+        model = {"model": "ngram", "base_url": server.url, "concurrency": 4}
+        judge = {"name": "good", "model": model, "template": "Is {{ prediction }} right? {{ scale }}"}
+        pair = twice(matrix(metrics=[{"judge": judge}, "exact_match"]))
+        for project in (pair.here, pair.there):
+            assert project.run("evals", *(ENGINE if project is pair.there else ())).code == 0
+        assert server.stats()["answered"] == 16
+    finished = [Counter(event["event"] for event in p.events())["item_finished"] for p in (pair.here, pair.there)]
+    assert finished == [1, 1]
+    assert pair.batch.jobs()
+    assert pair.there.result("a", "one")["metrics"] == pair.here.result("a", "one")["metrics"]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [("evals",), ("evals", "--eval-only", "failed"), ("evals", "--eval-fresh", "-k", "bad")],
+        [("evals", "--eval-mode", "infer"), ("evals", "--eval-mode", "eval")],
+        [("evals", "--eval-shards", "3", "-q")],
+        [("evals", "--eval-limit", "4", "--eval-workdir", "elsewhere/runs"), ("evals", "-k", "nothing")],
+    ],
+    ids=["all of it", "stages", "shards", "first samples"],
+)
+def test_commands(twice, commands):
+    """Outcomes, tables, JUnit, states, events and files are the same, whatever is asked for."""
+    pair = twice(gated)
+    for words in commands:
+        pair.gives(*words)
+    assert pair.batch.jobs()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 90.0
 # How often files that are not all here yet are looked for.
 AGAIN_SECONDS = 0.2
-STARTED = "item_started"
+STARTED, FINISHED = "item_started", "item_finished"
 
 
 @dataclass
@@ -80,6 +80,8 @@ class Inbox:
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self.due = dict(division.remote)
         self._pairs = {pair.full_id for item in self.due.values() if (pair := pair_of(item)) is not None}
+        judged = (pair_of(item) for nodeid, item in self.due.items() if nodeid in division.judged)
+        self._scored_here = {pair.full_id for pair in judged if pair is not None}
         self.unfinished: list[pytest.Item] = []
         self.dispatch: Dispatch | None = None
         self._disk = Disk()
@@ -174,8 +176,13 @@ class Inbox:
             self._live.events.relay(started, attempt.name)
 
     def _event(self, attempt: _Attempt, event: dict[str, Any]) -> None:
-        """What an earlier launch has taken in already is none of this one's pairs."""
+        """What an earlier launch has taken in already is none of this one's pairs.
+
+        Of what is scored here a job knows how the predictions ended, not the item.
+        """
         pair = event.get("pair")
+        if pair in self._scored_here and event.get("event") == FINISHED and event.get("outcome") == "passed":
+            return
         if event.get("event") != STARTED and (pair is None or pair in self._pairs):
             self._live.events.relay(event, attempt.name)
 
