@@ -61,19 +61,19 @@ def warm():
 @pytest.fixture(scope="module", autouse=True)
 def light_children(request):
     """What the tests of a module start does without plugins that our own tests bring along and that take two thirds of
-    the start of each pytest; and, unless the module is marked as measured, without those of pytest's own that nothing
-    here looks at, which take a quarter of what is left, without coverage, which makes short processes half as long
-    again, and, where a test waits for it anyway, without importing all of it once more."""
+    the start of each pytest; where a test waits for it anyway, without importing all of it once more; and, unless the
+    module is marked as measured, without those of pytest's own that nothing here looks at, which take a quarter of
+    what is left, and without coverage, which makes short processes half as long again."""
     from support import Project
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Project, "warm", request.getfixturevalue("warm"))
         if request.node.get_closest_marker("measured"):
             patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
         else:
             patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG, NEVER_USED))
             for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
                 patch.delenv(name, raising=False)
-            patch.setattr(Project, "warm", request.getfixturevalue("warm"))
         yield
 
 

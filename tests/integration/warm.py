@@ -42,7 +42,7 @@ pytest_evalrun.suite.foreign pytest_evalrun.suite.published
 """.split()
 # What Python and the linker read of the environment when a process starts. It must be as it was for the warm Python:
 # on another path there may be other plugins.
-READ_AT_START = ("COVERAGE_PROCESS_", "LANG", "LC_", "LD_", "PYTHON")
+READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
 
 
 class WarmPython:
@@ -153,6 +153,14 @@ def warm_up() -> None:
     gc.freeze()  # no child looks through it, nor copies its pages
 
 
+def measured() -> None:
+    """Where coverage is to look at what tests start, this process is the first that it can: ours is none of it."""
+    if "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ:
+        import coverage
+
+        coverage.process_startup()
+
+
 def serve(connection: socket.socket) -> list[str]:
     """Returns in each child, with what it shall be; ends when nobody can ask any more."""
     while True:
@@ -227,6 +235,7 @@ def be_worker(connection: socket.socket) -> NoReturn:
     request, descriptors = asked(connection)
     connection.close()
     become(request, descriptors)
+    measured()
     sys.argv, sys.path[0] = ["-c"], ""
     sys.modules["__main__"] = main = ModuleType("__main__")
     exec(eval(sys.stdin.readline()), vars(main))
@@ -254,12 +263,13 @@ def workers_in(argv: list[str]) -> int:
 if __name__ == "__main__":
     warm_up()
     program, *sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
+    if count := workers_in(sys.argv[1:]):
+        take_first(Spares(count))
+    measured()
     if program == "evalrun":
         import pytest_evalrun.cli
 
         sys.argv[0] = "-c"
         pytest_evalrun.cli.main()
     else:
-        if count := workers_in(sys.argv[1:]):
-            take_first(Spares(count))
         runpy.run_module(program, run_name="__main__", alter_sys=True)
