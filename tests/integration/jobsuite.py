@@ -10,7 +10,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from support import Ran, kill_group
+from support import LINUX, Ran, kill_group
 
 from pytest_evalrun.engines.script import job_command
 from pytest_evalrun.rundir.enginepaths import EnginePaths
@@ -102,10 +102,14 @@ class Job:
         return Ran(process.returncode, output)
 
     def start(self, command: list[str] | None = None, **env: str) -> subprocess.Popen[str]:
+        project = self.jobs.project
+        environ = os.environ | {"ASKED": str(self.jobs.asked)} | env
+        if project.warm and LINUX and project.warm.takes(environ):
+            return project.warm.start((command or self.command)[2:], project.root, environ)
         return subprocess.Popen(
             command or self.command,
-            cwd=self.jobs.project.root,
-            env=os.environ | {"ASKED": str(self.jobs.asked)} | env,
+            cwd=project.root,
+            env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -39,6 +39,7 @@ class Model:
 '''
 
 
+LINUX = sys.platform == "linux"
 EVALRUN = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()"]
 
 
@@ -88,6 +89,8 @@ class Project:
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
         """In a process group of its own, so that a test can kill all of it."""
+        if self.warm and LINUX and self.warm.takes(os.environ | env):
+            return self.warm.start(self.command(*args)[2:], self.root, os.environ | env)
         return subprocess.Popen(
             self.command(*args),
             cwd=self.root,

@@ -18,7 +18,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from ctypes import CDLL
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -45,8 +46,11 @@ pytest_evalrun.suite.foreign pytest_evalrun.suite.published
 READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
 
 
+BECOME_PARENT = 36  # PR_SET_CHILD_SUBREAPER of Linux
+
+
 class WarmPython:
-    """The caller's side: one run at a time."""
+    """The caller's side: one run at a time that is waited for, and any number of others."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -97,10 +101,38 @@ class WarmPython:
                 os.killpg(pid, signal.SIGKILL)
         return code, *texts
 
+    def start(self, argv: list[str], cwd, env: dict[str, str]) -> subprocess.Popen[str]:
+        """Start a run in a process group of its own, as the caller's own child; its output is text, in one."""
+        of, output = os.pipe()
+        with self._lock, adopting():
+            ask(self._socket, {"argv": argv, "cwd": str(cwd), "env": env, "apart": True}, [0, output, output])
+            pid = int(self._replies.readline())
+        os.close(output)
+        return process_of(argv, pid, stdin=None, stdout=os.fdopen(of), text_mode=True)
+
     def close(self) -> None:
         self._replies.close()
         self._socket.close()
         self._process.wait()
+
+
+@contextmanager
+def adopting():
+    """Children of those who end meanwhile are the caller's own."""
+    libc = CDLL(None)
+    assert libc.prctl(BECOME_PARENT, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(BECOME_PARENT, 0, 0, 0, 0)
+
+
+def process_of(command: list[str], pid: int, **more) -> subprocess.Popen:
+    """A child that was forked elsewhere, as if it had been started here."""
+    process = subprocess.Popen.__new__(subprocess.Popen)
+    kept = {"_child_created": True, "_waitpid_lock": Lock(), "_sigint_wait_secs": 0.25, "_communication_started": False}
+    vars(process).update(args=command, pid=pid, returncode=None, stderr=None, _input=None, **kept, **more)
+    return process
 
 
 def ask(connection: socket.socket, request, descriptors: list[int]) -> None:
@@ -165,7 +197,8 @@ def serve(connection: socket.socket) -> list[str]:
     """Returns in each child, with what it shall be; ends when nobody can ask any more."""
     while True:
         request, descriptors = asked(connection)
-        if (pid := os.fork()) == 0:
+        pid = fork_apart() if request.get("apart") else os.fork()
+        if pid == 0:
             connection.close()
             os.setsid()
             become(request, descriptors)
@@ -173,8 +206,27 @@ def serve(connection: socket.socket) -> list[str]:
         for number in descriptors:
             os.close(number)
         connection.sendall(f"{pid}\n".encode())
+        if request.get("apart"):
+            continue
         _, status = os.waitpid(pid, 0)
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def fork_apart() -> int:
+    """Like ``os.fork``, but the child is not ours: who is between us and it has ended."""
+    told, telling = os.pipe()
+    if (between := os.fork()) == 0:
+        if (pid := os.fork()) == 0:
+            os.close(told)
+            os.close(telling)
+            return 0
+        os.write(telling, str(pid).encode())
+        os._exit(0)
+    os.waitpid(between, 0)
+    pid = int(os.read(told, 32))
+    os.close(told)
+    os.close(telling)
+    return pid
 
 
 def become(request, descriptors: list[int]) -> None:
@@ -224,10 +276,7 @@ class Spares:
             ask(connection, {"cwd": str(Path.cwd()), "env": dict(os.environ)}, [stdin, stdout, 2])
         os.close(stdin)
         os.close(stdout)
-        process = subprocess.Popen.__new__(subprocess.Popen)
-        vars(process).update(args=command, pid=pid, stdin=os.fdopen(to, "wb"), stdout=os.fdopen(of, "rb"), stderr=None)
-        vars(process).update(returncode=None, _child_created=True, _waitpid_lock=Lock(), _sigint_wait_secs=0.25)
-        return process
+        return process_of(command, pid, stdin=os.fdopen(to, "wb"), stdout=os.fdopen(of, "rb"))
 
 
 def be_worker(connection: socket.socket) -> NoReturn:
