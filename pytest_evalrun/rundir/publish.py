@@ -68,11 +68,11 @@ def publish_pair(
 def publish_partial(
     attempt: AttemptPaths, run: RunPaths, pair: Pair, *, fresh: bool = False, disk: Disk | None = None
 ) -> None:
-    """Take the predictions that an attempt has made of a pair which it did not end; no line of the run is lost."""
+    """Take what an attempt has left of a pair which it did not end: predictions, of which none is lost, and logs."""
     if attempt.tidied.exists():
         return
     with _synced(disk) as own:
-        _Publication(attempt, run, pair, own, fresh=fresh).partial()
+        _Publication(attempt, run, pair, own, fresh=fresh).cut_off()
 
 
 def tidy(attempt: AttemptPaths) -> None:
@@ -148,6 +148,11 @@ class _Publication:
             raise NotYet(self._theirs.marker)
         else:
             self._incomplete()
+        self._sayings()
+
+    def cut_off(self) -> None:
+        """Without a word of what it had come to: whoever looks for the reason looks into its log."""
+        self.partial()
         self._sayings()
 
     def _complete(self, marker: Marker) -> None:

@@ -11,8 +11,9 @@ from pytest_evalrun.suite.problems import Problems, accepted, found
 from pytest_evalrun.suite.template import names_in, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from pytest_evalrun.suite.pairs import Suite
     from pytest_evalrun.suite.suitefile import SuiteFile
 
 # What a command may name; of the second it must name one.
@@ -145,3 +146,21 @@ def _check_states(place: str, states: Mapping[str, Any], problems: Problems) -> 
                 problems.add(f"{place}: found {word!r} for both {seen[word]!r} and {state!r}; accepted: one of them")
     if not seen:
         problems.add(f"{place}: found no word for any state; accepted: some for {', '.join(STATES)}")
+
+
+def agreed_in(suites: Iterable[Suite]) -> dict[str, Any]:
+    """The `batch_system` that the suites of a launch agree in. Raises ConfigError where they do not, or say none."""
+    stated = {suite.file: dict(suite.batch_system) for suite in suites if suite.batch_system}
+    files = list(stated)
+    if not files:
+        raise ConfigError(
+            "--eval-engine command: no suite says how jobs are submitted; accepted: `batch_system` in evalrun.yaml, "
+            "with `submit`, `status` and `cancel`"
+        )
+    for other in files[1:]:
+        if stated[other] != stated[files[0]]:
+            raise ConfigError(
+                f"{other}: batch_system: another one than that of {files[0]}, and a launch has one; accepted: the same "
+                "in all its suites, from a file that they `import`"
+            )
+    return stated[files[0]]

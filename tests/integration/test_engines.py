@@ -14,6 +14,17 @@ from batchsystem import BatchSystem
 from support import kill_alone, kill_group, wait_for
 
 ON = ("evals", "--eval-engine", "command", "--eval-jobs", "4")
+DIES = """
+import os
+
+class Model:
+    def __init__(self, path=None):
+        pass
+
+    def predict(self, batch):
+        print("last words", flush=True)
+        os._exit(3)
+"""
 # Figures that differ from run to run.
 SECONDS = {"seconds"}
 
@@ -216,3 +227,13 @@ def test_a_pair_that_a_job_is_at_is_seen_to_move(cluster, batch, tmp_path):
         assert (seen["pair"], seen["worker"]) == ("echo/a/one", "u001.1")
         launcher.send_signal(signal.SIGINT)
         launcher.communicate(timeout=60)
+
+
+def test_the_log_of_what_was_given_up_is_in_the_run(cluster, batch):
+    """Whoever looks for the reason finds what the model said before its process died."""
+    project = cluster()
+    (project.suite / "model.py").write_text(DIES)
+    ran = project.run(*ON, "--eval-crash-retries", "0")
+    assert ran.code == 1, ran
+    assert ran.counts == {"error": 1}
+    assert "last words" in (project.latest / "logs" / "infer" / "echo" / "a" / "one.log").read_text()

@@ -43,6 +43,14 @@ def test_the_same_command_gives_the_same_summary(there):
     assert there.slurm.jobs() == jobs
 
 
+def test_what_is_optional_is_skipped(there):
+    """Where no node has what a pair needs, and it is optional: the others are evaluated as if it were not there."""
+    there.make(models=("a", "b"), overrides=[{"match": "b/*", "gpus": 9, "optional": True}])
+    ran = there.run()
+    assert ran.code == 0, ran
+    assert ran.counts == {"passed": 2, "skipped": 2}
+
+
 # ---- what dies
 
 

@@ -43,6 +43,11 @@ class Division:
     here: Mapping[str, Sequence[str]] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
 
+    def without(self, ids: Sequence[str], reason: str) -> Division:
+        """The same, but that these items stay here."""
+        left = {nodeid: item for nodeid, item in self.remote.items() if nodeid not in ids}
+        return Division(left, {**self.here, reason: list(ids)}, self.judged - {*ids})
+
 
 class Divides(Protocol):
     """Whoever sends items out, as the controller sees it."""

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -39,18 +39,18 @@ from pytest_evalrun.rundir.jobfiles import JobFile
 from pytest_evalrun.rundir.jobs import JobStore
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.publish import tidy
+from pytest_evalrun.suite.batchsystem import agreed_in
 from pytest_evalrun.suite.clusters import ClusterWords
 from pytest_evalrun.suite.printable import counted
 from pytest_evalrun.suite.published import handed_on, published_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from pytest_evalrun.engines.protocol import Engine
+    from pytest_evalrun.engines.protocol import Engine, Resources
     from pytest_evalrun.plugin.controller import Controller
     from pytest_evalrun.rundir.live import LiveRun
-    from pytest_evalrun.suite.pairs import Suite
 
 PLUGIN = "evalrun-engine"
 # How often reports are looked for, in seconds; the cluster itself is asked less often.
@@ -75,18 +75,38 @@ class EngineLaunch:
                 self._check()
 
     def _check(self) -> None:
-        """Raise ConfigError for what the cluster can never run, before a run is opened: none is made for a typo."""
-        needs, workers = self.controller.told.needs, self.options.cluster.workers
-        items = self.division.remote.items()
-        classes = dict.fromkeys(resources_of(pair_of(item), needs.get(nodeid), workers) for nodeid, item in items)
+        """Raise ConfigError for what the cluster can never run, before a run is opened: none is made for a typo.
+
+        What is optional stays here then, and is skipped unless this machine has what it needs.
+        """
         place = EnginePaths(WorkDir(self.options.workdir).run(NEW_RUN)).root
         engine = create_engine(self.words(), place)
+        must, may = self._classes()
         try:
-            engine.check([Job("evalrun-check", "", place, place, resources) for resources in classes])
+            engine.check([Job("evalrun-check", "", place, place, resources) for resources in must])
+            for resources, ids in may.items():
+                try:
+                    engine.check([Job("evalrun-check", "", place, place, resources)])
+                except ConfigError:
+                    self.division = self.division.without(ids, "optional, and the cluster has not what they need")
         except ClusterAway as error:
             self.controller.terminal.line(f"{error}; waited for")
         finally:
             engine.close()
+
+    def _classes(self) -> tuple[dict[Resources, list[str]], dict[Resources, list[str]]]:
+        """The items that go out by what they need: those of which one must run, and those that are all optional."""
+        needs, workers = self.controller.told.needs, self.options.cluster.workers
+        found: dict[Resources, list[str]] = {}
+        must: set[Resources] = set()
+        for nodeid, item in self.division.remote.items():
+            pair = pair_of(item)
+            resources = resources_of(pair, needs.get(nodeid), workers)
+            found.setdefault(resources, []).append(nodeid)
+            if pair is None or not pair.peek("optional"):
+                must.add(resources)
+        parts = ({cls: ids for cls, ids in found.items() if (cls in must) is kept} for kept in (True, False))
+        return next(parts), next(parts)
 
     def preview(self) -> list[str]:
         """Tell what would be submitted, after ``divide``."""
@@ -101,7 +121,7 @@ class EngineLaunch:
 
     def words(self) -> ClusterWords:
         cluster = self.options.cluster
-        batch = batch_system(self.controller.suites.found.values()) if cluster.engine == "command" else {}
+        batch = agreed_in(self.controller.suites.found.values()) if cluster.engine == "command" else {}
         ray = cluster.ray or os.environ.get("RAY_ADDRESS")  # noted with the jobs: others have another environment
         return ClusterWords(
             cluster.engine, cluster.slurm, batch, ray, cluster.dlc, root=str(self.controller.config.rootpath)
@@ -355,21 +375,3 @@ class _Errand:
             with suppress(ConfigError, OSError):
                 if all(item.id in selected for item in JobFile.read(attempt.job).items):
                     tidy(attempt)
-
-
-def batch_system(suites: Iterable[Suite]) -> dict[str, Any]:
-    """The `batch_system` that the suites of a launch agree in. Raises ConfigError where they do not, or say none."""
-    found = {suite.file: dict(suite.batch_system) for suite in suites if suite.batch_system}
-    files = list(found)
-    if not files:
-        raise ConfigError(
-            "--eval-engine command: no suite says how jobs are submitted; accepted: `batch_system` in evalrun.yaml, "
-            "with `submit`, `status` and `cancel`"
-        )
-    for other in files[1:]:
-        if found[other] != found[files[0]]:
-            raise ConfigError(
-                f"{other}: batch_system: another one than that of {files[0]}, and a launch has one; accepted: the same "
-                "in all its suites, from a file that they `import`"
-            )
-    return found[files[0]]
