@@ -92,6 +92,8 @@ class Fleet:
             self._moved(life, states.get(handle, JobState(Phase.GONE)), now)
 
     def _moved(self, life: UnitLife, state: JobState, now: float) -> None:
+        """Most of hundreds that wait are as they were a second ago, and cost nothing then."""
+        before = life.record
         if life.standing in FOR_NOBODY:
             self._for_nobody(life, state, now)
         elif life.moved(state):
@@ -100,7 +102,8 @@ class Fleet:
             else:
                 life.standing, life.over_since = UnitStanding.SUBMITTED, None
             self.changed(life, UnitChange.ENDED if state.phase.is_end else UnitChange.MOVED)
-        self._store.put(life.record)
+        if life.record is not before:
+            self._store.put(life.record)
 
     def _for_nobody(self, life: UnitLife, state: JobState, now: float) -> None:
         """Watch a job of which nothing is wanted: it has its slot, but when it leaves not for as long as it likes."""

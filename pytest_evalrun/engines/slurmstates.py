@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.engines.protocol import JobState, Phase
@@ -42,12 +43,18 @@ _NO_REASON = ("", "None", "(null)", "N/A", "(None)")
 
 def listed(text: str) -> Iterator[tuple[str, JobState]]:
     """Read what squeue prints of FIELDS: the id of each job and array element, and how it stands."""
-    for line in text.splitlines():
-        parts = line.strip().split("|")
-        if len(parts) >= 6:
-            identity, state, code, node, reason = (part.strip() for part in parts[:5])
-            long = "|".join(parts[5:]).strip().removesuffix("|").removeprefix("(").removesuffix(")")
-            yield identity, _state(state, _exit_code(code), node, long if long != node and long else reason)
+    yield from filter(None, map(_listed, text.splitlines()))
+
+
+@lru_cache(maxsize=4096)
+def _listed(line: str) -> tuple[str, JobState] | None:
+    """Kept, for a second later most lines are the same."""
+    parts = line.strip().split("|")
+    if len(parts) < 6:
+        return None
+    identity, state, code, node, reason = (part.strip() for part in parts[:5])
+    long = "|".join(parts[5:]).strip().removesuffix("|").removeprefix("(").removesuffix(")")
+    return identity, _state(state, _exit_code(code), node, long if long != node and long else reason)
 
 
 def accounted(text: str) -> Iterator[tuple[str, JobState]]:

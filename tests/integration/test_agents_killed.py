@@ -66,6 +66,9 @@ WORDS = {
 class Counting(Project):
     """A project of one pair, whose work lasts as long as it shall."""
 
+    # Who is to be killed is known by what it was started with: its processes start from nothing.
+    warm = None
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.suite = root / SUITE

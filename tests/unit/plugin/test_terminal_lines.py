@@ -206,11 +206,11 @@ def test_the_end(terminal, reporter, summary, tmp_path, verbose):
 
 
 def test_a_run_elsewhere_is_named_whole(terminal, reporter):
-    """It does not lie where the user stands."""
+    """It does not lie where the user stands; where no tables were made, none are named."""
     shown = terminal()
     shown.remarks.append("remark")
     shown.show(reporter, Path("/data/run"))
-    assert reporter.text == "== evalrun\nrun: /data/run/\nsummary: /data/run/summary/summary.md\nremark\n"
+    assert reporter.text == "== evalrun\nrun: /data/run/\nremark\n"
 
 
 def test_nothing_to_show_is_no_section(terminal, reporter):
