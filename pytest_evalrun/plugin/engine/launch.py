@@ -140,11 +140,11 @@ class EngineLaunch:
         if self._live is None or not self.division.remote:
             return None
         with usage_errors():
-            _Errand(self, session, self._live).run()
+            _EngineLoop(self, session, self._live).run()
         return True
 
 
-class _Errand:
+class _EngineLoop:
     """One launch's way from units to reports."""
 
     def __init__(self, launch: EngineLaunch, session: pytest.Session, live: LiveRun) -> None:
