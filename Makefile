@@ -47,7 +47,7 @@ test: $(READY)
 	@# More workers than cores: many tests wait for real processes. test_compat.py is what tox runs three times;
 	@# tests/unit/datasets/hf and tests/unit/engines/dlc, which are only run where they are named, are what its
 	@# environments `hf` and `dlc` are for.
-	$(BIN)/coverage run -m pytest -n 6 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
+	$(BIN)/coverage run -m pytest -n 5 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	@# What is slow has its time beside the other dependencies. To read all other tests for it would take as long.

@@ -51,10 +51,9 @@ STATES = {
 }
 LINE = r"^(?P<id>\d+) \S+ (?P<state>[A-Z]+) (?P<code>\S+) (?P<node>\S+) (?P<reason>.*)$"
 # It notes the code of the script, which leads a process group of its own: no signal for a job comes to this.
-# One that is stopped has not ended (-f).
-SHEPHERD = """set -m
-bash "$1" >>"$2" 2>&1 </dev/null &
-wait -f $!
+# One that is stopped has not ended: bash without job control does not hear of it.
+SHEPHERD = """setsid bash "$1" >>"$2" 2>&1 </dev/null &
+wait $!
 echo $? >"$3.new"; mv "$3.new" "$3"
 """
 

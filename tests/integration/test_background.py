@@ -150,6 +150,8 @@ def test_its_terminal_is_closed(background, line, goes_on, workers):
     try:
         os.write(terminal, f"{line.format(pytest=command)}\n".encode())
         wait_for(background.runs)
+        # As a terminal does: a shell that reads the end of its input first leaves its jobs alone.
+        os.kill(shell, signal.SIGHUP)
         os.close(terminal)
         if goes_on:
             background.gate.touch()

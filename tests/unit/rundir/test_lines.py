@@ -238,6 +238,7 @@ TEXTS = st.text() | st.text(st.characters(categories=["Cs", "Cc"]))
 KEPT = st.recursive(
     NUMBERS | TEXTS | st.none() | st.booleans() | st.just(uuid.UUID(int=7)) | st.dates(),
     lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(TEXTS | st.integers() | st.none(), inner),
+    max_leaves=12,
 )
 
 
