@@ -37,6 +37,11 @@ class LoopThread:
 
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        # Libraries have tasks of their own, which nobody else ends: a connection that is still being made, say.
+        if left := asyncio.all_tasks(self.loop):
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(left, timeout=END_SECONDS / 2))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
