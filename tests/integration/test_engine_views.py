@@ -92,5 +92,8 @@ def test_a_job_of_which_the_script_alone_is_told_ends_by_itself(tmp_path):
             assert launcher.returncode == 0, output
         finally:
             kill_group(launcher)
-        assert [job.code for job in batch.jobs()] == [GO_ON_LATER, 0]
+        ended = batch.wait(
+            lambda jobs: all(job.is_over for job in jobs)
+        )  # a launch ends with what its last job has told
+        assert [job.code for job in ended] == [GO_ON_LATER, 0]
         assert "1 passed" in output

@@ -192,7 +192,7 @@ def test_the_first_failure_ends_it(cluster, batch, words):
     assert ran.code == 1, ran
     assert "stopping after " in ran
     assert 1 <= ran.counts["failed"] < len(datasets)
-    assert not batch.living()
+    batch.wait(lambda jobs: all(job.is_over for job in jobs))
 
 
 def test_allure_and_warnings_of_jobs_are_those_of_the_launch(cluster, with_allure):
