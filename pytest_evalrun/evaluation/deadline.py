@@ -8,8 +8,10 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5.0
 # Begins what faulthandler writes; where the item hung comes first there.
 STACKS = b"; the stacks of all threads:\n"
+# So many threads faulthandler shows, the newest first.
+MOST_SHOWN = 100
 
 
 class Deadline:
@@ -116,7 +120,15 @@ class Deadline:
         fd = self._stacks()
         with suppress(OSError):  # a full disk does not lift the limit
             os.write(fd, self.reason.encode() + STACKS)
+            if threading.active_count() >= MOST_SHOWN:
+                os.write(fd, _main_stack().encode())
             faulthandler.dump_traceback(fd, all_threads=True)
+
+
+def _main_stack() -> str:
+    """Where the main thread is: the oldest one, which faulthandler leaves out where there are very many."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - documented, and nothing else tells
+    return f"Main thread (most recent call last):\n{''.join(traceback.format_stack(frame))}\n"
 
 
 class Guard:

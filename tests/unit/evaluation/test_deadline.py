@@ -13,7 +13,7 @@ import pytest
 
 from pytest_evalrun.errors import TimedOut
 from pytest_evalrun.evaluation import deadline as module
-from pytest_evalrun.evaluation.deadline import STACKS, Deadline
+from pytest_evalrun.evaluation.deadline import MOST_SHOWN, STACKS, Deadline
 
 
 @pytest.fixture
@@ -50,6 +50,23 @@ def test_what_takes_too_long_is_interrupted(stacks):
     assert b"timed out after 0.05 s" in said(stacks)
     assert STACKS in said(stacks)
     assert b"test_what_takes_too_long_is_interrupted" in said(stacks)
+    settle()
+
+
+def test_among_very_many_threads_the_main_one_is_shown(stacks):
+    """It is where the item hangs, and the oldest of all: those who show a hundred leave it out."""
+    over = threading.Event()
+    others = [threading.Thread(target=over.wait, daemon=True) for _ in range(MOST_SHOWN + 20)]
+    for other in others:
+        other.start()
+    try:
+        with pytest.raises(TimedOut), limit(0.05, stacks).phase():
+            time.sleep(20)
+    finally:
+        over.set()
+        for other in others:
+            other.join()
+    assert b"test_among_very_many_threads_the_main_one_is_shown" in said(stacks)
     settle()
 
 
