@@ -178,7 +178,7 @@ class Killer:
             kill_alone(launch)
             self.killed[name] += 1
             return
-        found = wait_for(lambda: self._victims(name, launch) or _ended(launch))
+        found = wait_for(lambda: self._victims(name, launch) or _ended(launch), PATIENCE)
         if found is not True:
             self._chance.choice(found).kill()
             self.killed[name] += 1
