@@ -204,13 +204,13 @@ class Slurm:
         self._daemon("munged", "munged", "-F", "--force", "-S", str(run / "munge.sock"), *files)
         self.until((run / "munge.sock").exists, "munged answers")
 
-    def _configure(self) -> None:
-        ports = _free_ports(1 + len(NODES))
+    def _keys(self, port: int) -> dict[str, Any]:
+        """What holds for the whole cluster; its controller listens on ``port``."""
         me, place = pwd.getpwuid(os.geteuid()).pw_name, self.place
-        keys = {
+        return {
             "ClusterName": "tests",
             "SlurmctldHost": f"{socket.gethostname().split('.')[0]}(127.0.0.1)",
-            "SlurmctldPort": ports[0],
+            "SlurmctldPort": port,
             "SlurmUser": me,
             "SlurmdUser": me,
             "AuthType": "auth/munge",
@@ -245,7 +245,10 @@ class Slurm:
             "MessageTimeout": 5,
             "KillWait": 3,
         }
-        lines = [f"{key}={value}" for key, value in (keys | self._extra).items()]
+
+    def _configure(self) -> None:
+        ports, place = _free_ports(1 + len(NODES)), self.place
+        lines = [f"{key}={value}" for key, value in (self._keys(ports[0]) | self._extra).items()]
         host = socket.gethostname().split(".")[0]
         lines += [
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=20000 "

@@ -48,30 +48,6 @@ HAVE_SLOTS = (UnitStanding.DOUBTFUL, UnitStanding.SUBMITTED, UnitStanding.LEAVIN
 FOR_NOBODY = (UnitStanding.LEAVING, UnitStanding.APART, UnitStanding.OVER)
 
 
-class UnitChange(StrEnum):
-    """What a launch must know of a unit."""
-
-    SUBMITTED = "submitted"
-    """A new attempt: its reports are the ones to be read from now on."""
-    MOVED = "moved"
-    """The cluster says something else of it than before."""
-    ENDED = "ended"
-    """Its job is over: its reports are to be read to their end, now."""
-    OVER = "over"
-    """Nothing more comes of this attempt: its unit is done, given up, or goes on in another attempt or unit."""
-
-
-@dataclass(frozen=True)
-class JobChange:
-    """One thing that happened to an attempt; ``failed`` are items given up with it, and why."""
-
-    unit: str
-    attempt: int
-    what: UnitChange
-    state: JobState
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-
 class UnitLife:
     """What is known of one unit; it changes as the cluster and the job tell."""
 

@@ -222,6 +222,9 @@ class CommandEngine:
         )
         return list(dict.fromkeys([*known, *found_by_name]))
 
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """A job's script is all that there is to it."""
+
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:  # noqa: ARG002 - each job has its own command
         return "\n".join(shlex.join(self._submit_words(job)) for job in jobs)
 

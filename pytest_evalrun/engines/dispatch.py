@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, JobUnit, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.attempts import FOR_NOBODY, JobUnit, UnitLife, UnitStanding
 from pytest_evalrun.engines.exits import GO_ON_LATER
 from pytest_evalrun.engines.fleet import Fleet
 from pytest_evalrun.engines.losses import MOST_IDLE, could_not_begin, exit_code, halves, how, judge, may_still_tell
@@ -183,21 +183,10 @@ class Dispatch:
         failures, self._failures = self._failures, {}
         return failures
 
-    @property
-    def running(self) -> int:
-        return sum(life.has_slot and life.state.phase is Phase.RUNNING for life in self._lives.values())
-
-    @property
-    def waiting(self) -> int:
-        return sum(
-            life.standing is UnitStanding.QUEUED or (life.has_slot and life.state.phase is not Phase.RUNNING)
-            for life in self._lives.values()
-        )
-
     # ------------------------------------------------------------------ the launch's turns
 
-    def step(self, now: float | None = None) -> list[JobChange]:
-        """Do what is due, and tell what has happened; to be called several times a second."""
+    def step(self, now: float | None = None) -> None:
+        """Do what is due; to be called several times a second."""
         now = self._clock() if now is None else now
         self._fleet.find(now)
         self._fleet.poll(now)
@@ -209,7 +198,6 @@ class Dispatch:
         self._fleet.cancel(now)
         self._submit(now)
         self._store.tick(now)
-        return self._fleet.changes()
 
     def attend(self) -> None:
         """Do what the cluster needs while nobody reads what jobs tell; ends are judged at the next ``step``."""
@@ -286,7 +274,6 @@ class Dispatch:
         self._say(f"{life.unit.name}: {fate.text}; {_what_now(fate, parts)}")
         self._failures.update(fate.errors)
         if len(parts) == 1:
-            self._fleet.changed(life, UnitChange.OVER, fate.errors)
             life.deaths, life.idle = dict(fate.deaths), fate.idle
             life.again()
             self._store.put(life.record)
@@ -296,10 +283,9 @@ class Dispatch:
             unit = replace(life.unit, name=self._store.next_unit_name(), items=part, seconds=share)
             deaths = {item.id: fate.deaths[item.id] for item in part if item.id in fate.deaths}
             self._fleet.add(UnitLife(unit, deaths))
-        self._finish(life, CUT if parts else FAILED if fate.errors else LEFT, fate.errors)
+        self._finish(life, CUT if parts else FAILED if fate.errors else LEFT)
 
-    def _finish(self, life: UnitLife, state: str, failed: Mapping[str, str] | None = None) -> None:
-        self._fleet.changed(life, UnitChange.OVER, failed)
+    def _finish(self, life: UnitLife, state: str) -> None:
         life.end(state)
         self._store.put(life.record)
 
@@ -327,9 +313,8 @@ class Dispatch:
             self._say(f"{text}; tried again when jobs that are there have ended")
         else:
             for life in lives:
-                failed = dict.fromkeys(life.left, text)
-                self._failures.update(failed)
-                self._finish(life, FAILED, failed)
+                self._failures.update(dict.fromkeys(life.left, text))
+                self._finish(life, FAILED)
 
 
 def _what_now(fate: Fate, parts: Sequence[Sequence[JobItem]]) -> str:

@@ -181,6 +181,9 @@ class DlcEngine:
         }
         return [found[name] for name in names if name in found]
 
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """A job's script is all that there is to it."""
+
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:  # noqa: ARG002 - one job a question
         """Give what the tool ``dlc`` would be told, though it is not used: the API has no commands."""
         return "\n".join(shlex.join(tool_command(self.config.words, job)) for job in jobs)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.engines.attempts import FOR_NOBODY, JobChange, UnitChange, UnitLife, UnitStanding
+from pytest_evalrun.engines.attempts import FOR_NOBODY, UnitLife, UnitStanding
 from pytest_evalrun.engines.protocol import ClusterAway, JobState, Phase
 from pytest_evalrun.engines.shares import occupied, share_out
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_evalrun.engines.attempts import JobUnit
@@ -47,7 +47,6 @@ class Fleet:
         self.accepted = False
         self._engine, self._store, self._make = engine, store, make
         self._at_once, self._say, self._whole = max(1, at_once), say, whole
-        self._changes: list[JobChange] = []
         self._away = False
         self._poll_at = self._submit_at = self._find_at = float("-inf")
         self._failed_in_a_row = 0
@@ -56,14 +55,6 @@ class Fleet:
         self.lives[life.unit.name] = life
         self._store.put(life.record)
         return life
-
-    def changed(self, life: UnitLife, what: UnitChange, failed: Mapping[str, str] | None = None) -> None:
-        self._changes.append(JobChange(life.unit.name, life.attempt, what, life.state, dict(failed or {})))
-
-    def changes(self) -> list[JobChange]:
-        """Give what has changed since the last call."""
-        changes, self._changes = self._changes, []
-        return changes
 
     def check(self, lives: Sequence[UnitLife], now: float) -> None:
         """Raise ConfigError where the cluster can never run one of these, of which each stands for its class."""
@@ -101,7 +92,6 @@ class Fleet:
                 life.standing, life.over_since = UnitStanding.ENDED, now
             else:
                 life.standing, life.over_since = UnitStanding.SUBMITTED, None
-            self.changed(life, UnitChange.ENDED if state.phase.is_end else UnitChange.MOVED)
         if life.record is not before:
             self._store.put(life.record)
 
@@ -130,7 +120,6 @@ class Fleet:
         for life in lives:
             if (handle := found.get(life.name)) is not None:
                 self._submitted(life, handle)
-                self.changed(life, UnitChange.MOVED)
             else:
                 self._unknown(life, now)
 
@@ -141,7 +130,6 @@ class Fleet:
         elif life.standing is UnitStanding.DOUBTFUL:
             life.doubted = True
             life.state, life.standing, life.over_since = JobState(Phase.GONE), UnitStanding.ENDED, now
-            self.changed(life, UnitChange.ENDED)
 
     def _submitted(self, life: UnitLife, handle: Handle) -> None:
         life.submitted(handle)
@@ -202,7 +190,7 @@ class Fleet:
             self._store.save()
             self._taken(lives, self._engine.submit(jobs, share))
         except ClusterAway as error:
-            self._unanswered(lives, error, now)
+            self._unanswered(error, now)
         except ConfigError as error:
             for life in lives:
                 life.refused()
@@ -245,16 +233,13 @@ class Fleet:
         self._failed_in_a_row = 0
         for life, handle in zip(lives, handles, strict=True):
             self._submitted(life, handle)
-            self.changed(life, UnitChange.SUBMITTED)
         self._store.save_or_later()
 
-    def _unanswered(self, lives: Sequence[UnitLife], error: ClusterAway, now: float) -> None:
+    def _unanswered(self, error: ClusterAway, now: float) -> None:
         """Wait before the next try: whether the cluster has these jobs is seen once it answers."""
         self._is_away(error, now)
         self._failed_in_a_row += 1
         self._submit_at = now + min(LONGEST_PAUSE, 2.0**self._failed_in_a_row)
-        for life in lives:
-            self.changed(life, UnitChange.SUBMITTED)
 
     def _is_away(self, error: ClusterAway, now: float) -> None:
         self._submit_at = max(self._submit_at, now + POLL_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,15 @@ def preview_lines(
 
 def submit_commands(units: Sequence[PreviewedUnit], engine: Engine, at_once: int) -> list[str]:
     """Ask the engine for its commands, one for each resource class."""
-    classes = dict.fromkeys(unit.job.resources for unit in units)
-    return [engine.preview([unit.job for unit in units if unit.job.resources == cls], at_once) for cls in classes]
+    return [engine.preview(jobs, at_once) for jobs in _classes(units)]
+
+
+def _classes(units: Sequence[PreviewedUnit]) -> list[list[Job]]:
+    """The jobs of each resource class, which are submitted together."""
+    classes: dict[Resources, list[Job]] = {}
+    for unit in units:
+        classes.setdefault(unit.job.resources, []).append(unit.job)
+    return list(classes.values())
 
 
 def resources_text(resources: Resources) -> str:
@@ -128,16 +136,19 @@ def _here(here: Mapping[str, Sequence[str]]) -> list[str]:
 def write_scripts(directory: Path, units: Sequence[PreviewedUnit], engine: Engine, at_once: int) -> list[str]:
     """Write each unit's script and file, and the commands that would submit them; say how many, and where.
 
+    ``engine`` was made for this directory, in which it may have one of its own, called by its name.
     Raises ConfigError for a directory that has files of others, or that cannot be written.
     """
     moved = [_moved(unit, directory) for unit in units]
     commands = "".join(f"{command}\n" for command in submit_commands(moved, engine, at_once))
     try:
-        _clear(directory)
+        _clear(directory, engine)
         for unit in moved:
             file = directory / f"{unit.spec.unit}.json"
             unit.spec.write(file)
             write_script(unit.job, unit.spec, file)
+        for jobs in _classes(moved):
+            engine.prepare(jobs)
         write_atomic(directory / SUBMIT, os.fsencode(f"#!/bin/bash\n{commands}"))
     except OSError as error:
         raise ConfigError(f"--eval-scripts {directory}: cannot be written: {error.strerror}") from None
@@ -150,14 +161,18 @@ def _moved(unit: PreviewedUnit, directory: Path) -> PreviewedUnit:
     return replace(unit, job=replace(unit.job, script=directory / f"{name}.sh", log=directory / f"{name}.log"))
 
 
-def _clear(directory: Path) -> None:
+def _clear(directory: Path, engine: Engine) -> None:
     """Remove what was written here before: fewer units than then would leave some of both."""
     directory.mkdir(parents=True, exist_ok=True)
     there = sorted(directory.iterdir())
-    if foreign := [path.name for path in there if not _OURS.fullmatch(path.name)]:
+    if foreign := [path.name for path in there if not (_OURS.fullmatch(path.name) or _is_engines(path, engine))]:
         raise ConfigError(
             f"--eval-scripts {directory}: has other files ({one_line(first_of(foreign, MOST_NAMES))});"
             " accepted: a directory that is not there yet, empty, or has scripts of before alone"
         )
     for path in there:
-        path.unlink()
+        shutil.rmtree(path) if _is_engines(path, engine) else path.unlink()
+
+
+def _is_engines(path: Path, engine: Engine) -> bool:
+    return path.name == engine.name and path.is_dir() and not path.is_symlink()

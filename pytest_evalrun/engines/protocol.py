@@ -134,6 +134,9 @@ class Engine(Protocol):
         An empty list where the cluster has no such question.
         """
 
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Write what the command of ``preview`` names besides the scripts of these jobs, all of one resource class."""
+
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:
         """Give the very command that would submit these jobs, as a line for a shell."""
 

@@ -130,6 +130,9 @@ class RayEngine:
         known = self._all()
         return [Handle(name, name) for name in names if name in known]
 
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """A job's script is all that there is to it."""
+
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:  # noqa: ARG002 - one command a job
         return "\n".join(map(self._command, jobs))
 

@@ -78,7 +78,7 @@ class SlurmEngine:
             there = {handle.name: handle for handle in self.find(array.names())}
             if len(there) == len(jobs):
                 return [there[job.name] for job in jobs]
-        array.write(jobs)
+        self.prepare(jobs)
         command = self._command(array, jobs, at_once)
         try:
             said = call(command)
@@ -136,6 +136,9 @@ class SlurmEngine:
             if name in wanted:
                 found.append(Handle(identity, name))
         return found
+
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        SlurmArray.of(self._arrays, jobs).write(jobs)
 
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:
         return shlex.join(self._command(SlurmArray.of(self._arrays, jobs), jobs, at_once))

@@ -12,13 +12,13 @@ from pytest_evalrun.rundir.durable import ASIDE, link_atomic
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.processes import sweep_asides
+from pytest_evalrun.rundir.tally import SparseTally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.rundir.durable import Disk
-    from pytest_evalrun.rundir.layout import PairPaths
 
 BLOCK = 1 << 20
 LINES = 256
@@ -127,21 +127,20 @@ def _is_same(source: Path, target: Path) -> bool:
 
 def bring_lines(disk: Disk, source: Path, target: Path, generations: int) -> None:
     """Add predictions that are not there yet. Of a sample that failed the last line counts, so a good one is added."""
-    done, seen = set(), set()
+    there = SparseTally()
     for line in PredictionsFile(target, generations).as_kept():
-        seen.add(line.place(generations))
-        if line.status == "ok":
-            done.add(line.place(generations))
+        place = line.place(generations)
+        there.note(place, line.status == "ok" or there.is_done(place))
     waiting: list[bytes] = []
     appender = disk.appender(target)
     try:
         if _is_torn(target):
             waiting.append(b"\n")
         for line in PredictionsFile(source, generations).as_kept():
-            place = line.place(generations)
-            if place in done or (line.status != "ok" and place in seen):
+            place, is_good = line.place(generations), line.status == "ok"
+            if there.is_done(place) or (not is_good and there.is_seen(place)):
                 continue
-            (done if line.status == "ok" else seen).add(place)
+            there.note(place, is_good)
             waiting.append(line.dumps())
             if len(waiting) >= LINES:
                 appender.write(b"".join(waiting))
@@ -159,20 +158,30 @@ def _is_torn(path: Path) -> bool:
 
 
 def bring_missing(disk: Disk, source: Path, target: Path) -> None:
-    """Add the whole lines of a file that another has not, as they stand."""
-    known = set(_whole_lines(target))
-    new = [line for line in dict.fromkeys(_whole_lines(source)) if line not in known]
-    if new:
-        with disk.replacing(target) as file:
-            file.write(b"".join((*_whole_lines(target), *new)))
+    """Add the whole lines of a file that another has not, as they stand; of lines that were added, digests are kept."""
+    known = {_digest(line) for line in _whole_lines(target)}
+    if all(_digest(line) in known for line in _whole_lines(source)):
+        return
+    with disk.replacing(target) as file:
+        for line in _whole_lines(target):
+            file.write(line)
+        for line in _whole_lines(source):
+            if (digest := _digest(line)) not in known:
+                known.add(digest)
+                file.write(line)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _digest(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=16).digest()
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
     try:
-        with open_file(path) as file:
-            return [line for line in file if line.endswith(b"\n")]
+        file = open_file(path)
     except FileNotFoundError:
-        return []
+        return
+    with file:
+        yield from (line for line in file if line.endswith(b"\n"))
 
 
 def bring_rest(disk: Disk, source: Path, target: Path) -> None:
@@ -203,22 +212,3 @@ def bring_log(disk: Disk, source: Path, target: Path, size: int, limit: int) -> 
                     new.write(old.read(before))
             while block := file.read(BLOCK):
                 new.write(block)
-
-
-def bring_verdicts(disk: Disk, theirs: PairPaths, ours: PairPaths) -> None:
-    """What judges said is paid: verdicts that the job has not taken over stay known, as ``.stale``."""
-    places = [(theirs.judged_verdicts, ours.judged_verdicts, theirs.judged_fingerprint, ours.judged_fingerprint)]
-    for path in sorted(theirs.judged_directory.glob("*.jsonl")):
-        our = ours.judged_directory / path.name
-        places.append((path, our, path.with_suffix(".json"), our.with_suffix(".json")))
-    for their, our, their_fingerprint, our_fingerprint in places:
-        if not their.exists():
-            continue
-        known = our.with_name(f"{our.name}.stale")
-        if our.exists() and set(_whole_lines(our)) - set(_whole_lines(their)):
-            bring_missing(disk, our, known)
-        if their.with_name(known.name).exists():
-            bring_missing(disk, their.with_name(known.name), known)
-        if their_fingerprint.exists():
-            bring(disk, their_fingerprint, our_fingerprint)
-        _copy(disk, their, our)

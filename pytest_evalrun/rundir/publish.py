@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.rundir.aside import OLD, STALE, set_aside
-from pytest_evalrun.rundir.bringing import NotYet, bring, bring_lines, bring_log, bring_rest, bring_tree, bring_verdicts
+from pytest_evalrun.rundir.bringing import NotYet, bring, bring_lines, bring_log, bring_rest, bring_tree
 from pytest_evalrun.rundir.durable import Disk, write_atomic
 from pytest_evalrun.rundir.layout import WorkDir, paths_of
 from pytest_evalrun.rundir.lines import open_file, read_file
@@ -239,7 +239,7 @@ class _Publication:
             write_fingerprint(self._disk, ours.fingerprint, new.parts, self._launch, timing=new.timing)
 
     def _sayings(self) -> None:
-        """Logs, state, verdicts and costs, and what tests of the user's own recorded: however the item ended."""
+        """Logs, state and costs, and what tests of the user's own recorded: however the item ended."""
         theirs, ours, disk = self._theirs, self._ours, self._disk
         if not self._note.logs:
             self._note.logs = self._log_sizes()
@@ -249,7 +249,6 @@ class _Publication:
         with suppress(NotYet):
             bring(disk, theirs.state, ours.state)
         if not self._pair.is_shard:
-            bring_verdicts(disk, theirs, ours)
             bring_tree(disk, theirs.result.with_suffix(""), ours.result.with_suffix(""))
         for costs in self._attempt.run.costs.glob("*.jsonl"):
             unit = f"{self._attempt.root.parent.name}-{self._attempt.root.name}"

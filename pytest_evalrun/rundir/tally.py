@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# So many places of a sparse tally are kept together.
+PART_BITS = 16
+
 
 class Tally:
     """Which answers a sequence of lines has, by their places: two bits each, and whether the lines are in order.
@@ -54,3 +57,25 @@ class Tally:
         self._ok[byte] &= ~bit
         self._seen[byte] &= ~bit
         self.in_order = False
+
+
+class SparseTally:
+    """The same of places of which nobody knows how many there are: a part of it is made where one has a line."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: dict[int, Tally] = {}
+
+    def is_done(self, place: int) -> bool:
+        part = self._parts.get(place >> PART_BITS)
+        return part is not None and part.is_done(place % (1 << PART_BITS))
+
+    def is_seen(self, place: int) -> bool:
+        part = self._parts.get(place >> PART_BITS)
+        return part is not None and part.is_seen(place % (1 << PART_BITS))
+
+    def note(self, place: int, ok: bool) -> None:
+        if (part := self._parts.get(place >> PART_BITS)) is None:
+            part = self._parts[place >> PART_BITS] = Tally(1 << PART_BITS)
+        part.note(place % (1 << PART_BITS), ok)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -49,6 +51,19 @@ def test_what_is_optional_is_skipped(there):
     ran = there.run()
     assert ran.code == 0, ran
     assert ran.counts == {"passed": 2, "skipped": 2}
+
+
+def test_scripts_have_all_that_their_command_names(there, tmp_path):
+    """--eval-scripts leaves the array's own script, too, and its elements are the scripts of the units."""
+    there.make(models=("a", "b"))
+    scripts = tmp_path / "scripts"
+    for _ in range(2):  # what was written before is replaced
+        ran = there.run("--collect-only", "--eval-scripts", str(scripts))
+        assert ran.code == 0, ran
+    array = Path(shlex.split((scripts / "submit.sh").read_text())[-1])
+    assert array.is_file()
+    elements = [array.with_name(f"{number}.sh").resolve() for number in range(len(list(scripts.glob("u*.sh"))))]
+    assert elements == sorted(scripts.glob("u*.sh"))
 
 
 # ---- what dies

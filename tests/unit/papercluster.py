@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.engines.attempts import JobChange, JobUnit
+    from pytest_evalrun.engines.attempts import JobUnit
 
 
 @dataclass
@@ -117,9 +117,9 @@ class Launch:
         self.made.append((unit.name, attempt, tuple(item.id for item in unit.items)))
         return Job(f"{unit.name}-{attempt}", unit.name, paths.script, paths.log, unit.resources)
 
-    def turn(self, seconds: float = 1.0) -> list[JobChange]:
+    def turn(self, seconds: float = 1.0) -> None:
         self.now += seconds
-        return self.dispatch.step(self.now)
+        self.dispatch.step(self.now)
 
 
 def items_of(*names: str) -> tuple[JobItem, ...]:

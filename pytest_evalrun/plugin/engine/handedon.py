@@ -24,9 +24,9 @@ OF_ITEMS = frozenset(
     | {"log_auto_indent", "logger_disable", "noconftest", "confcutdir", "disable_plugin_autoload"}
 )
 # What only writes reports, or is about processes: the launch does that.
-OF_THE_LAUNCH = ("eval_", "cov", "no_cov", "html", "css", "self_contained_html", "allure", "json_report", "report_log")
+REPORTING = ("eval_", "cov", "no_cov", "html", "css", "self_contained_html", "allure", "json_report", "report_log")
 OF_XDIST = ("numprocesses", "maxprocesses", "maxworkerrestart", "dist", "tx", "px", "rsync", "looponfail", "testrunuid")
-PREFIXES = (*OF_THE_LAUNCH, *OF_XDIST, "maxschedchunk")
+PREFIXES = (*REPORTING, *OF_XDIST, "maxschedchunk")
 # The plugins that a job is started with, or without, whatever its launch was.
 PLUGINS = frozenset({"no:cacheprovider", "cacheprovider", "xdist", "no:xdist", "no:terminal"})
 

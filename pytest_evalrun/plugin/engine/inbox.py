@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 90.0
 # How often files that are not all here yet are looked for.
 AGAIN_SECONDS = 0.2
-# Hundreds of jobs may wait: one that has told nothing yet is looked at so often.
-UNHEARD_SECONDS = 0.5
 STARTED, FINISHED = "item_started", "item_finished"
 
 
@@ -46,8 +44,6 @@ class _Attempt:
     again_at: float = 0.0
     replayed: set[str] = field(default_factory=set)
     patient_until: float | None = None
-    heard: bool = False
-    look_at: float = 0.0
 
 
 class Inbox:
@@ -106,10 +102,7 @@ class Inbox:
     def look(self, attempts: Iterable[tuple[Unit, int]]) -> None:
         """Take in whatever has come since."""
         for unit, number in attempts:
-            attempt = self._attempt(unit, number)
-            if attempt.heard or time.monotonic() >= attempt.look_at:
-                attempt.look_at = time.monotonic() + UNHEARD_SECONDS
-                self._read(attempt)
+            self._read(self._attempt(unit, number))
 
     def finish(self, unit: Unit, number: int) -> bool:
         """The job is over: take in what it has written last. False where what it announced is not all here yet."""
@@ -149,7 +142,6 @@ class Inbox:
         except OSError as error:
             self._tell(f"what jobs tell cannot be read: {attempt.paths.reports}: {error.strerror}")
             return False
-        attempt.heard = attempt.heard or bool(lines)
         if attempt.waiting and time.monotonic() >= attempt.again_at:
             lines, attempt.waiting = [*attempt.waiting, *lines], []
         for line in lines:

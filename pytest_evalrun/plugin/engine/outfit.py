@@ -65,18 +65,12 @@ class Outfitter:
         return JobItem(nodeid) if pair is None else JobItem(nodeid, pair.full_id, digest_of(pair))
 
     def make(self, unit: Unit, attempt: int) -> Job:
-        """Write all that the job reads, and remember the attempt as one whose lines later ones may take over.
-
-        Raises ConfigError where the disk does not take it.
-        """
+        """Write all that the job reads, and remember the attempt as one whose lines later ones may take over."""
         paths = self._paths.attempt(unit.name, attempt)
         job, spec = self.job(unit, attempt), self.spec(unit, attempt)
-        try:
-            begin_run(paths.run)
-            spec.write(paths.job)
-            write_script(job, spec, paths.job)
-        except OSError as error:
-            raise ConfigError(f"{paths.root}: {error.strerror}; a job finds there what it is to do") from None
+        begin_run(paths.run)
+        spec.write(paths.job)
+        write_script(job, spec, paths.job)
         self._remember(unit, str(paths.root))
         return job
 

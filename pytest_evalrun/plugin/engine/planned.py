@@ -85,7 +85,7 @@ def preview(config: pytest.Config, options: Options, division: Division, told: T
     engine = create_engine(words, EnginePaths(run).root)
     lines = preview_lines(units, engine, jobs_at_once(config), division.here)
     if (scripts := options.cluster.scripts) is not None and units:
-        lines += write_scripts(scripts, units, engine, jobs_at_once(config))
+        lines += write_scripts(scripts, units, create_engine(words, scripts), jobs_at_once(config))
     return lines
 
 

@@ -25,6 +25,9 @@ class PlainEngine:
 
     name = "plain"
 
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        pass
+
     def preview(self, jobs: Sequence[Job], at_once: int) -> str:
         return "\n".join(shlex.join(["submit", f"-g{job.resources.gpus}", str(job.script)]) for job in jobs)
 
