@@ -30,6 +30,21 @@ def project(tmp_path):
     return Project(tmp_path / "project")
 
 
+@pytest.fixture
+def batch(tmp_path):
+    """A batch system of the test's own; see batchsystem.py."""
+    from batchsystem import BatchSystem
+
+    with BatchSystem(tmp_path / "batch") as system:
+        yield system
+
+
+@pytest.fixture
+def cluster(project, batch):
+    """``cluster(models=…)``: a suite whose jobs go to the batch system."""
+    return lambda **words: project.make(**({"batch_system": batch.words()} | words))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The suite that ``project.make()`` writes, and a run of it, made once."""

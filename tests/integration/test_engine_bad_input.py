@@ -9,22 +9,9 @@ import subprocess
 
 import psutil
 import pytest
-from batchsystem import BatchSystem
 from support import kill_group, wait_for
 
 JOBS = ("evals", "--eval-engine", "command", "--eval-jobs", "2")
-
-
-@pytest.fixture
-def batch(tmp_path):
-    with BatchSystem(tmp_path / "batch") as system:
-        yield system
-
-
-@pytest.fixture
-def cluster(project, batch):
-    """``cluster(models=…)``: a suite whose jobs go to the batch system."""
-    return lambda **words: project.make(**({"batch_system": batch.words()} | words))
 
 
 @pytest.fixture

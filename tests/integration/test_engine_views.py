@@ -17,12 +17,6 @@ ODD = "größe 'it's \"$(touch PWNED)\" [1] & $HOME"
 
 
 @pytest.fixture
-def batch(tmp_path):
-    with BatchSystem(tmp_path / "batch") as system:
-        yield system
-
-
-@pytest.fixture
 def project(tmp_path, batch):
     """A project whose directory has all that a shell and pytest may stumble over."""
     root = tmp_path / ODD

@@ -10,7 +10,6 @@ import signal
 from collections import Counter
 
 import pytest
-from batchsystem import BatchSystem
 from support import kill_alone, kill_group, wait_for
 
 ON = ("evals", "--eval-engine", "command", "--eval-jobs", "4")
@@ -27,22 +26,6 @@ class Model:
 """
 # Figures that differ from run to run.
 SECONDS = {"seconds"}
-
-
-@pytest.fixture
-def batch(tmp_path):
-    with BatchSystem(tmp_path / "batch") as system:
-        yield system
-
-
-@pytest.fixture
-def cluster(project, batch):
-    """``cluster(models=…)``: a suite whose jobs go to the batch system."""
-
-    def make(**words):
-        return project.make(batch_system=batch.words(), **words)
-
-    return make
 
 
 def summary(run):

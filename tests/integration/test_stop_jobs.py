@@ -8,17 +8,10 @@ import signal
 from collections import Counter
 
 import pytest
-from batchsystem import BatchSystem
 from support import kill_alone, kill_group, wait_for
 
 ON = ("evals", "--eval-engine", "command", "--eval-jobs", "4")
 BATCH, SAMPLES = 4, 32
-
-
-@pytest.fixture
-def batch(tmp_path):
-    with BatchSystem(tmp_path / "batch") as system:
-        yield system
 
 
 class Launched:
