@@ -209,7 +209,13 @@ class JobReports:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
+        """What had its outcome is over, although its worker did not live to tell of the teardown."""
         self._nodes.pop(node, None)
+        controller: Any = self._config.pluginmanager.get_plugin("evalrun-controller")
+        of_it = [nodeid for nodeid, told in self._reports.items() if told and told[-1]["worker_id"] == node.gateway.id]
+        for nodeid in of_it:
+            if controller is not None and controller.losses.has_ended(nodeid):
+                self._end(nodeid)
 
     def _pids(self) -> Iterable[int]:
         return list(self._nodes.values())

@@ -58,6 +58,9 @@ class WorkerCrashes:
     def ended(self, nodeid: str) -> None:
         self._ended.add(nodeid)
 
+    def has_ended(self, nodeid: str) -> bool:
+        return nodeid in self._ended
+
     def of(self, nodeid: str, node: Any, limit: float | None, *, again: bool = True) -> Lost:
         """Decide, and remember the reason; to be asked once a death. ``limit`` is the item's own, in seconds.
 
