@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -18,7 +15,6 @@ from pytest_evalrun.engines.slurm import SlurmEngine
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.clusters import ClusterWords
 
-ROUND = 3.0  # seconds: Slurm here looks for jobs to start once a second
 # What job.sh does: the program gets what the shell gets, and is waited for.
 PATIENT = """
 trap 'kill -TERM $child' TERM USR1
@@ -277,20 +273,14 @@ def test_requeued_by_hand(cluster):
     cluster.slurm.call("scontrol", "update", f"JobId={handle.id}", "Requeue=1")
     cluster.slurm.call("scontrol", "requeue", handle.id)
     assert cluster.until(handle, Phase.WAITING).reason == "BeginTime"
-    number = cluster.slurm.show(handle.id).split()[0]
 
-    def let_go():
-        """Once its first start has ended for good, Slurm lets it wait for two minutes anew: it is asked once more then.
-        Each change sends it back to the end of the scheduler's round, so asking all the time would hold it for ever."""
+    def begun():
         state = cluster.state(handle)
-        if state.phase is Phase.WAITING and state.reason == "BeginTime" and time.monotonic() > asked[-1] + ROUND:
-            with suppress(RuntimeError):
-                cluster.slurm.call("scontrol", "update", number, "StartTime=now")
-            asked.append(time.monotonic())
+        if state.phase is Phase.WAITING:
+            cluster.slurm.start_soon(handle.id)
         return state.phase is Phase.RUNNING
 
-    asked = [-math.inf]
-    cluster.slurm.until(let_go)
+    cluster.slurm.until(begun)
     said = cluster.says(handle, "start 1.")
     assert said.index("start .") < said.index("start 1.")
     assert cluster.state(handle).phase is Phase.RUNNING

@@ -147,7 +147,7 @@ def test_requeued_by_hand(there):
     handle = there.job()["handle"]
     there.slurm.call("scontrol", "requeue", handle)
     there.slurm.until(lambda: there.slurm.jobs()[handle] == "PENDING", "the job waits")
-    there.slurm.call("scontrol", "update", there.slurm.show(handle).split()[0], "StartTime=now")
+    there.slurm.start_soon(handle)
     there.finish(launcher)
     assert len(there.attempts()) == 2
     there.check()
@@ -214,7 +214,7 @@ def test_a_zombie_has_the_directory(there):
     _, zombies = there.stop_node_of_first_job()
     handle = there.attempts()[0]["handle"]
     there.slurm.until(lambda: there.slurm.jobs()[handle] == "PENDING", "the job waits again")
-    there.slurm.call("scontrol", "update", there.slurm.show(handle).split()[0], "StartTime=now")
+    there.slurm.start_soon(handle)
     wait_for(lambda: len(there.loaded()) == 2, process=launcher)
     there.pace(0.2)
     there.until_asked(24, launcher)
