@@ -36,7 +36,7 @@ DATA = frozenset(
 
 # What a room of the lower floor may import besides itself: rooms, or modules of rooms.
 MAY_IMPORT = {
-    "": frozenset[str](),
+    "": frozenset({"notebook"}),
     "errors": frozenset[str](),
     "registry": frozenset({"errors"}),
     "suite": frozenset({"errors", "registry"}),
@@ -53,6 +53,8 @@ MAY_IMPORT = {
     "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "engines", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "errors"}),
+    "notify": frozenset({"report", "rundir", "suite", "errors"}),
+    "notebook": frozenset({"report", "rundir", "suite", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
     "agents": DATA | {"llm", "children", "rundir", "adapters", "datasets"},
     "predicting": frozenset(

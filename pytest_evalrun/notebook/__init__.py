@@ -1,0 +1,1 @@
+"""Runs as pandas DataFrames, for notebooks: what ``import pytest_evalrun as er`` gives."""

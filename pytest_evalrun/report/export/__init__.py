@@ -1,0 +1,1 @@
+"""A run in other people's formats: Inspect's, OpenCompass', pytest-benchmark's."""
