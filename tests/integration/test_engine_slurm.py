@@ -272,7 +272,8 @@ def test_requeued_by_hand(cluster):
         cluster.slurm.call("scontrol", "requeue", handle.id)
     cluster.slurm.call("scontrol", "update", f"JobId={handle.id}", "Requeue=1")
     cluster.slurm.call("scontrol", "requeue", handle.id)
-    assert cluster.until(handle, Phase.WAITING).reason == "BeginTime"
+    cluster.until(handle, Phase.WAITING)
+    cluster.slurm.until(lambda: cluster.state(handle).reason == "BeginTime")  # once its first start is over
 
     def begun():
         state = cluster.state(handle)
