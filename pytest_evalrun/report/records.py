@@ -6,14 +6,19 @@ Whoever shows or exports samples takes them from here: the report, the live page
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.samplelines import Inputs, SampleLines, answer_of
+from pytest_evalrun.report.samplelines import Inputs, answer_of, sample_lines
+from pytest_evalrun.suite.answering import JUDGE
+from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_evalrun.rundir.layout import PairPaths
+
+    Line = Mapping[str, Any]
 
 # Beside these, what stands in a line of scores is a metric's score.
 NO_SCORES = frozenset({"index", "id", "generation", "answer", "no_answer"})
@@ -24,7 +29,8 @@ class SampleRecord:
     """One answer to one sample. ``inputs`` are named parts of what was asked, raw; empty where nobody knows them.
 
     ``generation`` is which of several answers it is; ``answer`` what was taken out of the prediction, ``no_answer`` why
-    nothing was; ``scores`` metric → score, None where it has none; ``detail`` what else the model told.
+    nothing was; ``scores`` metric → score, None where it has none; ``detail`` what else the model told; ``judged``
+    metric → what its judge said.
     """
 
     index: int
@@ -40,6 +46,7 @@ class SampleRecord:
     error: str | None = None
     seconds: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    judged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -47,25 +54,36 @@ class SampleRecord:
         return self.index, self.generation or 0
 
 
-def records(files: PairPaths, inputs: Inputs = Inputs()) -> Iterator[SampleRecord]:  # noqa: B008 - it is frozen
+def records(
+    files: PairPaths,
+    inputs: Inputs = Inputs(),  # noqa: B008 - it is frozen
+    fingerprint: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[SampleRecord]:
     """All answers of a pair in dataset order, one pass over each file; nothing where there are no predictions.
 
-    Memory does not grow with the samples.
+    ``fingerprint`` is the result's, which says who judged. Memory does not grow with the samples.
     """
+    told = JudgesWords(files, fingerprint)
+    for (line, score), value in inputs.paired(scored_lines(files), lambda both: both[0]):
+        yield record_of(line, score, inputs.parts(value), told.of(line))
+
+
+def scored_lines(files: PairPaths) -> Iterator[tuple[Line, Line]]:
+    """Each prediction with its line of scores, which is empty where it has none, in dataset order."""
     if not files.predictions.is_file():
         return
-    scores = SampleLines(files.scores).ordered() if files.scores.is_file() else iter(())
+    scores = iter(sample_lines(files.scores)) if files.scores.is_file() else iter(())
     score = next(scores, None)
-    names = inputs.names or ("input",)
-    for line, values in inputs.beside(SampleLines(files.predictions).ordered()):
+    for line in sample_lines(files.predictions):
         place = answer_of(line)
         while score is not None and answer_of(score) < place:
             score = next(scores, None)
         same = score is not None and answer_of(score) == place
-        yield _record(line, dict(zip(names, values, strict=False)), score if same and score is not None else {})
+        yield line, score if same and score is not None else {}
 
 
-def _record(line: Mapping[str, Any], inputs: Mapping[str, Any], score: Mapping[str, Any]) -> SampleRecord:
+def record_of(line: Line, score: Line, inputs: Mapping[str, Any], judged: Mapping[str, str]) -> SampleRecord:
+    """Put together what lies in several files of one answer."""
     return SampleRecord(
         index=line["index"],
         id=str(line.get("id")),
@@ -80,4 +98,34 @@ def _record(line: Mapping[str, Any], inputs: Mapping[str, Any], score: Mapping[s
         error=line.get("error"),
         seconds=line.get("seconds"),
         detail=line.get("detail") or {},
+        judged=judged,
     )
+
+
+def judges_in(fingerprint: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics of a result that a judge has scored."""
+    metrics = (fingerprint.get("score") or {}).get("metrics") or {}
+    return tuple(name for name, spec in metrics.items() if isinstance(spec, dict) and spec.get("use") == JUDGE)
+
+
+class JudgesWords:
+    """What the judges of a pair said; asked for its answers in dataset order."""
+
+    def __init__(self, files: PairPaths, fingerprint: Mapping[str, Any]) -> None:
+        judges = judges_in(fingerprint)
+        found = {name: files.judged(safe_name(name) if len(judges) > 1 else None).predictions for name in judges}
+        self._lines = {name: iter(sample_lines(path)) for name, path in found.items() if path.is_file()}
+        self._next = {name: next(lines, None) for name, lines in self._lines.items()}
+        self._generations = (fingerprint.get("prediction") or {}).get("generations", 1)
+
+    def of(self, line: Line) -> dict[str, str]:
+        """Metric → words, of those who said something of this answer."""
+        found: dict[str, str] = {}
+        for name, lines in self._lines.items():
+            index, generation = answer_of(line)
+            place, verdict = index * self._generations + generation, self._next[name]
+            while verdict is not None and verdict["index"] < place:
+                verdict = self._next[name] = next(lines, None)
+            if verdict is not None and verdict["index"] == place:
+                found[name] = str(verdict.get("prediction") or verdict.get("error") or "")
+        return found

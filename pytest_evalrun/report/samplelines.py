@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from array import array
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import lt
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
-from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.suite.jsontext import parse_json
+from pytest_evalrun.rundir.lines import open_file, read_file
+from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
 
 # The columns that every table of samples has, by itself or of a merge.
 OURS = frozenset(
@@ -25,6 +30,10 @@ OURS = frozenset(
 )
 # How many indexes a list of missing or doubled samples names; the count is exact.
 MOST_NAMED = 20
+# The input of a sample of which nobody knows it.
+UNKNOWN = object()
+# A file of fewer bytes is read at once, and each of its lines once.
+SMALL_FILE = 1 << 22
 # A larger index in a file of fewer bytes is damage, and must not size our bitmap.
 SANE_INDEX = 2**22
 
@@ -51,13 +60,27 @@ class Inputs:
     def beside(self, lines: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
         """Put a cell for each column beside each line, in dataset order; empty where the sample is another by now."""
         nothing = ("",) * len(self.columns)
+        for line, value in self.paired(lines, lambda one: one):
+            yield line, nothing if value is UNKNOWN else self._cells(value)
+
+    def paired(self, items: Iterable[Item], line_of: Callable[[Item], Mapping[str, Any]]) -> Iterator[tuple[Item, Any]]:
+        """Put the input of its sample beside each item, in dataset order; ``UNKNOWN`` where that is another by now."""
         found = self._readable()
         index, sample = next(found, (sys.maxsize, ("", None)))
-        for line in lines:
+        for item in items:
+            line = line_of(item)
             while index < line["index"]:
                 index, sample = next(found, (sys.maxsize, ("", None)))
             same = index == line["index"] and sample[0] == line["id"]
-            yield line, self._cells(sample[1]) if same else nothing
+            yield item, sample[1] if same else UNKNOWN
+
+    def parts(self, value: Any) -> Mapping[str, Any]:
+        """The parts of an input by their names, as the dataset has them; nothing of one that is ``UNKNOWN``."""
+        if value is UNKNOWN:
+            return {}
+        if isinstance(value, dict) and len(self.names) != 1:
+            return {name: value.get(name) for name in self.names} if self.names else value
+        return {self.names[0] if self.names else "input": value}
 
     def _readable(self) -> Iterator[tuple[int, tuple[str, Any]]]:
         try:
@@ -83,6 +106,33 @@ def cell(value: Any) -> Any:
 def answer_of(line: Mapping[str, Any]) -> tuple[int, int]:
     """Which answer a line is of: the place of its sample, and which of several answers to that."""
     return line["index"], line.get("generation") or 0
+
+
+def sample_lines(path: Path) -> Iterable[dict[str, Any]]:
+    """Exactly one line an answer, in dataset order, of a file that nobody needs to know more of."""
+    if path.stat().st_size > SMALL_FILE:
+        return SampleLines(path).ordered()
+    data = read_file(path)
+    most = max(len(data), SANE_INDEX)
+    lines = [line for raw in io.BytesIO(data) if (line := parsed(raw, most)) is not None]
+    places = [answer_of(line) for line in lines]
+    if all(map(lt, places, islice(places, 1, None))):
+        return lines
+    last = dict(zip(places, lines, strict=True))
+    return [last[place] for place in sorted(last)]
+
+
+def parsed(raw: bytes, most: int) -> dict[str, Any] | None:
+    """The content of a line; None where it is torn or damaged, or its place is none below ``most``."""
+    try:
+        line = parse_line(raw) if raw.endswith(b"\n") else None
+    except ValueError:
+        return None
+    if not isinstance(line, dict):
+        return None
+    index, generation = line.get("index"), line.get("generation", 0)
+    sound = type(index) is int and 0 <= index < most and type(generation) is int and 0 <= generation < most
+    return line if sound else None
 
 
 class SampleLines:
@@ -140,7 +190,7 @@ class SampleLines:
             for offset in self._offsets():
                 if offset >= 0:
                     file.seek(offset)
-                    yield parse_json(file.readline())
+                    yield parse_line(file.readline())
 
     def _offsets(self) -> array[int]:
         offsets = array("q", [-1]) * self.expected
@@ -160,15 +210,7 @@ class SampleLines:
                 offset += len(raw)
 
     def _parse(self, raw: bytes) -> dict[str, Any] | None:
-        try:
-            line = parse_json(raw) if raw.endswith(b"\n") else None
-        except ValueError:
-            return None
-        if not isinstance(line, dict):
-            return None
-        index, generation, most = line.get("index"), line.get("generation", 0), max(self._size, SANE_INDEX)
-        sound = type(index) is int and 0 <= index < most and type(generation) is int and 0 <= generation < most
-        return line if sound else None
+        return parsed(raw, max(self._size, SANE_INDEX))
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:
