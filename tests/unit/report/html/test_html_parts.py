@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalrun.report.html.parts import LONGEST, LONGEST_TALK, Parts, FilePlaces
+from pytest_evalrun.report.html.parts import LONGEST, LONGEST_TALK, FilePlaces, Parts
 from pytest_evalrun.report.html.pictures import SMALL, Pictures
 from pytest_evalrun.report.records import SampleRecord
 from pytest_evalrun.suite.secrets import Secrets
@@ -77,7 +77,8 @@ def test_large_pictures_are_made_smaller(tmp_path: Path):
     part = Parts(FilePlaces(link=linked)).part(tmp_path / "a.png")
     assert (part["kind"], part["width"], part["height"]) == ("image", 256, 128)
     (tmp_path / "b.png").write_bytes(png()[:40] + b"\0" * SMALL)
-    assert Parts(FilePlaces(link=linked)).part(tmp_path / "b.png") == {"kind": "file", "name": "b.png", "href": "../b.png"}
+    part = Parts(FilePlaces(link=linked)).part(tmp_path / "b.png")
+    assert part == {"kind": "file", "name": "b.png", "href": "../b.png"}
 
 
 def test_where_there_is_no_room_pictures_are_links(tmp_path: Path):
