@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.errors import PairError, SampleError
-from pytest_evalrun.evaluation.fingerprint import difference
 from pytest_evalrun.evaluation.judges import Answered, judges_of
 from pytest_evalrun.evaluation.score import first_failure
 from pytest_evalrun.evaluation.usage import UsageTally
@@ -22,6 +21,7 @@ from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.predicting.spending import check_begin, currency_of
 from pytest_evalrun.predicting.ways import predict
 from pytest_evalrun.predicting.work import PairWork
+from pytest_evalrun.rundir.differences import difference
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation.agents import lacks_overall
-from pytest_evalrun.evaluation.fingerprint import difference, environment_changes, environment_now
+from pytest_evalrun.evaluation.fingerprint import environment_changes, environment_now
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
@@ -19,6 +19,7 @@ from pytest_evalrun.evaluation.stored import is_from_before, locked, trouble_of,
 from pytest_evalrun.evaluation.usage import tell_usage, with_judges
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
 from pytest_evalrun.predicting.spending import currency_of
+from pytest_evalrun.rundir.differences import difference
 from pytest_evalrun.rundir.layout import paths_of
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.markers import read_fingerprint, write_marker

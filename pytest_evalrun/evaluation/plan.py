@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.fingerprint import difference
+from pytest_evalrun.rundir.differences import difference
 
 if TYPE_CHECKING:
-    from pytest_evalrun.evaluation.fingerprint import KnownTrees, Parts, WantedPair
+    from pytest_evalrun.evaluation.fingerprint import Parts, WantedPair
     from pytest_evalrun.rundir.aside import Aside
+    from pytest_evalrun.rundir.differences import KnownTrees
     from pytest_evalrun.rundir.markers import Broken, Marker
     from pytest_evalrun.rundir.tally import Tally
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_evalrun.evaluation.fingerprint import difference
 from pytest_evalrun.evaluation.plan import NEW
 from pytest_evalrun.evaluation.shards import lines_of
 from pytest_evalrun.predicting.outputs import Outputs, output_directory
+from pytest_evalrun.rundir.differences import difference
 from pytest_evalrun.rundir.layout import RunPaths, paths_of
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.markers import BLOCK, read_fingerprint, read_marker, sound_in

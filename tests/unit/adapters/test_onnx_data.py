@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pytest_evalrun.adapters.onnx_data import external_data
 from pytest_evalrun.datasets.protocol import Identity
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.fingerprint import difference, prediction_parts
+from pytest_evalrun.evaluation.fingerprint import prediction_parts
+from pytest_evalrun.rundir.differences import difference
 from pytest_evalrun.rundir.hashes import HashCache
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task

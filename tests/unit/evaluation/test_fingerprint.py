@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.protocol import Identity
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.fingerprint import LABELS, difference, prediction_parts, score_parts
+from pytest_evalrun.evaluation.fingerprint import prediction_parts, score_parts
+from pytest_evalrun.rundir.differences import LABELS, difference
 from pytest_evalrun.rundir.hashes import HashCache
 
 IDENTITY = Identity("inputs 1", "references 1", 6)
