@@ -232,6 +232,11 @@ class PairPaths:
         return self.run / f"results/{self._place}.json"
 
     @cached_property
+    def fragment(self) -> Path:
+        """What the page of the run tells of the pair; made from its files, and made again where it is missing."""
+        return self.run / f"results/{self._place}.fragment"
+
+    @cached_property
     def programs(self) -> Path:
         """The directory of what programs were asked for this pair; its shards share it."""
         return self.run / f"shards/{self._place}"

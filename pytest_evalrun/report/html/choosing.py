@@ -1,0 +1,210 @@
+"""Which samples of a pair the page shows: those that a person would look for first, then a spread over all of them."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.records import NO_SCORES
+from pytest_evalrun.report.samplelines import answer_of, sample_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    Line = Mapping[str, Any]
+    Place = tuple[int, int]
+
+MOST = 200
+# So many of each kind come before the others of it.
+FEW = {"flipped": 60, "failed": 40, "wrong": 60, "worst": 20, "best": 10}
+WORSE, BETTER = "lost", "won"
+# Bins of a decade, in the histogram of seconds.
+BINS = 6
+SHORTEST = 1e-6
+
+
+class Flipped:
+    """Which samples a right-or-wrong metric judges otherwise than another run did, asked for in dataset order.
+
+    ``path`` are that run's scores, None where there is none to compare with; ``lower`` the metrics of which less is
+    better.
+    """
+
+    def __init__(self, path: Path | None, lower: frozenset[str] = frozenset()) -> None:
+        self._lower = lower
+        self._before: Iterator[Line] = iter(sample_lines(path)) if path is not None and path.is_file() else iter(())
+        self._next = next(self._before, None)
+
+    def of(self, line: Line, score: Line) -> dict[str, str]:
+        """Metric → ``lost`` or ``won``, of an answer to the same sample."""
+        if self._next is None:
+            return {}
+        place = answer_of(line)
+        while self._next is not None and answer_of(self._next) < place:
+            self._next = next(self._before, None)
+        if self._next is None or answer_of(self._next) != place or self._next.get("id") != line.get("id"):
+            return {}
+        return dict(self._turned(self._next, score))
+
+    def _turned(self, old: Line, new: Line) -> Iterator[tuple[str, str]]:
+        for name, after in new.items():
+            before = old.get(name)
+            if name in NO_SCORES or before == after or before not in (0, 1) or after not in (0, 1):
+                continue
+            yield name, BETTER if (after > before) != (name in self._lower) else WORSE
+
+
+@dataclass
+class SecondsBins:
+    """Seconds in bins of a part of a decade: what there is to see of any number of samples."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+
+    def add(self, seconds: Any) -> None:
+        if type(seconds) in (int, float) and seconds >= 0:
+            self.counts[math.floor(math.log10(max(seconds, SHORTEST)) * BINS)] += 1
+
+    def histogram(self) -> dict[str, list[float]] | None:
+        """Edges in seconds, and one count fewer; None where nothing was timed."""
+        if not self.counts:
+            return None
+        bins = range(min(self.counts), max(self.counts) + 1)
+        edges = [float(f"{10 ** (number / BINS):.3g}") for number in (*bins, bins.stop)]
+        return {"edges": edges, "counts": [self.counts[number] for number in bins]}
+
+
+@dataclass
+class Chosen:
+    """What was seen of a pair's answers. ``places`` are the chosen ones, the most telling first, with their flips.
+
+    ``scored`` are the metrics that score samples one by one, ``binary`` those of them that say right or wrong.
+    """
+
+    total: int = 0
+    places: dict[Place, dict[str, str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    scored: list[str] = field(default_factory=list)
+    binary: list[str] = field(default_factory=list)
+    histogram: dict[str, list[float]] | None = None
+
+
+class SampleChoice:
+    """Goes through the answers of a pair once and remembers at most ``most`` of each kind."""
+
+    def __init__(self, better: Mapping[str, str], flipped: Flipped, most: int = MOST) -> None:
+        self._better = better
+        self._flipped = flipped
+        self._most = most
+        self._latencies = SecondsBins()
+        self._total = self._wrong = self._failed = self._turned = 0
+        self._kinds: dict[str, dict[Place, dict[str, str]]] = {"flipped": {}, "failed": {}, "wrong": {}}
+        self._ends: dict[str, tuple[list[Any], list[Any]]] = {}
+        self._spread: list[Place] = []
+        self._step = 1
+        self._graded: set[str] = set()
+
+    def over(self, scored: Iterable[tuple[Line, Line]]) -> Chosen:
+        for line, score in scored:
+            self._see(line, score)
+        return self._chosen()
+
+    def _see(self, line: Line, score: Line) -> None:
+        place = answer_of(line)
+        if self._total % self._step == 0:
+            self._into_spread(place)
+        self._total += 1
+        self._latencies.add(line.get("seconds"))
+        if flip := self._flipped.of(line, score):
+            self._turned += 1
+            self._keep("flipped", place, flip)
+        if line.get("status") != "ok":
+            self._failed += 1
+            self._keep("failed", place, flip)
+            return
+        wrong = False
+        for name, better in self._better.items():
+            value = score.get(name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                continue
+            wrong = self._grade(name, value, better, place) or wrong
+        if wrong:
+            self._wrong += 1
+            self._keep("wrong", place, flip)
+
+    def _grade(self, name: str, value: float, better: str, place: Place) -> bool:
+        """Remember the ends of a metric; tells whether the answer is plainly wrong by it."""
+        ends = self._ends.get(name)
+        if ends is None:
+            ends = self._ends[name] = ([], [])
+        if value not in (0, 1):
+            self._graded.add(name)
+        good = value if better == "higher" else -value
+        minus = (-place[0], -place[1])
+        for heap, entry, most in ((ends[0], (-good, minus), FEW["worst"]), (ends[1], (good, minus), FEW["best"])):
+            if len(heap) < most:
+                heapq.heappush(heap, entry)
+            elif entry > heap[0]:
+                heapq.heapreplace(heap, entry)
+        return value == (0 if better == "higher" else 1) and name not in self._graded
+
+    def _keep(self, kind: str, place: Place, flip: dict[str, str]) -> None:
+        kept = self._kinds[kind]
+        if len(kept) < self._most:
+            kept[place] = flip
+
+    def _into_spread(self, place: Place) -> None:
+        """Every so many: twice as far from each other whenever there are too many."""
+        self._spread.append(place)
+        if len(self._spread) > 2 * self._most:
+            self._spread = self._spread[::2]
+            self._step *= 2
+
+    def _chosen(self) -> Chosen:
+        scored = list(self._ends)
+        binary = [name for name in scored if name not in self._graded]
+        if not binary:  # a share that happened to be 0 is no wrong answer
+            self._kinds["wrong"], self._wrong = {}, 0
+        return Chosen(
+            total=self._total,
+            places=self._first(),
+            counts={"flipped": self._turned, "failed": self._failed, "wrong": self._wrong},
+            scored=scored,
+            binary=binary,
+            histogram=self._latencies.histogram(),
+        )
+
+    def _first(self) -> dict[Place, dict[str, str]]:
+        """The first few of each kind, then a spread, then what is left of the kinds."""
+        flips = self._kinds["flipped"]
+        found: dict[Place, dict[str, str]] = {}
+
+        def take(places: Iterable[Place], most: int) -> None:
+            for place in places:
+                if len(found) >= self._most or most <= 0:
+                    return
+                if place not in found:
+                    found[place] = flips.get(place, {})
+                    most -= 1
+
+        if self._total <= self._most:
+            take(self._spread, self._most)
+            return found
+        for kind, kept in self._kinds.items():
+            take(kept, FEW[kind])
+        for name, (worst, best) in self._ends.items():
+            if name in self._graded:
+                take(_places(worst), FEW["worst"])
+                take(_places(best), FEW["best"])
+        take(self._spread[:: max(1, len(self._spread) // FEW["worst"])], FEW["worst"])
+        for kept in self._kinds.values():
+            take(kept, self._most)
+        take(self._spread, self._most)
+        return found
+
+
+def _places(heap: list[tuple[float, Place]]) -> Iterator[Place]:
+    return ((-index, -generation) for _, (index, generation) in sorted(heap, reverse=True))

@@ -1,0 +1,187 @@
+"""``results/….fragment``: what the page tells of one pair, made where the pair was scored and kept beside its result.
+
+The first line says what it was made from, and what the page must know of it; the second is the pair's detail without
+what depends on the rest of the run; each line that follows is a sample, the most telling first. All but the first are
+JSON that may stand in a page. A fragment may be missing, torn or of another version: it is made again then.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pytest_evalrun.report.html.choosing import Chosen, Flipped, SampleChoice
+from pytest_evalrun.report.html.details import anchor_of, detail_of, linker
+from pytest_evalrun.report.html.parts import FilePlaces, Parts
+from pytest_evalrun.report.html.safejson import safe_json
+from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
+from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, answer_of
+from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.suite.jsontext import parse_line
+from pytest_evalrun.suite.secrets import NO_SECRETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.rundir.results import Result
+    from pytest_evalrun.suite.secrets import Secrets
+
+    Line = Mapping[str, Any]
+
+# Raised where fragments are made otherwise.
+VERSION = 1
+# Earlier runs that are looked at for the same pair.
+MOST_EARLIER = 10
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """Where the samples of a pair come from, as its suite has it today; nothing where there is no suite any more.
+
+    ``written`` is the directory that its model writes to, where that is another than the run's own.
+    """
+
+    inputs: Inputs = field(default_factory=Inputs)
+    written: Path | None = None
+    data: Path | None = None
+
+
+NO_SOURCE = SampleSource()
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A fragment as it was read: ``order`` are the places of its samples, ``before`` values of the run before."""
+
+    anchor: str
+    against: str | None
+    before: Mapping[str, float]
+    order: Sequence[tuple[int, int]]
+    total: int
+    detail: bytes
+    samples: Sequence[bytes] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.detail) + sum(map(len, self.samples)) + len(self.samples)
+
+    def kept(self, most: int) -> list[bytes]:
+        """The most telling samples of so many bytes together, in the order of the dataset."""
+        chosen, left = 0, most
+        for sample in self.samples:
+            left -= len(sample) + 1
+            if left < 0:
+                break
+            chosen += 1
+        ordered = sorted(range(chosen), key=lambda number: self.order[number])
+        return [self.samples[number] for number in ordered]
+
+
+class Fragments:
+    """The fragments of a run; ``earlier`` are the runs to compare with, the newest first."""
+
+    def __init__(self, run: RunPaths, earlier: Sequence[RunPaths] = (), secrets: Secrets = NO_SECRETS) -> None:
+        self.run = run
+        self._earlier = earlier[:MOST_EARLIER]
+        self._secrets = secrets
+        self._link = linker(run.root)
+
+    def read(self, files: PairPaths) -> Fragment | None:
+        """The fragment of a pair; None where it is missing, or made from something else than what lies there now."""
+        try:
+            lines = read_file(files.fragment).split(b"\n")
+            head = parse_line(lines[0])
+            base = self._before(files)
+            if head["v"] != VERSION or head["made"] != _made(files, base) or lines.pop() or len(lines) < 2:
+                return None
+            order = [(place[0], place[1]) for place in head["order"]]
+            found = head["anchor"], head["against"], head["before"], order, head["total"]
+            return Fragment(*found, lines[1], lines[2:]) if len(lines) == len(order) + 2 else None
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return None
+
+    def make(self, files: PairPaths, result: Result, source: SampleSource = NO_SOURCE) -> Fragment:
+        """Make the fragment of a pair, and keep it. Raises OSError where its files cannot be read, or it not kept."""
+        base = self._before(files)
+        made = _made(files, base)
+        chosen, samples = self._samples(files, result, source, base)
+        old = read_result(base.result) if base is not None else None
+        fragment = Fragment(
+            anchor=anchor_of(files.key),
+            against=base.run.name if base is not None else None,
+            before={} if old is None else {name: metric["value"] for name, metric in old.metrics.items()},
+            order=list(samples),
+            total=chosen.total,
+            detail=detail_of(files, result, chosen),
+            samples=list(samples.values()),
+        )
+        head = {
+            "v": VERSION,
+            "made": made,
+            "anchor": fragment.anchor,
+            "against": fragment.against,
+            "before": fragment.before,
+            "order": fragment.order,
+            "total": fragment.total,
+        }
+        write_atomic(files.fragment, b"\n".join([orjson.dumps(head), fragment.detail, *fragment.samples, b""]))
+        return fragment
+
+    def _samples(
+        self, files: PairPaths, result: Result, source: SampleSource, base: PairPaths | None
+    ) -> tuple[Chosen, dict[tuple[int, int], bytes]]:
+        """The samples to show by their places, each as JSON, the most telling first."""
+        better = {name: metric.get("better", "higher") for name, metric in result.metrics.items()}
+        lower = frozenset(name for name, way in better.items() if way == "lower")
+        lines: Iterable[tuple[Line, Line]] = scored_lines(files)
+        small = _size(files.predictions) <= SMALL_FILE
+        lines = list(lines) if small else lines
+        chosen = SampleChoice(better, Flipped(base.scores if base is not None else None, lower)).over(lines)
+        lines = lines if small else scored_lines(files)
+        wanted = ((line, score) for line, score in lines if answer_of(line) in chosen.places)
+        parts = Parts(self._places(files, source), self._secrets)
+        made: dict[tuple[int, int], bytes] = {}
+        told = JudgesWords(files, result.fingerprint)
+        for (line, score), value in source.inputs.paired(wanted, lambda both: both[0]):
+            place = answer_of(line)
+            sample = record_of(line, score, source.inputs.parts(value), told.of(line))
+            made[place] = safe_json(parts.record(sample, chosen.places[place]))
+            if len(made) == len(chosen.places):
+                break
+        return chosen, {place: made[place] for place in chosen.places if place in made}
+
+    def _places(self, files: PairPaths, source: SampleSource) -> FilePlaces:
+        return FilePlaces(source.written or files.outputs, source.data, self._link)
+
+    def _before(self, files: PairPaths) -> PairPaths | None:
+        """The files of the pair in the newest earlier run that has a result of it."""
+        for run in self._earlier:
+            found = run.pair(files.key)
+            if os.path.exists(found.result):  # noqa: PTH110 - of 10,000 pairs
+                return found
+        return None
+
+
+def _made(files: PairPaths, base: PairPaths | None) -> list[list[int]]:
+    """What a fragment depends on: sizes and times of these files, by which any change of them is told."""
+    paths = [files.result, files.predictions, files.scores, *([base.result, base.scores] if base is not None else [])]
+    return [_facts(path) for path in paths]
+
+
+def _facts(path: Path) -> list[int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - of 10,000 pairs
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _size(path: Path) -> int:
+    return (_facts(path) or [0])[0]

@@ -1,0 +1,48 @@
+"""JSON that may stand in a page between script tags, whatever it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from pytest_evalrun.suite.printable import printable
+
+# To HTML these begin something, to JavaScript the last two end a line; in JSON they stand in texts alone.
+_ESCAPES = tuple((sign.encode(), f"\\u{ord(sign):04x}".encode()) for sign in "<>&\u2028\u2029")
+_MOST = 2**63
+
+
+def safe_json(value: Any) -> bytes:
+    """Encode a value on one line; NaN and infinity are null, what JSON does not know is its text."""
+    try:
+        data = orjson.dumps(value)
+    except TypeError:  # half a character, a number beyond 64 bits, a key that is no text
+        data = orjson.dumps(_plain(value))
+    for sign, escape in _ESCAPES:
+        if sign in data:
+            data = data.replace(sign, escape)
+    return data
+
+
+def shown(value: Any) -> Any:
+    """The same structure with every text in it safe to show."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value)
+    if isinstance(value, dict):
+        return {shown(str(key)): shown(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown(entry) for entry in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(str(key)): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and -_MOST <= value < _MOST):
+        return value
+    return printable(str(value))
