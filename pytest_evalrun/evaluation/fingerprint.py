@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.datasets.protocol import Repeated
@@ -134,6 +136,17 @@ LIBRARIES = ("numpy", "onnxruntime", "scikit-image", "scikit-learn", "scipy", "t
 def environment_now() -> dict[str, Any]:
     """Python, platform, and the versions of the libraries that are installed."""
     return {"python": platform.python_version(), "platform": platform.platform(), "libraries": _libraries()}
+
+
+def model_size(pair: Pair) -> dict[str, int]:
+    """For the environment of the result: ``model_bytes`` of a model that is a file."""
+    if pair.task.path is None:
+        return {}
+    try:
+        size = os.stat(pair.task.path)  # noqa: PTH116 - of 10,000 pairs
+        return {"model_bytes": size.st_size} if S_ISREG(size.st_mode) else {}
+    except OSError:
+        return {}
 
 
 def environment_changes(old: dict[str, Any]) -> str | None:

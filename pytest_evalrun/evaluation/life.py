@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError, Lacking, PairError, TimedOut
 from pytest_evalrun.evaluation.agents import lacks_overall
-from pytest_evalrun.evaluation.fingerprint import environment_changes, environment_now
+from pytest_evalrun.evaluation.fingerprint import environment_changes, environment_now, model_size
 from pytest_evalrun.evaluation.gates import judge
 from pytest_evalrun.evaluation.score import Scorer, Scores, first_failure, with_references
 from pytest_evalrun.evaluation.shards import forget, import_shards, uncovered, unpredicted
@@ -231,7 +231,7 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
         seconds=watch.seconds(scores.latencies, timing, old),
         gates=[],
         fingerprint={"prediction": wanted.prediction, "score": wanted.score},
-        environment=environment_now() | watch.peak(old),
+        environment=environment_now() | model_size(steps.pair) | watch.peak(old),
         timing=timing,
         statuses=scores.statuses.to_json(),
     )

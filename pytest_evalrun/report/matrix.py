@@ -74,21 +74,22 @@ def matrices(summary: Summary) -> Iterator[Matrix]:
     What comes with a table of its own (a confusion matrix) is shown by that, and not by a number once more.
     Evaluations of the first N samples stand in matrices of their own: their values belong into no mean of full ones.
     """
-    for suite, rows in _groups(summary):
+    for suite, rows in groups(summary):
         named = [(name, metric) for row in rows for name, metric in row.metrics.items()]
         tables = {name for name, metric in named if table_of(metric) is not None}
         for metric in dict.fromkeys(name for name, _ in named if name not in tables):
-            yield _matrix(suite, metric, _concerned(rows, metric))
+            yield _matrix(suite, metric, concerned(rows, metric))
 
 
-def _groups(summary: Summary) -> Iterator[tuple[str, list[SummaryRow]]]:
+def groups(summary: Summary) -> Iterator[tuple[str, list[SummaryRow]]]:
+    """The rows of each suite; those of first samples apart, under a name that says so."""
     groups: dict[str, list[SummaryRow]] = {}
     for row in summary.present:
         groups.setdefault(first_samples(row.suite, row.limit), []).append(row)
     yield from groups.items()
 
 
-def _concerned(rows: list[SummaryRow], metric: str) -> list[SummaryRow]:
+def concerned(rows: list[SummaryRow], metric: str) -> list[SummaryRow]:
     """Select the rows of a metric: those of tasks and of datasets that have it, or that have no metric at all.
 
     A pair that ended in an error has no metrics, and must still show in the matrices where it would have stood.

@@ -33,7 +33,8 @@ class SummaryRow:
     it.
     ``pace`` has ``PACE``: seconds that a sample was waited for, and samples a second; None is what nobody knows.
     ``recorded`` is what tests of the user's own found of this very result: ``<test name>.<name>`` → value.
-    ``statuses`` is how an agent's samples ended: status → count.
+    ``statuses`` is how an agent's samples ended: status → count. ``cost`` is in the currency of the launch,
+    ``model_bytes`` the size of the model's files; both are None where nobody knows.
     """
 
     suite: str
@@ -54,6 +55,8 @@ class SummaryRow:
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Any] = field(default_factory=dict)
     statuses: Mapping[str, int] = field(default_factory=dict)
+    cost: float | None = None
+    model_bytes: int | None = None
 
     @property
     def breached(self) -> set[str]:
@@ -187,4 +190,6 @@ def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
         fingerprint=result.fingerprint,
         recorded=recorded_of(path, result),
         statuses=result.statuses or {},
+        cost=(result.usage or {}).get("cost"),
+        model_bytes=result.environment.get("model_bytes"),
     )

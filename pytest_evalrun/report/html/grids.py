@@ -1,0 +1,148 @@
+"""The matrices of the page: what each cell says beside its value, and the scatters of values against costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.report.html.model import Cell, Grid, Scatter, ScatterPoint
+from pytest_evalrun.report.matrix import concerned, groups, table_of
+from pytest_evalrun.report.text import natural_key, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.report.rows import Summary, SummaryRow
+
+# Within so much of itself a value is the same as before.
+SAME = 1e-9
+# One point says nothing of a choice.
+FEWEST_POINTS = 2
+WITHOUT_VALUE = frozenset({"error", "skipped", "pending"})
+
+
+class GridMaker:
+    """Makes grids of rows. ``anchors`` are those of rows by their keys; ``before`` gives earlier values of a row."""
+
+    def __init__(
+        self, before: Callable[[SummaryRow], Mapping[str, float]], anchor: Callable[[SummaryRow], str]
+    ) -> None:
+        self._before = before
+        self._anchor = anchor
+
+    def grids(self, summary: Summary) -> Iterator[Grid]:
+        """One a suite and metric, metrics in the order in which the pairs name them."""
+        for suite, rows in groups(summary):
+            named = [(name, metric) for row in rows for name, metric in row.metrics.items()]
+            tables = {name for name, metric in named if table_of(metric) is not None}
+            for metric in dict.fromkeys(name for name, _ in named if name not in tables):
+                yield self._grid(suite, metric, concerned(rows, metric))
+
+    def _grid(self, suite: str, metric: str, rows: Sequence[SummaryRow]) -> Grid:
+        tasks = tuple(dict.fromkeys(row.task for row in rows))
+        datasets = tuple(sorted({row.dataset for row in rows}, key=natural_key))
+        found = {(row.task, row.dataset): row for row in rows}
+        cells = tuple(
+            tuple(self._cell(row, metric) if (row := found.get((task, dataset))) else None for dataset in datasets)
+            for task in tasks
+        )
+        return Grid(suite, metric, _better(rows, metric), tasks, datasets, cells)
+
+    def _cell(self, row: SummaryRow, metric: str) -> Cell:
+        marks = tuple(_marks(row))
+        found = row.metrics.get(metric)
+        if found is None:
+            return Cell(self._anchor(row), row.status if row.status in WITHOUT_VALUE else "", marks=marks)
+        value, better = found["value"], found.get("better", "higher")
+        gates = [gate for gate in row.gates if gate["metric"] == metric]
+        was = self._before(row).get(metric)
+        return Cell(
+            anchor=self._anchor(row),
+            text=number(value),
+            value=value,
+            low=found.get("low"),
+            high=found.get("high"),
+            n=found.get("n"),
+            total=row.samples.get("total"),
+            holds=all(gate["holds"] for gate in gates) if gates else None,
+            distance=min(map(distance_of, gates), default=None),
+            gate=", ".join(f"{gate['kind']} {number(gate['limit'])}" for gate in gates),
+            trend=None if was is None else trend_of(was, value, better),
+            before="" if was is None else number(was),
+            marks=marks,
+        )
+
+
+def distance_of(gate: Mapping[str, Any]) -> float:
+    """How far a value is from its limit, as a share of that; above 0 where the gate holds."""
+    far: float = abs(gate["value"] - gate["limit"]) / (abs(gate["limit"]) or 1.0)
+    return far if gate["holds"] else -far
+
+
+def trend_of(was: float, value: float, better: str) -> str:
+    """Whether a value is better or worse than it was, or the same."""
+    if abs(value - was) <= SAME * max(abs(was), abs(value)):
+        return "same"
+    return "better" if (value > was) == (better == "higher") else "worse"
+
+
+def _better(rows: Sequence[SummaryRow], metric: str) -> str:
+    return next((str(row.metrics[metric].get("better")) for row in rows if metric in row.metrics), "higher")
+
+
+def _marks(row: SummaryRow) -> Iterator[str]:
+    if row.outdated:
+        yield "old"
+    if row.limit is not None:
+        yield "limited"
+    if row.status in WITHOUT_VALUE:
+        yield row.status
+
+
+# What a value is held against: the label, where it stands in a row, and whether less of it is better.
+_COSTS: tuple[tuple[str, Callable[[SummaryRow], Any], bool], ...] = (
+    ("p50 latency (s)", lambda row: row.pace.get("p50"), True),
+    ("throughput (samples/s)", lambda row: row.pace.get("throughput"), False),
+    ("model size (bytes)", lambda row: row.model_bytes, True),
+    ("cost", lambda row: row.cost, True),
+)
+
+
+def scatters(summary: Summary, anchor: Callable[[SummaryRow], str]) -> Iterator[Scatter]:
+    """The first metric of each suite and dataset against what is known of speed, size and cost."""
+    for suite, rows in groups(summary):
+        for dataset in sorted({row.dataset for row in rows}, key=natural_key):
+            of_it = [row for row in rows if row.dataset == dataset and row.metrics]
+            metric = next((name for row in of_it for name in _plain_metrics(row)), None)
+            if metric is None:
+                continue
+            having = [row for row in of_it if metric in row.metrics]
+            for label, cost, less in _COSTS:
+                points = [(row, cost(row), row.metrics[metric]["value"]) for row in having]
+                known = [(row, x, y) for row, x, y in points if _is_number(x) and _is_number(y)]
+                if len(known) >= FEWEST_POINTS and len({x for _, x, _ in known}) > 1:
+                    title = f"{suite} on {dataset}"
+                    yield Scatter(title, label, metric, tuple(_points(known, anchor, less, _better(having, metric))))
+
+
+def _points(
+    known: Sequence[tuple[SummaryRow, float, float]], anchor: Callable[[SummaryRow], str], less: bool, better: str
+) -> Iterator[ScatterPoint]:
+    """All of them by rising x; best are those that none beats in both."""
+    costs = {row.key: x if less else -x for row, x, _ in known}
+    values = {row.key: y if better == "higher" else -y for row, _, y in known}
+    top: dict[Any, bool] = {}
+    highest: float | None = None
+    for row, _, _ in sorted(known, key=lambda one: (costs[one[0].key], -values[one[0].key])):
+        value = values[row.key]
+        top[row.key] = highest is None or value > highest
+        highest = value if highest is None else max(highest, value)
+    for row, x, y in sorted(known, key=lambda one: one[1]):
+        yield ScatterPoint(anchor(row), row.task, x, y, top[row.key])
+
+
+def _plain_metrics(row: SummaryRow) -> Iterator[str]:
+    return (name for name, metric in row.metrics.items() if table_of(metric) is None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
