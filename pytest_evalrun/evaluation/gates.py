@@ -21,7 +21,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """One condition judged: ``by`` is the distance past the limit, 0 where it holds."""
 
     metric: str
@@ -45,9 +45,9 @@ class Verdict:
         return asdict(self) | {"holds": self.holds}
 
 
-def judge(pair: Pair, metrics: Mapping[str, Mapping[str, Any]]) -> list[Verdict]:
+def judge(pair: Pair, metrics: Mapping[str, Mapping[str, Any]]) -> list[GateVerdict]:
     """Today's gates of the pair over metrics in their JSON form."""
-    verdicts: list[Verdict] = []
+    verdicts: list[GateVerdict] = []
     for name, gate in pair.settings.gates.items():
         if name not in metrics:
             raise PairError(f"gate on {name}: the result has no such metric; it has: {', '.join(metrics) or 'none'}")
@@ -55,7 +55,7 @@ def judge(pair: Pair, metrics: Mapping[str, Mapping[str, Any]]) -> list[Verdict]
     return verdicts
 
 
-def breach_table(verdicts: list[Verdict]) -> str:
+def breach_table(verdicts: list[GateVerdict]) -> str:
     """The breached gates as a table: metric, value, limit, by how much."""
     rows = [("metric", "value", "gate", "limit", "by")]
     rows += [(v.metric, f"{v.value:.6g}", v.kind, f"{v.limit:.6g}", f"{v.by:.6g}") for v in verdicts if not v.holds]
@@ -65,29 +65,29 @@ def breach_table(verdicts: list[Verdict]) -> str:
     )
 
 
-def in_brief(verdicts: list[Verdict]) -> str:
+def in_brief(verdicts: list[GateVerdict]) -> str:
     """The breached gates in one line: ``exact_match 0.75 < 0.9``."""
     return ", ".join(v.in_brief() for v in verdicts if not v.holds)
 
 
-def _judge(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any]) -> Iterator[Verdict]:
+def _judge(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any]) -> Iterator[GateVerdict]:
     value = float(metric["value"])
     if gate.min is not None:
-        yield Verdict(name, "min", value, gate.min, max(0.0, gate.min - value))
+        yield GateVerdict(name, "min", value, gate.min, max(0.0, gate.min - value))
     if gate.max is not None:
-        yield Verdict(name, "max", value, gate.max, max(0.0, value - gate.max))
+        yield GateVerdict(name, "max", value, gate.max, max(0.0, value - gate.max))
     if gate.max_drop is not None:
         yield _drop(pair, name, gate, value, metric["better"] == "higher")
 
 
-def _drop(pair: Pair, name: str, gate: Gate, value: float, higher: bool) -> Verdict:
+def _drop(pair: Pair, name: str, gate: Gate, value: float, higher: bool) -> GateVerdict:
     """A drop is a loss of quality: where lower is better, it is a rise. The limit is stated in the metric's unit."""
     assert gate.max_drop is not None
     baseline = _baseline(pair, name, gate)
     limit = baseline - gate.max_drop if higher else baseline + gate.max_drop
     by = limit - value if higher else value - limit
     # 0.8 - 0.1 is more than 0.7 in floating point: who wrote these numbers did not mean that as a breach.
-    return Verdict(name, "max_drop", value, limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0)
+    return GateVerdict(name, "max_drop", value, limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0)
 
 
 def _baseline(pair: Pair, name: str, gate: Gate) -> float:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.gates import GateVerdict
     from pytest_evalrun.evaluation.judging import Judgement
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.predictions import Progress
@@ -237,7 +237,7 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
     )
 
 
-def _judged(result: Result, verdicts: list[Verdict]) -> Result:
+def _judged(result: Result, verdicts: list[GateVerdict]) -> Result:
     status = "passed" if all(v.holds for v in verdicts) else "failed"
     return replace(result, status=status, gates=[v.to_json() for v in verdicts])
 

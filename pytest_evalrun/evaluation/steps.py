@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.gates import Verdict
+    from pytest_evalrun.evaluation.gates import GateVerdict
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.score import Latencies
     from pytest_evalrun.predicting.services import GpuMemory
@@ -58,7 +58,7 @@ class Evaluation:
     result: Result | None
     reused: bool
     reason: str
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[GateVerdict] = field(default_factory=list)
     predicted: int = 0
     seconds: float = 0.0
 
@@ -68,7 +68,7 @@ class Evaluation:
         return {} if self.result is None else {name: m["value"] for name, m in self.result.metrics.items()}
 
     @property
-    def breached(self) -> list[Verdict]:
+    def breached(self) -> list[GateVerdict]:
         return [verdict for verdict in self.verdicts if not verdict.holds]
 
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.gates import Verdict, breach_table, in_brief, judge
+from pytest_evalrun.evaluation.gates import GateVerdict, breach_table, in_brief, judge
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
@@ -96,24 +96,24 @@ def test_a_gate_on_a_metric_that_is_not_there():
 
 def test_the_table_shows_what_is_breached():
     """Metric, value, limit, by how much; gates that hold are not in it."""
-    table = breach_table([Verdict("top1", "min", 0.75, 0.9, 0.15), Verdict("mae", "max", 1, 2, 0)])
+    table = breach_table([GateVerdict("top1", "min", 0.75, 0.9, 0.15), GateVerdict("mae", "max", 1, 2, 0)])
     assert table.splitlines() == ["metric  value  gate  limit  by", "top1    0.75   min   0.9    0.15"]
 
 
 @pytest.mark.parametrize(
     ("gate", "text"),
     [
-        (Verdict("top1", "min", 0.75, 0.9, 0.15), "top1 0.75 < 0.9"),
-        (Verdict("mae", "max", 3.25, 2, 1.25), "mae 3.25 > 2"),
-        (Verdict("mae", "max_drop", 3.25, 2, 1.25), "mae 3.25 > 2"),
-        (Verdict("top1", "min", 0.49999999, 0.5, 1e-8), "top1 0.49999999 < 0.5"),
+        (GateVerdict("top1", "min", 0.75, 0.9, 0.15), "top1 0.75 < 0.9"),
+        (GateVerdict("mae", "max", 3.25, 2, 1.25), "mae 3.25 > 2"),
+        (GateVerdict("mae", "max_drop", 3.25, 2, 1.25), "mae 3.25 > 2"),
+        (GateVerdict("top1", "min", 0.49999999, 0.5, 1e-8), "top1 0.49999999 < 0.5"),
     ],
     ids=["min", "max", "drop", "close"],
 )
 def test_a_breach_in_brief_begins_with_metric_value_and_limit(gate, text):
     """For a line that may be cut; two numbers that differ look different."""
     assert gate.in_brief() == text
-    assert in_brief([gate, Verdict("held", "min", 1, 0, 0), gate]) == f"{text}, {text}"
+    assert in_brief([gate, GateVerdict("held", "min", 1, 0, 0), gate]) == f"{text}, {text}"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.gates import Verdict
+from pytest_evalrun.evaluation.gates import GateVerdict
 from pytest_evalrun.evaluation.steps import Evaluation
 from pytest_evalrun.plugin.reports import (
     Failure,
@@ -27,7 +27,7 @@ from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import Secrets
 
-BREACH = Verdict("top1", "min", 0.5, 0.9, 0.4)
+BREACH = GateVerdict("top1", "min", 0.5, 0.9, 0.4)
 
 
 class Odd(float):
