@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.costs import CURRENCY, DIGITS, money
+from pytest_evalrun.rundir.costs import CURRENCY, DIGITS, amounts_of, money
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def cost_line(usage: dict[str, Any] | None) -> str | None:
 
 def cost_of(usage: dict[str, Any] | None) -> str | None:
     """Write the cost of a pair for people, its judges included; None where no price is known."""
-    priced = [part for part in _parts(usage) if "cost" in part]
-    return money(sum(part["cost"] for part in priced), priced[0]["currency"]) if priced else None
+    return " and ".join(money(amount, currency) for currency, amount in amounts_of(usage).items()) or None
 
 
 def _parts(usage: dict[str, Any] | None) -> list[dict[str, Any]]:

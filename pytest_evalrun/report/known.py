@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.tasklist import Place
     from pytest_evalrun.suite.discovery import Suite
-    from pytest_evalrun.suite.pairs import Pair
 
 
 WORDS = {
@@ -30,6 +29,9 @@ WORDS = {
     Status.COMPLETED: "passed",
     Status.FAILED: "failed",
 }
+
+
+NO_ADAPTER = "its suite has no adapter; its pairs are for tests of the user's own"
 
 
 @dataclass(frozen=True)
@@ -168,15 +170,17 @@ def on_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> OnDisk:
 
     Raises ConfigError where a suite's file is there and wrong: then nobody can say what is gone.
     """
-    there = {suite.name: _pairs(suite.pairs) for suite in found}
+    there = {suite.name: _pairs(suite) for suite in found}
     for name, file in read_run_json(paths).get("suites", {}).items():
         if name not in there:
             from pytest_evalrun.suite.discovery import discover  # 0.1 s, which no session pays that found its suites
 
             path = paths.root / file  # relative, so that a copied tree finds its own suites
-            there[name] = _pairs(discover(path.resolve()).pairs if path.is_file() else ())
+            there[name] = _pairs(discover(path.resolve())) if path.is_file() else {}
     return OnDisk(there)
 
 
-def _pairs(pairs: Iterable[Pair]) -> dict[tuple[str, str], str | None]:
-    return {(pair.task.name, pair.dataset.name): pair.skip for pair in pairs}
+def _pairs(suite: Suite) -> dict[tuple[str, str], str | None]:
+    """The pairs of a suite, with the reason where one is skipped: where it names no model, all are for tests alone."""
+    other = None if suite.has_adapter else NO_ADAPTER
+    return {(pair.task.name, pair.dataset.name): pair.skip or other for pair in suite.pairs}

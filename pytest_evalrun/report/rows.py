@@ -10,6 +10,7 @@ from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import iter_results, recorded_of
 from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
+from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.rundir.results import Result
+    from pytest_evalrun.rundir.tasklist import Place
 
 NOTHING = {"total": 0, "predicted": 0, "failed": 0, "reused": 0}
 PACE = ("p50", "p95", "throughput")
@@ -33,8 +35,8 @@ class SummaryRow:
     it.
     ``pace`` has ``PACE``: seconds that a sample was waited for, and samples a second; None is what nobody knows.
     ``recorded`` is what tests of the user's own found of this very result: ``<test name>.<name>`` → value.
-    ``statuses`` is how an agent's samples ended: status → count. ``cost`` is in the currency of the launch,
-    ``model_bytes`` the size of the model's files; both are None where nobody knows.
+    ``statuses`` is how an agent's samples ended: status → count. ``usage`` is what endpoints told of its answers.
+    ``model_bytes`` is the size of the model's files; None where nobody knows.
     """
 
     suite: str
@@ -55,8 +57,14 @@ class SummaryRow:
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Any] = field(default_factory=dict)
     statuses: Mapping[str, int] = field(default_factory=dict)
-    cost: float | None = None
+    usage: Mapping[str, Any] | None = None
     model_bytes: int | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """What its answers cost, in the currency of the launch; None where nobody knows."""
+        found: float | None = (self.usage or {}).get("cost")
+        return found
 
     @property
     def breached(self) -> set[str]:
@@ -97,10 +105,15 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that is in a run. ``unreadable`` are result files that could not be parsed, relative to the run."""
+    """All that is in a run. ``unreadable`` are result files that could not be parsed, relative to the run.
+
+    ``lacking``: full ids of pairs that are to be evaluated and have no result, and how each stands: ``pending``, or
+    ``error`` where it ended in one that could not be written down.
+    """
 
     rows: tuple[SummaryRow, ...]
     unreadable: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def present(self) -> tuple[SummaryRow, ...]:
@@ -114,7 +127,8 @@ class Summary:
 
     def among(self, suites: Container[str]) -> Summary:
         """Return the summary of these suites alone."""
-        return replace(self, rows=tuple(row for row in self.rows if row.suite in suites))
+        lacking = {name: how for name, how in self.lacking.items() if name.partition("/")[0] in suites}
+        return replace(self, rows=tuple(row for row in self.rows if row.suite in suites), lacking=lacking)
 
     @property
     def full(self) -> tuple[SummaryRow, ...]:
@@ -147,7 +161,32 @@ def read_summary(
             else:
                 row = replace(_as_it_stands(row, failed=not limits.get(row.key, True)), shown=row.key in limits)
             rows.append(passed_over(row, skips[row.pair]) if row.pair in skips else row)
-    return Summary(tuple(sorted(rows, key=_order)), tuple(sorted(unreadable)))
+    rows.sort(key=_order)
+    return Summary(tuple(rows), tuple(sorted(unreadable)), _lacking(states, rows, unreadable, skips, gone))
+
+
+def _lacking(
+    states: Mapping[Place, Status],
+    rows: Sequence[SummaryRow],
+    unreadable: Sequence[str],
+    skips: Mapping[str, str],
+    gone: Callable[[str, str, str], bool],
+) -> dict[str, str]:
+    """The pairs of the task list that have no result; of one that is damaged it is told as such."""
+    there = {(f"{row.suite}/{row.task}", row.dataset) for row in rows if row.limit is None}
+    found: dict[str, str] = {}
+    for place in sorted(states.keys() - there, key=_natural):
+        suite, _, task = place[0].partition("/")
+        file = "/".join(("results", *map(safe_name, (suite, task, place[1])))) + ".json"
+        full_id = "/".join(place)
+        if file not in unreadable and full_id not in skips and not gone(suite, task, place[1]):
+            found[full_id] = "error" if states[place] is Status.FAILED else "pending"
+    return found
+
+
+def _natural(place: Place) -> tuple[Any, ...]:
+    """A sort key of a task's directory and a dataset."""
+    return natural_key(place[0]), natural_key(place[1])
 
 
 def passed_over(row: SummaryRow, why: str) -> SummaryRow:
@@ -155,7 +194,7 @@ def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     nothing = replace(
         row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={}, statuses={}
     )
-    return replace(nothing, error=None, skipped=why)
+    return replace(nothing, error=None, skipped=why, usage=None)
 
 
 def _as_it_stands(row: SummaryRow, *, failed: bool) -> SummaryRow:
@@ -190,6 +229,6 @@ def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
         fingerprint=result.fingerprint,
         recorded=recorded_of(path, result),
         statuses=result.statuses or {},
-        cost=(result.usage or {}).get("cost"),
+        usage=result.usage,
         model_bytes=result.environment.get("model_bytes"),
     )

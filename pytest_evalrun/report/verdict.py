@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.text import number
+from pytest_evalrun.report.text import natural_key, number
+from pytest_evalrun.rundir.costs import amounts_of, money
 from pytest_evalrun.suite.names import first_samples
-from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.report.rows import Summary, SummaryRow
 
-# Worst first: the first of them that there is, is the word of the whole.
-WORDS = ("error", "failed", "pending", "passed", "skipped")
+# Worst first: the first of them that there is, is the word of the whole. Behind each, what is said of the pairs.
+WORDS = {
+    "error": "ended in an error",
+    "failed": "failed",
+    "pending": "without a result yet",
+    "passed": "passed",
+    "skipped": "skipped",
+}
 NOTHING = "nothing"
+BAD = ("error", "failed")
+UNREADABLE = "its result cannot be read: it is damaged; the same command evaluates the pair again"
+UNWRITTEN = "it ended in an error; its log says in which"
+# A reason may be a page with a traceback in it; what is shown of it in one line is no longer than this.
+LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A gate that does not hold: ``value`` misses ``limit`` by ``by``; ``kind`` is that of the gate."""
+    """A gate that does not hold: ``value`` misses ``limit`` by ``by``, all three in the metric's unit.
+
+    ``kind`` is that of the gate: ``min``, ``max`` or ``max_drop``, whose limit is the value to which it may drop.
+    ``value`` is None where the metric came to no number.
+    """
 
     pair: str
     metric: str
     kind: str
-    value: float
+    value: float | None
     limit: float
     by: float
 
     @property
     def text(self) -> str:
-        """Metric, value and limit, without the pair."""
-        return f"{self.metric} {number(self.value)}, {self.kind} {number(self.limit)}"
+        """Metric, value and limit, without the pair: ``top1 0.9100 < 0.9400 (min)``."""
+        if self.value is None:
+            return one_line(f"{self.metric} has no value ({self.kind} {number(self.limit)})")
+        value, limit = number(self.value), number(self.limit)
+        if value == limit:
+            value, limit = repr(self.value), repr(self.limit)
+        return one_line(f"{self.metric} {value} {'<' if self.value < self.limit else '>'} {limit} ({self.kind})")
 
     @property
     def severity(self) -> float:
@@ -49,18 +71,34 @@ class Trouble:
     pair: str
     reason: str
 
+    @property
+    def brief(self) -> str:
+        """The reason's first line, cut where it is long."""
+        line = one_line(self.reason.strip().partition("\n")[0])
+        return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """``word`` is one of ``WORDS``, or ``nothing``; ``breaches`` are worst first; ``seconds`` of all pairs together.
+    """``word`` is one of ``WORDS``, or ``nothing``; ``counts`` says of how many pairs which of them holds.
 
-    ``cost`` and ``currency`` are those of all pairs that have a price.
+    ``breaches`` are worst first, ``troubles`` in natural order. ``first`` counts evaluations of first samples that this
+    launch made; with ``limited`` there is nothing else, and ``counts`` are those. ``outdated``: how many of the pairs
+    with an error still show the values of an earlier evaluation. ``gone``: pairs with a result that are no longer on
+    disk and count for nothing. ``seconds`` of all results together, None where nobody knows. ``costs``: currency →
+    what their answers cost.
     """
 
     word: str
     counts: Mapping[str, int]
-    breaches: tuple[Breach, ...]
-    troubles: tuple[Trouble, ...]
+    breaches: tuple[Breach, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    first: Mapping[str, int] = field(default_factory=dict)
+    limited: bool = False
+    outdated: int = 0
+    gone: int = 0
+    seconds: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -68,34 +106,139 @@ class Verdict:
         return self.word == "passed"
 
     @property
+    def total(self) -> int:
+        """How many pairs were counted."""
+        return sum(self.counts.values())
+
+    @property
+    def cost(self) -> str:
+        """What the answers cost, for people; empty where nothing has a price."""
+        return " and ".join(money(amount, currency) for currency, amount in sorted(self.costs.items()))
+
+    @property
     def line(self) -> str:
-        """The verdict: its word, how many pairs of how many, and what is behind it."""
-        total = sum(self.counts.values())
-        if not total:
-            return "NOTHING: no pair has a result"
-        counts = ", ".join(f"{self.counts[word]} {word}" for word in WORDS if self.counts.get(word))
-        breached = f"; {counted(len(self.breaches), 'gate')} breached" if self.breaches else ""
-        return f"{self.word.upper()}: {counted(total, 'pair')}: {counts}{breached}"
+        """The verdict for whoever was not there: its word, how many pairs of how many, and what is behind it.
+
+        ``FAILED: 2 of 12 pairs failed (3 gates breached); 9 passed, 1 skipped``.
+        """
+        if not self.total:
+            return _joined(["NOTHING: no pair has a result", *self._beside()])
+        own = self.counts.get(self.word, 0)
+        if not own:  # pairs are well, an evaluation of first samples is not
+            return _joined([f"{self.word.upper()}: {self._beside()[0]}", _listed(self.counts), *self._beside()[1:]])
+        share = _share(own, self.total)
+        what = {"error": self._of_errors(), "failed": f" ({self._of_gates()})"}.get(self.word, "")
+        behind = [_listed(self.counts, without=self.word)]
+        if self.word == "error" and self.breaches:
+            behind.append(self._of_gates())
+        only = ", by their first samples alone" if self.limited else ""
+        return _joined([f"{self.word.upper()}: {share} {WORDS[self.word]}{what}{only}", *behind, *self._beside()])
+
+    def _of_gates(self) -> str:
+        return f"{counted(len(self.breaches), 'gate')} breached"
+
+    def _of_errors(self) -> str:
+        return f" ({self.outdated} of them with values of an earlier evaluation)" if self.outdated else ""
+
+    def _beside(self) -> list[str]:
+        """What counts for nothing, or only where it is bad."""
+        found = []
+        if self.first and not self.limited:
+            found.append(
+                f"{counted(sum(self.first.values()), 'evaluation')} of first samples alone: {_listed(self.first)}"
+            )
+        if self.gone:
+            found.append(f"{counted(self.gone, 'pair')} gone from disk")
+        return found
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _share(count: int, total: int) -> str:
+    if count == total:
+        return "the only pair" if total == 1 else f"all {total} pairs"
+    return f"{count} of {total} pairs"
+
+
+def _listed(counts: Mapping[str, int], without: str = "") -> str:
+    return ", ".join(f"{counts[word]} {text}" for word, text in WORDS.items() if word != without and counts.get(word))
 
 
 def verdict_of(summary: Summary) -> Verdict:
-    """Judge all pairs of a run that are still on disk; evaluations of first samples alone count for nothing."""
-    rows = [row for row in summary.full if not row.gone]
-    counts = Counter(row.status for row in rows)
-    word = next((word for word in WORDS if counts[word]), NOTHING)
-    breaches = sorted((breach for row in rows for breach in _breaches(row)), key=lambda one: -one.severity)
-    return Verdict(word, counts, tuple(breaches), tuple(_troubles(rows)))
+    """Judge all pairs of a run that are still on disk, those without a result too.
+
+    Where this launch made evaluations of first samples: they count alone where there is nothing else, and beside whole
+    ones where they are bad.
+    """
+    whole = [row for row in summary.full if not row.gone]
+    first = [row for row in summary.present if row.limit is not None]
+    counts = Counter(row.status for row in whole)
+    counts.update(summary.lacking.values())
+    damaged = [Trouble(name, UNREADABLE) for name in summary.unreadable]
+    counts["error"] += len(damaged)
+    looks = Counter(row.status for row in first)
+    limited = bool(first) and not any(counts[word] for word in ("error", "failed", "passed"))
+    if limited:
+        counts = looks
+    found = [word for word in WORDS if counts[word] or (word in BAD and looks[word])]
+    rows = [*whole, *first]
+    return Verdict(
+        word=found[0] if found else NOTHING,
+        counts={word: counts[word] for word in WORDS if counts[word]},
+        breaches=tuple(sorted((breach for row in rows for breach in _breaches(row)), key=_worst_first)),
+        troubles=tuple(sorted([*_troubles(rows, summary.lacking), *damaged], key=_by_name)),
+        first={word: looks[word] for word in WORDS if looks[word]},
+        limited=limited,
+        outdated=sum(row.outdated for row in whole),
+        gone=len(summary.gone),
+        seconds=_seconds(rows),
+        costs=_costs(rows),
+    )
+
+
+def _worst_first(breach: Breach) -> tuple[Any, ...]:
+    return -breach.severity, natural_key(breach.pair), breach.metric, breach.kind
+
+
+def _by_name(trouble: Trouble) -> tuple[Any, ...]:
+    return natural_key(trouble.pair)
 
 
 def _breaches(row: SummaryRow) -> Iterator[Breach]:
-    name = first_samples(row.pair, row.limit)
-    for gate in row.gates:
-        if not gate["holds"] and gate["metric"] in row.metrics:
-            value = row.metrics[gate["metric"]]["value"]
-            yield Breach(name, gate["metric"], gate["kind"], value, gate["limit"], gate["by"])
+    """The gates that the row's own values miss; those of an earlier evaluation are no longer judged."""
+    for gate in row.gates if row.status == "failed" else ():
+        if gate.get("holds"):
+            continue
+        value = _finite(gate.get("value", row.metrics.get(gate["metric"], {}).get("value")))
+        limit = _finite(gate.get("limit")) or 0.0
+        by = math.inf if value is None else _finite(gate.get("by")) or abs(value - limit)
+        yield Breach(first_samples(row.pair, row.limit), gate["metric"], gate.get("kind", "min"), value, limit, by)
 
 
-def _troubles(rows: list[SummaryRow]) -> Iterator[Trouble]:
+def _finite(value: Any) -> float | None:
+    """A number as results have them; None for whatever else somebody wrote there."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
+
+
+def _troubles(rows: Sequence[SummaryRow], lacking: Mapping[str, str]) -> Iterator[Trouble]:
     for row in rows:
         if row.status == "error":
-            yield Trouble(row.pair, row.error or "")
+            yield Trouble(first_samples(row.pair, row.limit), row.error or UNWRITTEN)
+    for name, how in lacking.items():
+        if how == "error":
+            yield Trouble(name, UNWRITTEN)
+
+
+def _seconds(rows: Sequence[SummaryRow]) -> float | None:
+    known = [seconds for row in rows if (seconds := _finite(row.seconds)) is not None]
+    return sum(known) if known else None
+
+
+def _costs(rows: Sequence[SummaryRow]) -> dict[str, float]:
+    found: Counter[str] = Counter()
+    for row in rows:
+        found.update(amounts_of(row.usage))
+    return dict(found)

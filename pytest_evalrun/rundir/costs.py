@@ -15,7 +15,7 @@ from pytest_evalrun.rundir.lines import Follower, LineFile, json_line, open_file
 from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 # How often a worker looks what the others have spent.
@@ -34,6 +34,16 @@ def money(amount: float, currency: str) -> str:
 def _magnitude(amount: float) -> int:
     """Count the digits before the point, or negative the zeros behind it."""
     return int(f"{amount:e}".partition("e")[2]) + 1 if amount > 0 else 1
+
+
+def amounts_of(usage: Mapping[str, Any] | None) -> dict[str, float]:
+    """What the answers to a pair cost by currency, its judges included, as its result's ``usage`` has it."""
+    judges = (usage or {}).get("judge")
+    spent = Spent()
+    for part in (usage, *(judges.values() if isinstance(judges, dict) else ())):
+        if isinstance(part, dict):
+            _add(part, spent)
+    return {currency: spent.of(currency) for currency in spent.amounts}
 
 
 @dataclass

@@ -109,5 +109,3 @@ def _changed(key: str, old: Any, new: Any) -> str:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return "few-shot examples"
     return f"few-shot file {new['from']}" if old | {"content": new["content"]} == new else "few-shot examples"
-
-
