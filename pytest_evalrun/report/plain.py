@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices, printable_tables
 from pytest_evalrun.report.text import columns, display_width, number
+from pytest_evalrun.report.verdict import verdict_of
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, one_line
 
@@ -22,8 +23,9 @@ MOST_OTHERS = 5
 
 
 def to_text(summary: Summary, found: Iterable[Matrix]) -> str:
-    """Both the matrices and the pairs, one line a pair and metric, aligned."""
-    lines = [line for matrix in found for line in (*_explained(matrix, _table(matrix)), "")]
+    """The verdict, the matrices and the pairs, one line a pair and metric, aligned."""
+    lines = [verdict_of(summary).line, ""]
+    lines += [line for matrix in found for line in (*_explained(matrix, _table(matrix)), "")]
     lines += _confusions(summary)
     lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))
     if summary.gone:

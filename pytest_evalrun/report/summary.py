@@ -11,21 +11,18 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.matrix import matrices, printable_tables
+from pytest_evalrun.report.comment import to_markdown
+from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
 from pytest_evalrun.report.rows import Summary, SummaryRow, read_summary
-from pytest_evalrun.report.text import markdown, markdown_row, number
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
-from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.suite.jsontext import parse_json
-from pytest_evalrun.suite.names import first_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_evalrun.report.matrix import Matrix
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import PairKey
 
@@ -145,67 +142,3 @@ def _merge_summary(paths: RunPaths, summary: Summary) -> dict[str, Any]:
 
 def _rows(row: SummaryRow) -> int:
     return row.samples.get("predicted", 0) + row.samples.get("failed", 0)
-
-
-def to_markdown(summary: Summary, found: Iterable[Matrix]) -> str:
-    """The whole summary; every name is shown literally, whatever signs it holds."""
-    lines = ["# Summary", ""]
-    lines += _markdown_matrices(found)
-    lines += _confusions(summary)
-    lines += _ended(summary)
-    lines += _listed("Not passed", (row for row in summary.present if row.status != "passed"))
-    lines += _listed("Gone: no longer on disk, outside the means", summary.gone)
-    if summary.unreadable:
-        lines += ["## Unreadable results", "", *(f"- {markdown(name)}" for name in summary.unreadable), ""]
-    return "\n".join(lines)
-
-
-def _markdown_matrices(found: Iterable[Matrix]) -> Iterator[str]:
-    for matrix in found:
-        yield from (f"## {markdown(matrix.suite)}: {markdown(matrix.metric)}", "")
-        yield from _markdown_table(matrix.rows)
-        if matrix.legend():
-            yield from ("", markdown(matrix.legend()))
-        yield ""
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield markdown_row(rows[0])
-    yield "|".join(["", "---", *["---:"] * (len(rows[0]) - 1), ""])
-    yield from (markdown_row(row) for row in rows[1:])
-
-
-def _confusions(summary: Summary) -> Iterator[str]:
-    tables, left = printable_tables(summary)
-    for table in tables:
-        yield from (f"### {markdown(table.title)}", "", "Rows: reference; columns: prediction.", "")
-        yield from _markdown_table(table.rows)
-        yield ""
-    if left:
-        yield from (f"{left} more tables are in the files under `results/`.", "")
-
-
-def _ended(summary: Summary) -> Iterator[str]:
-    """How the samples of agents ended, where there are any."""
-    found = [row for row in summary.present if row.statuses]
-    if not found:
-        return
-    yield from ("## How samples ended", "")
-    yield from (f"- {markdown(first_samples(row.pair, row.limit))}: {markdown(ends(row.statuses))}" for row in found)
-    yield ""
-
-
-def _listed(title: str, rows: Iterable[SummaryRow]) -> Iterator[str]:
-    found = list(rows)
-    if not found:
-        return
-    yield from (f"## {title}", "")
-    yield from (f"- {markdown(first_samples(row.pair, row.limit))}: {row.status}{_values(row)}" for row in found)
-    yield ""
-
-
-def _values(row: SummaryRow) -> str:
-    values = ", ".join(f"{markdown(name)} {number(metric['value'])}" for name, metric in row.metrics.items())
-    text = f" ({values})" if values else ""
-    why = row.error or row.skipped
-    return f"{text}: {markdown(why)}" if why else text

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
 _DIGITS = re.compile(r"([0-9]+)")
-# An underscore inside a word is not emphasis; escaping it would only make `mlp_int8` hard to read.
-_MARKDOWN = re.compile(r"[\\|`*<>\[\]&$]|(?<!\w)_|_(?!\w)")
+# An underscore inside a word is not emphasis; escaping it would only make `mlp_int8` hard to read. What begins a
+# heading or a list does so only where a text begins.
+_MARKDOWN = re.compile(r"[\\|`*<>\[\]&$~]|(?<!\w)_|_(?!\w)|^#(?=#* )|^[+-](?= )")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)] )")
+# A comment that mentions somebody tells them: a model's name is not meant to.
+_MENTION = re.compile(r"(?<![\w/])@(?=\w)")
 
 
 @lru_cache(maxsize=8192)
@@ -66,4 +70,6 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 def markdown(text: str) -> str:
     """The text as one line of Markdown that shows it literally, in a table too."""
-    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+    shown = _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+    shown = _NUMBERED.sub(r"\1\\\2", shown)
+    return _MENTION.sub("@<!-- -->", shown) if "@" in shown else shown
