@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,14 +20,12 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_lines, print_table, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pytest_evalrun.report.rows import SummaryRow
-    from pytest_evalrun.report.samplelines import Inputs
     from pytest_evalrun.report.samples import ScoredSample
     from pytest_evalrun.rundir.layout import RunPaths
-    from pytest_evalrun.suite.pairs import Pair
 
 
 def show(
@@ -46,6 +42,7 @@ def show(
 ) -> None:
     """Show what a run says of a pair, and the samples behind it."""
     from pytest_evalrun.report import results, samples
+    from pytest_evalrun.report.inputs import inputs_in
     from pytest_evalrun.report.lookup import find_pair
     from pytest_evalrun.report.rows import read_summary
 
@@ -95,55 +92,10 @@ def diff(
         raise typer.Exit(1)
 
 
-def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
-    """Make what gives the inputs of a pair by its names: none where its suite is no longer there to say so."""
-    from pytest_evalrun.report.samplelines import Inputs
-
-    named = _pairs_in(paths)
-
-    def inputs(suite: str, task: str, dataset: str) -> Inputs:
-        pair = named(suite, task, dataset)
-        return Inputs() if pair is None else _inputs(pair)
-
-    return inputs
-
-
-def _inputs(pair: Pair) -> Inputs:
-    from pytest_evalrun.datasets import create_reader
-    from pytest_evalrun.report.samplelines import Inputs
-
-    settings = pair.settings
-
-    def samples() -> Iterator[tuple[str, Any]]:
-        return ((sample.id, sample.input) for sample in create_reader(pair.dataset, settings, pair.root))
-
-    several = settings.suffixes if len(settings.suffixes) > 1 else ()
-    return Inputs(settings.inputs or several, samples)
-
-
 def _written(paths: RunPaths, row: SummaryRow) -> Path | None:
     """The directory into which the model of a pair wrote, if its suite is still there to say so."""
     from pytest_evalrun.predicting.outputs import output_directory
+    from pytest_evalrun.report.inputs import pairs_in
 
-    pair = _pairs_in(paths)(row.suite, row.task, row.dataset)
+    pair = pairs_in(paths)(row.suite, row.task, row.dataset)
     return None if pair is None else output_directory(pair, paths.pair(row.key))
-
-
-def _pairs_in(paths: RunPaths) -> Callable[[str, str, str], Pair | None]:
-    """A pair by its names, as the suites of the run have it today; a suite that is wrong has none."""
-    from pytest_evalrun.rundir.runs import read_run_json
-    from pytest_evalrun.suite.discovery import discover
-
-    files = read_run_json(paths).get("suites", {})
-
-    @cache
-    def pairs(suite: str) -> dict[tuple[str, str], Pair]:
-        # Relative to the run, as the manifest has it: a copied tree finds its own suites.
-        file = (paths.root / files.get(suite, "")).resolve()
-        try:
-            found = discover(file).pairs if os.path.isfile(file) else ()  # noqa: PTH113 - whatever the name is
-        except ConfigError:
-            return {}
-        return {(pair.task.name, pair.dataset.name): pair for pair in found}
-
-    return lambda suite, task, dataset: pairs(suite).get((task, dataset))

@@ -24,7 +24,7 @@ from pytest_evalrun.cli.common import (
     places_of,
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
-from pytest_evalrun.cli.samples import diff, inputs_in, show
+from pytest_evalrun.cli.samples import diff, show
 from pytest_evalrun.cli.schema import schema
 from pytest_evalrun.cli.starting import awaited_run
 from pytest_evalrun.errors import ConfigError, EvalrunError
@@ -199,6 +199,7 @@ def report(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Make the summary of a run again."""
+    from pytest_evalrun.report.inputs import inputs_in
     from pytest_evalrun.report.known import on_disk
     from pytest_evalrun.report.merge import merge_predictions
     from pytest_evalrun.report.summary import write_summary

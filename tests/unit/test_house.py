@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "engines": frozenset({"planning", "rundir", "suite", "registry", "errors"}),
     "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "engines", "errors"}),
-    "report": frozenset({"rundir", "suite", "metrics", "datasets.media", "errors"}),
+    "report": frozenset({"rundir", "suite", "metrics", "datasets", "errors"}),
     "notify": frozenset({"report", "rundir", "suite", "errors"}),
     "notebook": frozenset({"report", "rundir", "suite", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
