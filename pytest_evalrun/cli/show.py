@@ -24,6 +24,7 @@ from pytest_evalrun.cli.common import (
     places_of,
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
+from pytest_evalrun.cli.export import export
 from pytest_evalrun.cli.samples import diff, show
 from pytest_evalrun.cli.schema import schema
 from pytest_evalrun.cli.starting import awaited_run
@@ -189,6 +190,7 @@ app.command()(agents.controller)
 app.command("task-worker")(agents.task_worker)
 app.command(cls=agents.TasksCommand)(agents.start)
 app.command()(agents.sessions)
+app.add_typer(export, name="export")
 
 
 @app.command()

@@ -117,11 +117,11 @@ def connect(own: EndpointSettings, root: str, event: Callable[..., object]) -> t
 def open_endpoint(work: PairWork, model: Asked) -> EndpointSession:
     """Ask a loaded model for a pair. Raises ConfigError for a prompt that is none."""
     own = named(endpoint_of(work.settings), work.pair, model.serves)
-    files = _files(work.paths.fingerprint)
+    files = files_of(work.paths.fingerprint)
     return EndpointSession(model.client, own, prompt_of(work.pair), model.budget, files=files, died=model.died)
 
 
-def _files(fingerprint: Path) -> dict[str, Any]:
+def files_of(fingerprint: Path) -> dict[str, Any]:
     """What of the model's own files and of those of its program the predictions depend on, where it has any."""
     kept = read_fingerprint(fingerprint)
     return {} if kept is None else {name: kept.parts[name] for name in OF_FILES if kept.parts.get(name)}

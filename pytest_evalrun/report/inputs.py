@@ -23,7 +23,7 @@ def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
 
     def inputs(suite: str, task: str, dataset: str) -> Inputs:
         pair = named(suite, task, dataset)
-        return Inputs() if pair is None else _inputs(pair)
+        return Inputs() if pair is None else inputs_of(pair)
 
     return inputs
 
