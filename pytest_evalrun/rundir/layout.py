@@ -128,6 +128,11 @@ class RunPaths:
     def summary(self) -> Path:
         return self.root / "summary"
 
+    @cached_property
+    def report(self) -> Path:
+        """The page of the run."""
+        return self.summary / "report.html"
+
     def worker_events(self, worker: str) -> Path:
         return self.root / "events" / f"{worker}.jsonl"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.results import Result
     from pytest_evalrun.suite.pairs import PairKey
 
+# What differs from run to run.
+_BY_ITSELF = frozenset({"gpu_peak_gb"})
 _NO_ENVIRONMENT = frozenset({"error", "skipped", "libraries"})
 
 
@@ -54,7 +56,19 @@ def detail_of(files: PairPaths, result: Result, chosen: Chosen) -> bytes:
 
 def environment_of(result: Result) -> dict[str, str]:
     """Python, platform and versions of libraries, each as a text."""
-    told, libraries = result.environment, result.environment.get("libraries")
+    return _flat(result.environment)
+
+
+def moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What of an environment became another, but by itself: ``numpy 1.26.4 became 2.1.0``."""
+    before, after = _flat(old), _flat(new)
+    for name in sorted({*before, *after} - _BY_ITSELF):
+        if before.get(name) != after.get(name):
+            yield f"{name} {before.get(name, '(none)')} became {after.get(name, '(none)')}"
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, str]:
+    libraries = told.get("libraries")
     found = {name: str(value) for name, value in told.items() if name not in _NO_ENVIRONMENT}
     return found | ({name: str(version) for name, version in libraries.items()} if isinstance(libraries, dict) else {})
 

@@ -8,13 +8,13 @@ JSON that may stand in a page. A fragment may be missing, torn or of another ver
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from pytest_evalrun.report.html.choosing import Chosen, Flipped, SampleChoice
-from pytest_evalrun.report.html.details import anchor_of, detail_of, linker
+from pytest_evalrun.report.html.details import anchor_of, detail_of, linker, moved
 from pytest_evalrun.report.html.parts import FilePlaces, Parts
 from pytest_evalrun.report.html.safejson import safe_json
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
@@ -58,11 +58,16 @@ NO_SOURCE = SampleSource()
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment as it was read: ``order`` are the places of its samples, ``before`` values of the run before."""
+    """A fragment as it was read: ``order`` are the places of its samples, ``total`` how many answers the pair has.
+
+    ``against`` is the run that it was compared with, ``before`` the values there, ``changes`` what of the environment
+    is another.
+    """
 
     anchor: str
     against: str | None
     before: Mapping[str, float]
+    changes: Sequence[str]
     order: Sequence[tuple[int, int]]
     total: int
     detail: bytes
@@ -72,10 +77,14 @@ class Fragment:
     def size(self) -> int:
         return len(self.detail) + sum(map(len, self.samples)) + len(self.samples)
 
+    def without_samples(self) -> Fragment:
+        """The same for who has no use for them, or reads it again."""
+        return replace(self, samples=())
+
     def kept(self, most: int) -> list[bytes]:
         """The most telling samples of so many bytes together, in the order of the dataset."""
         chosen, left = 0, most
-        for sample in self.samples:
+        for sample in self.samples:  # none where they were left away
             left -= len(sample) + 1
             if left < 0:
                 break
@@ -102,7 +111,7 @@ class Fragments:
             if head["v"] != VERSION or head["made"] != _made(files, base) or lines.pop() or len(lines) < 2:
                 return None
             order = [(place[0], place[1]) for place in head["order"]]
-            found = head["anchor"], head["against"], head["before"], order, head["total"]
+            found = head["anchor"], head["against"], head["before"], head["changes"], order, head["total"]
             return Fragment(*found, lines[1], lines[2:]) if len(lines) == len(order) + 2 else None
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
@@ -117,6 +126,7 @@ class Fragments:
             anchor=anchor_of(files.key),
             against=base.run.name if base is not None else None,
             before={} if old is None else {name: metric["value"] for name, metric in old.metrics.items()},
+            changes=[] if old is None else list(moved(old.environment, result.environment)),
             order=list(samples),
             total=chosen.total,
             detail=detail_of(files, result, chosen),
@@ -128,6 +138,7 @@ class Fragments:
             "anchor": fragment.anchor,
             "against": fragment.against,
             "before": fragment.before,
+            "changes": fragment.changes,
             "order": fragment.order,
             "total": fragment.total,
         }
