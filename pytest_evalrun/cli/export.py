@@ -46,6 +46,28 @@ def inspect(
         warn(f"{path.name}: {remark}" for remark in remarks)
 
 
+@export.command()
+def opencompass(
+    directory: DirectoryArgument,
+    run: RunArgument = "latest",
+    expression: ExpressionOption = "",
+    limits: LimitsOption = False,
+    force: ForceOption = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Write predictions, results and summary as OpenCompass lays out its work directories; shares in per cent."""
+    from pytest_evalrun.cli.sources import sources_in
+    from pytest_evalrun.report.export.opencompass import KIND, export_opencompass
+    from pytest_evalrun.report.export.target import ExportTarget
+
+    paths = find(workdir, run).paths
+    pairs = _chosen(paths, expression, limits=limits)
+    target = ExportTarget(directory, KIND, force=force)
+    for path, remarks in export_opencompass(pairs, paths.root.name, target, sources_in(paths)):
+        print_lines([str(path)])
+        warn(f"{path}: {remark}" for remark in remarks)
+
+
 def _chosen(paths: RunPaths, expression: str, *, limits: bool) -> tuple[ChosenPair, ...]:
     """The pairs that are exported; of those that are not, it is said. Raises ConfigError where there is none."""
     from pytest_evalrun.report.export.chosen import choose

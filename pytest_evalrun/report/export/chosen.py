@@ -86,14 +86,14 @@ class ChosenPair:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenPairs:
     """The pairs that are exported, in natural order, and in words which are not, and why."""
 
     pairs: tuple[ChosenPair, ...]
     remarks: tuple[str, ...]
 
 
-def choose(paths: RunPaths, matches: Callable[[str], bool] | None = None, *, limits: bool = False) -> Choice:
+def choose(paths: RunPaths, matches: Callable[[str], bool] | None = None, *, limits: bool = False) -> ChosenPairs:
     """Choose what of a run can be exported: what has a result, or at least predictions.
 
     ``matches`` is asked of full ids. ``limits``: evaluations of first samples, too.
@@ -119,7 +119,7 @@ def choose(paths: RunPaths, matches: Callable[[str], bool] | None = None, *, lim
     remarks += _left_out(empty, "without a result")
     remarks += _left_out(skipped, "that is skipped", "that are skipped")
     remarks += _left_out([pair.full_id for pair in quick], "of first samples alone", more="; --limits takes them too")
-    return Choice(tuple(found), tuple(remarks))
+    return ChosenPairs(tuple(found), tuple(remarks))
 
 
 def _left_out(names: list[str], what: str, several: str = "", more: str = "") -> list[str]:

@@ -10,10 +10,10 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Self
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from pytest_evalrun.report.export.asked import Asked
 from pytest_evalrun.report.export.evalheader import SAMPLE_IDS, header
 from pytest_evalrun.report.export.evalsamples import SampleMaker, dumped
 from pytest_evalrun.report.export.judged import JudgedWords
+from pytest_evalrun.report.export.sent import SentBeside
 from pytest_evalrun.report.records import records
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_line
@@ -77,7 +77,7 @@ class _Log:
 
     def write(self) -> list[str]:
         pair, sources = self._pair, self._sources
-        asked, judged, maker = Asked(sources), JudgedWords(pair), self._maker()
+        asked, judged, maker = SentBeside(sources), JudgedWords(pair), self._maker()
         with self._archive, _SpooledList() as summaries, _SpooledList() as ids:
             last = -1
             for record in records(pair.files, sources.inputs):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.records import SampleRecord
 
 
-class Asked:
+class SentBeside:
     """Goes through the samples of a pair once, in dataset order, as its records do."""
 
     def __init__(self, sources: Sources) -> None:
