@@ -127,7 +127,7 @@ def sessions(
     import asyncio
 
     from pytest_evalrun.agents.seen import SESSIONS_HEADER, WORKERS_HEADER, cancel_at, controllers_of, seen
-    from pytest_evalrun.agents.wire.serving import token_of
+    from pytest_evalrun.agents.wire.guard import token_of
 
     token = token_of(token_env)
     run = None if controller else _latest(workdir)

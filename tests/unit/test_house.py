@@ -38,6 +38,7 @@ DATA = frozenset(
 MAY_IMPORT = {
     "": frozenset({"notebook"}),
     "errors": frozenset[str](),
+    "serving": frozenset({"errors"}),
     "registry": frozenset({"errors"}),
     "suite": frozenset({"errors", "registry"}),
     "adapters": DATA,
@@ -50,13 +51,13 @@ MAY_IMPORT = {
     "children": DATA | {"adapters", "rundir"},
     "remote": frozenset({"suite", "rundir", "children", "slots", "errors"}),
     "engines": frozenset({"planning", "rundir", "suite", "registry", "errors"}),
-    "monitor": frozenset({"planning", "rundir", "report", "suite", "errors"}),
+    "monitor": frozenset({"planning", "rundir", "report", "serving", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "engines", "errors"}),
     "report": frozenset({"rundir", "suite", "metrics", "datasets", "errors"}),
     "notify": frozenset({"report", "rundir", "suite", "errors"}),
     "notebook": frozenset({"report", "rundir", "suite", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
-    "agents": DATA | {"llm", "children", "rundir", "adapters", "datasets"},
+    "agents": DATA | {"llm", "children", "rundir", "adapters", "datasets", "serving"},
     "predicting": frozenset(
         {"llm", "agents", "rundir", "suite", "adapters", "datasets", "slots", "children", "programs", "remote"}
         | {"errors"}

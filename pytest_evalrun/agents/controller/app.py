@@ -35,10 +35,11 @@ from pytest_evalrun.agents.wire.guard import (
     guarded_application,
     json_response,
     served_url,
+    token_of,
 )
-from pytest_evalrun.agents.wire.serving import bound_socket, serve, token_of
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.serving import bound_socket, serve
 from pytest_evalrun.suite.printable import one_line
 
 if TYPE_CHECKING:

@@ -7,18 +7,17 @@ for a token: it is a part of the path, ``/t/TOKEN/api``.
 
 from __future__ import annotations
 
-import hmac
 import logging
+import os
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pytest_evalrun.agents.notgranted import NotGranted
 from pytest_evalrun.agents.wire.addresses import is_loopback
 from pytest_evalrun.agents.wire.dialects import encode_body
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.serving import behind_token, called_name, foreign_page, is_called
 from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
@@ -58,6 +57,16 @@ def check_binding(host: str, token: str | None) -> None:
             )
     elif not _TOKEN.fullmatch(token):
         raise ConfigError("--token-env: accepted: a token of 8 to 200 letters, digits, and any of . _ ~ -")
+
+
+def token_of(variable: str | None) -> str | None:
+    """Read the token of a server from the environment. Raises ConfigError where the variable is not there."""
+    if variable is None:
+        return None
+    token = os.environ.get(variable)
+    if not token:
+        raise ConfigError(f"--token-env {variable}: there is no such environment variable, or it is empty")
+    return token
 
 
 def served_url(host: str, port: int, token: str | None = None) -> str:
@@ -121,11 +130,10 @@ class _Door:
     def _called(self, path: str) -> str:
         """Tell the call that a path names, token first: who does not know it learns nothing else."""
         if self._token is not None:
-            told, _, rest = path.removeprefix("/t/").partition("/")
-            known = hmac.compare_digest(told.encode("utf-8", "surrogatepass"), self._token.encode())
-            if not (path.startswith("/t/") and known):
+            rest = behind_token(path, self._token)
+            if rest is None:
                 raise NotGranted(403, "Error: another token, or none; the URL of this server is http://…/t/TOKEN/api")
-            path = f"/{rest}"
+            path = rest
         prefix, _, name = path[1:].partition("/")
         if prefix != "api" or name not in self._calls:
             raise NotGranted(404, "Not Found")
@@ -136,11 +144,8 @@ class _Door:
         host = request.headers.get("Host", "")
         if not self._is_ours(host):
             raise NotGranted(421, f"Error: Host: found {host!r}, by which this server is not called")
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            raise NotGranted(403, f"Error: Origin: found {origin!r}; pages of others may not call this server")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            raise NotGranted(403, "Error: Sec-Fetch-Site: pages of others may not call this server")
+        if (how := foreign_page(request.headers)) is not None:
+            raise NotGranted(403, f"Error: {how}; pages of others may not call this server")
         call = self._calls[name]
         if request.method != call.method:
             raise NotGranted(405, "Method Not Allowed")
@@ -150,18 +155,8 @@ class _Door:
         return call
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a Host is this server; of an address it always is, as a page cannot have it for its own name."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        if self._names is None or name in self._names:
-            return bool(name)
-        try:
-            ip_address(name)
-        except ValueError:
-            return False
-        return True
+        """Whether a Host is this server; where others may come, nobody knows its names here."""
+        return bool(called_name(host)) if self._names is None else is_called(host, self._names)
 
 
 async def _body(request: web.Request, largest: int) -> Any:

@@ -40,10 +40,10 @@ class WorkerOptions:
 def serve_worker(options: WorkerOptions) -> None:
     """Serve until it is told to end. Raises ConfigError in one line."""
     from pytest_evalrun.agents.wire.addresses import server_address
-    from pytest_evalrun.agents.wire.guard import check_binding
-    from pytest_evalrun.agents.wire.serving import bound_socket, serve, token_of
+    from pytest_evalrun.agents.wire.guard import check_binding, token_of
     from pytest_evalrun.agents.worker.taskcalls import TaskCalls, WorkerPlaces
     from pytest_evalrun.agents.worker.taskmaking import load_task
+    from pytest_evalrun.serving import bound_socket, serve
 
     token = token_of(options.token_env)
     check_binding(options.host, token)

@@ -1,18 +1,25 @@
-"""A server of ours as a process: its socket, its token, and what ends it."""
+"""A server of ours: its socket, whether a request comes from where it may, and what ends the process.
+
+A page that a browser shows may call whatever listens on this machine, so being on loopback guards nothing by itself:
+the name that is called and the origin are looked at, and a token may be a part of the path, ``/t/TOKEN/…``.
+"""
 
 from __future__ import annotations
 
 import errno
+import hmac
 import os
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from aiohttp import web
 
@@ -53,14 +60,48 @@ def _cannot_bind(host: str, port: int, error: OSError) -> str:
     return f"--host {host}, --port {port}: {error.strerror or error}"
 
 
-def token_of(variable: str | None) -> str | None:
-    """Read the token of a server from the environment. Raises ConfigError where the variable is not there."""
-    if variable is None:
+def behind_token(path: str, token: str) -> str | None:
+    """The rest of a path behind ``/t/TOKEN``, from its slash on; None where another token is there, or none."""
+    told, slash, rest = path.removeprefix("/t/").partition("/")
+    known = hmac.compare_digest(told.encode("utf-8", "surrogatepass"), token.encode())
+    return f"{slash}{rest}" if path.startswith("/t/") and known else None
+
+
+def called_name(host: str) -> str:
+    """The name in a ``Host`` header, in lower case, without port and brackets; nothing where it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def is_called(host: str, names: Collection[str]) -> bool:
+    """Whether a ``Host`` has one of these names; an address always is, as no page can have it for its own name."""
+    name = called_name(host)
+    if name in names:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def foreign_page(headers: Mapping[str, str]) -> str | None:
+    """How a request says that the page of somebody else makes it; None for our own pages, and for what is no page."""
+    origin = headers.get("Origin")
+    if origin is not None and _place_of(origin) != headers.get("Host", ""):
+        return f"Origin: found {origin!r}"
+    if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return "Sec-Fetch-Site"
+    return None
+
+
+def _place_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
         return None
-    token = os.environ.get(variable)
-    if not token:
-        raise ConfigError(f"--token-env {variable}: there is no such environment variable, or it is empty")
-    return token
 
 
 def serve(
