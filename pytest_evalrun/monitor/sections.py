@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.monitor.renderer import EMPTY, Line, Renderer, duration, pad, widest
-from pytest_evalrun.monitor.snapshot import WORDS
+from pytest_evalrun.monitor.tasks import STATUS_WORDS
 from pytest_evalrun.monitor.tree import STYLES
 from pytest_evalrun.report.text import display_width, number
 from pytest_evalrun.rundir.tasklist import Status
@@ -91,7 +91,7 @@ def progress_text(progress: TaskProgress, *, with_time: bool) -> str:
 
 def counts(snapshot: Snapshot, renderer: Renderer, width: int) -> Line:
     """Draw how many pairs are in each state."""
-    pieces = [(renderer.glyphs.status[each], STYLES[each], snapshot.counts[each], WORDS[each]) for each in SHOWN]
+    pieces = [(renderer.glyphs.status[each], STYLES[each], snapshot.counts[each], STATUS_WORDS[each]) for each in SHOWN]
     if snapshot.skipped:
         pieces.append((renderer.glyphs.skipped, "dim", snapshot.skipped, "skipped"))
     if deselected := snapshot.tasks.deselected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.monitor.tasks import STATUS_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,14 +16,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.monitor.tasks import Tasks
     from pytest_evalrun.rundir.agentfiles import UnderWay
     from pytest_evalrun.rundir.state import RunningState
+    from pytest_evalrun.rundir.tasklist import Status
 
 FORMAT = 1
-WORDS = {
-    Status.PENDING: "pending",
-    Status.RUNNING: "running",
-    Status.COMPLETED: "completed",
-    Status.FAILED: "failed",
-}
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,10 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of builtins."""
+        return self.facts() | {"tasks": self.tasks.to_json()}
+
+    def facts(self) -> dict[str, Any]:
+        """Return all but the list of pairs, of which there may be 10,000."""
         info = self.standing.info
         return {
             "format": FORMAT,
@@ -105,7 +104,7 @@ class Snapshot:
             "ended": info.ended if info else None,
             "death": asdict(self.death) if self.death else None,
             "progress": asdict(self.progress),
-            "counts": {WORDS[status]: count for status, count in self.counts.items()}
+            "counts": {STATUS_WORDS[status]: count for status, count in self.counts.items()}
             | {"skipped": self.skipped, "deselected": self.tasks.deselected},
             "running": [running.to_json() for running in self.running],
             "failed": [asdict(failed) for failed in self.failed],
@@ -113,17 +112,4 @@ class Snapshot:
             "slowest": [{"pair": pair, "seconds": seconds} for pair, seconds in self.slowest],
             "log": list(self.log),
             "problems": list(self.problems),
-            "tasks": [
-                {
-                    "task": group.directory,
-                    "datasets": {self.tasks.datasets[row]: self._word(row) for row in group.rows}
-                    | dict.fromkeys(group.skipped, "skipped"),
-                }
-                for group in self.tasks.groups
-            ],
         }
-
-    def _word(self, row: int) -> str:
-        if self.tasks.is_deselected(row):
-            return "deselected"
-        return "skipped" if self.tasks.is_skipped(row) else WORDS[self.tasks.status[row]]

@@ -7,7 +7,7 @@ while only states change, so that the bytes that differ say which rows changed: 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.rundir.lines import read_file
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
+STATUS_WORDS = {
+    Status.PENDING: "pending",
+    Status.RUNNING: "running",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+}
 _BLOCK = 512
 _DIGITS = {ord(str(status.value)): status for status in Status}
 
@@ -95,6 +101,22 @@ class Tasks:
 
     def pairs(self) -> Iterator[str]:
         return map(self.pair, range(len(self)))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """How each pair stands: of a task its datasets, those that are skipped too."""
+        return [
+            {
+                "task": group.directory,
+                "datasets": {self.datasets[row]: self._word(row) for row in group.rows}
+                | dict.fromkeys(group.skipped, "skipped"),
+            }
+            for group in self.groups
+        ]
+
+    def _word(self, row: int) -> str:
+        if self.is_deselected(row):
+            return "deselected"
+        return "skipped" if self.is_skipped(row) else STATUS_WORDS[self.status[row]]
 
     def look(self) -> bool:
         """Read the list if it was replaced; whether anything changed. A damaged one leaves all as it was."""

@@ -187,12 +187,13 @@ class SampleLines:
             yield from (line for _, _, line in self._parsed() if line is not None)
             return
         with open_file(self.path) as file:
-            for offset in self._offsets():
+            for offset in self.offsets():
                 if offset >= 0:
                     file.seek(offset)
                     yield parse_line(file.readline())
 
-    def _offsets(self) -> array[int]:
+    def offsets(self) -> array[int]:
+        """Where the line of each answer begins, by its number; -1 where it has none."""
         offsets = array("q", [-1]) * self.expected
         for offset, _, line in self._parsed():
             if line is not None:

@@ -1,0 +1,107 @@
+"""Pairs of a run by the anchors that they have in its page: names alone are looked at, no results."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.tasklist import read_task_list
+from pytest_evalrun.suite.names import refusal, safe_name
+from pytest_evalrun.suite.pairs import PairKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.rundir.results import Result
+
+# Whoever asks for anchors that there are not makes nobody look more often.
+_INTERVAL = 1.0
+_PLACES = (("results", ".json"), ("predictions", ".jsonl"), ("logs/infer", ".log"))
+
+
+def anchor_of(key: PairKey) -> str:
+    """What the place of a pair in the page is called."""
+    return "p" + hashlib.sha256("\0".join(key).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def key_of_pair(pair: str) -> PairKey | None:
+    """The key of ``suite/task/dataset``; None for a name that no pair can have, as of a damaged file."""
+    suite, _, rest = pair.partition("/")
+    task, _, dataset = rest.rpartition("/")
+    if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
+        return None
+    return PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
+
+
+@dataclass(frozen=True)
+class FoundPair:
+    """A pair that somebody asked for: its files, its names as its suite has them, and its result if it has one."""
+
+    anchor: str
+    key: PairKey
+    files: PairPaths
+    names: tuple[str, str, str]
+    result: Result | None
+
+    @property
+    def id(self) -> str:
+        """``suite/task/dataset``, and what says of how many first samples it is."""
+        suite, task, _ = self.names
+        return f"{suite}/{task}/{self.names[2]}" if self.key.limit is None else f"{suite}/{task}/{self.key.dataset}"
+
+
+class FoundPairs:
+    """The pairs of a run; looked for again where an anchor is new."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._keys: dict[str, tuple[PairKey, tuple[str, str, str]]] = {}
+        self._looked = 0.0
+
+    def find(self, anchor: str) -> FoundPair | None:
+        """The pair of an anchor; None where there is none."""
+        if anchor not in self._keys and time.monotonic() - self._looked >= _INTERVAL:
+            self._keys = {anchor_of(key): (key, names) for key, names in self._known()}
+            self._looked = time.monotonic()
+        if anchor not in self._keys:
+            return None
+        key, names = self._keys[anchor]
+        files = self._paths.pair(key)
+        result = read_result(files.result)
+        if result is not None:
+            names = result.suite, result.task, result.dataset
+        return FoundPair(anchor, key, files, names, result)
+
+    def _known(self) -> Iterator[tuple[PairKey, tuple[str, str, str]]]:
+        """Pairs by their files, then by the list of the run, which knows their names as they are."""
+        for place, ending in _PLACES:
+            for suite, task, name in _names(self._paths.root / place):
+                if name.endswith(ending) and not name.startswith("."):
+                    key = PairKey(suite, task, name.removesuffix(ending).removesuffix(".scores"))
+                    yield key, (*key.full,)
+        for directory, dataset in read_task_list(self._paths.task_list) or {}:
+            suite, _, task = directory.partition("/")
+            key = key_of_pair(f"{directory}/{dataset}")
+            if key is not None:
+                yield key, (suite, task, dataset)
+
+
+def _names(root: os.PathLike[str]) -> Iterator[tuple[str, str, str]]:
+    """Files two directories deep, by their names alone."""
+    for suite in _entries(root, files=False):
+        for task in _entries(os.path.join(root, suite), files=False):  # noqa: PTH118 - names, by the thousand
+            for name in _entries(os.path.join(root, suite, task), files=True):  # noqa: PTH118
+                yield suite, task, name
+
+
+def _entries(directory: os.PathLike[str] | str, *, files: bool) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_file() == files]
+    except OSError:
+        return []

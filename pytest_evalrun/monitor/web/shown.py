@@ -1,0 +1,59 @@
+"""The snapshot of the monitor as a page shows it: safe text, anchors of pairs, and who has which slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.monitor.web.found import anchor_of, key_of_pair
+from pytest_evalrun.suite.names import shard_of
+from pytest_evalrun.suite.printable import printable
+
+if TYPE_CHECKING:
+    from pytest_evalrun.monitor.reader import SnapshotReader
+    from pytest_evalrun.monitor.snapshot import Snapshot
+
+# Seconds go on by themselves in the page: the whole ones are enough.
+_PACES = ("seconds", "left")
+
+
+def shown_snapshot(snapshot: Snapshot, reader: SnapshotReader) -> dict[str, Any]:
+    """The facts of a snapshot, part by part, without the list of pairs.
+
+    Pairs have the ``anchor`` of their place in the page, running ones the ``shard`` that they are, and ``slots`` says
+    which worker has which GPUs or which board, and for what.
+    """
+    facts = snapshot.facts()
+    facts["progress"] = _whole(facts["progress"])
+    facts["running"] = [_whole(_anchored(each)) for each in facts["running"]]
+    facts["failed"] = [_anchored(each) for each in facts["failed"]]
+    facts["slowest"] = [_anchored(each) for each in facts["slowest"]]
+    facts["slots"] = _slots(snapshot, reader)
+    found: dict[str, Any] = shown(facts)
+    return found
+
+
+def shown(value: Any) -> Any:
+    """The same value with all its text, that of keys too, safe to show."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value)
+    if isinstance(value, dict):
+        return {shown(name): shown(part) for name, part in value.items()}
+    return [shown(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _slots(snapshot: Snapshot, reader: SnapshotReader) -> list[dict[str, Any]]:
+    if snapshot.standing.word in ("none", "ended"):
+        return []
+    pairs = {each.worker: each.pair for each in snapshot.running}
+    taken = sorted(reader.events.timeline.slots.items())
+    return [{"worker": worker, "slot": slot, "pair": pairs.get(worker)} for worker, slot in taken]
+
+
+def _anchored(entry: dict[str, Any]) -> dict[str, Any]:
+    pair, shard = shard_of(entry["pair"])
+    key = key_of_pair(pair)
+    return entry | {"anchor": anchor_of(key) if key else None, "shard": shard}
+
+
+def _whole(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {name: int(entry[name]) for name in _PACES if isinstance(entry.get(name), float)}
