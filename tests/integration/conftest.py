@@ -116,6 +116,24 @@ def slurm():
         yield started
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, for all modules of this process that ask for one; see browser.py."""
+    from browser import Chromium
+
+    started = Chromium()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def window(chromium):
+    """A window of it for a test; whatever the test looked at, the page did nothing that a page of ours never does."""
+    with chromium.window() as opened:
+        yield opened
+        assert opened.troubles == []
+
+
 @pytest.fixture
 def boards(tmp_path, monkeypatch):
     """So many boards that run, with a home each.
