@@ -47,7 +47,8 @@ def pairs_in(paths: RunPaths) -> Callable[[str, str, str], Pair | None]:
     return lambda suite, task, dataset: pairs(suite).get((task, dataset))
 
 
-def _inputs(pair: Pair) -> Inputs:
+def inputs_of(pair: Pair) -> Inputs:
+    """The inputs of a pair of a suite, by the suite's reader."""
     from pytest_evalrun.datasets import create_reader
 
     settings = pair.settings
