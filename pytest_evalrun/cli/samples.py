@@ -94,8 +94,7 @@ def diff(
 
 def _written(paths: RunPaths, row: SummaryRow) -> Path | None:
     """The directory into which the model of a pair wrote, if its suite is still there to say so."""
-    from pytest_evalrun.predicting.outputs import output_directory
-    from pytest_evalrun.report.inputs import pairs_in
+    from pytest_evalrun.evaluation.origins import origins_in
 
-    pair = pairs_in(paths)(row.suite, row.task, row.dataset)
-    return None if pair is None else output_directory(pair, paths.pair(row.key))
+    origin = origins_in(paths)(row)
+    return None if origin is None else origin.written

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.export.chosen import SentSample, Sources
-from pytest_evalrun.report.inputs import inputs_of, pairs_in
+from pytest_evalrun.report.inputs import inputs_of
+from pytest_evalrun.rundir.suites import pairs_in
 from pytest_evalrun.suite.secrets import Secrets, secret_names
 
 if TYPE_CHECKING:

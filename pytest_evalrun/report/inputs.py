@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.samplelines import Inputs
-from pytest_evalrun.rundir.runs import read_run_json
+from pytest_evalrun.rundir.suites import pairs_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,25 +23,6 @@ def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
         return Inputs() if pair is None else inputs_of(pair)
 
     return inputs
-
-
-def pairs_in(paths: RunPaths) -> Callable[[str, str, str], Pair | None]:
-    """A pair by its names, as the suites of the run have it today; a suite that is wrong has none."""
-    from pytest_evalrun.suite.discovery import discover  # 0.1 s
-
-    files = read_run_json(paths).get("suites", {})
-
-    @cache
-    def pairs(suite: str) -> dict[tuple[str, str], Pair]:
-        # Relative to the run, as the manifest has it: a copied tree finds its own suites.
-        file = (paths.root / files.get(suite, "")).resolve()
-        try:
-            found = discover(file).pairs if os.path.isfile(file) else ()  # noqa: PTH113 - whatever the name is
-        except ConfigError:
-            return {}
-        return {(pair.task.name, pair.dataset.name): pair for pair in found}
-
-    return lambda suite, task, dataset: pairs(suite).get((task, dataset))
 
 
 def inputs_of(pair: Pair) -> Inputs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -26,7 +26,7 @@ from pytest_evalrun.suite.jsontext import parse_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
@@ -41,6 +41,19 @@ VERSION = 1
 MOST_EARLIER = 10
 
 
+class KnownOrigin(Protocol):
+    """Where the samples of a pair come from, in the words of who evaluates pairs."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def samples(self) -> Callable[[], Iterator[tuple[str, Any]]]: ...
+    @property
+    def written(self) -> Path | None: ...
+    @property
+    def data(self) -> Path | None: ...
+
+
 @dataclass(frozen=True)
 class SampleSource:
     """Where the samples of a pair come from, as its suite has it today; nothing where there is no suite any more.
@@ -51,6 +64,13 @@ class SampleSource:
     inputs: Inputs = field(default_factory=Inputs)
     written: Path | None = None
     data: Path | None = None
+
+    @classmethod
+    def of(cls, origin: KnownOrigin | None) -> SampleSource:
+        """That of a pair whose origin is known."""
+        if origin is None:
+            return NO_SOURCE
+        return cls(Inputs(origin.names, origin.samples), origin.written, origin.data)
 
 
 NO_SOURCE = SampleSource()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.commands import command_line
 from pytest_evalrun.report.html.budget import Wanted, shares_of
 from pytest_evalrun.report.html.details import anchor_of
-from pytest_evalrun.report.html.fragments import NO_SOURCE, VERSION, Fragments
+from pytest_evalrun.report.html.fragments import VERSION, Fragments, SampleSource
 from pytest_evalrun.report.html.page import (
     PROBLEMS,
     PageFacts,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_evalrun.report.html.fragments import Fragment, SampleSource
+    from pytest_evalrun.report.html.fragments import Fragment, KnownOrigin
     from pytest_evalrun.report.html.model import Page
     from pytest_evalrun.report.rows import Summary, SummaryRow
     from pytest_evalrun.rundir.layout import RunPaths
@@ -53,13 +53,13 @@ PIECES = 1 << 18
 class ReportAsked:
     """What is to be made: ``against`` is the run to compare with, None for the one before.
 
-    ``source`` tells of a row where its samples come from.
+    ``origin`` tells of a row where its samples come from.
     """
 
     paths: RunPaths
     summary: Summary
     against: RunPaths | None = None
-    source: Callable[[SummaryRow], SampleSource] = field(default=lambda _: NO_SOURCE)
+    origin: Callable[[SummaryRow], KnownOrigin | None] = field(default=lambda _: None)
     secrets: Secrets = NO_SECRETS
     budget: int = BUDGET
 
@@ -147,7 +147,7 @@ class _Making:
         files = self._asked.paths.pair(row.key)
         fragment = self._fragments.read(files)
         if fragment is None and (result := read_result(files.result)) is not None:
-            fragment = self._fragments.make(files, result, self._asked.source(row))
+            fragment = self._fragments.make(files, result, SampleSource.of(self._asked.origin(row)))
         return fragment
 
     def page(self, left_out: Sequence[str]) -> Page:

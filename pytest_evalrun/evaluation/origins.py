@@ -1,0 +1,81 @@
+"""Where the samples of a pair come from, as its suite has it today: for the tables and pages of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_evalrun.errors import EvalrunError
+from pytest_evalrun.rundir.suites import pairs_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_evalrun.datasets.protocol import Sample
+    from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.suite.pairs import Pair, PairKey, Suite
+
+
+class NamedPair(Protocol):
+    """A pair by its names, and where its files lie."""
+
+    @property
+    def suite(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def key(self) -> PairKey: ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``names`` of the parts of an input, and ``samples`` that gives id and input of each, anew each time.
+
+    ``written`` is the directory that the model writes to, ``data`` that of the dataset, None of a task server's.
+    """
+
+    names: Sequence[str]
+    samples: Callable[[], Iterator[tuple[str, Any]]]
+    written: Path
+    data: Path | None
+
+
+def origin_of(pair: Pair, files: PairPaths, samples: Sequence[Sample] | None = None) -> Origin:
+    """That of a pair; ``samples`` are all of them, where they are at hand."""
+    from pytest_evalrun.predicting.outputs import output_directory
+
+    settings = pair.settings
+
+    def read() -> Iterator[tuple[str, Any]]:
+        if samples is not None:
+            return ((sample.id, sample.input) for sample in samples if not sample.generation)
+        from pytest_evalrun.datasets import create_reader
+
+        return ((sample.id, sample.input) for sample in create_reader(pair.dataset, settings, pair.root))
+
+    data = None if pair.dataset.is_task else Path(pair.dataset.path)
+    if data is not None and not os.path.isdir(data):  # noqa: PTH112 - of 10,000 pairs
+        data = data.parent
+    several = settings.suffixes if len(settings.suffixes) > 1 else ()
+    return Origin(settings.inputs or several, read, output_directory(pair, files), data)
+
+
+def origins_in(paths: RunPaths, found: Iterable[Suite] = ()) -> Callable[[NamedPair], Origin | None]:
+    """The same of any pair of a run; None of one that no suite has any more, or has wrongly.
+
+    ``found`` are suites that were discovered already.
+    """
+    named = pairs_in(paths, found)
+
+    def origin(wanted: NamedPair) -> Origin | None:
+        try:
+            pair = named(wanted.suite, wanted.task, wanted.dataset)
+            return None if pair is None else origin_of(pair, paths.pair(wanted.key))
+        except (EvalrunError, OSError):
+            return None
+
+    return origin
