@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_evalrun.report.listing import ListedPair
+    from pytest_evalrun.report.rows import Summary
     from pytest_evalrun.report.runs import FoundRun
+    from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.suite.pairs import Suite
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -197,32 +200,59 @@ app.add_typer(export, name="export")
 def report(
     run: RunArgument = "latest",
     merged: Annotated[bool, typer.Option("--merged", help="Merge all predictions into one table a suite too")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Make report.html, a page to look at in a browser, too")] = False,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN", help="With --html: compare with this run, not with the one before")
+    ] = None,
     old_run: OldRunOption = "",
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Make the summary of a run again."""
-    from pytest_evalrun.report.inputs import inputs_in
-    from pytest_evalrun.report.known import on_disk
-    from pytest_evalrun.report.merge import merge_predictions
+    from pytest_evalrun.report.known import on_disk, suites_of
     from pytest_evalrun.report.summary import write_summary
-    from pytest_evalrun.suite.printable import counted
 
     paths = find_asked(workdir, run, old_run).paths
-    disk = on_disk(paths)
+    if against is not None and not html:
+        raise ConfigError("--against: it is for --html alone; give both")
+    other = None if against is None else find(workdir, against).paths
+    suites = suites_of(paths)
+    disk = on_disk(paths, suites)
     summary = write_summary(paths, disk.is_gone, disk.skips)
     warn(f"{name}: cannot be read; left out" for name in summary.unreadable)
     print_lines(str(paths.summary / f"summary.{kind}") for kind in ("csv", "md", "txt"))
+    if html:
+        print_lines([str(_page(paths, summary, suites, other))])
     if merged:
-        merge = merge_predictions(paths, inputs=inputs_in(paths))
-        warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
-        warn(f"{file.file}: its inputs are not shown: {file.unread}" for file in merge.files if file.unread)
-        warn(
-            f"ERROR: {table} stays as it was, with {counted(rows, 'row')}: the predictions have fewer; "
-            "merge_summary.json says what is missing"
-            for table, rows in merge.kept.items()
-        )
-        print_lines(f"{table}" for table in merge.tables)
-        print_lines([f"{counted(merge.total_rows, 'row')} from {counted(len(merge.files), 'file')}"])
+        _merge(paths)
+
+
+def _page(paths: RunPaths, summary: Summary, suites: list[Suite], against: RunPaths | None) -> Path:
+    """Make the page of a run, whether or not something changed."""
+    from pytest_evalrun.evaluation.origins import origins_in
+    from pytest_evalrun.report.html.report import ReportAsked, write_report
+    from pytest_evalrun.suite.secrets import secrets_of
+
+    asked = ReportAsked(paths, summary, against, origins_in(paths, suites), secrets_of(suites))
+    try:
+        return write_report(asked, always=True)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or paths.report}: {error.strerror}; the page was not made") from error
+
+
+def _merge(paths: RunPaths) -> None:
+    from pytest_evalrun.report.merge import merge_predictions
+    from pytest_evalrun.suite.printable import counted
+
+    merge = merge_predictions(paths, inputs=inputs_in(paths))
+    warn(f"{file.file}: {problem}; left out" for file in merge.files for problem in file.broken)
+    warn(f"{file.file}: its inputs are not shown: {file.unread}" for file in merge.files if file.unread)
+    warn(
+        f"ERROR: {table} stays as it was, with {counted(rows, 'row')}: the predictions have fewer; "
+        "merge_summary.json says what is missing"
+        for table, rows in merge.kept.items()
+    )
+    print_lines(f"{table}" for table in merge.tables)
+    print_lines([f"{counted(merge.total_rows, 'row')} from {counted(len(merge.files), 'file')}"])
 
 
 @app.command()

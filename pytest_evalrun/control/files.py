@@ -30,7 +30,7 @@ def evaluated_files(key: PairKey) -> list[str]:
     """List what an evaluation came to; the fingerprint last: killed in between, a launch sees that something is off."""
     pair = PairPaths(Path(), key)
     place = "/".join(key)
-    files = [str(pair.predictions), str(pair.scores), str(pair.result)]
+    files = [str(pair.predictions), str(pair.scores), str(pair.result), str(pair.fragment)]
     return [*files, f"predictions/{place}", f"results/{place}", str(pair.agent_directory), str(pair.fingerprint)]
 
 

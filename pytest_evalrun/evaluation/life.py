@@ -183,7 +183,8 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
         for error in forget(paths, disk):
             steps.context.warn(f"not synced to disk: {error}")
     _remember(steps, result)
-    return Evaluation(pair, result, False, plan.reason, verdicts)
+    few = samples if isinstance(samples, list) else None
+    return Evaluation(pair, result, False, plan.reason, verdicts, samples=few)
 
 
 def _check_judges(steps: Steps, plan: Plan) -> None:

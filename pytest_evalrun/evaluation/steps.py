@@ -27,7 +27,7 @@ from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
@@ -51,7 +51,8 @@ SAME_REQUEST = "what would be sent for them is what was sent before"
 class Evaluation:
     """What became of one pair: its result, and why it was reused or made again.
 
-    ``result`` is None where only inference was asked for. ``verdicts`` are today's gates.
+    ``result`` is None where only inference was asked for. ``verdicts`` are today's gates; ``samples`` all of a few that
+    were read for it.
     """
 
     pair: Pair
@@ -61,6 +62,7 @@ class Evaluation:
     verdicts: list[GateVerdict] = field(default_factory=list)
     predicted: int = 0
     seconds: float = 0.0
+    samples: Sequence[Sample] | None = field(default=None, repr=False)
 
     @property
     def metrics(self) -> dict[str, float]:

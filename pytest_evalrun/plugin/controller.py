@@ -15,7 +15,7 @@ from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import expected_of, facts_of, seconds_of, show_progress
 from pytest_evalrun.plugin.launch import SERVERS, sweep_launches
 from pytest_evalrun.plugin.machine import Machine, on_boards
-from pytest_evalrun.plugin.merged import left_lines, merge_programs, summarise, summarise_again
+from pytest_evalrun.plugin.merged import left_lines, merge_programs, page_remarks, summarise, summarise_again
 from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, stands
 from pytest_evalrun.plugin.signals import cut_traceback, signals_of_launch
@@ -381,16 +381,17 @@ class Controller:
     def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         """A merged file that lacks rows of a complete pair is no success."""
         remarks, complete = merge_programs(live, self.pairs.values())
-        self.terminal.remarks += remarks
+        suites, summary = self.suites.found.values(), self.terminal.summary
+        self.terminal.remarks += [*remarks, *page_remarks(live.paths, suites, summary)]
         if not complete and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _summarise_again(self) -> None:
         """--eval-mode viz: no item runs, the tables are made again."""
         with usage_errors():
-            name, self.terminal.summary = summarise_again(self.suites.options, self.suites.found.values())
+            name, self.terminal.summary, told = summarise_again(self.suites.options, self.suites.found.values())
         self.terminal.suites = {suite.name for suite in self.suites.found.values()}
-        self.terminal.remarks.append(f"summary of {name} made again; no item was run")
+        self.terminal.remarks += [*told, f"summary of {name} made again; no item was run"]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.config.option.collectonly:

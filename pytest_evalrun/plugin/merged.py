@@ -28,6 +28,25 @@ def summarise(paths: RunPaths, suites: Iterable[Suite], limits: Mapping[PairKey,
     return write_summary(paths, disk.is_gone, disk.skips, limits)
 
 
+def page_remarks(paths: RunPaths, suites: Collection[Suite], summary: Summary | None) -> list[str]:
+    """Make the page where a result changed. Whatever goes wrong with it is one remark, and no more."""
+    from pytest_evalrun.evaluation.origins import origins_in
+    from pytest_evalrun.report.html.report import ReportAsked, write_report
+    from pytest_evalrun.report.summary import no_collection
+    from pytest_evalrun.suite.secrets import secrets_of
+
+    if summary is None:
+        return []
+    try:
+        with no_collection():
+            asked = ReportAsked(paths, summary, origin=origins_in(paths, suites), secrets=secrets_of(suites))
+            write_report(asked)
+    except Exception as error:  # noqa: BLE001 - it shows what there is, and must not cost any of it
+        what = f"{type(error).__name__}: {error}"
+        return [f"{paths.report.name} could not be made: {what}; `evalrun report --html` makes it again"]
+    return []
+
+
 def left_lines(live: LiveRun, workdir: Path, by: str) -> list[str]:
     """Say who stopped a session, what is left of the run, and the command that carries it on."""
     from pytest_evalrun.report.commands import carry_on_command
@@ -42,14 +61,18 @@ def left_lines(live: LiveRun, workdir: Path, by: str) -> list[str]:
     ]
 
 
-def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, Summary]:
-    """The name of the run that is there, and its tables made anew. Raises ConfigError where there is none."""
+def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, Summary, list[str]]:
+    """The name of the run that is there, its tables made anew, and what is to be said of its page.
+
+    Raises ConfigError where there is no run.
+    """
     from pytest_evalrun.rundir.layout import WorkDir
     from pytest_evalrun.rundir.live import existing_run
     from pytest_evalrun.suite.secrets import secrets_of
 
     with existing_run(WorkDir(options.workdir), options.run, secrets_of(suites).words(sys.argv)) as paths:
-        return paths.root.name, summarise(paths, suites, {})
+        summary = summarise(paths, suites, {})
+        return paths.root.name, summary, page_remarks(paths, suites, summary)
 
 
 def merge_programs(live: LiveRun, pairs: Iterable[Pair]) -> tuple[list[str], bool]:

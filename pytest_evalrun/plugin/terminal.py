@@ -80,6 +80,7 @@ class Terminal:
         if self.summary is None and not self.remarks:
             return
         from pytest_evalrun.report.plain import selected_lines
+        from pytest_evalrun.rundir.layout import RunPaths
 
         reporter.section("evalrun")
         if self.summary is not None and self.config.option.verbose >= 0:
@@ -88,7 +89,10 @@ class Terminal:
         if run is not None:
             reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
         if run is not None and self.summary is not None:
-            reporter.write_line(one_line(f"summary: {_shown(run / 'summary' / 'summary.md', self.config)}"))
+            paths = RunPaths(run)
+            reporter.write_line(one_line(f"summary: {_shown(paths.summary / 'summary.md', self.config)}"))
+            if paths.report.is_file():
+                reporter.write_line(one_line(f"page: {_shown(paths.report, self.config)}"))
         for remark in self.remarks:
             reporter.write_line(printable(remark))
 

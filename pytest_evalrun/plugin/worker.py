@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.evaluation.context import Context
     from pytest_evalrun.evaluation.steps import Evaluation
+    from pytest_evalrun.plugin.fragments import FragmentWriter
     from pytest_evalrun.plugin.suites import Suites
     from pytest_evalrun.predicting.boards import HeldBoard
     from pytest_evalrun.rundir.sessions import Member
@@ -116,6 +117,12 @@ class WorkerPlugin:
         """The secrets of all suites; asked for when all are collected."""
         return secrets_of(self.suites.found.values())
 
+    @cached_property
+    def _fragments(self) -> FragmentWriter:
+        from pytest_evalrun.plugin.fragments import FragmentWriter
+
+        return FragmentWriter(self.context)
+
     @property
     def log(self) -> ItemLog:
         if self._log is None:
@@ -134,6 +141,7 @@ class WorkerPlugin:
         try:
             with context.guard.working():
                 evaluation = evaluate(pair, context, shared=self.shared)
+                self._fragments.write(evaluation)
         except Lacking as lacking:
             pytest.skip(str(lacking))
         except EvalrunError as error:

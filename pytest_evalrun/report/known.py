@@ -165,6 +165,14 @@ class OnDisk:
         }
 
 
+def suites_of(paths: RunPaths) -> list[Suite]:
+    """Discover the suites of the run's manifest that are there. Raises ConfigError for one that is wrong."""
+    from pytest_evalrun.suite.discovery import discover
+
+    files = [(paths.root / file).resolve() for file in read_run_json(paths).get("suites", {}).values()]
+    return [discover(file) for file in files if file.is_file()]
+
+
 def on_disk(paths: RunPaths, found: Iterable[Suite] = ()) -> OnDisk:
     """Ask the suites that the run's manifest names; ``found`` are suites that were discovered already.
 

@@ -57,7 +57,7 @@ def write_summary(
 
     Pairs that are gone are listed outside the means.
     """
-    with _no_collection():
+    with no_collection():
         summary = read_summary(paths, gone, skips, limits)
         found = list(matrices(summary))
         directory = paths.summary
@@ -69,7 +69,7 @@ def write_summary(
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Pause the garbage collector.
 
     10,000 results are 300,000 objects that stay: looking for cycles among them is a quarter of the time.

@@ -161,6 +161,8 @@ class _Publication:
             self._ours.marker.unlink(missing_ok=True)
             self._bring_marked(marker)
             self._disk.write(self._ours.marker, marker.dumps(), vouches=True)
+            with suppress(NotYet, OSError):  # it can be made again
+                bring(self._disk, self._theirs.fragment, self._ours.fragment)
         elif self._fresh:
             self._make_room(self._fingerprint(marker))
         self._remember(marker)

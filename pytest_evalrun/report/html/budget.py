@@ -15,7 +15,7 @@ TROUBLED = 4
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PairRoom:
     """What a pair would take, in bytes: its detail, and its samples behind it."""
 
     detail: int
@@ -27,7 +27,7 @@ class Wanted:
         return TROUBLED if self.troubled else 1
 
 
-def shares_of(wanted: Mapping[Key, Wanted], room: int) -> dict[Key, int | None]:
+def shares_of(wanted: Mapping[Key, PairRoom], room: int) -> dict[Key, int | None]:
     """How many bytes of samples of each pair there is room for; None where there is none for its detail either."""
     with_detail: list[Key] = []
     for key in sorted(wanted, key=lambda key: not wanted[key].troubled):  # others in their order
@@ -37,7 +37,7 @@ def shares_of(wanted: Mapping[Key, Wanted], room: int) -> dict[Key, int | None]:
     return dict.fromkeys(wanted) | _filled(wanted, with_detail, room)
 
 
-def _filled(wanted: Mapping[Key, Wanted], keys: Sequence[Key], room: int) -> dict[Key, int | None]:
+def _filled(wanted: Mapping[Key, PairRoom], keys: Sequence[Key], room: int) -> dict[Key, int | None]:
     """Everybody gets the same, times its weight, and who needs less leaves the rest to the others."""
     found: dict[Key, int | None] = {}
     weights = sum(wanted[key].weight for key in keys)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.commands import command_line
-from pytest_evalrun.report.html.budget import Wanted, shares_of
+from pytest_evalrun.report.html.budget import PairRoom, shares_of
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.report.html.fragments import VERSION, Fragments, SampleSource
 from pytest_evalrun.report.html.page import (
@@ -124,7 +124,7 @@ class _Making:
         self._asked = asked
         self._fragments = Fragments(asked.paths, earlier, asked.secrets)
         self._rows = list(asked.summary.present)
-        self._wanted: dict[PairKey, Wanted] = {}
+        self._wanted: dict[PairKey, PairRoom] = {}
         self.facts: dict[PairKey, PairFacts] = {}
         self._look()
 
@@ -139,7 +139,7 @@ class _Making:
                 kept += samples
                 fragment = fragment if kept <= IN_MEMORY else fragment.without_samples()
             detail = len(fragment.detail) if fragment is not None else 0
-            self._wanted[row.key] = Wanted(detail, samples, row.status in PROBLEMS)
+            self._wanted[row.key] = PairRoom(detail, samples, row.status in PROBLEMS)
             self.facts[row.key] = PairFacts(past_of(row, history.get(row.pair, ())), fragment)
 
     def _fragment(self, row: SummaryRow) -> Fragment | None:
