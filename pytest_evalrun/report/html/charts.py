@@ -22,6 +22,8 @@ LOGARITHMIC_FROM = 30
 # A letter's width in the drawing's units, the height of a line, and how much of a name is shown beside its point.
 LETTER, LINE, LONGEST_NAME = 6.2, 14, 28
 SPARK_WIDTH, SPARK_HEIGHT = 80, 20
+# Between the shares of a bar that is 100 wide.
+GAP = 0.25
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,13 @@ class _Scale:
         span = (self._high - self._low) or 1.0
         return round(self._start + (self._at(value) - self._low) / span * (self._end - self._start), 1)
 
+    def axis_ticks(self) -> Iterator[AxisTick]:
+        """Its ticks, all with as many decimals as the longest needs; powers of ten are short by themselves."""
+        texts = [tick_text(tick) for tick in self.ticks]
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        for tick, text in zip(self.ticks, texts, strict=True):
+            yield AxisTick(self.place(tick), text if self.is_log or "e" in text else f"{tick:.{decimals}f}")
+
 
 def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -120,8 +129,8 @@ def plot_of(scatter: Scatter) -> ScatterPlot:
     return ScatterPlot(
         dots=tuple(_dots(points, x_scale, y_scale)),
         front=" ".join(f"{x},{y}" for x, y in front) if len(front) > 1 else "",
-        x_ticks=tuple(AxisTick(x_scale.place(tick), tick_text(tick)) for tick in x_scale.ticks),
-        y_ticks=tuple(AxisTick(y_scale.place(tick), tick_text(tick)) for tick in y_scale.ticks),
+        x_ticks=tuple(x_scale.axis_ticks()),
+        y_ticks=tuple(y_scale.axis_ticks()),
         is_log=x_scale.is_log,
     )
 
@@ -213,6 +222,6 @@ def bars(counts: Mapping[str, int]) -> list[BarShare]:
     for word in WORDS:
         if counts.get(word):
             width = counts[word] / total * 100
-            shares.append(BarShare(word, round(start, 2), round(width, 2)))
+            shares.append(BarShare(word, round(start, 2), round(max(width - GAP, width / 2), 2)))
             start += width
     return shares

@@ -30,6 +30,8 @@ const report = (() => {
     const size = Math.abs(value);
     return size >= 1e4 && size < 1e6 ? value.toFixed(0) : String(+value.toPrecision(4));
   }
+  // Of a measurement as many digits whatever they are, so that they stand below each other.
+  const exact = (value) => (typeof value !== "number" ? number(value) : Math.abs(value) < 1e4 && (Math.abs(value) >= 1e-3 || !value) ? value.toPrecision(4) : number(value));
   function duration(seconds) {
     if (seconds < 1) return `${number(seconds * 1000)} ms`;
     if (seconds < 120) return `${number(seconds)} s`;
@@ -119,7 +121,7 @@ const report = (() => {
     if (!part || part.kind === "none") return "–";
     if (isText(part)) return part.text.slice(0, 160).replace(/\s+/g, " ");
     if (part.kind === "file") return part.name;
-    if (part.kind === "messages") return part.messages.length ? brief({ kind: "text", text: part.messages[part.messages.length - 1].text }) : "–";
+    if (part.kind === "messages") return brief({ kind: "text", text: (part.messages.find((message) => message.role === "user") || part.messages[0] || {}).text || "" });
     return part.kind;
   }
   const preview = (part) => (part && part.kind === "image" ? picture(part, "") : bdi(brief(part)));
@@ -163,8 +165,8 @@ const report = (() => {
     if (found.length < 2 || found[found.length - 1][0] !== "prediction") return [figures];
     // What it should have been, or else what it was made from.
     const [[leftName, left], [rightName, right]] = found.slice(-2);
-    figures.append(difference(left, right, leftName));
-    return [figures, slider(left, right, leftName, rightName)];
+    figures.append(slider(left, right, leftName, rightName), difference(left, right, leftName));
+    return [figures];
   }
   function difference(left, right, leftName) {
     const canvas = h("canvas", { role: "img", "aria-label": `difference of prediction and ${leftName}` });
@@ -209,7 +211,7 @@ const report = (() => {
     const move = () => { over.style.clipPath = `inset(0 0 0 ${range.value}%)`; line.style.left = `${range.value}%`; };
     range.addEventListener("input", move);
     move();
-    return h("div", { class: "images" }, h("figure", null, h("figcaption", null, bdi(leftName), " | ", bdi(rightName)), h("div", { class: "compare" }, picture(left, leftName), over, line), range));
+    return h("figure", null, h("figcaption", null, bdi(leftName), " | ", bdi(rightName)), h("div", { class: "compare" }, picture(left, leftName), over, line), range);
   }
 
   // ---- a sample ---------------------------------------------------------------------------------------------------
@@ -259,7 +261,7 @@ const report = (() => {
       beside(record),
       record.answer !== null && record.answer !== undefined ? titled("answer taken from the prediction", textBox(String(record.answer))) : null,
       record.no_answer ? titled("no answer taken", h("p", { class: "quiet" }, record.no_answer)) : null,
-      (record.judge || []).map((said) => titled(`judge: ${said.metric}${typeof said.score === "number" ? ` ${number(said.score)}` : ""}`, textBox(said.text || ""))));
+      (record.judge || []).map((said) => titled(`${said.metric === "judge" ? "" : "judge, "}${said.metric}${typeof said.score === "number" ? ` ${number(said.score)}` : ""}`, textBox(said.text || ""))));
   }
   function beside(record) {
     const { reference, prediction } = record;
@@ -369,8 +371,8 @@ const report = (() => {
     metric.addEventListener("change", () => { view.metric = metric.value; view.page = 1; if (!may(view.filter)) view.filter = "all"; show(); });
     let wait = 0;
     search.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(() => { view.q = search.value; view.page = 1; show(); }, 150); });
-    return h("section", { "aria-label": "Samples" },
-      h("h3", { class: "samples-head vh" }, "Samples"),
+    return h("section", { class: "samples", "aria-labelledby": "samples-title" },
+      h("h2", { id: "samples-title", tabindex: -1 }, "Samples"),
       h("div", { class: "tools" }, h("div", { class: "choice", role: "group", "aria-label": "Which samples" }, buttons),
         detail.scored.length ? h("label", null, "by", metric) : null, search, status),
       detail.note ? h("p", { class: "quiet" }, detail.note) : null,
@@ -393,9 +395,9 @@ const report = (() => {
   }
   function gatesPanel(gates) {
     if (!gates.length) return null;
-    const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, number(gate.value)),
-      h("td", { class: "num" }, `${gate.kind} ${number(gate.limit)}`), h("td", { class: "num" }, typeof gate.by === "number" ? number(gate.by) : "–"),
-      h("td", { class: gate.holds ? "good" : "bad" }, gate.holds ? "✓ holds" : "✗ breached"));
+    const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
+      h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.by === "number" ? `${gate.by > 0 ? "+" : ""}${+gate.by.toPrecision(3)}` : "–"),
+      h("td", { class: gate.holds ? "num good" : "num bad" }, gate.holds ? "✓ holds" : "✗ breached"));
     return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "By", ""].map((name, at) => h("th", { scope: "col", class: at && at < 4 ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
   }
   function confusionPanel(table) {
@@ -408,10 +410,10 @@ const report = (() => {
         return node;
       };
       return scroll(`${table.metric}: rows are references, columns predictions`, h("table", { class: "confusion" },
-        h("thead", null, h("tr", null, h("th", { scope: "col" }, "ref. ↓ pred. →"), labels.map((label) => h("th", { scope: "col" }, bdi(label))))),
+        h("thead", null, h("tr", null, h("td"), labels.map((label) => h("th", { scope: "col" }, bdi(label))))),
         h("tbody", null, rows.map((cells, i) => h("tr", null, h("th", { scope: "row" }, bdi(labels[i])), cells.map((value, j) => cell(value, i, j)))))));
     };
-    const box = panel(table.metric, panelOf(MOST_LABELS));
+    const box = panel([bdi(table.metric), h("span", { class: "quiet" }, "rows: reference, columns: prediction")], panelOf(MOST_LABELS));
     if (table.labels.length > MOST_LABELS) {
       const more = pick(`Show all ${table.labels.length} labels`, () => { box.children[1].replaceWith(panelOf(300)); more.remove(); });
       box.append(h("p", { class: "after" }, more));
@@ -435,29 +437,29 @@ const report = (() => {
       const values = history.map((each) => each.metrics[name]).map((each) => (each !== null && typeof each === "object" ? each.value : each)).filter((each) => typeof each === "number");
       if (values.length < 2) return null;
       const low = Math.min(...values), span = Math.max(...values) - low, x = (i) => 3 + (i * 194) / (values.length - 1), y = (value) => (span ? 27 - ((value - low) / span) * 24 : 15);
-      return h("tr", null, h("th", { scope: "row" }, bdi(name)), h("td", { class: "num" }, number(values[0])),
+      return h("tr", null, h("th", { scope: "row" }, bdi(name)), h("td", { class: "num" }, exact(values[0])),
         h("td", null, s("svg", { class: "spark", viewBox: "0 0 200 30", role: "img", "aria-label": `${values.length} results, lowest ${number(low)}, highest ${number(low + span)}` }, s("polyline", { points: values.map((value, i) => `${x(i)},${y(value)}`).join(" ") }), s("circle", { cx: x(values.length - 1), cy: y(values[values.length - 1]), r: 3 }))),
-        h("td", { class: "num" }, number(values[values.length - 1])));
+        h("td", { class: "num" }, exact(values[values.length - 1])));
     };
-    return panel(`History of ${plural(history.length, "result")}`, h("table", { class: "plain" }, h("tbody", null, names.map(line))), h("p", { class: "quiet" }, bdi(history[0].time), " to ", bdi(history[history.length - 1].time)));
+    return panel(`History of ${plural(history.length, "result")}`, h("table", { class: "plain history" }, h("tbody", null, names.map(line))), h("p", { class: "quiet" }, bdi(history[0].time), " to ", bdi(history[history.length - 1].time)));
   }
   function pairView(view) {
     const { detail } = view, links = [...document.querySelectorAll("#pairs .pairs a")], at = links.findIndex((link) => link.getAttribute("href") === `#${view.anchor}`);
     const step = (by, words) => (links[at + by] && at >= 0 ? h("a", { href: links[at + by].getAttribute("href") }, words) : null);
     const numbers = { ...detail.counts, ...(detail.seconds ? { seconds: Object.fromEntries(Object.entries(detail.seconds).map(([key, value]) => [key, typeof value === "number" ? duration(value) : value])) } : {}), ...(detail.usage ? { usage: detail.usage } : {}), ...(detail.statuses ? { statuses: detail.statuses } : {}) };
-    const environment = facts(detail.environment, (value) => (typeof value === "number" ? number(value) : String(value)));
+    const shownFact = (value) => (typeof value === "number" ? number(value) : String(value)), many = detail.total || (detail.samples || []).length;
     const panels = [gatesPanel(detail.gates || []),
       detail.changes && detail.changes.length ? panel("Changed since the last result", h("ul", { class: "changes" }, detail.changes.map((change) => h("li", { dir: "auto" }, change)))) : null,
-      ...(detail.tables || []).map(confusionPanel), histogramPanel(detail.histogram), historyPanel(detail.history),
-      facts(numbers) && panel("Numbers", facts(numbers, (value) => (typeof value === "number" ? number(value) : String(value)))),
-      environment && panel("Environment", environment),
-      detail.files && detail.files.length ? panel("Files", h("ul", null, detail.files.map((file) => h("li", null, safe(file.href) ? h("a", { href: file.href, rel: "noreferrer" }, bdi(file.name)) : bdi(file.name))))) : null].filter(Boolean);
+      ...(detail.tables || []).map(confusionPanel), histogramPanel(detail.histogram), historyPanel(detail.history)].filter(Boolean);
+    const folds = [["Numbers", facts(numbers, shownFact)], ["Environment", facts(detail.environment, shownFact)],
+      ["Files", detail.files && detail.files.length ? h("ul", null, detail.files.map((file) => h("li", null, safe(file.href) ? h("a", { href: file.href, rel: "noreferrer" }, bdi(file.name)) : bdi(file.name)))) : null]];
     const title = h("h2", { class: "title", tabindex: -1 }, bdi(detail.id), tag(detail.status));
-    return [h("header", null, h("div", { class: "path" }, h("a", { href: "#pairs", id: "close-pair" }, "← All pairs"), h("span", { class: "grow" }), step(-1, "Previous pair"), step(1, "Next pair")), title,
+    return [h("header", null, h("div", { class: "path" }, h("a", { href: "#pairs", id: "close-pair" }, "← All pairs"), many ? h("button", { type: "button", class: "link", click: () => byId("samples-title").focus() }, plural(many, "sample"), " ↓") : null, h("span", { class: "grow" }), step(-1, "Previous pair"), step(1, "Next pair")), title,
       detail.error ? h("div", { class: "error-text", dir: "auto" }, detail.error) : null,
       detail.skipped ? h("p", { class: "note" }, "Skipped: ", bdi(detail.skipped)) : null),
-      detail.total || (detail.samples && detail.samples.length) ? samplesSection(view) : h("p", { class: "empty samples-head" }, "There are no samples."),
-      h("div", { class: "panels" }, panels)];
+      h("div", { class: "panels" }, panels),
+      h("div", { class: "folded" }, folds.map(([name, child]) => child && h("details", null, h("summary", null, name), child))),
+      many ? samplesSection(view) : h("p", { class: "empty" }, "There are no samples.")];
   }
 
   // ---- which page is shown: the overview, or a pair ------------------------------------------------------------------

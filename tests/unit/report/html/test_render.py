@@ -247,3 +247,32 @@ def test_status_is_told_in_words():
     errors = Verdict("error", {"error": 3}, (), (Trouble("a", "why"),))
     text = whole(Page(run="r", made="now", command="", verdict=errors))
     assert re.search(r'<h1 class="verdict error"><i aria-hidden="true">!</i><span>ERROR: 3 pairs', text)
+
+
+def luminance(colour):
+    """How light a colour is, as WCAG 2 defines it."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [pytest.param(0, id="light"), pytest.param(1, id="dark")])
+def test_text_can_be_read(scheme):
+    """All text has the contrast that WCAG AA asks for, on every ground on which it stands; edges have theirs."""
+    block = re.findall(r":root \{(.*?)\}", static_text("report.css"), re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--(\w+): (#\w+)", block))
+    shades = ["h1", "h2", "h3", "b1", "b2", "b3"]
+    grounds = {
+        "ink": ["paper", "raised", "sunk", "ins", "del", *shades],
+        "soft": ["paper", "raised", "sunk", "h1", "b1"],
+        "blue": ["paper", "raised", "sunk", *shades],
+        "orange": ["paper", "raised", *shades],
+    }
+    for text, grounds_of in grounds.items():
+        for ground in grounds_of:
+            low, high = sorted((luminance(colours[text]), luminance(colours[ground])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+    low, high = sorted((luminance(colours["edge"]), luminance(colours["paper"])))
+    assert (high + 0.05) / (low + 0.05) >= 3
