@@ -135,7 +135,7 @@ class Controller:
         self.machine = self._machine(self._here())
         self.fleet = self._fleet() if self.machine.boards else None
         self._tell()
-        self.terminal.suites = {pair.suite for pair in self.pairs.values()}
+        self.terminal.select(self.pairs.values())
         if self.pairs:
             with self.sigterm.held_back():
                 seconds = self._open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from pytest_evalrun.slots.gpus import Gpu
     from pytest_evalrun.slots.need import Need
     from pytest_evalrun.suite.pairs import Pair
+
+
+# Where one of these is set, a job of GitHub Actions wants to know how it went.
+GITHUB = frozenset({"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"})
 
 
 class EvaluationResult:
@@ -287,6 +292,10 @@ def register(config: pytest.Config, suites: Suites) -> None:
         from pytest_evalrun.plugin.controller import controller
 
         launching = controller(config, suites)
+        if GITHUB & os.environ.keys():
+            from pytest_evalrun.plugin.ci import GithubPlugin
+
+            config.pluginmanager.register(GithubPlugin(launching), "evalrun-ci")
         if suites.options.cluster.engine != "local" and suites.options.cluster.job is None:
             from pytest_evalrun.plugin.engine.launch import PLUGIN, EngineLaunch
 

@@ -112,9 +112,15 @@ def make_safe(report: Any, secrets: Secrets, *, colours: bool) -> None:
     def shown(text: str) -> str:
         return printable(secrets.blank(text), colours=colours)
 
-    report.longrepr = _changed(report.longrepr, shown)
-    report.sections = [(shown(title), shown(text)) for title, text in report.sections]
-    report.user_properties = [(name, secrets.fields(value)) for name, value in report.user_properties]
+    change_texts(report, shown)
+    properties = report.user_properties
+    report.user_properties = [(shown(str(name)), secrets.fields(value)) for name, value in properties]
+
+
+def change_texts(report: Any, change: Callable[[str], str]) -> None:
+    """Change all that pytest shows of a report: of its failure, and its sections."""
+    report.longrepr = _changed(report.longrepr, change)
+    report.sections = [(change(title), change(text)) for title, text in report.sections]
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:

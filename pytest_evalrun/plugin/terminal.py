@@ -9,6 +9,7 @@ from pytest_evalrun.plugin.signals import outlast_terminal
 from pytest_evalrun.suite.printable import counted, one_line, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pytest
@@ -23,14 +24,23 @@ WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "S
 class Terminal:
     """Speaks through pytest's terminal reporter; at ``-q`` pytest's own letters stay.
 
-    Of ``summary`` the tables of ``suites`` are shown, by their names.
+    Of ``summary`` the tables of ``suites`` are shown, by their names. ``selected`` are the full ids of this launch's
+    pairs: where the run has others, its verdict is shown too, which pytest's counts do not say.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.summary: Summary | None = None
         self.suites: set[str] = set()
+        self.selected: set[str] = set()
         self.remarks: list[str] = []
+
+    def select(self, pairs: Iterable[Pair]) -> None:
+        """Take note of the pairs of this launch."""
+        for pair in pairs:
+            self.suites.add(pair.suite)
+            if not pair.is_shard:
+                self.selected.add(pair.full_id)
 
     def outlast(self) -> None:
         """Let the session go on where its terminal is closed, and nobody hears it."""
@@ -80,12 +90,15 @@ class Terminal:
         if self.summary is None and not self.remarks:
             return
         from pytest_evalrun.report.plain import selected_lines
+        from pytest_evalrun.report.verdict import verdict_of
         from pytest_evalrun.rundir.layout import RunPaths
 
         reporter.section("evalrun")
         if self.summary is not None and self.config.option.verbose >= 0:
             for line in selected_lines(self.summary, self.suites, terminal_width(reporter)):
                 reporter.write_line(line)
+        if self.summary is not None and self.selected and not self.summary.ids <= self.selected:
+            reporter.write_line(f"the whole run: {verdict_of(self.summary).line}")
         if run is not None:
             reporter.write_line(one_line(f"run: {_shown(run, self.config)}/"))
         if run is not None and self.summary is not None:

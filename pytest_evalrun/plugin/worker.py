@@ -133,6 +133,7 @@ class WorkerPlugin:
     def evaluate(self, item: pytest.Item, pair: Pair) -> Evaluation:
         """Steps 1-5 of the life of an item; trouble ends as pytest's ERROR without our own frames."""
         from pytest_evalrun.evaluation.life import evaluate  # 0.1 s, for whoever only runs ordinary tests
+        from pytest_evalrun.evaluation.properties import properties_of
 
         context = self.context
         context.events.write("item_started", pair.full_id)
@@ -154,7 +155,7 @@ class WorkerPlugin:
         finally:
             context.item_done()
         item.stash[evaluation_key] = evaluation
-        item.user_properties.extend(evaluation.metrics.items())
+        item.user_properties.extend(properties_of(evaluation))
         return evaluation
 
     @contextmanager

@@ -121,6 +121,11 @@ class Summary:
         return tuple(row for row in self.rows if row.shown and not row.gone)
 
     @property
+    def ids(self) -> set[str]:
+        """The full ids of all pairs that are still on disk, with a result or without."""
+        return {row.pair for row in self.full if not row.gone} | self.lacking.keys()
+
+    @property
     def gone(self) -> tuple[SummaryRow, ...]:
         """The rows whose pairs are no longer on disk."""
         return tuple(row for row in self.rows if row.gone and row.limit is None)

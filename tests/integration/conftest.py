@@ -83,6 +83,8 @@ def light_children(request):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Project, "warm", request.getfixturevalue("warm"))
+        for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # what is tested here is no job of anybody's own
+            patch.delenv(name, raising=False)
         if request.node.get_closest_marker("measured"):
             patch.setenv("PYTEST_ADDOPTS", without(BROUGHT_ALONG))
         else:

@@ -188,6 +188,16 @@ def test_the_end_is_of_what_was_selected(terminal, reporter, summary, tmp_path):
     assert "also in summary.md: letters (1 pair)\n" in reporter.text
 
 
+@pytest.mark.parametrize("selected", [{"letters/a/one"}, {"letters/a/one", "letters/a/two"}, {"letters/a/two"}])
+def test_the_verdict_is_told_where_the_run_has_more_than_was_selected(terminal, reporter, summary, selected):
+    """In the words of its report; of what was selected pytest counts the outcomes."""
+    shown = terminal()
+    shown.summary, shown.selected = summary, selected
+    shown.show(reporter, None)
+    told = "the whole run: PASSED: the only pair passed\n" in reporter.text
+    assert told == ("letters/a/one" not in selected)
+
+
 @pytest.mark.parametrize("verbose", [0, -1], ids=["normal", "-q"])
 def test_the_end(terminal, reporter, summary, tmp_path, verbose):
     """Tables, where they are kept, and remarks; at -q no tables."""

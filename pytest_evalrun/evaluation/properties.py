@@ -1,0 +1,63 @@
+"""What an item tells of its evaluation to whoever reads test reports: JUnit's properties, and other plugins'."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.evaluation.usage import cost_of
+from pytest_evalrun.suite.printable import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_evalrun.evaluation.gates import GateVerdict
+    from pytest_evalrun.evaluation.steps import Evaluation
+    from pytest_evalrun.rundir.results import Result
+
+# A result's seconds that people look at, by the name of the property.
+SECONDS = {"seconds": "total", "seconds.p50": "p50", "seconds.p95": "p95"}
+
+
+def properties_of(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
+    """Name → value: ``top1`` 0.9733, a number for programs; all others are texts, with their units.
+
+    ``top1.interval``, ``top1.samples``, ``gate.top1.min``, ``samples``, ``seconds``, ``cost``. Nothing where only
+    inference was asked for.
+    """
+    result = evaluation.result
+    if result is None:
+        return
+    for name, metric in result.metrics.items():
+        # Through JSON: a subclass of float that a user's metric answered would not travel.
+        yield name, json.loads(json.dumps(metric["value"]))
+        yield from _of_metric(name, metric)
+    for verdict in evaluation.verdicts:
+        yield f"gate.{verdict.metric}.{verdict.kind}", _judged(verdict)
+    yield from _of_pair(result)
+
+
+def _of_metric(name: str, metric: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    low, high, n = (metric.get(key) for key in ("low", "high", "n"))
+    if low is not None and high is not None:
+        yield f"{name}.interval", f"[{low:.6g}, {high:.6g}] at 95 %"
+    if n is not None:
+        yield f"{name}.samples", counted(n, "sample")
+
+
+def _judged(verdict: GateVerdict) -> str:
+    """``breached: 0.91 < 0.94 by 0.03``."""
+    sign = "<" if verdict.value < verdict.limit else "=" if verdict.value == verdict.limit else ">"
+    compared = f"{verdict.value:.6g} {sign} {verdict.limit:.6g}"
+    return f"holds: {compared}" if verdict.holds else f"breached: {compared} by {verdict.by:.6g}"
+
+
+def _of_pair(result: Result) -> Iterator[tuple[str, str]]:
+    total, predicted, failed = (result.samples.get(name, 0) for name in ("total", "predicted", "failed"))
+    lost = f", {failed} failed" if failed else ""
+    yield "samples", f"{predicted} of {counted(total, 'sample')}{lost}"
+    for name, key in SECONDS.items():
+        if (seconds := result.seconds.get(key)) is not None:
+            yield name, f"{seconds:.6g} s"
+    if cost := cost_of(result.usage):
+        yield "cost", cost
