@@ -110,16 +110,43 @@ def answer_of(line: Mapping[str, Any]) -> tuple[int, int]:
 
 def sample_lines(path: Path) -> Iterable[dict[str, Any]]:
     """Exactly one line an answer, in dataset order, of a file that nobody needs to know more of."""
-    if path.stat().st_size > SMALL_FILE:
-        return SampleLines(path).ordered()
+    return SampleLines(path).ordered() if path.stat().st_size > SMALL_FILE else all_lines(path).lines
+
+
+@dataclass(frozen=True)
+class AllLines:
+    """Every answer of a file in dataset order; ``broken`` says which lines cannot be read.
+
+    ``torn``: its end cannot, which a session that lives may be writing.
+    """
+
+    lines: list[dict[str, Any]]
+    broken: list[str] = field(default_factory=list)
+    torn: bool = False
+
+
+def all_lines(path: Path) -> AllLines:
+    """The lines of ``SampleLines(path).ordered()`` in one pass, for who has memory for all of them."""
+    found, broken, torn = [], [], False
     data = read_file(path)
     most = max(len(data), SANE_INDEX)
-    lines = [line for raw in io.BytesIO(data) if (line := parsed(raw, most)) is not None]
-    places = [answer_of(line) for line in lines]
-    if all(map(lt, places, islice(places, 1, None))):
-        return lines
-    last = dict(zip(places, lines, strict=True))
-    return [last[place] for place in sorted(last)]
+    for number, raw in enumerate(io.BytesIO(data), 1):
+        line = parsed(raw, most)
+        if line is not None:
+            found.append(line)
+        elif raw.endswith(b"\n"):
+            broken.append(_broken(number))
+        else:
+            torn = True
+    places = [answer_of(line) for line in found]
+    if not all(map(lt, places, islice(places, 1, None))):
+        last = dict(zip(places, found, strict=True))
+        found = [last[place] for place in sorted(last)]
+    return AllLines(found, broken, torn)
+
+
+def _broken(number: int) -> str:
+    return f"line {number} cannot be read"
 
 
 def parsed(raw: bytes, most: int) -> dict[str, Any] | None:
@@ -215,7 +242,7 @@ class SampleLines:
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:
-            self.broken.append(f"line {number} cannot be read")
+            self.broken.append(_broken(number))
             return
         place = self._number(line)
         if self._has(place):

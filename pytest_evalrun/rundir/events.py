@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_evalrun.rundir.lines import LineFile, json_line, open_file, utc_time
+from pytest_evalrun.rundir.lines import LineFile, json_line, open_file, read_objects, utc_time
 from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pytest_evalrun.suite.secrets import Secrets
@@ -49,6 +49,11 @@ class EventWriter:
 
     def close(self) -> None:
         self._file.close()
+
+
+def read_events(path: Path, damaged: list[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The events of a run, in the order in which they were merged; torn lines are left out, their numbers noted."""
+    return read_objects(path, damaged)
 
 
 def _line(event: str, pair: str | None, worker: str, fields: dict[str, Any]) -> bytes:

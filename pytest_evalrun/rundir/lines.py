@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pytest_evalrun.suite.jsontext import parse_json
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
 _BLOCK = 1 << 16
@@ -133,6 +135,27 @@ def read_file(path: Path | str) -> bytes:
     """The content of a file. Raises OSError where there is none, or something else in its place."""
     with open_file(path) as file:
         return file.read()
+
+
+def read_objects(path: Path | str, damaged: list[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines, one at a time; nothing where there is no file.
+
+    Lines that cannot be read, as a power cut tears them, are left out; their numbers are put into ``damaged``.
+    """
+    try:
+        file = open_file(path)
+    except OSError:
+        return
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                entry = parse_json(line)
+            except ValueError:
+                entry = None
+            if isinstance(entry, dict):
+                yield entry
+            elif damaged is not None:
+                damaged.append(number)
 
 
 class LineFile:

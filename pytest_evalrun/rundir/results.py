@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.rundir.lines import open_file, read_file
+from pytest_evalrun.rundir.lines import read_file, read_objects
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -244,17 +244,6 @@ def append_history(disk: Disk, path: Path, entry: dict[str, Any]) -> None:
     disk.append_line(path, entry)
 
 
-def read_history(path: Path) -> Iterator[dict[str, Any]]:
-    """The evaluations, oldest first; lines that a power cut tore are left out."""
-    try:
-        file = open_file(path)
-    except OSError:
-        return
-    with file:
-        for line in file:
-            try:
-                entry = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict):
-                yield entry
+def read_history(path: Path, damaged: list[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The evaluations, oldest first; lines that a power cut tore are left out, their numbers put into ``damaged``."""
+    return read_objects(path, damaged)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.rundir.events import EventMerger, EventWriter
+from pytest_evalrun.rundir.events import EventMerger, EventWriter, read_events
 from pytest_evalrun.suite.secrets import Secrets
 
 
@@ -40,6 +40,20 @@ def test_field_may_not_hide_the_writer(tmp_path: Path, field: str) -> None:
     """A field that would replace a word of the contract is a mistake of the caller."""
     with pytest.raises(TypeError, match=field):
         EventWriter(tmp_path / "e.jsonl", "gw0").write("worker_lost", **{field: "gw1"})
+
+
+def test_events_are_read_without_the_torn_ones(tmp_path: Path) -> None:
+    """In the order in which they lie there; a run without events has none."""
+    path = tmp_path / "events.jsonl"
+    assert list(read_events(path)) == []
+    writer = EventWriter(path, "gw0")
+    writer.write("one")
+    writer.write("two")
+    writer.close()
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n{torn\n", 1))
+    damaged: list[int] = []
+    assert [event["event"] for event in read_events(path, damaged)] == ["one", "two"]
+    assert damaged == [2]
 
 
 def test_lines_are_merged_in_order(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_history_is_read_in_order_without_torn_lines(tmp_path: Path) -> None:
-    """Each evaluation is one line; what is no object is passed over."""
+    """Each evaluation is one line; what is no object is passed over, and its number told."""
     path = tmp_path / "work" / "history.jsonl"
     disk = Disk(interval=3600)
     append_history(disk, path, {"pair": "任务/1"})
@@ -22,7 +22,9 @@ def test_history_is_read_in_order_without_torn_lines(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"pair": "3')
     disk.close()
-    assert list(read_history(path)) == [{"pair": "任务/1"}, {"pair": "2"}]
+    damaged: list[int] = []
+    assert list(read_history(path, damaged)) == [{"pair": "任务/1"}, {"pair": "2"}]
+    assert damaged == [2, 3, 4, 6]
 
 
 def test_no_history_is_an_empty_one(tmp_path: Path) -> None:
