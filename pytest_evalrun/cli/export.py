@@ -68,6 +68,23 @@ def opencompass(
         warn(f"{path}: {remark}" for remark in remarks)
 
 
+@export.command()
+def benchmark(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON file to write")],
+    run: RunArgument = "latest",
+    expression: ExpressionOption = "",
+    limits: LimitsOption = False,
+    force: ForceOption = False,
+    workdir: WorkDirOption = WORKDIR,
+) -> None:
+    """Write what samples took as pytest-benchmark saves it: to be read by `pytest-benchmark compare`."""
+    from pytest_evalrun.report.export.benchmark import export_benchmark
+
+    paths = find(workdir, run).paths
+    warn(export_benchmark(_chosen(paths, expression, limits=limits), paths, file, force=force))
+    print_lines([str(file)])
+
+
 def _chosen(paths: RunPaths, expression: str, *, limits: bool) -> tuple[ChosenPair, ...]:
     """The pairs that are exported; of those that are not, it is said. Raises ConfigError where there is none."""
     from pytest_evalrun.report.export.chosen import choose

@@ -21,6 +21,7 @@ LONGEST_THIN = 1024
 # An id is a part of the name of a file in a ZIP archive: whoever unpacks that stays where he is.
 _LONGEST_ID = 200  # bytes
 _ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|^[/~]|^[A-Za-z]:|(?:^|/)\.{1,2}(?:/|$)")
+_FOREIGN = re.compile(r"[^A-Za-z0-9-]+")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,14}")
 _STOPS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter", "tool_calls": "tool_calls"}
 # What of a line's detail has a place of its own in Inspect's sample.
@@ -189,7 +190,7 @@ def sample_id(record: SampleRecord) -> str | int:
     if not _ODD.search(name) and len(name.encode()) <= _LONGEST_ID:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name).strip('._')[:60]}-{digest}"
+    return f"{_FOREIGN.sub('_', name).strip('_')[:60]}-{digest}"
 
 
 def _last_answer(messages: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

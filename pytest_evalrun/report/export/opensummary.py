@@ -127,6 +127,9 @@ def _column(cells: Sequence[str]) -> list[str]:
     numbers = bool(values) and all(map(_is_number, values))
     if numbers and not all(map(_is_whole, values)):
         values = [format(float(value), ".2f") for value in values]
+        fractions = any("." in value for value in values)
+        # Points stand below each other; what has none, as nan, ends before them.
+        values = [value if "." in value or not fractions else f"{value}   " for value in values]
     width = max(len(header) + _MORE, *map(len, values)) if values else len(header) + _MORE
     return [cell.rjust(width) if numbers else cell.ljust(width) for cell in (header, *values)]
 

@@ -55,9 +55,7 @@ class ExportTarget:
         found = self._stat(name)
         if found is None or self._force:
             if os.path.isdir(path):  # noqa: PTH112 - not where a link leads
-                raise ConfigError(
-                    f"{path}: a directory lies where a file is to be written; accepted: another directory"
-                )
+                raise ConfigError(f"{path}: a directory is in the way of a file; accepted: another directory")
             return
         if name not in self._known:
             raise ConfigError(f"{path}: it exists and was not written by evalrun export; {REMEDY}")
