@@ -45,8 +45,8 @@ test: $(READY)
 	$(BIN)/pytest -q --collect-only >/dev/null & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/coverage erase
 	@# More workers than cores: many tests wait for real processes. test_compat.py is what tox runs three times;
-	@# tests/unit/datasets/hf and tests/unit/engines/dlc, which are only run where they are named, are what its
-	@# environments `hf` and `dlc` are for.
+	@# tests/unit/datasets/hf, tests/unit/engines/dlc and tests/unit/report/export/inspect, which are only run where they
+	@# are named, are what its environments `hf`, `dlc` and `inspect` are for.
 	$(BIN)/coverage run -m pytest -n 5 --dist worksteal --durations=25 -m "not slow" --ignore tests/integration/test_compat.py
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report

@@ -240,6 +240,7 @@ def _page(paths: RunPaths, summary: Summary, suites: list[Suite], against: RunPa
 
 
 def _merge(paths: RunPaths) -> None:
+    from pytest_evalrun.report.inputs import inputs_in
     from pytest_evalrun.report.merge import merge_predictions
     from pytest_evalrun.suite.printable import counted
 

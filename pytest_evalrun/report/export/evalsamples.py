@@ -22,6 +22,7 @@ LONGEST_THIN = 1024
 _LONGEST_ID = 200  # bytes
 _ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|^[/~]|^[A-Za-z]:|(?:^|/)\.{1,2}(?:/|$)")
 _FOREIGN = re.compile(r"[^A-Za-z0-9-]+")
+_HALF = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,14}")
 _STOPS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter", "tool_calls": "tool_calls"}
 # What of a line's detail has a place of its own in Inspect's sample.
@@ -235,5 +236,12 @@ def _cut(text: str) -> str:
 
 
 def dumped(value: Any) -> bytes:
-    """One JSON value, as Inspect reads it: NaN is what could not be scored; half a character is an escape."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "backslashreplace")
+    """One JSON value, as Inspect reads it: NaN is what could not be scored.
+
+    Half a character, which its models do not take, stands there as the text of an escape.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _HALF.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text).encode()
