@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from pytest_evalrun.plugin.reports import make_crashed, outcome_of, reason_of, s
 from pytest_evalrun.plugin.signals import cut_traceback, signals_of_launch
 from pytest_evalrun.plugin.spending import Spending
 from pytest_evalrun.plugin.terminal import Terminal
+from pytest_evalrun.plugin.urls import written_argv
 from pytest_evalrun.plugin.xdist.crashes import Lost, WorkerCrashes, requeue
 from pytest_evalrun.plugin.xdist.internals import allow_restart
 from pytest_evalrun.plugin.xdist.scheduler import Scheduler, install_scheduler
@@ -225,7 +225,7 @@ class Controller:
                 facts = facts_of(self.pairs, seconds, self.machine.gpus)
                 only = self.pairs.values() if options.cluster.job else None
                 workdir = WorkDir(options.workdir)
-                live = LiveRun(workdir, options.run, suites, sys.argv, self.terminal.line, facts, only=only)
+                live = LiveRun(workdir, options.run, suites, written_argv(), self.terminal.line, facts, only=only)
                 with live.kept():
                     live.claim(output_directories(live.paths, suites), boards_of(suites))
                     self._publish(live)

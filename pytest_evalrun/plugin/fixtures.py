@@ -296,6 +296,10 @@ def register(config: pytest.Config, suites: Suites) -> None:
             from pytest_evalrun.plugin.ci import GithubPlugin
 
             config.pluginmanager.register(GithubPlugin(launching), "evalrun-ci")
+        if suites.options.notify is not None:
+            from pytest_evalrun.plugin.notifying import register_notifying
+
+            register_notifying(launching, at_once=distributes(config))
         if suites.options.cluster.engine != "local" and suites.options.cluster.job is None:
             from pytest_evalrun.plugin.engine.launch import PLUGIN, EngineLaunch
 

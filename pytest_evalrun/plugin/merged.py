@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -66,11 +65,12 @@ def summarise_again(options: Options, suites: Collection[Suite]) -> tuple[str, S
 
     Raises ConfigError where there is no run.
     """
+    from pytest_evalrun.plugin.urls import written_argv
     from pytest_evalrun.rundir.layout import WorkDir
     from pytest_evalrun.rundir.live import existing_run
     from pytest_evalrun.suite.secrets import secrets_of
 
-    with existing_run(WorkDir(options.workdir), options.run, secrets_of(suites).words(sys.argv)) as paths:
+    with existing_run(WorkDir(options.workdir), options.run, secrets_of(suites).words(written_argv())) as paths:
         summary = summarise(paths, suites, {})
         return paths.root.name, summary, page_remarks(paths, suites, summary)
 

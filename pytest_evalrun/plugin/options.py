@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from pytest_evalrun.plugin.urls import shown_urls, url, urls_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 # So many jobs may run at once where nobody says how many.
 JOBS = 16
 _asked_workers = pytest.StashKey[int]()
-Kind = Literal["string", "int", "float", "bool", "list"]
+Kind = Literal["string", "int", "float", "bool", "list", "urls"]
 
 
 NUMBERS: dict[str, tuple[type, str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
@@ -126,6 +128,15 @@ OPTIONS = (
         metavar="MONEY",
     ),
     Option(
+        "--eval-notify",
+        "Send messages about the run: to URL, repeatable; without one to those that the ini key has, one a line",
+        kind="urls",
+        metavar="URL",
+    ),
+    Option(
+        "--eval-notify-link", "Link in every message; {run} in it is the run's name, ${NAME} a variable", metavar="URL"
+    ),
+    Option(
         "--eval-engine",
         "Where items run: on this machine, or as jobs of a cluster",
         default="local",
@@ -191,6 +202,8 @@ class Options:
     scheduler: bool
     gpus: str | None
     max_cost: float | None
+    notify: tuple[str, ...] | None
+    notify_link: str
     cluster: Cluster
     settings: tuple[tuple[str, str, Any], ...]
     sets: tuple[str, ...]
@@ -232,6 +245,8 @@ def read_options(config: pytest.Config) -> Options:
         scheduler=values["eval_scheduler"] == "on",
         gpus=values["eval_gpus"],
         max_cost=_money(values["eval_max_cost"]),
+        notify=None if values["eval_notify"] is None else tuple(values["eval_notify"]),
+        notify_link=values["eval_notify_link"] or "",
         cluster=_cluster(config, values),
         settings=settings,
         sets=tuple(values["eval_set"]),
@@ -292,14 +307,22 @@ def header(config: pytest.Config) -> str | None:
     """Write what differs from the defaults in one line; None where nothing does."""
     values = option_values(config)
     changed = [
-        f"{option.flag[7:]}={' '.join(value) if isinstance(value, list) else value}"
+        f"{option.flag[7:]}={_shown(option, value)}"
         for option in OPTIONS
         if (value := values[option.dest]) != option.default
     ]
     return f"evalrun: {', '.join(changed)}" if changed else None
 
 
+def _shown(option: Option, value: Any) -> str:
+    if option.kind == "urls":
+        return shown_urls(value)
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
 def _value(config: pytest.Config, option: Option) -> Any:
+    if option.kind == "urls":
+        return urls_of(config, option.dest)
     value = config.getoption(option.dest)
     if value is None:
         value = _from_ini(config, option)
@@ -333,6 +356,8 @@ def _argparse(option: Option) -> dict[str, Any]:
         return {"action": "store_const", "const": True}
     if option.kind == "list":
         return {"action": "append", "metavar": option.metavar}
+    if option.kind == "urls":
+        return {"action": "append", "nargs": "?", "type": url, "metavar": option.metavar}
     typed: dict[str, Any] = {"type": NUMBERS[option.kind][0]} if option.kind in NUMBERS else {}
     if option.offered:
         return {"type": partial(_offered, option), "metavar": f"{{{','.join(option.choices)},...}}"}
@@ -353,6 +378,8 @@ def _ini(option: Option) -> dict[str, Any]:
         return {"type": "bool", "default": option.default}
     if option.kind == "list":
         return {"type": "args", "default": []}
+    if option.kind == "urls":
+        return {"type": "linelist", "default": []}
     return {"type": "string", "default": ""}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.deadline import STACKS
+from pytest_evalrun.evaluation.kinds import DIED, kind_of
 from pytest_evalrun.plugin.internals import is_of_pytest
 from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.rundir.tasklist import Status
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
 
 
 class Failure(pytest.fail.Exception):  # type: ignore[name-defined, misc]  # no name of it is public
-    """A failure that is told without a traceback; ``brief`` is what matters of it, for pytest's short summary."""
+    """A failure that is told without a traceback; ``brief`` is what matters of it, for pytest's short summary.
 
-    def __init__(self, text: str, brief: str) -> None:
+    ``kind`` says without words of others what kind of trouble it is; empty where it is none.
+    """
+
+    def __init__(self, text: str, brief: str, kind: str = "") -> None:
         super().__init__(text, pytrace=False)
         self.brief = brief
+        self.kind = kind
 
 
 def failure(error: EvalrunError) -> Failure:
     """The failure of a test whose fixture met with trouble."""
-    return Failure(str(error), error.brief)
+    return Failure(str(error), error.brief, kind_of(error))
 
 
 def shorten(report: Any, error: BaseException) -> None:
@@ -103,7 +108,7 @@ def make_crashed(report: Any, pair: Pair, reason: str, brief: str) -> None:
     report.longrepr = caught.getrepr(style="value")
     shorten(report, caught.value)
     report.location = (*report.location[:2], report.nodeid.partition("::")[2])
-    report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason}
+    report.evalrun = {"pair": pair.full_id, "suite_item": True, "reason": reason, "kind": DIED}
 
 
 def make_safe(report: Any, secrets: Secrets, *, colours: bool) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_evalrun.errors import EvalrunError, Lacking, TimedOut
 from pytest_evalrun.evaluation.deadline import Deadline
+from pytest_evalrun.evaluation.kinds import kind_of
 from pytest_evalrun.evaluation.logs import ItemLog, Redirect
 from pytest_evalrun.evaluation.stored import write_error_result
 from pytest_evalrun.plugin.collectors import SuiteModule
@@ -115,7 +116,7 @@ class WorkerPlugin:
     @cached_property
     def secrets(self) -> Secrets:
         """The secrets of all suites; asked for when all are collected."""
-        return secrets_of(self.suites.found.values())
+        return secrets_of(self.suites.found.values(), also=self.suites.options.notify or ())
 
     @cached_property
     def _fragments(self) -> FragmentWriter:
@@ -197,7 +198,7 @@ class WorkerPlugin:
         if self.config.getoption("usepdb"):
             raise error
         cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-        raise Failure(self.context.shown(f"{error}\n\n{cause}".rstrip()), error.brief) from None
+        raise Failure(self.context.shown(f"{error}\n\n{cause}".rstrip()), error.brief, kind_of(error)) from None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -321,6 +322,8 @@ class WorkerPlugin:
             evaluates = uses(item, "evaluation")
             test = None if isinstance(item.parent, SuiteModule) else getattr(item, "originalname", item.name)
             report.evalrun = tell(pair, evaluation, worker=self.name, test=test, evaluates=evaluates)
+            if call.excinfo is not None and outcome_of(report) == "error":
+                report.evalrun["kind"] = getattr(call.excinfo.value, "kind", "") or kind_of(call.excinfo.value)
             if self._context is not None and pair.skip is None:
                 self._record(report, pair)
         return report

@@ -73,10 +73,12 @@ def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def secrets_of(suites: Iterable[Suite], environ: Mapping[str, str] = os.environ) -> Secrets:
-    """Collect every secret that the suites ask for."""
+def secrets_of(
+    suites: Iterable[Suite], environ: Mapping[str, str] = os.environ, *, also: Iterable[str] = ()
+) -> Secrets:
+    """Collect every secret that the suites ask for, and ``also`` these texts."""
     layers = {id(layer): layer for suite in suites for pair in suite.pairs for layer in pair.layers}
-    names = secret_names([dict(layer.values) for layer in layers.values()])
+    names = secret_names([*also, *(dict(layer.values) for layer in layers.values())])
     return Secrets(tuple(environ[name] for name in sorted(names) if name in environ))
 
 

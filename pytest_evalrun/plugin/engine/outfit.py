@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 OF_THE_LAUNCH = frozenset(
     {"eval_workdir", "eval_run", "eval_only", "eval_fresh", "eval_engine", "eval_jobs", "eval_unit_minutes"}
     | {"eval_job_workers", "eval_slurm", "eval_ray_address", "eval_dlc_config", "eval_on_interrupt", "eval_scripts"}
-    | {"eval_job", "eval_gpus", "eval_max_cost"}
+    | {"eval_job", "eval_gpus", "eval_max_cost", "eval_notify", "eval_notify_link"}
 )
 LONGEST_NAME = 60
 

@@ -77,6 +77,7 @@ GIVEN = {
     "--eval-min-gpu-memory": ("40.5", ("min_gpu_memory", 40.5)),
     "--eval-workers-per-gpu": ("2", ("workers_per_gpu", 2)),
     "--eval-max-cost": ("0.5", None),
+    "--eval-notify-link": ("https://ci.example/{run}", None),
     "--eval-engine": ("slurm", None),
     "--eval-jobs": ("5", None),
     "--eval-unit-minutes": ("2.5", None),
@@ -89,12 +90,14 @@ GIVEN = {
 }
 # It names a file that the launch of a job has written, and that must be there.
 OF_JOBS = frozenset({"--eval-job"})
+# An ini key alone says nothing.
+OF_MESSAGES = frozenset({"--eval-notify"})
 
 
 @pytest.mark.parametrize("where", ["command line", "ini"])
 def test_each_option_is_read_from_both(options, where):
     """The same value from either, shown in the header; those that are settings become a layer each."""
-    assert GIVEN.keys() == BY_FLAG.keys() - OF_JOBS
+    assert GIVEN.keys() == BY_FLAG.keys() - OF_JOBS - OF_MESSAGES
     if where == "ini":
         found, line = options(ini="\n".join(f"{BY_FLAG[flag].dest} = {value}" for flag, (value, _) in GIVEN.items()))
     else:
@@ -118,6 +121,35 @@ def test_each_option_is_read_from_both(options, where):
     )
     assert found.sets == ("max_batch_size=3",)
     assert (found.crash_retries, found.scheduler, found.gpus, found.max_cost) == (2, False, "0,1", 0.5)
+
+
+URLS = ["lark://${LARK_TOKEN}", "json://user:pass@host/path"]
+INI = "eval_notify =\n" + "".join(f"    {url}\n" for url in URLS)
+NOTIFIED = {
+    "no option": ((), INI, None, None),
+    "the ini's": (("--eval-notify",), INI, tuple(URLS), "evalrun: notify=lark://${LARK_TOKEN} json://***"),
+    "that of the command line": (("--eval-notify=ntfy://x",), INI, ("ntfy://x",), "evalrun: notify=ntfy://***"),
+    "several": (("--eval-notify", "a://b", "--eval-notify", "${URL}"), "", ("a://b", "${URL}"), None),
+    "both": (("--eval-notify=a://b", "--eval-notify"), INI, (*URLS, "a://b"), None),
+    "none in the ini": (("--eval-notify",), "", (), "evalrun: notify="),
+}
+
+
+@pytest.mark.parametrize(("words", "ini", "urls", "line"), NOTIFIED.values(), ids=NOTIFIED)
+def test_messages_go_to_the_inis_addresses_or_those_given(options, words, ini, urls, line):
+    """Without the option to none at all; and the header shows nothing that may be secret."""
+    found, shown = options(*words, ini=ini)
+    assert found.notify == urls
+    assert line is None or shown == line
+
+
+def test_a_path_is_no_address(options, tmp_path):
+    """What stands behind the option is its value; one that may be a secret is not repeated."""
+    with pytest.raises(pytest.UsageError, match="is a path, and no URL; give paths before this option"):
+        options("--eval-notify", str(tmp_path))
+    with pytest.raises(pytest.UsageError, match="what follows it is no URL") as caught:
+        options("--eval-notify", "t0k3n")
+    assert "t0k3n" not in str(caught.value)
 
 
 def test_the_command_line_wins(options):
