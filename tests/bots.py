@@ -27,6 +27,7 @@ class Bot:
 
     def __init__(self, answers=("ok",), secret=""):
         self.requests = []
+        self.tunnels = []
         self.signed = True
         self._answers = list(answers)
         self._secret = secret
@@ -69,6 +70,10 @@ class Bot:
                 if bot._secret and not bot._verified(body):
                     bot.signed, answer = False, "19021"
                 bot._answer(self, answer)
+
+            def do_CONNECT(self):
+                bot.tunnels.append(self.path)
+                self.send_error(405)
 
             def log_message(self, *_):
                 pass

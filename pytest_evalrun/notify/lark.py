@@ -147,9 +147,7 @@ def _token(address: Address) -> str:
             raise _wrong(address, f"this is no bot; accepted: https://{host}{HOOK}TOKEN")
         place = f"{slash}{path}".removeprefix(HOOK)
     if not _TOKEN.fullmatch(place):
-        raise _wrong(
-            address, "a token is missing, or is none: letters, digits and hyphens, what the bot's address ends with"
-        )
+        raise _wrong(address, "the token is missing, or is none: what the bot's address ends with, letters, digits, -")
     return place
 
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
@@ -59,7 +60,9 @@ def _service_of(address: Address) -> Any:
         warnings.simplefilter("ignore")  # what a library warns of while it is imported is nobody's business here
         from apprise import Apprise, AppriseAsset
 
-        asset = AppriseAsset(async_mode=False, storage_mode="memory")
+        # With a limit of its own it would hand messages to threads for which Python waits before it ends.
+        own: dict[str, Any] = {"service_timeout": 0} if "service_timeout" in signature(AppriseAsset).parameters else {}
+        asset: Any = AppriseAsset(async_mode=False, storage_mode="memory", **own)
         service: Any = Apprise.instantiate(address.url, asset=asset)
         if service is None:
             raise _unknown(address, set(_schemes(Apprise)))

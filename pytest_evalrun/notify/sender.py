@@ -69,18 +69,21 @@ class _Try:
         except BaseException as error:  # noqa: BLE001 - whatever a library does, the run does not notice
             self.trouble = f"{type(error).__name__} while it was sent"
 
-    def outcome(self) -> str | None:
-        """Wait until it is over, or its time; what is wrong, or None."""
+    def is_over(self) -> bool:
+        """Wait until it is, or its time."""
         self.thread.join(max(0.0, self.until - time.monotonic()))
-        return f"no answer within {MESSAGE_SECONDS:g} s" if self.thread.is_alive() else self.trouble
+        return not self.thread.is_alive()
 
 
 class Sender:
     """Messages are put in and forgotten. ``tick`` is called every now and then, by the thread that sends."""
 
-    def __init__(self, tick: Callable[[], None], seconds: float = MESSAGE_SECONDS) -> None:
+    def __init__(
+        self, tick: Callable[[], None], seconds: float = MESSAGE_SECONDS, end_seconds: float = END_SECONDS
+    ) -> None:
         self._tick = tick
         self._seconds = seconds
+        self._end_seconds = end_seconds
         self._queue: queue.SimpleQueue[_Post | None] = queue.SimpleQueue()
         self._sent: Counter[str] = Counter()
         self._failures: dict[str, _Failures] = {}
@@ -97,7 +100,7 @@ class Sender:
 
     def close(self, message: Message, recipients: Sequence[Recipient]) -> None:
         """Send the last message; what still waits before it is old news, and is dropped."""
-        self._until = time.monotonic() + END_SECONDS
+        self._until = time.monotonic() + self._end_seconds
         self._last = _Post(message, recipients)
         self._closing = True
         self._queue.put(self._last)
@@ -112,7 +115,7 @@ class Sender:
         if self._last is not None and self._thread.is_alive():
             for recipient in self._last.recipients:
                 if recipient.address.shown not in self._failures:
-                    self._fail(recipient, f"no answer within {END_SECONDS:g} s")
+                    self._fail(recipient, f"no answer within {self._end_seconds:g} s")
         return [one_line(self._line(shown, failures)) for shown, failures in self._failures.items()]
 
     def _line(self, shown: str, failures: _Failures) -> str:
@@ -136,10 +139,12 @@ class Sender:
         """To all at once: one that is slow costs the others nothing."""
         until = time.monotonic() + self._seconds
         for one in [_Try(recipient, post.message, until) for recipient in post.recipients]:
-            if (trouble := one.outcome()) is None:
-                self._sent[one.recipient.address.shown] += 1
+            if not one.is_over():
+                self._fail(one.recipient, f"no answer within {self._seconds:g} s")
+            elif one.trouble is not None:
+                self._fail(one.recipient, one.trouble)
             else:
-                self._fail(one.recipient, trouble)
+                self._sent[one.recipient.address.shown] += 1
 
     def _fail(self, recipient: Recipient, reason: str) -> None:
         failures = self._failures.setdefault(recipient.address.shown, _Failures())
