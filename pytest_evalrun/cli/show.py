@@ -28,6 +28,7 @@ from pytest_evalrun.cli.export import export
 from pytest_evalrun.cli.samples import diff, show
 from pytest_evalrun.cli.schema import schema
 from pytest_evalrun.cli.starting import awaited_run
+from pytest_evalrun.cli.view import view
 from pytest_evalrun.errors import ConfigError, EvalrunError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 from pytest_evalrun.suite.printable import one_line
@@ -187,7 +188,7 @@ def retry(run: RunArgument = "latest", workdir: WorkDirOption = WORKDIR) -> None
     print_lines([again.command] if again.failed else [])
 
 
-for command in (show, diff, stop, reset, clean, devices, schema):
+for command in (show, diff, view, stop, reset, clean, devices, schema):
     app.command()(command)
 app.command()(agents.controller)
 app.command("task-worker")(agents.task_worker)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import natural_key
-from pytest_evalrun.rundir.results import iter_results, recorded_of
+from pytest_evalrun.rundir.results import read_result, recorded_of, result_files
 from pytest_evalrun.rundir.runs import skipped_in
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_evalrun.rundir.layout import RunPaths
@@ -146,21 +147,23 @@ def read_summary(
     gone: Callable[[str, str, str], bool],
     skips: Mapping[str, str] = MappingProxyType({}),
     limits: Mapping[PairKey, bool] = MappingProxyType({}),
+    known: KnownRows | None = None,
 ) -> Summary:
     """Read every result of the run. ``gone(suite, task, dataset)`` says which pairs are no longer on disk.
 
     ``skips``: full ids of pairs that are skipped besides those that the run has noted, and why. ``limits``: the
-    evaluations of first samples that this launch asked for, and whether they came to a result.
+    evaluations of first samples that this launch asked for, and whether they came to a result. ``known``: rows of
+    whoever reads the run again and again.
     """
     rows: list[SummaryRow] = []
     skips = skipped_in(paths) | dict(skips)
     states = read_task_list(paths.task_list) or {}
     unreadable: list[str] = []
-    for path, result in iter_results(paths.results):
-        if result is None:
+    for path, found in (known or KnownRows()).read(paths.results):
+        if found is None:
             unreadable.append(path.relative_to(paths.root).as_posix())
         else:
-            row = _row(path, result, gone(result.suite, result.task, result.dataset))
+            row = replace(found, gone=True) if gone(found.suite, found.task, found.dataset) else found
             if row.limit is None:
                 row = _as_it_stands(row, failed=states.get((f"{row.suite}/{row.task}", row.dataset)) is Status.FAILED)
             else:
@@ -194,6 +197,33 @@ def _natural(place: Place) -> tuple[Any, ...]:
     return natural_key(place[0]), natural_key(place[1])
 
 
+class KnownRows:
+    """Rows as results say them; read again only where a result, or what tests recorded of it, changed since."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Path, tuple[object, SummaryRow | None]] = {}
+
+    def read(self, results: Path) -> Iterator[tuple[Path, SummaryRow | None]]:
+        """Yield every result's file and row, None for a damaged one, in the order of their names."""
+        before, self._rows = self._rows, {}
+        for path in result_files(results):
+            seen = _stamp(os.fspath(path)), _stamp(os.fspath(path)[: -len(".json")])
+            known = before.get(path)
+            if known is None or known[0] != seen:
+                result = read_result(path)
+                known = seen, None if result is None else _row(path, result)
+            self._rows[path] = known
+            yield path, known[1]
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - of 10,000 pairs
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     """Empty the row of a pair that is skipped, whatever older result lies there."""
     nothing = replace(
@@ -213,7 +243,7 @@ def _order(row: SummaryRow) -> tuple[Any, ...]:
     return natural_key(row.suite), natural_key(row.task), natural_key(row.dataset), row.limit or 0
 
 
-def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
+def _row(path: Path, result: Result) -> SummaryRow:
     suite, task, file = str(path).rsplit("/", 2)  # pathlib would take a third of a summary's time
     key = PairKey(suite.rpartition("/")[2], task, file.removesuffix(".json"))
     return SummaryRow(
@@ -228,7 +258,6 @@ def _row(path: Path, result: Result, gone: bool) -> SummaryRow:
         seconds=result.seconds.get("total"),
         gates=result.gates,
         error=result.environment.get("error"),
-        gone=gone,
         skipped=result.environment.get("skipped"),
         pace={name: result.seconds.get(name) for name in PACE},
         fingerprint=result.fingerprint,

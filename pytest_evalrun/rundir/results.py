@@ -160,12 +160,16 @@ def iter_results(results: Path) -> Iterator[tuple[Path, Result | None]]:
 
     What a user's own tests recorded lies one level deeper and is left out.
     """
+    return ((path, read_result(path)) for path in result_files(results))
+
+
+def result_files(results: Path) -> Iterator[Path]:
+    """The file of every pair's result of a run, in the order of their names."""
     for suite in _directories(results):
         for task in _directories(suite):
             for name in sorted(_names(task, of_files=True)):
                 if name.endswith(".json"):
-                    path = task / name
-                    yield path, read_result(path)
+                    yield task / name
 
 
 def _directories(root: Path) -> list[Path]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.tasklist import read_task_list
-from pytest_evalrun.suite.names import refusal, safe_name
+from pytest_evalrun.suite.names import first_samples, refusal, safe_name
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 # Whoever asks for anchors that there are not makes nobody look more often.
 _INTERVAL = 1.0
 _PLACES = (("results", ".json"), ("predictions", ".jsonl"), ("logs/infer", ".log"))
-
-
-def anchor_of(key: PairKey) -> str:
-    """What the place of a pair in the page is called."""
-    return "p" + hashlib.sha256("\0".join(key).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def key_of_pair(pair: str) -> PairKey | None:
@@ -45,14 +40,20 @@ class FoundPair:
     anchor: str
     key: PairKey
     files: PairPaths
-    names: tuple[str, str, str]
+    suite: str
+    task: str
+    dataset: str
     result: Result | None
 
     @property
     def id(self) -> str:
-        """``suite/task/dataset``, and what says of how many first samples it is."""
-        suite, task, _ = self.names
-        return f"{suite}/{task}/{self.names[2]}" if self.key.limit is None else f"{suite}/{task}/{self.key.dataset}"
+        """``suite/task/dataset``, and how many first samples it is of."""
+        return first_samples(self.pair, self.key.limit)
+
+    @property
+    def pair(self) -> str:
+        """``suite/task/dataset``."""
+        return f"{self.suite}/{self.task}/{self.dataset}"
 
 
 class FoundPairs:
@@ -75,7 +76,7 @@ class FoundPairs:
         result = read_result(files.result)
         if result is not None:
             names = result.suite, result.task, result.dataset
-        return FoundPair(anchor, key, files, names, result)
+        return FoundPair(anchor, key, files, *names, result)
 
     def _known(self) -> Iterator[tuple[PairKey, tuple[str, str, str]]]:
         """Pairs by their files, then by the list of the run, which knows their names as they are."""
@@ -86,9 +87,9 @@ class FoundPairs:
                     yield key, (*key.full,)
         for directory, dataset in read_task_list(self._paths.task_list) or {}:
             suite, _, task = directory.partition("/")
-            key = key_of_pair(f"{directory}/{dataset}")
-            if key is not None:
-                yield key, (suite, task, dataset)
+            listed = key_of_pair(f"{directory}/{dataset}")
+            if listed is not None:
+                yield listed, (suite, task, dataset)
 
 
 def _names(root: os.PathLike[str]) -> Iterator[tuple[str, str, str]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.monitor.web.found import anchor_of, key_of_pair
+from pytest_evalrun.monitor.web.found import key_of_pair
+from pytest_evalrun.report.html.details import anchor_of
+from pytest_evalrun.report.html.safejson import shown
 from pytest_evalrun.suite.names import shard_of
-from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
     from pytest_evalrun.monitor.reader import SnapshotReader
@@ -30,15 +31,6 @@ def shown_snapshot(snapshot: Snapshot, reader: SnapshotReader) -> dict[str, Any]
     facts["slots"] = _slots(snapshot, reader)
     found: dict[str, Any] = shown(facts)
     return found
-
-
-def shown(value: Any) -> Any:
-    """The same value with all its text, that of keys too, safe to show."""
-    if isinstance(value, str):
-        return value if value.isprintable() else printable(value)
-    if isinstance(value, dict):
-        return {shown(name): shown(part) for name, part in value.items()}
-    return [shown(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _slots(snapshot: Snapshot, reader: SnapshotReader) -> list[dict[str, Any]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.reader import SnapshotReader
-from pytest_evalrun.monitor.web.shown import shown, shown_snapshot
+from pytest_evalrun.monitor.web.shown import shown_snapshot
+from pytest_evalrun.report.html.safejson import safe_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ class Watch:
             await self.look()
         if not tasks:
             return self._encoded(self._parts)
-        listed = await self.run_in_reader(lambda reader: _encode(shown(reader.tasks.to_json())))
+        listed = await self.run_in_reader(lambda reader: safe_json(shown(reader.tasks.to_json())))
         return self._encoded(self._parts | {"tasks": listed})
 
     def watcher(self) -> Watcher:
@@ -200,7 +200,7 @@ def _looked(reader: SnapshotReader) -> tuple[dict[str, bytes], object, float]:
     """The parts of a snapshot, what the results depend on, and the processor seconds that the look took."""
     started = time.thread_time()
     snapshot = reader.look()
-    parts = {name: _encode(part) for name, part in shown_snapshot(snapshot, reader).items()}
+    parts = {name: safe_json(part) for name, part in shown_snapshot(snapshot, reader).items()}
     return parts, _standing(snapshot, reader), time.thread_time() - started
 
 
@@ -213,8 +213,4 @@ def _standing(snapshot: Snapshot, reader: SnapshotReader) -> object:
 
 def _gone(error: Exception) -> dict[str, bytes]:
     """What is left to say where the directory of the run is gone."""
-    return {"session": _encode("gone"), "problems": _encode([str(error)]), "running": b"[]", "slots": b"[]"}
-
-
-def _encode(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), default=str).encode()
+    return {"session": safe_json("gone"), "problems": safe_json([str(error)]), "running": b"[]", "slots": b"[]"}

@@ -20,7 +20,7 @@ from pytest_evalrun.report.html.safejson import safe_json
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
 from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, answer_of
 from pytest_evalrun.rundir.durable import write_atomic
-from pytest_evalrun.rundir.lines import read_file
+from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.suite.jsontext import parse_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
@@ -127,7 +127,7 @@ class Fragments:
         try:
             lines = read_file(files.fragment).split(b"\n")
             head = parse_line(lines[0])
-            base = self._before(files)
+            base = self.before(files)
             if head["v"] != VERSION or head["made"] != _made(files, base) or lines.pop() or len(lines) < 2:
                 return None
             order = [(place[0], place[1]) for place in head["order"]]
@@ -136,22 +136,22 @@ class Fragments:
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
 
+    def head(self, files: PairPaths) -> Fragment | None:
+        """What the rest of the page needs of it, without detail and samples, as of whenever it was made."""
+        try:
+            with open_file(files.fragment) as file:
+                head = parse_line(file.readline())
+            if head["v"] != VERSION:
+                return None
+            found = head["anchor"], head["against"], head["before"], head["changes"], (), head["total"]
+            return Fragment(*found, b"", ())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def make(self, files: PairPaths, result: Result, source: SampleSource = NO_SOURCE) -> Fragment:
         """Make the fragment of a pair, and keep it. Raises OSError where its files cannot be read, or it not kept."""
-        base = self._before(files)
-        made = _made(files, base)
-        chosen, samples = self._samples(files, result, source, base)
-        old = read_result(base.result) if base is not None else None
-        fragment = Fragment(
-            anchor=anchor_of(files.key),
-            against=base.run.name if base is not None else None,
-            before={} if old is None else {name: metric["value"] for name, metric in old.metrics.items()},
-            changes=[] if old is None else list(moved(old.environment, result.environment)),
-            order=list(samples),
-            total=chosen.total,
-            detail=detail_of(files, result, chosen),
-            samples=list(samples.values()),
-        )
+        made = _made(files, self.before(files))
+        fragment = self.fresh(files, result, source)
         head = {
             "v": VERSION,
             "made": made,
@@ -164,6 +164,22 @@ class Fragments:
         }
         write_atomic(files.fragment, b"\n".join([orjson.dumps(head), fragment.detail, *fragment.samples, b""]))
         return fragment
+
+    def fresh(self, files: PairPaths, result: Result, source: SampleSource = NO_SOURCE) -> Fragment:
+        """Make the fragment of a pair for who writes nothing into runs. Raises OSError where files cannot be read."""
+        base = self.before(files)
+        chosen, samples = self._samples(files, result, source, base)
+        old = read_result(base.result) if base is not None else None
+        return Fragment(
+            anchor=anchor_of(files.key),
+            against=base.run.name if base is not None else None,
+            before={} if old is None else {name: metric["value"] for name, metric in old.metrics.items()},
+            changes=[] if old is None else list(moved(old.environment, result.environment)),
+            order=list(samples),
+            total=chosen.total,
+            detail=detail_of(files, result, chosen),
+            samples=list(samples.values()),
+        )
 
     def _samples(
         self, files: PairPaths, result: Result, source: SampleSource, base: PairPaths | None
@@ -191,7 +207,7 @@ class Fragments:
     def _places(self, files: PairPaths, source: SampleSource) -> FilePlaces:
         return FilePlaces(source.written or files.outputs, source.data, self._link)
 
-    def _before(self, files: PairPaths) -> PairPaths | None:
+    def before(self, files: PairPaths) -> PairPaths | None:
         """The files of the pair in the newest earlier run that has a result of it."""
         for run in self._earlier:
             found = run.pair(files.key)
