@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.report.html.model import Scatter, ScatterPoint
 
-WIDTH, HEIGHT = 520, 320
-LEFT, RIGHT, TOP, BOTTOM = 56, 504, 28, 268
-MOST_TICKS = 6
+WIDTH, HEIGHT = 396, 268
+LEFT, RIGHT, TOP, BOTTOM = 52, 384, 28, 218
+MOST_TICKS = 5
 # From this ratio of the largest to the smallest on, an even scale would press most points to the edge.
 LOGARITHMIC_FROM = 30
 # A letter's width in the drawing's units, the height of a line, and how much of a name is shown beside its point.
-LETTER, LINE, LONGEST_NAME = 6.2, 14, 28
+LETTER, LINE, LONGEST_NAME = 6.2, 14, 24
 SPARK_WIDTH, SPARK_HEIGHT = 80, 20
 # Between the shares of a bar that is 100 wide.
 GAP = 0.25

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SIGNS = {"error": "!", "failed": "✗", "pending": "…", "passed": "✓", "skipped": "–"}
-# So many problems are read at once; the others open.
+# So many problems and scatters are looked at; the others open.
 PROBLEMS_FIRST = 25
+SCATTERS_FIRST = 6
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _environment() -> Environment:
 
 
 def _common(page: Page) -> dict[str, Any]:
-    return {"page": page, "problems_first": PROBLEMS_FIRST}
+    return {"page": page, "problems_first": PROBLEMS_FIRST, "scatters_first": SCATTERS_FIRST}
 
 
 def raw_json(text: str) -> str:

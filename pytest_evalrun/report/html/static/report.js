@@ -231,7 +231,7 @@ const report = (() => {
     const button = h("button", { type: "button", "aria-expanded": "false" },
       h("span", { class: `mark ${css}` }, h("span", { "aria-hidden": "true" }, sign), h("span", { class: "vh" }, word)),
       h("span", null, bdi(nameOf(record))),
-      cell("input", record.inputs.length ? preview(record.inputs[0].part) : "–"),
+      cell("input", preview((record.inputs.find((input) => input.part.kind === "messages") || record.inputs[0] || {}).part)),
       cell("reference", preview(record.reference)),
       cell("prediction", record.failed ? bdi(brief({ kind: "text", text: record.error || "failed" })) : preview(record.prediction)),
       h("span", null, record.failed ? "failed" : number(score)));
@@ -265,24 +265,25 @@ const report = (() => {
   }
   function beside(record) {
     const { reference, prediction } = record;
-    const rest = [["reference", reference], ["prediction", prediction]].filter(([, part]) => part && part.kind !== "image");
+    const rest = [["reference", reference], ["prediction", prediction]].filter(([name, part]) => part && part.kind !== "image" && (name === "prediction" || part.kind !== "none"));
     if (!rest.length) return null;
     const plain = () => rest.map(([name, part]) => titled(name, shown(part)));
     const box = h("div", { class: rest.length > 1 ? "two" : "" }, plain());
-    if (rest.length < 2 || !isText(reference) || !isText(prediction) || reference.text === prediction.text) return box;
+    // Of single words or numbers nothing needs to be marked.
+    const alike = rest.length > 1 && isText(reference) && reference.kind === prediction.kind && Math.max(reference.text.length, prediction.text.length) > 24;
+    if (!alike || reference.text === prediction.text) return box;
     const diff = wordDiff(reference.text, prediction.text);
     if (!diff) return [box, h("p", { class: "quiet" }, "Too long to compare word by word.")];
     const code = (part) => (part.kind === "json" ? "text code" : "text");
     const words = () => [titled("reference", h("div", { class: code(reference), dir: "auto" }, diff.before)), titled("prediction", h("div", { class: code(prediction), dir: "auto" }, diff.after))];
     let on = false;
-    const flip = pick("Mark differences", () => {
+    const flip = pick("", () => {
       on = !on;
       flip.setAttribute("aria-pressed", String(on));
       flip.textContent = on ? "Hide differences" : "Mark differences";
       box.replaceChildren(...(on ? words() : plain()));
     });
-    // Of single words or numbers nothing needs to be marked.
-    if (Math.max(reference.text.length, prediction.text.length) > 24) flip.click();
+    flip.click();
     return [box, h("p", { class: "after" }, flip)];
   }
 
@@ -396,9 +397,9 @@ const report = (() => {
   function gatesPanel(gates) {
     if (!gates.length) return null;
     const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
-      h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.by === "number" ? `${gate.by > 0 ? "+" : ""}${+gate.by.toPrecision(3)}` : "–"),
+      h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.value === "number" ? `${gate.holds ? "+" : "−"}${+Math.abs(gate.value - gate.limit).toPrecision(3)}` : "–"),
       h("td", { class: gate.holds ? "num good" : "num bad" }, gate.holds ? "✓ holds" : "✗ breached"));
-    return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "By", ""].map((name, at) => h("th", { scope: "col", class: at && at < 4 ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
+    return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", ""].map((name, at) => h("th", { scope: "col", class: at && at < 4 ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
   }
   function confusionPanel(table) {
     const panelOf = (most) => {
@@ -422,13 +423,13 @@ const report = (() => {
   }
   function histogramPanel(histogram) {
     if (!histogram || !histogram.counts.length) return null;
-    const { edges, counts } = histogram, top = Math.max(...counts, 1), wide = 480 / counts.length;
+    const { edges, counts } = histogram, top = Math.max(...counts, 1), wide = Math.min(48, 480 / counts.length), places = [...new Set([0, counts.length > 5 ? Math.floor(counts.length / 2) : 0, counts.length])];
     const total = counts.reduce((sum, each) => sum + each, 0);
     const drawn = counts.map((each, i) => s("rect", { x: 20 + i * wide + 1, width: Math.max(1, wide - 2), y: 120 - (each / top) * 100, height: (each / top) * 100 },
       s("title", null, `${duration(edges[i])} to ${duration(edges[i + 1])}: ${plural(each, "sample")}`)));
-    const at = [0, Math.floor(counts.length / 2), counts.length].map((i, place) => s("text", { x: 20 + i * wide, y: 138, class: ["", "mid", "end"][place] }, duration(edges[i])));
+    const at = places.map((i) => s("text", { x: 20 + i * wide, y: 138, class: i ? "mid" : "" }, duration(edges[i])));
     return panel("Latency", s("svg", { class: "bars axes", viewBox: "0 0 520 146", role: "img", "aria-label": `Latency of ${plural(total, "sample")} from ${duration(edges[0])} to ${duration(edges[edges.length - 1])}` },
-      s("text", { x: 20, y: 12 }, `${count(top)} samples`), drawn, s("path", { class: "axis", d: "M20 120H500" }), at));
+      s("text", { x: 20, y: 12 }, `${count(top)} samples`), drawn, s("path", { class: "axis", d: `M20 120H${20 + wide * counts.length}` }), at));
   }
   function historyPanel(history) {
     if (!history || history.length < 2) return null;

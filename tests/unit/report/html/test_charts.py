@@ -49,7 +49,7 @@ def test_wide_ranges_are_logarithmic():
 
 def test_ticks_are_round():
     """Ticks are round numbers."""
-    assert [tick.text for tick in plot_of(scatter((0, 0.1, False), (9, 0.9, False))).x_ticks] == [
+    assert [tick.text for tick in plot_of(scatter((0, 0.1, False), (8, 0.9, False))).x_ticks] == [
         "0",
         "2",
         "4",
