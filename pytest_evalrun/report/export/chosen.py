@@ -71,7 +71,7 @@ class ChosenPair:
 
     @property
     def total(self) -> int:
-        """How many samples the pair has; of a result that nobody has, as many as are known."""
+        """How many answers are wanted, of all samples; none where nobody can say."""
         return 0 if self.result is None else self.result.samples.get("total", 0)
 
     def uses(self, metric: str) -> str:

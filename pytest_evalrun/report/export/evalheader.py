@@ -57,7 +57,7 @@ def _spec(pair: ChosenPair, run: str, created: str) -> dict[str, Any]:
         config["limit"] = known.limit
     dataset: dict[str, Any] = {"name": known.dataset, "shuffled": False, "sample_ids": SAMPLE_IDS}
     if pair.total:
-        dataset["samples"] = pair.total
+        dataset["samples"] = pair.total // pair.generations
     return {
         "eval_id": _id("eval", run, known.full_id),
         "run_id": _id("run", run),
@@ -97,7 +97,7 @@ def _results(pair: ChosenPair, counts: Mapping[str, int]) -> dict[str, Any]:
     answers = counts.get("answers", 0)
     scores = [_score(name, metric, counts) for name, metric in pair.metrics.items() if _is_number(metric["value"])]
     told: dict[str, Any] = {
-        "total_samples": max(pair.total * pair.generations, answers),
+        "total_samples": max(pair.total, answers),
         "completed_samples": answers - counts.get("failed", 0),
         "scores": scores,
     }

@@ -66,7 +66,7 @@ def test_a_failed_sample_is_an_error(run, inspected):
 def test_generations_are_epochs(run, inspected):
     """Each answer is a sample of its own; its sample is named once."""
     fingerprint = {"prediction": {"generations": 2}}
-    run.result("s", "t", "d", metrics={"top1": 0.5}, total=1, fingerprint=fingerprint)
+    run.result("s", "t", "d", metrics={"top1": 0.5}, total=2, fingerprint=fingerprint)
     run.predictions("s", "t", "d", [line(run, 0, f"g{g}", generation=g) for g in (0, 1)])
     run.scores("s", "t", "d", [{"index": 0, "generation": g, "top1": float(g)} for g in (0, 1)])
     archive = inspected()[FILE]

@@ -52,7 +52,7 @@ def fill(run):
     fingerprint = {"prediction": {"generations": 2}, "score": {"metrics": SPECS}}
     usage = {"requests": 80, "attempts": 80, "currency": "USD", "cost": 0.8}
     metrics = {"top1": 0.5, "good": 0.75, "f1": 0.25}
-    run.result("s", "chat", "d", metrics=metrics, total=COUNT, failed=1, fingerprint=fingerprint, usage=usage)
+    run.result("s", "chat", "d", metrics=metrics, total=2 * COUNT, failed=1, fingerprint=fingerprint, usage=usage)
     lines, scores, verdicts = [], [], []
     for place in range(2 * COUNT):
         index, generation = divmod(place, 2)
