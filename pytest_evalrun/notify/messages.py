@@ -91,7 +91,7 @@ def first_error(about: About, pair: str, kind: str, done: int, total: int) -> Me
             ("pair", [pair]),
             ("trouble", [f"{kind}, the first of its kind in this launch"]),
             ("why", [f"evalrun logs {name}"]),
-            ("so far", [f"{done} of {counted(total, 'item')} are over; the others go on"]),
+            ("so far", [f"{done} of {counted(total, 'item')} over; the others go on"]),
         ],
     )
 
@@ -106,7 +106,7 @@ def stalled(about: About, stall: Stall, done: int, total: int) -> Message:
         f"nothing has finished for {in_words(stall.seconds)}",
         [
             ("running", [*running[:MOST_PAIRS], *more]),
-            ("so far", [f"{done} of {counted(total, 'item')} are over"]),
+            ("so far", [f"{done} of {counted(total, 'item')} over"]),
             ("look", ["evalrun monitor"]),
         ],
     )

@@ -119,7 +119,7 @@ def test_the_first_error_of_a_kind():
         "pair": ["digits/mlp/clean"],
         "trouble": ["a model (ValueError), the first of its kind in this launch"],
         "why": ["evalrun logs mlp/clean"],
-        "so far": ["3 of 12 items are over; the others go on"],
+        "so far": ["3 of 12 items over; the others go on"],
         "run": ["/w/outputs/default/x on host"],
     }
 
@@ -131,7 +131,7 @@ def test_a_stall():
     assert message.title == "nothing has finished for 30 min: digits (20261128_230000)"
     told = lines(message)
     assert told["running"] == [*(f"digits/m{number}/d, for 50 min" for number in range(5)), "and 2 more"]
-    assert told["so far"] == ["3 of 12 items are over"]
+    assert told["so far"] == ["3 of 12 items over"]
     assert "running" not in lines(stalled(about(), Stall(40.0, {}), 0, 1))
 
 
