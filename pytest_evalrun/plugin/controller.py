@@ -381,8 +381,7 @@ class Controller:
     def _merge(self, session: pytest.Session, exitstatus: int, live: LiveRun) -> None:
         """A merged file that lacks rows of a complete pair is no success."""
         remarks, complete = merge_programs(live, self.pairs.values())
-        suites, summary = self.suites.found.values(), self.terminal.summary
-        self.terminal.remarks += [*remarks, *page_remarks(live.paths, suites, summary)]
+        self.terminal.remarks += remarks + page_remarks(live.paths, self.suites.found.values(), self.terminal.summary)
         if not complete and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

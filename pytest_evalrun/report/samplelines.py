@@ -34,6 +34,7 @@ MOST_NAMED = 20
 UNKNOWN = object()
 # A file of fewer bytes is read at once, and each of its lines once.
 SMALL_FILE = 1 << 22
+FEW_BYTES = 1 << 16
 # A larger index in a file of fewer bytes is damage, and must not size our bitmap.
 SANE_INDEX = 2**22
 
@@ -130,14 +131,17 @@ def all_lines(path: Path) -> AllLines:
     found, broken, torn = [], [], False
     data = read_file(path)
     most = max(len(data), SANE_INDEX)
-    for number, raw in enumerate(io.BytesIO(data), 1):
-        line = parsed(raw, most)
-        if line is not None:
-            found.append(line)
-        elif raw.endswith(b"\n"):
-            broken.append(_broken(number))
-        else:
-            torn = True
+    if (few := _few(data)) is not None and all(is_sound(line, most) for line in few):
+        found = few
+    else:
+        for number, raw in enumerate(io.BytesIO(data), 1):
+            line = parsed(raw, most)
+            if line is not None:
+                found.append(line)
+            elif raw.endswith(b"\n"):
+                broken.append(_broken(number))
+            else:
+                torn = True
     places = [answer_of(line) for line in found]
     if not all(map(lt, places, islice(places, 1, None))):
         last = dict(zip(places, found, strict=True))
@@ -149,17 +153,32 @@ def _broken(number: int) -> str:
     return f"line {number} cannot be read"
 
 
+def _few(data: bytes) -> list[Any] | None:
+    """The content of all lines, read at once where they are few and sound; else None."""
+    if len(data) >= FEW_BYTES or not data.endswith(b"\n"):
+        return None
+    try:
+        lines: list[Any] = parse_line(b"[%b]" % data[:-1].replace(b"\n", b","))
+    except ValueError:
+        return None
+    return lines
+
+
 def parsed(raw: bytes, most: int) -> dict[str, Any] | None:
     """The content of a line; None where it is torn or damaged, or its place is none below ``most``."""
     try:
         line = parse_line(raw) if raw.endswith(b"\n") else None
     except ValueError:
         return None
+    return line if is_sound(line, most) else None
+
+
+def is_sound(line: Any, most: int) -> bool:
+    """Tell whether this is a line of an answer whose place is below ``most``."""
     if not isinstance(line, dict):
-        return None
+        return False
     index, generation = line.get("index"), line.get("generation", 0)
-    sound = type(index) is int and 0 <= index < most and type(generation) is int and 0 <= generation < most
-    return line if sound else None
+    return type(index) is int and 0 <= index < most and type(generation) is int and 0 <= generation < most
 
 
 class SampleLines:
@@ -238,7 +257,8 @@ class SampleLines:
                 offset += len(raw)
 
     def _parse(self, raw: bytes) -> dict[str, Any] | None:
-        return parsed(raw, max(self._size, SANE_INDEX))
+        line = _content(raw)
+        return line if is_sound(line, max(self._size, SANE_INDEX)) else None
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:

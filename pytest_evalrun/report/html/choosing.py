@@ -6,6 +6,7 @@ import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.records import NO_SCORES
@@ -140,16 +141,21 @@ class SampleChoice:
         ends = self._ends.get(name)
         if ends is None:
             ends = self._ends[name] = ([], [])
-        if value not in (0, 1):
+        if value not in (0, 1) and name not in self._graded:
             self._graded.add(name)
-        good = value if better == "higher" else -value
-        minus = (-place[0], -place[1])
-        for heap, entry, most in ((ends[0], (-good, minus), FEW["worst"]), (ends[1], (good, minus), FEW["best"])):
-            if len(heap) < most:
-                heapq.heappush(heap, entry)
-            elif entry > heap[0]:
-                heapq.heapreplace(heap, entry)
-        return value == (0 if better == "higher" else 1) and name not in self._graded
+            bad = 0 if better == "higher" else -1  # as the wrong ones before it were graded
+            ends[0].extend((-bad, (-index, -number)) for index, number in islice(self._kinds["wrong"], FEW["worst"]))
+            heapq.heapify(ends[0])
+        if name in self._graded:  # of the others the right and the wrong ones are its ends
+            good = value if better == "higher" else -value
+            minus = (-place[0], -place[1])
+            for heap, entry, most in ((ends[0], (-good, minus), FEW["worst"]), (ends[1], (good, minus), FEW["best"])):
+                if len(heap) < most:
+                    heapq.heappush(heap, entry)
+                elif entry > heap[0]:
+                    heapq.heapreplace(heap, entry)
+            return False
+        return value == (0 if better == "higher" else 1)
 
     def _keep(self, kind: str, place: Place, flip: dict[str, str]) -> None:
         kept = self._kinds[kind]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pytest_evalrun.report.html.safejson import safe_json, shown
 from pytest_evalrun.report.matrix import MOST_LABELS, table_of
+from pytest_evalrun.report.records import judges_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +26,7 @@ _BY_ITSELF = frozenset({"gpu_peak_gb"})
 _NO_ENVIRONMENT = frozenset({"error", "skipped", "libraries"})
 
 
+@lru_cache(maxsize=16384)
 def anchor_of(key: PairKey) -> str:
     """What a pair is called in links of the page: the same in every run."""
     return "p" + hashlib.blake2s("/".join(key).encode(errors="replace"), digest_size=6).hexdigest()
@@ -49,7 +52,7 @@ def detail_of(files: PairPaths, result: Result, chosen: Chosen) -> bytes:
         "scored": chosen.scored,
         "binary": chosen.binary,
         "better": {name: metric.get("better", "higher") for name, metric in metrics.items()},
-        "files": list(_files(files)),
+        "files": list(_files(files, result)),
     }
     return safe_json(shown(detail))
 
@@ -73,21 +76,22 @@ def _flat(told: Mapping[str, Any]) -> dict[str, str]:
     return found | ({name: str(version) for name, version in libraries.items()} if isinstance(libraries, dict) else {})
 
 
-def _files(files: PairPaths) -> Iterator[dict[str, str]]:
+def _files(files: PairPaths, result: Result) -> Iterator[dict[str, str]]:
     """The files of the pair that are there, as links from the page."""
     link = linker(files.run)
-    agent = files.agent
-    for name, path in (
-        ("predictions", files.predictions),
-        ("scores", files.scores),
-        ("result", files.result),
-        ("log of inference", files.infer_log),
-        ("log of scoring", files.eval_log),
-        ("conversations", agent.runs),
-        ("verdicts of the judge", files.judged_verdicts),
-        ("files of the model", files.outputs),
-    ):
-        if os.path.exists(path) and (href := link(path)) is not None:  # noqa: PTH110 - eight of each of 10,000 pairs
+    found = {
+        "result": files.result,
+        "predictions": files.predictions,
+        "scores": files.scores,
+        "log of inference": files.infer_log,
+        "log of scoring": files.eval_log,
+    }
+    if result.statuses:
+        found["conversations"] = files.agent.runs
+    if judges_in(result.fingerprint):
+        found["verdicts of the judge"] = files.judged_verdicts
+    for name, path in found.items():
+        if os.path.exists(path) and (href := link(path)) is not None:  # noqa: PTH110 - of 10,000 pairs
             yield {"name": name, "href": href}
 
 

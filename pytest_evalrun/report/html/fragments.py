@@ -16,7 +16,7 @@ import orjson
 from pytest_evalrun.report.html.choosing import Chosen, Flipped, SampleChoice
 from pytest_evalrun.report.html.details import anchor_of, detail_of, linker, moved
 from pytest_evalrun.report.html.parts import FilePlaces, Parts
-from pytest_evalrun.report.html.safejson import safe_json
+from pytest_evalrun.report.html.safejson import encoded_json, escaped
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
 from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, answer_of
 from pytest_evalrun.rundir.durable import write_atomic
@@ -199,10 +199,12 @@ class Fragments:
         for (line, score), value in source.inputs.paired(wanted, lambda both: both[0]):
             place = answer_of(line)
             sample = record_of(line, score, source.inputs.parts(value), told.of(line))
-            made[place] = safe_json(parts.record(sample, chosen.places[place]))
+            made[place] = encoded_json(parts.record(sample, chosen.places[place]))
             if len(made) == len(chosen.places):
                 break
-        return chosen, {place: made[place] for place in chosen.places if place in made}
+        there = [place for place in chosen.places if place in made]
+        safe = escaped(b"\n".join([made[place] for place in there])).split(b"\n")
+        return chosen, dict(zip(there, safe, strict=bool(there)))
 
     def _places(self, files: PairPaths, source: SampleSource) -> FilePlaces:
         return FilePlaces(source.written or files.outputs, source.data, self._link)

@@ -14,7 +14,7 @@ from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_evalrun.report.records import SampleRecord
     from pytest_evalrun.suite.secrets import Secrets
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # So many characters of a text are shown, and of all messages of a conversation together.
 LONGEST = 4_000
+SHORT = 200
 LONGEST_TALK = 16_000
 MOST_MESSAGES = 100
 # Longer ids and reasons are no lines any more.
@@ -57,34 +58,35 @@ class Parts:
     pictures: Pictures = field(default_factory=Pictures)
     longest: int = LONGEST
 
-    def record(self, sample: SampleRecord, flip: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def record(self, sample: SampleRecord, flip: dict[str, str] | None = None) -> dict[str, Any]:
         """One answer to one sample; ``flip`` says which metrics judge it otherwise than another run."""
-        inputs = [{"name": self.line(name), "part": self.part(value)} for name, value in sample.inputs.items()]
+        line = self.line
+        inputs = [{"name": line(name), "part": self.part(value)} for name, value in sample.inputs.items()]
         if isinstance(talk := sample.detail.get("history"), list) and talk:
             inputs.append({"name": CONVERSATION, "part": self._talk(talk)})
         return {
             "i": sample.index,
             "g": sample.generation,
-            "id": self.line(sample.id),
+            "id": line(sample.id),
             "failed": sample.failed,
             "inputs": inputs,
             "prediction": self.prediction(sample.prediction),
             "reference": self.part(sample.reference),
             "answer": None if sample.answer is None else self._brief(sample.answer),
-            "no_answer": None if sample.no_answer is None else self.line(sample.no_answer),
-            "scores": dict(sample.scores),
+            "no_answer": None if sample.no_answer is None else line(sample.no_answer),
+            "scores": sample.scores,
             "error": None if sample.error is None else self._cut(str(sample.error))["text"],
             "seconds": sample.seconds,
             "judge": [
                 {"metric": name, "score": sample.scores.get(name), "text": self._cut(text)["text"]}
                 for name, text in sample.judged.items()
             ],
-            "flip": dict(flip or {}),
+            "flip": flip or {},
         }
 
     def prediction(self, value: Any) -> Part:
         """What a model answered; what names a file that it wrote is that file."""
-        name = file_of(value)
+        name = file_of(value) if isinstance(value, dict) else None
         if name is None:
             return self.part(value)
         place = self.places.written
@@ -93,6 +95,14 @@ class Parts:
     def part(self, value: Any) -> Part:
         """Any value of a dataset or a prediction."""
         if isinstance(value, str):
+            if (
+                len(value) <= SHORT
+                and not self.secrets
+                and "." not in value
+                and value[:5] != "data:"
+                and value.isprintable()
+            ):
+                return {"kind": "text", "text": value}  # no picture of any kind: most texts
             return self._text(value)
         if value is None:
             return NONE
@@ -121,7 +131,8 @@ class Parts:
         text = text if isinstance(text, str) else str(text)
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}…"
-        return self.secrets.blank(text if text.isprintable() else printable(text))
+        shown = text if text.isprintable() else printable(text)
+        return self.secrets.blank(shown) if self.secrets else shown
 
     def _named(self, name: str, href: str | None = None) -> Part:
         return {"kind": "file", "name": self.line(name), "href": href}

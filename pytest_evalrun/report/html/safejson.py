@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,10 +16,19 @@ _MOST = 2**63
 
 def safe_json(value: Any) -> bytes:
     """Encode a value on one line; NaN and infinity are null, what JSON does not know is its text."""
+    return escaped(encoded_json(value))
+
+
+def encoded_json(value: Any) -> bytes:
+    """The same where a page has no part in it: to be ``escaped`` before it gets there."""
     try:
-        data = orjson.dumps(value)
-    except TypeError:  # half a character, a number beyond 64 bits, a key that is no text
-        data = orjson.dumps(_plain(value))
+        return orjson.dumps(value)
+    except TypeError:  # half a character, a number beyond 64 bits, a key that is no text, a mapping of another kind
+        return orjson.dumps(_plain(value))
+
+
+def escaped(data: bytes) -> bytes:
+    """JSON, or several lines of it, without any sign that means something to HTML."""
     for sign, escape in _ESCAPES:
         if sign in data:
             data = data.replace(sign, escape)
@@ -39,7 +49,7 @@ def shown(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {printable(str(key)): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
