@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+from pytest_evalrun.rundir.runs import ENGINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 # What an attempt is called where a worker stands otherwise: in events and reports.
 _NAMED = re.compile(r"(u\d+)\.(\d+)")
+
+
+def launched_run(paths: RunPaths) -> RunPaths:
+    """The run of the launch that submitted an attempt; of what is no attempt itself."""
+    parents = paths.root.parents
+    if len(parents) > 2 and (run := RunPaths(parents[2])).root / ENGINE == parents[1] and run.run_json.is_file():
+        return run
+    return paths
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class EnginePaths:
 
     @property
     def root(self) -> Path:
-        return self.run.root / "engine"
+        return self.run.root / ENGINE
 
     @property
     def jobs_json(self) -> Path:

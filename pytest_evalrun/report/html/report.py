@@ -22,6 +22,7 @@ from pytest_evalrun.report.html.page import (
 )
 from pytest_evalrun.report.html.past import past_of, read_past
 from pytest_evalrun.rundir.durable import Replacement
+from pytest_evalrun.rundir.enginepaths import launched_run
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import open_file, utc_time
 from pytest_evalrun.rundir.results import read_result
@@ -85,7 +86,8 @@ def page_now(asked: ReportAsked) -> tuple[Page, Mapping[PairKey, PairFacts]]:
 
 
 def earlier_runs(paths: RunPaths) -> list[RunPaths]:
-    """The runs of the work directory that are older than this one, the newest first."""
+    """The runs of the work directory that are older than this one, the newest first; of a job's its launch's are."""
+    paths = launched_run(paths)
     workdir = WorkDir(paths.root.parent)
     names = run_names(workdir)
     name = paths.root.name
