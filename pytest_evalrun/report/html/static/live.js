@@ -20,7 +20,8 @@
   }
   report.source = {
     async detail(anchor) {
-      try { return await json("/api/pair", { anchor }); } catch (error) { if (error.status === 404) return bare(anchor); throw error; }
+      const told = await json("/api/pair", { anchor }).catch((error) => { if (error.status === 404) return bare(anchor); throw error; });
+      return told.status === "pending" && (state.running || []).some((each) => each.anchor === anchor) ? { ...told, status: "running" } : told;
     },
     samples: (query) => json("/api/samples", query),
   };
@@ -124,9 +125,12 @@
       const text = await (await get("/api/page")).text();
       const made = new DOMParser().parseFromString(text, "text/html");
       const focused = document.activeElement && document.activeElement.id;
+      const live = byId("live");
       byId("sections").replaceChildren(...made.body.childNodes);
+      place(live);
       report.filterPairs();
       if (focused && byId(focused)) byId(focused).focus();
+      if (report.view && ["running", "pending"].includes(report.view.detail.status) && (await json("/api/pair", { anchor: report.view.anchor })).status !== "pending") report.reopen();
     } catch { away = true; draw(); }
     asking = false;
     if (again) { again = false; results(); }
@@ -144,5 +148,8 @@
       if (events.readyState === EventSource.CLOSED) setTimeout(follow, 3000);
     });
   }
+  // The verdict comes first, what runs next.
+  function place(live) { byId("sections").querySelector("header").after(live); }
+  place(byId("live"));
   document.addEventListener("DOMContentLoaded", follow);
 })();

@@ -423,11 +423,11 @@ const report = (() => {
   }
   function histogramPanel(histogram) {
     if (!histogram || !histogram.counts.length) return null;
-    const { edges, counts } = histogram, top = Math.max(...counts, 1), wide = Math.min(48, 480 / counts.length), places = [...new Set([0, counts.length > 5 ? Math.floor(counts.length / 2) : 0, counts.length])];
+    const { edges, counts } = histogram, top = Math.max(...counts, 1), wide = Math.min(96, 480 / counts.length), places = [...new Set([0, counts.length > 5 ? Math.floor(counts.length / 2) : 0, counts.length])];
     const total = counts.reduce((sum, each) => sum + each, 0);
     const drawn = counts.map((each, i) => s("rect", { x: 20 + i * wide + 1, width: Math.max(1, wide - 2), y: 120 - (each / top) * 100, height: (each / top) * 100 },
       s("title", null, `${duration(edges[i])} to ${duration(edges[i + 1])}: ${plural(each, "sample")}`)));
-    const at = places.map((i) => s("text", { x: 20 + i * wide, y: 138, class: i ? "mid" : "" }, duration(edges[i])));
+    const at = places.map((i) => s("text", { x: 20 + i * wide, y: 138, class: !i ? "" : i === counts.length ? "end" : "mid" }, duration(edges[i])));
     return panel("Latency", s("svg", { class: "bars axes", viewBox: "0 0 520 146", role: "img", "aria-label": `Latency of ${plural(total, "sample")} from ${duration(edges[0])} to ${duration(edges[edges.length - 1])}` },
       s("text", { x: 20, y: 12 }, `${count(top)} samples`), drawn, s("path", { class: "axis", d: `M20 120H${20 + wide * counts.length}` }), at));
   }
@@ -455,7 +455,7 @@ const report = (() => {
     const folds = [["Numbers", facts(numbers, shownFact)], ["Environment", facts(detail.environment, shownFact)],
       ["Files", detail.files && detail.files.length ? h("ul", null, detail.files.map((file) => h("li", null, safe(file.href) ? h("a", { href: file.href, rel: "noreferrer" }, bdi(file.name)) : bdi(file.name)))) : null]];
     const title = h("h2", { class: "title", tabindex: -1 }, bdi(detail.id), tag(detail.status));
-    return [h("header", null, h("div", { class: "path" }, h("a", { href: "#pairs", id: "close-pair" }, "← All pairs"), many ? h("button", { type: "button", class: "link", click: () => byId("samples-title").focus() }, plural(many, "sample"), " ↓") : null, h("span", { class: "grow" }), step(-1, "Previous pair"), step(1, "Next pair")), title,
+    return [h("header", null, h("div", { class: "path" }, h("a", { href: "#pairs", id: "close-pair" }, "← All pairs"), many ? h("button", { type: "button", class: "link", click: () => byId("samples-title").focus() }, detail.samples ? plural(many, "sample") : "Samples", " ↓") : null, h("span", { class: "grow" }), step(-1, "Previous pair"), step(1, "Next pair")), title,
       detail.error ? h("div", { class: "error-text", dir: "auto" }, detail.error) : null,
       detail.skipped ? h("p", { class: "note" }, "Skipped: ", bdi(detail.skipped)) : null),
       h("div", { class: "panels" }, panels),
@@ -499,6 +499,14 @@ const report = (() => {
     const link = document.querySelector(`#pairs a[href="#${CSS.escape(last)}"]`);
     if (link && (!anchor || anchor === "pairs")) link.focus({ preventScroll: true });
     window.scrollTo(0, scrolled);
+  }
+  // What is told of the pair is another thing by now: its page is made anew, the place in the overview stays.
+  function reopen() {
+    if (!view) return;
+    const before = scrolled;
+    view = null;
+    report.closed();
+    return route().then(() => { scrolled = before; });
   }
   async function reach(place) {
     const find = () => byId("samples") && byId("samples").querySelector(`[data-place="${CSS.escape(place)}"]`);
@@ -581,5 +589,5 @@ const report = (() => {
     route();
   }
   document.addEventListener("DOMContentLoaded", start);
-  return { config, source: embedded, opened() {}, closed() {}, filterPairs, h, s, bdi, byId, number, duration, plural, tag, get view() { return view; } };
+  return { config, source: embedded, opened() {}, closed() {}, reopen, filterPairs, h, s, bdi, byId, number, duration, plural, tag, get view() { return view; } };
 })();
