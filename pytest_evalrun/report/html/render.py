@@ -6,6 +6,7 @@ Jinja2 escapes all text; the browser runs no script and applies no style but tho
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ SIGNS = {"error": "!", "failed": "✗", "pending": "…", "passed": "✓", "skip
 # So many problems and scatters are looked at; the others open.
 PROBLEMS_FIRST = 25
 SCATTERS_FIRST = 6
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters["raw_json"] = raw_json
+    environment.filters.update(raw_json=raw_json, moment=moment)
     environment.globals.update(
         bars=bars, cell_of=cell_of, plot_of=plot_of, sparkline=sparkline, statuses=statuses, signs=SIGNS
     )
@@ -110,6 +112,12 @@ def _common(page: Page) -> dict[str, Any]:
 def raw_json(text: str) -> str:
     """JSON that may stand in a script element whoever wrote it: in JSON a ``<`` is always within a string."""
     return text.replace("<", "\\u003c") if "<" in text else text
+
+
+def moment(text: str) -> str:
+    """A moment of ISO 8601 in UTC as people read it; any other text as it is."""
+    found = _MOMENT.fullmatch(text)
+    return f"{found[1]} {found[2]} UTC" if found else text
 
 
 def statuses(heads: Sequence[PairHead]) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from pytest_evalrun.report.html.render import (
     HERE,
     LiveConfig,
     content_policy,
+    moment,
     raw_json,
     render,
     render_sections,
@@ -247,6 +248,13 @@ def test_status_is_told_in_words():
     errors = Verdict("error", {"error": 3}, (), (Trouble("a", "why"),))
     text = whole(Page(run="r", made="now", command="", verdict=errors))
     assert re.search(r'<h1 class="verdict error"><i aria-hidden="true">!</i><span>ERROR: 3 pairs', text)
+
+
+def test_moments_are_read_by_people():
+    """A moment is told without letters in it and to the minute; what is none stays."""
+    assert moment("2026-11-28T23:25:17Z") == "2026-11-28 23:25 UTC"
+    assert moment("2026-11-28T23:25:17.5+00:00") == "2026-11-28 23:25 UTC"
+    assert moment("Tuesday, UTC") == "Tuesday, UTC"
 
 
 def luminance(colour):
