@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.matrix import printable_tables
 from pytest_evalrun.report.room import Passage, fitted
 from pytest_evalrun.report.text import markdown, markdown_row, number
-from pytest_evalrun.report.verdict import verdict_of
 from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, first_of
@@ -31,13 +30,12 @@ LONGEST_REASON = 1_000
 MOST_NAMED = 3
 
 
-def to_markdown(summary: Summary, found: Iterable[Matrix]) -> str:
+def to_markdown(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> str:
     """The summary in at most ``MOST`` characters; every name is shown literally, whatever signs it holds.
 
     What is left out is said, and where it is: tables of confusion give way first, then the ends of long matrices and
     lists.
     """
-    verdict = verdict_of(summary)
     head = [f"# {markdown(verdict.line)}", "", *_bad(verdict)]
     matrices = [_matrix(matrix) for matrix in found]
     not_passed, *others = _lists(summary)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices, printable_tables
 from pytest_evalrun.report.text import columns, display_width, number
-from pytest_evalrun.report.verdict import verdict_of
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, one_line
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from pytest_evalrun.report.rows import Summary, SummaryRow
+    from pytest_evalrun.report.verdict import Verdict
 
 # A terminal is for what fits on a page or two; the files have the rest.
 MOST_LINES = 40
@@ -22,9 +22,9 @@ MOST_LINES = 40
 MOST_OTHERS = 5
 
 
-def to_text(summary: Summary, found: Iterable[Matrix]) -> str:
+def to_text(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> str:
     """The verdict, the matrices and the pairs, one line a pair and metric, aligned."""
-    lines = [verdict_of(summary).line, ""]
+    lines = [verdict.line, ""]
     lines += [line for matrix in found for line in (*_explained(matrix, _table(matrix)), "")]
     lines += _confusions(summary)
     lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))

@@ -6,6 +6,7 @@ A passage is whole, or is cut between two of its lines and says so, or is not th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ class Passage:
     foot: Sequence[str] = ()
     more: str = ""
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The characters of all of it, each line with its end, and of the empty line behind it."""
         return sum(len(line) + 1 for lines in (self.head, self.body, self.foot) for line in lines) + 1
 
-    @property
+    @cached_property
     def least(self) -> int:
         """The characters without which it is not shown."""
         if not self.more or len(self.body) <= FEWEST:

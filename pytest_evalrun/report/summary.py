@@ -15,6 +15,7 @@ from pytest_evalrun.report.comment import to_markdown
 from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
 from pytest_evalrun.report.rows import Summary, SummaryRow, read_summary
+from pytest_evalrun.report.verdict import verdict_of
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.suite.jsontext import parse_json
@@ -59,11 +60,11 @@ def write_summary(
     """
     with no_collection():
         summary = read_summary(paths, gone, skips, limits)
-        found = list(matrices(summary))
+        found, verdict = list(matrices(summary)), verdict_of(summary)
         directory = paths.summary
         write_atomic(directory / "summary.csv", to_csv(summary))
-        write_atomic(directory / "summary.md", to_markdown(summary, found))
-        write_atomic(directory / "summary.txt", to_text(summary, found))
+        write_atomic(directory / "summary.md", to_markdown(summary, found, verdict))
+        write_atomic(directory / "summary.txt", to_text(summary, found, verdict))
         write_merge_summary(paths, _merge_summary(paths, summary))
     return summary
 

@@ -71,5 +71,6 @@ def markdown_row(cells: Iterable[str]) -> str:
 def markdown(text: str) -> str:
     """The text as one line of Markdown that shows it literally, in a table too."""
     shown = _MARKDOWN.sub(r"\\\g<0>", one_line(text))
-    shown = _NUMBERED.sub(r"\1\\\2", shown)
+    if " " in shown:
+        shown = _NUMBERED.sub(r"\1\\\2", shown)
     return _MENTION.sub("@<!-- -->", shown) if "@" in shown else shown

@@ -187,7 +187,9 @@ def verdict_of(summary: Summary) -> Verdict:
     return Verdict(
         word=found[0] if found else NOTHING,
         counts={word: counts[word] for word in WORDS if counts[word]},
-        breaches=tuple(sorted((breach for row in rows for breach in _breaches(row)), key=_worst_first)),
+        breaches=tuple(
+            sorted((breach for row in rows if row.status == "failed" for breach in _breaches(row)), key=_worst_first)
+        ),
         troubles=tuple(sorted([*_troubles(rows, summary.lacking), *damaged], key=_by_name)),
         first={word: looks[word] for word in WORDS if looks[word]},
         limited=limited,
@@ -207,8 +209,8 @@ def _by_name(trouble: Trouble) -> tuple[Any, ...]:
 
 
 def _breaches(row: SummaryRow) -> Iterator[Breach]:
-    """The gates that the row's own values miss; those of an earlier evaluation are no longer judged."""
-    for gate in row.gates if row.status == "failed" else ():
+    """The gates that a row's values miss; it has failed by them, and not by an error."""
+    for gate in row.gates:
         if gate.get("holds"):
             continue
         value = _finite(gate.get("value", row.metrics.get(gate["metric"], {}).get("value")))
@@ -239,6 +241,6 @@ def _seconds(rows: Sequence[SummaryRow]) -> float | None:
 
 def _costs(rows: Sequence[SummaryRow]) -> dict[str, float]:
     found: Counter[str] = Counter()
-    for row in rows:
-        found.update(amounts_of(row.usage))
+    for usage in filter(None, (row.usage for row in rows)):
+        found.update(amounts_of(usage))
     return dict(found)

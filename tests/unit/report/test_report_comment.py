@@ -122,7 +122,7 @@ def test_it_is_no_longer_than_a_comment_may_be(run, present, breach, shape):
     """Whatever there is: what is left out is said, and no row, name or escape is torn."""
     many(run, *shape, breach)
     summary = read_summary(run.paths, present)
-    text = to_markdown(summary, matrices(summary))
+    text = to_markdown(summary, matrices(summary), verdict_of(summary))
     assert len(text) <= MOST
     assert len(text) > MOST / 2, "the room is used"
     assert is_sound(text)
@@ -135,7 +135,7 @@ def test_what_fits_is_whole(run, present, breach):
     """Then nothing is said of what is not there."""
     many(run, 6, 2, 1, breach)
     summary = read_summary(run.paths, present)
-    text = to_markdown(summary, matrices(summary))
+    text = to_markdown(summary, matrices(summary), verdict_of(summary))
     assert "summary.txt" not in text
     assert text.count(": ERROR: ") == 6
     assert is_sound(text)
@@ -149,7 +149,7 @@ def test_tables_of_confusion_give_way_first(run, present, metric, breach):
         run.result("s", f"t{task}", "d", metrics={"m": 0.5, "confusion": metric(0.9, table=table)})
     run.result("s", "bad", "d", status="failed", metrics={"m": 0.5}, gates=[breach("m")])
     summary = read_summary(run.paths, present)
-    text = to_markdown(summary, matrices(summary))
+    text = to_markdown(summary, matrices(summary), verdict_of(summary))
     assert len(text) <= MOST
     assert text.count("\n| t") == 40
     assert "## Not passed\n\n- s/bad/d: failed (m 0.5000)\n" in text
@@ -165,7 +165,7 @@ def test_a_matrix_that_is_cut_keeps_its_means_and_legend(run, present):
     for task in range(3000):
         run.result("s", f"task {task} of a name that is not short", "d", metrics={"m": 0.5})
     summary = read_summary(run.paths, present)
-    text = to_markdown(summary, matrices(summary))
+    text = to_markdown(summary, matrices(summary), verdict_of(summary))
     assert len(text) <= MOST
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[-1] == "| mean | 0.5000 |"
