@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
 
 MOST_NAMED = 5
+# Kinds of metrics whose score of a sample is 0 or 1 whatever the samples are.
+RIGHT_OR_WRONG = frozenset(
+    {"top1", "topk", "macro_f1", "confusion", "exact_match", "includes", "regex", "choice", "number", "majority"}
+    | {"json_match", "success"}
+)
+# Kinds whose value is a share of one.
+SHARES = RIGHT_OR_WRONG | {"f1", "pass_at", "pass_hat", "rouge", "fuzzy", "unanswered"}
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Self
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from pytest_evalrun.report.export.chosen import RIGHT_OR_WRONG
 from pytest_evalrun.report.export.evalheader import SAMPLE_IDS, header
 from pytest_evalrun.report.export.evalsamples import SampleMaker, dumped
 from pytest_evalrun.report.export.judged import JudgedWords
 from pytest_evalrun.report.export.sent import SentBeside
 from pytest_evalrun.report.records import records
-from pytest_evalrun.rundir.lines import open_file
-from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,7 +98,7 @@ class _Log:
         pair = self._pair
         usage = pair.result.usage if pair.result is not None else None
         currency = usage.get("currency") if usage else None
-        binary = frozenset(_binary(pair))
+        binary = frozenset(name for name in pair.metrics if pair.uses(name) in RIGHT_OR_WRONG)
         embed = self._sources.embed
         return SampleMaker(self._run, pair.known.full_id, pair.known.task, currency, binary, embed)
 
@@ -148,21 +147,3 @@ def _entry(name: str) -> ZipInfo:
     entry.compress_type = ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry
-
-
-def _binary(pair: ChosenPair) -> set[str]:
-    """The metrics whose scores are all 0 or 1, and of which higher is better: what they say is right or wrong."""
-    found = {name for name, metric in pair.metrics.items() if metric.get("better") == "higher"}
-    seen: set[str] = set()
-    try:
-        file = open_file(pair.files.scores)
-    except OSError:
-        return set()
-    with file:
-        for raw in file:
-            with suppress(ValueError):
-                line = parse_line(raw)
-                scores = {name: line.get(name) for name in found} if isinstance(line, dict) else {}
-                seen |= {name for name, score in scores.items() if score is not None}
-                found -= {name for name, score in scores.items() if score not in (None, 0, 1)}
-    return found & seen

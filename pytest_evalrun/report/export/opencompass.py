@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.export.chat import as_messages, plain_text, text_of
+from pytest_evalrun.report.export.chosen import SHARES
 from pytest_evalrun.report.export.opensummary import Summarised, summary_files
 from pytest_evalrun.report.export.sent import SentBeside
 from pytest_evalrun.report.records import records
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.records import SampleRecord
 
 KIND = "opencompass"
-# Metrics whose values are shares of one here, and per cent there.
-SHARES = frozenset(
-    {"top1", "topk", "macro_f1", "confusion", "exact_match", "includes", "regex", "f1", "choice", "number"}
-    | {"majority", "pass_at", "pass_hat", "json_match", "success", "rouge", "fuzzy"}
-)
 _ROLES = {"system": "SYSTEM", "user": "HUMAN", "assistant": "BOT"}
 _EVALUATED = frozenset({"passed", "failed"})
 _TIME = re.compile(r"[0-9]{8}_[0-9]{6}")
