@@ -22,7 +22,12 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, PurePath):
         return str(value)
-    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=_named)
+
+
+def _named(value: Any) -> str:
+    """What no JSON has: a path by its text, anything else by its kind."""
+    return str(value) if isinstance(value, PurePath) else f"<{type(value).__name__}>"
 
 
 def as_messages(said: Iterable[Any], source: str | None = None) -> list[dict[str, Any]]:

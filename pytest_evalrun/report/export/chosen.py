@@ -72,6 +72,11 @@ class ChosenPair:
         return each if type(each) is int and each > 0 else 1
 
     @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What the result depends on; empty where there is none."""
+        return {} if self.result is None else self.result.fingerprint
+
+    @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
         """What the result says of each metric."""
         return {} if self.result is None else self.result.metrics
@@ -88,7 +93,7 @@ class ChosenPair:
         return str(spec.get("use", metric)) if isinstance(spec, dict) else metric
 
     def _part(self, name: str) -> Mapping[str, Any]:
-        part = {} if self.result is None else self.result.fingerprint.get(name, {})
+        part = self.fingerprint.get(name)
         return part if isinstance(part, dict) else {}
 
 

@@ -13,7 +13,6 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from pytest_evalrun.report.export.chosen import RIGHT_OR_WRONG
 from pytest_evalrun.report.export.evalheader import SAMPLE_IDS, header
 from pytest_evalrun.report.export.evalsamples import SampleMaker, dumped
-from pytest_evalrun.report.export.judged import JudgedWords
 from pytest_evalrun.report.export.sent import SentBeside
 from pytest_evalrun.report.records import records
 
@@ -76,12 +75,12 @@ class _Log:
 
     def write(self) -> list[str]:
         pair, sources = self._pair, self._sources
-        asked, judged, maker = SentBeside(sources), JudgedWords(pair), self._maker()
+        asked, maker = SentBeside(sources), self._maker()
         with self._archive, _SpooledList() as summaries, _SpooledList() as ids:
             last = -1
-            for record in records(pair.files, sources.inputs):
+            for record in records(pair.files, sources.inputs, pair.fingerprint):
                 said, record = asked.of(record)
-                sample = maker.whole(record, said, judged.of(record.index, record.generation))
+                sample = maker.whole(record, said)
                 self._count(sample)
                 self._add(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", [dumped(sample)])
                 summaries.add(maker.thin(sample))

@@ -43,13 +43,8 @@ class SampleMaker:
     binary: frozenset[str] = frozenset()
     embed: Callable[[str], str | None] = field(default=lambda _: None)
 
-    def whole(
-        self,
-        record: SampleRecord,
-        said: Sequence[Any] | str | None,
-        judged: Mapping[str, str],
-    ) -> dict[str, Any]:
-        """The sample with its conversation. ``said`` is what the model was sent, ``judged`` what judges said of it."""
+    def whole(self, record: SampleRecord, said: Sequence[Any] | str | None) -> dict[str, Any]:
+        """The sample with its conversation; ``said`` is what the model was sent."""
         name, epoch = sample_id(record), (record.generation or 0) + 1
         asked, messages, answer = self._conversation(record, said)
         for place, message in enumerate([*messages, answer] if answer else messages):
@@ -62,7 +57,7 @@ class SampleMaker:
             "target": _target(record.reference),
             "messages": [*messages, answer] if answer else messages,
             "output": self._output(record, answer or _last_answer(messages), usage),
-            "scores": self._scores(record, judged),
+            "scores": self._scores(record),
             "metadata": _metadata(record, name),
             "store": {},
             "events": [],
@@ -159,16 +154,16 @@ class SampleMaker:
             usage["total_cost"] = cost
         return usage
 
-    def _scores(self, record: SampleRecord, judged: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    def _scores(self, record: SampleRecord) -> dict[str, dict[str, Any]]:
         answer = None if record.answer is None else text_of(record.answer)
         scores: dict[str, dict[str, Any]] = {}
         for name, score in record.scores.items():
-            if score is None and name not in judged:
+            if score is None and name not in record.judged:
                 continue
             value: Any = float("nan") if score is None else score  # as Inspect writes what could not be scored
             if name in self.binary and score is not None:
                 value = "C" if score else "I"
-            why = judged.get(name, record.no_answer)
+            why = record.judged.get(name, record.no_answer)
             scores[name] = {"value": value, "answer": answer}
             if why is not None:
                 scores[name]["explanation"] = why

@@ -115,7 +115,7 @@ def _write_pair(path: Path, results: Path, pair: ChosenPair, result: dict[str, A
     try:
         predictions.begin({})
         details.begin(result, "details", {"type": "GEN"})
-        for record in records(pair.files, sources.inputs):
+        for record in records(pair.files, sources.inputs, pair.fingerprint):
             said, record = beside.of(record)
             place = str(record.index * pair.generations + (record.generation or 0))
             prompt = _prompt(record, said)
