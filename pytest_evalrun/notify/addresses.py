@@ -25,6 +25,8 @@ OURS = ("stall", "start")
 _HARMLESS = frozenset({*OURS, "msg", "host", "keyword"})
 _SECRET = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _ONLY_SECRETS = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\}[/@:]*)+")
+# What an address stands behind in one word: -o overrides the ini key.
+_SAID = re.compile(r"--eval-notify=|(-o|--override-ini=)?eval_notify=")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 
 
@@ -149,9 +151,9 @@ def shown_words(argv: Sequence[str]) -> list[str]:
     words = []
     follows = False
     for word in argv:
-        option, sign, url = word.partition("=")
-        if option == OPTION and sign:
-            words.append(f"{OPTION}={shown(url)}")
+        found = _SAID.match(word)
+        if found:
+            words.append(f"{found[0]}{' '.join(map(shown, word[found.end() :].split()))}")
         else:
             words.append(shown(word) if follows and not word.startswith("-") else word)
         follows = word == OPTION

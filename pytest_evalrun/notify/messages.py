@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.notify.protocol import Fact, Message, cut
+from pytest_evalrun.report.verdict import WORDS
 from pytest_evalrun.suite.printable import counted, first_of, one_line
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class RunEnd:
     """How a launch came out. ``verdict`` is None where no summary could be made; ``kinds`` are of errors, by pair.
 
     ``stopped`` says by whom it was stopped, ``crashed`` that pytest itself failed; ``seconds`` is what it took, and
-    ``code`` how pytest ends; ``left`` says how much of the run is left.
+    ``code`` how pytest ends; ``left`` says how much of the run is left, ``outcomes`` what became of the launch's items.
     """
 
     verdict: Verdict | None
@@ -71,6 +72,7 @@ class RunEnd:
     code: int
     costs: Sequence[str]
     left: str
+    outcomes: Mapping[str, int]
     carry_on: str
     kinds: Mapping[str, str]
 
@@ -82,7 +84,6 @@ def started(about: About, count: int) -> Message:
 
 def first_error(about: About, pair: str, kind: str, done: int, total: int) -> Message:
     """The first ERROR of its kind; the other pairs go on."""
-    name = pair.partition("/")[2] or pair
     return about.message(
         "error",
         "warning",
@@ -90,7 +91,7 @@ def first_error(about: About, pair: str, kind: str, done: int, total: int) -> Me
         [
             ("pair", [pair]),
             ("trouble", [f"{kind}, the first of its kind in this launch"]),
-            ("why", [f"evalrun logs {name}"]),
+            ("why", [f"evalrun logs {pair}"]),
             ("so far", [f"{done} of {counted(total, 'item')} over; the others go on"]),
         ],
     )
@@ -121,11 +122,18 @@ def ended(about: About, end: RunEnd) -> Message:
         ("trouble", ["pytest itself failed; its output says why"] if end.crashed else []),
         ("verdict", [verdict.line if verdict is not None else "no summary could be made"]),
         *([_gates(verdict), _troubles(verdict, end.kinds)] if verdict is not None else []),
-        ("took", [f"{in_words(end.seconds)}; pytest ended with exit code {end.code}"]),
+        ("this launch", [_launch(end)]),
         ("cost", end.costs),
         ("carry on with", [] if good else [end.carry_on]),
     ]
     return about.message("end", _level(end), _word(end), facts)
+
+
+def _launch(end: RunEnd) -> str:
+    """``3 items: 1 failed, 2 passed; 7 min; exit code 1``: the verdict is of the whole run."""
+    counts = ", ".join(f"{end.outcomes[word]} {word}" for word in WORDS if end.outcomes.get(word))
+    items = counted(sum(end.outcomes.values()), "item")
+    return f"{items}{': ' if counts else ''}{counts}; {in_words(end.seconds)}; exit code {end.code}"
 
 
 def _level(end: RunEnd) -> Level:

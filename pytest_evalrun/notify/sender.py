@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,9 @@ class Sender:
         if recipients:
             self._queue.put(_Post(message, recipients))
 
-    def close(self, message: Message, recipients: Sequence[Recipient]) -> None:
-        """Send the last message; what still waits before it is old news, and is dropped."""
+    def close(self, message: Message, recipients: Sequence[Recipient], seconds: float | None = None) -> None:
+        """Send the last message, in other ``seconds`` than usual; what still waits before it is dropped as old news."""
+        self._end_seconds = self._end_seconds if seconds is None else seconds
         self._until = time.monotonic() + self._end_seconds
         self._last = _Post(message, recipients)
         self._closing = True
@@ -107,7 +109,7 @@ class Sender:
         self._queue.put(None)
 
     def wait(self) -> None:
-        """Wait for what is left, after ``close``: 10 s since then, and no longer."""
+        """Wait for what is left, after ``close``, as long as that says and no longer."""
         self._thread.join(max(0.0, self._until - time.monotonic()))
 
     def troubles(self) -> list[str]:
@@ -128,7 +130,8 @@ class Sender:
             try:
                 post = self._queue.get(timeout=TICK_SECONDS)
             except queue.Empty:
-                self._tick()
+                with suppress(Exception):  # without it there is no stall to be told of, and all else is told
+                    self._tick()
                 continue
             if post is None:
                 return

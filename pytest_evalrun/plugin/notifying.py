@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +30,7 @@ from pytest_evalrun.rundir.tasklist import left_in_words
 from pytest_evalrun.suite.secrets import expand, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator
+    from collections.abc import Callable, Collection, Generator, Iterator
     from pathlib import Path
 
     from pytest_evalrun.notify.making import Recipient
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.live import LiveRun
 
 PLUGIN = "evalrun-notify"
+# Whoever stops a run kills it after ten seconds.
+STOPPED_SECONDS = 4.0
 # What was only guessed, from the size of files, says nothing of how long is too long.
 MEASURED = frozenset({"history", "samples"})
 
@@ -78,19 +82,31 @@ class Notifying:
         self._begin()  # where items run in this process, or in jobs, the run is open by now
         return (yield)
 
-    def _begin(self) -> _Told | None:
-        live = self._controller.live
-        if self._run is None and live is not None:
-            self._run = _Told(self._controller, live, self._recipients, self._link, self._since)
-        return self._run
+    def _begin(self) -> None:
+        with self._harmless():
+            live = self._controller.live
+            if self._run is None and live is not None and self._recipients:
+                self._run = _Told(self._controller, live, self._recipients, self._link, self._since)
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Whatever is wrong in here is told, and costs the session nothing but its messages."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - as above
+            self._run, self._recipients = None, []
+            self._controller.terminal.line(f"no messages any more: {type(error).__name__}: {error}")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        if (run := self._begin()) is not None:
-            run.started(nodeid)
+        self._begin()
+        with self._harmless():
+            if self._run is not None:
+                self._run.started(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if self._run is not None and (report.when == "call" or not report.passed):
-            self._run.finished(report)
+        with self._harmless():
+            if self._run is not None and (report.when == "call" or not report.passed):
+                self._run.finished(report)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -98,8 +114,9 @@ class Notifying:
         try:
             return (yield)
         finally:
-            if self._run is not None:
-                self._run.end(int(session.exitstatus))
+            with self._harmless():
+                if self._run is not None:
+                    self._run.end(int(session.exitstatus))
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self) -> None:
@@ -135,6 +152,7 @@ class _Told:
         self._since = since
         self._pairs = controller.pairs
         self._over: set[str] = set()
+        self._outcomes: Counter[str] = Counter()
         self._first = FirstOfAKind()
         self._kinds: dict[str, str] = {}
         self._limits = sorted({recipient.address.stall_seconds for recipient in recipients})
@@ -173,9 +191,11 @@ class _Told:
         self._stalls.finished(pair.full_id if pair is not None else report.nodeid)
         if pair is None:
             return
+        outcome = outcome_of(report)
         self._over.add(report.nodeid)
+        self._outcomes[outcome] += 1
         kind = str(getattr(report, "evalrun", {}).get("kind", ""))
-        if outcome_of(report) == "error" and kind:
+        if outcome == "error" and kind:
             self._kinds[pair.whole.full_id] = kind
             if self._first.is_first(kind):
                 self._say(first_error(self._about, pair.whole.full_id, kind, len(self._over), len(self._pairs)))
@@ -199,13 +219,9 @@ class _Told:
     # ------------------------------------------------------------------ the end
 
     def end(self, code: int) -> None:
-        """The last message; nothing in it may cost the session its end."""
-        try:
-            message = ended(self._about, self._ended(code))
-        except Exception as error:  # noqa: BLE001 - as above
-            self._controller.terminal.line(f"the last message could not be made: {type(error).__name__}: {error}")
-            return
-        self.sender.close(message, self._recipients)
+        """The last message. Who stops a run does not wait for long."""
+        end = self._ended(code)
+        self.sender.close(ended(self._about, end), self._recipients, STOPPED_SECONDS if end.stopped else None)
 
     def _ended(self, code: int) -> RunEnd:
         controller, live = self._controller, self._live
@@ -221,6 +237,7 @@ class _Told:
             code=int(pytest.ExitCode.INTERRUPTED) if by is not None else code,
             costs=[f"{money(spent.of(currency), currency)} in this run" for currency in sorted(spent.amounts)],
             left=left_in_words(live.tasks.counts()),
+            outcomes=self._outcomes,
             carry_on=carry_on_command(info.argv, called(workdir, live.paths)),
             kinds=self._kinds,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 FLAG = "--eval-notify"
+INI = "eval_notify="
 
 
 def url(value: str) -> str:
@@ -46,7 +47,7 @@ def shown_urls(urls: Iterable[str]) -> str:
 
 def written_argv() -> list[str]:
     """The command line as it may be written down: without what is secret in the addresses of messages."""
-    if not any(word.startswith(FLAG) for word in sys.argv):
+    if not any(word.startswith(FLAG) or INI in word for word in sys.argv):
         return sys.argv
     from pytest_evalrun.notify.addresses import shown_words
 

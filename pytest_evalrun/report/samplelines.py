@@ -257,8 +257,7 @@ class SampleLines:
                 offset += len(raw)
 
     def _parse(self, raw: bytes) -> dict[str, Any] | None:
-        line = _content(raw)
-        return line if is_sound(line, max(self._size, SANE_INDEX)) else None
+        return parsed(raw, max(self._size, SANE_INDEX))
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:

@@ -27,6 +27,8 @@ OF_ITEMS = frozenset(
 REPORTING = ("eval_", "cov", "no_cov", "html", "css", "self_contained_html", "allure", "json_report", "report_log")
 OF_XDIST = ("numprocesses", "maxprocesses", "maxworkerrestart", "dist", "tx", "px", "rsync", "looponfail", "testrunuid")
 PREFIXES = (*REPORTING, *OF_XDIST, "maxschedchunk")
+# Of the ini keys that a command line overrides, what a job has no use for, or must not have written down.
+OF_THE_LAUNCH = ("addopts=", "eval_notify")
 # The plugins that a job is started with, or without, whatever its launch was.
 PLUGINS = frozenset({"no:cacheprovider", "cacheprovider", "xdist", "no:xdist", "no:terminal"})
 
@@ -36,7 +38,7 @@ def handed_on(config: pytest.Config) -> list[str]:
     option = config.option
     plugins = [name for name in option.plugins or () if name not in PLUGINS]
     warnings = config.known_args_namespace.pythonwarnings or ()
-    ini = [text for text in option.override_ini or () if not text.startswith("addopts=")]
+    ini = [text for text in option.override_ini or () if not text.startswith(OF_THE_LAUNCH)]
     given = [("-p", plugins), ("-W", warnings), ("-o", ini)]
     words = [word for flag, values in given for value in values for word in (flag, value)]
     return [*words, *_options(config)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
@@ -32,7 +31,7 @@ class SentBeside:
         """What was sent for an answer, None where nobody knows; and the answer without what must not be seen."""
         secrets = self._sources.secrets
         if secrets and record.inputs:
-            record = replace(record, inputs=secrets.fields(dict(record.inputs)))
+            record = record._replace(inputs=secrets.fields(dict(record.inputs)))
         sample = self._at(record.index)
         if sample is None or sample.id != record.id or sample.content is None:
             return None, record

@@ -108,6 +108,10 @@ def test_a_command_line_is_written_down_without_secrets():
     assert shown_words(words) == [
         *("pytest", "evals", "--eval-notify", "lark://***", "--eval-notify=json://***", "-n", "2")
     ]
+    overridden = ["-o", "eval_notify=a://t0k3n\nb://${T}", "-oeval_notify=a://b", "--override-ini=eval_notify=a://b"]
+    assert shown_words(overridden) == [
+        *("-o", "eval_notify=a://*** b://${T}", "-oeval_notify=a://***", "--override-ini=eval_notify=a://***")
+    ]
     assert shown_words(["pytest", "--eval-notify", "-x", "--eval-notify"]) == [
         *("pytest", "--eval-notify", "-x", "--eval-notify")
     ]

@@ -26,6 +26,7 @@ def end_of(verdict, **words):
         "code": 0,
         "costs": [],
         "left": "2 of 3 pairs are left",
+        "outcomes": {"passed": 3},
     }
     return RunEnd(verdict, **given | {"carry_on": COMMAND, "kinds": {}} | words)
 
@@ -44,7 +45,7 @@ def test_a_run_that_passed():
     assert (message.occasion, message.level, message.title) == ("end", "good", "PASSED: digits (20261128_230000)")
     assert lines(message) == {
         "verdict": ["PASSED: 3 pairs: 3 passed"],
-        "took": ["1 h 02 min; pytest ended with exit code 0"],
+        "this launch": ["3 items: 3 passed; 1 h 02 min; exit code 0"],
         "run": ["/w/outputs/default/x on host"],
     }
 
@@ -118,7 +119,7 @@ def test_the_first_error_of_a_kind():
     assert lines(message) == {
         "pair": ["digits/mlp/clean"],
         "trouble": ["a model (ValueError), the first of its kind in this launch"],
-        "why": ["evalrun logs mlp/clean"],
+        "why": ["evalrun logs digits/mlp/clean"],
         "so far": ["3 of 12 items over; the others go on"],
         "run": ["/w/outputs/default/x on host"],
     }
