@@ -27,6 +27,7 @@ from benchmarks import (
     scoring,
     slurm,
     ssh,
+    view,
 )
 from benchmarks.harness import MODELS, Figure, Scale, Timed, write_suite
 
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "scoring": scoring.measure,
     "slurm": slurm.measure,
     "ssh": ssh.measure,
+    "view": view.measure,
 }
 ROW = "{:<72} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
 

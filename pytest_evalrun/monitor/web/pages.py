@@ -54,6 +54,17 @@ class MadePage:
     policy: str
 
 
+@dataclass
+class _Made:
+    """What was made at a moment: the sections for all who watch, the whole for those who come."""
+
+    version: int
+    at: float
+    page: Page
+    sections: bytes
+    whole: MadePage | None = None
+
+
 class ServedPage:
     """Makes the page of a run, and details of its pairs.
 
@@ -70,22 +81,21 @@ class ServedPage:
         self._heads: dict[PairKey, tuple[Signature | None, Fragment | None]] = {}
         self._disk: tuple[object, OnDisk] = (None, OnDisk({}))
         self._details: dict[PairKey, tuple[object, Fragment]] = {}
-        self._page: Page | None = None
-        self._version = -1
-        self._made = 0.0
+        self._made: _Made | None = None
 
     def whole(self, base: str, version: int) -> MadePage:
         """The page with script and style; ``version`` as for ``sections``."""
         from pytest_evalrun.report.html.render import LiveConfig, content_policy, render
 
-        body = "".join(render(self._now(version), live=LiveConfig(base)))
-        return MadePage(body.encode("utf-8", "backslashreplace"), content_policy(live=True))
+        made = self._now(version)
+        if made.whole is None:
+            body = "".join(render(made.page, live=LiveConfig(base)))
+            made.whole = MadePage(body.encode("utf-8", "backslashreplace"), content_policy(live=True))
+        return made.whole
 
     def sections(self, version: int) -> bytes:
         """What of the page changes with results; ``version`` is of the results that must be on it."""
-        from pytest_evalrun.report.html.render import render_sections
-
-        return render_sections(self._now(version)).encode("utf-8", "backslashreplace")
+        return self._now(version).sections
 
     def detail(self, pair: FoundPair, base: str) -> bytes:
         """All of a pair but its samples, as JSON; of one without a result what there is of it already."""
@@ -115,14 +125,18 @@ class ServedPage:
     def _fragments(self) -> Fragments:
         return Fragments(self._paths, earlier_runs(self._paths))
 
-    def _now(self, version: int) -> Page:
+    def _now(self, version: int) -> _Made:
         """The page as of this version of the results, or a little older than now."""
-        if self._page is None or self._version < version or time.monotonic() - self._made >= self.pause:
+        from pytest_evalrun.report.html.render import render_sections
+
+        made = self._made
+        if made is None or made.version < version or time.monotonic() - made.at >= self.pause:
             started = time.thread_time()
-            self._page, self._version = self._make(), version
+            page = self._make()
+            sections = render_sections(page).encode("utf-8", "backslashreplace")
             self.pause = min(LONGEST_PAUSE, max(RESULTS_INTERVAL, PATIENCE * (time.thread_time() - started)))
-            self._made = time.monotonic()
-        return self._page
+            made = self._made = _Made(version, time.monotonic(), page, sections)
+        return made
 
     def _make(self) -> Page:
         summary = self._summary()

@@ -92,6 +92,7 @@ class RunServer:
         if not request.path.endswith("/"):  # what the page asks for lies below it
             return web.Response(status=302, headers={"Location": f"{self.base}/"})
         made = await self._in_thread(self._page.whole, self.base, self._watch.results)
+        self._watch.results_interval = self._page.pause
         headers = {"Content-Security-Policy": f"{made.policy}; frame-ancestors 'none'"}
         return web.Response(body=made.body, content_type="text/html", charset="utf-8", headers=headers)
 

@@ -58,7 +58,7 @@ class Watch:
         self._looked = 0.0
         self._cost = 0.0
         self._standing: object = None
-        self._told_results = 0.0
+        self._told_results = time.monotonic()
         self._closed = False
 
     async def run_in_reader(self, call: Callable[[SnapshotReader], Value]) -> Value:
