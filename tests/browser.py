@@ -20,18 +20,51 @@ if TYPE_CHECKING:
 WIDTHS = (1440, 768, 390)
 # What the payloads of tests set where they are run.
 EVIL = "evalrunEvil"
-# Elements that a text of a model may never become, and attributes that no element of the page has.
+# Elements that a text of a model may never become, and attributes that no element of the page has; how wide and how
+# dark something is, the page's own script sets.
 _FOREIGN = f"""() => {{
-    const found = [];
-    for (const each of document.querySelectorAll("iframe, object, embed, base, form, meta[http-equiv=refresh], link"))
-        found.push(each.outerHTML.slice(0, 200));
+    const foreign = "iframe, object, embed, base, link, meta[http-equiv=refresh], form:not([method=dialog])";
+    const ours = /^(clip-path: inset\\([\\d.px% ]+\\);|left: [\\d.]+%;|--share: \\d+%;)$/;
+    const found = [...document.querySelectorAll(foreign)].map((each) => each.outerHTML.slice(0, 200));
     for (const each of document.querySelectorAll("*"))
-        for (const one of each.attributes)
-            if (one.name.startsWith("on") || one.name === "style" || /^\\s*javascript:/i.test(one.value))
-                found.push(each.tagName + " " + one.name + "=" + one.value.slice(0, 200));
+        for (const {{ name, value }} of each.attributes)
+            if (name.startsWith("on") || /^\\s*javascript:/i.test(value) || (name === "style" && !ours.test(value)))
+                found.push(each.tagName + " " + name + "=" + value.slice(0, 200));
     if (window.{EVIL} !== undefined) found.push("a script ran: " + window.{EVIL});
     return found;
 }}"""
+
+# The contrast of WCAG 2: relative luminances of a text's colour and of the first background behind it that is opaque,
+# with those above laid over it.
+_FAINT = """() => {
+    const parse = (colour) => {
+        const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((value, at) => value * a + below[at] * (1 - a));
+    const linear = (value) => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const canvas = matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
+    const behind = (element) => {
+        if (!element) return canvas;
+        const colour = parse(getComputedStyle(element).backgroundColor);
+        return colour[3] === 1 ? colour.slice(0, 3) : over(colour, behind(element.parentElement));
+    };
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
+        if (!text || !element.checkVisibility() || element.closest("svg, [disabled], .vh, .skip, script")) continue;
+        const back = behind(element), front = over(parse(getComputedStyle(element).color), back);
+        const [high, low] = [luminance(back), luminance(front)].sort((a, b) => b - a);
+        const contrast = (high + 0.05) / (low + 0.05);
+        if (contrast < 4.5) found.push(`${contrast.toFixed(2)}: ${text.slice(0, 60)}`);
+    }
+    return [...new Set(found)];
+}"""
 
 
 @dataclass
@@ -46,7 +79,7 @@ class Window:
     dialogs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(20_000)
         self.page.context.route("**/*", self._decide)
         self.page.on(
             "console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None
@@ -84,6 +117,10 @@ class Window:
     def overflow(self) -> int:
         """By how many pixels the page is wider than the screen."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    def faint(self) -> list[str]:
+        """Texts whose contrast to what is behind them is below 4.5, each with its contrast."""
+        return self.page.evaluate(_FAINT)
 
 
 class Chromium:
