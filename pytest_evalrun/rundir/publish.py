@@ -161,8 +161,6 @@ class _Publication:
             self._ours.marker.unlink(missing_ok=True)
             self._bring_marked(marker)
             self._disk.write(self._ours.marker, marker.dumps(), vouches=True)
-            with suppress(NotYet, OSError):  # it can be made again
-                bring(self._disk, self._theirs.fragment, self._ours.fragment)
         elif self._fresh:
             self._make_room(self._fingerprint(marker))
         self._remember(marker)
@@ -184,6 +182,8 @@ class _Publication:
         if theirs.scores in facts:
             bring(self._disk, theirs.scores, ours.scores, facts[theirs.scores])
         bring(self._disk, theirs.result, ours.result, facts[theirs.result])
+        with suppress(NotYet, OSError):  # it can be made again
+            bring(self._disk, theirs.fragment, ours.fragment)
 
     def _incomplete(self) -> None:
         """Trouble, a shard, or inference alone: lines, and what is said of a pair that came to no result."""

@@ -250,7 +250,10 @@ def test_publishing_that_was_killed_is_done_again(pictured, memory, before, fres
 
 
 # What is never written to, but replaced as a whole.
-REPLACED = (".state", ".fingerprint.json", ".scores.jsonl", "results/echo/a/one.json", ".timing.json", "test_own.json")
+REPLACED = (
+    *(".state", ".fingerprint.json", ".scores.jsonl", "results/echo/a/one.json", ".timing.json", "test_own.json"),
+    ".fragment",
+)
 
 
 def test_an_attempt_that_goes_on_writing_changes_nothing_in_the_run(pictured, memory):
