@@ -148,7 +148,7 @@ def test_page_of_a_run(done, view):
     before = sorted(done.latest.rglob("*"))
     code, said = shown.end()
     assert code == 0
-    assert said == f"{done.latest.name}: no longer shown; the run goes on by itself\n"
+    assert said == f"{done.latest.name}: no longer shown\n"
     assert sorted(done.latest.rglob("*")) == before
 
 

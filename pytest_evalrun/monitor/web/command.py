@@ -32,7 +32,7 @@ def view(paths: RunPaths, port: int, page: ServedPage, say: Callable[[str], None
     server = RunServer(paths, token, page)
     name = os.path.basename(paths.root)  # noqa: PTH119 - as it is called
     serve(server.application(), bound, lambda: say(f"{name}: {link}  (Ctrl-C ends)"))
-    say(f"{name}: no longer shown; the run goes on by itself")
+    say(f"{name}: no longer shown")
 
 
 def check_aiohttp() -> None:

@@ -91,6 +91,7 @@ class RunServer:
 
         if not request.path.endswith("/"):  # what the page asks for lies below it
             return web.Response(status=302, headers={"Location": f"{self.base}/"})
+        await self._watch.snapshot()  # what changes from here on is told to whoever has this page
         made = await self._in_thread(self._page.whole, self.base, self._watch.results)
         self._watch.results_interval = self._page.pause
         headers = {"Content-Security-Policy": f"{made.policy}; frame-ancestors 'none'"}

@@ -152,11 +152,13 @@ class Watch:
     def _results_changed(self, standing: object) -> bool:
         """Tell once that there may be other results, and not too often while pairs end one after the other."""
         now = time.monotonic()
+        if self._standing is None:  # the page that a watcher has is not older than this
+            self._standing = standing
         if standing == self._standing or now - self._told_results < self.results_interval:
             return False
-        first, self._standing, self._told_results = self._standing is None, standing, now
-        self.results += not first
-        return not first
+        self._standing, self._told_results = standing, now
+        self.results += 1
+        return True
 
     @staticmethod
     def _encoded(parts: Mapping[str, bytes]) -> bytes:

@@ -452,3 +452,25 @@ def test_the_merge_summary_names_files_that_are_there(run, present):
     write_summary(run.paths, present)
     told = json.loads((run.paths.summary / "merge_summary.json").read_text())
     assert told["files"] == [{"file": "predictions/s/a/x.jsonl", "rows": 2}]
+
+
+def test_known_rows_are_read_again_where_they_changed(run, present, monkeypatch):
+    """Whoever reads a run again and again opens only what is new; the summary is the same."""
+    from pytest_evalrun.report import rows
+
+    for name in ("one", "two"):
+        run.result("echo", "a", name, metrics={"top1": 0.5})
+    known, opened = rows.KnownRows(), []
+    monkeypatch.setattr(
+        rows, "read_result", lambda path, read=rows.read_result: (opened.append(path.name), read(path))[1]
+    )
+    first = rows.read_summary(run.paths, present, known=known)
+    assert rows.read_summary(run.paths, present, known=known) == first == rows.read_summary(run.paths, present)
+    opened.clear()
+    run.result("echo", "a", "two", metrics={"top1": 0.75})
+    run.result("echo", "a", "three", metrics={"top1": 0.25})
+    again = rows.read_summary(run.paths, present, known=known)
+    assert sorted(opened) == ["three.json", "two.json"]
+    assert again == rows.read_summary(run.paths, present)
+    run.paths.pair(run.key("echo", "a", "one")).result.unlink()
+    assert len(rows.read_summary(run.paths, present, known=known).rows) == 2
