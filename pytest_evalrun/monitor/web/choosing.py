@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,15 @@ def score_facts(scores: LineIndex, metrics: Mapping[str, Mapping[str, Any]]) -> 
     scored: dict[str, bool] = {}
     for _, line in scores.lines():
         for name in line.keys() - NO_SCORES:
-            if (score := line[name]) is not None:
+            if _is_score(score := line[name]):
                 scored[name] = scored.get(name, True) and score in (0, 1)
     names = [*(name for name in metrics if name in scored), *sorted(scored.keys() - metrics.keys())]
     better = {name: str(metrics.get(name, {}).get("better", "higher")) for name in names}
     return ScoreFacts(tuple(names), frozenset(name for name, binary in scored.items() if binary), better)
+
+
+def _is_score(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def choose(
@@ -111,7 +116,7 @@ def _filtered(index: AnswerIndex, query: SampleQuery, facts: ScoreFacts, before:
 def _ranked(index: AnswerIndex, metric: str, ascending: bool) -> Iterator[int]:
     """By their scores, equal ones in dataset order."""
     sign = 1.0 if ascending else -1.0
-    ranked = ((sign * line[metric], number) for number, line in index.scored() if line.get(metric) is not None)
+    ranked = ((sign * line[metric], number) for number, line in index.scored() if _is_score(line.get(metric)))
     return (number for _, number in sorted(ranked))
 
 

@@ -91,7 +91,7 @@ class RunServer:
 
         if not request.path.endswith("/"):  # what the page asks for lies below it
             return web.Response(status=302, headers={"Location": f"{self.base}/"})
-        await self._watch.snapshot()  # what changes from here on is told to whoever has this page
+        await self._watch.refresh()  # what changes from here on is told to whoever has this page
         made = await self._in_thread(self._page.whole, self.base, self._watch.results)
         self._watch.results_interval = self._page.pause
         headers = {"Content-Security-Policy": f"{made.policy}; frame-ancestors 'none'"}
@@ -155,6 +155,7 @@ class RunServer:
             raise NotShown(404, f"stage: accepted: {', '.join(STAGES)}")
         start = _number(request.query.get("from"), "from")
         found = await self._in_thread(self._found, request)
+        await self._watch.refresh()
         files = await self._watch.run_in_reader(lambda reader: _log_files(reader, found, stage))
         return json_answer(safe_json(await self._in_thread(self._logs.piece, files, start)))
 
@@ -196,7 +197,7 @@ def _number(text: str | None, what: str) -> int | None:
 
 
 def _log_files(reader: SnapshotReader, pair: FoundPair, stage: str) -> list[Path]:
-    """Where the log may lie: in the run, of what runs as shards in theirs, and in the run of a job that is at it."""
+    """Where the log may lie: in the run, a shard's among those of shards, and in the run of a job that is at it."""
     runs = [reader.paths]
     shards = []
     name = pair.pair
@@ -209,4 +210,5 @@ def _log_files(reader: SnapshotReader, pair: FoundPair, stage: str) -> list[Path
     own = [run.pair(pair.key) for run in runs]
     if stage == "eval":
         return [files.eval_log for files in own]
-    return [*(files.infer_log for files in own), *shards]
+    of_shards = sorted(pair.files.infer_log.with_suffix("").glob("*.log"))
+    return [*(files.infer_log for files in own), *of_shards, *shards]

@@ -1,4 +1,4 @@
-"""The snapshot of the monitor as a page shows it: safe text, anchors of pairs, and who has which slot."""
+"""The snapshot of the monitor as a page shows it: safe text, and anchors of pairs."""
 
 from __future__ import annotations
 
@@ -10,35 +10,26 @@ from pytest_evalrun.report.html.safejson import shown
 from pytest_evalrun.suite.names import shard_of
 
 if TYPE_CHECKING:
-    from pytest_evalrun.monitor.reader import SnapshotReader
+    from collections.abc import Mapping
+
     from pytest_evalrun.monitor.snapshot import Snapshot
 
 # Seconds go on by themselves in the page: the whole ones are enough.
 _PACES = ("seconds", "left")
 
 
-def shown_snapshot(snapshot: Snapshot, reader: SnapshotReader) -> dict[str, Any]:
-    """The facts of a snapshot, part by part, without the list of pairs.
+def shown_snapshot(snapshot: Snapshot, places: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a snapshot and ``places``, part by part, without the list of pairs.
 
-    Pairs have the ``anchor`` of their place in the page, running ones the ``shard`` that they are, and ``slots`` says
-    which worker has which GPUs or which board, and for what.
+    Pairs have the ``anchor`` of their place in the page, running ones the ``shard`` that they are.
     """
     facts = snapshot.facts()
     facts["progress"] = _whole(facts["progress"])
     facts["running"] = [_whole(_anchored(each)) for each in facts["running"]]
     facts["failed"] = [_anchored(each) for each in facts["failed"]]
     facts["slowest"] = [_anchored(each) for each in facts["slowest"]]
-    facts["slots"] = _slots(snapshot, reader)
-    found: dict[str, Any] = shown(facts)
+    found: dict[str, Any] = shown(facts | dict(places))
     return found
-
-
-def _slots(snapshot: Snapshot, reader: SnapshotReader) -> list[dict[str, Any]]:
-    if snapshot.standing.word in ("none", "ended"):
-        return []
-    pairs = {each.worker: each.pair for each in snapshot.running}
-    taken = sorted(reader.events.timeline.slots.items())
-    return [{"worker": worker, "slot": slot, "pair": pairs.get(worker)} for worker, slot in taken]
 
 
 def _anchored(entry: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.reader import SnapshotReader
 from pytest_evalrun.monitor.web.shown import shown_snapshot
+from pytest_evalrun.monitor.web.slots import SlotTable
 from pytest_evalrun.report.html.safejson import safe_json, shown
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Watch:
         self.looks = 0
         self.results_interval = RESULTS_INTERVAL
         self._reader = SnapshotReader(paths)
+        self._slots = SlotTable(paths)
         self._interval = interval
         # What reads the live list of pairs must not do so while it is read anew: all of that in one thread.
         self._thread = ThreadPoolExecutor(1, "evalrun-watch")
@@ -55,7 +57,8 @@ class Watch:
         self._last: tuple[int, bytes] = (0, b"")
         self._turn = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._looked = 0.0
+        self._looked = -LONGEST
+        self._looking = asyncio.Lock()
         self._cost = 0.0
         self._standing: object = None
         self._told_results = time.monotonic()
@@ -67,12 +70,17 @@ class Watch:
 
     async def snapshot(self, *, tasks: bool = False) -> bytes:
         """The whole snapshot as JSON, as old as an interval at most; ``tasks``: with how each pair stands."""
-        if time.monotonic() - self._looked >= self._interval:
-            await self.look()
+        await self.refresh()
         if not tasks:
             return self._encoded(self._parts)
         listed = await self.run_in_reader(lambda reader: safe_json(shown(reader.tasks.to_json())))
         return self._encoded(self._parts | {"tasks": listed})
+
+    async def refresh(self) -> None:
+        """Look now where the last look is older than an interval; whoever comes meanwhile waits for the same look."""
+        async with self._looking:
+            if time.monotonic() - self._looked >= self._interval:
+                await self.look()
 
     def watcher(self) -> Watcher:
         """Watch as one more; looks begin with the first ``async with`` and end with the last."""
@@ -125,7 +133,7 @@ class Watch:
     async def look(self) -> None:
         """Look at the run now, and wake whoever waits where something changed."""
         try:
-            parts, standing, self._cost = await self.run_in_reader(_looked)
+            parts, standing, self._cost = await self.run_in_reader(self._look)
         except (ConfigError, OSError) as error:
             parts, standing = _gone(error), "gone"
         except RuntimeError:  # the thread is gone: we are closing
@@ -136,6 +144,14 @@ class Watch:
         self.looks += 1
         self._looked = time.monotonic()
         self._take(parts, standing)
+
+    def _look(self, reader: SnapshotReader) -> tuple[dict[str, bytes], object, float]:
+        """The parts of a snapshot, what the results depend on, and the processor seconds that the look took."""
+        started = time.thread_time()
+        snapshot = reader.look()
+        facts = shown_snapshot(snapshot, self._slots.look(snapshot, reader))
+        parts = {name: safe_json(part) for name, part in facts.items()}
+        return parts, _standing(snapshot, reader), time.thread_time() - started
 
     def _take(self, parts: Mapping[str, bytes], standing: object) -> None:
         changed = [name for name, part in parts.items() if self._parts.get(name) != part]
@@ -198,14 +214,6 @@ class Watcher:
         return events
 
 
-def _looked(reader: SnapshotReader) -> tuple[dict[str, bytes], object, float]:
-    """The parts of a snapshot, what the results depend on, and the processor seconds that the look took."""
-    started = time.thread_time()
-    snapshot = reader.look()
-    parts = {name: safe_json(part) for name, part in shown_snapshot(snapshot, reader).items()}
-    return parts, _standing(snapshot, reader), time.thread_time() - started
-
-
 def _standing(snapshot: Snapshot, reader: SnapshotReader) -> object:
     """What changes when a pair came to an end, when a launch begins or ends, and when somebody reset something."""
     timeline = reader.events.timeline
@@ -215,4 +223,8 @@ def _standing(snapshot: Snapshot, reader: SnapshotReader) -> object:
 
 def _gone(error: Exception) -> dict[str, bytes]:
     """What is left to say where the directory of the run is gone."""
-    return {"session": safe_json("gone"), "problems": safe_json([str(error)]), "running": b"[]", "slots": b"[]"}
+    return {
+        "session": safe_json("gone"),
+        "problems": safe_json([str(error)]),
+        **dict.fromkeys(("running", "slots", "boards"), b"[]"),
+    }

@@ -120,7 +120,6 @@ def test_logs_by_the_page(shown, run):
     shard.parent.mkdir(parents=True)
     shard.write_text("shard\n")
     run.item("echo/a/one/0-10")
-    shown.json("/api/snapshot")
     assert shown.json(f"/api/log?anchor={ANCHOR}&stage=infer")[1]["text"] == "shard\n"
 
 
@@ -130,7 +129,6 @@ def test_log_of_a_job_is_told(shown, run):
     attempt = EnginePaths(run.paths).attempt("u3", 2).run.pair(PairKey("echo", "a", "one"))
     attempt.infer_log.parent.mkdir(parents=True)
     attempt.infer_log.write_text("far away\n")
-    shown.json("/api/snapshot")
     assert shown.json(f"/api/log?anchor={ANCHOR}&stage=infer")[1]["text"] == "far away\n"
 
 

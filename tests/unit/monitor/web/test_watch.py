@@ -15,6 +15,8 @@ from pytest_evalrun.monitor.reader import SnapshotReader
 from pytest_evalrun.monitor.web import watch as watching
 from pytest_evalrun.monitor.web.watch import Watch
 from pytest_evalrun.report.html.details import anchor_of
+from pytest_evalrun.rundir.runs import BoardRecord, add_manifest
+from pytest_evalrun.suite.devices import DeviceSpec
 from pytest_evalrun.suite.pairs import PairKey
 
 
@@ -53,7 +55,7 @@ def events_of(raw):
 def test_only_what_changed_is_told(run):
     """First everything but the list of pairs, then the parts that are other ones by now."""
     _, (first, second, third) = looked(run.start().paths, lambda: run.item("echo/a/one"), lambda: None)
-    assert first["snapshot"].keys() == {*SnapshotReader(run.paths).look().facts(), "slots"}
+    assert first["snapshot"].keys() == {*SnapshotReader(run.paths).look().facts(), "slots", "boards"}
     assert first["snapshot"]["session"] == "live"
     assert {"running", "counts"} <= second["snapshot"].keys()
     assert second["snapshot"].keys().isdisjoint({"run", "host", "session", "problems"})
@@ -80,11 +82,18 @@ def test_who_has_which_slot(run):
     run.worker("gw0").write("slot_taken", "echo/a/one", gpus=[0, 1])
     run.worker("gw1").write("slot_taken", "echo/a/two", device="board-7")
     run.item("echo/a/one", "gw0")
-    _, (told,) = looked(run.paths)
+    boards = [BoardRecord(DeviceSpec(name=name, host="h"), "/tmp", (), ()) for name in ("board-8", "board-7")]
+    add_manifest(run.paths, {}, (), boards)
+    _, (told, ended) = looked(run.paths, run.end)
     assert told["snapshot"]["slots"] == [
         {"worker": "gw0", "slot": "GPU 0,1", "pair": "echo/a/one"},
         {"worker": "gw1", "slot": "board-7", "pair": None},
     ]
+    assert told["snapshot"]["boards"] == [
+        {"board": "board-7", "state": "in use", "pair": None},
+        {"board": "board-8", "state": "free", "pair": None},
+    ]
+    assert ended["snapshot"]["slots"] == ended["snapshot"]["boards"] == []
 
 
 def test_text_of_others_is_safe(run):
