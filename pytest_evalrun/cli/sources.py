@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.report.export.chosen import SentSample, Sources
 from pytest_evalrun.report.inputs import inputs_of
+from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.suites import pairs_in
 from pytest_evalrun.suite.secrets import Secrets, secret_names
 
@@ -29,7 +31,10 @@ def sources_in(paths: RunPaths, *, images: bool = False) -> SourcesOf:
     named = pairs_in(paths)
 
     def sources(known: KnownPair) -> Sources:
-        pair = named(known.suite, known.task, known.dataset)
+        try:
+            pair = named(known.suite, known.task, known.dataset)
+        except (EvalrunError, OSError):  # a suite that is wrong today knows nothing of the run
+            pair = None
         if pair is None:
             return Sources()
         files = paths.pair(known.key)
@@ -62,7 +67,7 @@ def picture(path: Path) -> str | None:
     from pytest_evalrun.datasets.media import data_url, picture_kind
 
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError:
         return None
@@ -81,7 +86,6 @@ def _sent(pair: Pair, files: PairPaths, *, images: bool) -> Callable[[], Iterato
 
 
 def _requests(pair: Pair, files: PairPaths) -> Iterator[SentSample]:
-    from pytest_evalrun.errors import EvalrunError
     from pytest_evalrun.llm.prompts import prompt_of
     from pytest_evalrun.llm.settings import endpoint_of
     from pytest_evalrun.llm.wire import digest_of, request_body
@@ -96,7 +100,7 @@ def _requests(pair: Pair, files: PairPaths) -> Iterator[SentSample]:
     for sample in _samples(pair):
         try:
             content = prompt.messages(sample) if own.api == "chat" else prompt.text(sample)
-        except EvalrunError:
+        except Exception:  # noqa: BLE001 - a template may fail in any way, and it costs its sample only
             yield SentSample(sample.id, None)
         else:
             yield SentSample(sample.id, content, partial(digest, content))

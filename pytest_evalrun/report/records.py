@@ -29,7 +29,7 @@ class SampleRecord(NamedTuple):
 
     ``generation`` is which of several answers it is; ``answer`` what was taken out of the prediction, ``no_answer`` why
     nothing was; ``scores`` metric → score, None where it has none; ``detail`` what else the model told; ``judged``
-    metric → what its judge said.
+    metric → what its judge said. ``blanked`` where a secret was taken out of the prediction.
     """
 
     index: int  # type: ignore[assignment] # the word of the format; tuple.index is not missed
@@ -46,6 +46,7 @@ class SampleRecord(NamedTuple):
     seconds: float | None = None
     detail: Mapping[str, Any] = NOTHING
     judged: Mapping[str, str] = NOTHING
+    blanked: bool = False
 
     @property
     def place(self) -> tuple[int, int]:
@@ -99,6 +100,7 @@ def record_of(line: Line, score: Line, inputs: Mapping[str, Any], judged: Mappin
         told("seconds"),
         told("detail") or NOTHING,
         judged,
+        told("blanked") is True,
     )
 
 

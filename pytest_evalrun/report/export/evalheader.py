@@ -150,7 +150,7 @@ def _changed(files: tuple[Any, ...]) -> Iterator[float]:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _id(*parts: str) -> str:

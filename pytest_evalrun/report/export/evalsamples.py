@@ -217,6 +217,8 @@ def _metadata(record: SampleRecord, name: str | int) -> dict[str, Any]:
         told["prediction"] = record.prediction
     if record.reference is not None and not isinstance(record.reference, str):
         told["reference"] = record.reference
+    if record.blanked:
+        told["blanked"] = True
     if record.no_answer is not None:
         told["no_answer"] = record.no_answer
     return told | {key: value for key, value in record.detail.items() if key not in _PLACED}

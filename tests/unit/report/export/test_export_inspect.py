@@ -187,7 +187,7 @@ def test_data_that_are_gone_cost_only_themselves(run, inspected):
 def test_secrets_of_the_suite_are_blanked(run, inspected):
     """In prompts as in inputs: they come from files that nobody has looked through."""
     run.result("s", "t", "d", total=2)
-    run.predictions("s", "t", "d", [line(run, 0), line(run, 1)])
+    run.predictions("s", "t", "d", [line(run, 0, "***", blanked=True), line(run, 1)])
     secrets = Secrets(("correct-horse-battery",))
     inputs = of_inputs("-", "the word is correct-horse-battery").inputs
 
@@ -197,10 +197,9 @@ def test_secrets_of_the_suite_are_blanked(run, inspected):
 
     archive = inspected(Sources(inputs, said, secrets=secrets))[FILE]
     assert "horse" not in json.dumps(archive)
-    assert (sample(archive, "s0")["input"][0]["content"], sample(archive, "s1")["input"]) == (
-        "say ***",
-        "the word is ***",
-    )
+    blanked, other = sample(archive, "s0"), sample(archive, "s1")
+    assert (blanked["input"][0]["content"], other["input"]) == ("say ***", "the word is ***")
+    assert [one["metadata"].get("blanked") for one in (blanked, other)] == [True, None]
 
 
 @pytest.mark.parametrize(
