@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.evaluation.usage import cost_of
+from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def properties_of(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
         return
     for name, metric in result.metrics.items():
         # Through JSON: a subclass of float that a user's metric answered would not travel.
-        yield name, json.loads(json.dumps(metric["value"]))
+        yield name, parse_json(json.dumps(metric["value"]))
         yield from _of_metric(name, metric)
     for verdict in evaluation.verdicts:
         yield f"gate.{verdict.metric}.{verdict.kind}", _judged(verdict)
