@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.notebook.columns import ANY, CATEGORY, TIME
@@ -38,12 +39,24 @@ def _series(column: FrameColumn, values: Sequence[Any]) -> pd.Series[Any]:
     if column.dtype == ANY:
         return pd.Series(values, dtype=object)
     if column.dtype == CATEGORY:
-        known = [value if isinstance(value, str) and value in column.words else None for value in values]
-        return pd.Series(pd.Categorical(known, categories=column.words))
+        return pd.Series(_categories(column.words, values))
+    if values.count(None) == len(values):
+        return pd.Series(pd.NA, index=range(len(values)), dtype=column.dtype)
     try:
         return pd.Series(values, dtype=column.dtype)
     except (TypeError, ValueError, OverflowError):
         return pd.Series(list(map(_KEPT[column.dtype], values)), dtype=column.dtype)
+
+
+def _categories(words: Sequence[str], values: Sequence[Any]) -> pd.Categorical[Any]:
+    import pandas as pd
+
+    codes = {word: code for code, word in enumerate(words)}
+    try:
+        found = list(map(codes.get, values, repeat(-1)))
+    except TypeError:  # a list has no hash
+        found = [codes.get(value, -1) if isinstance(value, str) else -1 for value in values]
+    return pd.Categorical.from_codes(found, dtype=pd.CategoricalDtype(list(words)))
 
 
 def _moments(values: Sequence[Any]) -> pd.Series[Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.notebook.columns import INPUT, JUDGED, SAMPLES, SCORE
 from pytest_evalrun.notebook.frames import frame_of
 from pytest_evalrun.report.records import NO_SCORES, JudgesWords, judges_in
-from pytest_evalrun.report.samplelines import AllLines, all_lines, answer_of
+from pytest_evalrun.report.samplecolumns import SampleColumns, read_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What scores say beside the scores themselves.
 OF_SCORES = ("answer", "no_answer")
-NOTHING: dict[str, Any] = {}
+JSON_TYPES = frozenset({str, int, float, bool, list, dict, type(None)})
 
 
 def samples_of(
@@ -34,68 +34,59 @@ def samples_of(
     ``problems``; the end of a file that a living session is writing is none.
     """
     lines = _read(files.predictions, problems, live=live)
-    scored = _beside(lines, _read(files.scores, problems, live=live))
-    values: dict[str, Sequence[Any]] = {
-        column.name: [line.get(column.name) for line in (scored if column.name in OF_SCORES else lines)]
-        for column in SAMPLES
-    }
+    scored = _read(files.scores, problems, live=live).beside(lines)
+    values = {column.name: (scored if column.name in OF_SCORES else lines).of(column.name) for column in SAMPLES}
     more = {
         SCORE: _scores(scored, row.metrics if row else ()),
         JUDGED: _judged(lines, files, row.fingerprint) if row else {},
-        INPUT: _asked(lines, inputs) if lines else {},
+        INPUT: _asked(lines, inputs) if len(lines) else {},
     }
     columns = [column._replace(name=name) for column, found in more.items() for name in found]
     return frame_of([*SAMPLES, *columns], values | more[SCORE] | more[JUDGED] | more[INPUT])
 
 
-def _scores(scored: list[dict[str, Any]], metrics: Iterable[str]) -> dict[str, list[Any]]:
-    named = dict.fromkeys(name for line in scored for name in line if name not in NO_SCORES)
-    ordered = dict.fromkeys([*(name for name in metrics if name in named), *named])
-    return {f"score.{name}": [line.get(name) for line in scored] for name in ordered}
-
-
-def _judged(lines: list[dict[str, Any]], files: PairPaths, fingerprint: Mapping[str, Any]) -> dict[str, list[Any]]:
-    judges = judges_in(fingerprint)
-    said = list(map(JudgesWords(files, fingerprint).of, lines)) if judges else []
-    return {f"judge.{name}": [words.get(name) for words in said] for name in judges}
-
-
-def _read(path: Path, problems: list[str], *, live: bool) -> list[dict[str, Any]]:
+def _read(path: Path, problems: list[str], *, live: bool) -> SampleColumns:
     try:
-        found = all_lines(path)
+        found = read_columns(path)
     except FileNotFoundError:
-        found = AllLines([])
+        return SampleColumns()
     except OSError as error:
-        found = AllLines([], [f"it cannot be read: {error.strerror}"])
+        problems.append(f"{path}: {error.strerror}; the rest is shown")
+        return SampleColumns()
     broken = [*found.broken, *(["its end is torn"] if found.torn and not live else [])]
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         problems.append(f"{path}: {broken[0]}{more}; the rest is shown")
-    return found.lines
+    return found
 
 
-def _beside(lines: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each line what was scored of its answer; nothing where that was not."""
-    places, scored = list(map(answer_of, lines)), list(map(answer_of, scores))
-    if places == scored:
-        return scores
-    found = dict(zip(scored, scores, strict=True))
-    return [found.get(place, NOTHING) for place in places]
+def _scores(scored: SampleColumns, metrics: Iterable[str]) -> dict[str, list[Any]]:
+    ordered = dict.fromkeys([*(name for name in metrics if name in scored.values), *scored.values])
+    return {f"score.{name}": scored.of(name) for name in ordered if name not in NO_SCORES}
 
 
-def _asked(lines: list[dict[str, Any]], inputs: Inputs) -> dict[str, list[Any]]:
+def _judged(lines: SampleColumns, files: PairPaths, fingerprint: Mapping[str, Any]) -> dict[str, list[Any]]:
+    judges = judges_in(fingerprint)
+    told = JudgesWords(files, fingerprint)
+    said = [told.of({"index": index, "generation": generation}) for index, generation in lines.places() if judges]
+    return {f"judge.{name}": [words.get(name) for words in said] for name in judges}
+
+
+def _asked(lines: SampleColumns, inputs: Inputs) -> dict[str, list[Any]]:
     """Column → what was asked of each line; no columns where nobody knows any more."""
     if inputs.samples is None:
         return {}
-    parts = [inputs.parts(value) for _, value in inputs.paired(lines, lambda line: line)]
-    names = dict.fromkeys(name for found in parts for name in found)
-    return {
-        name if name == "input" else f"input.{name}": [_plain(found.get(name)) for found in parts] for name in names
-    }
+    asked = ({"index": index, "id": name} for index, name in zip(lines.of("index"), lines.of("id"), strict=True))
+    found = inputs.parted([value for _, value in inputs.paired(asked, lambda line: line)])
+    return {name if name == "input" else f"input.{name}": _plain(column) for name, column in found.items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(values: list[Any]) -> list[Any]:
     """A path as text; what is no value of JSON, an image's pixels say, by the name of its type."""
-    if value is None or isinstance(value, str | int | float | list | dict):
+    return values if {*map(type, values)} <= JSON_TYPES else list(map(_plainly, values))
+
+
+def _plainly(value: Any) -> Any:
+    if type(value) in JSON_TYPES:
         return value
     return str(value) if isinstance(value, PurePath) else f"<{type(value).__name__}>"

@@ -7,7 +7,7 @@ import json
 import sys
 from array import array
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from operator import lt
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,14 @@ class Inputs:
             return {name: value.get(name) for name in self.names} if self.names else value
         return {self.names[0] if self.names else "input": value}
 
+    def parted(self, values: list[Any]) -> dict[str, list[Any]]:
+        """The parts of many inputs by their names; None where one lacks a part, or is ``UNKNOWN``."""
+        if len(self.names) == 1:
+            return {self.names[0]: [None if value is UNKNOWN else value for value in values]}
+        parts = list(map(self.parts, values))
+        names = dict.fromkeys(chain.from_iterable(parts))
+        return {name: [part.get(name) for part in parts] for name in names}
+
     def _readable(self) -> Iterator[tuple[int, tuple[str, Any]]]:
         try:
             yield from enumerate(self.samples() if self.samples is not None else ())
@@ -111,46 +119,17 @@ def answer_of(line: Mapping[str, Any]) -> tuple[int, int]:
 
 def sample_lines(path: Path) -> Iterable[dict[str, Any]]:
     """Exactly one line an answer, in dataset order, of a file that nobody needs to know more of."""
-    return SampleLines(path).ordered() if path.stat().st_size > SMALL_FILE else all_lines(path).lines
-
-
-@dataclass(frozen=True)
-class AllLines:
-    """Every answer of a file in dataset order; ``broken`` says which lines cannot be read.
-
-    ``torn``: its end cannot, which a session that lives may be writing.
-    """
-
-    lines: list[dict[str, Any]]
-    broken: list[str] = field(default_factory=list)
-    torn: bool = False
-
-
-def all_lines(path: Path) -> AllLines:
-    """The lines of ``SampleLines(path).ordered()`` in one pass, for who has memory for all of them."""
-    found, broken, torn = [], [], False
+    if path.stat().st_size > SMALL_FILE:
+        return SampleLines(path).ordered()
     data = read_file(path)
     most = max(len(data), SANE_INDEX)
-    if (few := _few(data)) is not None and all(is_sound(line, most) for line in few):
-        found = few
-    else:
-        for number, raw in enumerate(io.BytesIO(data), 1):
-            line = parsed(raw, most)
-            if line is not None:
-                found.append(line)
-            elif raw.endswith(b"\n"):
-                broken.append(_broken(number))
-            else:
-                torn = True
-    places = [answer_of(line) for line in found]
-    if not all(map(lt, places, islice(places, 1, None))):
-        last = dict(zip(places, found, strict=True))
-        found = [last[place] for place in sorted(last)]
-    return AllLines(found, broken, torn)
-
-
-def _broken(number: int) -> str:
-    return f"line {number} cannot be read"
+    if (lines := _few(data)) is None or not all(is_sound(line, most) for line in lines):
+        lines = [line for raw in io.BytesIO(data) if (line := parsed(raw, most)) is not None]
+    places = [answer_of(line) for line in lines]
+    if all(map(lt, places, islice(places, 1, None))):
+        return lines
+    last = dict(zip(places, lines, strict=True))
+    return [last[place] for place in sorted(last)]
 
 
 def _few(data: bytes) -> list[Any] | None:
@@ -261,7 +240,7 @@ class SampleLines:
 
     def _note(self, number: int, line: dict[str, Any] | None) -> None:
         if line is None:
-            self.broken.append(_broken(number))
+            self.broken.append(f"line {number} cannot be read")
             return
         place = self._number(line)
         if self._has(place):

@@ -11,8 +11,10 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError, EvalrunWarning, PairError
 from pytest_evalrun.notebook.samples import samples_of
+from pytest_evalrun.report import samplecolumns
 from pytest_evalrun.report.records import records
-from pytest_evalrun.report.samplelines import Inputs, SampleLines, all_lines
+from pytest_evalrun.report.samplecolumns import read_columns
+from pytest_evalrun.report.samplelines import Inputs, SampleLines
 from pytest_evalrun.suite.pairs import PairKey
 
 
@@ -98,19 +100,36 @@ def test_scores_that_cannot_be_read_cost_the_scores(hand, run):
     hand.result("s", "t", "d")
     hand.predictions("s", "t", "d", [(0, 1, 1)])
     hand.paths.pair(hand.key("s", "t", "d")).scores.mkdir()
-    with pytest.warns(EvalrunWarning, match=r"scores\.jsonl: it cannot be read"):
+    with pytest.warns(EvalrunWarning, match=r"scores\.jsonl: it is no file; the rest is shown"):
         frame = run.samples("t/d")
     assert frame["prediction"].tolist() == [1]
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", '{"index": 0}', '[1]\n{"index": 1e3}\n', "\0\0\n\xff\xfe\n"])
-def test_all_lines_are_those_of_the_careful_reader(tmp_path, text):
-    """One pass or three: they agree on what is a line."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        '{"index": 0}\n[1]\n{"index": 1e3}\n',
+        "\0\0\n\xff\xfe\n",
+        '{"index": 0, "x": 123456789012345678901234567890}\n',
+        '{"index": 0, "x": NaN}\n{"index": 3, "x": "\\ud800"}\n',
+        '{"index": 0, "x": ' + "[" * 300 + "]" * 300 + "}\n",
+        '{"index": 9, "y": 1}\n{"index": 9, "x": 2}\n',
+        '{"index": 99999999999, "x": 1}\n{"index": true}\n{"index": 0, "generation": null}\n',
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 512])
+def test_columns_are_those_of_the_careful_reader(tmp_path, monkeypatch, text, chunk):
+    """A few lines at a time or one by one: they agree on what is a line, and on what it says."""
+    monkeypatch.setattr(samplecolumns, "CHUNK", chunk)
     path = tmp_path / "lines.jsonl"
     path.write_bytes(text.encode("latin-1") + b'{"index": 2, "id": "b"}\n{"index": 1, "id": "a"}\n')
-    careful = SampleLines(path)
-    assert all_lines(path).lines == list(careful.ordered())
-    assert all_lines(path).broken == careful.broken
+    careful, found = SampleLines(path), read_columns(path)
+    names = ("index", "id", "x", "y")
+    rows = list(zip(*map(found.of, names), strict=True))
+    assert repr(rows) == repr([tuple(map(line.get, names)) for line in careful.ordered()])
+    assert found.broken == careful.broken
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def test_a_run_says_how_it_came_out(hand, run):
     hand.result("s", "b", "d", status="failed", metrics={"top1": 0.5}, gates=[breached("top1")])
     hand.result("s", "c", "d", status="error", environment={"error": "OSError: gone"})
     assert repr(run) == f"<Run run1: {run.verdict.line}>"
-    assert run.verdict.line.startswith("ERROR: 3 pairs: 1 error, 1 failed, 1 passed")
+    assert run.verdict.line.startswith("ERROR: 1 of 3 pairs ended in an error")
     shown = Shown(run._repr_html_())
     assert shown.texts[:2] == ["run1", f": {run.verdict.line}"]
-    assert "s/b/d: top1 0.5000, min 0.9000" in shown.texts
+    assert "s/b/d: top1 0.5000 < 0.9000 (min)" in shown.texts
     assert "s/c/d: OSError: gone" in shown.texts
     table = shown.texts[shown.texts.index("s: top1") :]
     assert table[1:8] == ["d", "a", "0.9500", "b", "0.5000 ✗", "c", "error"]
