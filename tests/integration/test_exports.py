@@ -68,7 +68,7 @@ def test_an_endpoint_with_its_judge(asked, monkeypatch):
     assert sample["output"]["completion"] == "GRADE: 1"
     assert sample["model_usage"]["small"]["output_tokens"] > 0
     assert sample["scores"]["includes"]["value"] == "C"
-    assert sample["scores"]["good"] == {"value": "C", "answer": None, "explanation": "GRADE: 1"}
+    assert sample["scores"]["good"] == {"value": 1.0, "answer": None, "explanation": "GRADE: 1"}
     assert archive["samples/0_epoch_1.json"]["input"][1]["content"] == "Say: the word ***"
 
     asked("Tell me: {{ x }}")
