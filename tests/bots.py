@@ -29,7 +29,7 @@ class Bot:
         self.requests = []
         self.tunnels = []
         self.signed = True
-        self._answers = list(answers)
+        self.answers = list(answers)
         self._secret = secret
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -66,7 +66,7 @@ class Bot:
                 body = json.loads(raw)
                 with bot._lock:
                     bot.requests.append((self.path, body))
-                    answer = bot._answers.pop(0) if len(bot._answers) > 1 else bot._answers[0]
+                    answer = bot.answers.pop(0) if len(bot.answers) > 1 else bot.answers[0]
                 if bot._secret and not bot._verified(body):
                     bot.signed, answer = False, "19021"
                 bot._answer(self, answer)

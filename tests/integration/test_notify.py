@@ -304,6 +304,17 @@ def test_a_run_that_is_stopped_says_so(project, bot, waiting, args, number, name
     assert "exit code 2" in text
 
 
+def test_a_server_that_hangs_does_not_keep_a_run_that_is_stopped(project, waiting, bot):
+    """Whoever stops it does not have to kill it."""
+    bot.answers[:] = ["hang"]
+    process = waiting(more="&start=1")
+    _, said, _ = project.evalrun("stop")
+    output, _ = process.communicate()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "SIGKILL" not in said
+    assert "did not get there" in output
+
+
 def test_a_crash_of_pytest_is_told(project, bot, notified):
     """No summary is printed then, and the message still gets out."""
     project.make()
