@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 HOUSE = "pytest_evalrun."
-DIED = "a worker that died"
+DIED = "a worker or a job that died"
 TIME_OUT = "a time-out"
 # Where in the house an error began, the nearest name first: rooms, modules, functions of modules.
 PLACES = {

@@ -30,6 +30,8 @@ MOST_WAIT = 0.5
 # All of what is sent stands in what these log.
 TALKATIVE = ("apprise", "urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry", "requests")
 
+_thread = threading.local()
+
 
 class Apprised:
     """One address that apprise knows."""
@@ -97,16 +99,14 @@ def _unknown(address: Address, schemes: set[str]) -> ConfigError:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to ourselves what libraries log in this thread meanwhile: addresses stand in it, and so would in reports."""
-    here = threading.get_ident()
-
-    def is_of_others(record: logging.LogRecord) -> bool:
-        return record.thread != here
-
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
-    for logger in loggers:
-        logger.addFilter(is_of_others)
+    for name in TALKATIVE:
+        logging.getLogger(name).addFilter(_is_of_others)  # once: it stays, and looks who is logging
+    _thread.is_ours = True
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(is_of_others)
+        _thread.is_ours = False
+
+
+def _is_of_others(_: logging.LogRecord) -> bool:
+    return not getattr(_thread, "is_ours", False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_evalrun.notify.making import recipients_of
+from pytest_evalrun.notify.making import link_of, recipients_of
 from pytest_evalrun.notify.messages import About, RunEnd, ended, first_error, stalled, started
 from pytest_evalrun.notify.occasions import FirstOfAKind, Stalls
 from pytest_evalrun.notify.sender import Sender
@@ -27,7 +27,7 @@ from pytest_evalrun.rundir.costs import money, read_costs
 from pytest_evalrun.rundir.enginepaths import EnginePaths
 from pytest_evalrun.rundir.layout import WorkDir, key_of
 from pytest_evalrun.rundir.tasklist import left_in_words
-from pytest_evalrun.suite.secrets import expand, secrets_of
+from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator
@@ -71,7 +71,7 @@ class Notifying:
         options = self._controller.suites.options
         with usage_errors():
             self._recipients = recipients_of(options.notify or ())
-            self._link = str(expand(options.notify_link))
+            self._link = link_of(options.notify_link)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self) -> None:

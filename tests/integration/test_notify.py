@@ -235,7 +235,7 @@ def test_a_worker_that_dies_is_an_error_of_its_kind(project, bot, notified):
     (project.suite / "model.py").write_text(DIES)
     ran = notified("-n1", "--eval-crash-retries", "0")
     assert ran.code == 1, ran
-    assert "**trouble** a worker that died, the first of its kind" in texts(bot)[0]
+    assert "**trouble** a worker or a job that died, the first of its kind" in texts(bot)[0]
 
 
 WAITS = """

@@ -11,7 +11,7 @@ from bots import Bot
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.notify import others
 from pytest_evalrun.notify.lark import LarkBot
-from pytest_evalrun.notify.making import recipients_of
+from pytest_evalrun.notify.making import link_of, recipients_of
 from pytest_evalrun.notify.others import Apprised
 from pytest_evalrun.notify.protocol import NotSent
 
@@ -91,6 +91,13 @@ def test_apprise_is_asked_for_where_it_is_missing(monkeypatch):
         "without it: lark, feishu, https://open.larksuite.com/open-apis/bot/v2/hook/TOKEN, "
         "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"
     )
+
+
+def test_a_link_has_variables():
+    """One that is not set is a mistake of the link's."""
+    assert link_of("https://ci/${JOB}/{run}", {"JOB": "7"}) == "https://ci/7/{run}"
+    with pytest.raises(ConfigError, match=r"--eval-notify-link: \$\{JOB\}: the environment variable JOB is not set"):
+        link_of("https://ci/${JOB}", {})
 
 
 def test_apprise_is_imported_where_it_is_needed(monkeypatch):
