@@ -223,8 +223,5 @@ def _standing(snapshot: Snapshot, reader: SnapshotReader) -> object:
 
 def _gone(error: Exception) -> dict[str, bytes]:
     """What is left to say where the directory of the run is gone."""
-    return {
-        "session": safe_json("gone"),
-        "problems": safe_json([str(error)]),
-        **dict.fromkeys(("running", "slots", "boards"), b"[]"),
-    }
+    nothing = dict.fromkeys(("running", "slots", "boards"), b"[]")
+    return nothing | {"session": safe_json("gone"), "problems": safe_json(shown([str(error)]))}

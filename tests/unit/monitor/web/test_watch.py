@@ -82,7 +82,7 @@ def test_who_has_which_slot(run):
     run.worker("gw0").write("slot_taken", "echo/a/one", gpus=[0, 1])
     run.worker("gw1").write("slot_taken", "echo/a/two", device="board-7")
     run.item("echo/a/one", "gw0")
-    boards = [BoardRecord(DeviceSpec(name=name, host="h"), "/tmp", (), ()) for name in ("board-8", "board-7")]
+    boards = [BoardRecord(DeviceSpec(name=name, host=name), "/tmp", (), ()) for name in ("board-8", "board-7")]
     add_manifest(run.paths, {}, (), boards)
     _, (told, ended) = looked(run.paths, run.end)
     assert told["snapshot"]["slots"] == [
