@@ -11,6 +11,8 @@ from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from pytest_evalrun.report.html.model import Page, PairHead
+    from pytest_evalrun.report.html.model import Grid, Page, PairHead
 
 HERE = Path(__file__).parent
 SIGNS = {"error": "!", "failed": "✗", "pending": "…", "passed": "✓", "skipped": "–"}
 # So many problems and scatters are looked at; the others open.
 PROBLEMS_FIRST = 25
 SCATTERS_FIRST = 6
+# Of more pairs the browser lays out only the matrices that are seen.
+MANY = 500
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
@@ -100,13 +104,13 @@ def _environment() -> Environment:
     )
     environment.filters.update(raw_json=raw_json, moment=moment)
     environment.globals.update(
-        bars=bars, cell_of=cell_of, plot_of=plot_of, sparkline=sparkline, statuses=statuses, signs=SIGNS
+        bars=bars, cell_of=cell_of, plot_of=plot_of, sparkline=sparkline, statuses=statuses, suites=suites, signs=SIGNS
     )
     return environment
 
 
 def _common(page: Page) -> dict[str, Any]:
-    return {"page": page, "problems_first": PROBLEMS_FIRST, "scatters_first": SCATTERS_FIRST}
+    return {"page": page, "problems_first": PROBLEMS_FIRST, "scatters_first": SCATTERS_FIRST, "many": MANY}
 
 
 def raw_json(text: str) -> str:
@@ -118,6 +122,11 @@ def moment(text: str) -> str:
     """A moment of ISO 8601 in UTC as people read it; any other text as it is."""
     found = _MOMENT.fullmatch(text)
     return f"{found[1]} {found[2]} UTC" if found else text
+
+
+def suites(grids: Sequence[Grid]) -> list[list[Grid]]:
+    """The matrices of each suite: they stand together, and those of the next begin a row of their own."""
+    return [[*found] for _, found in groupby(grids, key=attrgetter("suite"))]
 
 
 def statuses(heads: Sequence[PairHead]) -> list[tuple[str, int]]:

@@ -468,7 +468,7 @@ const report = (() => {
   let view = null, scrolled = 0;
   async function route() {
     const [anchor, place] = decodeURIComponent(location.hash.slice(1)).split("/");
-    const known = anchor && [...document.querySelectorAll("#overview a[href^='#']")].some((link) => link.getAttribute("href") === `#${anchor}`) && !byId(anchor);
+    const known = anchor && !byId(anchor) && document.querySelector(`#overview a[href="#${CSS.escape(anchor)}"]`);
     if (!known && !(anchor && byId(`detail-${anchor}`))) return leave(anchor);
     if (!view || view.anchor !== anchor) {
       const detail = await report.source.detail(anchor).catch(() => null);
@@ -568,8 +568,9 @@ const report = (() => {
     const items = [...document.querySelectorAll("#pairs .pairs > li")];
     let left = 0;
     for (const item of items) {
-      item.hidden = (pairStatus && item.dataset.status !== pairStatus) || !item.querySelector("bdi").textContent.toLowerCase().includes(pairNeedle);
-      left += !item.hidden;
+      const hidden = Boolean(pairStatus && item.dataset.status !== pairStatus) || !item.querySelector("bdi").textContent.toLowerCase().includes(pairNeedle);
+      if (item.hidden !== hidden) item.hidden = hidden;
+      left += !hidden;
     }
     byId("pair-search").value = byId("pair-search").value || pairNeedle;
     byId("pair-count").textContent = left === items.length ? "" : `${left} of ${plural(items.length, "pair")}`;
@@ -583,7 +584,13 @@ const report = (() => {
       if (button.dataset.do === "help") byId("help").showModal();
       if (button.dataset.status !== undefined) { pairStatus = button.dataset.status; filterPairs(); }
     });
-    document.addEventListener("input", (event) => { if (event.target.id === "pair-search") { pairNeedle = event.target.value.toLowerCase(); filterPairs(); } });
+    let wait = 0;
+    document.addEventListener("input", (event) => {
+      if (event.target.id !== "pair-search") return;
+      pairNeedle = event.target.value.toLowerCase();
+      clearTimeout(wait);
+      wait = setTimeout(filterPairs, 100);
+    });
     window.addEventListener("hashchange", route);
     filterPairs();
     route();
