@@ -138,7 +138,7 @@ def test_page_of_a_run(done, view):
     assert "script-src 'sha256-" in headers["Content-Security-Policy"]
     assert "connect-src 'self'" in headers["Content-Security-Policy"]
     assert f'"base":"{browser.base}"' in text.replace(" ", "")
-    assert "PASSED: 2 pairs" in text
+    assert "PASSED: all 2 pairs passed" in text
     detail = browser.json(f"/api/pair?anchor={browser.anchor('echo/a/one')}")
     assert (detail["id"], detail["status"], detail["total"]) == ("echo/a/one", "passed", 120)
     assert detail["binary"] == ["exact_match"]
@@ -209,7 +209,7 @@ def test_run_is_watched_while_it_goes_on(project, view):
         anchor = ran["echo/a/one"]["anchor"]
         assert anchor == browser.anchor("echo/a/one")
         assert results
-        assert "PASSED: 2 pairs" in browser.get("/api/page")[2].decode()
+        assert "PASSED: all 2 pairs passed" in browser.get("/api/page")[2].decode()
         piece = browser.json(f"/api/log?anchor={anchor}&stage=infer")
         assert piece["text"].count("asked") == 40
     finally:
