@@ -36,7 +36,8 @@ MOST_NAMED = 4096
 class SampleFiles:
     """Files that samples name, wherever they lie: a page gets a name for each that only this server can make.
 
-    So no request ever holds a path.
+    So no request ever holds a path. Links are followed when the name is made: nothing that becomes one afterwards is
+    sent.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -44,7 +45,8 @@ class SampleFiles:
         self._files: OrderedDict[str, Path] = OrderedDict()
 
     def name(self, path: Path) -> str:
-        """What the file is called from now on."""
+        """What the file is called from now on. Raises OSError, RuntimeError or ValueError where there is none."""
+        path = path.resolve(strict=True)
         told = hmac.new(self._secret, os.fsencode(path), hashlib.sha256).hexdigest()[:32]
         self._files[told] = path
         self._files.move_to_end(told)

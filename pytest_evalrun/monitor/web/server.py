@@ -168,7 +168,7 @@ class RunServer:
             anchor, _, name = name.partition("/")
             return await send_file(request, await self._in_thread(self._output, anchor, name))
         if root == "sample":
-            return await send_file(request, await asyncio.to_thread(_followed, self._named.find(name)))
+            return await send_file(request, self._named.find(name))
         raise NotShown(404, "no such file")
 
     def _output(self, anchor: str, name: str) -> Path:
@@ -177,15 +177,11 @@ class RunServer:
             raise NotShown(404, "no such pair")
         return below(self._page.sources(found).written or found.files.outputs, name)
 
-    def _link(self, path: Path) -> str:
-        return f"{self.base}/files/sample/{self._named.name(path)}"
-
-
-def _followed(path: Path) -> Path:
-    try:
-        return path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise NotShown(404, "no such file") from None
+    def _link(self, path: Path) -> str | None:
+        try:
+            return f"{self.base}/files/sample/{self._named.name(path)}"
+        except (OSError, RuntimeError, ValueError):
+            return None  # a link to nowhere, or round in a circle
 
 
 def _number(text: str | None, what: str) -> int | None:

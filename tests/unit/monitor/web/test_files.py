@@ -8,7 +8,7 @@ import pytest
 
 from pytest_evalrun.evaluation.origins import Origin
 from pytest_evalrun.monitor.web.door import NotShown
-from pytest_evalrun.monitor.web.files import MOST_NAMED, SampleFiles, below, headers_of
+from pytest_evalrun.monitor.web.files import SampleFiles, below, headers_of
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.suite.pairs import PairKey
 
@@ -105,13 +105,19 @@ def test_name_of_a_file_breaks_no_header():
     assert told == "attachment; filename*=UTF-8''a%22%0D%0ASet-Cookie%3A%20x%FF.txt"
 
 
-def test_samples_files_have_names_of_ours(tmp_path):
+def test_samples_files_have_names_of_ours(tmp_path, monkeypatch):
     """No request holds a path: who did not get the name from a page has nothing; a server forgets the oldest."""
     files, others = SampleFiles(b"one"), SampleFiles(b"two")
-    name = files.name(tmp_path / "a.png")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    name = files.name(tmp_path / "link.png")
     assert files.find(name) == tmp_path / "a.png"
     assert files.name(tmp_path / "a.png") == name != others.name(tmp_path / "a.png")
-    for number in range(MOST_NAMED):
+    with pytest.raises(OSError):
+        files.name(tmp_path / "none.png")
+    monkeypatch.setattr("pytest_evalrun.monitor.web.files.MOST_NAMED", 5)
+    for number in range(5):
+        (tmp_path / f"{number}.png").touch()
         files.name(tmp_path / f"{number}.png")
     with pytest.raises(NotShown):
         files.find(name)

@@ -250,6 +250,9 @@ def test_pictures_of_samples_are_linked(scored, show, tmp_path):
     assert (image["kind"], image["width"], image["height"]) == ("image", 3, 2)
     status, headers, body = shown.ask(image["src"])
     assert (status, headers["Content-Type"], body) == (200, "image/png", picture.read_bytes())
+    picture.unlink()
+    picture.symlink_to(other)
+    assert shown.ask(image["src"])[0] == 404
     assert (file["kind"], file["name"]) == ("file", "a.svg")
     status, headers, _ = shown.ask(file["href"])
     assert (status, headers["Content-Disposition"].partition(";")[0]) == (200, "attachment")
