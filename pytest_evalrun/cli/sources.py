@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.report.export.chosen import SentSample, Sources
 from pytest_evalrun.report.inputs import inputs_of
+from pytest_evalrun.report.samplelines import Inputs
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.suites import pairs_in
 from pytest_evalrun.suite.secrets import Secrets, secret_names
@@ -36,10 +37,12 @@ def sources_in(paths: RunPaths, *, images: bool = False) -> SourcesOf:
         except (EvalrunError, OSError):  # a suite that is wrong today knows nothing of the run
             pair = None
         if pair is None:
-            return Sources()
+            return Sources(problem="no suite has this pair today")
         files = paths.pair(known.key)
         embed = _embed(pair, files) if images else _nothing
-        return Sources(inputs_of(pair), _sent(pair, files, images=images), embed, _secrets(pair))
+        # What an agent was asked is its conversation: nobody asks a task's server for it.
+        inputs = Inputs() if pair.settings.is_agent else inputs_of(pair)
+        return Sources(inputs, _sent(pair, files, images=images), embed, _secrets(pair))
 
     return sources
 

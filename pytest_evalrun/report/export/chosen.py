@@ -45,13 +45,15 @@ class Sources:
     """What the suite of a pair, as it is today, says of its samples; of a suite that is gone nothing.
 
     ``sent`` goes through the samples in dataset order, anew each time. ``embed`` makes the URL of a file that the model
-    wrote, None where it is not to be shown. ``secrets`` are blanked in all that comes from the suite.
+    wrote, None where it is not to be shown. ``secrets`` are blanked in all that comes from the suite. ``problem`` is
+    why nothing is known.
     """
 
     inputs: Inputs = field(default_factory=Inputs)
     sent: Callable[[], Iterator[SentSample]] | None = None
     embed: Callable[[str], str | None] = lambda _: None
     secrets: Secrets = NO_SECRETS
+    problem: str | None = None
 
 
 SourcesOf = Callable[["KnownPair"], Sources]

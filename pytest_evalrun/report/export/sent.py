@@ -47,8 +47,8 @@ class SentBeside:
         if self._others:
             answers = counted(self._others, "answer")
             found.append(f"the prompts of {answers} are left out: the suite would send something else today")
-        reasons = [*self._sources.inputs.problems, *([self._problem] if self._problem else [])]
-        return found + [f"not all inputs are there: {reason}" for reason in dict.fromkeys(reasons)]
+        reasons = [self._sources.problem, *self._sources.inputs.problems, self._problem]
+        return found + [f"not all inputs are there: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
     def _at(self, index: int) -> SentSample | None:
         while self._samples is not None and self._index < index:

@@ -63,6 +63,7 @@ def test_a_suite_that_knows_nothing(sources, tmp_path, text):
         file.write_text(text)
     found = sources(file, "m", "d")
     assert (found.sent, found.inputs.samples) == (None, None)
+    assert found.problem == "no suite has this pair today"
 
 
 def test_what_is_no_picture_stays_a_name(tmp_path):

@@ -184,6 +184,14 @@ def test_data_that_are_gone_cost_only_themselves(run, inspected):
     assert inspected.remarks == ["not all inputs are there: d.jsonl: it is gone"]
 
 
+def test_a_suite_that_is_gone_is_told_of(run, inspected):
+    """Answers without what was asked are no whole log."""
+    run.result("s", "t", "d", total=1)
+    run.predictions("s", "t", "d", [line(run, 0)])
+    assert sample(inspected(Sources(problem="no suite has it"))[FILE], "s0")["input"] == ""
+    assert inspected.remarks == ["not all inputs are there: no suite has it"]
+
+
 def test_secrets_of_the_suite_are_blanked(run, inspected):
     """In prompts as in inputs: they come from files that nobody has looked through."""
     run.result("s", "t", "d", total=2)
