@@ -329,3 +329,14 @@ def test_somebody_elses_file_stops_all(run, inspected, tmp_path):
         inspected()
     assert [path.name for path in (tmp_path / "out").rglob("*.eval")] == ["d.eval"]
     assert FILE in inspected(force=True)
+
+
+def test_a_file_that_is_being_written(run, inspected):
+    """The last line of a sample is its answer, in whatever order they came; a line that is not whole is none."""
+    run.predictions(
+        "s", "t", "d", [line(run, 1, "b"), line(run, 0, "old"), line(run, 0, "a")], tail='{"index": 2, "id"'
+    )
+    run.write(run.paths.pair(run.key("s", "t", "d")).fingerprint, "{}")
+    archive = inspected()[FILE]
+    assert [sample(archive, f"s{i}")["output"]["completion"] for i in (0, 1)] == ["a", "b"]
+    assert archive["header.json"]["eval"]["dataset"]["sample_ids"] == ["s0", "s1"]
