@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import read_result, recorded_of, result_files
-from pytest_evalrun.rundir.runs import skipped_in
+from pytest_evalrun.rundir.runs import errors_in, skipped_in
 from pytest_evalrun.rundir.tasklist import Status, read_task_list
 from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.pairs import PairKey
@@ -157,7 +157,7 @@ def read_summary(
     """
     rows: list[SummaryRow] = []
     skips = skipped_in(paths) | dict(skips)
-    states = read_task_list(paths.task_list) or {}
+    states, errors = read_task_list(paths.task_list) or {}, errors_in(paths)
     unreadable: list[str] = []
     for path, found in (known or KnownRows()).read(paths.results):
         if found is None:
@@ -165,7 +165,8 @@ def read_summary(
         else:
             row = replace(found, gone=True) if gone(found.suite, found.task, found.dataset) else found
             if row.limit is None:
-                row = _as_it_stands(row, failed=states.get((f"{row.suite}/{row.task}", row.dataset)) is Status.FAILED)
+                failed = states.get((f"{row.suite}/{row.task}", row.dataset)) is Status.FAILED
+                row = _as_it_stands(row, errors.get(row.pair), failed=failed)
             else:
                 row = replace(_as_it_stands(row, failed=not limits.get(row.key, True)), shown=row.key in limits)
             rows.append(passed_over(row, skips[row.pair]) if row.pair in skips else row)
@@ -232,10 +233,13 @@ def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     return replace(nothing, error=None, skipped=why, usage=None)
 
 
-def _as_it_stands(row: SummaryRow, *, failed: bool) -> SummaryRow:
-    """Turn ``passed`` into an error where the pair ended in one since: an old result stays until there is a new one."""
-    if failed and row.status == "passed":
-        return replace(row, status="error", error=OUTDATED)
+def _as_it_stands(row: SummaryRow, error: str | None = None, *, failed: bool) -> SummaryRow:
+    """Turn the row into an error where the pair ended in one since: an old result stays until there is a new one.
+
+    ``error`` is what was noted of it; without that a pair whose old result has failed may have failed again.
+    """
+    if failed and (row.status == "passed" or (row.status == "failed" and error is not None)):
+        return replace(row, status="error", error=f"{error} ({OUTDATED})" if error else OUTDATED)
     return row
 
 

@@ -18,8 +18,9 @@ from pytest_evalrun.rundir.runs import (
     add_manifest,
     check_format,
     create_run,
+    errors_in,
     naming,
-    note_skipped,
+    note_outcomes,
     point_latest,
     resolve_run,
     skipped_in,
@@ -93,6 +94,7 @@ class LiveRun:
             self._open_files(workdir, opened)
             self.tasks = self._task_list(suites, say)
             self._skipped = self._passed_over(suites)
+            self._errors = errors_in(self.paths)
             self._start(suites, argv, facts, noted=only is not None)
             opened.pop_all()
 
@@ -180,6 +182,8 @@ class LiveRun:
         """``outcome`` is the item's; ``status`` that of the pair, None where it stands as it stood before."""
         self.events.pull(worker)
         name = pair.whole.full_id
+        if status is not None:
+            self._keep_error(name, note if outcome == "error" and status is Status.FAILED else None)
         if status is not None and (not pair.is_shard or self._before.get(name) is not Status.FAILED):
             self._before[name] = status
         if not pair.is_shard:
@@ -190,6 +194,13 @@ class LiveRun:
         level, sign = SIGNS[outcome]
         self.log.write(level, f"{sign} {outcome}: {_called(pair)}{f': {note}' if note else ''}")
         self._tell()
+
+    def _keep_error(self, name: str, error: str | None) -> None:
+        """Remember the error of a pair that was evaluated before: its older result stays, and tells of none."""
+        if error is None:
+            self._errors.pop(name, None)
+        elif name in self._errors or self._before.get(name) in (Status.COMPLETED, Status.FAILED):
+            self._errors[name] = self.secrets.blank(error)
 
     def _set(self, pair: Pair, status: Status) -> None:
         self.tasks.set(_task_dir(pair), pair.dataset.name, status)
@@ -241,9 +252,9 @@ class LiveRun:
             self.tasks.stop_running()
             self._write_tasks()
             try:
-                note_skipped(self.paths, self._skipped)
+                note_outcomes(self.paths, self._skipped, self._errors)
             except (ConfigError, OSError) as error:  # a disk that is full must not cost the session its end
-                self.log.write("ERROR", f"who was skipped could not be noted: {error}")
+                self.log.write("ERROR", f"who was skipped could not be noted, nor who ended in an error: {error}")
             self._tell()
 
     def _settle_cut(self) -> None:

@@ -240,7 +240,7 @@ def add_manifest(
 ) -> None:
     """Remember the suites of a run (name → evalrun.yaml), and the directories outside and the boards it writes to.
 
-    ``skipped`` is noted as :func:`note_skipped` does it: a file that is synced is best written once.
+    ``skipped`` is noted as :func:`note_outcomes` does it: a file that is synced is best written once.
     """
     old = read_run_json(paths)
     new = dict(old)
@@ -249,31 +249,46 @@ def add_manifest(
     if boards := list(boards):
         new["boards"] = [record.to_json() for record in merged(boards_in(paths, old), boards)]
     if skipped is not None:
-        new = _with_skipped(new, skipped)
+        new = _with_noted(new, "skipped", skipped)
+    if new != old:
+        _write_run_json(paths, new)
+
+
+def note_outcomes(paths: RunPaths, skipped: Mapping[str, str], errors: Mapping[str, str]) -> None:
+    """Remember which pairs this run passes over, and why, whatever older result lies there; and which ended in an error
+    last, and in which, so that nobody takes the older result that stays for theirs. Both by full ids."""
+    old = read_run_json(paths)
+    new = _with_noted(_with_noted(old, "skipped", skipped), "errors", errors)
     if new != old:
         _write_run_json(paths, new)
 
 
 def note_skipped(paths: RunPaths, skipped: Mapping[str, str]) -> None:
-    """Remember which pairs this run passes over, by their full ids, and why: whatever older result lies there."""
-    old = read_run_json(paths)
-    new = _with_skipped(old, skipped)
-    if new != old:
-        _write_run_json(paths, new)
+    """The same of those that are passed over alone."""
+    note_outcomes(paths, skipped, errors_in(paths))
 
 
-def _with_skipped(content: dict[str, Any], skipped: Mapping[str, str]) -> dict[str, Any]:
-    rest = {name: value for name, value in content.items() if name != "skipped"}
-    return rest | {"skipped": dict(sorted(skipped.items()))} if skipped else rest
+def _with_noted(content: dict[str, Any], name: str, noted: Mapping[str, str]) -> dict[str, Any]:
+    rest = {key: value for key, value in content.items() if key != name}
+    return rest | {name: dict(sorted(noted.items()))} if noted else rest
 
 
 def skipped_in(paths: RunPaths) -> dict[str, str]:
-    """Read what :func:`note_skipped` has noted; nothing where ``run.json`` is damaged, of which others complain."""
+    """Read who is skipped; nothing where ``run.json`` is damaged, of which others complain."""
+    return _noted_in(paths, "skipped")
+
+
+def errors_in(paths: RunPaths) -> dict[str, str]:
+    """Read who ended in an error last, though an older result may lie there; nothing where ``run.json`` is damaged."""
+    return _noted_in(paths, "errors")
+
+
+def _noted_in(paths: RunPaths, name: str) -> dict[str, str]:
     try:
-        noted = read_run_json(paths).get("skipped")
+        noted = read_run_json(paths).get(name)
     except ConfigError:
         return {}
-    return {name: str(why) for name, why in noted.items()} if isinstance(noted, dict) else {}
+    return {pair: str(why) for pair, why in noted.items()} if isinstance(noted, dict) else {}
 
 
 def boards_in(paths: RunPaths, content: Mapping[str, Any]) -> list[BoardRecord]:

@@ -175,3 +175,24 @@ def test_a_part_of_a_run_is_not_taken_for_all_of_it(project):
     whole = project.run("evals")
     assert "the whole run" not in whole
     assert (project.latest / "summary/summary.md").read_text().startswith("# PASSED: all 2 pairs passed\n")
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_an_error_behind_a_breached_gate_is_an_error(mixed, workers):
+    """Its old values stay, and neither verdict nor annotation takes them for those of today; until it is well."""
+    assert mixed.run("evals", workers).code == 1
+    model = (mixed.suite / "model.py").read_text()
+    (mixed.suite / "model.py").write_text(model.replace("return [", "raise RuntimeError('no power')\n        return ["))
+    ran = mixed.run("evals", workers, "--eval-set", "retries=0", **github(mixed))
+    assert ran.code == 1
+    assert [line.partition("title=")[2].partition(":")[0] for line in commands(ran)] == [
+        "ERROR%3A echo/a/one",
+        "ERROR%3A echo/a/two",
+    ]
+    text = (mixed.latest / "summary/summary.md").read_text()
+    assert text.startswith("# ERROR: all 2 pairs ended in an error (2 of them with values of an earlier evaluation)\n")
+    assert text.count("no power") == 4
+    (mixed.suite / "model.py").write_text(model)
+    mixed.run("evals", workers)
+    text = (mixed.latest / "summary/summary.md").read_text()
+    assert text.startswith("# FAILED: 1 of 2 pairs failed (1 gate breached); 1 passed\n")

@@ -11,7 +11,7 @@ import pytest
 from pytest_evalrun.report.known import on_disk
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.verdict import Breach, Trouble, verdict_of
-from pytest_evalrun.rundir.runs import note_skipped
+from pytest_evalrun.rundir.runs import note_outcomes, note_skipped
 
 GATE = {"metric": "m", "kind": "min", "value": 0.5, "limit": 0.9, "by": 0.4, "holds": False}
 
@@ -115,6 +115,19 @@ def test_old_values_are_said_to_be_old(run, verdict):
     found = verdict()
     assert found.line == "ERROR: the only pair ended in an error (1 of them with values of an earlier evaluation)"
     assert (found.outdated, found.breaches) == (1, ())
+
+
+def test_an_error_counts_and_not_the_gate_that_was_breached_before_it(run, verdict):
+    """Where the run has noted the error: of a pair that failed before, nobody else knows that it is one now."""
+    run.result("s", "t", "d", status="failed", metrics={"m": 0.5}, gates=[GATE])
+    listed(run, d=3)
+    assert verdict().line == "FAILED: the only pair failed (1 gate breached)"
+    note_outcomes(run.paths, {}, {"s/t/d": "no model", "s/t/other": "no data"})
+    found = verdict()
+    assert found.line == "ERROR: the only pair ended in an error (1 of them with values of an earlier evaluation)"
+    assert (found.breaches, found.troubles[0].brief.partition(" (")[0]) == ((), "no model")
+    listed(run, d=2)
+    assert verdict().word == "failed", "it was evaluated since"
 
 
 def limited(run, dataset, limit, **more):
