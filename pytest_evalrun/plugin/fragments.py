@@ -19,8 +19,7 @@ class FragmentWriter:
 
     @cached_property
     def _fragments(self) -> Fragments:
-        from pytest_evalrun.report.html.fragments import Fragments
-        from pytest_evalrun.report.html.report import earlier_runs
+        from pytest_evalrun.report.html.fragments import Fragments, earlier_runs
 
         return Fragments(self._context.paths, earlier_runs(self._context.paths), self._context.secrets)
 

@@ -13,10 +13,9 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.monitor.web.watch import RESULTS_INTERVAL
 from pytest_evalrun.report.commands import command_line
-from pytest_evalrun.report.html.fragments import Fragments, SampleSource
+from pytest_evalrun.report.html.fragments import Fragments, SampleSource, earlier_runs
 from pytest_evalrun.report.html.page import PageFacts, PairFacts, detail_json, page_of
 from pytest_evalrun.report.html.past import past_of, read_past
-from pytest_evalrun.report.html.report import earlier_runs
 from pytest_evalrun.report.html.safejson import safe_json, shown
 from pytest_evalrun.report.known import OnDisk, on_disk
 from pytest_evalrun.report.rows import KnownRows, Summary, read_summary

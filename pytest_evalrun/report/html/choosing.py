@@ -26,6 +26,7 @@ WORSE, BETTER = "lost", "won"
 # Bins of a decade, in the histogram of seconds.
 BINS = 6
 SHORTEST = 1e-6
+_RIGHT_OR_WRONG = frozenset({0, 1})
 
 
 class Flipped:
@@ -109,9 +110,39 @@ class SampleChoice:
         self._graded: set[str] = set()
 
     def over(self, scored: Iterable[tuple[Line, Line]]) -> Chosen:
+        if isinstance(scored, list) and len(scored) <= self._most:
+            return self._few(scored)
         for line, score in scored:
             self._see(line, score)
         return self._chosen()
+
+    def _few(self, scored: list[tuple[Line, Line]]) -> Chosen:
+        """The same of so few that all are chosen: most pairs of many are tiny, and this is what they cost."""
+        for line, _ in scored:
+            self._latencies.add(line.get("seconds"))
+        places = {answer_of(line): self._flipped.of(line, score) for line, score in scored}
+        found = [score for line, score in scored if line.get("status") == "ok"]
+        graded: dict[str, bool] = {}
+        wrong: set[int] = set()
+        for name, better in self._better.items():
+            values = [score.get(name) for score in found]
+            numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+            if numbers:
+                graded[name] = not {*numbers} <= _RIGHT_OR_WRONG
+                bad = None if graded[name] else 0 if better == "higher" else 1
+                wrong.update(at for at, value in enumerate(values) if value is not None and value == bad)
+        return Chosen(
+            total=len(scored),
+            places=places,
+            counts={
+                "flipped": sum(map(bool, places.values())),
+                "failed": len(scored) - len(found),
+                "wrong": len(wrong),
+            },
+            scored=list(graded),
+            binary=[name for name, degrees in graded.items() if not degrees],
+            histogram=self._latencies.histogram(),
+        )
 
     def _see(self, line: Line, score: Line) -> None:
         place = answer_of(line)

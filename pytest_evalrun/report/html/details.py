@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pytest_evalrun.report.html.safejson import safe_json, shown
+from pytest_evalrun.report.html.safejson import safe_json, shown_json
 from pytest_evalrun.report.matrix import MOST_LABELS, table_of
 from pytest_evalrun.report.records import judges_in
 
@@ -54,7 +54,7 @@ def detail_of(files: PairPaths, result: Result, chosen: Chosen) -> bytes:
         "better": {name: metric.get("better", "higher") for name, metric in metrics.items()},
         "files": list(_files(files, result)),
     }
-    return safe_json(shown(detail))
+    return shown_json(detail)
 
 
 def environment_of(result: Result) -> dict[str, str]:

@@ -20,8 +20,11 @@ from pytest_evalrun.report.html.safejson import encoded_json, escaped
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
 from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, answer_of
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.enginepaths import launched_run
+from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.runs import run_names
 from pytest_evalrun.suite.jsontext import parse_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
@@ -39,6 +42,15 @@ if TYPE_CHECKING:
 VERSION = 1
 # Earlier runs that are looked at for the same pair.
 MOST_EARLIER = 10
+
+
+def earlier_runs(paths: RunPaths) -> list[RunPaths]:
+    """The runs of the work directory that are older than this one, the newest first; of a job's its launch's are."""
+    paths = launched_run(paths)
+    workdir = WorkDir(paths.root.parent)
+    names = run_names(workdir)
+    name = paths.root.name
+    return [workdir.run(each) for each in names[names.index(name) + 1 :]] if name in names else []
 
 
 class KnownOrigin(Protocol):
@@ -150,8 +162,9 @@ class Fragments:
 
     def make(self, files: PairPaths, result: Result, source: SampleSource = NO_SOURCE) -> Fragment:
         """Make the fragment of a pair, and keep it. Raises OSError where its files cannot be read, or it not kept."""
-        made = _made(files, self.before(files))
-        fragment = self.fresh(files, result, source)
+        base = self.before(files)
+        made = _made(files, base)
+        fragment = self._of(files, result, source, base)
         head = {
             "v": VERSION,
             "made": made,
@@ -167,7 +180,9 @@ class Fragments:
 
     def fresh(self, files: PairPaths, result: Result, source: SampleSource = NO_SOURCE) -> Fragment:
         """Make the fragment of a pair for who writes nothing into runs. Raises OSError where files cannot be read."""
-        base = self.before(files)
+        return self._of(files, result, source, self.before(files))
+
+    def _of(self, files: PairPaths, result: Result, source: SampleSource, base: PairPaths | None) -> Fragment:
         chosen, samples = self._samples(files, result, source, base)
         old = read_result(base.result) if base is not None else None
         return Fragment(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.commands import command_line
 from pytest_evalrun.report.html.budget import PairRoom, shares_of
 from pytest_evalrun.report.html.details import anchor_of
-from pytest_evalrun.report.html.fragments import VERSION, Fragments, SampleSource
+from pytest_evalrun.report.html.fragments import VERSION, Fragments, SampleSource, earlier_runs
 from pytest_evalrun.report.html.page import (
     PROBLEMS,
     PageFacts,
@@ -22,11 +22,9 @@ from pytest_evalrun.report.html.page import (
 )
 from pytest_evalrun.report.html.past import past_of, read_past
 from pytest_evalrun.rundir.durable import Replacement
-from pytest_evalrun.rundir.enginepaths import launched_run
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import open_file, utc_time
 from pytest_evalrun.rundir.results import read_result
-from pytest_evalrun.rundir.runs import run_names
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
@@ -83,15 +81,6 @@ def page_now(asked: ReportAsked) -> tuple[Page, Mapping[PairKey, PairFacts]]:
     earlier = [asked.against] if asked.against is not None else earlier_runs(asked.paths)
     making = _Making(asked, earlier)
     return making.page(()), making.facts
-
-
-def earlier_runs(paths: RunPaths) -> list[RunPaths]:
-    """The runs of the work directory that are older than this one, the newest first; of a job's its launch's are."""
-    paths = launched_run(paths)
-    workdir = WorkDir(paths.root.parent)
-    names = run_names(workdir)
-    name = paths.root.name
-    return [workdir.run(each) for each in names[names.index(name) + 1 :]] if name in names else []
 
 
 def signature_of(asked: ReportAsked, earlier: Sequence[RunPaths]) -> str:

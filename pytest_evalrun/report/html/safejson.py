@@ -19,6 +19,14 @@ def safe_json(value: Any) -> bytes:
     return escaped(encoded_json(value))
 
 
+def shown_json(value: Any) -> bytes:
+    """The same with every text in it safe to show, for what most often is."""
+    data = encoded_json(value)
+    if not data.isascii() or b"\\" in data or b"\x7f" in data:  # JSON escapes all other controls
+        data = encoded_json(shown(value))
+    return escaped(data)
+
+
 def encoded_json(value: Any) -> bytes:
     """The same where a page has no part in it: to be ``escaped`` before it gets there."""
     try:

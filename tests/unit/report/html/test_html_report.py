@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_evalrun.report.html.details import anchor_of
-from pytest_evalrun.report.html.fragments import Fragments, SampleSource
-from pytest_evalrun.report.html.report import ReportAsked, earlier_runs, page_now, write_report
+from pytest_evalrun.report.html.fragments import Fragments, SampleSource, earlier_runs
+from pytest_evalrun.report.html.report import ReportAsked, page_now, write_report
 from pytest_evalrun.report.rows import read_summary
 from pytest_evalrun.report.samplelines import Inputs
 from pytest_evalrun.rundir.results import read_result
