@@ -203,7 +203,7 @@ class Fragments:
         better = {name: metric.get("better", "higher") for name, metric in result.metrics.items()}
         lower = frozenset(name for name, way in better.items() if way == "lower")
         lines: Iterable[tuple[Line, Line]] = scored_lines(files)
-        small = _size(files.predictions) <= SMALL_FILE
+        small = _size(files.complete[1]) <= SMALL_FILE
         lines = list(lines) if small else lines
         chosen = SampleChoice(better, Flipped(base.scores if base is not None else None, lower)).over(lines)
         lines = lines if small else scored_lines(files)
@@ -235,11 +235,14 @@ class Fragments:
 
 def _made(files: PairPaths, base: PairPaths | None) -> list[list[int]]:
     """What a fragment depends on: sizes and times of these files, by which any change of them is told."""
-    paths = [files.result, files.predictions, files.scores, *([base.result, base.scores] if base is not None else [])]
+    _, *paths = files.complete
+    if base is not None:
+        _, _, *others = base.complete
+        paths += others
     return [_facts(path) for path in paths]
 
 
-def _facts(path: Path) -> list[int]:
+def _facts(path: str) -> list[int]:
     try:
         stat = os.stat(path)  # noqa: PTH116 - of 10,000 pairs
     except OSError:
@@ -247,5 +250,5 @@ def _facts(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     return (_facts(path) or [0])[0]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.commands import command_line
@@ -23,7 +24,7 @@ from pytest_evalrun.report.html.page import (
 from pytest_evalrun.report.html.past import past_of, read_past
 from pytest_evalrun.rundir.durable import Replacement
 from pytest_evalrun.rundir.layout import WorkDir
-from pytest_evalrun.rundir.lines import open_file, utc_time
+from pytest_evalrun.rundir.lines import encoded, open_file, utc_time
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.suite.secrets import NO_SECRETS
@@ -45,7 +46,7 @@ BUDGET = 20_000_000
 FRAME, OF_A_PAIR, OF_A_CELL = 200_000, 700, 900
 # So much of all fragments is kept in memory between looking at them and writing them.
 IN_MEMORY = 64_000_000
-PIECES = 1 << 18
+PIECES = 2_000
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,6 @@ class _Making:
 
 def _larger(pieces: Iterable[str]) -> Iterator[bytes]:
     """The same in pieces that are worth a call."""
-    waiting = bytearray()
-    for piece in pieces:
-        waiting += piece.encode("utf-8", "backslashreplace")
-        if len(waiting) > PIECES:
-            yield bytes(waiting)
-            waiting.clear()
-    yield bytes(waiting)
+    coming = iter(pieces)
+    while some := list(islice(coming, PIECES)):
+        yield encoded("".join(some))
