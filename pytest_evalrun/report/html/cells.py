@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from pytest_evalrun.report.html.model import Cell
+    from pytest_evalrun.report.html.model import Cell, Grid
 
 # A share of the limit from which on a value is shown as farther from its gate.
 SHADES = (0.02, 0.1)
@@ -49,6 +49,19 @@ def cell_of(cell: Cell) -> ShownCell:
         interval=interval,
         title="; ".join(_words(cell)),
     )
+
+
+def occurring(grids: Iterable[Grid]) -> set[str]:
+    """Tell what there is to explain in some matrices: gate, trend, interval, marks, none for a cell without a pair."""
+    seen: set[str] = set()
+    for cell in (cell for grid in grids for row in grid.cells for cell in row):
+        if cell is None:
+            seen.add("none")
+            continue
+        seen.update(cell.marks)
+        seen.update(["gate"] if cell.holds is not None else [], ["trend"] if cell.trend else [])
+        seen.update(["interval"] if cell.low is not None else [])
+    return seen
 
 
 def shade(cell: Cell) -> str:

@@ -16,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.html.cells import cell_of
+from pytest_evalrun.report.html.cells import cell_of, occurring
 from pytest_evalrun.report.html.charts import bars, plot_of, sparkline
 from pytest_evalrun.report.verdict import WORDS
 
@@ -104,7 +104,14 @@ def _environment() -> Environment:
     )
     environment.filters.update(raw_json=raw_json, moment=moment)
     environment.globals.update(
-        bars=bars, cell_of=cell_of, plot_of=plot_of, sparkline=sparkline, statuses=statuses, suites=suites, signs=SIGNS
+        bars=bars,
+        cell_of=cell_of,
+        occurring=occurring,
+        plot_of=plot_of,
+        sparkline=sparkline,
+        statuses=statuses,
+        suites=suites,
+        signs=SIGNS,
     )
     return environment
 

@@ -38,6 +38,7 @@ const report = (() => {
     const minutes = Math.floor(seconds / 60);
     return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   }
+  const moment = (text) => String(text).replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(Z|\+00:00)$/, "$1 $2 UTC");
   const tag = (status) => h("span", { class: `tag ${status}` }, h("i", { "aria-hidden": "true" }, SIGNS[status] || "·"), status);
   // An address in our own data may lead to a file or a page, and nowhere that runs something.
   const safe = (href) => (/^(https?:|[^:]*$|[^:/?#]*[/?#])/i.test(href) ? href : null);
@@ -131,6 +132,8 @@ const report = (() => {
   }
   function shown(part) {
     if (!part || part.kind === "none") return [h("p", { class: "quiet" }, "none")];
+    // A short list or object of JSON is read on one line; in JSON a line ends between values only.
+    if (part.kind === "json" && part.text.length <= 80) return textBox(part.text.replace(/\n\s*/g, " "), { code: true });
     if (isText(part)) return textBox(part.text, { code: part.kind === "json", left: part.cut || 0 });
     if (part.kind === "image") return [h("div", { class: "images" }, h("figure", null, picture(part, "image")))];
     if (part.kind === "file") {
@@ -248,7 +251,10 @@ const report = (() => {
   }
   function opened(record, view) {
     const chips = Object.entries(record.scores).map(([name, value]) => h("span", null, bdi(name), " ", h("b", null, number(value))));
-    for (const [name, way] of Object.entries(record.flip || {})) chips.push(h("span", { class: way === "lost" ? "bad" : "good" }, way === "lost" ? "▼ lost: " : "▲ won: ", bdi(name), view.detail.against ? [", against ", bdi(view.detail.against)] : ""));
+    for (const [way, sign, css] of [["lost", "▼", "bad"], ["won", "▲", "good"]]) {
+      const names = Object.keys(record.flip || {}).filter((name) => record.flip[name] === way);
+      if (names.length) chips.push(h("span", { class: css }, `${sign} ${way}: `, bdi(names.join(", ")), view.detail.against ? [" against ", bdi(view.detail.against)] : ""));
+    }
     if (typeof record.seconds === "number") chips.push(h("span", null, "took ", h("b", null, duration(record.seconds))));
     chips.push(h("span", null, `sample ${record.i}`), h("a", { href: `#${view.anchor}/${placeOf(record)}` }, "link"));
     const images = imagesOf(record);
@@ -442,7 +448,7 @@ const report = (() => {
         h("td", null, s("svg", { class: "spark", viewBox: "0 0 200 30", role: "img", "aria-label": `${values.length} results, lowest ${number(low)}, highest ${number(low + span)}` }, s("polyline", { points: values.map((value, i) => `${x(i)},${y(value)}`).join(" ") }), s("circle", { cx: x(values.length - 1), cy: y(values[values.length - 1]), r: 3 }))),
         h("td", { class: "num" }, exact(values[values.length - 1])));
     };
-    return panel(`History of ${plural(history.length, "result")}`, h("table", { class: "plain history" }, h("tbody", null, names.map(line))), h("p", { class: "quiet" }, bdi(history[0].time), " to ", bdi(history[history.length - 1].time)));
+    return panel(`History of ${plural(history.length, "result")}`, h("table", { class: "plain history" }, h("tbody", null, names.map(line))), h("p", { class: "quiet" }, moment(history[0].time), " to ", moment(history[history.length - 1].time)));
   }
   function pairView(view) {
     const { detail } = view, links = [...document.querySelectorAll("#pairs .pairs a")], at = links.findIndex((link) => link.getAttribute("href") === `#${view.anchor}`);

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.report.html.cells import cell_of
-from pytest_evalrun.report.html.model import Cell
+from pytest_evalrun.report.html.cells import cell_of, occurring
+from pytest_evalrun.report.html.model import Cell, Grid
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_words_tell_gate_distance_and_before():
 def test_a_state_is_told_once():
     """A cell whose text is its state has no mark that says it again."""
     assert cell_of(Cell("p", "error", marks=("error",))).marks == ()
+
+
+def test_the_legend_explains_what_occurs():
+    """What no cell of the matrices has needs no explanation."""
+    cells = ((Cell("p", "1", 1.0, 0.9, 1.0, trend="same"), None), (Cell("p", "2", 2.0, marks=("old",)), None))
+    assert occurring([Grid("s", "m", "higher", ("a", "b"), ("c", "d"), cells)]) == {"trend", "interval", "none", "old"}
+    assert occurring([]) == set()
