@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import RunPaths
 
     Value = TypeVar("Value")
+    Standing = tuple[object, ...]
 
 INTERVAL = 0.5
 # A run that is dear to look at is looked at less often, but so often at least: seconds.
@@ -60,7 +61,7 @@ class Watch:
         self._looked = -LONGEST
         self._looking = asyncio.Lock()
         self._cost = 0.0
-        self._standing: object = None
+        self._standing: Standing | None = None
         self._told_results = time.monotonic()
         self._closed = False
 
@@ -135,7 +136,7 @@ class Watch:
         try:
             parts, standing, self._cost = await self.run_in_reader(self._look)
         except (ConfigError, OSError) as error:
-            parts, standing = _gone(error), "gone"
+            parts, standing = _gone(error), ("gone",)
         except RuntimeError:  # the thread is gone: we are closing
             return
         except Exception:  # noqa: BLE001 - what is damaged in some new way ends no server
@@ -145,7 +146,7 @@ class Watch:
         self._looked = time.monotonic()
         self._take(parts, standing)
 
-    def _look(self, reader: SnapshotReader) -> tuple[dict[str, bytes], object, float]:
+    def _look(self, reader: SnapshotReader) -> tuple[dict[str, bytes], Standing, float]:
         """The parts of a snapshot, what the results depend on, and the processor seconds that the look took."""
         started = time.thread_time()
         snapshot = reader.look()
@@ -153,7 +154,7 @@ class Watch:
         parts = {name: safe_json(part) for name, part in facts.items()}
         return parts, _standing(snapshot, reader), time.thread_time() - started
 
-    def _take(self, parts: Mapping[str, bytes], standing: object) -> None:
+    def _take(self, parts: Mapping[str, bytes], standing: Standing) -> None:
         changed = [name for name, part in parts.items() if self._parts.get(name) != part]
         results = self._results_changed(standing)
         if not changed and not results:
@@ -165,12 +166,14 @@ class Watch:
         turn, self._turn = self._turn, asyncio.Event()
         turn.set()
 
-    def _results_changed(self, standing: object) -> bool:
-        """Tell once that there may be other results, and not too often while pairs end one after the other."""
+    def _results_changed(self, standing: Standing) -> bool:
+        """Tell once that there may be other results: at once where a session began or ended, else not too often."""
         now = time.monotonic()
         if self._standing is None:  # the page that a watcher has is not older than this
             self._standing = standing
-        if standing == self._standing or now - self._told_results < self.results_interval:
+        if standing == self._standing:
+            return False
+        if standing[:1] == self._standing[:1] and now - self._told_results < self.results_interval:
             return False
         self._standing, self._told_results = standing, now
         self.results += 1
@@ -214,8 +217,8 @@ class Watcher:
         return events
 
 
-def _standing(snapshot: Snapshot, reader: SnapshotReader) -> object:
-    """What changes when a pair came to an end, when a launch begins or ends, and when somebody reset something."""
+def _standing(snapshot: Snapshot, reader: SnapshotReader) -> Standing:
+    """How the session stands; what changes when a pair came to an end, or somebody reset something."""
     timeline = reader.events.timeline
     ended = len(timeline.ended), len(timeline.failed)
     return snapshot.standing.word, reader.tasks.version, tuple(snapshot.counts.values()), ended

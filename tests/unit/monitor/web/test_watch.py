@@ -131,6 +131,14 @@ def test_results_are_not_told_of_too_often(run, monkeypatch):
     assert watch.results == 1
 
 
+def test_the_end_of_a_session_is_told_at_once(run, monkeypatch):
+    """However rarely results are told of: nobody waits for the verdict of a run that has ended."""
+    monkeypatch.setattr(watching, "RESULTS_INTERVAL", 3600.0)
+    run.start()
+    _, told = looked(run.paths, lambda: run.ended("echo/a/one"), lambda: run.end())
+    assert ["results" in each for each in told] == [False, False, True]
+
+
 def test_who_is_slow_gets_the_newest(run):
     """Whoever took nothing for a while gets each part once, as it is now, and not what was between."""
     run.start()
