@@ -110,8 +110,12 @@ _COSTS: tuple[tuple[str, Callable[[SummaryRow], Any], bool], ...] = (
 def scatters(summary: Summary, anchor: Callable[[SummaryRow], str]) -> Iterator[Scatter]:
     """The first metric of each suite and dataset against what is known of speed, size and cost."""
     for suite, rows in groups(summary):
-        for dataset in sorted({row.dataset for row in rows}, key=natural_key):
-            of_it = [row for row in rows if row.dataset == dataset and row.metrics]
+        found: dict[str, list[SummaryRow]] = {}
+        for row in rows:
+            if row.metrics:
+                found.setdefault(row.dataset, []).append(row)
+        for dataset in sorted(found, key=natural_key):
+            of_it = found[dataset]
             metric = next((name for row in of_it for name in _plain_metrics(row)), None)
             if metric is None:
                 continue
