@@ -247,7 +247,7 @@ def test_status_is_told_in_words():
     """How the run came out is a sign and a word, not a colour alone."""
     errors = Verdict("error", {"error": 3}, (), (Trouble("a", "why"),))
     text = whole(Page(run="r", made="now", command="", verdict=errors))
-    assert re.search(r'<h1 class="verdict error"><i aria-hidden="true">!</i><span>ERROR: 3 pairs', text)
+    assert re.search(r'<h1 class="verdict error"><i aria-hidden="true">!</i><span>ERROR: all 3 pairs', text)
 
 
 def test_moments_are_read_by_people():
