@@ -45,12 +45,17 @@ _COUNTS = (
     FrameColumn("p95", "Float64", "seconds that 95 % of the samples were waited for at most"),
     FrameColumn("throughput", "Float64", "samples a second while predicting"),
 )
+_MODEL = (
+    FrameColumn("cost", "Float64", "what the answers cost, in the currency of the suite's prices"),
+    FrameColumn("model_bytes", "Int64", "bytes of the model's files"),
+)
 
 PAIRS = (
     *_NAMES,
     FrameColumn("reason", "string", "why it ended in an error, or is skipped"),
     FrameColumn("gone", "boolean", "whether its suite no longer has it"),
     *_COUNTS,
+    *_MODEL,
 )
 RESULTS = (
     *_NAMES,
@@ -63,6 +68,7 @@ RESULTS = (
     FrameColumn("holds", "boolean", "whether all gates of the metric hold; none without a gate"),
     FrameColumn("outdated", "boolean", "value of an earlier evaluation: the last one ended in an error"),
     *_COUNTS,
+    *_MODEL,
 )
 GATES = (
     _PAIR,

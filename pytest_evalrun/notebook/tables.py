@@ -29,13 +29,18 @@ def pairs_frame(pairs: Iterable[KnownPair], gone: Callable[[str, str, str], bool
 def _pair(pair: KnownPair, gone: Callable[[str, str, str], bool]) -> dict[str, Any]:
     row = pair.row
     reason = (row.error or row.skipped) if row else None
-    told = _counts(row.samples, {**row.pace, "total": row.seconds}) if row else {}
+    told = _measured(row) if row else {}
     return _names(pair) | told | {"reason": reason, "gone": gone(pair.suite, pair.task, pair.dataset)}
 
 
 def _names(pair: KnownPair | SummaryRow) -> dict[str, Any]:
     names = {name: getattr(pair, name) for name in ("suite", "task", "dataset", "limit", "status")}
     return {"pair": pair.full_id, **names}
+
+
+def _measured(row: SummaryRow) -> dict[str, Any]:
+    counts = _counts(row.samples, {**row.pace, "total": row.seconds})
+    return counts | {"cost": row.cost, "model_bytes": row.model_bytes}
 
 
 def _counts(samples: Any, seconds: Any) -> dict[str, Any]:
@@ -51,7 +56,7 @@ def results_frame(summary: Summary) -> pd.DataFrame:
 
 
 def _results(row: SummaryRow) -> Iterator[dict[str, Any]]:
-    told = _names(row) | _counts(row.samples, {**row.pace, "total": row.seconds}) | {"outdated": row.outdated}
+    told = _names(row) | _measured(row) | {"outdated": row.outdated}
     for name, metric in row.metrics.items():
         judged = [gate["holds"] for gate in row.gates if gate["metric"] == name]
         found = {part: metric.get(part) for part in ("value", "low", "high", "n", "better")}
