@@ -6,6 +6,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.notebook.columns import ANY, CATEGORY, TIME
+from pytest_evalrun.rundir.lines import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -90,7 +91,7 @@ def _truth(value: Any) -> bool | None:
 
 def _text(value: Any) -> str | None:
     """Half a character, which no column of Arrow's can hold, is its escape."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None
+    return encoded(value).decode() if isinstance(value, str) else None
 
 
 _KEPT: Mapping[str, Callable[[Any], Any]] = {

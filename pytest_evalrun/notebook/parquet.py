@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.rundir.durable import write_atomic
+from pytest_evalrun.rundir.lines import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,4 +44,6 @@ def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
     texts = list(values)
     if not all(value is None or isinstance(value, str) for value in texts):
         texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in texts]
-    return pd.Series(texts, index=values.index, dtype="string")
+    # Half a character, which Arrow does not hold, is its escape.
+    whole = [None if text is None else encoded(text).decode() for text in texts]
+    return pd.Series(whole, index=values.index, dtype="string")
