@@ -53,8 +53,10 @@ def test_the_end_is_told(project, bot, notified, args):
     assert bot.signed
     assert bot.titles == [f"FAILED: echo ({project.latest.name})"]
     (text,) = texts(bot)
-    assert "**verdict** FAILED: 2 pairs: 2 failed; 2 gates breached" in text
-    assert "- echo/a/one: exact_match 0.7500, min 0.9000\n- echo/b/one: exact_match 0.7500, min 0.9000" in text
+    assert text.startswith("**verdict** FAILED: ")
+    assert (
+        "**worst gates**\n- echo/a/one: exact_match 0.7500 &#60; 0.9000 (min)\n- echo/b/one: exact_match 0.75" in text
+    )
     assert f"**carry on with** python -m pytest -p no:cacheprovider evals {' '.join([*args, '--eval-notify'])} " in text
     assert "evalrun: notify=lark://${LARK_TOKEN}?secret=${LARK_SECRET}&host=" in ran
     assert "did not get there" not in ran
@@ -211,7 +213,7 @@ def test_the_first_error_of_each_kind_is_told(project, bot, notified):
     assert "**pair** echo/a/two\n**trouble** data, the first of its kind in this launch\n" in second
     assert "**why** evalrun logs echo/a/one" in first
     assert "**so far** 1 of 4 items over; the others go on" in first
-    assert "**verdict** ERROR: 4 pairs: 4 error" in last
+    assert last.startswith("**verdict** ERROR: ")
     assert "**in ERROR**\n- echo/a/one: " in last
     assert "SAID BY" in ran
     assert "SAID BY" not in json.dumps(bot.bodies)
@@ -344,7 +346,7 @@ def test_others_are_told_by_apprise(project):
     ((path, body),) = server.requests
     assert path == f"/{TOKEN}"
     assert (body["title"], body["type"]) == (f"PASSED: echo ({project.latest.name})", "success")
-    assert body["message"].startswith("verdict: PASSED: 1 pair: 1 passed\n")
+    assert body["message"].startswith("verdict: PASSED: ")
     assert TOKEN not in ran
 
 

@@ -32,7 +32,7 @@ def end_of(verdict, **words):
 
 
 def verdict(word="passed", breaches=(), troubles=(), **counts):
-    return Verdict(word, counts or {word: 3}, tuple(breaches), tuple(troubles))
+    return Verdict(word, counts or ({} if word == "nothing" else {word: 3}), tuple(breaches), tuple(troubles))
 
 
 def lines(message):
@@ -44,7 +44,7 @@ def test_a_run_that_passed():
     message = ended(about(), end_of(verdict()))
     assert (message.occasion, message.level, message.title) == ("end", "good", "PASSED: digits (20261128_230000)")
     assert lines(message) == {
-        "verdict": ["PASSED: 3 pairs: 3 passed"],
+        "verdict": [verdict().line],
         "this launch": ["3 items: 3 passed; 1 h 02 min; exit code 0"],
         "run": ["/w/outputs/default/x on host"],
     }
@@ -57,8 +57,8 @@ def test_a_run_with_breached_gates():
     message = ended(about(link="https://ci.example/7"), end_of(found, code=1, costs=["0.0103 USD in this run"]))
     told = lines(message)
     assert (message.level, message.title) == ("bad", "FAILED: digits (20261128_230000)")
-    assert told["verdict"] == ["FAILED: 8 pairs: 7 failed, 1 passed; 7 gates breached"]
-    assert told["worst 5 of 7 gates"] == [f"digits/m{n}/d: top1 0.5000, min 0.9000" for n in range(MOST_GATES)]
+    assert told["verdict"] == [found.line]
+    assert told["worst 5 of 7 gates"] == [f"{breach.pair}: {breach.text}" for breach in breaches[:MOST_GATES]]
     assert told["cost"] == ["0.0103 USD in this run"]
     assert told["carry on with"] == [COMMAND]
     assert told["link"] == ["https://ci.example/7"]
