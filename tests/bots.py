@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -22,10 +23,11 @@ class Bot:
     """One server. ``answers`` are words, one for each request, the last for all others too:
 
     ``ok``, a code of Lark's, ``http NUMBER``, ``garbage``, ``list``, ``close``, ``hang``, ``drip``, ``move URL``.
-    With a ``secret`` the signature is verified as the real one does, and refused with 19021.
+    With a ``secret`` the signature is verified as the real one does, and refused with 19021. With a ``certificate``, a
+    file with that and its key, it is asked by TLS.
     """
 
-    def __init__(self, answers=("ok",), secret=""):
+    def __init__(self, answers=("ok",), secret="", certificate=None):
         self.requests = []
         self.tunnels = []
         self.signed = True
@@ -36,7 +38,11 @@ class Bot:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self.host = f"http://127.0.0.1:{self.port}"
+        self.host = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
 
 # What runs for so many times as long as was expected of it hangs, probably.
 PATIENCE = 3.0
@@ -81,6 +83,15 @@ class Stalls:
             return False
         longest = max((self._expected.get(name, 0.0) for name in self._running), default=0.0)
         return self._clock() - self._last >= max(limit, PATIENCE * longest)
+
+
+def age_of_newest(files: Iterable[Path]) -> float | None:
+    """How many seconds ago the last of these files was written; None where there is none."""
+    written = []
+    for file in files:
+        with suppress(OSError):
+            written.append(file.stat().st_mtime)
+    return max(0.0, time.time() - max(written)) if written else None
 
 
 class FirstOfAKind:

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_evalrun.notify.making import link_of, recipients_of
 from pytest_evalrun.notify.messages import About, RunEnd, ended, first_error, stalled, started
-from pytest_evalrun.notify.occasions import FirstOfAKind, Stalls
+from pytest_evalrun.notify.occasions import FirstOfAKind, Stalls, age_of_newest
 from pytest_evalrun.notify.sender import Sender
 from pytest_evalrun.plugin.options import usage_errors
 from pytest_evalrun.plugin.reports import outcome_of
@@ -31,7 +31,6 @@ from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator
-    from pathlib import Path
 
     from pytest_evalrun.notify.making import Recipient
     from pytest_evalrun.notify.protocol import Message
@@ -213,8 +212,7 @@ class _Told:
         places = [self._live.paths]
         if engine is not None:
             places += [attempt.run for attempt in EnginePaths(self._live.paths).attempts()]
-        ages = [_age(place.pair(key).state) for place in places for key in keys]
-        return min((age for age in ages if age is not None), default=None)
+        return age_of_newest(place.pair(key).state for place in places for key in keys)
 
     # ------------------------------------------------------------------ the end
 
@@ -241,10 +239,3 @@ class _Told:
             carry_on=carry_on_command(info.argv, called(workdir, live.paths)),
             kinds=self._kinds,
         )
-
-
-def _age(path: Path) -> float | None:
-    try:
-        return max(0.0, time.time() - path.stat().st_mtime)
-    except OSError:
-        return None

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from bots import Bot
+from certificates import certificate_of
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.notify.addresses import addresses_of
@@ -171,6 +172,19 @@ def test_nothing_is_sent_on_to_others(message, soon):
         with pytest.raises(NotSent, match=r"another address \(HTTP 302\), and none is followed"):
             bot_of(f"lark://{TOKEN}?host={server.host}").send(message, soon())
         assert other.requests == []
+
+
+def test_certificates_are_verified(message, soon, tmp_path, monkeypatch):
+    """Nobody is told anything who cannot show one that is trusted here; one may be named in the usual way."""
+    certificate = certificate_of(tmp_path / "server.pem", "127.0.0.1")
+    with Bot(certificate=certificate) as server:
+        bot = bot_of(f"lark://{TOKEN}?host={server.host}")
+        with pytest.raises(NotSent, match="its certificate is not trusted here"):
+            bot.send(message, soon())
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        bot.send(message, soon())
+        assert len(server.requests) == 1
 
 
 def test_the_proxy_of_this_host_is_asked(message, soon, monkeypatch):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
-from pytest_evalrun.notify.occasions import MOST_KINDS, PATIENCE, FirstOfAKind, Stalls
+from pytest_evalrun.notify.occasions import MOST_KINDS, PATIENCE, FirstOfAKind, Stalls, age_of_newest
 
 
 class Clock:
@@ -92,3 +95,15 @@ def test_first_of_a_kind():
     first = FirstOfAKind()
     assert [first.is_first(kind) for kind in ("x", "x", "y", "x", "y")] == [True, False, True, False, False]
     assert sum(first.is_first(f"kind {number}") for number in range(100)) == MOST_KINDS - 2
+
+
+def test_the_age_of_what_was_written_last(tmp_path):
+    """Of files that are there; a clock that was set back makes nothing older than it is."""
+    assert age_of_newest([tmp_path / "none"]) is None
+    for name, age in (("old", 1000), ("new", 100)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, time.time() - age))
+    found = age_of_newest([tmp_path / "old", tmp_path / "none", tmp_path / "new"])
+    assert 100 <= found < 900
+    os.utime(tmp_path / "old", (0, time.time() + 1000))
+    assert age_of_newest([tmp_path / "old"]) == 0.0
