@@ -329,11 +329,15 @@ def test_a_crash_of_pytest_is_told(project, bot, notified):
 
 
 def test_jobs_of_a_cluster_send_nothing(project, bot, cluster, notified):
-    """Their launch does."""
+    """Their launch does; and they blank the same secrets, which the cluster hands on to them."""
     cluster(models=("a", "b"))
+    (project.suite / "model.py").write_text(TELLTALE)
     ran = notified("--eval-engine", "command", "--eval-jobs", "2", "--eval-unit-minutes", "0.001")
     assert (ran.code, bot.titles) == (0, [f"PASSED: echo ({project.latest.name})"]), ran
-    assert TOKEN not in left_behind(project.workdir)
+    kept = left_behind(project.workdir)
+    assert "LARK_TOKEN" in kept
+    assert TOKEN not in kept
+    assert SECRET not in kept
 
 
 def test_others_are_told_by_apprise(project):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.engines.protocol import Job
 from pytest_evalrun.engines.script import write_script
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.notify.addresses import shown
 from pytest_evalrun.plugin.engine.allure import allure_directory
 from pytest_evalrun.plugin.engine.handedon import handed_on
 from pytest_evalrun.plugin.items import pair_of
@@ -149,6 +150,8 @@ class Outfitter:
         kept = {dest: value for dest, value in values.items() if dest not in OF_THE_LAUNCH}
         if any(item.id in self._judged for item in unit.items):
             kept["eval_mode"] = "infer"
+        if urls := values["eval_notify"]:  # a job sends nothing, and blanks the same secrets in what programs write
+            kept["eval_notify"] = [shown(url) for url in urls]
         if values["eval_gpus"] == "none":
             kept["eval_gpus"] = "none"
         return {dest: value for dest, value in kept.items() if value != defaults[dest]}

@@ -34,6 +34,7 @@ CASES = {
     "reports": (["--junitxml=x.xml", "--durations=3", "-ra", "--color=no"], []),
     "xdist": (["-n", "2", "--dist", "loadfile"], []),
     "ours": (["--eval-limit=3", "--eval-jobs=2"], []),
+    "messages": (["--eval-notify=a://t0k3n", "-o", "eval_notify=a://t0k3n", "-o", "eval_notify_link=x"], []),
 }
 
 
