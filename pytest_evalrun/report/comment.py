@@ -36,7 +36,9 @@ def to_markdown(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> 
     What is left out is said, and where it is: tables of confusion give way first, then the ends of long matrices and
     lists.
     """
-    head = [f"# {markdown(verdict.line)}", "", *_bad(verdict)]
+    bad = Passage("", [], [*_bad(verdict)], more="- … {} more")
+    head = [f"# {markdown(verdict.line)}", ""]
+    head += [*bad.lines(MOST // 3), ""] if bad.body else []
     matrices = [_matrix(matrix) for matrix in found]
     not_passed, *others = _lists(summary)
     texts, unprinted = printable_tables(summary)
@@ -60,8 +62,6 @@ def _bad(verdict: Verdict) -> Iterator[str]:
         yield f"- {markdown(_short(trouble.pair))}: ERROR: {markdown(trouble.brief)}"
     if (left := len(verdict.troubles) - MOST_BAD) > 0:
         yield f"- … {counted(left, 'more error')}"
-    if verdict.breaches or verdict.troubles:
-        yield ""
 
 
 def _short(text: str, most: int = LONGEST_NAME) -> str:

@@ -131,6 +131,20 @@ def test_it_is_no_longer_than_a_comment_may_be(run, present, breach, shape):
     assert seen(text.partition("\n")[0]) == verdict_of(summary).line
 
 
+def test_the_longest_names_leave_room_for_the_rest(run, present, breach):
+    """Of what is bad only so much stands above as leaves most of the room; each mention takes nine more characters."""
+    for number in range(40):
+        name = f"{number} " + " @a" * 100
+        gates = [breach(name)] if number % 2 else []
+        status = "failed" if gates else "error"
+        run.result("s", name, name, status=status, metrics={name: 0.5} if gates else {}, gates=gates)
+    summary = read_summary(run.paths, present)
+    text = to_markdown(summary, matrices(summary), verdict_of(summary))
+    assert len(text) <= MOST
+    assert is_sound(text)
+    assert text.index("Not passed") > 10_000
+
+
 def test_what_fits_is_whole(run, present, breach):
     """Then nothing is said of what is not there."""
     many(run, 6, 2, 1, breach)
