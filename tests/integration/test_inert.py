@@ -17,7 +17,7 @@ HEAVY = "pandas numpy onnxruntime paramiko pynvml rich typer pydantic psutil yam
 def test_light():
     assert not [name for name in HEAVY if name in sys.modules]
     ours = {name for name in sys.modules if name.startswith("pytest_evalrun")}
-    light = "collectors hooks internals launch options suites".split()
+    light = "collectors hooks internals launch options suites urls".split()
     assert ours <= {"pytest_evalrun", "pytest_evalrun.plugin", *(f"pytest_evalrun.plugin.{name}" for name in light)}
 
 def test_signals():
