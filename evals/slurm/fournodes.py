@@ -310,6 +310,15 @@ def belonging(conf: Path) -> list[psutil.Process]:
     return [*watching, *found]
 
 
+def belonging_called(conf: Path, name: str) -> list[psutil.Process]:
+    """Those of them that are called so and have not ended while it was looked."""
+    found = []
+    for process in belonging(conf):
+        with suppress(psutil.NoSuchProcess):
+            found += [process] if process.name() == name else []
+    return found
+
+
 def end(find: Callable[[], Iterable[psutil.Process]]) -> None:
     """Kill what is found, until nothing is."""
     deadline = time.monotonic() + 30

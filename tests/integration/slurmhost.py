@@ -10,6 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "evals" / "slurm"))
 
-from fournodes import NODES, Slurm, belonging
+from fournodes import NODES, Slurm, belonging, belonging_called
 
-__all__ = ["NODES", "Slurm", "belonging"]
+__all__ = ["NODES", "Slurm", "belonging", "belonging_called"]

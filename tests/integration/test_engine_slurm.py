@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-from slurmhost import Slurm, belonging
+from slurmhost import Slurm, belonging_called
 
 from pytest_evalrun.engines.protocol import ClusterAway, Handle, Job, JobState, Phase, Resources
 from pytest_evalrun.engines.slurm import SlurmEngine
@@ -232,7 +232,7 @@ def test_cancelled_by_us(cluster):
     over = cluster.one("true")
     cluster.ended(over)
     cluster.until(running, Phase.RUNNING)
-    cluster.slurm.until(lambda: "sleep" in names_of(cluster.slurm))
+    cluster.slurm.until(lambda: belonging_called(cluster.slurm.conf, "sleep"))
     cluster.engine.cancel([running, waiting, over, Handle("999999_0", "x")])
     cluster.engine.cancel([])
     assert cluster.ended(running).phase is Phase.CANCELLED
@@ -255,7 +255,7 @@ def test_preempted(cluster):
     """A job that gives way to others is preempted, with SIGTERM, and is not queued again by Slurm itself."""
     handle = cluster.one(PATIENT, words="-p spot --exclusive -w n4")
     cluster.until(handle, Phase.RUNNING)
-    cluster.slurm.until(lambda: "sleep" in names_of(cluster.slurm))
+    cluster.slurm.until(lambda: belonging_called(cluster.slurm.conf, "sleep"))
     urgent = cluster.one("sleep 600", words="-p main --exclusive -w n4")
     state = cluster.ended(handle)
     assert (state.phase, state.reason, state.node) == (Phase.PREEMPTED, "PREEMPTED", "n4")
@@ -454,7 +454,3 @@ def test_time_limit(limited, monkeypatch):
     cluster.slurm.call("scontrol", "update", f"JobId={handle.id}", "EndTime=now")
     state = cluster.ended(handle)
     assert (state.phase, state.reason) == (Phase.TIME, "TIMEOUT (TimeLimit)")
-
-
-def names_of(slurm):
-    return [process.name() for process in belonging(slurm.conf)]

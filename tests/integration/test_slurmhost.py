@@ -10,15 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from slurmhost import NODES, Slurm, belonging
+from slurmhost import NODES, Slurm, belonging, belonging_called
 
 ALONE = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from slurmhost import Slurm, belonging
+from slurmhost import Slurm, belonging_called
 slurm = Slurm().start()
 slurm.call("sbatch", "-o", "/dev/null", "--wrap", "sleep 600")
-slurm.until(lambda: "sleep" in [one.name() for one in belonging(slurm.conf)])
+slurm.until(lambda: belonging_called(slurm.conf, "sleep"))
 print(slurm.conf, flush=True)
 time.sleep(600)
 """
@@ -84,4 +84,4 @@ def test_controller_dies(slurm):
 
 
 def sleeping(slurm):
-    return [one for one in belonging(slurm.conf) if one.name() == "sleep"]
+    return belonging_called(slurm.conf, "sleep")
