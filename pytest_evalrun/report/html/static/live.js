@@ -32,7 +32,7 @@
   report.opened = (view, article) => {
     const box = h("pre", { class: "log", tabindex: 0, "aria-label": "Log" }, "");
     const buttons = ["infer", "eval"].map((stage) => h("button", { type: "button", "data-stage": stage, click: () => follow(stage) }, stage === "infer" ? "inference" : "evaluation"));
-    article.append(h("section", { "aria-label": "Logs" }, h("h3", null, "Log"), h("div", { class: "tools" }, h("div", { class: "choice", role: "group", "aria-label": "Which log" }, buttons)), box));
+    article.append(h("section", { "aria-label": "Logs" }, h("h3", { "aria-level": 2 }, "Log"), h("div", { class: "tools" }, h("div", { class: "choice", role: "group", "aria-label": "Which log" }, buttons)), box));
     async function follow(stage) {
       const mine = ++following;
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.stage === stage));
@@ -65,7 +65,7 @@
   const link = (each) => (each.anchor ? h("a", { href: `#${each.anchor}` }, bdi(each.pair)) : bdi(each.pair || "–"));
   function table(label, head, rows) {
     if (!rows.length) return null;
-    return h("section", { class: "panel" }, h("h3", null, label), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, h("table", { class: "plain" },
+    return h("section", { class: "panel" }, h("h3", { "aria-level": 2 }, label), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, h("table", { class: "plain" },
       h("thead", null, h("tr", null, head.map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell) => h("td", null, cell))))))));
   }
   function progressOf(each) {

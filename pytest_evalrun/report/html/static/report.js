@@ -128,7 +128,7 @@ const report = (() => {
   const preview = (part) => (part && part.kind === "image" ? picture(part, "") : bdi(brief(part)));
   const picture = (part, alt) => h("img", { src: part.src, alt, loading: "lazy", width: part.width, height: part.height });
   function titled(title, ...children) {
-    return h("div", { class: "part" }, h("h4", null, bdi(title)), ...children);
+    return h("div", { class: "part" }, h("h4", { "aria-level": 3 }, bdi(title)), ...children);
   }
   function shown(part) {
     if (!part || part.kind === "none") return [h("p", { class: "quiet" }, "none")];
@@ -389,7 +389,7 @@ const report = (() => {
 
   // ---- a pair -------------------------------------------------------------------------------------------------------
 
-  function panel(title, ...children) { return h("section", { class: "panel" }, h("h3", null, title), ...children); }
+  function panel(title, ...children) { return h("section", { class: "panel" }, h("h3", { "aria-level": 2 }, title), ...children); }
   function scroll(label, child) { return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, child); }
   function facts(object, show = String) {
     const flat = [];
@@ -405,7 +405,7 @@ const report = (() => {
     const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
       h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.value === "number" ? `${gate.holds ? "+" : "−"}${+Math.abs(gate.value - gate.limit).toPrecision(3)}` : "–"),
       h("td", { class: gate.holds ? "num good" : "num bad" }, gate.holds ? "✓ holds" : "✗ breached"));
-    return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", ""].map((name, at) => h("th", { scope: "col", class: at && at < 4 ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
+    return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", "Result"].map((name, at) => h("th", { scope: "col", class: at ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
   }
   function confusionPanel(table) {
     const panelOf = (most) => {
@@ -460,7 +460,7 @@ const report = (() => {
       ...(detail.tables || []).map(confusionPanel), histogramPanel(detail.histogram), historyPanel(detail.history)].filter(Boolean);
     const folds = [["Numbers", facts(numbers, shownFact)], ["Environment", facts(detail.environment, shownFact)],
       ["Files", detail.files && detail.files.length ? h("ul", null, detail.files.map((file) => h("li", null, safe(file.href) ? h("a", { href: file.href, rel: "noreferrer" }, bdi(file.name)) : bdi(file.name)))) : null]];
-    const title = h("h2", { class: "title", tabindex: -1 }, bdi(detail.id), tag(detail.status));
+    const title = h("h2", { class: "title", "aria-level": 1, tabindex: -1 }, bdi(detail.id), tag(detail.status));
     return [h("header", null, h("div", { class: "path" }, h("a", { href: "#pairs", id: "close-pair" }, "← All pairs"), many ? h("button", { type: "button", class: "link", click: () => byId("samples-title").focus() }, detail.samples ? plural(many, "sample") : "Samples", " ↓") : null, h("span", { class: "grow" }), step(-1, "Previous pair"), step(1, "Next pair")), title,
       detail.error ? h("div", { class: "error-text", dir: "auto" }, detail.error) : null,
       detail.skipped ? h("p", { class: "note" }, "Skipped: ", bdi(detail.skipped)) : null),
