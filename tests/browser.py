@@ -23,7 +23,8 @@ EVIL = "evalrunEvil"
 # Elements that a text of a model may never become, and attributes that no element of the page has; how wide and how
 # dark something is, the page's own script sets.
 _FOREIGN = f"""() => {{
-    const foreign = "iframe, object, embed, base, link, meta[http-equiv=refresh], form:not([method=dialog])";
+    const foreign = "iframe, object, embed, base, meta[http-equiv=refresh], link:not([href='data:,']), "
+        + "form:not([method=dialog])";
     const ours = /^(clip-path: inset\\([\\d.px% ]+\\);|left: [\\d.]+%;|--share: \\d+%;)$/;
     const found = [...document.querySelectorAll(foreign)].map((each) => each.outerHTML.slice(0, 200));
     for (const each of document.querySelectorAll("*"))
@@ -100,8 +101,10 @@ class Window:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
-    def open(self, file: Path, *, anchor: str = "") -> Page:
-        self.page.goto(file.resolve().as_uri() + (f"#{anchor}" if anchor else ""))
+    def open(self, place: Path | str, *, anchor: str = "") -> Page:
+        """Go to a file, or to an address."""
+        address = place if isinstance(place, str) else place.resolve().as_uri()
+        self.page.goto(address + (f"#{anchor}" if anchor else ""))
         return self.page
 
     @property

@@ -53,11 +53,11 @@ def summary_of(project: Project) -> list[dict[str, str]]:
 
 
 class Report:
-    """An open report."""
+    """An open report: a file, or the address of a page that a server of ours has."""
 
-    def __init__(self, window: Window, file: Path) -> None:
+    def __init__(self, window: Window, place: Path | str) -> None:
         self.window = window
-        self.page: Page = window.open(file)
+        self.page: Page = window.open(place)
 
     @property
     def pairs(self) -> list[str]:

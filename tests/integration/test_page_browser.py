@@ -53,7 +53,7 @@ def test_the_verdict_is_that_of_the_summary(report, compared):
     statuses = {row["task"]: row["status"] for row in summary_of(compared)}
     assert statuses == {"a": "passed", "b": "failed"}
     line = report.page.inner_text("h1")
-    assert "FAILED: 2 pairs: 1 failed, 1 passed; 1 gate breached" in line
+    assert "FAILED: 1 of 2 pairs failed (1 gate breached); 1 passed" in line
     assert report.page.title().startswith("FAILED")
 
 

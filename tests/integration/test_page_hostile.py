@@ -150,6 +150,21 @@ def test_pictures_stand_side_by_side(window, project):
     assert body.locator("canvas").evaluate(f"canvas => {DATA}.some((value, at) => at % 4 < 3 && value)")
 
 
+def test_a_confusion_matrix_has_every_sample(window, project):
+    """Of digits that a real model reads: all samples are in its cells, and those on the diagonal are the right ones."""
+    shutil.copytree(EVALS / "digits", project.root / "evals" / "digits")
+    (project.root / "pytest.ini").write_text("[pytest]\n")
+    assert project.run("evals", "-k", "logreg/clean").code == 0
+    (row,) = [row for row in summary_of(project) if row["metric"] == "top1"]
+    page = Report(window, report_of(project)).open("digits/logreg/clean").page
+    cells = page.locator("table.confusion tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => Number(cell.textContent) || 0))"
+    )
+    assert sum(map(sum, cells)) == int(row["samples"]) == 300
+    right = sum(line[number] for number, line in enumerate(cells))
+    assert right == round(float(row["value"]) * 300)
+
+
 def test_conversations_are_read_turn_by_turn(window, tmp_path):
     """A sample of an agent is what was said, in order, each turn with who said it; its status is counted."""
     suite = Agents(tmp_path / "project").write({"good": {}}, {"count": {"samples": 3, "turns": 2}})

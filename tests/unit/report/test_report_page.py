@@ -60,5 +60,7 @@ def test_figures_are_those_of_the_code():
 def test_pictures_are_there_and_small():
     """Every picture that the page shows is a file of at most 150 KB, and none lies there that it does not show."""
     shown = {*re.findall(r"!\[[^\]]+\]\(([^)]+)\)", PAGE)}
+    script = (DOCS.parent / "evals" / "screenshots.py").read_text(encoding="utf-8")
+    assert shown == {f"{name}.png" for name in re.findall(r'Shot\("(report-[\w-]+)"', script)}
     assert shown == {path.name for path in DOCS.glob("report-*.png")}
     assert {name: size for name in shown if (size := (DOCS / name).stat().st_size) > MOST_BYTES} == {}
