@@ -99,7 +99,7 @@ def _watched(run: SyntheticRun) -> tuple[float, float]:
 
 def _page_again(run: SyntheticRun) -> tuple[float, float]:
     """Processor seconds for the page once more, and how many seconds pass at least until it is made again."""
-    page = ServedPage(run.paths, lambda: lambda _: None)
+    page = ServedPage(run.paths, lambda _: lambda _: None)
     page.sections(1)
     run.go_on(1.0)
     started = time.thread_time()

@@ -37,4 +37,4 @@ def _serve(root: Path, port: int) -> None:
     from pytest_evalrun.rundir.layout import RunPaths
 
     paths = RunPaths(root)
-    show(paths, port, ServedPage(paths, lambda: origins_in(paths)), lambda line: print_lines([line]))
+    show(paths, port, ServedPage(paths, lambda suites: origins_in(paths, suites)), lambda line: print_lines([line]))

@@ -17,15 +17,16 @@ from pytest_evalrun.report.html.fragments import Fragments, SampleSource, earlie
 from pytest_evalrun.report.html.page import PageFacts, PairFacts, detail_json, page_of
 from pytest_evalrun.report.html.past import past_of, read_past
 from pytest_evalrun.report.html.safejson import safe_json, shown
-from pytest_evalrun.report.known import OnDisk, on_disk
+from pytest_evalrun.report.known import OnDisk, on_disk, suites_of
 from pytest_evalrun.report.rows import KnownRows, Summary, read_summary
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import utc_time
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.suite.jsontext import parse_line
+from pytest_evalrun.suite.secrets import Secrets, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_evalrun.monitor.web.found import FoundPair
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.html.model import Page
     from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
+    from pytest_evalrun.suite.discovery import Suite
     from pytest_evalrun.suite.pairs import PairKey
 
     Origins = Callable[[FoundPair], KnownOrigin | None]
@@ -53,6 +55,16 @@ class MadePage:
     policy: str
 
 
+@dataclass(frozen=True)
+class _Launch:
+    """What the suites of a run say, as of its last launch."""
+
+    seen: Signature | None
+    disk: OnDisk
+    secrets: Secrets
+    origin: Origins
+
+
 @dataclass
 class _Made:
     """What was made at a moment: the sections for all who watch, the whole for those who come."""
@@ -71,14 +83,13 @@ class ServedPage:
     seconds should pass before the page is made again. For one thread at a time.
     """
 
-    def __init__(self, paths: RunPaths, origins: Callable[[], Origins]) -> None:
+    def __init__(self, paths: RunPaths, origins: Callable[[Sequence[Suite]], Origins]) -> None:
         self.pause = RESULTS_INTERVAL
         self._paths = paths
         self._origins = origins
-        self._origin: tuple[object, Origins] = (None, lambda _: None)
         self._rows = KnownRows()
         self._heads: dict[PairKey, tuple[Signature | None, Fragment | None]] = {}
-        self._disk: tuple[object, OnDisk] = (None, OnDisk({}))
+        self._launch: _Launch | None = None
         self._details: dict[PairKey, tuple[object, Fragment]] = {}
         self._made: _Made | None = None
 
@@ -112,17 +123,18 @@ class ServedPage:
 
     def sources(self, pair: FoundPair) -> SampleSource:
         """Where the samples of a pair come from, by its suite as it is today."""
-        seen = signature(self._paths.configs)
-        if self._origin[0] != (seen,):
-            self._origin = (seen,), self._origins()
-        return SampleSource.of(self._origin[1](pair))
+        return SampleSource.of(self._known().origin(pair))
+
+    def secrets(self) -> Secrets:
+        """What the suites of the run keep secret: it may stand in what a model said before anybody called it one."""
+        return self._known().secrets
 
     def before(self, pair: FoundPair) -> PairPaths | None:
         """The files of the same pair in the newest earlier run that has a result of it."""
         return self._fragments().before(pair.files)
 
     def _fragments(self) -> Fragments:
-        return Fragments(self._paths, earlier_runs(self._paths))
+        return Fragments(self._paths, earlier_runs(self._paths), self.secrets())
 
     def _now(self, version: int) -> _Made:
         """The page as of this version of the results, or a little older than now."""
@@ -149,25 +161,26 @@ class ServedPage:
         about = PageFacts(
             run=self._paths.root.name,
             made=utc_time(timespec="seconds"),
-            command=command_line(session.argv) if session is not None else "",
+            command=self.secrets().blank(command_line(session.argv)) if session is not None else "",
             against=against.most_common(1)[0][0] if against else None,
         )
         return page_of(summary, about, facts)
 
     def _summary(self) -> Summary:
-        disk = self._on_disk()
+        disk = self._known().disk
         return read_summary(self._paths, disk.is_gone, disk.skips, known=self._rows)
 
-    def _on_disk(self) -> OnDisk:
-        """The pairs that there are, looked for anew with each launch; of suites that are wrong nobody knows."""
+    def _known(self) -> _Launch:
+        """What the suites say, asked anew with each launch; of suites that are wrong nobody knows."""
         seen = signature(self._paths.configs)
-        if self._disk[0] != (seen,):
+        if self._launch is None or self._launch.seen != seen:
             try:
-                found = on_disk(self._paths)
+                suites = suites_of(self._paths)
+                disk = on_disk(self._paths, suites)
             except (ConfigError, OSError):
-                found = OnDisk({})
-            self._disk = (seen,), found
-        return self._disk[1]
+                suites, disk = [], OnDisk({})
+            self._launch = _Launch(seen, disk, secrets_of(suites), self._origins(suites))
+        return self._launch
 
     def _head(self, fragments: Fragments, row: SummaryRow) -> Fragment | None:
         files = self._paths.pair(row.key)

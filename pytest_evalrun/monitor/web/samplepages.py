@@ -17,6 +17,7 @@ from pytest_evalrun.report.html.pictures import Pictures, size_of
 from pytest_evalrun.report.records import JudgesWords, record_of
 from pytest_evalrun.report.samplelines import answer_of
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
     from array import array
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.monitor.web.found import FoundPair
     from pytest_evalrun.report.html.fragments import SampleSource
     from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.suite.secrets import Secrets
 
     Seen = tuple[Signature | None, ...]
 
@@ -83,7 +85,8 @@ def fingerprint_of(pair: FoundPair) -> dict[str, Any]:
 class SamplePages:
     """Pages of samples. ``sources`` knows the pairs by their suites, ``link`` makes addresses of files.
 
-    ``before`` are the files of the same pair in the run that samples are compared with. For one thread at a time.
+    ``before`` are the files of the same pair in the run that samples are compared with.
+    ``secrets`` are blanked in what is shown. For one thread at a time.
     """
 
     def __init__(
@@ -91,10 +94,12 @@ class SamplePages:
         sources: Callable[[FoundPair], SampleSource],
         link: Callable[[Path], str | None],
         before: Callable[[FoundPair], PairPaths | None] = lambda _: None,
+        secrets: Callable[[], Secrets] = lambda: NO_SECRETS,
     ) -> None:
         self._sources = sources
         self._link = link
         self._before = before
+        self._secrets = secrets
         self._known: OrderedDict[str, _Indexed] = OrderedDict()
 
     def page(self, pair: FoundPair, query: SampleQuery, number: int) -> dict[str, Any]:
@@ -128,7 +133,7 @@ class SamplePages:
         """Read in dataset order, which is that of the inputs and the judges, and put into the order that is shown."""
         told = JudgesWords(pair.files, fingerprint_of(pair))
         places = FilePlaces(sources.written or pair.files.outputs, sources.data, self._link)
-        parts = Parts(places, pictures=LinkedPictures(self._link))
+        parts = Parts(places, self._secrets(), LinkedPictures(self._link))
         inputs, found = sources.inputs, {}
         ordered = sorted(numbers)
         numbered = zip(ordered, known.index.pairs(ordered), strict=True)

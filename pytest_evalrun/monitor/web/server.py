@@ -49,7 +49,7 @@ class RunServer:
         self._pairs = FoundPairs(paths)
         self._logs = LogTexts()
         self._named = SampleFiles(token.encode())
-        self._samples = SamplePages(page.sources, self._link, page.before)
+        self._samples = SamplePages(page.sources, self._link, page.before, page.secrets)
         # Of samples and pages one thing at a time is looked through: whoever watches must not notice it.
         self._thread = ThreadPoolExecutor(1, "evalrun-view")
         self._door = Door(

@@ -104,7 +104,7 @@ def show():
         await asyncio.gather(*left, return_exceptions=True)
 
     def show(paths, origin=lambda _: None):
-        server = RunServer(paths, TOKEN, ServedPage(paths, lambda: origin))
+        server = RunServer(paths, TOKEN, ServedPage(paths, lambda _: origin))
         return Shown(thread.submit(serve(server)).result(30), server)
 
     yield show

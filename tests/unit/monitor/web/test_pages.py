@@ -22,7 +22,7 @@ BASE = "/t/token"
 @pytest.fixture
 def page(run):
     run.start()
-    return ServedPage(run.paths, lambda: lambda _: None)
+    return ServedPage(run.paths, lambda _: lambda _: None)
 
 
 def found(run, key=KEY):
@@ -121,7 +121,7 @@ def test_origins_are_asked_anew_with_each_launch(run):
     """A suite that changed is read again when a launch has read it."""
     asked = []
 
-    def origins():
+    def origins(_):
         asked.append(None)
         return lambda _: None
 

@@ -18,6 +18,7 @@ from pytest_evalrun.report.html.fragments import SampleSource
 from pytest_evalrun.report.samplelines import Inputs
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.pairs import PairKey
+from pytest_evalrun.suite.secrets import Secrets
 
 KEY = PairKey("echo", "a", "one")
 TOTAL = 137
@@ -261,3 +262,12 @@ def test_pictures_of_samples_are_linked(scored, show, tmp_path):
 def _as_run(paths):
     paths.run_json.write_text('{"format": 1}')
     return paths
+
+
+def test_secrets_are_blanked(scored):
+    """What a model said before anybody called it a secret is not shown."""
+    with scored.files.predictions.open("a") as file:
+        file.write(json.dumps(prediction(TOTAL, prediction="the key is sk-0123456789abcdef")) + "\n")
+    pages = SamplePages(lambda _: SampleSource(), str, secrets=lambda: Secrets(("sk-0123456789abcdef",)))
+    sample = pages.page(scored.found, SampleQuery(text="the key"), 1)["samples"][0]
+    assert sample["prediction"]["text"] == "the key is ***"
