@@ -12,19 +12,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pytest_evalrun.notebook.run import Run, load
-
 __all__ = ["Run", "load"]
 
+if TYPE_CHECKING:
+    from pytest_evalrun.notebook.run import Run, load
+else:  # where it is seen, every name would seem to be one
 
-def __getattr__(name: str) -> Any:
-    """``load`` and ``Run`` are imported when they are asked for: pytest imports this package wherever it starts."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pytest_evalrun.notebook import run
+    def __getattr__(name: str) -> Any:
+        """``load`` and ``Run`` are imported when they are asked for: pytest imports this package wherever it starts."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pytest_evalrun.notebook import run
 
-    return getattr(run, name)
+        return getattr(run, name)
 
 
 def __dir__() -> list[str]:
