@@ -13,7 +13,8 @@ from pytest_evalrun.suite.answering import JUDGE
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from pytest_evalrun.rundir.layout import PairPaths
 
@@ -68,13 +69,18 @@ def records(
         yield record_of(line, score, inputs.parts(value), told.of(line))
 
 
-def scored_lines(files: PairPaths) -> Iterator[tuple[Line, Line]]:
-    """Each prediction with its line of scores, which is empty where it has none, in dataset order."""
+def scored_lines(
+    files: PairPaths, read: Callable[[Path], Iterable[dict[str, Any]]] = sample_lines
+) -> Iterator[tuple[Line, Line]]:
+    """Each prediction with its line of scores, which is empty where it has none, in dataset order.
+
+    ``read`` reads a file so, and raises what it raises.
+    """
     if not files.predictions.is_file():
         return
-    scores = iter(sample_lines(files.scores)) if files.scores.is_file() else iter(())
+    scores = iter(read(files.scores)) if files.scores.is_file() else iter(())
     score = next(scores, None)
-    for line in sample_lines(files.predictions):
+    for line in read(files.predictions):
         place = answer_of(line)
         while score is not None and answer_of(score) < place:
             score = next(scores, None)

@@ -132,6 +132,36 @@ def sample_lines(path: Path) -> Iterable[dict[str, Any]]:
     return [last[place] for place in sorted(last)]
 
 
+class NotInOrder(ValueError):  # noqa: N818 - a state of a file, and no error of anybody's
+    """A file does not have exactly one sound line an answer, in dataset order: it was not rewritten since it grew."""
+
+
+def ascending(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file, each read once, as they stand. Raises NotInOrder where that is not how they should."""
+    last = (-1, 0)
+    with open_file(path) as file:
+        for raw in file:
+            line = parsed(raw, sys.maxsize)
+            if line is None or (place := (line["index"], line.get("generation") or 0)) <= last:
+                raise NotInOrder(path)
+            last = place
+            yield line
+
+
+def lines_at(path: Path, places: Iterable[tuple[int, int]], generations: int) -> dict[tuple[int, int], dict[str, Any]]:
+    """A few lines of a file that has one of each answer, the others unread. Raises NotInOrder where it has not."""
+    wanted = {index * generations + generation: (index, generation) for index, generation in places}
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    with open_file(path) as file:
+        for number, raw in enumerate(islice(file, 1 + max(wanted, default=-1))):
+            if number in wanted:
+                line = parsed(raw, sys.maxsize)
+                if line is None or answer_of(line) != wanted[number]:
+                    raise NotInOrder(path)
+                found[wanted[number]] = line
+    return found
+
+
 def _few(data: bytes) -> list[Any] | None:
     """The content of all lines, read at once where they are few and sound; else None."""
     if len(data) >= FEW_BYTES or not data.endswith(b"\n"):

@@ -145,7 +145,7 @@ class SampleChoice:
         )
 
     def _see(self, line: Line, score: Line) -> None:
-        place = answer_of(line)
+        place = line["index"], line.get("generation") or 0
         if self._total % self._step == 0:
             self._into_spread(place)
         self._total += 1

@@ -18,7 +18,7 @@ from pytest_evalrun.report.html.details import anchor_of, detail_of, linker, mov
 from pytest_evalrun.report.html.parts import FilePlaces, Parts
 from pytest_evalrun.report.html.safejson import encoded_json, escaped
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
-from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, answer_of
+from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, NotInOrder, answer_of, ascending, lines_at
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.enginepaths import launched_run
 from pytest_evalrun.rundir.layout import WorkDir
@@ -202,12 +202,11 @@ class Fragments:
         """The samples to show by their places, each as JSON, the most telling first."""
         better = {name: metric.get("better", "higher") for name, metric in result.metrics.items()}
         lower = frozenset(name for name, way in better.items() if way == "lower")
-        lines: Iterable[tuple[Line, Line]] = scored_lines(files)
-        small = _size(files.complete[1]) <= SMALL_FILE
-        lines = list(lines) if small else lines
-        chosen = SampleChoice(better, Flipped(base.scores if base is not None else None, lower)).over(lines)
-        lines = lines if small else scored_lines(files)
-        wanted = ((line, score) for line, score in lines if answer_of(line) in chosen.places)
+
+        def choice() -> SampleChoice:
+            return SampleChoice(better, Flipped(base.scores if base is not None else None, lower))
+
+        chosen, wanted = _seen(files, choice, (result.fingerprint.get("prediction") or {}).get("generations", 1))
         parts = Parts(self._places(files, source), self._secrets)
         made: dict[tuple[int, int], bytes] = {}
         told = JudgesWords(files, result.fingerprint)
@@ -231,6 +230,28 @@ class Fragments:
             if os.path.exists(found.result):  # noqa: PTH110 - of 10,000 pairs
                 return found
         return None
+
+
+def _seen(
+    files: PairPaths, choice: Callable[[], SampleChoice], generations: int
+) -> tuple[Chosen, Iterable[tuple[Line, Line]]]:
+    """What was seen of a pair's answers, and the lines of the chosen ones in dataset order.
+
+    Of a large pair each line is read once, where its files are as a finished evaluation leaves them.
+    """
+    if _size(files.complete[1]) <= SMALL_FILE:
+        lines = list(scored_lines(files))
+        chosen = choice().over(lines)
+        return chosen, (both for both in lines if answer_of(both[0]) in chosen.places)
+    try:
+        chosen = choice().over(scored_lines(files, ascending))
+        places = sorted(chosen.places)
+        found = lines_at(files.predictions, places, generations)
+        scores = lines_at(files.scores, places, generations) if files.scores.is_file() else {}
+        return chosen, [(found[place], scores.get(place, {})) for place in places if place in found]
+    except NotInOrder:
+        chosen = choice().over(scored_lines(files))
+        return chosen, (both for both in scored_lines(files) if answer_of(both[0]) in chosen.places)
 
 
 def _made(files: PairPaths, base: PairPaths | None) -> list[list[int]]:

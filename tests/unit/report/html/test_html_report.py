@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_evalrun.report.html import fragments
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.report.html.fragments import Fragments, SampleSource, earlier_runs
 from pytest_evalrun.report.html.report import ReportAsked, page_now, write_report
@@ -52,9 +53,9 @@ def another(run):
 def test_a_fragment_is_read_as_it_was_made(run):
     """Whoever makes it gets what whoever reads it gets."""
     files = evaluated(run, wrong={3})
-    fragments = Fragments(run.paths)
-    made = fragments.make(files, read_result(files.result))
-    assert fragments.read(files) == made
+    made_by = Fragments(run.paths)
+    made = made_by.make(files, read_result(files.result))
+    assert made_by.read(files) == made
     assert (made.total, made.order) == (10, [(i, 0) for i in range(10)])
     assert json.loads(made.samples[3])["scores"] == {"right": 0.0}
 
@@ -63,33 +64,33 @@ def test_a_fragment_is_read_as_it_was_made(run):
 def test_a_fragment_is_stale_where_a_file_behind_it_changed(run, name):
     """By size or time, as markers tell it."""
     files = evaluated(run)
-    fragments = Fragments(run.paths)
-    fragments.make(files, read_result(files.result))
+    made_by = Fragments(run.paths)
+    made_by.make(files, read_result(files.result))
     os.utime(getattr(files, name), ns=(1, 1))
-    assert fragments.read(files) is None
+    assert made_by.read(files) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"v":1}\n', b"[]\n{}\n"])
 def test_a_damaged_fragment_is_none(run, damage):
     """It is made again, so nobody complains."""
     files = evaluated(run)
-    fragments = Fragments(run.paths)
-    fragments.make(files, read_result(files.result))
+    made_by = Fragments(run.paths)
+    made_by.make(files, read_result(files.result))
     files.fragment.write_bytes(damage)
-    assert fragments.read(files) is None
+    assert made_by.read(files) is None
     write_report(asked(run))
-    assert fragments.read(files) is not None
+    assert made_by.read(files) is not None
 
 
 def test_a_torn_fragment_is_none(run):
     """Wherever it ends."""
     files = evaluated(run)
-    fragments = Fragments(run.paths)
-    fragments.make(files, read_result(files.result))
+    made_by = Fragments(run.paths)
+    made_by.make(files, read_result(files.result))
     whole = files.fragment.read_bytes()
     for size in range(0, len(whole), 97):
         files.fragment.write_bytes(whole[:size])
-        assert fragments.read(files) is None
+        assert made_by.read(files) is None
 
 
 def test_samples_come_with_their_inputs(run):
@@ -285,3 +286,29 @@ def test_scatters_show_which_models_no_other_beats(run):
         ("slow bad", False),
         ("slow good", True),
     ]
+
+
+@pytest.mark.parametrize("how", ["in order", "out of order", "torn", "several answers", "fewer scores"])
+def test_a_large_pair_is_told_of_as_a_small_one(run, monkeypatch, how):
+    """Its lines are read one by one, each once where they stand in order; all the same wherever they do not."""
+    total = 600
+    files = evaluated(run, wrong={17, 555}, total=total)
+    if how == "out of order":
+        lines = files.predictions.read_text().splitlines(keepends=True)
+        files.predictions.write_text("".join(lines[300:] + lines[:300]))
+    if how == "torn":
+        files.predictions.write_bytes(files.predictions.read_bytes()[:-9])
+    if how == "fewer scores":
+        files.scores.write_text("".join(files.scores.read_text().splitlines(keepends=True)[5:]))
+    if how == "several answers":
+        places = [(i // 2, i % 2) for i in range(total)]
+        head = {"status": "ok", "prediction": "yes", "error": None, "seconds": 0.1}
+        run.predictions("s", "m", "d", [{"index": i, "id": f"s{i}", **head, "generation": g} for i, g in places])
+        run.scores("s", "m", "d", [{"index": i, "generation": g, "right": float(i != 8)} for i, g in places])
+    result = read_result(files.result)
+    if how == "several answers":
+        result.fingerprint["prediction"] = {"generations": 2}
+    small = Fragments(run.paths).make(files, result)
+    monkeypatch.setattr(fragments, "SMALL_FILE", 0)
+    assert Fragments(run.paths).make(files, result) == small
+    assert len(small.samples) == 200
