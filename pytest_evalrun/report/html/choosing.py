@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.records import NO_SCORES
-from pytest_evalrun.report.samplelines import answer_of, sample_lines
+from pytest_evalrun.report.samplelines import NotInOrder, answer_of, parsed, sample_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ WORSE, BETTER = "lost", "won"
 # Bins of a decade, in the histogram of seconds.
 BINS = 6
 SHORTEST = 1e-6
+# What stands in the line of a sample that failed, and may stand in others.
+FAILED = b'"failed"'
 _RIGHT_OR_WRONG = frozenset({0, 1})
 
 
@@ -66,9 +69,9 @@ class SecondsBins:
 
     counts: Counter[int] = field(default_factory=Counter)
 
-    def add(self, seconds: Any) -> None:
+    def add(self, seconds: Any, times: int = 1) -> None:
         if type(seconds) in (int, float) and seconds >= 0:
-            self.counts[math.floor(math.log10(max(seconds, SHORTEST)) * BINS)] += 1
+            self.counts[math.floor(math.log10(max(seconds, SHORTEST)) * BINS)] += times
 
     def histogram(self) -> dict[str, list[float]] | None:
         """Edges in seconds, and one count fewer; None where nothing was timed."""
@@ -144,20 +147,49 @@ class SampleChoice:
             histogram=self._latencies.histogram(),
         )
 
+    def in_passing(self, scores: Iterable[Line], raw: Iterable[bytes], every: int) -> Chosen:
+        """The same of a large pair: all its scores, and of its predictions those that failed, and one of ``every``.
+
+        Raises NotInOrder for a line of these that is damaged.
+        """
+        for score in scores:
+            self._judge(answer_of(score), score, self._flipped.of(score, score))
+        for data in raw:
+            spread = self._total % every == 0
+            self._total += 1
+            if spread or FAILED in data:
+                line = parsed(data, sys.maxsize)
+                if line is None:
+                    raise NotInOrder
+                if spread:
+                    self._spread.append(answer_of(line))
+                    self._latencies.add(line.get("seconds"), every)
+                self._look_at(answer_of(line), line, {})
+        return self._chosen()
+
     def _see(self, line: Line, score: Line) -> None:
         place = line["index"], line.get("generation") or 0
         if self._total % self._step == 0:
             self._into_spread(place)
         self._total += 1
         self._latencies.add(line.get("seconds"))
-        if flip := self._flipped.of(line, score):
+        flip = self._flipped.of(line, score)
+        if self._look_at(place, line, flip):
+            self._judge(place, score, flip)
+
+    def _look_at(self, place: Place, line: Line, flip: dict[str, str]) -> bool:
+        """Tell whether there is an answer."""
+        if line.get("status") == "ok":
+            return True
+        self._failed += 1
+        self._keep("failed", place, flip)
+        return False
+
+    def _judge(self, place: Place, score: Line, flip: dict[str, str]) -> None:
+        wrong = False
+        if flip:
             self._turned += 1
             self._keep("flipped", place, flip)
-        if line.get("status") != "ok":
-            self._failed += 1
-            self._keep("failed", place, flip)
-            return
-        wrong = False
         for name, better in self._better.items():
             value = score.get(name)
             if not isinstance(value, int | float) or not math.isfinite(value):
@@ -239,6 +271,7 @@ class SampleChoice:
         take(self._spread[:: max(1, len(self._spread) // FEW["worst"])], FEW["worst"])
         for kept in self._kinds.values():
             take(kept, self._most)
+        take(self._spread[:: -(-len(self._spread) // max(1, self._most - len(found)))], self._most)
         take(self._spread, self._most)
         return found
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 VERSION = 1
 # Earlier runs that are looked at for the same pair.
 MOST_EARLIER = 10
+# So many lines of a large pair's predictions are read whatever they say.
+SPREAD = 4_096
 
 
 def earlier_runs(paths: RunPaths) -> list[RunPaths]:
@@ -237,18 +239,22 @@ def _seen(
 ) -> tuple[Chosen, Iterable[tuple[Line, Line]]]:
     """What was seen of a pair's answers, and the lines of the chosen ones in dataset order.
 
-    Of a large pair each line is read once, where its files are as a finished evaluation leaves them.
+    A large pair is gone through in passing, where its files are as a finished evaluation leaves them.
     """
     if _size(files.complete[1]) <= SMALL_FILE:
         lines = list(scored_lines(files))
         chosen = choice().over(lines)
         return chosen, (both for both in lines if answer_of(both[0]) in chosen.places)
     try:
-        chosen = choice().over(scored_lines(files, ascending))
+        with open_file(files.predictions) as file:
+            every = max(1, _size(files.complete[1]) // (len(file.readline()) or 1) // SPREAD)
+            file.seek(0)
+            scores = ascending(files.scores) if files.scores.is_file() else ()
+            chosen = choice().in_passing(scores, file, every)
         places = sorted(chosen.places)
         found = lines_at(files.predictions, places, generations)
-        scores = lines_at(files.scores, places, generations) if files.scores.is_file() else {}
-        return chosen, [(found[place], scores.get(place, {})) for place in places if place in found]
+        graded = lines_at(files.scores, places, generations) if files.scores.is_file() else {}
+        return chosen, [(found[place], graded.get(place, {})) for place in places if place in found]
     except NotInOrder:
         chosen = choice().over(scored_lines(files))
         return chosen, (both for both in scored_lines(files) if answer_of(both[0]) in chosen.places)

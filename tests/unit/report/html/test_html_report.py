@@ -310,5 +310,8 @@ def test_a_large_pair_is_told_of_as_a_small_one(run, monkeypatch, how):
         result.fingerprint["prediction"] = {"generations": 2}
     small = Fragments(run.paths).make(files, result)
     monkeypatch.setattr(fragments, "SMALL_FILE", 0)
-    assert Fragments(run.paths).make(files, result) == small
-    assert len(small.samples) == 200
+    large = Fragments(run.paths).make(files, result)
+    assert (large.detail, large.total, large.order[:2]) == (small.detail, small.total, small.order[:2])
+    assert len(large.samples) == len(set(large.order)) == 200
+    places = [(json.loads(sample)["i"], json.loads(sample)["g"] or 0) for sample in large.samples]
+    assert places == large.order
