@@ -473,7 +473,7 @@ const report = (() => {
 
   let view = null, scrolled = 0;
   async function route() {
-    const [anchor, place] = decodeURIComponent(location.hash.slice(1)).split("/");
+    const [anchor, place] = location.hash.slice(1).split("/");
     const known = anchor && !byId(anchor) && document.querySelector(`#overview a[href="#${CSS.escape(anchor)}"]`);
     if (!known && !(anchor && byId(`detail-${anchor}`))) return leave(anchor);
     if (!view || view.anchor !== anchor) {
