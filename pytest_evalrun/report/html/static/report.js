@@ -590,13 +590,7 @@ const report = (() => {
       if (button.dataset.do === "help") byId("help").showModal();
       if (button.dataset.status !== undefined) { pairStatus = button.dataset.status; filterPairs(); }
     });
-    let wait = 0;
-    document.addEventListener("input", (event) => {
-      if (event.target.id !== "pair-search") return;
-      pairNeedle = event.target.value.toLowerCase();
-      clearTimeout(wait);
-      wait = setTimeout(filterPairs, 100);
-    });
+    document.addEventListener("input", (event) => { if (event.target.id === "pair-search") { pairNeedle = event.target.value.toLowerCase(); filterPairs(); } });
     window.addEventListener("hashchange", route);
     filterPairs();
     route();
