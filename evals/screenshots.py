@@ -212,15 +212,17 @@ def _open(shot: Shot, page: Page) -> None:
 
 
 def _publish() -> list[str]:
-    """Put the chosen ones into docs/, with few colours; those that are too large."""
+    """Put the chosen ones into docs/, with fewer colours where they would be large; those that still are."""
     from PIL import Image
 
     large = []
     for shot in SHOTS:
-        with Image.open(ROOT / OUT / "pictures" / f"{shot.name}.png") as picture:
-            few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
         target = DOCS / f"{shot.name}.png"
-        few.save(target, optimize=True)
+        with Image.open(ROOT / OUT / "pictures" / target.name) as picture:
+            whole = picture.convert("RGB")
+        whole.save(target, optimize=True)
+        if target.stat().st_size > MOST_BYTES:
+            whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(target, optimize=True)
         size = target.stat().st_size
         large += [f"{target.name}: {size:,} bytes"] if size > MOST_BYTES else []
     return large
