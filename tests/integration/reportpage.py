@@ -7,6 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from support import wait_for
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -63,6 +65,10 @@ class Report:
     def pairs(self) -> list[str]:
         """The ids of the pairs that are listed now."""
         return self.page.locator("#pairs .pairs li:visible bdi").all_inner_texts()
+
+    def lists(self, *pairs: str) -> None:
+        """Wait until these are the pairs that are listed."""
+        wait_for(lambda: self.pairs == [*pairs])
 
     def open(self, pair: str) -> Report:
         """Click a pair in the list."""

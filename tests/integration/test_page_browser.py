@@ -197,7 +197,7 @@ def test_keys_search_and_help(report):
     press("/")
     assert report.focused == "pair-search"
     report.page.keyboard.type("b/")
-    assert report.pairs == ["echo/b/one"]
+    report.lists("echo/b/one")
     press("Escape")
     report.open("echo/b/one")
     press("/")
