@@ -276,6 +276,14 @@ def test_nothing_is_wider_than_the_screen(chromium, compared, width, scheme):
         assert window.troubles == []
 
 
+def test_a_telephone_shows_whether_a_gate_holds(chromium, compared):
+    """That is not among the columns for which one must scroll sideways."""
+    with chromium.window(width=WIDTHS[-1]) as window:
+        page = Report(window, report_of(compared)).open("echo/b/one").page
+        place = page.locator(".gates td", has_text="breached").bounding_box()
+        assert place["x"] + place["width"] <= WIDTHS[-1]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(chromium, compared, scheme):
     """All text has a contrast of 4.5 to what is behind it, as WCAG wants, in light and dark."""

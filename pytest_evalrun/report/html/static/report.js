@@ -405,7 +405,7 @@ const report = (() => {
     const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
       h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.value === "number" ? `${gate.holds ? "+" : "−"}${+Math.abs(gate.value - gate.limit).toPrecision(3)}` : "–"),
       h("td", { class: gate.holds ? "num good" : "num bad" }, gate.holds ? "✓ holds" : "✗ breached"));
-    return panel("Gates", scroll("Gates", h("table", { class: "plain" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", "Result"].map((name, at) => h("th", { scope: "col", class: at ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
+    return panel("Gates", scroll("Gates", h("table", { class: "plain gates" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", "Result"].map((name, at) => h("th", { scope: "col", class: at ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
   }
   function confusionPanel(table) {
     const panelOf = (most) => {
