@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_evalrun.suite.jsontext import MOST_LEVELS, TooDeep, parse_json, parse_line
+from pytest_evalrun.suite.jsontext import MOST_LEVELS, TooDeep, parse_json, parse_line, parse_lines
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(['[{"', "\\", '\\"', "]" * 300, "\ud83d"]),
@@ -70,3 +70,33 @@ def test_damaged_lines_of_ours_are_value_errors(raw):
     """Torn, not UTF-8, or nested deeper than anybody reads."""
     with pytest.raises(ValueError):
         parse_line(raw)
+
+
+@given(st.lists(ANY_VALUES, min_size=1, max_size=4), st.booleans())
+def test_lines_at_once_are_what_each_is(values, ascii_only):
+    """Or nothing is said of them, and each is looked at by itself."""
+    raws = [json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "backslashreplace") + b"\n" for value in values]
+    found = parse_lines(raws)
+    assert found is None or repr(found) == repr([parse_line(raw) for raw in raws])
+
+
+@pytest.mark.parametrize(
+    "raws",
+    [
+        [b'{"a":1}\n', b'{"a":2}'],
+        [b'{"a":1\n', b'"b":2}\n'],
+        [b"1\n", b"[" * 250 + b"]" * 250 + b"\n"],
+        [b"1\n", b"1" * 30 + b"\n"],
+        [b"NaN\n"],
+        [b"\n"],
+        [b'"\xff"\n'],
+    ],
+)
+def test_nothing_is_said_of_lines_of_which_one_is_odd(raws):
+    """Torn in two, deep, a number of many digits: the careful reader decides."""
+    assert parse_lines(raws) is None
+
+
+def test_sound_lines_are_read_at_once():
+    """Those of nearly every file."""
+    assert parse_lines([b'{"a":1}\n', b" [2]\n"]) == [{"a": 1}, [2]]
