@@ -122,6 +122,22 @@ def test_worst_and_best_are_in_order_of_score(report, compared):
     assert best == sorted(scores.values(), reverse=True)
 
 
+def test_of_what_counts_faults_1_is_wrong(window, project):
+    """Where less is better, who has a fault is marked and filtered as wrong, and who has none as right."""
+    project.make(samples=0, metrics=["./fault.py:fault"])
+    (project.suite / "fault.py").write_text(
+        "def fault(prediction, reference):\n    return float(prediction != reference)\n\nfault.better = 'lower'\n"
+    )
+    project.dataset("one", 8, wrong=3)
+    assert project.run().code == 0
+    report = Report(window, report_of(project)).open("echo/a/one")
+    marks = report.page.locator("#samples > .sample > button > .mark .vh").all_text_contents()
+    assert marks == ["wrong"] * 3 + ["right"] * 5
+    shown = report.ids
+    report.press("wrong").says("3 samples")
+    assert report.ids == shown[:3]
+
+
 def test_search_finds_in_all_of_a_sample(report):
     """By id, by input, by what the model said: what has the text is shown, and its absence is said."""
     report.open("echo/a/one")

@@ -219,11 +219,13 @@ const report = (() => {
 
   // ---- a sample ---------------------------------------------------------------------------------------------------
 
+  // The score of a wrong answer.
+  const wrongOf = (detail, metric) => (detail.better[metric] === "lower" ? 1 : 0);
   function markOf(record, view) {
     const score = view.metric ? record.scores[view.metric] : undefined;
     if (record.failed) return ["!", "failed", "bad"];
     if (!view.detail.binary.includes(view.metric) || typeof score !== "number") return ["", "", ""];
-    return score === 0 ? ["✗", "wrong", "bad"] : ["✓", "right", "good"];
+    return score === wrongOf(view.detail, view.metric) ? ["✗", "wrong", "bad"] : ["✓", "right", "good"];
   }
   const nameOf = (record) => `${record.id}${record.g === null || record.g === undefined ? "" : ` (answer ${record.g + 1})`}`;
   const placeOf = (record) => `${record.i}${record.g ? `.${record.g}` : ""}`;
@@ -307,7 +309,7 @@ const report = (() => {
   function filtered(samples, detail, { filter, metric, q }) {
     const score = (record) => record.scores[metric], has = (record) => typeof score(record) === "number";
     let chosen = samples;
-    if (filter === "wrong") chosen = samples.filter((record) => detail.binary.includes(metric) && score(record) === 0);
+    if (filter === "wrong") chosen = samples.filter((record) => detail.binary.includes(metric) && score(record) === wrongOf(detail, metric));
     if (filter === "failed") chosen = samples.filter((record) => record.failed);
     if (filter === "flipped") chosen = samples.filter((record) => metric in (record.flip || {}));
     if (filter === "worst" || filter === "best") {
