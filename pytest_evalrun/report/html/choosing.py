@@ -105,12 +105,15 @@ class SampleChoice:
         self._flipped = flipped
         self._most = most
         self._latencies = SecondsBins()
-        self._total = self._wrong = self._failed = self._turned = 0
+        self._total = self._failed = self._turned = 0
         self._kinds: dict[str, dict[Place, dict[str, str]]] = {"flipped": {}, "failed": {}, "wrong": {}}
         self._ends: dict[str, tuple[list[Any], list[Any]]] = {}
         self._spread: list[Place] = []
         self._step = 1
         self._graded: set[str] = set()
+        # How many were plainly wrong by just these metrics: which of them have degrees is known at the end.
+        self._wrong: Counter[frozenset[str]] = Counter()
+        self._wrong_by: dict[Place, frozenset[str]] = {}
 
     def over(self, scored: Iterable[tuple[Line, Line]]) -> Chosen:
         if isinstance(scored, list) and len(scored) <= self._most:
@@ -186,7 +189,7 @@ class SampleChoice:
         return False
 
     def _judge(self, place: Place, score: Line, flip: dict[str, str]) -> None:
-        wrong = False
+        wrong: set[str] = set()
         if flip:
             self._turned += 1
             self._keep("flipped", place, flip)
@@ -194,10 +197,13 @@ class SampleChoice:
             value = score.get(name)
             if not isinstance(value, int | float) or not math.isfinite(value):
                 continue
-            wrong = self._grade(name, value, better, place) or wrong
+            if self._grade(name, value, better, place):
+                wrong.add(name)
         if wrong:
-            self._wrong += 1
+            self._wrong[metrics := frozenset(wrong)] += 1
             self._keep("wrong", place, flip)
+            if place in self._kinds["wrong"]:
+                self._wrong_by[place] = metrics
 
     def _grade(self, name: str, value: float, better: str, place: Place) -> bool:
         """Remember the ends of a metric; tells whether the answer is plainly wrong by it."""
@@ -207,7 +213,8 @@ class SampleChoice:
         if value not in (0, 1) and name not in self._graded:
             self._graded.add(name)
             bad = 0 if better == "higher" else -1  # as the wrong ones before it were graded
-            ends[0].extend((-bad, (-index, -number)) for index, number in islice(self._kinds["wrong"], FEW["worst"]))
+            by_it = (place for place, metrics in self._wrong_by.items() if name in metrics)
+            ends[0].extend((-bad, (-index, -number)) for index, number in islice(by_it, FEW["worst"]))
             heapq.heapify(ends[0])
         if name in self._graded:  # of the others the right and the wrong ones are its ends
             good = value if better == "higher" else -value
@@ -235,12 +242,14 @@ class SampleChoice:
     def _chosen(self) -> Chosen:
         scored = list(self._ends)
         binary = [name for name in scored if name not in self._graded]
-        if not binary:  # a share that happened to be 0 is no wrong answer
-            self._kinds["wrong"], self._wrong = {}, 0
+        # A share that happened to be 0 before any other was seen is no wrong answer.
+        kept = self._kinds["wrong"]
+        self._kinds["wrong"] = {place: kept[place] for place, by in self._wrong_by.items() if by.intersection(binary)}
+        wrong = sum(count for by, count in self._wrong.items() if by.intersection(binary))
         return Chosen(
             total=self._total,
             places=self._first(),
-            counts={"flipped": self._turned, "failed": self._failed, "wrong": self._wrong},
+            counts={"flipped": self._turned, "failed": self._failed, "wrong": wrong},
             scored=scored,
             binary=binary,
             histogram=self._latencies.histogram(),

@@ -77,6 +77,17 @@ def test_a_share_that_begins_with_zeros_is_no_right_or_wrong():
     assert list(found.places)[:3] == [(0, 0), (1, 0), (2, 0)]
 
 
+@pytest.mark.parametrize("count", [MOST, 1_000])
+def test_a_share_that_begins_with_zeros_makes_no_right_answer_wrong(count: int):
+    """Of what is right or wrong alone it is said how many are wrong, however many there are."""
+    scores = {i: {"right": float(i != 7), "f1": 0.0 if i < 5 else 0.5} for i in range(count)}
+    found = chosen(scores, count, right="higher", f1="higher")
+    assert (found.counts["wrong"], found.binary) == (1, ["right"])
+    assert (7, 0) in found.places
+    if count > MOST:
+        assert next(iter(found.places)) == (7, 0)
+
+
 def test_scores_that_are_none_count_for_nothing():
     """Nor do NaN and text."""
     found = chosen({0: {"right": None}, 1: {"right": float("nan")}, 2: {"right": "yes"}, 3: {}}, 10)
