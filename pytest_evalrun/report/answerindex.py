@@ -45,13 +45,17 @@ class LineIndex:
         index, generation = answer
         return index * self.generations + generation if generation < self.generations else -1
 
+    def has(self, number: int) -> bool:
+        """Tell whether there is a line of this number."""
+        return 0 <= number < len(self.offsets) and self.offsets[number] >= 0
+
     def opened(self, stack: ExitStack) -> BinaryIO | None:
         """The file, for ``line``; None where there is no line in it anyway."""
         return stack.enter_context(open_file(self.path)) if self.offsets else None
 
     def line(self, file: BinaryIO | None, number: int) -> Line:
         """The line of a number; empty where it has none. Raises ValueError where the file is another by now."""
-        if file is None or not 0 <= number < len(self.offsets) or self.offsets[number] < 0:
+        if file is None or not self.has(number):
             return NO_LINE
         file.seek(self.offsets[number])
         line = parse_line(file.readline())
@@ -92,6 +96,11 @@ class AnswerIndex:
                     yield line, self.scores.line(scores, self.scores.number_of(answer_of(line)))
 
     def scored(self) -> Iterator[tuple[int, Line]]:
-        """The lines of scores, each with the number of its prediction."""
+        """The lines of scores of what was predicted, each with the number of its prediction.
+
+        A pair that is evaluated anew has more scores, of before, than predictions.
+        """
         for _, line in self.scores.lines():
-            yield self.predictions.number_of(answer_of(line)), line
+            number = self.predictions.number_of(answer_of(line))
+            if self.predictions.has(number):
+                yield number, line

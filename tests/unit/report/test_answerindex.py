@@ -39,6 +39,13 @@ def test_scores_stand_beside_their_predictions(tmp_path):
     assert [number for number, _ in index.scored()] == [0, 5]
 
 
+def test_scores_of_what_was_not_predicted_yet_are_nobodys(tmp_path):
+    """While a pair is predicted anew, its scores are those of before."""
+    predictions = LineIndex(lines_of(tmp_path / "a", answer(0), answer(2)))
+    scores = LineIndex(lines_of(tmp_path / "b", *(answer(i, top1=1) for i in range(5))))
+    assert [number for number, _ in AnswerIndex(predictions, scores).scored()] == [0, 2]
+
+
 def test_missing_file_has_no_lines(tmp_path):
     """A pair that was not scored yet."""
     index = LineIndex(tmp_path / "none")

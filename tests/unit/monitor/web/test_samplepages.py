@@ -192,6 +192,13 @@ def test_growing_file_is_read_anew(scored):
     assert (page["total"], page["page"], page["pages"]) == (TOTAL + 1, 3, math.ceil((TOTAL + 1) / PAGE_SIZE))
 
 
+def test_pair_that_is_predicted_anew(scored):
+    """Its scores are those of before, and of more samples: those that are there are shown, whatever the filter."""
+    write_lines(scored.files.predictions, [prediction(i) for i in range(7)])
+    assert scored.indexes(filter="wrong") == [3, 6]
+    assert scored.indexes(filter="worst", metric="top1") == [3, 6, 1, 2, 4, 5]
+
+
 def test_nothing_yet(tmp_path):
     """A pair without predictions has one page, and nothing on it; one without scores has no wrong answers."""
     pair = Scored(tmp_path / "run")
