@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_evalrun.plugin.ci import github_lines, obeyed_by_nobody, repository
+from pytest_evalrun.plugin.ci import GithubPlugin, github_lines, obeyed_by_nobody, repository
 from pytest_evalrun.report.rows import Summary, SummaryRow
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import PairKey
@@ -94,3 +94,14 @@ TEXTS = {
 def test_what_a_model_says_is_no_command(text, shown):
     """Of either form that the runner knows; what is none stays as it is."""
     assert obeyed_by_nobody(text) == shown
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_a_pair_printed_is_no_command(passed):
+    """Whether it passed or not: pytest may be asked to show the output of both."""
+    plugin = GithubPlugin(SimpleNamespace(pairs={"one": pair("t")}))
+    printed = [("Captured stdout call", "::add-mask::a\n")]
+    report = SimpleNamespace(nodeid="one", passed=passed, longrepr=None, sections=printed, when="call")
+    report.failed, report.skipped = not passed, False
+    plugin.pytest_runtest_logreport(report)
+    assert report.sections == [("Captured stdout call", "\\x3a:add-mask::a\n")]
