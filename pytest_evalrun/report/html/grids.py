@@ -135,11 +135,11 @@ def _points(
     costs = {row.key: x if less else -x for row, x, _ in known}
     values = {row.key: y if better == "higher" else -y for row, _, y in known}
     top: dict[Any, bool] = {}
-    highest: float | None = None
+    best: tuple[float, float] | None = None  # the highest value so far, and for how little there is that
     for row, _, _ in sorted(known, key=lambda one: (costs[one[0].key], -values[one[0].key])):
-        value = values[row.key]
-        top[row.key] = highest is None or value > highest
-        highest = value if highest is None else max(highest, value)
+        own = values[row.key], costs[row.key]
+        top[row.key] = best is None or own[0] > best[0] or own == best
+        best = own if best is None or own[0] > best[0] else best
     for row, x, y in sorted(known, key=lambda one: one[1]):
         yield ScatterPoint(anchor(row), row.task, x, y, top[row.key])
 

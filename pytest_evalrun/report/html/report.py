@@ -22,6 +22,7 @@ from pytest_evalrun.report.html.page import (
     page_of,
 )
 from pytest_evalrun.report.html.past import past_of, read_past
+from pytest_evalrun.report.verdict import verdict_of
 from pytest_evalrun.rundir.durable import Replacement
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import encoded, open_file, utc_time
@@ -87,6 +88,7 @@ def page_now(asked: ReportAsked) -> tuple[Page, Mapping[PairKey, PairFacts]]:
 def signature_of(asked: ReportAsked, earlier: Sequence[RunPaths]) -> str:
     """A digest of all that the page depends on: results by size and time, and how they stand in this summary."""
     digest = hashlib.blake2s(f"{VERSION} {asked.budget} {earlier[0].root if earlier else ''}".encode(errors="replace"))
+    digest.update(f"{verdict_of(asked.summary).line}\n".encode(errors="replace"))  # of pairs without a result, too
     root = os.fspath(asked.paths.results)
     for row in asked.summary.present:
         suite, task, dataset = row.key

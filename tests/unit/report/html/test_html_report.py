@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -150,6 +151,15 @@ def test_nothing_is_written_where_nothing_changed(run):
     os.utime(files.result, ns=(5, 5))
     write_report(asked(run))
     assert path.stat().st_mtime_ns > 1
+
+
+def test_the_page_is_made_again_where_a_pair_without_a_result_ended(run):
+    """Its verdict is that of the whole run, though no result is another."""
+    evaluated(run)
+    for lacking, word in (({"s/m/e": "pending"}, "PENDING"), ({"s/m/e": "error"}, "ERROR")):
+        now = asked(run)
+        write_report(replace(now, summary=replace(now.summary, lacking=lacking)))
+        assert f"<title>{word}" in run.paths.report.read_text()
 
 
 def test_fragments_that_hold_are_not_made_again(run):
@@ -315,3 +325,12 @@ def test_a_large_pair_is_told_of_as_a_small_one(run, monkeypatch, how):
     assert len(large.samples) == len(set(large.order)) == 200
     places = [(json.loads(sample)["i"], json.loads(sample)["g"] or 0) for sample in large.samples]
     assert places == large.order
+
+
+def test_of_equals_each_is_as_good_as_the_other(run):
+    """Who has the same value for the same time is beaten by nobody; who needs longer for it is."""
+    for task, p50 in (("one", 0.1), ("other", 0.1), ("slower", 0.2)):
+        seconds = {"load": 0.1, "predict": 0.2, "score": 0.1, "total": 0.4, "p50": p50, "p95": None}
+        evaluated(run, task, wrong={1}, seconds=seconds, timing=2)
+    page, _ = page_now(asked(run))
+    assert [point.pareto for point in page.scatters[0].points] == [True, True, False]
