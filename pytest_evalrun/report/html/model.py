@@ -14,7 +14,10 @@ MARKS = ("old", "limited", "skipped", "error", "pending")
 
 @dataclass(frozen=True)
 class PageProblem:
-    """A pair that a person should look at first, and why: ``status`` is failed or error."""
+    """A pair that a person should look at first, and why: ``status`` is failed or error.
+
+    ``anchor`` is empty where there is nothing to open: the pair has no result, or one that cannot be read.
+    """
 
     pair: str
     anchor: str

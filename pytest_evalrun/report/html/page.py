@@ -83,14 +83,18 @@ def page_of(summary: Summary, about: PageFacts, facts: Mapping[PairKey, PairFact
 
 
 def _problems(summary: Summary, verdict: Verdict) -> Iterator[PageProblem]:
-    """Pairs in trouble, then breached ones, the worst first."""
+    """Pairs in trouble, those without a result of which the run knows no more too, then breached ones, worst first."""
     severity: dict[str, float] = {}
     for breach in verdict.breaches:
         severity.setdefault(breach.pair, breach.severity)
     bad = [row for row in summary.present if row.status in PROBLEMS]
-    bad.sort(key=lambda row: (PROBLEMS.index(row.status), -severity.get(_name(row), 0.0)))
-    for row in bad[:MOST_PROBLEMS]:
-        yield PageProblem(_name(row), anchor_of(row.key), row.status, reason_of(row))
+    bad.sort(key=lambda row: -severity.get(_name(row), 0.0))
+    listed = {_name(row) for row in bad}
+    found = [PageProblem(_name(row), anchor_of(row.key), row.status, reason_of(row)) for row in bad]
+    others = ((one_line(one.pair), one.brief) for one in verdict.troubles)
+    found += [PageProblem(pair, "", "error", reason) for pair, reason in others if pair not in listed]
+    found.sort(key=lambda problem: PROBLEMS.index(problem.status))
+    yield from found[:MOST_PROBLEMS]
 
 
 def reason_of(row: SummaryRow) -> str:

@@ -284,6 +284,22 @@ def test_problems_come_worst_first_with_their_reasons(run, breach):
     assert cells["far"].distance == pytest.approx(-0.8 / 0.9)
 
 
+def test_pairs_without_a_result_are_among_the_problems(run, breach):
+    """Those that ended in an error, and results that cannot be read: the verdict counts them, and they are named."""
+    evaluated(run, status="failed", gates=[breach("right", 0.8)])
+    evaluated(run, "torn").result.write_text("{")
+    now = asked(run)
+    now = replace(now, summary=replace(now.summary, lacking={"s/gone/d": "error", "s/later/d": "pending"}))
+    page, _ = page_now(now)
+    assert [(one.pair, one.status, bool(one.anchor)) for one in page.problems] == [
+        ("results/s/torn/d.json", "error", False),
+        ("s/gone/d", "error", False),
+        ("s/m/d", "failed", True),
+    ]
+    write_report(now)
+    assert "<bdi>s/gone/d</bdi><p" in run.paths.report.read_text()
+
+
 def test_scatters_show_which_models_no_other_beats(run):
     """Of those that have both values, on one dataset."""
     for task, wrong, p50 in (("slow good", 0, 0.9), ("fast bad", 5, 0.1), ("slow bad", 6, 0.8), ("unknown", 1, None)):
