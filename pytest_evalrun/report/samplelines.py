@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.rundir.lines import open_file, read_file
-from pytest_evalrun.suite.jsontext import parse_line
+from pytest_evalrun.suite.jsontext import parse_line, parse_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,13 +164,7 @@ def lines_at(path: Path, places: Iterable[tuple[int, int]], generations: int) ->
 
 def _few(data: bytes) -> list[Any] | None:
     """The content of all lines, read at once where they are few and sound; else None."""
-    if len(data) >= FEW_BYTES or not data.endswith(b"\n"):
-        return None
-    try:
-        lines: list[Any] = parse_line(b"[%b]" % data[:-1].replace(b"\n", b","))
-    except ValueError:
-        return None
-    return lines
+    return parse_lines(io.BytesIO(data).readlines()) if 0 < len(data) < FEW_BYTES else None
 
 
 def parsed(raw: bytes, most: int) -> dict[str, Any] | None:
