@@ -6,6 +6,7 @@ import json
 import os
 import traceback
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -155,6 +156,7 @@ class WorkerPlugin:
             raise
         finally:
             context.item_done()
+        evaluation = replace(evaluation, samples=None)  # an item lives as long as the session
         item.stash[evaluation_key] = evaluation
         item.user_properties.extend(properties_of(evaluation))
         return evaluation

@@ -124,6 +124,19 @@ def test_a_fragment_that_cannot_be_made_costs_nothing(project):
     assert ran.output.count("report.html could not be made") == 1
 
 
+def test_items_do_not_keep_the_samples_of_their_pairs(project):
+    """What was read of a small dataset is there for its fragment, and no longer: of 10,000 pairs it would be much."""
+    project.make(datasets=("one", "two"))
+    (project.root / "conftest.py").write_text(
+        "from pytest_evalrun.plugin.worker import evaluation_key\n\n"
+        "def pytest_runtest_teardown(item):\n"
+        "    print('samples kept:', item.stash[evaluation_key].samples)\n"
+    )
+    ran = project.run("evals", "-s")
+    assert ran.code == 0, ran
+    assert ran.output.count("samples kept: None") == 2
+
+
 def test_a_pair_in_trouble_is_on_the_page_with_its_reason(project):
     """Though it has no samples."""
     project.make(models=("a", "b"))
