@@ -121,7 +121,11 @@ def test_a_fragment_that_cannot_be_made_costs_nothing(project):
     ran = project.run("evals")
     assert ran.code == 0, ran
     assert ran.counts == {"passed": 2}
-    assert ran.output.count("report.html could not be made") == 1
+    assert "1 pair whose details could not be made: echo/b/one" in page(project).read_text(encoding="utf-8")
+    assert details(project)["echo/a/one"]["samples"]
+    place.rmdir()
+    project.run("evals")
+    assert details(project)["echo/b/one"]["samples"]
 
 
 def test_items_do_not_keep_the_samples_of_their_pairs(project):

@@ -70,7 +70,7 @@ class SecondsBins:
     counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, seconds: Any, times: int = 1) -> None:
-        if type(seconds) in (int, float) and seconds >= 0:
+        if type(seconds) in (int, float) and 0 <= seconds < math.inf:
             self.counts[math.floor(math.log10(max(seconds, SHORTEST)) * BINS)] += times
 
     def histogram(self) -> dict[str, list[float]] | None:

@@ -28,6 +28,7 @@ from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import encoded, open_file, utc_time
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.sessions import read_session
+from pytest_evalrun.suite.printable import counted, first_of
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class _Making:
         self._rows = list(asked.summary.present)
         self._wanted: dict[PairKey, PairRoom] = {}
         self.facts: dict[PairKey, PairFacts] = {}
+        self._untold: list[str] = []
         self._look()
 
     def _look(self) -> None:
@@ -137,11 +139,14 @@ class _Making:
             self.facts[row.key] = PairFacts(past_of(row, history.get(row.pair, ())), fragment)
 
     def _fragment(self, row: SummaryRow) -> Fragment | None:
-        """As it lies there, or made anew."""
+        """As it lies there, or made anew; None where that cannot be."""
         files = self._asked.paths.pair(row.key)
         fragment = self._fragments.read(files)
         if fragment is None and (result := read_result(files.result)) is not None:
-            fragment = self._fragments.make(files, result, SampleSource.of(self._asked.origin(row)))
+            try:
+                fragment = self._fragments.make(files, result, SampleSource.of(self._asked.origin(row)))
+            except Exception:  # noqa: BLE001 - of one pair, for whatever reason: the page tells of all others
+                self._untold.append(row.full_id)
         return fragment
 
     def page(self, left_out: Sequence[str]) -> Page:
@@ -159,6 +164,7 @@ class _Making:
 
     def write(self, path: Path, signature: str) -> None:
         """In one step. Where the page is larger than was thought, the details get less."""
+        signature = "" if self._untold else signature  # so that the next time it is tried again
         room = self._asked.budget - self._frame()
         for last in (False, False, True):
             size = self._try(path, signature, max(0, room), last=last)
@@ -206,6 +212,8 @@ class _Making:
                 fewer += fragment.total > len(fragment.order) or share < self._wanted[row.key].samples
         problems = sum(row.status in PROBLEMS for row in self._rows)
         yield from left_out_lines(fewer, without, problems)
+        if self._untold:
+            yield f"{counted(len(self._untold), 'pair')} whose details could not be made: {first_of(self._untold, 5)}"
 
 
 def _larger(pieces: Iterable[str]) -> Iterator[bytes]:

@@ -140,3 +140,11 @@ def test_seconds_are_counted_in_bins_of_rising_width():
     assert sum(found["counts"]) == 5
     assert sorted(found["edges"]) == found["edges"]
     assert SecondsBins().histogram() is None
+
+
+def test_seconds_that_are_none_are_not_counted():
+    """Of a damaged line, which must not cost the page."""
+    bins = SecondsBins()
+    for seconds in (float("inf"), float("nan"), -1.0, None, True, "1"):
+        bins.add(seconds)
+    assert bins.histogram() is None
