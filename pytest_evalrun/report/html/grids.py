@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.html.model import Cell, Grid, Scatter, ScatterPoint
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 SAME = 1e-9
 # One point says nothing of a choice.
 FEWEST_POINTS = 2
+# Of more datasets than these not each has scatters of its own.
+MOST_DATASETS = 4
 WITHOUT_VALUE = frozenset({"error", "skipped", "pending"})
 
 
@@ -108,24 +111,46 @@ _COSTS: tuple[tuple[str, Callable[[SummaryRow], Any], bool], ...] = (
 
 
 def scatters(summary: Summary, anchor: Callable[[SummaryRow], str]) -> Iterator[Scatter]:
-    """The first metric of each suite and dataset against what is known of speed, size and cost."""
+    """The first metric of each suite and dataset against what is known of speed, size and cost.
+
+    Of more than a few datasets the means of each model over all of them: nobody looks at a hundred drawings.
+    """
     for suite, rows in groups(summary):
         found: dict[str, list[SummaryRow]] = {}
         for row in rows:
             if row.metrics:
                 found.setdefault(row.dataset, []).append(row)
+        if len(found) > MOST_DATASETS:
+            yield from _scatters(f"{suite}, mean of {len(found)} datasets", list(_by_model(rows)), anchor, len(found))
+            continue
         for dataset in sorted(found, key=natural_key):
-            of_it = found[dataset]
-            metric = next((name for row in of_it for name in _plain_metrics(row)), None)
-            if metric is None:
-                continue
-            having = [row for row in of_it if metric in row.metrics]
-            for label, cost, less in _COSTS:
-                points = [(row, cost(row), row.metrics[metric]["value"]) for row in having]
-                known = [(row, x, y) for row, x, y in points if _is_number(x) and _is_number(y)]
-                if len(known) >= FEWEST_POINTS and len({x for _, x, _ in known}) > 1:
-                    title = f"{suite} on {dataset}"
-                    yield Scatter(title, label, metric, tuple(_points(known, anchor, less, _better(having, metric))))
+            yield from _scatters(f"{suite} on {dataset}", [[row] for row in found[dataset]], anchor, 1)
+
+
+def _by_model(rows: Sequence[SummaryRow]) -> Iterator[list[SummaryRow]]:
+    models: dict[str, list[SummaryRow]] = {}
+    for row in rows:
+        models.setdefault(row.task, []).append(row)
+    yield from models.values()
+
+
+def _scatters(
+    title: str, models: Sequence[Sequence[SummaryRow]], anchor: Callable[[SummaryRow], str], datasets: int
+) -> Iterator[Scatter]:
+    """One a cost that is known of two models or more; a model is its rows, of which all ``datasets`` must know it."""
+    metric = next((name for rows in models for row in rows for name in _plain_metrics(row)), None)
+    if metric is None:
+        return
+    having = [rows for rows in models if sum(metric in row.metrics for row in rows) == len(rows) == datasets]
+    for label, cost, less in _COSTS:
+        known = []
+        for rows in having:
+            costs, values = [cost(row) for row in rows], [row.metrics[metric]["value"] for row in rows]
+            if all(map(_is_number, [*costs, *values])):
+                known.append((rows[0], fmean(costs), fmean(values)))
+        if len(known) >= FEWEST_POINTS and len({x for _, x, _ in known}) > 1:
+            better = _better([row for row, _, _ in known], metric)
+            yield Scatter(title, label, metric, tuple(_points(known, anchor, less, better)))
 
 
 def _points(

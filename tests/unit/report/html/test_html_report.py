@@ -350,3 +350,17 @@ def test_of_equals_each_is_as_good_as_the_other(run):
         evaluated(run, task, wrong={1}, seconds=seconds, timing=2)
     page, _ = page_now(asked(run))
     assert [point.pareto for point in page.scatters[0].points] == [True, True, False]
+
+
+def test_of_many_datasets_there_is_one_scatter_of_means(run):
+    """Of the models that have all of them."""
+    for task, p50, datasets in (("slow", 0.9, 6), ("fast", 0.1, 6), ("half", 0.5, 3)):
+        for number in range(datasets):
+            seconds = {"load": 0.1, "predict": 0.2, "score": 0.1, "total": 0.4, "p50": p50 + number / 100, "p95": None}
+            wrong = range(number if task == "slow" else 1)
+            evaluated(run, task, f"d{number}", wrong=wrong, seconds=seconds, timing=2)
+    page, _ = page_now(asked(run))
+    (scatter,) = page.scatters
+    assert scatter.title == "s, mean of 6 datasets"
+    found = {point.label: (round(point.x, 6), round(point.y, 6), point.pareto) for point in scatter.points}
+    assert found == {"fast": (0.125, 0.9, True), "slow": (0.925, 0.75, False)}
