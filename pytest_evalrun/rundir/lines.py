@@ -94,11 +94,16 @@ def json_document(obj: Mapping[str, Any]) -> bytes:
     return encoded(json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
 
 
+_TRIES = 100  # that parents are made, and taken away by another process before their file is there
+
+
 def open_with_parents(path: str, flags: int, mode: int = 0o666) -> int:
     """``os.open`` of a file that is made, with its parents, where it is missing: so most calls cost one call.
 
-    Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere.
+    Raises OSError for what is none: a FIFO would let us wait for ever, a link to nowhere would lead elsewhere; and
+    where none can be made although its parents are there (``/proc``).
     """
+    tries = 0
     while True:
         try:
             return open_plain(path, flags, mode)
@@ -107,6 +112,9 @@ def open_with_parents(path: str, flags: int, mode: int = 0o666) -> int:
         try:
             return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
         except FileNotFoundError:
+            tries += 1
+            if tries > _TRIES:
+                raise
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:  # another process was faster
             if os.path.islink(path):  # noqa: PTH114

@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from pytest_evalrun.planning.past import newest_lines
 from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
-from pytest_evalrun.rundir.lines import Follower, LineFile, compact_line, json_document, json_line, utc_time
+from pytest_evalrun.rundir.lines import (
+    Follower,
+    LineFile,
+    compact_line,
+    json_document,
+    json_line,
+    open_with_parents,
+    utc_time,
+)
 from pytest_evalrun.rundir.markers import facts_of, read_fingerprint, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_history, read_result, timings_in
@@ -255,3 +263,8 @@ def test_compact_lines_say_what_json_would(fields):
     found = compact_line(fields, fields.values())
     assert repr(json.loads(found)) == repr(json.loads(said))
     assert found == said or re.search(rb"[0-9]e[-+]?[0-9]", said)
+
+
+def test_where_no_file_can_be_made_although_its_parents_are_there_is_an_error_at_once():
+    with pytest.raises(FileNotFoundError):
+        open_with_parents("/proc/evalrun-nothing", os.O_WRONLY)
