@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.rundir.layout import PairPaths, RunPaths
     from pytest_evalrun.suite.pairs import Pair, PairKey, Suite
 
+# What these read lies on a disk, and is read by us.
+OF_FILES = frozenset({"files", "csv", "jsonl"})
+
 
 class NamedPair(Protocol):
     """A pair by its names, and where its files lie."""
@@ -64,17 +67,22 @@ def origin_of(pair: Pair, files: PairPaths, samples: Sequence[Sample] | None = N
     return Origin(settings.inputs or several, read, output_directory(pair, files), data)
 
 
-def origins_in(paths: RunPaths, found: Iterable[Suite] = ()) -> Callable[[NamedPair], Origin | None]:
+def origins_in(
+    paths: RunPaths, found: Iterable[Suite] = (), *, files_alone: bool = False
+) -> Callable[[NamedPair], Origin | None]:
     """The same of any pair of a run; None of one that no suite has any more, or has wrongly.
 
-    ``found`` are suites that were discovered already.
+    ``found`` are suites that were discovered already. ``files_alone``: None, too, of pairs whose samples come from
+    anything but files that we read, for nobody knows how long a user's reader, a server or a library takes.
     """
     named = pairs_in(paths, found)
 
     def origin(wanted: NamedPair) -> Origin | None:
         try:
             pair = named(wanted.suite, wanted.task, wanted.dataset)
-            return None if pair is None else origin_of(pair, paths.pair(wanted.key))
+            if pair is None or (files_alone and pair.settings.format not in OF_FILES):
+                return None
+            return origin_of(pair, paths.pair(wanted.key))
         except (EvalrunError, OSError):
             return None
 

@@ -38,8 +38,9 @@ def page_remarks(paths: RunPaths, suites: Collection[Suite], summary: Summary | 
         return []
     try:
         with no_collection():
-            asked = ReportAsked(paths, summary, origin=origins_in(paths, suites), secrets=secrets_of(suites))
-            write_report(asked)
+            # Where the launch ends nobody guards what a user's reader does: a pair that nobody told of has no inputs.
+            origin = origins_in(paths, suites, files_alone=True)
+            write_report(ReportAsked(paths, summary, origin=origin, secrets=secrets_of(suites)))
     except Exception as error:  # noqa: BLE001 - it shows what there is, and must not cost any of it
         what = f"{type(error).__name__}: {error}"
         return [f"{paths.report.name} could not be made: {what}; `evalrun report --html` makes it again"]

@@ -67,7 +67,7 @@ class Inputs:
     def paired(self, items: Iterable[Item], line_of: Callable[[Item], Mapping[str, Any]]) -> Iterator[tuple[Item, Any]]:
         """Put the input of its sample beside each item, in dataset order; ``UNKNOWN`` where that is another by now."""
         found = self._readable()
-        index, sample = next(found, (sys.maxsize, ("", None)))
+        index, sample = -1, ("", None)  # where there is no item nothing is read
         for item in items:
             line = line_of(item)
             while index < line["index"]:

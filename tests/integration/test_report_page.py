@@ -44,6 +44,45 @@ def test_a_launch_ends_with_a_page(project):
     assert shown(found["echo/a/two"]) == [(str(i), str(i)) for i in range(8)]
 
 
+HALF = """
+import os
+from pathlib import Path
+from pytest_evalrun.datasets.protocol import Sample
+
+class Reader:
+    def __init__(self, path): pass
+    def __iter__(self):
+        with open("read_by.txt", "a") as file:
+            print(os.getpid(), file=file)
+        return (Sample(i, str(i), i, i) for i in range(8))
+
+class Model:
+    def __init__(self, path): pass
+    def predict(self, batch):
+        if batch[0].index >= 4: raise ValueError("no more")
+        return [sample.input for sample in batch]
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_end_of_a_launch_runs_no_reader_of_a_user(project, workers):
+    """It may take any time, and nobody guards it there: a pair that ended half done is told of without its inputs, and
+    with them by the command."""
+    project.make(format="./half.py:Reader", adapter="./half.py:Model", max_batch_size=2)
+    (project.suite / "half.py").write_text(HALF)
+    process = project.start("evals", "-n", workers)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    read_by = (project.root / "read_by.txt").read_text().split()
+    assert read_by and str(process.pid) not in read_by
+    (found,) = details(project).values()
+    assert [sample["inputs"] for sample in found["samples"]] == [[]] * len(found["samples"])
+    assert not fragments(project)
+    assert project.evalrun("report", "--html")[0] == 0
+    (found,) = details(project).values()
+    assert [sample["inputs"][0]["part"]["text"] for sample in found["samples"]][:4] == ["0", "1", "2", "3"]
+
+
 def test_a_launch_that_reused_all_leaves_the_page_alone(project):
     """And its fragments: nothing changed."""
     project.make().run("evals")

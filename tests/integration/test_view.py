@@ -202,13 +202,12 @@ def test_run_is_watched_while_it_goes_on(project, view):
                 results += name == "results"
                 state |= data if name == "snapshot" else {}
                 ran |= {each["pair"]: each for each in state.get("running", ()) if each["share"] > 0}
-                if state["session"] == "ended":
+                if state.get("session") == "ended" and results:  # in whichever order
                     break
         assert {"echo/a/one", "echo/b/one"} == ran.keys()
         assert state["counts"]["completed"] == 2
         anchor = ran["echo/a/one"]["anchor"]
         assert anchor == browser.anchor("echo/a/one")
-        assert results
         assert "PASSED: all 2 pairs passed" in browser.get("/api/page")[2].decode()
         piece = browser.json(f"/api/log?anchor={anchor}&stage=infer")
         assert piece["text"].count("asked") == 40

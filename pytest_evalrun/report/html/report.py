@@ -144,7 +144,10 @@ class _Making:
         fragment = self._fragments.read(files)
         if fragment is None and (result := read_result(files.result)) is not None:
             try:
-                fragment = self._fragments.make(files, result, SampleSource.of(self._asked.origin(row)))
+                origin = self._asked.origin(row)
+                # What is made without inputs is not kept: whoever knows these makes it with them.
+                make = self._fragments.fresh if origin is None else self._fragments.make
+                fragment = make(files, result, SampleSource.of(origin))
             except Exception:  # noqa: BLE001 - of one pair, for whatever reason: the page tells of all others
                 self._untold.append(row.full_id)
         return fragment
