@@ -122,16 +122,17 @@ class UnitLife:
 
     def moved(self, state: JobState) -> bool:
         """Take what the cluster says; returns whether it is news."""
+        state = replace(state, node=state.node or self.state.node)  # of an end not every cluster says where it was
         if state == self.state:
             return False
         changed: dict[str, object] = {"phase": str(state.phase), "code": state.code, "reason": state.reason}
-        changed["node"] = state.node or self.state.node
+        changed["node"] = state.node
         last = self._last()
         if state.phase is Phase.RUNNING and (last is None or last.started is None):
             changed["started"] = utc_time()
         if state.phase.is_end:
             changed["ended"] = utc_time()
-        self.state = replace(state, node=state.node or self.state.node)
+        self.state = state
         self._change(**changed)
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,12 +39,14 @@ class Origin:
     """``names`` of the parts of an input, and ``samples`` that gives id and input of each, anew each time.
 
     ``written`` is the directory that the model writes to, ``data`` that of the dataset, None of a task server's.
+    ``is_whole`` says whether somebody else may know more samples.
     """
 
     names: Sequence[str]
     samples: Callable[[], Iterator[tuple[str, Any]]]
     written: Path
     data: Path | None
+    is_whole: bool = True
 
 
 def origin_of(pair: Pair, files: PairPaths, samples: Sequence[Sample] | None = None) -> Origin:
@@ -72,17 +74,19 @@ def origins_in(
 ) -> Callable[[NamedPair], Origin | None]:
     """The same of any pair of a run; None of one that no suite has any more, or has wrongly.
 
-    ``found`` are suites that were discovered already. ``files_alone``: None, too, of pairs whose samples come from
-    anything but files that we read, for nobody knows how long a user's reader, a server or a library takes.
+    ``found`` are suites that were discovered already. ``files_alone``: without samples where these come from anything
+    but files that we read, for nobody knows how long a user's reader, a server or a library takes.
     """
     named = pairs_in(paths, found)
 
     def origin(wanted: NamedPair) -> Origin | None:
         try:
             pair = named(wanted.suite, wanted.task, wanted.dataset)
-            if pair is None or (files_alone and pair.settings.format not in OF_FILES):
+            if pair is None:
                 return None
-            return origin_of(pair, paths.pair(wanted.key))
+            origin = origin_of(pair, paths.pair(wanted.key))
+            told = pair.settings.format in OF_FILES or not files_alone
+            return origin if told else replace(origin, samples=lambda: iter(()), is_whole=False)
         except (EvalrunError, OSError):
             return None
 

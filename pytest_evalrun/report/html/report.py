@@ -146,7 +146,8 @@ class _Making:
             try:
                 origin = self._asked.origin(row)
                 # What is made without inputs is not kept: whoever knows these makes it with them.
-                make = self._fragments.fresh if origin is None else self._fragments.make
+                whole = origin is None or origin.is_whole
+                make = self._fragments.make if whole else self._fragments.fresh
                 fragment = make(files, result, SampleSource.of(origin))
             except Exception:  # noqa: BLE001 - of one pair, for whatever reason: the page tells of all others
                 self._untold.append(row.full_id)

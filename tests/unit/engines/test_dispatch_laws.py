@@ -346,3 +346,18 @@ class Launches(RuleBasedStateMachine):
 
 TestLaunches = Launches.TestCase
 TestLaunches.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_a_job_that_ran_and_was_forgotten_is_lost():
+    """Whoever forgets it names no node either: its unit goes on, and is not waited for as if there were news."""
+    launches = Launches()
+    try:
+        launches.begin(throttles=False, finds=False, at_once=1, retries=0, pairs=[0])
+        launches.turn(0.1)
+        (job,) = launches.cluster.jobs.values()
+        launches.cluster.start(job)
+        launches.turn(5.0)
+        job.said, job.alive = JobState(Phase.GONE), False
+    finally:
+        launches.teardown()
+    assert len(launches.cluster.jobs) == 2

@@ -41,7 +41,7 @@ def details(run):
 
 
 def origin(names=(), values=(), written=None, data=None):
-    found = SimpleNamespace(names=names, samples=lambda: iter(values), written=written, data=data)
+    found = SimpleNamespace(names=names, samples=lambda: iter(values), written=written, data=data, is_whole=True)
     return lambda _: found
 
 
