@@ -113,7 +113,8 @@ def test_rounds(there, rounds):
     for _ in range(rounds):
         there.pace(0.3)
         more = there.asked().total() + dice.randrange(4 * BATCH)
-        wait_for(lambda more=more: there.asked().total() >= more or fate.launcher.poll() is not None)
+        # Where all jobs were queued again just now, Slurm lets them wait for two minutes.
+        wait_for(lambda more=more: there.asked().total() >= more or fate.launcher.poll() is not None, seconds=400)
         fate.strike()
     told = f"seed {seed}: {' '.join(fate.story)}"
     there.pace(0)
