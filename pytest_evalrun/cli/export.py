@@ -12,6 +12,8 @@ from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_lines, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pytest_evalrun.report.export.chosen import ChosenPair
     from pytest_evalrun.rundir.layout import RunPaths
 
@@ -41,9 +43,7 @@ def inspect(
     paths = find(workdir, run).paths
     pairs = _chosen(paths, expression, limits=limits)
     target = ExportTarget(directory, KIND, force=force)
-    for path, remarks in export_inspect(pairs, paths.root.name, target, sources_in(paths, images=images)):
-        print_lines([str(path)])
-        warn(f"{path.name}: {remark}" for remark in remarks)
+    _print_files(export_inspect(pairs, paths.root.name, target, sources_in(paths, images=images)))
 
 
 @export.command()
@@ -63,9 +63,7 @@ def opencompass(
     paths = find(workdir, run).paths
     pairs = _chosen(paths, expression, limits=limits)
     target = ExportTarget(directory, KIND, force=force)
-    for path, remarks in export_opencompass(pairs, paths.root.name, target, sources_in(paths)):
-        print_lines([str(path)])
-        warn(f"{path}: {remark}" for remark in remarks)
+    _print_files(export_opencompass(pairs, paths.root.name, target, sources_in(paths)))
 
 
 @export.command()
@@ -83,6 +81,13 @@ def benchmark(
     paths = find(workdir, run).paths
     warn(export_benchmark(_chosen(paths, expression, limits=limits), paths, file, force=force))
     print_lines([str(file)])
+
+
+def _print_files(exported: Iterable[tuple[Path, Sequence[str]]]) -> None:
+    """Each file as it is written, and what is to be said of it."""
+    for path, remarks in exported:
+        print_lines([str(path)])
+        warn(f"{path}: {remark}" for remark in remarks)
 
 
 def _chosen(paths: RunPaths, expression: str, *, limits: bool) -> tuple[ChosenPair, ...]:

@@ -51,22 +51,18 @@ class Origin:
 
 def origin_of(pair: Pair, files: PairPaths, samples: Sequence[Sample] | None = None) -> Origin:
     """That of a pair; ``samples`` are all of them, where they are at hand."""
+    from pytest_evalrun.datasets.asked import asked_inputs, input_names
     from pytest_evalrun.predicting.outputs import output_directory
 
-    settings = pair.settings
-
     def read() -> Iterator[tuple[str, Any]]:
-        if samples is not None:
-            return ((sample.id, sample.input) for sample in samples if not sample.generation)
-        from pytest_evalrun.datasets import create_reader
-
-        return ((sample.id, sample.input) for sample in create_reader(pair.dataset, settings, pair.root))
+        if samples is None:
+            return asked_inputs(pair)
+        return ((sample.id, sample.input) for sample in samples if not sample.generation)
 
     data = None if pair.dataset.is_task else Path(pair.dataset.path)
     if data is not None and not os.path.isdir(data):  # noqa: PTH112 - of 10,000 pairs
         data = data.parent
-    several = settings.suffixes if len(settings.suffixes) > 1 else ()
-    return Origin(settings.inputs or several, read, output_directory(pair, files), data)
+    return Origin(input_names(pair.settings), read, output_directory(pair, files), data)
 
 
 def origins_in(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pytest_evalrun.report.samplelines import Inputs
 from pytest_evalrun.rundir.suites import pairs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.suite.pairs import Pair
@@ -27,12 +28,6 @@ def inputs_in(paths: RunPaths) -> Callable[[str, str, str], Inputs]:
 
 def inputs_of(pair: Pair) -> Inputs:
     """The inputs of a pair of a suite, by the suite's reader."""
-    from pytest_evalrun.datasets import create_reader
+    from pytest_evalrun.datasets.asked import asked_inputs, input_names
 
-    settings = pair.settings
-
-    def samples() -> Iterator[tuple[str, Any]]:
-        return ((sample.id, sample.input) for sample in create_reader(pair.dataset, settings, pair.root))
-
-    several = settings.suffixes if len(settings.suffixes) > 1 else ()
-    return Inputs(settings.inputs or several, samples)
+    return Inputs(input_names(pair.settings), partial(asked_inputs, pair))

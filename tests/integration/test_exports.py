@@ -74,7 +74,10 @@ def test_an_endpoint_with_its_judge(asked, monkeypatch):
     asked("Tell me: {{ x }}")
     _, said = exported(project, "inspect", "out")
     assert said == [
-        f"one.eval: the prompts of {2 * SAMPLES} answers are left out: the suite would send something else today"
+        (
+            f"out/echo/small/one.eval: the prompts of {2 * SAMPLES} answers are left out: "
+            "the suite would send something else today"
+        )
     ]
     sample = read(project.root / "out/echo/small/one.eval")["samples/1_epoch_1.json"]
     assert sample["input"] == "word 1"

@@ -227,7 +227,8 @@ def test_who_reads_nothing_holds_nobody_up(shown, run):
             stream.until(lambda state: state["session"] == "live")
             for _ in range(20):
                 run.log.write("INFO", "x" * 50_000)
-            stream.until(lambda state: len(state["log"]) > 20)
+            state = stream.until(lambda state: len(state["log"]) > 20)
+    assert state["session"] == "live"
 
 
 def test_run_ends_under_it(shown, run):
@@ -272,4 +273,7 @@ def test_damage_ends_no_server(shown, run):
     run.paths.session_json.write_text("{")
     run.paths.task_list.write_bytes(b"\xff\x00nothing")
     with shown.events() as stream:
-        stream.until(lambda state: len(state["problems"]) >= 2)
+        problems = " ".join(stream.until(lambda state: len(state["problems"]) >= 2)["problems"])
+    assert "session.json is damaged" in problems
+    assert ".task_list is damaged" in problems
+    assert shown.json("/api/snapshot")[0] == 200

@@ -54,6 +54,7 @@ def test_what_a_killed_export_has_left_is_ours(tmp_path):
     (path,) = ExportTarget(tmp_path, "inspect").claim([("a.txt",)])
     path.write_text("half of")
     written(tmp_path)
+    assert path.read_text() != "half of"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3}', "\0"])
