@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.conclusion import FAIL, PASS
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_evalrun.comparison.conclusion import Word
+    from pytest_evalrun.suite.gates import Gate
     from pytest_evalrun.suite.pairs import Pair
-    from pytest_evalrun.suite.settings import Gate
 
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """One condition judged: ``by`` is the distance past the limit, 0 where it holds."""
+    """One condition judged: ``by`` is the distance of the value past the limit, 0 where it keeps it.
+
+    ``verdict`` is PASS, FAIL or INCONCLUSIVE; ``holds`` is what the pair's status follows: what ``when_unsure`` says of
+    an INCONCLUSIVE, and of an advisory gate always True. ``told`` is what else a result says of it, as JSON: why,
+    method, approximate, interval, n, confidence, baseline, margin, before, p, lost, won, discordance, clusters,
+    coverage. In ``told["interval"]`` a ``max_drop`` has the difference from the baseline in the sense of quality (more
+    is better), ``min`` and ``max`` have the value's.
+    """
 
     metric: str
     kind: str
     value: float
     limit: float
     by: float
-
-    @property
-    def holds(self) -> bool:
-        return self.by <= 0
+    verdict: Word = PASS
+    holds: bool = True
+    tier: str = "supporting"
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def in_brief(self) -> str:
         """The value against the limit, as a breach: ``exact_match 0.75 < 0.9``."""
@@ -42,7 +51,8 @@ class GateVerdict:
         return f"{self.metric} {value} {'<' if self.value < self.limit else '>'} {limit}"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"holds": self.holds}
+        own = {name: value for name, value in vars(self).items() if name != "told"}
+        return own | dict(self.told)
 
 
 def judge(pair: Pair, metrics: Mapping[str, Mapping[str, Any]]) -> list[GateVerdict]:
@@ -70,12 +80,16 @@ def in_brief(verdicts: list[GateVerdict]) -> str:
     return ", ".join(v.in_brief() for v in verdicts if not v.holds)
 
 
+def _by_value(metric: str, kind: str, value: float, limit: float, by: float) -> GateVerdict:
+    return GateVerdict(metric, kind, value, limit, by, FAIL if by > 0 else PASS, by <= 0)
+
+
 def _judge(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any]) -> Iterator[GateVerdict]:
     value = float(metric["value"])
     if gate.min is not None:
-        yield GateVerdict(name, "min", value, gate.min, max(0.0, gate.min - value))
+        yield _by_value(name, "min", value, gate.min, max(0.0, gate.min - value))
     if gate.max is not None:
-        yield GateVerdict(name, "max", value, gate.max, max(0.0, value - gate.max))
+        yield _by_value(name, "max", value, gate.max, max(0.0, value - gate.max))
     if gate.max_drop is not None:
         yield _drop(pair, name, gate, value, metric["better"] == "higher")
 
@@ -84,10 +98,11 @@ def _drop(pair: Pair, name: str, gate: Gate, value: float, higher: bool) -> Gate
     """A drop is a loss of quality: where lower is better, it is a rise. The limit is stated in the metric's unit."""
     assert gate.max_drop is not None
     baseline = _baseline(pair, name, gate)
-    limit = baseline - gate.max_drop if higher else baseline + gate.max_drop
+    drop = abs(baseline) * gate.share if gate.share is not None else float(gate.max_drop)
+    limit = baseline - drop if higher else baseline + drop
     by = limit - value if higher else value - limit
     # 0.8 - 0.1 is more than 0.7 in floating point: who wrote these numbers did not mean that as a breach.
-    return GateVerdict(name, "max_drop", value, limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0)
+    return _by_value(name, "max_drop", value, limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0)
 
 
 def _baseline(pair: Pair, name: str, gate: Gate) -> float:

@@ -28,10 +28,11 @@ from pytest_evalrun.suite.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pytest_evalrun.suite.gates import Gate
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.problems import Problems
-    from pytest_evalrun.suite.settings import Gate, Settings
+    from pytest_evalrun.suite.settings import Settings
 
 # What the metrics and gates of a pair depend on.
 SCORING = frozenset({"adapter", "answer", "metrics", "gates", "generations", "post_process_plugin"})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_evalrun.suite.gates import Gate
 from pytest_evalrun.suite.problems import line_of, place
-from pytest_evalrun.suite.settings import MAPPINGS, Gate, MetricSpec, Settings
+from pytest_evalrun.suite.settings import MAPPINGS, MetricSpec, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

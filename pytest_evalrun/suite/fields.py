@@ -91,6 +91,18 @@ def _max_failed(value: Any) -> float | int:
     raise ValueError("a count such as 3, or a share below 1 such as 0.05 or 5%")
 
 
+def _drop(value: Any) -> float | str:
+    """An amount in the metric's unit, or a share of the baseline, which stays the text that it is."""
+    share = isinstance(value, str) and value.endswith("%")
+    try:
+        number = float(value.removesuffix("%") if isinstance(value, str) else _no_bool(value))
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (0 <= number < (100 if share else math.inf)):
+        raise ValueError("an amount from 0 in the metric's unit such as 0.01, or a share of the baseline such as 5%")
+    return f"{number:g}%" if share else number
+
+
 def _at_once(value: Any) -> int | str:
     """A number, or the least, the first and the most of one that is found out."""
     if isinstance(value, str) and value.strip().isdecimal():
@@ -204,6 +216,8 @@ Metrics = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _METRIC.json_schema}]}),
 ]
 MaxFailed = Annotated[Any, AfterValidator(_max_failed), _SHARE]
+Drop = Annotated[Any, AfterValidator(_drop), _SHARE]
+Confidence = Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False), BeforeValidator(_no_bool)]
 Size = Annotated[Any, AfterValidator(_size), _MEMORY]
 AtOnce = Annotated[Any, AfterValidator(_at_once), _AT_ONCE]
 

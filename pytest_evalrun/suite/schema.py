@@ -44,17 +44,7 @@ from pytest_evalrun.suite.fields import (
     Tags,
     Words,
 )
-
-
-class GateModel(Strict):
-    min: Number = UNSET
-    """The lowest value that passes."""
-    max: Number = UNSET
-    """The highest value that passes."""
-    max_drop: NotNegative = UNSET
-    """By how much the value may be worse than `baseline`, whichever way is better for the metric."""
-    baseline: Number | Name = UNSET
-    """What `max_drop` is measured from: a number, or the CSV file of an earlier summary, relative to the suite."""
+from pytest_evalrun.suite.gateschema import GateModel, GateRulesModel  # noqa: TC001 - fields are read by pydantic
 
 
 class PreprocessModel(Strict):
@@ -225,6 +215,8 @@ class SettingsModel(Strict):
     """
     gates: dict[str, GateModel] = UNSET
     """Conditions on metrics, by the metric's name. A breached gate fails the test."""
+    gate_rules: GateRulesModel = UNSET
+    """How gates are judged where the words are not their own."""
     max_batch_size: Positive = UNSET
     """Samples that the model is asked for at once, at most."""
     retries: Count = UNSET

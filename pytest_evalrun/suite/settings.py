@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
+from pytest_evalrun.suite.gates import Gate, GateRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,16 +32,6 @@ BY_REFERENCE = "python"
 # The format of data that are tasks behind a task server: their models are agents.
 OF_TASKS = "agentbench"
 REFERENCES = ("./file.py:Name", "package.module:Name")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A condition on a metric. ``max_drop`` is measured from ``baseline``: a value, or the CSV file of a summary."""
-
-    min: float | None = None
-    max: float | None = None
-    max_drop: float | None = None
-    baseline: float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +65,7 @@ class Settings:
     answer: Mapping[str, Any] | None = None
     metrics: tuple[MetricSpec, ...] = ()
     gates: Mapping[str, Gate] = field(default_factory=dict)
+    gate_rules: GateRules = field(default_factory=GateRules)
     max_batch_size: int = 32
     retries: int = 2
     max_failed: float = 0
@@ -301,7 +293,7 @@ def kind_names() -> frozenset[str]:
 
 
 MAPPINGS = frozenset(
-    {"params", "preprocess", "output", "reader", "gates", "env", "device"}
+    {"params", "preprocess", "output", "reader", "gates", "gate_rules", "env", "device"}
     | {"sampling", "extra_body", "headers", "price", "body", "proxies"}
 )
 # Metrics that are made of the scores of another one, over all generations of a sample; the latter for each `k`.
@@ -351,6 +343,8 @@ def _convert(values: dict[str, Any]) -> None:
             values[name] = tuple(values[name] or ())
     if "gates" in values:
         values["gates"] = {metric: Gate(**limits) for metric, limits in values["gates"].items()}
+    if "gate_rules" in values:
+        values["gate_rules"] = GateRules(**values["gate_rules"])
     values["metrics"] = tuple(spec for item in values.get("metrics", ()) for spec in _each_k(metric_spec(item)))
 
 

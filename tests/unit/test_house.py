@@ -43,7 +43,9 @@ MAY_IMPORT = {
     "suite": frozenset({"errors", "registry"}),
     "adapters": DATA,
     "datasets": DATA,
-    "metrics": DATA,
+    "metrics": DATA | {"stats"},
+    "stats": frozenset[str](),
+    "comparison": frozenset({"stats", "rundir", "suite", "metrics", "errors"}),
     "rundir": frozenset({"suite", "errors"}),
     "slots": frozenset({"suite", "rundir.locks", "errors"}),
     "planning": frozenset({"slots", "rundir", "suite", "errors"}),
@@ -53,7 +55,7 @@ MAY_IMPORT = {
     "engines": frozenset({"planning", "rundir", "suite", "registry", "errors"}),
     "monitor": frozenset({"planning", "rundir", "report", "serving", "suite", "errors"}),
     "control": frozenset({"rundir", "report", "suite", "remote", "slots", "engines", "errors"}),
-    "report": frozenset({"rundir", "suite", "metrics", "datasets", "errors"}),
+    "report": frozenset({"comparison", "stats", "rundir", "suite", "metrics", "datasets", "errors"}),
     "notify": frozenset({"report", "rundir", "suite", "errors"}),
     "notebook": frozenset({"report", "rundir", "suite", "errors"}),
     "llm": DATA | {"children", "slots", "rundir", "adapters", "datasets"},
@@ -64,7 +66,7 @@ MAY_IMPORT = {
     ),
     "evaluation": frozenset(
         {"rundir", "suite", "metrics", "adapters", "datasets", "slots", "children", "programs", "planning", "errors"}
-        | {"remote", "predicting", "llm", "agents"}
+        | {"remote", "predicting", "llm", "agents", "comparison", "stats"}
     ),
 }
 UNSAFE_MODULES = frozenset({"pickle", "cloudpickle", "dill", "marshal", "shelve"})

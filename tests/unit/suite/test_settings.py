@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_evalrun.suite.gates import Gate
 from pytest_evalrun.suite.layers import Layer
-from pytest_evalrun.suite.settings import Gate, MetricSpec, Settings, resolve
+from pytest_evalrun.suite.settings import MetricSpec, Settings, resolve
 
 
 def layers(*values):

@@ -1,0 +1,1 @@
+"""Two sides sample by sample: baselines and runs, paired by id and reference, and what may be concluded."""

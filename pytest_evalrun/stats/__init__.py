@@ -1,0 +1,1 @@
+"""Paired comparison, intervals, power: numpy and math, and nothing of this project; higher is better throughout."""
