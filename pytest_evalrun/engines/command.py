@@ -9,10 +9,10 @@ import math
 import os
 import shlex
 import shutil
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.engines.calling import call_program
 from pytest_evalrun.engines.protocol import ClusterAway, Handle, JobState, Phase
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.batchsystem import COMMANDS, BatchSystem
@@ -23,6 +23,7 @@ from pytest_evalrun.suite.template import fill, names_in
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+    from subprocess import CompletedProcess
 
     from pytest_evalrun.engines.protocol import Job
     from pytest_evalrun.suite.clusters import ClusterWords
@@ -106,7 +107,7 @@ class CommandEngine:
         }
         return [fill(word, values) for word in self._system.submit]
 
-    def _id_in(self, done: subprocess.CompletedProcess[str]) -> str:
+    def _id_in(self, done: CompletedProcess[str]) -> str:
         pattern = self._system.id
         if pattern is None:
             words = done.stdout.split()
@@ -178,7 +179,7 @@ class CommandEngine:
             phase, code = (Phase.FAILED, code) if code else (phase, 0)
         return JobState(phase, _signal_or_code(code) if phase.is_end else None, node, reason)
 
-    def _gone_in(self, done: subprocess.CompletedProcess[str]) -> list[str]:
+    def _gone_in(self, done: CompletedProcess[str]) -> list[str]:
         pattern = self._system.gone
         return [match["id"] for match in pattern.finditer(done.stdout + done.stderr)] if pattern else []
 
@@ -244,26 +245,10 @@ class CommandEngine:
         elif ids or not any("ids" in names_in(word) for word in template):
             yield ids, list(_filled(template, ids))
 
-    def _run(self, words: list[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Call a program of the cluster. A session of its own: Ctrl-C must not take a submit apart.
-
-        Raises ClusterAway where it takes too long, ConfigError where it is not there.
-        """
+    def _run(self, words: list[str], env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        """Call a program. Raises ClusterAway where it takes too long, ConfigError where it is not there."""
         try:
-            return subprocess.run(  # noqa: S603 - the user's own words, without a shell
-                words,
-                cwd=self._root,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=PATIENCE,
-                start_new_session=True,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise ClusterAway(f"`{shlex.join(words)}` has not ended within {PATIENCE:g} s") from None
+            return call_program(words, patience=PATIENCE, cwd=self._root, env=env)
         except OSError as error:
             raise ConfigError(f"batch_system: {words[0]} cannot be started here: {error.strerror}") from None
 
@@ -287,7 +272,7 @@ def _signal_or_code(code: int | None) -> int | None:
     return code if code is None or base is None else base - code
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _said(done: CompletedProcess[str]) -> str:
     """What a command has to say, the last of it; or its exit code where it says nothing."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     text = " / ".join(one_line(line).strip() for line in lines[-5:])[-MOST_TOLD:]

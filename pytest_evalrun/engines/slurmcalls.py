@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
+from typing import TYPE_CHECKING
 
+from pytest_evalrun.engines.calling import call_program
 from pytest_evalrun.engines.protocol import ClusterAway
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.suite.printable import one_line
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 # Slurm asks its controllers again and again by itself, for as long as its administrator has set.
 PATIENCE = 120.0
@@ -30,18 +34,7 @@ class SlurmRefused(ConfigError):  # noqa: N818 - what a program of Slurm's did
 def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
     """Give what a program prints. Raises ClusterAway where nobody answers, SlurmRefused where it says no."""
     try:
-        # A session of its own: Ctrl-C must not take a submit apart.
-        ran = subprocess.run(  # noqa: S603 - a list of words, no shell
-            argv,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=_environment(),
-            timeout=patience,
-            start_new_session=True,
-            check=False,
-        )
+        ran = call_program(argv, patience=patience, text=text, env=_environment())
     except FileNotFoundError:
         raise ConfigError(
             f"--eval-engine slurm: {argv[0]} is not on PATH; start this where Slurm's commands are installed (a login "
@@ -49,8 +42,6 @@ def call(argv: list[str], *, text: str = "", patience: float = PATIENCE) -> str:
         ) from None
     except OSError as error:
         raise ConfigError(f"--eval-engine slurm: {argv[0]} cannot be started: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise ClusterAway(f"{argv[0]} has not answered within {patience:g} s") from None
     if ran.returncode:
         words = _words(ran)
         raise ClusterAway(words) if _AWAY.search(words) else SlurmRefused(words)
@@ -61,7 +52,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_TASTES)}
 
 
-def _words(ran: subprocess.CompletedProcess[str]) -> str:
+def _words(ran: CompletedProcess[str]) -> str:
     """What it says of its failure, each sentence once, without the name of the program before it."""
     lines = [one_line(line).strip() for line in (ran.stderr.strip() or ran.stdout.strip()).splitlines()]
     said = [re.sub(r"^(/\S*/)?[a-z_]+: (error: )?", "", line) for line in lines if not line.startswith('Try "')]
