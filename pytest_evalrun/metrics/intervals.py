@@ -9,6 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.stats.proportions import clustered_wilson
+from pytest_evalrun.stats.proportions import clusters_of as clusters_of
+from pytest_evalrun.stats.proportions import wilson as wilson
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -18,23 +22,10 @@ if TYPE_CHECKING:
     # rows of sample positions, one row a draw -> the statistic of each draw; NaN where it is not defined
     Statistic = Callable[[NDArray[np.intp]], NDArray[np.float64]]
 
-Z95 = 1.959963984540054
 MAX_DRAWS = 2_000
 MAX_CELLS = 20_000_000  # draws x samples: a fifth of a second
 CHUNK_CELLS = 1_000_000  # drawn at once: 8 MB an array
 SEED = 20_000
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval; always within [0, 1] and around the proportion. ``n`` must not be 0."""
-    return _wilson(successes / n, n)
-
-
-def _wilson(share: float, n: float) -> tuple[float, float]:
-    z2 = Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def bootstrap(value: float, n: int, statistic: Statistic, cells: int = MAX_CELLS) -> tuple[float, float]:
@@ -90,16 +81,6 @@ def _drawn_sums(units: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[n
     return np.asarray(times.reshape(draws, n) @ units)
 
 
-def clusters_of(clusters: Sequence[int] | None) -> NDArray[np.intp] | None:
-    """Number the cluster of each row from 0; None where no two rows are of one."""
-    if not clusters:
-        return None
-    import numpy as np
-
-    names, places = np.unique(np.asarray(clusters), return_inverse=True)
-    return places if len(names) < len(places) else None
-
-
 def cluster_sums(values: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
     """Add up the rows of each cluster."""
     import numpy as np
@@ -112,23 +93,10 @@ def share_interval(
 ) -> tuple[float, float]:
     """Wilson's interval of a share of rows in clusters, for as many rows as would say as much one by one.
 
-    That is their number by the design effect: the variance of the share by its residuals summed a cluster (with the
-    correction c / (c - 1) of c clusters), over that of independent rows. Where all rows are alike, the variance says
-    nothing, and clusters are counted. Source: Korn and Graubard 1998; Dean and Pagano 2015.
+    ``successes`` of them are 1. Where no two rows are of one cluster it is the plain interval.
     """
-    n = len(scores)
     places = clusters_of(clusters)
-    if places is None:
-        return wilson(successes, n)
-    import numpy as np
-
-    share, count = successes / n, int(places.max()) + 1
-    variance = float((np.bincount(places, np.asarray(scores) - share) ** 2).sum()) / (n * n)
-    if share in (0, 1) or count < 2:
-        return _wilson(share, count)
-    variance *= count / (count - 1)
-    effective = share * (1 - share) / variance if variance else n
-    return _wilson(share, min(n, max(1.0, effective)))
+    return wilson(successes, len(scores)) if places is None else clustered_wilson(scores, places)
 
 
 def bootstrap_mean(
