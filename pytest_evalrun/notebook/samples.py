@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.notebook.columns import INPUT, JUDGED, SAMPLES, SCORE
 from pytest_evalrun.notebook.frames import frame_of
-from pytest_evalrun.report.records import NO_SCORES, JudgesWords, judges_in
+from pytest_evalrun.report.records import JudgesWords, judges_in
 from pytest_evalrun.report.samplecolumns import SampleColumns, read_columns
+from pytest_evalrun.suite.answering import TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +63,7 @@ def _read(path: Path, problems: list[str], *, live: bool) -> SampleColumns:
 
 def _scores(scored: SampleColumns, metrics: Iterable[str]) -> dict[str, list[Any]]:
     ordered = dict.fromkeys([*(name for name in metrics if name in scored.values), *scored.values])
-    return {f"score.{name}": scored.of(name) for name in ordered if name not in NO_SCORES}
+    return {f"score.{name}": scored.of(name) for name in ordered if name not in TAKEN}
 
 
 def _judged(lines: SampleColumns, files: PairPaths, fingerprint: Mapping[str, Any]) -> dict[str, list[Any]]:

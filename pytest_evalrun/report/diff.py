@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.report.known import known_pairs
 from pytest_evalrun.report.samplelines import SampleLines, answer_of
 from pytest_evalrun.report.text import number
+from pytest_evalrun.suite.answering import TAKEN
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 MOST_NAMED = 10
 # What a metric is, as a result's fingerprint has it.
 SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
-_OWN = frozenset({"index", "id", "generation", "answer", "no_answer"})
 
 
 @dataclass
@@ -217,7 +217,7 @@ def _flips(before: Path, after: Path, most: int) -> tuple[tuple[Flips, ...], str
 
 def _note(found: dict[str, Flips | None], old: dict[str, Any], new: dict[str, Any], most: int) -> None:
     """A metric with any other score than 0 and 1 knows no right and wrong: None from then on."""
-    for metric in (old.keys() & new.keys()) - _OWN:
+    for metric in (old.keys() & new.keys()) - TAKEN:
         scores = old[metric], new[metric]
         if None in scores:
             continue

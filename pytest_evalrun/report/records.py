@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.report.samplelines import Inputs, answer_of, sample_lines
-from pytest_evalrun.suite.answering import JUDGE
+from pytest_evalrun.suite.answering import JUDGE, TAKEN
 from pytest_evalrun.suite.names import safe_name
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Line = Mapping[str, Any]
 
-# Beside these, what stands in a line of scores is a metric's score.
-NO_SCORES = frozenset({"index", "id", "generation", "answer", "no_answer"})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -101,7 +99,7 @@ def record_of(line: Line, score: Line, inputs: Mapping[str, Any], judged: Mappin
         told("reference"),
         score.get("answer"),
         score.get("no_answer"),
-        {name: value for name, value in score.items() if name not in NO_SCORES},
+        {name: value for name, value in score.items() if name not in TAKEN},
         told("error"),
         told("seconds"),
         told("detail") or NOTHING,

@@ -19,8 +19,8 @@ _HOW = frozenset({"options", "after_think", "strip"})
 UNANSWERED = "unanswered"
 # The metric whose scores another model gives.
 JUDGE = "judge"
-# What a line of scores has besides scores.
-TAKEN = frozenset({"index", "id", "generation", "answer", "no_answer"})
+# What a line of scores has besides scores; whoever reads scores takes all else for them, and no metric is called so.
+TAKEN = frozenset({"index", "id", "generation", "answer", "no_answer", "cluster", "statistic"})
 
 
 class MetricRow(NamedTuple):
@@ -104,8 +104,10 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
                 "found true without options; accepted: the letters such as ABCD, or `options: COLUMN` beside it",
             )
     for spec in settings.metrics:
-        if settings.answer and spec.name in {*TAKEN, UNANSWERED}:
+        if settings.answer and spec.name == UNANSWERED:
             yield "metrics", f"{found(spec.name)}, which says whether there is an answer; accepted: another `name: …`"
+        if spec.name in TAKEN:
+            yield "metrics", f"{found(spec.name)}, which lines of scores have besides; accepted: another `name: …`"
         if spec.use in OVER_GENERATIONS:
             yield from _mistakes_over_generations(spec, settings)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.records import NO_SCORES
 from pytest_evalrun.report.samplelines import UNKNOWN, answer_of
+from pytest_evalrun.suite.answering import TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -74,7 +74,7 @@ def score_facts(scores: LineIndex, metrics: Mapping[str, Mapping[str, Any]]) -> 
     """Look at all scores of a pair once; ``metrics`` are those of its result."""
     scored: dict[str, bool] = {}
     for _, line in scores.lines():
-        for name in line.keys() - NO_SCORES:
+        for name in line.keys() - TAKEN:
             if _is_score(score := line[name]):
                 scored[name] = scored.get(name, True) and score in (0, 1)
     names = [*(name for name in metrics if name in scored), *sorted(scored.keys() - metrics.keys())]

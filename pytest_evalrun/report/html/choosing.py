@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.records import NO_SCORES
 from pytest_evalrun.report.samplelines import NotInOrder, answer_of, parsed, sample_lines
+from pytest_evalrun.suite.answering import TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,7 +58,7 @@ class Flipped:
     def _turned(self, old: Line, new: Line) -> Iterator[tuple[str, str]]:
         for name, after in new.items():
             before = old.get(name)
-            if name in NO_SCORES or before == after or before not in (0, 1) or after not in (0, 1):
+            if name in TAKEN or before == after or before not in (0, 1) or after not in (0, 1):
                 continue
             yield name, BETTER if (after > before) != (name in self._lower) else WORSE
 

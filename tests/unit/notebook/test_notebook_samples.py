@@ -65,6 +65,17 @@ def test_values_are_of_the_kinds_of_json(hand):
     assert frame["no_answer"].tolist()[:3] == ["empty"] * 3
 
 
+def test_what_lines_of_scores_have_besides_is_no_score(hand):
+    """Which cluster a sample is of, and what it adds to a value of the corpus: to frames and records no metric."""
+    hand.predictions("s", "t", "d", [(0, "a", "a"), (1, "b", "a")])
+    told = [{"index": i, "macro_f1": 1 - i, "cluster": "7", "statistic": {"macro_f1": ["a", "a"]}} for i in range(2)]
+    hand.scores("s", "t", "d", told)
+    frame, problems = frame_of_pair(hand)
+    assert (problems, [name for name in frame if name.startswith("score.")]) == ([], ["score.macro_f1"])
+    found = records(hand.paths.pair(hand.key("s", "t", "d")))
+    assert [record.scores for record in found] == [{"macro_f1": 1}, {"macro_f1": 0}]
+
+
 def test_scores_are_in_the_order_of_the_result(hand, run):
     """Metrics as the suite names them; one that scores no single samples has no column."""
     hand.result("s", "t", "d", metrics={"top1": 1.0, "macro_f1": 0.9, "mae": 0.1})

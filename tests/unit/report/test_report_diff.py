@@ -39,6 +39,14 @@ def test_metrics_and_the_samples_that_flipped(two):
     ]
 
 
+def test_what_lines_of_scores_have_besides_flips_nothing(two):
+    """Neither a cluster nor a statistic is a score, even where it is 0 or 1."""
+    for run, value in ((two[0], 0), (two[1], 1)):
+        run.result("s", "a", "one", metrics={"rmse": 0.5})
+        run.scores("s", "a", "one", [{"index": 0, "rmse": 1, "cluster": value, "statistic": {"rmse": value}}])
+    assert lines(two) == ["1 pair in both, 1 of them the same"]
+
+
 def test_of_a_metric_of_which_less_is_better_the_ones_are_wrong(two):
     """An error that was 0 and is 1 is a sample lost."""
     for run, wrong in ((two[0], [0, 1]), (two[1], [1, 1])):

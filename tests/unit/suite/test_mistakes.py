@@ -70,6 +70,10 @@ MISTAKES = {
         PAIR + "metrics: [top1: {name: unanswered}]\nanswer: {after: x}\n",
         ":3: metrics: found 'unanswered', which says whether there is an answer; accepted: another `name: …`",
     ),
+    "metric called like what lines of scores have besides": (
+        PAIR + "metrics: [top1: {name: cluster}]\n",
+        ":3: metrics: found 'cluster', which lines of scores have besides; accepted: another `name: …`",
+    ),
     "more of k than generations": (
         PAIR + "generations: 2\nmetrics: [exact_match, pass_at: {k: [1, 5]}]\n",
         ":4: metrics: pass_at: k: found 5, of generations: 2; accepted: no more than those",
