@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.report.export.chosen import SentSample, Sources
 from pytest_evalrun.report.inputs import inputs_of
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.suites import pairs_in
 from pytest_evalrun.suite.secrets import Secrets, secret_names

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.rows import Summary
-    from pytest_evalrun.report.samplelines import Inputs
+    from pytest_evalrun.report.sampleinputs import Inputs
     from pytest_evalrun.report.verdict import Verdict
 
     Place: TypeAlias = str | os.PathLike[str]
@@ -141,7 +141,7 @@ class Run:
         """
         from pytest_evalrun.notebook.samples import samples_of
         from pytest_evalrun.report.lookup import find_pair
-        from pytest_evalrun.report.samplelines import Inputs
+        from pytest_evalrun.report.sampleinputs import Inputs
 
         known = known_pairs(self._paths)
         found = find_pair(pair, [*known.pairs, *known.limits])
@@ -218,7 +218,7 @@ class Run:
 
     def _inputs(self, pair: KnownPair, problems: list[str]) -> Inputs:
         from pytest_evalrun.report.inputs import inputs_in
-        from pytest_evalrun.report.samplelines import Inputs
+        from pytest_evalrun.report.sampleinputs import Inputs
 
         try:
             return inputs_in(self._paths)(pair.suite, pair.task, pair.dataset)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pytest_evalrun.report.rows import SummaryRow
-    from pytest_evalrun.report.samplelines import Inputs
+    from pytest_evalrun.report.sampleinputs import Inputs
     from pytest_evalrun.rundir.layout import PairPaths
 
 # What scores say beside the scores themselves.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.samplelines import SampleLines, answer_of
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.rundir.samplelines import SampleLines, answer_of
 from pytest_evalrun.suite.jsontext import parse_line
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.known import known_pairs
-from pytest_evalrun.report.samplelines import SampleLines, answer_of
 from pytest_evalrun.report.text import number
+from pytest_evalrun.rundir.samplelines import SampleLines, answer_of
 from pytest_evalrun.suite.answering import TAKEN
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.csvfiles import as_line, count_rows
 from pytest_evalrun.report.rows import Summary, read_summary
-from pytest_evalrun.report.samplelines import Inputs, SampleLines, cell
+from pytest_evalrun.report.sampleinputs import Inputs, cell
 from pytest_evalrun.report.summary import write_merge_summary
 from pytest_evalrun.report.text import natural_key
+from pytest_evalrun.rundir.samplelines import SampleLines
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.report.samplelines import Inputs, answer_of, sample_lines
+from pytest_evalrun.report.sampleinputs import Inputs
+from pytest_evalrun.rundir.samplelines import answer_of, sample_lines
 from pytest_evalrun.suite.answering import JUDGE, TAKEN
 from pytest_evalrun.suite.names import safe_name
 

@@ -8,8 +8,8 @@ from itertools import chain, islice, repeat
 from operator import itemgetter, lt
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.samplelines import SANE_INDEX, parsed
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.rundir.samplelines import SANE_INDEX, parsed
 from pytest_evalrun.suite.jsontext import parse_lines
 
 if TYPE_CHECKING:

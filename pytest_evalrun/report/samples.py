@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samplelines import Inputs, SampleLines, answer_of
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.predictions import file_of
 from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.samplelines import SampleLines, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.samplelines import UNKNOWN, answer_of
+from pytest_evalrun.report.sampleinputs import UNKNOWN
+from pytest_evalrun.rundir.samplelines import answer_of
 from pytest_evalrun.suite.answering import TAKEN
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.report.answerindex import AnswerIndex, LineIndex
     from pytest_evalrun.report.records import JudgesWords
-    from pytest_evalrun.report.samplelines import Inputs
+    from pytest_evalrun.report.sampleinputs import Inputs
 
     Line = Mapping[str, Any]
 

@@ -15,8 +15,8 @@ from pytest_evalrun.report.answerindex import AnswerIndex, LineIndex
 from pytest_evalrun.report.html.parts import FilePlaces, Parts
 from pytest_evalrun.report.html.pictures import Pictures, size_of
 from pytest_evalrun.report.records import JudgesWords, record_of
-from pytest_evalrun.report.samplelines import answer_of
 from pytest_evalrun.rundir.lines import open_file
+from pytest_evalrun.rundir.samplelines import answer_of
 from pytest_evalrun.suite.secrets import NO_SECRETS
 
 if TYPE_CHECKING:

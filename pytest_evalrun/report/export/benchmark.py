@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.export.target import REMEDY
-from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.results import TIMING
+from pytest_evalrun.rundir.samplelines import SampleLines
 from pytest_evalrun.rundir.sessions import read_session
 from pytest_evalrun.suite.printable import counted, first_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.report.known import known_pairs
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.results import Result, read_result
 from pytest_evalrun.suite.printable import counted, first_of
 from pytest_evalrun.suite.secrets import NO_SECRETS, Secrets

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.samplelines import NotInOrder, answer_of, parsed, sample_lines
+from pytest_evalrun.rundir.samplelines import NotInOrder, answer_of, parsed, sample_lines
 from pytest_evalrun.suite.answering import TAKEN
 
 if TYPE_CHECKING:

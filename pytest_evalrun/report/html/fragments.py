@@ -18,13 +18,14 @@ from pytest_evalrun.report.html.details import anchor_of, detail_of, linker, mov
 from pytest_evalrun.report.html.parts import FilePlaces, Parts
 from pytest_evalrun.report.html.safejson import encoded_json, escaped
 from pytest_evalrun.report.records import JudgesWords, record_of, scored_lines
-from pytest_evalrun.report.samplelines import SMALL_FILE, Inputs, NotInOrder, answer_of, ascending, lines_at
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.enginepaths import launched_run
 from pytest_evalrun.rundir.layout import WorkDir
 from pytest_evalrun.rundir.lines import open_file, read_file
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.runs import run_names
+from pytest_evalrun.rundir.samplelines import SMALL_FILE, NotInOrder, answer_of, ascending, lines_at
 from pytest_evalrun.suite.jsontext import parse_line
 from pytest_evalrun.suite.secrets import NO_SECRETS
 

@@ -14,7 +14,8 @@ from pytest_evalrun.notebook.samples import samples_of
 from pytest_evalrun.report import samplecolumns
 from pytest_evalrun.report.records import records
 from pytest_evalrun.report.samplecolumns import read_columns
-from pytest_evalrun.report.samplelines import Inputs, SampleLines
+from pytest_evalrun.report.sampleinputs import Inputs
+from pytest_evalrun.rundir.samplelines import SampleLines
 from pytest_evalrun.suite.pairs import PairKey
 
 

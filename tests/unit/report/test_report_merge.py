@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.report.merge import COLUMNS, merge_predictions
-from pytest_evalrun.report.samplelines import Inputs, SampleLines
+from pytest_evalrun.report.sampleinputs import Inputs
+from pytest_evalrun.rundir.samplelines import SampleLines
 
 
 def rows_of(run, suite="s"):

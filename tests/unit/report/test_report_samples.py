@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalrun.errors import ConfigError, PairError
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.report.samples import worst, wrong
 
 

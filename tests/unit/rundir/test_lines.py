@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.planning.past import newest_lines
-from pytest_evalrun.report.samplelines import SampleLines
 from pytest_evalrun.rundir.durable import Disk
 from pytest_evalrun.rundir.lines import (
     Follower,
@@ -31,6 +30,7 @@ from pytest_evalrun.rundir.lines import (
 from pytest_evalrun.rundir.markers import facts_of, read_fingerprint, read_marker
 from pytest_evalrun.rundir.predictions import PredictionsFile
 from pytest_evalrun.rundir.results import read_history, read_result, timings_in
+from pytest_evalrun.rundir.samplelines import SampleLines
 from pytest_evalrun.rundir.shards import read_range
 from pytest_evalrun.rundir.tasklist import read_task_list
 

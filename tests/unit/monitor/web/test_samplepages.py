@@ -15,7 +15,7 @@ from pytest_evalrun.monitor.web.found import FoundPairs
 from pytest_evalrun.monitor.web.samplepages import PAGE_SIZE, SamplePages
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.report.html.fragments import SampleSource
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.layout import RunPaths
 from pytest_evalrun.suite.pairs import PairKey
 from pytest_evalrun.suite.secrets import Secrets

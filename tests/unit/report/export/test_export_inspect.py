@@ -10,7 +10,7 @@ import pytest
 
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.report.export.chosen import SentSample, Sources, choose
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.suite.secrets import Secrets
 
 FILE = "s/t/d.eval"

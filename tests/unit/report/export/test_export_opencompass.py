@@ -15,7 +15,7 @@ from pytest_evalrun.report.export.chosen import SentSample, Sources, choose
 from pytest_evalrun.report.export.opencompass import export_opencompass
 from pytest_evalrun.report.export.opensummary import Summarised, summary_files, tabulated
 from pytest_evalrun.report.export.target import ExportTarget
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 
 GOLDEN = Path(__file__).parent / "golden"
 TIME = "20240205_123456"

@@ -15,7 +15,7 @@ from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.report.html.fragments import Fragments, SampleSource, earlier_runs
 from pytest_evalrun.report.html.report import ReportAsked, page_now, write_report
 from pytest_evalrun.report.rows import read_summary
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 from pytest_evalrun.rundir.results import read_result
 
 DETAIL = re.compile(r'<script type="application/json" id="detail-([^"]+)">(.*?)</script>', re.DOTALL)

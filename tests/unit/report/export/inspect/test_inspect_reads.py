@@ -34,7 +34,7 @@ from pytest_evalrun.report.export.benchmark import export_benchmark
 from pytest_evalrun.report.export.chosen import SentSample, Sources, choose
 from pytest_evalrun.report.export.evalfile import export_inspect
 from pytest_evalrun.report.export.target import ExportTarget
-from pytest_evalrun.report.samplelines import Inputs
+from pytest_evalrun.report.sampleinputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 COUNT = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_evalrun.report.samplelines import SampleLines, sample_lines
+from pytest_evalrun.rundir.samplelines import SampleLines, sample_lines
 
 
 @pytest.mark.parametrize(
