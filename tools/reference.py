@@ -94,6 +94,7 @@ INNER = {
     "DatasetEntry": "An entry of `datasets:` (and every setting)",
     "OverrideEntry": "An entry of `overrides:` (and every setting)",
     "GateModel": "A gate",
+    "GateRulesModel": "`gate_rules:`",
     "PreprocessModel": "`preprocess:`",
     "AnswerModel": "`answer:`, or each of several by name",
     "JsonAnswerModel": "`json:` of an answer",

@@ -52,7 +52,7 @@ class Result:
     seconds: dict[str, float | None]
     """load, predict, score, total, p50, p95 in seconds; throughput in samples per second."""
     gates: list[dict[str, Any]]
-    """What was judged: metric, limit, whether it holds."""
+    """What was judged: metric, kind, limit, verdict, whether it holds, and what the verdict rests on."""
     fingerprint: dict[str, Any]
     """What the result depends on, part by part."""
     environment: dict[str, Any]

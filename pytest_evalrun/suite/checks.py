@@ -1,16 +1,14 @@
 """Checks beyond the schema: names that must be known, files that must be there, gates that must have their metric."""
 
-# ruff: noqa: PTH113, PTH118
 # Paths are text here: a suite has tens of thousands of them, and pathlib takes ten times as long.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun import registry
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.suite import answering, devicefiles, ownwords
+from pytest_evalrun.suite import answering, devicefiles, gatechecks, ownwords
 from pytest_evalrun.suite.objects import is_path_ref, source_file, split_dotted
 from pytest_evalrun.suite.problems import PAIR, accepted, found, line_of, place, place_in, some
 from pytest_evalrun.suite.schema import SETTINGS, STRUCTURE
@@ -28,7 +26,6 @@ from pytest_evalrun.suite.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pytest_evalrun.suite.gates import Gate
     from pytest_evalrun.suite.layers import Layer
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.problems import Problems
@@ -57,7 +54,8 @@ def check_layer(layer: Layer, root: str, matrix: bool, problems: Problems) -> No
     for item in layer.values.get("metrics", ()):
         _check_name(metric_spec(item).use, place_in(layer, "metrics"), registry.METRICS, root, problems)
     for metric, gate in layer.values.get("gates", {}).items():
-        _check_baseline(gate.get("baseline"), place_in(layer, f"gates.{metric}.baseline"), root, problems)
+        if text := gatechecks.mistake_in_baseline(gate.get("baseline"), root):
+            problems.add(f"{place_in(layer, f'gates.{metric}.baseline')}: {text}")
     out = layer.values.get("out_subdir")
     if matrix and out and not out.startswith((".", "/")):
         problems.add(
@@ -101,11 +99,6 @@ def _check_reference(value: str, where: str, names: Iterable[str], root: str, pr
         check()
     except ConfigError as error:
         problems.add(f"{where}: {error}")
-
-
-def _check_baseline(baseline: Any, where: str, root: str, problems: Problems) -> None:
-    if isinstance(baseline, str) and not os.path.isfile(path := os.path.join(root, baseline)):
-        problems.add(f"{where}: {found(baseline)}; accepted: a number, or the CSV file of a summary; no file {path}")
 
 
 def check_scoring(pairs: Iterable[Pair], problems: Problems) -> None:
@@ -210,13 +203,14 @@ def _check_stack(settings: Settings, pair: Pair, problems: Problems) -> None:
     _tell(answering.mistakes(settings), settings, problems)
     _tell(_mistakes_in_judges(settings), settings, problems)
     rows = [row.name for row in answering.metric_rows(settings)]
-    for metric, gate in settings.gates.items():
+    for metric in settings.gates:
         where = place_in(settings.origins[f"gates.{metric}"], f"gates.{metric}")
         if metric not in rows and not settings.kind.computes(settings):
             words = accepted(metric, rows) if rows else "it has no metrics"
             problems.add(f"{where}: the pair {PAIR} does not compute this metric; {words}", pair.id)
-        elif reason := _unfit(gate):
-            problems.add(f"{where}: {reason}")
+        else:
+            for key, text in gatechecks.mistakes_in_gate(metric, settings, pair):
+                problems.add(f"{place_in(settings.origins[key], key)}: {text}")
 
 
 def _mistakes_in_judges(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -225,11 +219,3 @@ def _mistakes_in_judges(settings: Settings) -> Iterator[tuple[str, str]]:
         offer = registry.find(registry.METRICS, spec.use) if spec.use == answering.JUDGE else None
         for key, text in offer.load().mistakes(spec.params) if offer is not None and offer.is_ours else ():
             yield f"metrics.{spec.use}.{key}", text
-
-
-def _unfit(gate: Gate) -> str | None:
-    if gate.max_drop is not None and gate.baseline is None:
-        return "max_drop needs a baseline; accepted: baseline: a number, or the CSV file of a summary"
-    if gate.min is None and gate.max is None and gate.max_drop is None:
-        return "the gate has no condition; accepted: min, max, max_drop with baseline"
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.suite.gates import Gate
+from pytest_evalrun.suite.gates import Gate, GateRules
 from pytest_evalrun.suite.problems import line_of, place
 from pytest_evalrun.suite.settings import MAPPINGS, MetricSpec, Settings
 
@@ -40,7 +40,9 @@ def explain(pair: Pair) -> list[ExplainedSetting]:
 
 
 def _rows(settings: Settings, name: str, value: Any) -> Iterator[ExplainedSetting]:
-    if name in MAPPINGS and value:
+    if isinstance(value, GateRules):
+        yield from (_row(settings, f"{name}.{key}", entry) for key, entry in asdict(value).items())
+    elif name in MAPPINGS and value:
         for key, entry in value.items():
             yield from _entries(settings, f"{name}.{key}", entry)
     else:

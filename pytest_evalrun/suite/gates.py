@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+
+# What the latest run would be called: while a gate is judged, that is the very run that is judged.
+LATEST = "latest"
+
+
+def is_summary(baseline: str, root: str) -> bool:
+    """Tell whether a baseline is the CSV file of a summary; every other text is a saved baseline or a run."""
+    return baseline.endswith(".csv") or os.path.isfile(os.path.join(root, baseline))  # noqa: PTH113, PTH118 - a pair each
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,18 @@ class Gate:
     def share(self) -> float | None:
         """``max_drop`` as a share of the baseline; None where it is stated in the metric's unit."""
         return float(self.max_drop[:-1]) / 100 if isinstance(self.max_drop, str) else None
+
+    def is_saved(self, root: str) -> bool:
+        """Tell whether ``max_drop`` is measured from a saved baseline or a run, of which each sample is known.
+
+        ``root`` is the suite's directory.
+        """
+        return isinstance(self.baseline, str) and not is_summary(self.baseline, root)
+
+    def needs_samples(self, root: str) -> bool:
+        """Tell whether the value alone does not decide: it is an interval that is judged."""
+        bounded = self.min is not None or self.max is not None
+        return (bounded and self.by == "interval") or (self.max_drop is not None and self.is_saved(root))
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class SettingsModel(Strict):
     gates: dict[str, GateModel] = UNSET
     """Conditions on metrics, by the metric's name. A breached gate fails the test."""
     gate_rules: GateRulesModel = UNSET
-    """How gates are judged where the words are not their own."""
+    """How gates are judged, where they do not say it themselves."""
     max_batch_size: Positive = UNSET
     """Samples that the model is asked for at once, at most."""
     retries: Count = UNSET

@@ -11,15 +11,18 @@ from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.runconfig import eval_set_layer
 from pytest_evalrun.suite.settings import Settings
 
+ABOVE = ["gates.top1.max=1", "gates.top1.max_drop=5%", "gates.top1.baseline=main", "gate_rules.tier=critical"]
+
 
 def test_every_setting_has_a_row_with_its_source(tree):
     """File and line, or the variable or option; what nobody sets is built in."""
     tree(
         "adapter: ./my.py:Model\ndiscover:\n  model_file_ext: .bin\n  in_subdir: in\nmetrics:\n- top1\n"
         "- topk: {k: 3, name: top3}\nparams: {key: '${API_KEY}'}\ngates:\n  top1:\n    min: 0.9\n"
+        "gate_rules: {confidence: 0.9}\n"
     )
     tree.write({"a/.run_config": "\nMAX_BATCH_SIZE=7\nMY=1\n"})
-    pair = tree.pair("a/d1", environ={"EVALRUN_LIMIT": "5"}, eval_set=[eval_set_layer(["gates.top1.max=1"])])
+    pair = tree.pair("a/d1", environ={"EVALRUN_LIMIT": "5"}, eval_set=[eval_set_layer(ABOVE)])
     rows = {row.setting: row for row in explain(pair)}
     expected = [
         ExplainedSetting("adapter", "./my.py:Model", "suite", "evals/evalrun.yaml:1"),
@@ -28,6 +31,11 @@ def test_every_setting_has_a_row_with_its_source(tree):
         ExplainedSetting("params.key", "${API_KEY}", "suite", "evals/evalrun.yaml:8"),
         ExplainedSetting("gates.top1.min", 0.9, "suite", "evals/evalrun.yaml:11"),
         ExplainedSetting("gates.top1.max", 1.0, "--eval-set", "--eval-set"),
+        ExplainedSetting("gates.top1.max_drop", "5%", "--eval-set", "--eval-set"),
+        ExplainedSetting("gates.top1.by", "value", "built-in", ""),
+        ExplainedSetting("gate_rules.tier", "critical", "--eval-set", "--eval-set"),
+        ExplainedSetting("gate_rules.confidence", 0.9, "suite", "evals/evalrun.yaml:12"),
+        ExplainedSetting("gate_rules.when_unsure", "value", "built-in", ""),
         ExplainedSetting("max_batch_size", 7, "task .run_config", "evals/a/.run_config:2"),
         ExplainedSetting("env.MY", "1", "task .run_config", "evals/a/.run_config:3"),
         ExplainedSetting("limit", 5, "environment", "EVALRUN_LIMIT"),

@@ -201,7 +201,59 @@ MISTAKES = {
     ),
     "missing baseline": (
         PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: old.csv}}\n",
-        ":4: gates.top1.baseline: found 'old.csv'; accepted: a number, or the CSV",
+        (
+            ":4: gates.top1.baseline: found 'old.csv'; accepted: the name of a saved baseline or of a run, a number, "
+            "or the CSV file of a summary; no file "
+        ),
+    ),
+    "baseline that is the run itself": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: latest}}\n",
+        ":4: gates.top1.baseline: found 'latest', which is the very run that is judged; accepted: the name of a saved",
+    ),
+    "baseline that can be no name": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: ..}}\n",
+        ":4: gates.top1.baseline: baseline name '..' is refused",
+    ),
+    "drop of everything": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 100%, baseline: main}}\n",
+        (
+            ":4: gates.top1.max_drop: found '100%'; accepted: an amount from 0 in the metric's unit such as 0.01, or a "
+            "share of the baseline such as 5%"
+        ),
+    ),
+    "tier without condition": (
+        PAIR + "metrics: [top1]\ngates: {top1: {tier: critical}}\n",
+        ":4: gates.top1: the gate has no condition; accepted: min, max, max_drop with baseline",
+    ),
+    "unknown tier": (
+        PAIR + "metrics: [top1]\ngate_rules: {tier: high}\n",
+        ":4: gate_rules.tier: found 'high'; accepted: 'critical', 'supporting' or 'advisory'",
+    ),
+    "unknown rule": (
+        PAIR + "metrics: [top1]\ngate_rules: {tiers: critical}\n",
+        ":4: gate_rules.tiers: unknown key; did you mean 'tier'? accepted: cluster, confidence, tier, when_unsure",
+    ),
+    "confidence in percent": (
+        PAIR + "metrics: [top1]\ngates: {top1: {min: 1, by: interval, confidence: 95}}\n",
+        ":4: gates.top1.confidence: found 95; accepted: less than 1",
+    ),
+    "interval of a drop": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: main, by: interval}}\n",
+        ":4: gates.top1.by: found 'interval', which is about min and max, and this gate has neither",
+    ),
+    "rule of intervals for a value": (
+        PAIR + "metrics: [top1]\ngates: {top1: {min: 1, when_unsure: fail}}\n",
+        (
+            ":4: gates.top1.when_unsure: found 'fail', which does nothing without an interval: min and max are held "
+            "against the value; accepted: `by: interval` beside them"
+        ),
+    ),
+    "rule of intervals for a drop from a number": (
+        PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: 0.5, confidence: 0.9}}\n",
+        (
+            ":4: gates.top1.confidence: found 0.9, which does nothing without an interval: of a number or a summary "
+            "the value alone is known; accepted: a saved baseline or a run"
+        ),
     ),
     "two metrics of one name": (
         PAIR + "metrics: [topk, {topk: {k: 3}}]\n",
@@ -346,6 +398,31 @@ def test_gate_with_its_parts_in_two_layers(suite):
         "overrides: [{match: '*', gates: {top1: {max_drop: 0.1}}}]\n"
     ).write({"base.csv": ""})
     assert suite.settings("m/clean").gates["top1"].max_drop == 0.1
+
+
+def test_a_baseline_that_is_not_saved_yet(suite):
+    """A name that is nothing yet is no mistake: the run that is to become the baseline must be possible."""
+    suite(PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 5%, baseline: main}}\n")
+    gate = suite.settings("m/clean").gates["top1"]
+    assert (gate.baseline, gate.max_drop, gate.share) == ("main", "5%", 0.05)
+    assert gate.is_saved(str(suite.root))
+
+
+@pytest.mark.parametrize(
+    ("own", "above"),
+    [
+        ("max_drop: 1, baseline: main, confidence: 0.9", "baseline: 0.5"),
+        ("min: 1, by: interval, confidence: 0.9", "by: value"),
+    ],
+    ids=["baseline", "by"],
+)
+def test_a_word_that_a_layer_above_made_idle_is_no_mistake(suite, own, above):
+    """Whoever tries another baseline from the command line need not unsay what the suite says."""
+    suite(
+        PAIR
+        + f"metrics: [top1]\ngates: {{top1: {{{own}}}}}\noverrides: [{{match: '*', gates: {{top1: {{{above}}}}}}}]\n"
+    )
+    assert suite.settings("m/clean").gates["top1"].confidence == 0.9
 
 
 def test_yaml_that_is_not_there(suite):

@@ -19,7 +19,10 @@ WRONG = {
     ),
     "unknown key of a gate": (
         {"gates": {"top1": {"minn": 1}}},
-        "gates.top1.minn: unknown key; did you mean 'min'? accepted: baseline, max, max_drop, min",
+        (
+            "gates.top1.minn: unknown key; did you mean 'min'? accepted: baseline, by, confidence, max, max_drop, min, "
+            "tier, when_unsure"
+        ),
     ),
     "unknown key of preprocess": (
         {"models": [{"preprocess": {"sise": [1, 2]}}]},
