@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 LEVEL = 0.05
+# So many are named in a line; of the others it is told how many there are.
+MOST_NAMED = 5
+# By whom p-values are adjusted; gates of other tiers are not looked at.
+ADJUSTED_BY = {"critical": "Holm", "supporting": "Benjamini-Hochberg"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,12 @@ class Alarm:
     adjusted: float
     change: float
     baseline: str
+
+    @property
+    def text(self) -> str:
+        """The alarm without the name of its pair: ``top1 -0.031 against main (p 0.0004, adjusted 0.0048, Holm)``."""
+        by = f"p {_small(self.p)}, adjusted {_small(self.adjusted)}, {ADJUSTED_BY[self.tier]}"
+        return f"{self.metric} {self.change:+.3g} against {self.baseline} ({by})"
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,33 @@ class Alarms:
 
     def lines(self) -> Iterator[str]:
         """Tell a person: nothing where no gate was compared sample by sample."""
-        raise NotImplementedError
+        if not self.gates:
+            return
+        count = len(self.found) or "none"
+        named = [f"{alarm.pair.removeprefix(f'{self.suite}/')} {alarm.text}" for alarm in self.found[:MOST_NAMED]]
+        if (left := len(self.found) - MOST_NAMED) > 0:
+            named.append(f"{left} more")
+        which = f": {'; '.join(named)}" if named else ""
+        yield f"alarms ({self.suite}): {count} of {counted(self.gates, 'gate')} got worse beyond chance{which}"
+        if self.chance is not None:
+            who, alone = (f"all {self.gates}", ", were they independent") if self.gates > 1 else ("it", "")
+            told = f"{who} would PASS with a chance of {percentage(self.chance)}{alone}"
+            yield f"alarms ({self.suite}): if nothing had changed, {told}"
+
+
+class _Compared(NamedTuple):
+    """A gate that was compared sample by sample, as its result has it."""
+
+    pair: str
+    gate: Mapping[str, Any]
+    tier: str
+    p: float
+    before: float
+
+    def alarm(self, adjusted: float) -> Alarm:
+        gate, change = self.gate, float(self.gate["value"]) - self.before
+        baseline = str(gate.get("baseline", "its baseline"))
+        return Alarm(self.pair, str(gate["metric"]), self.tier, self.p, adjusted, change, baseline)
 
 
 def alarms_of(suite: str, gates: Iterable[tuple[str, Mapping[str, Any]]]) -> Alarms:
@@ -51,4 +92,100 @@ def alarms_of(suite: str, gates: Iterable[tuple[str, Mapping[str, Any]]]) -> Ala
 
     Holm over those that are critical, Benjamini and Hochberg over supporting ones; advisory ones are left out.
     """
-    raise NotImplementedError
+    compared = [one for pair, gate in gates if (one := _compared(pair, gate)) is not None]
+    found = [alarm for tier in ADJUSTED_BY for alarm in _worse([one for one in compared if one.tier == tier], tier)]
+    found.sort(key=lambda alarm: (alarm.adjusted, alarm.p, alarm.pair, alarm.metric))
+    looked_at = Counter(one.tier for one in compared)
+    chances = [_chance(one) for one in compared]
+    known = [chance for chance in chances if chance is not None]
+    chance = math.prod(known) if known and len(known) == len(chances) else None
+    return Alarms(suite, tuple(found), dict(looked_at), chance, len(compared))
+
+
+def _compared(pair: str, gate: Mapping[str, Any]) -> _Compared | None:
+    """None of a gate that was judged by its value alone, is advisory, or was edited by somebody into no gate at all."""
+    p, value, before = (finite(gate.get(name)) for name in ("p", "value", "before"))
+    tier = str(gate.get("tier", "supporting"))
+    if p is None or value is None or before is None or "metric" not in gate or tier not in ADJUSTED_BY:
+        return None
+    return _Compared(pair, gate, tier, min(1.0, max(0.0, p)), before)
+
+
+def _worse(compared: Sequence[_Compared], tier: str) -> Iterator[Alarm]:
+    """Those of one tier that are alarms, all of its gates counted."""
+    if not compared:
+        return
+    from pytest_evalrun.stats.multiplicity import benjamini_hochberg, holm
+
+    adjust: Callable[[Sequence[float]], list[float]] = holm if tier == "critical" else benjamini_hochberg
+    for one, adjusted in zip(compared, adjust([one.p for one in compared]), strict=True):
+        if adjusted < LEVEL:
+            yield one.alarm(adjusted)
+
+
+def _chance(one: _Compared) -> float | None:
+    """The chance of PASS if nothing had changed: of 0/1 scores by how many flipped, else by how wide the interval is.
+
+    None where the result does not say enough.
+    """
+    gate = one.gate
+    confidence = finite(gate.get("confidence")) or 0.95
+    margin, n = margin_of(gate.get("margin"), one.before), finite(gate.get("n"))
+    interval = gate.get("interval")
+    if margin is None or n is None or not isinstance(interval, list | tuple) or len(interval) != 2:
+        return None
+    low, high = (finite(end) for end in interval)
+    if low is None or high is None:
+        return None
+    if gate.get("approximate") and low >= -margin and gate.get("verdict") == INCONCLUSIVE:
+        return 0.0  # too few samples for its method: whatever had come out, it would not have been PASS
+    discordance = finite(gate.get("discordance"))
+    if discordance is not None and not gate.get("clusters"):
+        from pytest_evalrun.stats.power import chance_of_pass
+
+        return chance_of_pass(int(n), margin, discordance, confidence=confidence)
+    return chance_by_width(margin, (high - low) / 2, confidence)
+
+
+def chance_by_width(margin: float, half: float, confidence: float) -> float:
+    """The chance that an interval of this half width ends above ``-margin`` where the true difference is 0.
+
+    By the normal approximation, of an interval that is as wide whatever comes out.
+    """
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    if half <= 0:
+        return float(margin >= 0)
+    return NormalDist().cdf(z * margin / half - z)
+
+
+def margin_of(said: Any, before: float) -> float | None:
+    """The margin in the metric's unit; of ``5%`` so much of the value before. None of what is neither."""
+    if isinstance(said, str):
+        try:
+            share = float(said.removesuffix("%")) / 100
+        except ValueError:
+            return None
+        return share * abs(before) if math.isfinite(share) else None
+    return finite(said)
+
+
+def finite(value: Any) -> float | None:
+    """A number as results have them; None for whatever else somebody wrote there."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
+
+
+def percentage(chance: float) -> str:
+    """``41 %``; what is nearly certain is not told as if it were."""
+    share = chance * 100
+    if 0 < share < 1:
+        return "less than 1 %"
+    if 99 < share < 100:
+        return "more than 99 %"
+    return f"{share:.0f} %"
+
+
+def _small(p: float) -> str:
+    return f"{p:.2g}" if p >= 1e-4 else "below 0.0001"
