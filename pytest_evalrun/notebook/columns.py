@@ -15,6 +15,8 @@ CATEGORY: Final = "category"
 PAIR_STATUSES = ("passed", "failed", "error", "skipped", "pending", "running", "damaged")
 SAMPLE_STATUSES = ("ok", "failed")
 DIRECTIONS = ("higher", "lower")
+VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
+TIERS = ("critical", "supporting", "advisory")
 CHANGES = ("better", "worse", "same", "only one has it")
 
 
@@ -77,7 +79,15 @@ GATES = (
     FrameColumn("limit", "Float64", "limit, in the metric's own unit"),
     FrameColumn("value", "Float64", "value that was judged"),
     FrameColumn("by", "Float64", "how far past the limit it is, in the same unit; 0 where the gate holds"),
-    FrameColumn("holds", "boolean", "whether it holds"),
+    FrameColumn("holds", "boolean", "whether it holds: what the pair's status follows"),
+    FrameColumn("verdict", CATEGORY, "what its interval says; of a gate by the value alone, the value", VERDICTS),
+    FrameColumn("tier", CATEGORY, "how much it matters; none in results of earlier versions", TIERS),
+    FrameColumn("low", "Float64", "lower end of the interval it was judged by: of `max_drop` the change of quality"),
+    FrameColumn("high", "Float64", "upper end of it; more is better in both, whatever the metric's own sense"),
+    FrameColumn("n", "Int64", "samples that were compared"),
+    FrameColumn("method", "string", "how the interval was made"),
+    FrameColumn("p", "Float64", 'p-value of "nothing got worse", one-sided; of a comparison alone'),
+    FrameColumn("why", "string", "what the verdict rests on"),
 )
 SAMPLES = (
     FrameColumn("index", "Int64", "place of the sample in the dataset, from 0"),

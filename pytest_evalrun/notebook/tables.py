@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.notebook.columns import DIFF, EVENTS, GATES, HISTORY, PAIRS, RESULTS
 from pytest_evalrun.notebook.frames import frame_of_rows
+from pytest_evalrun.report.gatewords import flat_gate
 from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.rundir.results import TIMING
 
@@ -70,7 +71,9 @@ def _results(row: SummaryRow) -> Iterator[dict[str, Any]]:
 
 def gates_frame(summary: Summary) -> pd.DataFrame:
     """Make a row of each gate that was judged."""
-    return frame_of_rows(GATES, ({**gate, "pair": row.full_id} for row in summary.rows for gate in row.gates))
+    return frame_of_rows(
+        GATES, ({**flat_gate(gate), "pair": row.full_id} for row in summary.rows for gate in row.gates)
+    )
 
 
 def history_frame(entries: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def ended(about: About, end: RunEnd) -> Message:
         ("stopped by", [f"{end.stopped}; {end.left}"] if end.stopped else []),
         ("trouble", ["pytest itself failed; its output says why"] if end.crashed else []),
         ("verdict", [verdict.line if verdict is not None else "no summary could be made"]),
-        *([_gates(verdict), _troubles(verdict, end.kinds)] if verdict is not None else []),
+        *([_gates(verdict), _undecided(verdict), _troubles(verdict, end.kinds)] if verdict is not None else []),
         ("this launch", [_launch(end)]),
         ("cost", end.costs),
         ("carry on with", [] if good else [end.carry_on]),
@@ -157,6 +157,12 @@ def _gates(verdict: Verdict) -> Told:
     worst = [f"{breach.pair}: {breach.text}" for breach in verdict.breaches[:MOST_GATES]]
     count = len(verdict.breaches)
     return ("worst gates" if count <= MOST_GATES else f"worst {MOST_GATES} of {count} gates"), worst
+
+
+def _undecided(verdict: Verdict) -> Told:
+    """How many there are: which, the summary says, and why."""
+    count = len(verdict.undecided)
+    return "undecided", [f"{counted(count, 'gate')}: too few samples to tell; ? in the summary"] if count else []
 
 
 def _troubles(verdict: Verdict, kinds: Mapping[str, str]) -> Told:

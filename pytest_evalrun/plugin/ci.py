@@ -16,7 +16,7 @@ import pytest
 from pytest_evalrun.plugin.reports import change_texts, outcome_of, reason_of
 from pytest_evalrun.report.annotations import Annotation, annotation_lines
 from pytest_evalrun.report.text import natural_key
-from pytest_evalrun.report.verdict import verdict_of
+from pytest_evalrun.report.verdict import beside, verdict_of
 from pytest_evalrun.rundir.durable import write_all
 from pytest_evalrun.rundir.lines import open_plain, read_file
 from pytest_evalrun.suite.names import first_samples
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pytest_evalrun.plugin.controller import Controller
+    from pytest_evalrun.report.gatewords import ToldGate
     from pytest_evalrun.report.rows import Summary
-    from pytest_evalrun.report.verdict import Breach
     from pytest_evalrun.suite.pairs import Pair
 
 # GitHub refuses the page of a step that is longer than a mebibyte.
@@ -78,7 +78,8 @@ def obeyed_by_nobody(text: str) -> str:
 def github_lines(
     summary: Summary, pairs: Collection[Pair], errors: Mapping[str, str], suites: Mapping[str, str], root: Path
 ) -> Iterator[str]:
-    """The annotations of a launch: ``errors`` (full id → reason), and gates that the results of ``pairs`` breach.
+    """The annotations of a launch: ``errors`` (full id → reason), and the gates of ``pairs`` that are breached, then
+    those that their intervals leave open, and advisory ones.
 
     ``suites``: name → file. Files are named as seen from the repository, which is ``$GITHUB_WORKSPACE`` or else what
     holds ``root``.
@@ -91,18 +92,22 @@ def github_lines(
         Annotation(f"ERROR: {name}", reason or "it ended in an error", _inside(base, suites.get(name.split("/")[0])))
         for name, reason in sorted(errors.items(), key=lambda error: natural_key(error[0]))
     ]
-    found += [_of_breach(breach, named[breach.pair], suites, base) for breach in verdict.breaches]
+    found += [_of_gate("breached", gate, named[gate.pair], suites, base) for gate in verdict.breaches]
     yield from annotation_lines(found, "summary.md and the log of this step have all of them")
+    # Of a breach it is told already that its interval leaves it open.
+    for (name, gates), kind in zip(beside(verdict), ("warning", "notice"), strict=True):
+        found = [_of_gate(name, gate, named[gate.pair], suites, base) for gate in gates]
+        yield from annotation_lines(found, "summary.md has all of them", kind)
 
 
-def _of_breach(breach: Breach, pair: Pair, suites: Mapping[str, str], base: Path) -> Annotation:
-    """A breach stands where its gate is set: in the suite, in a file that it imports, or beside the data."""
-    title = f"gate breached: {breach.pair}"
+def _of_gate(word: str, gate: ToldGate, pair: Pair, suites: Mapping[str, str], base: Path) -> Annotation:
+    """It stands where the gate is set: in the suite, in a file that it imports, or beside the data."""
+    title = f"gate {word}: {gate.pair}"
     for layer in reversed(pair.layers):
-        if breach.metric in _gates(layer.values) and Path(layer.source).is_file():
-            line = line_of(layer, f"{GATES}.{breach.metric}.{breach.kind}")
-            return Annotation(title, breach.text, _inside(base, layer.source), line)
-    return Annotation(title, breach.text, _inside(base, suites.get(pair.suite)))
+        if gate.metric in _gates(layer.values) and Path(layer.source).is_file():
+            line = line_of(layer, f"{GATES}.{gate.metric}.{gate.kind}")
+            return Annotation(title, gate.explained, _inside(base, layer.source), line)
+    return Annotation(title, gate.explained, _inside(base, suites.get(pair.suite)))
 
 
 def _gates(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,5 @@
-"""What GitHub is told of a job in lines that it looks for: an error for each breached gate, and each that pairs met.
+"""What GitHub is told of a job in lines that it looks for: an error for each breached gate, and each that pairs met;
+a warning for each gate that is undecided, a notice for each that fails nothing.
 
 A GitLab job needs nothing like it: it shows what JUnit's file says.
 """
@@ -13,7 +14,7 @@ from pytest_evalrun.suite.printable import counted, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# GitHub shows so many errors of a step, and passes over the others without a word.
+# GitHub shows so many of a kind in a step, and passes over the others without a word.
 MOST = 10
 # It shows the first lines of a message, and stores no page of it.
 LONGEST = 1_000
@@ -35,13 +36,19 @@ class Annotation:
         return f"::{kind} {properties}::{_in_message(self.message)}"
 
 
-def annotation_lines(found: Sequence[Annotation], rest: str) -> Iterator[str]:
-    """At most ``MOST`` errors, and a notice of how many there are beside them; ``rest`` says where those are."""
+KINDS = {
+    "error": ("more breached gate or error", "more breached gates and errors"),
+    "warning": ("more undecided gate", "more undecided gates"),
+    "notice": ("more advisory gate past its limit", "more advisory gates past their limits"),
+}
+
+
+def annotation_lines(found: Sequence[Annotation], rest: str, kind: str = "error") -> Iterator[str]:
+    """At most ``MOST`` of a kind, and a notice of how many there are beside them; ``rest`` says where those are."""
     for annotation in found[:MOST]:
-        yield annotation.render()
+        yield annotation.render(kind)
     if (left := len(found) - MOST) > 0:
-        told = f"{counted(left, 'more breached gate or error', 'more breached gates and errors')}: {rest}"
-        yield Annotation("evalrun", told).render("notice")
+        yield Annotation("evalrun", f"{counted(left, *KINDS[kind])}: {rest}").render("notice")
 
 
 def _in_message(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.matrix import printable_tables
 from pytest_evalrun.report.room import Passage, fitted
 from pytest_evalrun.report.text import markdown, markdown_row, number
+from pytest_evalrun.report.verdict import beside
 from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, first_of
@@ -30,15 +31,17 @@ LONGEST_REASON = 1_000
 MOST_NAMED = 3
 
 
-def to_markdown(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> str:
+def to_markdown(summary: Summary, found: Iterable[Matrix], verdict: Verdict, alarms: Iterable[str] = ()) -> str:
     """The summary in at most ``MOST`` characters; every name is shown literally, whatever signs it holds.
 
     What is left out is said, and where it is: tables of confusion give way first, then the ends of long matrices and
     lists.
     """
-    bad = Passage("", [], [*_bad(verdict)], more="- … {} more")
     head = [f"# {markdown(verdict.line)}", ""]
-    head += [*bad.lines(MOST // 3), ""] if bad.body else []
+    told = [f"- {markdown(_short(line))}" for line in alarms]
+    for body, most in ((_bad(verdict), MOST // 3), (_beside(verdict), MOST // 6), (told, MOST // 12)):
+        passage = Passage("", [], [*body], more="- … {} more")
+        head += [*passage.lines(most), ""] if passage.body else []
     matrices = [_matrix(matrix) for matrix in found]
     not_passed, *others = _lists(summary)
     texts, unprinted = printable_tables(summary)
@@ -55,13 +58,22 @@ def to_markdown(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> 
 def _bad(verdict: Verdict) -> Iterator[str]:
     """The gates that are furthest off, and pairs without a result, each a line."""
     for breach in verdict.breaches[:MOST_BAD]:
-        yield f"- {markdown(_short(breach.pair))}: {markdown(_short(breach.text))}"
+        yield f"- {markdown(_short(breach.pair))}: {markdown(_short(breach.explained))}"
     if (left := len(verdict.breaches) - MOST_BAD) > 0:
         yield f"- … {counted(left, 'more breached gate')}"
     for trouble in verdict.troubles[:MOST_BAD]:
         yield f"- {markdown(_short(trouble.pair))}: ERROR: {markdown(trouble.brief)}"
     if (left := len(verdict.troubles) - MOST_BAD) > 0:
         yield f"- … {counted(left, 'more error')}"
+
+
+def _beside(verdict: Verdict) -> Iterator[str]:
+    """Gates that fail nothing, and yet are to be looked at."""
+    for name, gates in beside(verdict):
+        for gate in gates[:MOST_BAD]:
+            yield f"- {name}: {markdown(_short(gate.pair))}: {markdown(_short(gate.explained))}"
+        if (left := len(gates) - MOST_BAD) > 0:
+            yield f"- {name}: … {counted(left, 'more gate')}"
 
 
 def _short(text: str, most: int = LONGEST_NAME) -> str:

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 MOST_LABELS = 30
 MOST_TABLES = 100
 BREACHED = "✗"
+UNDECIDED = "?"
 OUTDATED = "!"
 MISSING = "-"
 MEAN = "mean"
 LEGEND = {
     BREACHED: f"{BREACHED} breaches its gate",
+    UNDECIDED: f"{UNDECIDED} undecided: the interval allows both sides of its gate",
     OUTDATED: f"{OUTDATED} of an earlier evaluation, the last one ended in an error",
     MISSING: f"{MISSING} not evaluated",
     " of ": "(n of N) n of N samples or pairs behind the value",
@@ -133,7 +135,9 @@ def _cell(row: SummaryRow | None, metric: str) -> str:
         text += f" ({found['n']} of {total})"
     if row.outdated:
         text += f" {OUTDATED}"
-    return f"{text} {BREACHED}" if metric in row.breached else text
+    if metric in row.breached:
+        text += f" {BREACHED}"
+    return f"{text} {UNDECIDED}" if metric in row.undecided else text
 
 
 def _mean(rows: Sequence[SummaryRow | None], metric: str) -> str:

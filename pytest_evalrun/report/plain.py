@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
 from pytest_evalrun.report.matrix import MEAN, MISSING, Matrix, matrices, printable_tables
 from pytest_evalrun.report.text import columns, display_width, number
+from pytest_evalrun.report.verdict import beside
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, one_line
 
@@ -22,9 +24,11 @@ MOST_LINES = 40
 MOST_OTHERS = 5
 
 
-def to_text(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> str:
+def to_text(summary: Summary, found: Iterable[Matrix], verdict: Verdict, alarms: Iterable[str] = ()) -> str:
     """The verdict, the matrices and the pairs, one line a pair and metric, aligned."""
     lines = [verdict.line, ""]
+    for passage in (_open(verdict), map(one_line, alarms)):
+        lines += [*told, ""] if (told := list(passage)) else []
     lines += [line for matrix in found for line in (*_explained(matrix, _table(matrix)), "")]
     lines += _confusions(summary)
     lines += columns([HEADER, *(line for row in summary.present for line in _pair_rows(row))], right=(5, 6, 7))
@@ -34,6 +38,13 @@ def to_text(summary: Summary, found: Iterable[Matrix], verdict: Verdict) -> str:
     if summary.unreadable:
         lines += ["", "unreadable results", *map(one_line, summary.unreadable)]
     return "\n".join(lines) + "\n"
+
+
+def _open(verdict: Verdict) -> Iterator[str]:
+    """Gates that their intervals leave open, breached or not, and those that fail nothing."""
+    open_ones = [("breached", tuple(gate for gate in verdict.breaches if gate.word == INCONCLUSIVE))]
+    for name, gates in (*open_ones, *beside(verdict)):
+        yield from (one_line(f"{name}: {gate.pair}: {gate.explained}") for gate in gates)
 
 
 def render_matrix(summary: Summary, width: int) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, verdict_word
+from pytest_evalrun.report.gatewords import against_of, basis_of, interval_words, is_advice, margin_of, why_of
 from pytest_evalrun.report.matrix import MOST_LABELS, cells_of, tables_of
 from pytest_evalrun.report.rows import PACE
 from pytest_evalrun.report.text import number
@@ -14,12 +16,14 @@ from pytest_evalrun.suite.printable import one_line
 from pytest_evalrun.suite.problems import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.report.samples import ScoredSample
 
 METRICS = ("metric", "value", "95 % interval", "n", "better", "gate")
+GATES = ("gate", "verdict", "interval", "measured from", "by", "why")
+MORE = frozenset({"why", "interval", "method"})
 RECORDED = ("recorded by a test", "value")
 
 
@@ -47,19 +51,36 @@ def metric_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
     """Make the cells under ``METRICS``."""
     for name, metric in row.metrics.items():
         interval = f"{number(metric['low'])} to {number(metric['high'])}"
-        gates = [
-            f"{gate['kind']} {number(gate['limit'])} "
-            + ("holds" if gate["holds"] else f"breached by {number(gate['by'])}")
-            for gate in row.gates
-            if gate["metric"] == name
-        ]
+        gates = [_of_gate(gate) for gate in row.gates if gate["metric"] == name]
         yield name, number(metric["value"]), interval, str(metric["n"]), metric["better"], "; ".join(gates)
+
+
+def _of_gate(gate: Mapping[str, Any]) -> str:
+    told = f"{gate['kind']} {number(gate['limit'])}"
+    if is_advice(gate):
+        return f"{told} is past by {number(gate['by'])}, and advisory"
+    # A value that keeps its limit may yet be too little, where the suite wants more than values.
+    held = "holds" if gate["holds"] else f"breached by {number(gate['by'])}" if gate["by"] else "breached"
+    return f"{told} {held}{', undecided' if verdict_word(gate) == INCONCLUSIVE else ''}"
+
+
+def gate_rows(row: SummaryRow) -> Iterator[tuple[str, ...]]:
+    """Make the cells under ``GATES``: of gates of which the result says more than a value and a limit."""
+    for gate in row.gates:
+        if MORE & gate.keys():
+            better = row.metrics.get(gate["metric"], {}).get("better", "higher")
+            tier = "" if gate.get("tier") in (None, "supporting") else f", {gate['tier']}"
+            name = one_line(f"{gate['metric']} {gate['kind']} {margin_of(gate)}{tier}")
+            interval = interval_words(gate, better)
+            yield name, verdict_word(gate), interval, against_of(gate), basis_of(gate), why_of(gate)
 
 
 def tables(row: SummaryRow) -> Iterator[tuple[Sequence[str], Iterable[Sequence[str]]]]:
     """Header and rows of all that the result has: metrics, the tables of some of them, what tests recorded."""
     if row.metrics:
         yield METRICS, metric_rows(row)
+    if judged := list(gate_rows(row)):
+        yield GATES, judged
     for name, table in tables_of(row):
         if len(table["labels"]) > MOST_LABELS:
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, verdict_word
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.results import read_result, recorded_of, result_files
 from pytest_evalrun.rundir.runs import errors_in, skipped_in
@@ -71,6 +72,11 @@ class SummaryRow:
     def breached(self) -> set[str]:
         """The metrics whose gates do not hold."""
         return {gate["metric"] for gate in self.gates if not gate["holds"]}
+
+    @property
+    def undecided(self) -> set[str]:
+        """The metrics of which some gate's interval allows both."""
+        return {gate["metric"] for gate in self.gates if verdict_word(gate) == INCONCLUSIVE}
 
     @property
     def generations(self) -> int:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.text import natural_key, number
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.report.gatewords import ToldGate, finite, is_advice, is_undecided, told_gate
+from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.costs import amounts_of, money
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.report.rows import Summary, SummaryRow
 
@@ -34,34 +35,13 @@ LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
-class Breach:
-    """A gate that does not hold: ``value`` misses ``limit`` by ``by``, all three in the metric's unit.
-
-    ``kind`` is that of the gate: ``min``, ``max`` or ``max_drop``, whose limit is the value to which it may drop.
-    ``value`` is None where the metric came to no number.
-    """
-
-    pair: str
-    metric: str
-    kind: str
-    value: float | None
-    limit: float
-    by: float
+class Breach(ToldGate):
+    """A gate that does not hold; where its interval allows both, its value or the suite decided so."""
 
     @property
     def text(self) -> str:
-        """Metric, value and limit, without the pair: ``top1 0.9100 < 0.9400 (min)``."""
-        if self.value is None:
-            return one_line(f"{self.metric} has no value ({self.kind} {number(self.limit)})")
-        value, limit = number(self.value), number(self.limit)
-        if value == limit:
-            value, limit = repr(self.value), repr(self.limit)
-        return one_line(f"{self.metric} {value} {'<' if self.value < self.limit else '>'} {limit} ({self.kind})")
-
-    @property
-    def severity(self) -> float:
-        """How far it is off, as a share of the limit: metrics of different scales stand in one list."""
-        return abs(self.by) / (abs(self.limit) or 1.0)
+        """As it is told of any gate: ``top1 0.9100 < 0.9400 (min)``; and whether its interval leaves it open."""
+        return f"{super().text}{'; undecided' if self.word == INCONCLUSIVE else ''}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +66,8 @@ class Verdict:
     launch made; with ``limited`` there is nothing else, and ``counts`` are those. ``outdated``: how many of the pairs
     with an error still show the values of an earlier evaluation. ``gone``: pairs with a result that are no longer on
     disk and count for nothing. ``seconds`` of all results together, None where nobody knows. ``costs``: currency →
-    what their answers cost.
+    what their answers cost. ``undecided`` are the gates whose interval allows both, whether or not they hold;
+    ``advisory`` those that are past their limit and fail nothing.
     """
 
     word: str
@@ -99,6 +80,8 @@ class Verdict:
     gone: int = 0
     seconds: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+    undecided: tuple[ToldGate, ...] = ()
+    advisory: tuple[ToldGate, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -149,6 +132,8 @@ class Verdict:
             )
         if self.gone:
             found.append(f"{counted(self.gone, 'pair')} gone from disk")
+        if self.undecided:
+            found.append(f"{counted(len(self.undecided), 'gate')} undecided")
         return found
 
 
@@ -190,6 +175,8 @@ def verdict_of(summary: Summary) -> Verdict:
         breaches=tuple(
             sorted((breach for row in rows if row.status == "failed" for breach in _breaches(row)), key=_worst_first)
         ),
+        undecided=tuple(sorted(_chosen(rows, is_undecided), key=_worst_first)),
+        advisory=tuple(sorted(_chosen(rows, is_advice), key=_worst_first)),
         troubles=tuple(sorted([*_troubles(rows, summary.lacking), *damaged], key=_by_name)),
         first={word: looks[word] for word in WORDS if looks[word]},
         limited=limited,
@@ -200,7 +187,7 @@ def verdict_of(summary: Summary) -> Verdict:
     )
 
 
-def _worst_first(breach: Breach) -> tuple[Any, ...]:
+def _worst_first(breach: ToldGate) -> tuple[Any, ...]:
     return -breach.severity, natural_key(breach.pair), breach.metric, breach.kind
 
 
@@ -208,21 +195,22 @@ def _by_name(trouble: Trouble) -> tuple[Any, ...]:
     return natural_key(trouble.pair)
 
 
+def beside(verdict: Verdict) -> Iterator[tuple[str, tuple[ToldGate, ...]]]:
+    """The gates that fail nothing and that somebody should look at, by what they are called."""
+    yield "undecided", tuple(gate for gate in verdict.undecided if gate.holds)
+    yield "advisory", verdict.advisory
+
+
 def _breaches(row: SummaryRow) -> Iterator[Breach]:
     """The gates that a row's values miss; it has failed by them, and not by an error."""
-    for gate in row.gates:
-        if gate.get("holds"):
-            continue
-        value = _finite(gate.get("value", row.metrics.get(gate["metric"], {}).get("value")))
-        limit = _finite(gate.get("limit")) or 0.0
-        by = math.inf if value is None else _finite(gate.get("by")) or abs(value - limit)
-        yield Breach(first_samples(row.pair, row.limit), gate["metric"], gate.get("kind", "min"), value, limit, by)
+    return (Breach(**vars(told_gate(row, gate))) for gate in row.gates if not gate.get("holds"))
 
 
-def _finite(value: Any) -> float | None:
-    """A number as results have them; None for whatever else somebody wrote there."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+def _chosen(rows: Iterable[SummaryRow], wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[ToldGate]:
+    """Gates of pairs that were judged: where the last evaluation ended in an error, its gates say nothing."""
+    for row in rows:
+        if row.status in ("passed", "failed"):
+            yield from (told_gate(row, gate) for gate in row.gates if wanted(gate))
 
 
 def _troubles(rows: Sequence[SummaryRow], lacking: Mapping[str, str]) -> Iterator[Trouble]:
@@ -235,7 +223,7 @@ def _troubles(rows: Sequence[SummaryRow], lacking: Mapping[str, str]) -> Iterato
 
 
 def _seconds(rows: Sequence[SummaryRow]) -> float | None:
-    known = [seconds for row in rows if (seconds := _finite(row.seconds)) is not None]
+    known = [seconds for row in rows if (seconds := finite(row.seconds)) is not None]
     return sum(known) if known else None
 
 

@@ -117,6 +117,21 @@ def test_results_are_those_of_the_summary(hand, run):
     assert gates["holds"].tolist() == [False, True]
 
 
+def test_gates_have_verdict_and_interval(hand, run):
+    """As the result has them, more is better; of one by its value alone, and of an earlier version, the value's."""
+    old = {"metric": "top1", "kind": "min", "value": 0.5, "limit": 0.9, "by": 0.4, "holds": False}
+    told = {"verdict": "INCONCLUSIVE", "tier": "critical", "interval": [-0.03, 0.01], "n": 180, "method": "Tango"}
+    judged = old | {"kind": "max_drop", "holds": True} | told | {"p": 0.4, "why": "n=180"}
+    hand.result("s", "t", "a", status="failed", metrics={"top1": 0.5}, gates=[old, judged, judged | {"interval": 3}])
+    gates = run.gates
+    assert gates["verdict"].tolist() == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]
+    assert gates["tier"].isna().tolist() == [True, False, False]
+    columns = ["low", "high", "n", "method", "p", "why"]
+    assert gates.loc[0, columns].isna().all()
+    assert gates.loc[1, columns].tolist() == [-0.03, 0.01, 180, "Tango", 0.4, "n=180"]
+    assert gates["low"].isna().tolist() == [True, False, True]
+
+
 def test_history_is_a_row_an_evaluation_and_metric(hand, run):
     """Oldest first; what samples were waited for only where that was measured."""
     entry = {

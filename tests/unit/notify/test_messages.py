@@ -149,3 +149,12 @@ def test_all_of_it_is_safe():
     assert SECRET not in repr(message)
     assert all(line.isprintable() for fact in message.facts for line in fact.lines)
     assert len(started(about(name="x" * 500), 1).title) == 200
+
+
+def test_undecided_gates_are_counted():
+    """Which they are and why, the summary says: it may quote nobody, but it is long."""
+    undecided = (Breach("digits/m/d", "top1", "max_drop", 0.92, 0.91, 0.0, why="n=180", holds=True),) * 3
+    found = Verdict("passed", {"passed": 3}, undecided=undecided)
+    told = lines(ended(about(), end_of(found)))
+    assert told["undecided"] == ["3 gates: too few samples to tell; ? in the summary"]
+    assert told["verdict"] == ["PASSED: all 3 pairs passed; 3 gates undecided"]

@@ -65,6 +65,19 @@ def test_only_what_this_launch_has_done_is_told(told):
     ]
 
 
+def test_what_is_undecided_or_advisory_is_no_error(told):
+    """A warning and a notice, after the errors; a breach that its interval leaves open is told once, as an error."""
+    undecided = GATE | {"verdict": "INCONCLUSIVE", "why": "n=180", "interval": [0.4, 0.95], "by": 0, "holds": True}
+    advisory = GATE | {"verdict": "FAIL", "tier": "advisory", "holds": True}
+    gates = [undecided, undecided | {"holds": False, "by": 0.4}, advisory]
+    at, text = "file=s/evalrun.yaml,title=gate", "m 0.5000 < 0.9000 (min)"
+    assert told([row("a", gates=gates)], [pair("a")]) == [
+        f"::error {at} breached%3A s/a/d::{text}; interval [0.4000, 0.9500]; undecided: n=180",
+        f"::warning {at} undecided%3A s/a/d::{text}; interval [0.4000, 0.9500]: n=180",
+        f"::notice {at} advisory%3A s/a/d::{text}",
+    ]
+
+
 def test_a_suite_outside_of_the_repository_has_no_file(told):
     """GitHub would look for it in vain."""
     (line,) = told([row("a")], [pair("a")], suites={"s": "/elsewhere/evalrun.yaml"})

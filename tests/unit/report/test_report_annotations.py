@@ -68,3 +68,13 @@ def test_a_message_is_cut_before_it_is_escaped():
     """No escape is torn."""
     _, _, message = read(Annotation("t", "%" * 5000).render())
     assert message == "%" * (LONGEST - 1) + "…"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("warning", "2 more undecided gates"), ("notice", "2 more advisory gates past their limits")]
+)
+def test_of_each_kind_there_are_no_more_than_github_shows(kind, more):
+    """What is left is counted in its own words."""
+    lines = list(annotation_lines([Annotation(str(n), "m") for n in range(MOST + 2)], "see summary.md", kind))
+    assert [read(line)[0] for line in lines] == [kind] * MOST + ["notice"]
+    assert read(lines[-1])[2] == f"{more}: see summary.md"
