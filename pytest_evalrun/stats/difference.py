@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BETTING = "betting interval"
 TANGO = "Tango's score interval"
 WILSON = "Wilson's score interval"
+# Squares of what is larger, or smaller than its inverse, are not numbers any more.
+LARGEST = 1e100
 # Differences by less than this share of the scores' size are rounding.
 ROUNDING = 1e-12
 
@@ -46,6 +48,7 @@ class PairedScores:
     clusters: NDArray[np.intp] | None = None
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_difference(scores: PairedScores, confidence: float = 0.95, keep: float = 1.0) -> IntervalEstimate:
     """IntervalEstimate ``mean(after) - keep x mean(before)``; ``keep`` is 1 but for relative margins, 0.95 for 5 %.
 
@@ -64,6 +67,7 @@ def mean_difference(scores: PairedScores, confidence: float = 0.95, keep: float 
         return replace(found, p_worse=1.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_interval(
     scores: NDArray[np.float64],
     bounds: tuple[float, float] | None,
@@ -76,7 +80,7 @@ def mean_interval(
     _check_units(n, count)
     ends = _ends_of_binary(scores, bounds)
     if ends is None or (count is not None and count <= MOST_FOR_BOOTSTRAP):
-        return _mean(scores, bounds or ends, clusters, confidence)
+        return replace(_mean(scores, bounds or ends, clusters, confidence, "scores"), p_worse=1.0)
     shares = (scores - ends[0]) / (ends[1] - ends[0])
     if clusters is None:
         low, high = wilson(round(float(shares.sum())), n, confidence)
@@ -103,7 +107,7 @@ def _difference(scores: PairedScores, confidence: float, keep: float) -> Interva
     # Rounding is no difference: 0.3 - 0.1 is not 0.2.
     if np.ptp(differences) <= ROUNDING * size:
         differences = np.full(len(before), differences.mean() if abs(differences.mean()) > ROUNDING * size else 0.0)
-    return _mean(differences, bounds, clusters, confidence)
+    return _mean(differences, bounds, clusters, confidence, "differences")
 
 
 def _tango(
@@ -126,25 +130,39 @@ def _mean(
     bounds: tuple[float, float] | None,
     clusters: NDArray[np.intp] | None,
     confidence: float,
+    what: str,
 ) -> IntervalEstimate:
     """The mean of values that may be of any kind, by what is known of their bounds and clusters."""
-    n = len(values)
-    if clusters is None:
-        if bounds is not None:
-            return _betting(values, bounds, confidence)
-        if np.ptp(values) == 0:
-            raise NoEstimateError(_alike(n, "samples"))
-        return t_mean(values, confidence)
+    if clusters is None and bounds is not None:
+        return _betting(values, bounds, confidence)
+    size = float(np.abs(values).max())
+    if size and not 1 / LARGEST < size < LARGEST:
+        raise NoEstimateError(f"{what} as large as {size:g} cannot be reckoned with")
+    if clusters is not None:
+        return _clustered_mean(values, bounds, clusters, confidence, what)
+    if np.ptp(values) == 0:
+        raise NoEstimateError(f"all {len(values):,} {what} are {values[0]:g}, and the metric declares no bounds")
+    return t_mean(values, confidence)
+
+
+def _clustered_mean(
+    values: NDArray[np.float64],
+    bounds: tuple[float, float] | None,
+    clusters: NDArray[np.intp],
+    confidence: float,
+    what: str,
+) -> IntervalEstimate:
     sums = residual_sums(values, clusters)
     count = len(sums)
-    if np.abs(sums).max() > ROUNDING * n * max(np.abs(values).max(), 1e-300):
-        method = clustered_t if count > MOST_FOR_BOOTSTRAP else wild_bootstrap
-        return method(values, clusters, confidence)
+    if np.abs(sums).max() > ROUNDING * len(values) * np.abs(values).max():
+        found = (clustered_t if count > MOST_FOR_BOOTSTRAP else wild_bootstrap)(values, clusters, confidence)
+        low, high = bounds or (found.low, found.high)
+        return replace(found, low=max(found.low, low), high=min(found.high, high))
     if bounds is None:
-        raise NoEstimateError(_alike(count, "clusters"))
+        raise NoEstimateError(f"the {what} of all {count} clusters are alike, and the metric declares no bounds")
     # As many units as there are clusters, all alike: what is not seen in any of them may still be in the next.
     alike = _betting(np.full(count, values.mean()), bounds, confidence)
-    return replace(alike, n=n, clusters=count)
+    return replace(alike, n=len(values), clusters=count)
 
 
 def _betting(values: NDArray[np.float64], bounds: tuple[float, float], confidence: float) -> IntervalEstimate:
@@ -188,7 +206,9 @@ def _check_scores(name: str, scores: NDArray[np.float64], bounds: tuple[float, f
         place = int(bad.argmax())
         raise ValueError(f"{name}[{place}] is {scores[place]}: scores must be finite numbers")
     if bounds is not None:
-        bad = (scores < bounds[0]) | (scores > bounds[1])
+        # Means of generations may be beyond by their rounding.
+        slack = 1e-9 * (bounds[1] - bounds[0])
+        bad = (scores < bounds[0] - slack) | (scores > bounds[1] + slack)
         if bad.any():
             place = int(bad.argmax())
             raise ValueError(
@@ -201,7 +221,3 @@ def _check_units(n: int, clusters: int | None) -> None:
         raise NoEstimateError(f"{n} sample{'s' * (n != 1)}; 2 are needed")
     if clusters is not None and clusters < LEAST_CLUSTERS:
         raise NoEstimateError(f"{clusters} cluster{'s' * (clusters != 1)}; {LEAST_CLUSTERS} are needed")
-
-
-def _alike(count: int, units: str) -> str:
-    return f"all {count} {units} differ by the same, and no bounds are known of the metric"
