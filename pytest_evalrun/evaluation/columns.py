@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of, options_in
 from pytest_evalrun.metrics import create_metric
 from pytest_evalrun.metrics.answers import Unanswered
+from pytest_evalrun.metrics.bounds import all_held, bounds_of
 from pytest_evalrun.metrics.generations import ScoredRow
 from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.metrics.protocol import MetricValue
@@ -95,6 +96,7 @@ class MetricColumn:
     def __init__(self, row: MetricRow, pair: Pair, *, clustered: bool = False) -> None:
         self.name, self.answer, self.of = row.name, row.answer, row.of
         self.metric = _made(row, pair)
+        self.bounds = bounds_of(self.metric, row.name)
         self._takes_samples = getattr(self.metric, "takes_samples", False)
         self._takes_details = getattr(self.metric, "takes_details", False)
         self._fed = self._missed = 0
@@ -122,7 +124,7 @@ class MetricColumn:
         if (unanswered := getattr(self.metric, "unanswered", None)) is not None:
             with _blamed(self.name), UsersCode():
                 wrong = unanswered([rows.references[place] for place in missing])
-            self._put(scores, missing, rows.samples, wrong)
+            self._put(scores, missing, rows.samples, self._checked("unanswered", wrong, len(missing)))
         return scores
 
     def feed_scored(self, rows: Rows, scores: Column) -> Column:
@@ -158,13 +160,19 @@ class MetricColumn:
         named = {"details": rows.details} if self._takes_details else {}
         with _blamed(self.name), UsersCode():
             answer = metric.update(values, rows.references, *more, **named)
+        return self._checked("update", answer, len(values))
+
+    def _checked(self, method: str, answer: Any, count: int) -> Column:
+        """Scores as JSON has them, within their bounds."""
         try:
             scores = list(answer)
         except TypeError:
-            raise PairError(f"metric {self.name}: update answered {type(answer).__name__}; accepted: scores") from None
-        if len(scores) != len(values):
-            raise PairError(f"metric {self.name}: update answered {len(scores)} scores to {len(values)} predictions")
-        return [score if score is None or _is_finite(score) else _score(self.name, score) for score in scores]
+            text = f"{method} answered {type(answer).__name__}; accepted: scores"
+            raise PairError(f"metric {self.name}: {text}") from None
+        if len(scores) != count:
+            raise PairError(f"metric {self.name}: {method} answered {len(scores)} scores to {count} predictions")
+        scores = [score if score is None or _is_finite(score) else _score(self.name, method, score) for score in scores]
+        return scores if self.bounds is None else all_held(self.name, scores, self.bounds)
 
     def result(self) -> MetricValue:
         """The row. Raises PairError where there is nothing to score, or what the metric says is no result."""
@@ -175,7 +183,12 @@ class MetricColumn:
             result = self.metric.result()
         if not isinstance(result, MetricValue):
             raise PairError(f"metric {self.name}: result answered {type(result).__name__}; accepted: a MetricValue")
-        return result
+        if result.bounds is not None and tuple(result.bounds) != self.bounds:
+            raise PairError(
+                f"metric {self.name}: result answered the bounds {result.bounds}, and the metric declares "
+                f"{self.bounds or 'none'}; accepted: the attribute `bounds`, which scores are held to"
+            )
+        return result if self.bounds is None else replace(result, bounds=self.bounds)
 
 
 class MetricColumns:
@@ -188,7 +201,9 @@ class MetricColumns:
         for column in self.columns:
             if column.of:
                 metric: Any = column.metric
-                metric.better, metric.of = self._by_name[column.of].metric.better, column.of
+                source = self._by_name[column.of]
+                metric.better, metric.of = source.metric.better, column.of
+                column.bounds = column.bounds or source.bounds  # a majority's score is one of the source's
 
     def feed(self, rows: Rows) -> dict[str, Column]:
         """All scores of some samples by the name of the row; all rows of a sample are among them."""
@@ -235,12 +250,12 @@ def _is_finite(score: Any) -> bool:
     return type(score) is float and math.isfinite(score)
 
 
-def _score(name: str, score: Any) -> float:
+def _score(name: str, method: str, score: Any) -> float:
     """A number of whatever library, as JSON knows it."""
     try:
         number = float(score)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise PairError(f"metric {name}: update answered the score {score!r}; accepted: a finite number, None")
+        raise PairError(f"metric {name}: {method} answered the score {score!r}; accepted: a finite number, None")
     return number

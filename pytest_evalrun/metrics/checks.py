@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.bounds import SHARE
 from pytest_evalrun.metrics.intervals import share_interval, wilson
 from pytest_evalrun.metrics.protocol import MetricValue
 
@@ -82,6 +83,7 @@ class Proportion:
     """The share of samples for which :meth:`hit` holds, with Wilson's interval."""
 
     better: Better = "higher"
+    bounds = SHARE
     name = ""
     # The sample of each row, from whoever feeds several rows a sample; then scores are kept, too.
     clusters: array[int] | None = None

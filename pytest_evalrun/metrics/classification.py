@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.datasets.values import same, spelled, written
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.bounds import SHARE
 from pytest_evalrun.metrics.checks import Proportion, measured, need_samples, switch, unfit
 from pytest_evalrun.metrics.intervals import (
     MAX_CELLS,
@@ -136,6 +137,7 @@ class _Confusions(_Labels):
     """Counts of (reference, prediction): all that these metrics need, however many samples there are."""
 
     better: Better = "higher"
+    bounds = SHARE
     clusters: array[int] | None = None
 
     def __init__(self, *, strip: bool = False) -> None:

@@ -82,6 +82,8 @@ class _OfCorpus:
 class _Sacrebleu(_OfCorpus):
     """A metric of sacrebleu, 0 to 100, with its signature. What it counts a sentence is what its own bootstrap uses."""
 
+    bounds = (0.0, 100.0)
+
     def __init__(self, **params: Any) -> None:
         super().__init__()
         self._params = params

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.datasets.values import written
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.bounds import SHARE
 from pytest_evalrun.metrics.checks import measured, need_samples
 from pytest_evalrun.metrics.intervals import interval_of_mean
 
@@ -94,6 +95,8 @@ def _spelling(answer: Any) -> str:
 
 
 class _OfK(_OverGenerations):
+    bounds = SHARE
+
     def __init__(self, *, k: int = 1, of: str | None = None) -> None:
         super().__init__(of=of)
         if type(k) is not int or k < 1:

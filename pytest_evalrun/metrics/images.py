@@ -169,6 +169,7 @@ class Ssim(_Images):
     """Structural similarity; the window of 7 shrinks to the largest odd one that fits a small image."""
 
     name = "ssim"
+    bounds = (-1.0, 1.0)
 
     def compare(self, reference: Array, image: Array, data_range: float) -> float:
         side = min(reference.shape[:2])
@@ -176,7 +177,7 @@ class Ssim(_Images):
             raise PairError(f"metric ssim: the images are {shape_text(image.shape)}; it needs at least 3 x 3")
         window = min(7, side - (side + 1) % 2)
         metrics = library(self.name, "skimage.metrics")
-        return float(
+        value = float(
             metrics.structural_similarity(
                 reference,
                 image,
@@ -185,3 +186,4 @@ class Ssim(_Images):
                 channel_axis=-1 if reference.ndim == 3 else None,
             )
         )
+        return min(max(value, -1.0), 1.0)  # floats of 32 bits are rounded beyond

@@ -153,6 +153,7 @@ class Judge:
             raise ConfigError(f"metric judge: better is {better!r}; accepted: higher, lower")
         self.better: Better = "higher" if better == "higher" else "lower"
         self.scale = Scale.of(scale)
+        self.bounds = (self.scale.low, self.scale.high) if self.scale.low < self.scale.high else None
         self.model, self.template, self.system, self.max_failed = model, template, system, max_failed
         self.verdicts: Verdicts | None = None
         self._given: Iterator[float | None] | None = None

@@ -6,6 +6,7 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.metrics.bounds import SHARE
 from pytest_evalrun.metrics.checks import measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import interval_of_mean
 
@@ -19,6 +20,7 @@ class MeanOfScores:
     """The mean over samples of :meth:`score`, which is from 0 to 1; 8 bytes a sample."""
 
     better: Better = "higher"
+    bounds = SHARE
     name = ""
     clusters: array[int] | None = None
 

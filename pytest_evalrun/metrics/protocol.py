@@ -37,12 +37,18 @@ class MetricValue:
     """Which way is better, `higher` or `lower`."""
     table: dict[str, Any] | None = None
     """What else it has to show, such as a confusion matrix."""
+    bounds: tuple[float, float] | None = None
+    """What the scores of samples are between, where the metric declares it; whoever asks for the result puts it in."""
 
     def to_json(self) -> dict[str, Any]:
         """Return builtins: numbers of numpy would neither be JSON nor travel to where they are shown."""
         numbers = {"value": float(self.value), "n": int(self.n), "low": float(self.low), "high": float(self.high)}
         values: dict[str, Any] = numbers | {"better": self.better}
-        return values if self.table is None else values | {"table": self.table}
+        if self.table is not None:
+            values["table"] = self.table
+        if self.bounds is not None:
+            values["bounds"] = list(map(float, self.bounds))
+        return values
 
 
 @runtime_checkable
@@ -53,7 +59,8 @@ class Metric(Protocol):
     prediction holds no answer, which are left out otherwise; ``takes_samples = True``: ``update`` is given the samples
     as a third argument; ``takes_details = True``: it is given what lines of predictions have as ``detail``, by that
     name, ``details``; ``clusters = None``: where a sample has several rows, as of several generations, it is a list
-    that grows with ``update``, of the sample's place for each row.
+    that grows with ``update``, of the sample's place for each row; ``bounds = (0, 1)``: the lowest and the highest
+    score that a sample can have, by which gates judge a mean at any number of samples (without it approximately).
     """
 
     better: Better

@@ -8,6 +8,7 @@ from array import array
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_evalrun.errors import ConfigError, PairError
+from pytest_evalrun.metrics.bounds import bounds_of, held
 from pytest_evalrun.metrics.checks import describe, measured, need_samples
 from pytest_evalrun.metrics.intervals import bootstrap, clusters_of, interval_of_mean
 
@@ -28,7 +29,8 @@ def user_metric(found: Any, ref: str, params: Mapping[str, Any]) -> Metric:
 
     A function ``(prediction, reference, **params)`` scores one sample, the metric is the mean. A class is made with
     the parameters and has ``update`` and ``result`` (a full metric), or ``score(prediction, reference)``, or
-    ``compute(predictions, references)`` over all samples, or both. ``better`` is an attribute, "higher" if missing.
+    ``compute(predictions, references)`` over all samples, or both. ``better`` is an attribute, "higher" if missing;
+    ``bounds`` is one, too: what scores are between, nothing if missing.
     """
     made = found
     if inspect.isclass(found):
@@ -36,13 +38,14 @@ def user_metric(found: Any, ref: str, params: Mapping[str, Any]) -> Metric:
         made = found(**params)
     if callable(getattr(made, "update", None)) and callable(getattr(made, "result", None)):
         _better(made, ref)
+        bounds_of(made, ref)
         return cast("Metric", made)
     score, compute = getattr(made, "score", None), getattr(made, "compute", None)
     if callable(score) or callable(compute):
-        return UserMetric(ref, _better(made, ref), score, compute)
+        return UserMetric(ref, made, score, compute)
     if callable(made) and made is found:
         _check_call(made, ref, (None, None), params)
-        return UserMetric(ref, _better(made, ref), _with_params(made, params), None)
+        return UserMetric(ref, made, _with_params(made, params), None)
     raise ConfigError(
         f"metric {ref}: neither a function (prediction, reference) nor a class with score, compute, or update and "
         f"result; it has: {', '.join(name for name in dir(made) if not name.startswith('_')) or 'nothing'}"
@@ -55,11 +58,12 @@ class UserMetric:
     def __init__(
         self,
         ref: str,
-        better: Better,
+        made: Any,
         score: Callable[[Any, Any], Any] | None,
         compute: Callable[[list[Any], list[Any]], Any] | None,
     ) -> None:
-        self.better = better
+        self.better = _better(made, ref)
+        self.bounds = bounds_of(made, ref)
         self.clusters: array[int] | None = None
         self._ref = ref
         self._score = score
@@ -90,7 +94,10 @@ class UserMetric:
     def _scored(self, prediction: Any, reference: Any) -> float | None:
         assert self._score is not None
         score = self._score(prediction, reference)
-        return None if score is None else _finite(self._ref, "score", score)
+        if score is None:
+            return None
+        number = _finite(self._ref, "score", score)
+        return number if self.bounds is None else held(self._ref, number, self.bounds)
 
     def _computed(self, compute: Callable[[list[Any], list[Any]], Any]) -> MetricValue:
         n = len(self._predictions)

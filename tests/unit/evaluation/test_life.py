@@ -70,7 +70,7 @@ def test_what_a_result_says(shop, evaluator, paths):
     evaluation = evaluator(pair)
     content = json.loads(paths(pair).result.read_text(encoding="utf-8"))
     assert [content[name] for name in ("suite", "task", "dataset", "status")] == ["letters", "echo", "clean", "failed"]
-    assert content["metrics"]["exact_match"].keys() == {"value", "n", "low", "high", "better"}
+    assert content["metrics"]["exact_match"].keys() == {"value", "n", "low", "high", "better", "bounds"}
     assert content["seconds"].keys() == {"load", "predict", "score", "total", "p50", "p95", "throughput"}
     assert content["timing"] == 2
     assert "gpu_peak_gb" not in content["environment"]

@@ -12,6 +12,7 @@ from pytest_evalrun.datasets.protocol import Sample
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation import score
 from pytest_evalrun.evaluation.score import CHUNK, Latencies, Scorer, check_failures, with_references
+from pytest_evalrun.metrics.protocol import MetricValue
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 USERS = """
@@ -27,6 +28,12 @@ class Full:
         return [1.0] * len(predictions) if self.scores is None else self.scores
     def result(self):
         return MetricValue(float(self.n), self.n, 0.0, 9.0, "higher") if self.answer is None else self.answer
+
+class Bounded(Full):
+    bounds = [0, 2]
+    def unanswered(self, references):
+        self.n += len(references)
+        return [-1.0] * len(references)
 
 class Ending(Full):
     def result(self):
@@ -109,6 +116,19 @@ def test_each_sample_has_its_scores(scored):
     ]
 
 
+def test_the_bounds_of_a_metric_are_in_its_result(scored):
+    """Where it declares what its scores are between; a majority's are those of what it is made of."""
+    metrics = ["mae", "./u.py:Bounded", "exact_match", {"majority": {"of": "Bounded"}}, {"pass_at": {"of": "Bounded"}}]
+    scores = scored([ok(0, 1, 1), ok(1, 2, 1)], metrics=metrics)
+    assert {name: metric.get("bounds") for name, metric in scores.metrics.items()} == {
+        "mae": None,
+        "Bounded": [0.0, 2.0],
+        "exact_match": [0.0, 1.0],
+        "majority": [0.0, 2.0],
+        "pass_at_1": [0.0, 1.0],
+    }
+
+
 @pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, 2 * CHUNK + 1], ids=["below", "exact", "above"])
 def test_chunks_lose_nothing(scored, count):
     """Streaming in chunks feeds every sample once, in order."""
@@ -179,6 +199,14 @@ FAULTS = {
     "odd scores": ({"./u.py:Full": {"scores": ["good"]}}, "metric Full: update answered the score 'good'"),
     "nan": ({"./u.py:Full": {"scores": [float("nan")]}}, "metric Full: update answered the score nan"),
     "result fails": ("./u.py:Ending", "metric Ending failed: ZeroDivisionError"),
+    "out of bounds": (
+        {"./u.py:Bounded": {"scores": [3]}},
+        "sample s0: metric Bounded: the score 3.0 is outside of the",
+    ),
+    "bounds of its own": (
+        {"./u.py:Full": {"result": MetricValue(1.0, 1, 0.0, 1.0, "higher", bounds=(0, 1))}},
+        "metric Full: result answered the bounds (0, 1), and the metric declares none; accepted: the attribute",
+    ),
     "no result": ({"./u.py:Full": {"result": 0.5}}, "metric Full: result answered float; accepted: a MetricValue"),
 }
 
@@ -189,6 +217,13 @@ def test_a_metric_that_fails_is_named(scored, metric, message):
     with pytest.raises(PairError) as caught:
         scored([ok(0, 1, 1)], metrics=[metric])
     assert message in str(caught.value)
+
+
+def test_scores_of_samples_without_an_answer_are_looked_at_too(scored):
+    """What a user's metric says of them is a score like any other, within its bounds."""
+    lines = [ok(0, "ANSWER: a", "a"), ok(1, "hm", "a")]
+    with pytest.raises(PairError, match=r"sample s1: metric Bounded: the score -1.0 is outside of the bounds"):
+        scored(lines, metrics=["./u.py:Bounded"], answer={"after": "ANSWER:"})
 
 
 def test_numbers_of_any_library_are_scores(scored):

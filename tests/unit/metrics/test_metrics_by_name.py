@@ -47,6 +47,19 @@ def test_no_sample_is_an_error(name):
         create(name).result()
 
 
+# Of errors in the unit of the data, decibels, counts and money nobody knows how far they go.
+UNBOUNDED = {"mae", "rmse", "r2", "psnr", "wer", "turns", "tokens", "cost_per_success", "overall", "majority"}
+BOUNDS = {"bleu": (0, 100), "chrf": (0, 100), "ssim": (-1, 1)}
+
+
+@pytest.mark.parametrize("name", sorted(registry.names(registry.METRICS)))
+def test_metrics_declare_what_their_scores_are_between(name):
+    """Shares and means of shares are from 0 to 1; a judge's scores are on its scale."""
+    expected = None if name in UNBOUNDED else BOUNDS.get(name, (0, 1))
+    assert getattr(create(name), "bounds", None) == expected
+    assert (create("judge", scale=[1, 5]).bounds, create("judge", scale={"A": 2, "B": 2}).bounds) == ((1, 5), None)
+
+
 def test_unknown_metric_lists_what_there_is():
     """A name that nobody offers is the user's mistake, answered with the accepted names."""
     assert registry.find(registry.METRICS, "top_one") is None

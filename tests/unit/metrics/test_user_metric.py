@@ -136,12 +136,32 @@ def test_full_metric_is_taken_as_it_is():
         pytest.param(type("Odd", (), {"better": "up"}), {}, "neither a function .* it has: better", id="no-method"),
         pytest.param(type("Up", (Scored,), {"better": "up"}), {}, "better is 'up'; accepted: 'higher'", id="better"),
         pytest.param(3.5, {}, "neither a function", id="number"),
+        pytest.param(type("B", (Scored,), {"bounds": (1, 0)}), {}, r"bounds is \(1, 0\); accepted: two", id="turned"),
+        pytest.param(type("B", (Full,), {"bounds": 1}), {}, "bounds is 1; accepted: two numbers", id="one-bound"),
+        pytest.param(type("B", (Full,), {"bounds": (0, float("inf"))}), {}, "bounds is", id="endless"),
+        pytest.param(type("B", (Full,), {"bounds": (0, "1")}), {}, "bounds is", id="text-bound"),
     ],
 )
 def test_the_users_mistakes(found, params, message):
     """What is no metric, or takes other parameters, is told from an error inside the user's code."""
     with pytest.raises(ConfigError, match=f"metric ./m.py:Name: .*{message}"):
         made(found, **params)
+
+
+def test_scores_are_held_to_the_bounds_that_are_declared():
+    """An attribute of a function or class; what is rounded beyond them is within, and what lies outside is refused."""
+
+    def likeness(prediction, reference):
+        return prediction - reference
+
+    likeness.bounds = [-1, 1]
+    metric = made(likeness)
+    assert metric.bounds == (-1.0, 1.0)
+    assert metric.update([1.0000001, -1, 0.5], [0, 0, 0]) == [1.0, -1.0, 0.5]
+    assert metric.result().value == pytest.approx(0.5 / 3, abs=1e-12)
+    with pytest.raises(PairError, match=r"m.py:Name: the score 1.5 is outside of the bounds that it declares, -1 to 1"):
+        metric.update([1.5], [0])
+    assert (made(distance).bounds, made(type("Half", (Scored,), {"bounds": (0, 0.5)})).bounds) == (None, (0.0, 0.5))
 
 
 @pytest.mark.parametrize("score", ["0.5", float("nan"), [1], None], ids=repr)
