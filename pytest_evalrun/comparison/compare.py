@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_evalrun.comparison.scoring import metric_differs, rules_differ
+from pytest_evalrun.errors import PairError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_evalrun.comparison.pairedmetric import PairedMetric
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.metrics.protocol import Better, Metric
     from pytest_evalrun.stats.estimate import IntervalEstimate
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
-# More samples than this share on one side only, and two sides are not of the same data.
-MOST_ALONE = 0.01
+    Made = Callable[[str], Metric | None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,10 @@ class MetricComparison:
     problem: str | None = None
     worst: float = 0.0
     remarks: tuple[str, ...] = field(default=())
+    keep: float = 1.0
+    """What share of the value before is to be kept, of a relative margin; above 1 where more of it is worse."""
+    bounded: bool = False
+    """Whether its scores are declared to keep bounds; ``worst`` is their width then."""
 
 
 def compare(
@@ -74,13 +85,171 @@ def compare(
     confidence: float = 0.95,
     keep: float = 1.0,
     clustered: bool = True,
+    partial: bool = False,
     most_named: int = 10,
     made: Callable[[str], Metric | None] = lambda _: None,
 ) -> MetricComparison:
     """Compare one metric. ``made`` makes a metric by its name, for those of a corpus; None where it cannot.
 
+    ``keep`` is the share of the value before that has to be kept, 0.95 of a relative margin of 5 %, whichever way is
+    better. ``partial``: the side ``after`` has only first samples, and lacks none of the others.
+
     Raises PairError where the two cannot be compared: more than 1 % of the samples on one side only or with another
     reference (how many, the first by their ids), another version of the metric, no sample on both sides, a metric that
     one side lacks.
     """
-    raise NotImplementedError
+    sides = TwoSides(before, after, [metric], partial=partial)
+    return sides.compare(
+        metric, confidence=confidence, keep=keep, clustered=clustered, most_named=most_named, made=made
+    )
+
+
+class TwoSides:
+    """Two sides whose samples were read for these metrics; ``partial`` where ``after`` has only first samples.
+
+    Raises PairError where one is damaged.
+    """
+
+    def __init__(self, before: Side, after: Side, metrics: Sequence[str], *, partial: bool = False) -> None:
+        from pytest_evalrun.comparison.pairing import matched, read_side
+
+        self.before, self.after = read_side(before, metrics), read_side(after, metrics)
+        self._partial = partial
+        self._matched = matched(self.before, self.after)
+
+    def compare(
+        self,
+        metric: str,
+        *,
+        confidence: float = 0.95,
+        keep: float = 1.0,
+        clustered: bool = True,
+        most_named: int = 10,
+        made: Made = lambda _: None,
+    ) -> MetricComparison:
+        """As :func:`compare`."""
+        check_measured_alike(self.before.side, self.after.side, metric)
+        paired = self._paired(metric, most_named)
+        paired.check_apart()
+        return _estimated(paired, confidence, keep, clustered=clustered, made=made)
+
+    def look(self, metric: str, *, confidence: float = 0.95, most_named: int = 10) -> MetricComparison:
+        """Compare what can be compared, for a person to look at: what :meth:`compare` raises is the ``problem``."""
+        paired = self._paired(metric, most_named)
+        try:
+            check_measured_alike(self.before.side, self.after.side, metric)
+        except PairError as error:
+            return replace(_told(paired), problem=str(error))
+        if (told := paired.apart()) is not None:
+            return replace(_told(paired), problem=told)
+        return _estimated(paired, confidence, 1.0, clustered=True, made=lambda _: None)
+
+    def _paired(self, metric: str, most_named: int) -> PairedMetric:
+        from pytest_evalrun.comparison.pairedmetric import paired_metric
+
+        return paired_metric(self.before, self.after, self._matched, metric, most_named, partial=self._partial)
+
+
+def check_measured_alike(before: Side, after: Side, metric: str) -> None:
+    """Raise PairError where one side lacks a metric, or the two measured other things by it."""
+    for side in (before, after):
+        if metric not in side.metrics:
+            has = ", ".join(side.metrics) or "none"
+            raise PairError(f"metric {metric}: {side.name} has no such metric of {side.pair}; it has: {has}")
+    differing = [*metric_differs(before.scoring, after.scoring, metric)]
+    if before.metrics[metric].get("better") != after.metrics[metric].get("better"):
+        differing.append("which way is better differs")
+    if differing:
+        told = f"metric {metric}: {', '.join(differing)} between {before.name} and {after.name}"
+        raise PairError(f"{told}; {before.remedy}")
+
+
+def _told(paired: PairedMetric) -> MetricComparison:
+    """All that is known without an estimate: the values are those of all samples."""
+    before, after = (float(side.side.metrics[paired.metric]["value"]) for side in (paired.before, paired.after))
+    return MetricComparison(
+        paired.metric,
+        paired.better,
+        before,
+        after,
+        Coverage(*paired.counts, paired.named),
+        flips=_flips(paired),
+        worst=paired.worst,
+        remarks=tuple(rules_differ(paired.before.side.scoring, paired.after.side.scoring)),
+        bounded=paired.bounds is not None,
+    )
+
+
+def _flips(paired: PairedMetric) -> FlippedSamples | None:
+    if paired.flipped is None:
+        return None
+    lost, won = paired.flipped
+    return FlippedSamples(len(lost), len(won), paired.first_ids(lost), paired.first_ids(won))
+
+
+def _estimated(
+    paired: PairedMetric, confidence: float, keep: float, *, clustered: bool, made: Made
+) -> MetricComparison:
+    found = _told(paired)
+    if paired.metric in paired.before.statistics and paired.metric in paired.after.statistics:
+        return _by_statistics(found, paired, confidence, keep, clustered=clustered, made=made)
+    if paired.is_mean:
+        return _by_means(found, paired, confidence, keep, clustered=clustered)
+    return replace(found, problem=_no_method(paired))
+
+
+def _by_means(
+    found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool
+) -> MetricComparison:
+    from pytest_evalrun.stats.difference import NoEstimateError, mean_difference
+
+    before, after = float(paired.x.mean()), float(paired.y.mean())
+    kept = _kept(keep, before)
+    found = replace(found, before=paired.sign * before, after=paired.sign * after, keep=kept)
+    try:
+        estimate = mean_difference(paired.scores(clustered=clustered), confidence, kept)
+    except NoEstimateError as error:
+        return replace(found, problem=str(error))
+    return replace(found, estimate=estimate)
+
+
+def _by_statistics(
+    found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool, made: Made
+) -> MetricComparison:
+    from pytest_evalrun.stats.difference import NoEstimateError
+    from pytest_evalrun.stats.resampling import paired_bootstrap
+
+    metric = made(paired.metric)
+    values_of = getattr(metric, "values_of", None)
+    if values_of is None:
+        return replace(found, problem=f"{paired.metric} is of all samples together, and is not made again here")
+    old, new = (_of_quality(values_of(rows), paired.sign) for rows in paired.statistics())
+    before, after = (float(side(paired.once())[0]) for side in (old, new))
+    kept = _kept(keep, before)
+    found = replace(found, before=paired.sign * before, after=paired.sign * after, keep=kept)
+    if not paired.worst:
+        found = replace(found, worst=max(abs(before), abs(after)))
+    clusters = paired.clusters() if clustered else None
+    try:
+        estimate = paired_bootstrap(len(paired.one), old, new, clusters, confidence, kept)
+    except NoEstimateError as error:
+        return replace(found, problem=str(error))
+    return replace(found, estimate=estimate)
+
+
+def _of_quality(values: ValueOfDraws, sign: float) -> ValueOfDraws:
+    def turned(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        return sign * values(draws)
+
+    return turned
+
+
+def _kept(keep: float, before: float) -> float:
+    """Of a quality below 0, as of an error, 5 % less is 5 % more of it."""
+    return keep if before >= 0 else 2 - keep
+
+
+def _no_method(paired: PairedMetric) -> str:
+    if not len(paired.seen):
+        return f"{paired.metric} has no scores of single samples"
+    return f"{paired.metric} is not the mean of its samples' scores, and none of its samples says what it adds to it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,8 @@ Word = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 PASS: Word = "PASS"  # noqa: S105 - a verdict
 FAIL: Word = "FAIL"
 INCONCLUSIVE: Word = "INCONCLUSIVE"
+# An end of an interval that lies at the limit is on its good side: 0.8 - 0.1 is more than 0.7 in floating point.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,93 @@ def conclude_drop(found: MetricComparison, margin: float) -> Conclusion:
     0), FAIL where its high end is below. An approximate method is INCONCLUSIVE below the n at which one unseen worst
     loss could exceed the margin.
     """
-    raise NotImplementedError
+    estimate = found.estimate
+    if estimate is None:
+        return Conclusion(INCONCLUSIVE, found.problem or "nothing is known of its interval")
+    allowed = margin + abs(1 - found.keep) * abs(found.before)
+    if estimate.approximate and (told := _too_few(found, estimate, allowed)):
+        return Conclusion(INCONCLUSIVE, told)
+    slack = ROUNDING * max(1.0, abs(found.before))
+    if estimate.low >= -margin - slack:
+        return Conclusion(PASS, _interval(estimate))
+    if estimate.high < -margin - slack:
+        return Conclusion(FAIL, _interval(estimate))
+    return Conclusion(INCONCLUSIVE, _needed(found, estimate, allowed))
+
+
+def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str | None:
+    """Why an approximate method says nothing yet: one sample that nobody has seen could cost more than the margin."""
+    from pytest_evalrun.stats.power import least_n_unseen
+
+    units = estimate.clusters or estimate.n
+    least = least_n_unseen(margin, found.worst)
+    if least is not None and units >= least:
+        return None
+    what = "clusters" if estimate.clusters else "samples"
+    if least is None:
+        return f"{estimate.method} is approximate, and no number of {what} is enough for a margin of {margin:g}"
+    return f"{units:,} {what} by {estimate.method}, which is approximate: {least:,} are needed"
+
+
+def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
+    """How many samples would do, as far as somebody can say."""
+    if estimate.clusters is not None:
+        return f"{_interval(estimate)}; {_about(estimate, margin)}"
+    if found.flips is not None and found.keep == 1:
+        return _of_flips(found, estimate, margin)
+    least = _least_bounded(found, estimate, margin)
+    if least is not None and estimate.n < least:
+        return f"n={estimate.n:,}: PASS needs {least:,} samples at least"
+    return f"n={estimate.n:,}, {_about(estimate, margin)}"
+
+
+def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
+    from pytest_evalrun.stats.power import least_n, n_for_pass
+
+    assert found.flips is not None, "only of 0/1 scores"
+    least = least_n(margin, estimate.confidence)
+    if least is None:
+        return (
+            f"n={estimate.n:,}: no number of samples proves a margin of 0"
+        )
+    if estimate.n < least:
+        return f"n={estimate.n:,}: PASS needs {least:,} samples at least"
+    discordance = (found.flips.lost + found.flips.won) / estimate.n
+    wanted = n_for_pass(margin, discordance, confidence=estimate.confidence)
+    told = f"n={estimate.n:,}, discordance {discordance:.2g}"
+    return told if wanted is None else f"{told}: {wanted:,} for an 80 % chance at ± {margin:g}"
+
+
+def _least_bounded(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> int | None:
+    from pytest_evalrun.stats.power import least_n_bounded
+
+    return least_n_bounded(margin, found.worst, estimate.confidence) if found.bounded else None
+
+
+def _about(estimate: IntervalEstimate, margin: float) -> str:
+    """By how much an interval narrows with the samples."""
+    half = (estimate.high - estimate.low) / 2
+    if margin <= 0:
+        return f"± {half:.2g}"
+    units, what = (estimate.clusters, "clusters") if estimate.clusters else (estimate.n, "samples")
+    return f"± {half:.2g}: about {math.ceil(units * (half / margin) ** 2):,} {what} for ± {margin:g}"
+
+
+def _interval(estimate: IntervalEstimate) -> str:
+    of = f", {estimate.clusters:,} clusters" if estimate.clusters else ""
+    return f"{estimate.low:+.2g} to {estimate.high:+.2g} ({estimate.method}, n={estimate.n:,}{of})"
 
 
 def conclude_bound(found: IntervalEstimate | None, problem: str | None, limit: float, *, lowest: bool) -> Conclusion:
-    """Judge the interval of one value against ``min`` (``lowest``) or ``max``."""
-    raise NotImplementedError
+    """Judge the interval of one value against ``min`` (``lowest``) or ``max``; it is in the metric's own unit."""
+    if found is None:
+        return Conclusion(INCONCLUSIVE, problem or "nothing is known of its interval")
+    near, far = (found.low, found.high) if lowest else (-found.high, -found.low)
+    limit = limit if lowest else -limit
+    told = f"{found.low:.4g} to {found.high:.4g} ({found.method}, n={found.n:,})"
+    slack = ROUNDING * max(1.0, abs(limit))
+    if near >= limit - slack:
+        return Conclusion(PASS, told)
+    if far < limit - slack:
+        return Conclusion(FAIL, told)
+    return Conclusion(INCONCLUSIVE, f"{told} has the limit in it")

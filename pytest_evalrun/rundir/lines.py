@@ -63,7 +63,7 @@ def is_plain(value: Any) -> bool:
     return kind is list and all(map(is_plain, value))
 
 
-def compact_line(fields: dict[str, Any], doubtful: Iterable[Any] = ()) -> bytes:
+def compact_line(fields: dict[str, Any] | list[Any], doubtful: Iterable[Any] = ()) -> bytes:
     """One line of compact JSON, for files that get one a sample: by orjson wherever that writes what json does.
 
     ``doubtful`` are those of its values that may be anything. Raises ValueError, TypeError or RecursionError for what

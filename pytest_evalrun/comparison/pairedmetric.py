@@ -1,0 +1,183 @@
+"""A metric over the samples that both sides have: what is covered, what flipped, and what its methods are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_evalrun.comparison.pairing import ids_at
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.stats.difference import PairedScores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_evalrun.comparison.pairing import Matched, SideArrays
+    from pytest_evalrun.metrics.protocol import Better
+
+# More samples than this share on one side only, and two sides are not of the same data.
+MOST_ALONE = 0.01
+# A value is the mean of its scores where it differs from that by no more of their scale: sums are rounded.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class PairedMetric:
+    """The places of its samples: ``one`` before and ``two`` after, and of those that only one side has.
+
+    ``changed`` are places before of samples whose reference is another.
+    """
+
+    metric: str
+    before: SideArrays
+    after: SideArrays
+    one: NDArray[np.intp]
+    two: NDArray[np.intp]
+    alone_before: NDArray[np.intp]
+    alone_after: NDArray[np.intp]
+    changed: NDArray[np.intp]
+    most_named: int
+
+    @cached_property
+    def better(self) -> Better:
+        return "lower" if self.after.side.metrics[self.metric].get("better") == "lower" else "higher"
+
+    @cached_property
+    def sign(self) -> float:
+        """More is better once scores are multiplied by it."""
+        return -1.0 if self.better == "lower" else 1.0
+
+    @cached_property
+    def x(self) -> NDArray[np.float64]:
+        """The scores before, in the sense of quality."""
+        return self.sign * self.before.scores[self.metric][self.one]
+
+    @cached_property
+    def y(self) -> NDArray[np.float64]:
+        """The scores after, in the sense of quality."""
+        return self.sign * self.after.scores[self.metric][self.two]
+
+    @cached_property
+    def bounds(self) -> tuple[float, float] | None:
+        """What its scores are declared to keep, in the sense of quality; None where one of them does not."""
+        declared = self.after.side.metrics[self.metric].get("bounds")
+        if declared is None:
+            return None
+        low, high = sorted(self.sign * float(bound) for bound in declared)
+        seen = self.seen
+        return (low, high) if not len(seen) or low <= seen.min() <= seen.max() <= high else None
+
+    @cached_property
+    def seen(self) -> NDArray[np.float64]:
+        """All scores of both sides, in the sense of quality."""
+        known = np.concatenate([side.scores[self.metric] for side in (self.before, self.after)])
+        found: NDArray[np.float64] = self.sign * known[~np.isnan(known)]
+        return found
+
+    @cached_property
+    def worst(self) -> float:
+        """What one unseen sample could cost at most."""
+        if self.bounds is not None:
+            return self.bounds[1] - self.bounds[0]
+        return float(self.seen.max() - self.seen.min()) if len(self.seen) else 0.0
+
+    def clusters(self) -> NDArray[np.intp] | None:
+        """The number of each sample's cluster; None where no two samples are in one."""
+        found = self.after.clusters, self.before.clusters
+        chosen = found[0][self.two] if found[0] is not None else found[1][self.one] if found[1] is not None else None
+        if chosen is None:
+            return None
+        names, numbers = np.unique(chosen, return_inverse=True)
+        return None if len(names) == len(chosen) else numbers
+
+    def scores(self, *, clustered: bool) -> PairedScores:
+        return PairedScores(self.x, self.y, self.bounds, self.clusters() if clustered else None)
+
+    def statistics(self) -> tuple[list[Any], list[Any]]:
+        """What each sample adds to the value of all, on both sides."""
+        before, after = self.before.statistics[self.metric], self.after.statistics[self.metric]
+        return [before[place] for place in self.one], [after[place] for place in self.two]
+
+    def once(self) -> NDArray[np.int64]:
+        """The draw that has each sample once."""
+        return np.ones((1, len(self.one)), np.int64)
+
+    @cached_property
+    def is_mean(self) -> bool:
+        """Whether its value is the mean of its scores, on both sides."""
+        return is_mean(self.before, self.metric) and is_mean(self.after, self.metric)
+
+    @cached_property
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many samples both sides have, only the one, only the other, and with another reference."""
+        return len(self.one), len(self.alone_before), len(self.alone_after), len(self.changed)
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """The first ids of samples that are not the same on both sides."""
+        found = ids_at(self.before.side, [*self.changed, *self.alone_before][: self.most_named])
+        found += ids_at(self.after.side, self.alone_after[: self.most_named - len(found)])
+        return tuple(found)
+
+    @cached_property
+    def flipped(self) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+        """The places before of samples that were lost and won; None where scores are not 0 or 1."""
+        if not len(self.one) or not all(((np.abs(v) == 0) | (np.abs(v) == 1)).all() for v in (self.x, self.y)):
+            return None
+        return self.one[self.x > self.y], self.one[self.x < self.y]
+
+    def first_ids(self, places: NDArray[np.intp]) -> tuple[str, ...]:
+        """The ids of the first few of these places before."""
+        return tuple(ids_at(self.before.side, places[: self.most_named]))
+
+    def apart(self) -> str | None:
+        """Why too few samples are the same on both sides, in words; None where enough are."""
+        both, alone_before, alone_after, changed = self.counts
+        count = alone_before + alone_after + changed
+        if count <= MOST_ALONE * (count + both):
+            return None
+        parts = [(changed, "with another reference"), (alone_before, f"scored in {self.before.side.name} only")]
+        parts.append((alone_after, f"scored in {self.after.side.name} only"))
+        told = ", ".join(f"{number:,} {what}" for number, what in parts if number)
+        names = ", ".join(self.named) + (", …" if count > len(self.named) else "")
+        return f"{told}, of {count + both:,} samples: {names}"
+
+    def check_apart(self) -> None:
+        """Raise PairError where they are of other data."""
+        if (told := self.apart()) is not None:
+            before = self.before.side
+            told = f"{before.name} is not of the same samples: {told}; accepted: 1 % of them"
+            raise PairError(f"metric {self.metric}: {told}; {before.remedy}")
+
+
+def paired_metric(
+    before: SideArrays, after: SideArrays, places: Matched, metric: str, most_named: int, *, partial: bool
+) -> PairedMetric:
+    """The samples of a metric beside each other. ``partial``: ``after`` has only first samples, and lacks no others."""
+    one, two = places
+    there, here = before.has(metric), after.has(metric)
+    both = there[one] & here[two]
+    same = before.references[one] == after.references[two]
+    there[one[both]] = False
+    here[two[both]] = False
+    if partial:
+        there[one.max(initial=-1) + 1 :] = False
+    found, changed = both & same, one[both & ~same]
+    alone = np.flatnonzero(there), np.flatnonzero(here)
+    return PairedMetric(metric, before, after, one[found], two[found], *alone, changed, most_named)
+
+
+def is_mean(side: SideArrays, metric: str) -> bool:
+    """Whether the value of a metric is the mean of its scores, or that of all answers where samples have several."""
+    told = side.side.metrics[metric]
+    if told.get("mean") is True:
+        return True
+    known = ~np.isnan(side.scores[metric])
+    if not known.any() or metric in side.statistics:
+        return False
+    scores, value = side.scores[metric][known], float(told["value"])
+    means = scores.mean(), np.average(scores, weights=side.answers[known])
+    return any(abs(mean - value) <= ROUNDING * max(1.0, abs(value)) for mean in means)

@@ -1,0 +1,41 @@
+"""What the scores of two sides depend on besides the predictions: what differs of it, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# What a metric is, as a result's fingerprint has it.
+SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
+_ANSWERS = ("answer", "answer_rules", "choices")
+
+
+def rules_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Say why equal predictions may have other scores, whatever the metric; nothing where one side does not say."""
+    if not old or not new:
+        return
+    if old.get("comparison") != new.get("comparison"):
+        yield "values are compared by another rule"
+    if any(old.get(part) != new.get(part) for part in _ANSWERS):
+        yield "answers are taken out in another way"
+
+
+def metric_differs(old: Mapping[str, Any], new: Mapping[str, Any], metric: str) -> Iterator[str]:
+    """Say what of a metric is another: its code, its parameters; nothing where one side does not say."""
+    before, after = _identity(old, metric), _identity(new, metric)
+    if not before or not after:
+        return
+    yield from (
+        f"its {what} differ{'' if what == 'parameters' else 's'}"
+        for key, what in SCORED_BY.items()
+        if before.get(key) != after.get(key)
+    )
+
+
+def _identity(scoring: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """Of a metric over one of several answers, ``top1@first``, that of the metric."""
+    known: Any = scoring.get("metrics")
+    found = (known.get(metric) or known.get(metric.partition("@")[0])) if isinstance(known, dict) else None
+    return found if isinstance(found, dict) else {}
