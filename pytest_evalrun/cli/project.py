@@ -8,6 +8,7 @@ from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.baselinefile import DIRECTORY
 from pytest_evalrun.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,17 +25,29 @@ def workdir_of(paths: Sequence[str] = ()) -> Path:
     Options in PYTEST_ADDOPTS and in ``addopts`` count as they do for pytest. Raises ConfigError for an ini file that
     pytest could not read either.
     """
-    from pytest_evalrun.cli.internals import project_of
-
-    here = Path.cwd()
-    given = _options("PYTEST_ADDOPTS", _from_environment())
-    try:
-        rootdir, ini = project_of(paths, here, given.inifile, given.override_ini, given.rootdir)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{error}; pytest refuses it too; --workdir does without it") from None
+    rootdir, ini = _project(paths, "--workdir")
     words = [*_words(ini.get("addopts")), *_from_environment()]
     workdir = _options("addopts", words).workdir or ini.get(KEY) or DEFAULT
-    found = Path(os.path.normpath(rootdir / str(workdir)))
+    return _from_here(rootdir / str(workdir))
+
+
+def baselines_of() -> Path:
+    """The directory of baselines of a project, in the rootdir of a pytest that were started here."""
+    return _from_here(_project((), "--dir")[0] / DIRECTORY)
+
+
+def _project(paths: Sequence[str], instead: str) -> tuple[Path, dict[str, Any]]:
+    from pytest_evalrun.cli.internals import project_of
+
+    given = _options("PYTEST_ADDOPTS", _from_environment())
+    try:
+        return project_of(paths, Path.cwd(), given.inifile, given.override_ini, given.rootdir)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{error}; pytest refuses it too; {instead} does without it") from None
+
+
+def _from_here(path: Path) -> Path:
+    found, here = Path(os.path.normpath(path)), Path.cwd()
     return found.relative_to(here) if found.is_relative_to(here) else found
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_evalrun.cli import agents
+from pytest_evalrun.cli.baseline import baseline
 from pytest_evalrun.cli.common import (
     WORKDIR,
     ExpressionOption,
@@ -195,6 +196,7 @@ app.command("task-worker")(agents.task_worker)
 app.command(cls=agents.TasksCommand)(agents.start)
 app.command()(agents.sessions)
 app.add_typer(export, name="export")
+app.add_typer(baseline, name="baseline")
 
 
 @app.command()

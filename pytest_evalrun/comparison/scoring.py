@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
 
 # What a metric is, as a result's fingerprint has it.
 SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
+# As they are stored: a tuple is a list there.
+_encode = json.JSONEncoder(sort_keys=True, default=str).encode
 _ANSWERS = ("answer", "answer_rules", "choices")
 
 
@@ -16,9 +19,9 @@ def rules_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     """Say why equal predictions may have other scores, whatever the metric; nothing where one side does not say."""
     if not old or not new:
         return
-    if old.get("comparison") != new.get("comparison"):
+    if _other(old, new, "comparison"):
         yield "values are compared by another rule"
-    if any(old.get(part) != new.get(part) for part in _ANSWERS):
+    if any(_other(old, new, part) for part in _ANSWERS):
         yield "answers are taken out in another way"
 
 
@@ -30,8 +33,12 @@ def metric_differs(old: Mapping[str, Any], new: Mapping[str, Any], metric: str) 
     yield from (
         f"its {what} differ{'' if what == 'parameters' else 's'}"
         for key, what in SCORED_BY.items()
-        if before.get(key) != after.get(key)
+        if _other(before, after, key)
     )
+
+
+def _other(old: Mapping[str, Any], new: Mapping[str, Any], part: str) -> bool:
+    return _encode(old.get(part)) != _encode(new.get(part))
 
 
 def _identity(scoring: Mapping[str, Any], metric: str) -> Mapping[str, Any]:

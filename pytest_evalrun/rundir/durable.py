@@ -32,6 +32,8 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _SYNC = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 # What an OSError says where something lies in the place of one of our files.
 IN_THE_WAY = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EEXIST, errno.ELOOP, errno.ENXIO})
+# Of renameat2(2), by Linux: names as open(2) takes them, and that the two change places.
+_HERE, _EXCHANGE = -100, 2
 _count = itertools.count()
 # What such a file is called until it is put in its place; the process that writes it is the first number.
 ASIDE = re.compile(r"\..+?\.(\d+)(?:\.\d+)?\.tmp")
@@ -70,6 +72,15 @@ def link_atomic(source: Path | str, path: Path | str) -> bool:
         with suppress(FileNotFoundError):  # where both were names of one file already, a rename leaves both
             os.unlink(aside)  # noqa: PTH108 - as below
     return True
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Let two files or directories change places, in one step; False where the system or file system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0
 
 
 class Replacement:

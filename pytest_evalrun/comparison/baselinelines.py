@@ -1,0 +1,102 @@
+"""A side as the file of a saved baseline: compact, the same bytes of the same side each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_evalrun.comparison.baselinefile import FORMAT, MOST_BYTES
+from pytest_evalrun.rundir.lines import compact_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_evalrun.comparison.side import SampleScores, Side
+
+DIGITS = 12
+# What is kept of a metric: its table may be as large as the samples.
+_KEPT = ("value", "n", "low", "high", "better", "bounds")
+# A value is a mean where it differs by no more from it: see PairedMetric.
+_ROUNDING = 1e-9
+_WHOLE = 2.0**53
+
+
+class BaselineLines:
+    """The lines of a side: as many bytes as are allowed in ``data``, how many there are in ``size``.
+
+    Raises PairError where the side is damaged.
+    """
+
+    def __init__(self, side: Side, time: str) -> None:
+        self.samples = self.size = 0
+        self._names: dict[str, int] = {}
+        self._statistics: dict[str, int] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
+        lines = bytearray()
+        for row in side.rows():
+            self.samples += 1
+            line = compact_line(self._line(row), [*row.statistics.values()])
+            self.size += len(line)
+            if self.size <= MOST_BYTES:
+                lines += line
+        head = compact_line(self._head(side, time), ())
+        self.size += len(head)
+        self.data = head + lines
+
+    def _line(self, row: SampleScores) -> list[Any]:
+        """A line; what it has nothing of at its end is left off."""
+        for name, score in row.scores.items():
+            total, answers = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + score * row.answers, answers + row.answers
+        scores = _in_columns(self._names, row.scores)
+        line: list[Any] = [row.id, row.reference, scores]
+        if row.cluster is not None or row.statistics:
+            line.append(row.cluster)
+        if row.statistics:
+            line.append(_in_columns(self._statistics, row.statistics))
+        return line
+
+    def _head(self, side: Side, time: str) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "pair": side.pair,
+            "run": side.name,
+            "time": time,
+            "samples": self.samples,
+            "metrics": {name: self._metric(name, told) for name, told in side.metrics.items()},
+            "scoring": dict(side.scoring),
+            "names": [*self._names],
+            "statistics": [*self._statistics],
+        }
+
+    def _metric(self, name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {part: rounded(told[part]) for part in _KEPT if told.get(part) is not None}
+        total, answers = self._sums.get(name, (0.0, 0))
+        # Of samples with as many answers each it is seen by the scores; of others only the run can tell.
+        if answers > self.samples and name not in self._statistics:
+            mean, value = total / answers, float(told["value"])
+            if abs(mean - value) <= _ROUNDING * max(1.0, abs(value)):
+                kept["mean"] = True
+        return kept
+
+
+def _in_columns(columns: dict[str, int], values: Mapping[str, Any]) -> list[Any]:
+    """The values in the order in which their names first came; a column that comes later is at the end."""
+    for name in values:
+        columns.setdefault(name, len(columns))
+    found: list[Any] = [None] * (1 + max((columns[name] for name in values), default=-1))
+    for name, value in values.items():
+        found[columns[name]] = rounded(value)
+    return found
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to 12 significant digits, whole ones as integers: what lies behind is noise of the machine."""
+    kind = type(value)
+    if kind is float:
+        short = float(f"{value:.{DIGITS}g}")
+        return int(short) if short.is_integer() and abs(short) < _WHOLE else short
+    if kind is list or kind is tuple:
+        return [rounded(each) for each in value]
+    if kind is dict:
+        return {name: rounded(each) for name, each in value.items()}
+    return value
