@@ -218,6 +218,12 @@ class MetricColumns:
         return {column.name: column.result().to_json() for column in self.columns}
 
 
+def metric_of_row(name: str, pair: Pair) -> Metric | None:
+    """A new metric of a row of the pair's result; None of a row that the suite does not name."""
+    row = next((row for row in metric_rows(pair.settings) if row.name == name), None)
+    return None if row is None else _made(row, pair)
+
+
 def _made(row: MetricRow, pair: Pair) -> Metric:
     """Metrics are told what only the suite knows: how raw planes are read, and where the options of a sample are."""
     if row.spec.use == UNANSWERED:

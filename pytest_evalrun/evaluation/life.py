@@ -28,11 +28,11 @@ from pytest_evalrun.rundir.results import Result, append_history, ends, history_
 from pytest_evalrun.rundir.state import count_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.gates import GateVerdict
+    from pytest_evalrun.evaluation.gateverdicts import GateVerdict
     from pytest_evalrun.evaluation.judging import Judgement
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.rundir.predictions import Progress
@@ -127,10 +127,11 @@ def _reuse(steps: Steps, plan: Plan, result: Result) -> Evaluation:
         return Evaluation(pair, None, True, plan.reason, predicted=result.samples["predicted"])
     if changed := environment_changes(result.environment):
         steps.warn(f"reused, though {changed}; --eval-fresh makes it again")
-    verdicts = judge(pair, result.metrics)
-    current = _judged(result, verdicts)
+    current, verdicts, trouble = _judged(steps, plan, result)
     if current != result or is_from_before(plan.marker, steps.launch.distrust):
         _keep(steps, plan, current)
+    if trouble is not None:
+        raise trouble
     samples = current.samples | {"reused": current.samples["predicted"]}
     return Evaluation(pair, replace(current, samples=samples), True, plan.reason, verdicts)
 
@@ -176,15 +177,20 @@ def _score(steps: Steps, plan: Plan, samples: Iterable[Sample], progress: Progre
     if pair.is_cut:
         steps.watch.shards = timings_in(paths.shard_predictions)
     result = replace(_result(steps, plan, scores, already), usage=usage)
-    verdicts = judge(pair, result.metrics)
-    result = _judged(result, verdicts)
+    return _concluded(steps, plan, result, samples if isinstance(samples, list) else None)
+
+
+def _concluded(steps: Steps, plan: Plan, result: Result, few: Sequence[Sample] | None) -> Evaluation:
+    """A new result is judged, kept and remembered, also where its gates cannot be judged."""
+    result, verdicts, trouble = _judged(steps, plan, result)
     _keep(steps, plan, result)
-    if paths.shard_predictions.is_dir():
-        for error in forget(paths, disk):
+    if steps.paths.shard_predictions.is_dir():
+        for error in forget(steps.paths, steps.disk):
             steps.context.warn(f"not synced to disk: {error}")
     _remember(steps, result)
-    few = samples if isinstance(samples, list) else None
-    return Evaluation(pair, result, False, plan.reason, verdicts, samples=few)
+    if trouble is not None:
+        raise trouble
+    return Evaluation(steps.pair, result, False, plan.reason, verdicts, samples=few)
 
 
 def _check_judges(steps: Steps, plan: Plan) -> None:
@@ -238,9 +244,20 @@ def _result(steps: Steps, plan: Plan, scores: Scores, already: int) -> Result:
     )
 
 
-def _judged(result: Result, verdicts: list[GateVerdict]) -> Result:
+def _judged(steps: Steps, plan: Plan, result: Result) -> tuple[Result, list[GateVerdict], PairError | None]:
+    """The result by today's gates and baselines, and the error where they cannot be judged.
+
+    Then the result says so, and is complete all the same: nothing is asked or scored again once the baseline is mended.
+    """
+    environment = {name: value for name, value in result.environment.items() if name != "error"}
+    try:
+        verdicts = judge(steps.pair, result.metrics, steps.evidence(result.metrics, plan.wanted.score))
+    except PairError as error:
+        environment["error"] = steps.context.shown(str(error))
+        return replace(result, status="error", gates=[], environment=environment), [], error
     status = "passed" if all(v.holds for v in verdicts) else "failed"
-    return replace(result, status=status, gates=[v.to_json() for v in verdicts])
+    gates = [v.to_json() for v in verdicts]
+    return replace(result, status=status, gates=gates, environment=environment), verdicts, None
 
 
 def _keep(steps: Steps, plan: Plan, result: Result) -> None:

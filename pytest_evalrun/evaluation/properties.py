@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, PASS
 from pytest_evalrun.evaluation.usage import cost_of
 from pytest_evalrun.suite.jsontext import parse_json
 from pytest_evalrun.suite.printable import counted
@@ -12,7 +13,7 @@ from pytest_evalrun.suite.printable import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_evalrun.evaluation.gates import GateVerdict
+    from pytest_evalrun.evaluation.gateverdicts import GateVerdict
     from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.rundir.results import Result
 
@@ -47,10 +48,19 @@ def _of_metric(name: str, metric: Mapping[str, Any]) -> Iterator[tuple[str, str]
 
 
 def _judged(verdict: GateVerdict) -> str:
-    """``breached: 0.91 < 0.94 by 0.03``."""
-    sign = "<" if verdict.value < verdict.limit else "=" if verdict.value == verdict.limit else ">"
-    compared = f"{verdict.value:.6g} {sign} {verdict.limit:.6g}"
-    return f"holds: {compared}" if verdict.holds else f"breached: {compared} by {verdict.by:.6g}"
+    """``FAIL: 0.91 < 0.94 by 0.03``; with what it rests on: ``; -0.03 [-0.05, -0.01], n=1200 at 95 % by …``.
+
+    Where the status of the pair follows something else than the verdict, that is said: ``INCONCLUSIVE, breached: …``.
+    """
+    told = verdict.told
+    follows = (verdict.verdict == PASS) == verdict.holds and verdict.verdict != INCONCLUSIVE
+    word = verdict.verdict if follows else f"{verdict.verdict}, {'holds' if verdict.holds else 'breached'}"
+    parts = [f"{word}: {verdict.compared()}{f' by {verdict.by:.6g}' if verdict.by else ''}"]
+    if rests := verdict.rests_on():
+        parts.append(f"{rests} at {100 * told['confidence']:g} % by {told['method']}")
+    if "baseline" in told:
+        parts.append(f"against {told['baseline']}")
+    return "; ".join(parts)
 
 
 def _of_pair(result: Result) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.children.faults import ModelDied
 from pytest_evalrun.datasets import create_reader
@@ -24,14 +24,16 @@ from pytest_evalrun.rundir.aside import OLD, STALE, earlier_predictions, set_asi
 from pytest_evalrun.rundir.markers import read_fingerprint, write_fingerprint
 from pytest_evalrun.rundir.results import TIMING, Timing
 from pytest_evalrun.suite.answering import JUDGE
+from pytest_evalrun.suite.gates import CRITICAL
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.context import Context
-    from pytest_evalrun.evaluation.gates import GateVerdict
+    from pytest_evalrun.evaluation.evidence import Evidence
+    from pytest_evalrun.evaluation.gateverdicts import GateVerdict
     from pytest_evalrun.evaluation.plan import Plan
     from pytest_evalrun.evaluation.score import Latencies
     from pytest_evalrun.predicting.services import GpuMemory
@@ -85,6 +87,7 @@ class Steps:
         self.disk = context.disk
         self.hashes = context.hashes.of(pair.settings.fingerprint)
         self.watch = Stopwatch(context.slots.memory)
+        self._checked = False
         # Answers that earlier predictions had already.
         self.taken_over = 0
 
@@ -141,9 +144,23 @@ class Steps:
         write_fingerprint(self.disk, self.paths.fingerprint, plan.wanted.prediction, self.launch.run_id)
 
     def load(self, plan: Plan) -> LoadedModel:
+        """Load the model, unless a critical gate could not PASS: then it is not worth its time."""
+        self._check_gates(plan)
         model, seconds = self.context.models.get(self.pair, plan.wanted.prediction)
         self.watch.load += seconds
         return model
+
+    def _check_gates(self, plan: Plan) -> None:
+        """A quick look judges what it can; and where nothing is judged, nothing is to be held against it."""
+        pair = self.pair
+        if self._checked or self.launch.mode == "infer" or pair.is_quick_look:
+            return
+        self._checked = True
+        rules, gates = pair.settings.gate_rules, pair.settings.gates.values()
+        if any(rules.of(gate).tier == CRITICAL and gate.needs_samples(pair.root) for gate in gates):
+            from pytest_evalrun.evaluation.possible import check_possible
+
+            check_possible(pair.whole, self.paths.whole, plan.wanted.count // plan.wanted.generations)
 
     def predict(self, plan: Plan, samples: Iterable[Sample], progress: KeptPredictions) -> None:
         """A model whose own process died is loaded again, as often as an item whose worker died is run again."""
@@ -179,6 +196,14 @@ class Steps:
         self.taken_over += taken
         why = "AgentBench had finished them" if self.pair.settings.is_agent else SAME_REQUEST
         self.say(f"{counted(taken, 'answer')} taken over: {why}")
+
+    def evidence(self, metrics: Mapping[str, Mapping[str, Any]], scoring: Mapping[str, Any]) -> Evidence | None:
+        """What gates need besides the values; most have gates of values alone, or none."""
+        if not any(gate.needs_samples(self.pair.root) for gate in self.pair.settings.gates.values()):
+            return None
+        from pytest_evalrun.evaluation.evidence import Evidence
+
+        return Evidence(self.pair, self.paths, metrics, scoring)
 
     def check_failures(self, plan: Plan, predicted: int, failed: int, first: str) -> None:
         """Raise PairError where more samples failed than may; of a pair, too, where nothing was predicted."""

@@ -118,7 +118,7 @@ def write_error_result(pair: Pair, paths: PairPaths, status: Literal["error", "s
     if pair.is_shard:
         return
     old = read_result(paths.result)
-    if old is not None and old.status not in ("error", "skipped"):
+    if old is not None and (old.metrics or old.status not in ("error", "skipped")):
         return
     result = Result(
         suite=pair.suite,

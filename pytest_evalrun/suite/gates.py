@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 # What the latest run would be called: while a gate is judged, that is the very run that is judged.
 LATEST = "latest"
+# Tiers that mean something to whoever judges.
+CRITICAL, ADVISORY = "critical", "advisory"
 
 
 def is_summary(baseline: str, root: str) -> bool:

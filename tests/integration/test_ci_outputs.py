@@ -67,10 +67,10 @@ def test_junit_says_what_was_measured_and_judged(mixed, how):
         "exact_match": "0.5",
         "exact_match.interval": f"[{metric['low']:.6g}, {metric['high']:.6g}] at 95 %",
         "exact_match.samples": "8 samples",
-        "gate.exact_match.min": "breached: 0.5 < 0.9 by 0.4",
+        "gate.exact_match.min": "FAIL: 0.5 < 0.9 by 0.4",
         "samples": "8 of 8 samples",
     }
-    assert good["gate.exact_match.min"] == "holds: 1 > 0.9"
+    assert good["gate.exact_match.min"] == "PASS: 1 > 0.9"
 
 
 def test_junit_holds_no_secret(project):

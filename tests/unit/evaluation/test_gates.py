@@ -8,12 +8,27 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pytest_evalrun.comparison.compare import FlippedSamples
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gates import GateVerdict, breach_table, in_brief, judge
+from pytest_evalrun.evaluation.gateverdicts import settled
+from pytest_evalrun.suite.gates import GateRules
 from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 
+# What a verdict of a paired comparison rests on.
+PAIRED = {
+    "why": "the whole interval lies below -0.01", "confidence": 0.95, "method": "Tango's score interval",
+    "interval": [-0.052, -0.0112], "n": 180, "baseline": "main", "margin": 0.01, "before": 0.94,
+}  # fmt: skip
+RESTS = "-0.03 [-0.052, -0.0112], n=180"
 NUMBERS = st.floats(-1e6, 1e6)
+
+
+def failed(metric, kind, value, limit, by, **more):
+    return GateVerdict(metric, kind, value, limit, by, "FAIL", holds=False, **more)
+
+
 HEADER = "suite,task,dataset,status,metric,value,samples,predicted,failed,seconds,n,low,high\n"
 
 
@@ -82,7 +97,8 @@ def test_all_gates_are_judged():
     found = judge(gated(gates), {"m": metric(0.7), "e": metric(0.5, "lower"), "free": metric(0)})
     assert [(v.metric, v.kind, v.holds) for v in found] == [("m", "min", True), ("m", "max", False), ("e", "max", True)]
     assert found[1].to_json() == {
-        "metric": "m", "kind": "max", "value": 0.7, "limit": 0.6, "by": pytest.approx(0.1), "holds": False
+        "metric": "m", "kind": "max", "value": 0.7, "limit": 0.6, "by": pytest.approx(0.1), "verdict": "FAIL",
+        "holds": False, "tier": "supporting",
     }  # fmt: skip
 
 
@@ -96,19 +112,86 @@ def test_a_gate_on_a_metric_that_is_not_there():
 
 def test_the_table_shows_what_is_breached():
     """Metric, value, limit, by how much; gates that hold are not in it."""
-    table = breach_table([GateVerdict("top1", "min", 0.75, 0.9, 0.15), GateVerdict("mae", "max", 1, 2, 0)])
+    table = breach_table([failed("top1", "min", 0.75, 0.9, 0.15), GateVerdict("mae", "max", 1, 2, 0)])
     assert table.splitlines() == ["metric  value  gate  limit  by", "top1    0.75   min   0.9    0.15"]
+
+
+def test_below_the_table_stands_what_an_interval_rests_on():
+    """Baseline, verdict and why, the interval and its method, and the first samples that came out otherwise."""
+    flips = FlippedSamples(9, 1, ("s3", "s19"), ("s7",))
+    gate = failed("top1", "max_drop", 0.91, 0.93, 0.02, told=PAIRED | {"approximate": True}, change=-0.03, flips=flips)
+    assert breach_table([gate]).splitlines()[2:] == [
+        "top1 max_drop 0.01 against main (0.94): FAIL: the whole interval lies below -0.01",
+        f"  {RESTS} at 95 % by Tango's score interval, approximate",
+        "  lost 9: s3, s19 and 7 others; won 1: s7",
+    ]
+
+
+TIERS = {
+    "advisory fails nothing": ({"tier": "advisory"}, {"min": 0.9}, True),
+    "the gate's own word": ({"tier": "advisory"}, {"min": 0.9, "tier": "critical"}, False),
+    "of a drop too": ({"tier": "advisory"}, {"max_drop": 0, "baseline": 0.9}, True),
+    "supporting": ({}, {"min": 0.9}, False),
+}
+
+
+@pytest.mark.parametrize(("rules", "gate", "holds"), TIERS.values(), ids=TIERS)
+def test_what_is_advisory_is_judged_and_fails_nothing(rules, gate, holds):
+    """The verdict is what it is, whatever the tier."""
+    (found,) = judge(gated({"m": gate}, gate_rules=rules), {"m": metric(0.8)})
+    assert (found.verdict, found.holds) == ("FAIL", holds)
+
+
+SETTLED = [
+    *(("PASS", unsure, "critical", True) for unsure in ("value", "fail", "pass")),
+    *(("FAIL", unsure, "critical", False) for unsure in ("value", "fail", "pass")),
+    ("INCONCLUSIVE", "fail", "critical", False),
+    ("INCONCLUSIVE", "pass", "critical", True),
+    ("INCONCLUSIVE", "fail", "advisory", True),
+    ("FAIL", "fail", "advisory", True),
+]
+
+
+@pytest.mark.parametrize(("word", "unsure", "tier", "holds"), SETTLED)
+def test_what_the_status_follows(word, unsure, tier, holds):
+    """The verdict; where it is INCONCLUSIVE `when_unsure`; nothing where the gate is advisory."""
+    rules = GateRules(when_unsure=unsure, tier=tier)
+    assert settled(0.1, rules, word) == settled(0.0, rules, word) == holds
+
+
+def test_where_nothing_is_sure_the_value_decides():
+    """Unless the suite says otherwise."""
+    assert settled(0.0, GateRules(), "INCONCLUSIVE")
+    assert not settled(0.1, GateRules(), "INCONCLUSIVE")
+
+
+def test_a_share_of_the_baseline():
+    """`5%` of it, whatever its sign, and whichever way is better."""
+    for before, better, limit in ((0.8, "higher", 0.76), (2.0, "lower", 2.1), (-2.0, "higher", -2.1), (0, "higher", 0)):
+        assert verdict(limit, better, max_drop="5%", baseline=before).holds
+        worse = limit - 0.01 if better == "higher" else limit + 0.01
+        found = verdict(worse, better, max_drop="5%", baseline=before)
+        assert (found.holds, found.limit) == (False, pytest.approx(limit))
 
 
 @pytest.mark.parametrize(
     ("gate", "text"),
     [
-        (GateVerdict("top1", "min", 0.75, 0.9, 0.15), "top1 0.75 < 0.9"),
-        (GateVerdict("mae", "max", 3.25, 2, 1.25), "mae 3.25 > 2"),
-        (GateVerdict("mae", "max_drop", 3.25, 2, 1.25), "mae 3.25 > 2"),
-        (GateVerdict("top1", "min", 0.49999999, 0.5, 1e-8), "top1 0.49999999 < 0.5"),
+        (failed("top1", "min", 0.75, 0.9, 0.15), "top1 0.75 < 0.9"),
+        (failed("mae", "max", 3.25, 2, 1.25), "mae 3.25 > 2"),
+        (failed("mae", "max_drop", 3.25, 2, 1.25), "mae 3.25 > 2"),
+        (failed("top1", "min", 0.49999999, 0.5, 1e-8), "top1 0.49999999 < 0.5"),
+        (failed("top1", "max_drop", 0.91, 0.93, 0.02, told=PAIRED, change=-0.03), f"top1 0.91 < 0.93 ({RESTS})"),
+        (
+            GateVerdict("top1", "max_drop", 0.95, 0.93, 0, "INCONCLUSIVE", False, told=PAIRED, change=-0.03),
+            f"top1 0.95 > 0.93? ({RESTS})",
+        ),
+        (
+            failed("top1", "min", 0.91, 0.93, 0.02, told={"interval": [0.88, 0.928], "n": 180}),
+            "top1 0.91 < 0.93 ([0.88, 0.928], n=180)",
+        ),
     ],
-    ids=["min", "max", "drop", "close"],
+    ids=["min", "max", "drop", "close", "paired", "unsure", "interval"],
 )
 def test_a_breach_in_brief_begins_with_metric_value_and_limit(gate, text):
     """For a line that may be cut; two numbers that differ look different."""

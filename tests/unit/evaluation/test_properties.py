@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+
 from pytest_evalrun.evaluation.gates import GateVerdict
 from pytest_evalrun.evaluation.properties import properties_of
 from pytest_evalrun.rundir.results import Result
@@ -23,19 +25,43 @@ def evaluation(metrics, verdicts=(), failed=0, **more):
 def test_all_that_is_known_is_told():
     """With units; of a gate whether it holds, and by what."""
     metrics = {"top1": {"value": 0.91, "n": 8, "low": 0.8500001, "high": 0.95}}
-    verdicts = [GateVerdict("top1", "min", 0.91, 0.94, 0.03), GateVerdict("top1", "max_drop", 0.91, 0.91, 0.0)]
+    verdicts = [
+        GateVerdict("top1", "min", 0.91, 0.94, 0.03, "FAIL", False),
+        GateVerdict("top1", "max_drop", 0.91, 0.91, 0.0),
+    ]
     usage = {"requests": 10, "cost": 0.0103, "currency": "USD"}
     assert list(properties_of(evaluation(metrics, verdicts, failed=2, usage=usage))) == [
         ("top1", 0.91),
         ("top1.interval", "[0.85, 0.95] at 95 %"),
         ("top1.samples", "8 samples"),
-        ("gate.top1.min", "breached: 0.91 < 0.94 by 0.03"),
-        ("gate.top1.max_drop", "holds: 0.91 = 0.91"),
+        ("gate.top1.min", "FAIL: 0.91 < 0.94 by 0.03"),
+        ("gate.top1.max_drop", "PASS: 0.91 = 0.91"),
         ("samples", "8 of 10 samples, 2 failed"),
         ("seconds", "12.3457 s"),
         ("seconds.p50", "0.01 s"),
         ("cost", "0.0103 USD"),
     ]
+
+
+TOLD = {"interval": [-0.05, 0.0123456], "n": 180, "confidence": 0.9, "method": "Tango's score interval"}
+RESTS = "-0.02 [-0.05, 0.01235], n=180 at 90 % by Tango's score interval; against main"
+JUDGED = {
+    "unsure and kept": (("INCONCLUSIVE", True, "supporting"), f"INCONCLUSIVE, holds: 0.91 < 0.94 by 0.03; {RESTS}"),
+    "unsure and breached": (
+        ("INCONCLUSIVE", False, "critical"),
+        f"INCONCLUSIVE, breached: 0.91 < 0.94 by 0.03; {RESTS}",
+    ),
+    "advisory": (("FAIL", True, "advisory"), f"FAIL, holds: 0.91 < 0.94 by 0.03; {RESTS}"),
+    "failed": (("FAIL", False, "critical"), f"FAIL: 0.91 < 0.94 by 0.03; {RESTS}"),
+}
+
+
+@pytest.mark.parametrize(("judged", "text"), JUDGED.values(), ids=JUDGED)
+def test_what_a_gate_rests_on(judged, text):
+    """The verdict, what the status follows where that is something else, numbers, interval, method and baseline."""
+    gate = GateVerdict("top1", "max_drop", 0.91, 0.94, 0.03, *judged, TOLD | {"baseline": "main"}, -0.02)
+    told = dict(properties_of(evaluation({"top1": {"value": 0.91}}, [gate])))
+    assert told["gate.top1.max_drop"] == text
 
 
 def test_what_is_not_known_is_left_out():

@@ -1,0 +1,69 @@
+"""The baseline that a gate names, as a side of comparisons: saved and committed, or a run."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_evalrun.comparison.baselinefile import baseline_places, find_baseline, read_baseline
+from pytest_evalrun.comparison.runside import run_side
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.rundir.enginepaths import launched_run
+from pytest_evalrun.rundir.layout import RunPaths, WorkDir
+from pytest_evalrun.rundir.results import read_result
+from pytest_evalrun.rundir.runs import is_run_name, run_names
+from pytest_evalrun.suite.problems import MOST_SHOWN, some
+
+if TYPE_CHECKING:
+    from pytest_evalrun.comparison.side import Side
+    from pytest_evalrun.rundir.layout import PairPaths
+    from pytest_evalrun.suite.pairs import Pair
+
+
+def baseline_side(pair: Pair, name: str, paths: PairPaths) -> Side:
+    """The pair as its baseline ``name`` has it; ``paths`` are the pair's in the run that is judged.
+
+    A saved baseline comes before a run of that name. Raises PairError where there is neither, or nothing of this pair
+    in it, or nothing that can be read.
+    """
+    if "/" not in name and (file := find_baseline(Path(pair.root), name, pair.key)) is not None:
+        return read_baseline(file, name)
+    own = launched_run(RunPaths(paths.run))
+    run = RunPaths(Path(pair.root, name)) if "/" in name else WorkDir(own.root.parent).run(name)
+    if ("/" not in name and not is_run_name(name)) or not run.run_json.is_file():
+        raise PairError(_nowhere(pair, name, WorkDir(own.root.parent)), brief=f"no baseline {name}")
+    if run.root.resolve() in (own.root.resolve(), paths.run.resolve()):
+        raise PairError(f"the baseline {name} is the very run that is judged; save it under a name: {_save(name)}")
+    return _side_of_run(pair, name, run)
+
+
+def _side_of_run(pair: Pair, name: str, run: RunPaths) -> Side:
+    """Of a limited evaluation that of as many samples, where the run has it, else the whole."""
+    limit = pair.settings.limit
+    for key in dict.fromkeys((pair.key.limited(limit), pair.key)):
+        result = read_result(run.pair(key).result)
+        if result is not None and result.metrics:
+            return run_side(name, pair.full_id, run.pair(key), result.metrics, result.fingerprint.get("score", {}))
+    raise PairError(f"the run {run.root} has no result of {pair.full_id} with scores; evaluate the pair there, too")
+
+
+def _nowhere(pair: Pair, name: str, workdir: WorkDir) -> str:
+    """Where was looked, what there is, and how one is made: of the very run that says this."""
+    if "/" in name:
+        return f"the baseline {name} is no run: {Path(pair.root, name)} has no run.json"
+    places = [*baseline_places(Path(pair.root))]
+    there = sorted({path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_dir()})
+    runs = run_names(workdir)
+    near = difflib.get_close_matches(name, [*there, *runs], n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    looked = ", ".join([*map(str, places), str(workdir.root)])
+    found = f"baselines: {some(there, MOST_SHOWN) or 'none'}; runs: {some(runs, MOST_SHOWN) or 'none'}"
+    return (
+        f"no baseline {name!r}, and no run of that name; looked in {looked}; {hint}there are {found}; "
+        f"the scores of this run are kept: `{_save(name)}` makes it of them, then the same command judges"
+    )
+
+
+def _save(name: str) -> str:
+    return f"evalrun baseline save {name}"

@@ -1,0 +1,121 @@
+"""The interval of one value: of the mean of a pair's scores, or of what its metric makes of the whole corpus."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_evalrun.evaluation.columns import metric_of_row
+from pytest_evalrun.stats.difference import NoEstimateError, mean_interval
+from pytest_evalrun.stats.estimate import IntervalEstimate
+from pytest_evalrun.stats.power import least_n_unseen
+from pytest_evalrun.stats.resampling import paired_bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_evalrun.comparison.side import Side
+    from pytest_evalrun.suite.gates import GateRules
+    from pytest_evalrun.suite.pairs import Pair
+
+# The confidence of the interval that a result has.
+OF_RESULTS = 0.95
+OWN = "the metric's own interval"
+TOLERANCE = 1e-9
+
+
+class _Scored:
+    """The scores of a metric, sample by sample, as far as it has some."""
+
+    def __init__(self, side: Side, name: str, *, clustered: bool) -> None:
+        scores = array("d")
+        self.statistics: list[Any] = []
+        clusters: dict[str, int] = {}
+        numbers = array("q")
+        for row in side.rows():
+            if row.statistics.get(name) is not None:
+                self.statistics.append(row.statistics[name])
+            elif (score := row.scores.get(name)) is not None:
+                scores.append(score)
+            else:
+                continue
+            if clustered:
+                numbers.append(clusters.setdefault(row.cluster or "", len(clusters)))
+        self.scores: NDArray[np.float64] = np.array(scores)
+        self.clusters: NDArray[np.intp] | None = np.array(numbers, dtype=np.intp) if clustered else None
+
+
+@dataclass(frozen=True)
+class ValueInterval:
+    """``estimate`` of one value; None where there is none, for the reason ``problem``.
+
+    ``worst`` is what one sample can change the scores by at most, as far as that is known.
+    """
+
+    estimate: IntervalEstimate | None
+    problem: str | None = None
+    worst: float = 0.0
+
+    def too_few(self, margin: float) -> str | None:
+        """Why an approximate method proves nothing yet: a sample that nobody has seen could cost more than is left."""
+        found = self.estimate
+        least = least_n_unseen(margin, self.worst) if found is not None and found.approximate and self.worst else 0
+        if found is None or (least is not None and (found.clusters or found.n) >= least):
+            return None
+        what = "clusters" if found.clusters else "samples"
+        needed = "no number of them is enough" if least is None else f"{least:,} are needed"
+        return f"{found.clusters or found.n:,} {what} by {found.method}, which is approximate: {needed}"
+
+
+def interval_of(pair: Pair, side: Side, name: str, rules: GateRules) -> ValueInterval:
+    """The interval of a metric's value at the confidence of the rules."""
+    metric = side.metrics[name]
+    if pair.settings.kind.computes(pair.settings):
+        return _own(metric, rules, "the program gives the value alone")
+    found = _Scored(side, name, clustered=rules.cluster is not None)
+    try:
+        if found.statistics:
+            return _of_corpus(pair, name, found, rules)
+        if _is_mean(found.scores, metric["value"]):
+            bounds = metric.get("bounds")
+            within = (float(bounds[0]), float(bounds[1])) if bounds else None
+            worst = within[1] - within[0] if within else float(np.ptp(found.scores))
+            return ValueInterval(mean_interval(found.scores, within, found.clusters, rules.confidence), worst=worst)
+    except NoEstimateError as error:
+        return ValueInterval(None, str(error))
+    if found.clusters is not None:
+        return ValueInterval(None, "its value is no mean of scores, of which clusters would be known")
+    return _own(metric, rules, "its value is no mean of scores")
+
+
+def _is_mean(scores: NDArray[np.float64], value: float) -> bool:
+    return bool(len(scores)) and abs(float(scores.mean()) - value) <= TOLERANCE * max(1.0, abs(value))
+
+
+def _of_corpus(pair: Pair, name: str, found: _Scored, rules: GateRules) -> ValueInterval:
+    metric: Any = metric_of_row(name, pair)
+    if metric is None or not hasattr(metric, "values_of"):
+        return ValueInterval(None, "its metric cannot make a value of its statistics")
+    rows = found.statistics
+
+    def nothing(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.zeros(len(draws))
+
+    return ValueInterval(paired_bootstrap(len(rows), nothing, metric.values_of(rows), found.clusters, rules.confidence))
+
+
+def _own(metric: Mapping[str, Any], rules: GateRules, why: str) -> ValueInterval:
+    """What the result has, where it has some and that is of the confidence that is asked for."""
+    low, high = metric.get("low"), metric.get("high")
+    if low is None or high is None or not low < high:
+        return ValueInterval(None, f"{why}, and it has no interval")
+    if rules.confidence != OF_RESULTS:
+        known = f"its interval is known at {OF_RESULTS} alone, not at {rules.confidence:g}"
+        return ValueInterval(None, f"{why}, and {known}")
+    value, n = float(metric["value"]), int(metric["n"])
+    return ValueInterval(IntervalEstimate(value, float(low), float(high), n, OWN, approximate=True))
