@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.comparison.alarms import finite, percentage
+from pytest_evalrun.comparison.alarms import chance_by_width, finite, percentage
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ POWER = 0.8
 class GateOutlook:
     """A gate before its pair is asked: ``n`` samples, ``least`` at which PASS is possible at all without a gain.
 
-    ``seen`` is the true drop that would end in FAIL with a chance of 80 %, ``chance`` that of PASS if nothing changes,
-    ``enough`` the samples at which that is 80 %; all three by ``discordance``, which is ``known`` from the last
-    comparison or assumed, or, where scores are not 0 or 1, by how wide the last interval was. All are None where nobody
-    can say; ``problem`` is why.
+    ``margin`` is what may be lost until the gate is breached, in the metric's unit. How much comes out otherwise by
+    chance is ``known`` from the last comparison or assumed: ``discordance`` is the share of samples that flip; where
+    scores are not 0 or 1, ``half`` is half the width that the interval would have with ``n`` samples. What is None
+    nobody can say; ``problem`` is why.
     """
 
     pair: str
@@ -36,10 +38,10 @@ class GateOutlook:
     baseline: str
     n: int | None
     least: int | None
-    seen: float | None = None
-    chance: float | None = None
-    enough: int | None = None
+    margin: float | None = None
+    confidence: float = 0.95
     discordance: float | None = None
+    half: float | None = None
     known: bool = False
     problem: str | None = None
 
@@ -53,33 +55,80 @@ class GateOutlook:
         """Then a critical gate is an error before the model is loaded."""
         return self.impossible and self.tier == "critical"
 
+    @cached_property
+    def chance(self) -> float | None:
+        """The chance of PASS if nothing changes."""
+        if self.n is None or self.margin is None:
+            return None
+        if self.discordance is not None:
+            from pytest_evalrun.stats.power import chance_of_pass
+
+            return chance_of_pass(self.n, self.margin, self.discordance, confidence=self.confidence)
+        return None if self.half is None else chance_by_width(self.margin, self.half, self.confidence)
+
+    @cached_property
+    def seen(self) -> float | None:
+        """The true drop that ends in FAIL with a chance of 80 %."""
+        if self.n is None or self.margin is None:
+            return None
+        if self.discordance is not None:
+            from pytest_evalrun.stats.power import visible_drop
+
+            return visible_drop(self.n, self.discordance, POWER, self.confidence, self.margin)
+        return None if self.half is None else self.margin + self.half * _of_power(self.confidence)
+
+    @cached_property
+    def enough(self) -> int | None:
+        """The samples at which the chance of PASS is 80 %, if nothing changes."""
+        if self.margin is None or self.margin <= 0:
+            return None
+        if self.discordance is not None:
+            from pytest_evalrun.stats.power import n_for_pass
+
+            return n_for_pass(self.margin, self.discordance, POWER, confidence=self.confidence)
+        if self.half is None or self.n is None:
+            return None
+        return ceil(self.n * (self.half * _of_power(self.confidence) / self.margin) ** 2)
+
+    @property
+    def strength(self) -> float:
+        """How far the margin is beyond chance, for an order that costs nothing to find out."""
+        if self.margin is None or not self.n:
+            return inf
+        half = self.half if self.discordance is None else 2 * sqrt(self.discordance / self.n)
+        return inf if half is None else self.margin / max(half, 1e-12)
+
     @property
     def text(self) -> str:
         """One line for a person: the gate, what is needed, what would be seen."""
         against = f" against {self.baseline}" if self.baseline else ", by its interval"
-        parts = [*self._needed(), *self._seen()]
+        parts = [*self._needed(), *([] if self.impossible else self._seen())]
         if self.problem:
             parts.append(self.problem)
         return f"{self.pair} {self.metric} {self.kind} {self.limit}{against}: {'; '.join(parts)}"
 
     def _needed(self) -> Iterator[str]:
-        there = "samples not counted yet" if self.n is None else counted(self.n, "sample")
-        if self.impossible:
-            yield f"{there}, and without a gain PASS needs {self.least:,}"
+        there = "samples not counted yet" if self.n is None else f"{self.n:,} sample{'s' * (self.n != 1)}"
+        if self.least is None:
+            yield there
+        elif self.impossible:
+            unless = " unless it got better" if self.baseline else " even of the best"
+            yield f"{there}, and PASS needs {self.least:,}{unless}"
             if self.fatal:
                 yield "critical: an ERROR before the model is loaded"
         else:
-            yield f"{there}, PASS from {self.least:,} on" if self.least is not None else there
+            yield f"{there}, PASS from {self.least:,} on"
 
     def _seen(self) -> Iterator[str]:
-        if self.seen is not None and not self.impossible:
-            yield f"a drop of {self.seen:.2g} is seen"
-        if self.chance is not None and not self.impossible:
-            yield f"PASS {percentage(self.chance)}"
-        if self.enough is not None and (self.n is None or self.enough > self.n):
-            yield f"{POWER:.0%}".replace("%", f" % from {self.enough:,} samples on")
+        if self.seen is not None:
+            yield f"a drop of {self.seen:.2g} would be seen"
+        more = self.enough is not None and (self.n is None or self.enough > self.n)
+        chances = [] if self.chance is None else [percentage(self.chance)]
+        if chances or more:
+            chances += [f"{percentage(POWER)} from {self.enough:,} samples on"] if more else []
+            yield f"PASS with a chance of {', '.join(chances)}"
         if self.discordance is not None:
-            yield f"discordance {self.discordance:.2g} {'last time' if self.known else 'assumed'}"
+            yield f"discordance {self.discordance:.2g}, {'as last time' if self.known else 'assumed'}"
 
 
 def outlook_lines(gates: Sequence[GateOutlook], most: int = 20, by_value: int = 0) -> Iterator[str]:
@@ -87,21 +136,26 @@ def outlook_lines(gates: Sequence[GateOutlook], most: int = 20, by_value: int = 
 
     ``by_value`` gates are judged by their value alone: told where there are no others.
     """
-    if not gates:
-        if by_value:
-            yield f"{counted(by_value, 'gate')} judged by the value alone: how sure that is nobody can say"
-        return
-    for gate in sorted(gates, key=_worst_first)[:most]:
+    if not gates and by_value:
+        yield f"{counted(by_value, 'gate')} judged by the value alone: what it can see nobody can say"
+    ordered = sorted(gates, key=_worst_first)
+    for gate in ordered[:most]:
         yield ("impossible: " if gate.impossible else "") + gate.text
-    if (left := len(gates) - most) > 0:
-        impossible = sum(gate.impossible for gate in sorted(gates, key=_worst_first)[most:])
+    if rest := ordered[most:]:
+        impossible = sum(gate.impossible for gate in rest)
         also = f", {impossible} of them impossible" if impossible else ""
-        yield f"… {counted(left, 'more gate')}{also}"
+        yield f"… {counted(len(rest), 'more gate')}{also}"
 
 
 def _worst_first(gate: GateOutlook) -> tuple[Any, ...]:
-    chance = 1.0 if gate.chance is None else gate.chance
-    return not gate.fatal, not gate.impossible, chance, gate.pair, gate.metric, gate.kind
+    return not gate.fatal, not gate.impossible, gate.problem is None, gate.strength, gate.pair, gate.metric, gate.kind
+
+
+def _of_power(confidence: float) -> float:
+    """How many half widths away a difference must be to be seen with a chance of 80 %."""
+    from statistics import NormalDist
+
+    return 1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 # ------------------------------------------------------------------ what is known
@@ -166,8 +220,6 @@ def drop_allowed(gate: Gate, before: float | None) -> float | None:
 
 def _least_of_bound(gate: Gate, kind: str, confidence: float, facts: MetricFacts) -> int | None:
     """Where every score is the best that there is, and that is 0 or 1: Wilson's interval ends at n / (n + z²)."""
-    from math import ceil
-
     from pytest_evalrun.stats.proportions import normal_quantile
 
     limit = gate.min if kind == "min" else gate.max

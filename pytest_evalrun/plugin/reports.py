@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE
 from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.deadline import STACKS
 from pytest_evalrun.evaluation.kinds import DIED, kind_of
 from pytest_evalrun.plugin.internals import is_of_pytest
+from pytest_evalrun.report.gatewords import ADVISORY
 from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.rundir.tasklist import Status
 from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pytest_evalrun.evaluation.gates import GateVerdict
     from pytest_evalrun.evaluation.steps import Evaluation
     from pytest_evalrun.suite.pairs import Pair
     from pytest_evalrun.suite.secrets import Secrets
@@ -162,12 +165,21 @@ def tell(
         brief = {name: [m["value"], m["low"], m["high"]] for name, m in evaluation.result.metrics.items()}
         # Through JSON: a subclass of float that a user's metric answered would not travel.
         told["metrics"] = json.loads(json.dumps(brief))
+        told |= _told_of_gates(evaluation.verdicts)
         told["samples"] = dict(evaluation.result.samples)
         told["seconds"] = evaluation.result.seconds.get("total")
         if evaluation.result.statuses:
             told["ends"] = ends(evaluation.result.statuses)
         told |= _told_of_usage(evaluation.result.usage)
     return told
+
+
+def _told_of_gates(verdicts: Sequence[GateVerdict]) -> dict[str, Any]:
+    """Which metrics have a gate that is INCONCLUSIVE, and what is missed of what fails nothing; mostly nothing."""
+    unsure = [verdict.metric for verdict in verdicts if verdict.verdict == INCONCLUSIVE and verdict.tier != ADVISORY]
+    missed = [verdict.in_brief() for verdict in verdicts if verdict.verdict == FAIL and verdict.tier == ADVISORY]
+    told = {"unsure": [*dict.fromkeys(unsure)], "advisory": missed}
+    return {name: value for name, value in told.items() if value}
 
 
 def _told_of_usage(usage: dict[str, Any] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pytest_evalrun.plugin.signals import outlast_terminal
 from pytest_evalrun.suite.printable import counted, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pytest
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 MARKUP = {"passed": "green", "failed": "red", "error": "red", "skipped": "yellow"}
+# Behind the value of a metric whose gate is INCONCLUSIVE.
+UNSURE = "?"
 WORDS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}
 
 
@@ -55,6 +57,10 @@ class Terminal:
             end_line(reporter)
             reporter.write_line(printable(f"evalrun: {text}"))
 
+    def block(self, title: str, lines: Iterable[str]) -> None:
+        """Lines of our own that belong together."""
+        self.line("\n  ".join([title, *map(one_line, lines)]))
+
     def status(self, report: Any) -> tuple[str, str, Any] | None:
         """The category; the letter is left out where a whole line is shown, and ``-v`` shows the metrics."""
         told = getattr(report, "evalrun", None)
@@ -89,13 +95,12 @@ class Terminal:
         """The tables of what was selected, and where all of the run's are kept."""
         if self.summary is None and not self.remarks:
             return
-        from pytest_evalrun.report.plain import selected_lines
         from pytest_evalrun.report.verdict import verdict_of
         from pytest_evalrun.rundir.layout import RunPaths
 
         reporter.section("evalrun")
         if self.summary is not None and self.config.option.verbose >= 0:
-            for line in selected_lines(self.summary, self.suites, terminal_width(reporter)):
+            for line in self._tables(self.summary, terminal_width(reporter)):
                 reporter.write_line(line)
         if self.summary is not None and self.selected and not self.summary.ids <= self.selected:
             reporter.write_line(f"the whole run: {verdict_of(self.summary).line}")
@@ -109,12 +114,24 @@ class Terminal:
         for remark in self.remarks:
             reporter.write_line(printable(remark))
 
+    def _tables(self, summary: Summary, width: int) -> Iterator[str]:
+        """Of the suites that were selected: their tables, then which gates got worse for certain."""
+        from pytest_evalrun.report.alarms import alarms_in
+        from pytest_evalrun.report.plain import selected_lines
+
+        yield from selected_lines(summary, self.suites, width)
+        for alarms in alarms_in(summary.among(self.suites)):
+            yield from map(one_line, alarms.lines())
+
 
 def _details(told: dict[str, Any]) -> list[str]:
+    unsure = told.get("unsure", ())
     parts = [
-        f"{name}={_number(value)} [{_number(low)}, {_number(high)}]"
+        f"{name}={_number(value)}{UNSURE if name in unsure else ''} [{_number(low)}, {_number(high)}]"
         for name, (value, low, high) in told.get("metrics", {}).items()
     ]
+    if missed := told.get("advisory"):
+        parts.append(f"(advisory: {', '.join(missed)})")
     if samples := told.get("samples"):
         total = counted(samples["total"], "sample")
         complete = samples["predicted"] == samples["total"]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gates import GateVerdict
 from pytest_evalrun.evaluation.steps import Evaluation
@@ -27,7 +28,7 @@ from pytest_evalrun.suite.layers import Layer
 from pytest_evalrun.suite.pairs import Dataset, Pair, Task
 from pytest_evalrun.suite.secrets import Secrets
 
-BREACH = GateVerdict("top1", "min", 0.5, 0.9, 0.4)
+BREACH = GateVerdict("top1", "min", 0.5, 0.9, 0.4, FAIL, holds=False)
 
 
 class Odd(float):
@@ -135,6 +136,23 @@ def test_a_report_tells_the_essentials():
         "samples": {"total": 4, "predicted": 4, "failed": 0, "reused": 0},
         "seconds": 1.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tier", "told"),
+    [
+        pytest.param(INCONCLUSIVE, "critical", {"unsure": ["top1"]}, id="open"),
+        pytest.param(INCONCLUSIVE, "advisory", {}, id="open, and decides nothing"),
+        pytest.param(FAIL, "advisory", {"advisory": ["top1 0.5 < 0.9"]}, id="advisory"),
+        pytest.param(FAIL, "supporting", {}, id="told by its failure"),
+        pytest.param(PASS, "critical", {}, id="passed"),
+    ],
+)
+def test_a_report_tells_of_gates_what_the_outcome_does_not(verdict, tier, told):
+    """Which metrics an interval leaves open, and what is missed that fails nothing."""
+    judged = [replace(BREACH, verdict=verdict, tier=tier, holds=tier == "advisory")] * 2
+    report = tell(pair(), evaluated(judged), worker="gw1", test=None, evaluates=True)
+    assert {name: report[name][:1] for name in ("unsure", "advisory") if name in report} == told
 
 
 def test_only_builtins_travel():

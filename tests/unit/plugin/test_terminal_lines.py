@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +92,14 @@ LINES = {
         "passed", PAIR, {"ends": "9 completed, 1 unknown"},
         "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  10 samples  (9 completed, 1 unknown)  1.23s  (new)",
     ),
+    "a gate that its interval leaves open": (
+        "passed", PAIR, {"unsure": ["top1"]},
+        "PASSED  letters/a/one  top1=0.9123? [0.9, 0.95]  10 samples  1.23s  (new)",
+    ),
+    "a gate that fails nothing": (
+        "passed", PAIR, {"advisory": ["top1 0.91 < 0.94"]},
+        "PASSED  letters/a/one  top1=0.9123 [0.9, 0.95]  (advisory: top1 0.91 < 0.94)  10 samples  1.23s  (new)",
+    ),
     "a user's function": (
         "passed", PAIR, {"suite_item": False, "test": "test_share", "metrics": {}, "samples": None, "seconds": None},
         "PASSED  letters/a/one::test_share  (new)",
@@ -153,6 +162,10 @@ STATUSES = {
     "skipped": (0, report("skipped", "setup"), ("skipped", "", ("SKIPPED", {"yellow": True}))),
     "quiet": (-1, report(), None),
     "another test": (0, report(told=None), None),
+    "verbose and open": (
+        1, report(told=TOLD | {"unsure": ["top1"]}),
+        ("passed", "P", ("PASSED top1=0.9123? [0.9, 0.95] 10 samples 1.23s (new)", {"green": True})),
+    ),
     "verbose": (
         1, report("failed"),
         ("failed", "F", ("FAILED top1=0.9123 [0.9, 0.95] 10 samples 1.23s (new)", {"red": True})),
@@ -164,6 +177,13 @@ STATUSES = {
 def test_status(terminal, verbose, shown, status):
     """Counted as pytest counts; without a letter where a line follows, with the metrics at -v."""
     assert terminal(verbose).status(shown) == status
+
+
+def test_a_block_is_one_thing_to_read(terminal, reporter):
+    """A title of ours, and its lines below; no name breaks out of its line."""
+    reporter.write("..")
+    terminal().block("gates:", ["one", "two\nlines"])
+    assert reporter.text == "..\nevalrun: gates:\n  one\n  two\\nlines\n"
 
 
 @pytest.fixture
@@ -213,6 +233,21 @@ def test_the_end(terminal, reporter, summary, tmp_path, verbose):
         "every selected pair was skipped",
     ]
     assert any("top1" in line for line in lines) == (verbose == 0)
+
+
+@pytest.mark.parametrize("suites", [{"letters"}, {"another"}], ids=["selected", "not selected"])
+def test_alarms_stand_below_the_tables(terminal, reporter, summary, suites):
+    """Of the suites that were selected, whatever of them was."""
+    gate = {"metric": "top1", "kind": "max_drop", "value": 0.5, "before": 0.75, "margin": 0.02, "baseline": "main"}
+    gate |= {"limit": 0.73, "by": 0.0, "holds": True, "verdict": "INCONCLUSIVE", "tier": "critical", "p": 0.001}
+    gate |= {"n": 4, "interval": [-0.7, 0.2], "discordance": 0.25, "confidence": 0.95}
+    judged = replace(summary, rows=tuple(replace(row, gates=(gate,)) for row in summary.rows))
+    shown = terminal()
+    shown.summary, shown.suites = judged, suites
+    shown.show(reporter, None)
+    told = [line for line in reporter.text.splitlines() if line.startswith("alarms (letters): ")]
+    assert len(told) == (2 if "letters" in suites else 0)
+    assert all("a/one top1 -0.25 against main" in line for line in told[:1])
 
 
 def test_a_run_elsewhere_is_named_whole(terminal, reporter):
