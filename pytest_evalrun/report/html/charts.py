@@ -79,7 +79,8 @@ class _Scale:
 
     def __init__(self, values: Sequence[float], start: float, end: float, *, may_be_log: bool) -> None:
         low, high = min(values, default=0.0), max(values, default=1.0)
-        self.is_log = may_be_log and low > 0 and high / low >= LOGARITHMIC_FROM
+        # Below the smallest of normal numbers no power of ten is one.
+        self.is_log = may_be_log and low >= 1e-300 and high / low >= LOGARITHMIC_FROM
         self._start, self._end = start, end
         if self.is_log:
             self.ticks = _decades(low, high)
