@@ -178,6 +178,25 @@ def against_of(gate: Mapping[str, Any]) -> str:
     return one_line(", ".join([*told, *([number(before)] if before is not None else [])]))
 
 
+def judged_words(row: SummaryRow, gate: Mapping[str, Any]) -> list[str]:
+    """Verdict and all that it rests on, each part a text; nothing of a gate by its value alone."""
+    if not {"why", "interval", "method"} & gate.keys():
+        return []
+    told = told_gate(row, gate)
+    tier = gate.get("tier")
+    confidence = finite(gate.get("confidence"))
+    parts = [
+        told.word,
+        f"{told.interval}{f' ({confidence:.3g})' if confidence is not None and told.interval else ''}",
+        basis_of(gate),
+        f"against {against}" if (against := against_of(gate)) else "",
+        f"margin {margin_of(gate)}" if gate.get("kind") == DROP else "",
+        one_line(tier) if isinstance(tier, str) else "",
+        told.why,
+    ]
+    return [part for part in parts if part]
+
+
 def bracketed(low: float, high: float, *, signs: bool = True) -> str:
     """Write both ends: ``[-0.052, +0.008]``."""
     first, last = (signed(low), signed(high)) if signs else (number(low), number(high))

@@ -59,6 +59,7 @@ def occurring(grids: Iterable[Grid]) -> set[str]:
             seen.add("none")
             continue
         seen.update(cell.marks)
+        seen.update(["undecided"] if cell.undecided else [])
         seen.update(["gate"] if cell.holds is not None else [], ["trend"] if cell.trend else [])
         seen.update(["interval"] if cell.low is not None else [])
     return seen
@@ -77,6 +78,8 @@ def shade(cell: Cell) -> str:
 def _signs(cell: Cell) -> Iterator[CellSign]:
     if cell.holds is not None:
         yield CellSign("✓", "holds", "good") if cell.holds else CellSign("✗", "breached", "bad")
+    if cell.undecided:
+        yield CellSign("?", "undecided", "")
     if cell.trend in TRENDS:
         sign, css = TRENDS[cell.trend]
         yield CellSign(sign, f"{cell.trend}{' than' if css else ' as'} before", css)
@@ -84,7 +87,7 @@ def _signs(cell: Cell) -> Iterator[CellSign]:
 
 def _words(cell: Cell) -> Iterator[str]:
     if cell.gate:
-        yield f"gate: {cell.gate}"
+        yield f"gate: {cell.gate}{', undecided' if cell.undecided else ''}"
     if cell.distance is not None:
         yield f"{abs(cell.distance):.1%} {'inside' if cell.holds else 'off'}"
     if cell.before:

@@ -72,6 +72,7 @@ class GridMaker:
             trend=None if was is None else trend_of(was, value, better),
             before="" if was is None else number(was),
             marks=marks,
+            undecided=metric in row.undecided,
         )
 
 

@@ -26,12 +26,23 @@ class PageProblem:
 
 
 @dataclass(frozen=True)
+class GateNote:
+    """A gate that fails nothing and that a person should look at: ``word`` is undecided or advisory."""
+
+    pair: str
+    anchor: str
+    word: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """One metric of one pair.
 
     ``low`` to ``high`` is its interval, over ``n`` of ``total`` samples; ``holds`` whether its gates do, None without
-    one. ``distance`` is how far the nearest gate is off, as a share of its limit: above 0 it holds. ``trend`` compares
-    with the run before, of which ``before`` is the value; ``gate`` tells the gates in words.
+    one, ``undecided`` where the interval of one allows both. ``distance`` is how far the nearest gate is off, as a
+    share of its limit: above 0 it holds. ``trend`` compares with the run before, of which ``before`` is the value;
+    ``gate`` tells the gates in words.
     """
 
     anchor: str
@@ -47,6 +58,7 @@ class Cell:
     trend: str | None = None
     before: str = ""
     marks: tuple[str, ...] = ()
+    undecided: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,8 @@ class PairHead:
 class Page:
     """The page of a run. ``made`` is when, ``command`` what the run was started by, ``against`` the run before.
 
-    ``left_out`` says what there was no room for, and where it is.
+    ``alarms`` are lines about what got worse beyond chance. ``left_out`` says what there was no room for, and where it
+    is.
     """
 
     run: str
@@ -114,3 +127,5 @@ class Page:
     scatters: tuple[Scatter, ...] = ()
     heads: tuple[PairHead, ...] = ()
     left_out: tuple[str, ...] = ()
+    notes: tuple[GateNote, ...] = ()
+    alarms: tuple[str, ...] = ()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.report.gatewords import judged_words, told_gate
 from pytest_evalrun.report.html.details import anchor_of, joined_detail
 from pytest_evalrun.report.html.grids import GridMaker, scatters
-from pytest_evalrun.report.html.model import Page, PageProblem, PairHead
+from pytest_evalrun.report.html.model import GateNote, Page, PageProblem, PairHead
 from pytest_evalrun.report.html.past import NO_PAST, PairPast
 from pytest_evalrun.report.html.safejson import shown
 from pytest_evalrun.report.matrix import table_of
 from pytest_evalrun.report.text import number
-from pytest_evalrun.report.verdict import verdict_of
+from pytest_evalrun.report.verdict import beside, verdict_of
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import counted, first_of, one_line
 
@@ -79,7 +81,16 @@ def page_of(summary: Summary, about: PageFacts, facts: Mapping[PairKey, PairFact
         scatters=tuple(scatters(summary, anchor)),
         heads=tuple(_head(row, facts.get(row.key, NO_FACTS).past) for row in summary.present),
         left_out=about.left_out,
+        notes=tuple(_notes(summary, verdict)),
     )
+
+
+def _notes(summary: Summary, verdict: Verdict) -> Iterator[GateNote]:
+    """Gates that their intervals leave open and that hold, then those that are advisory: the first of each."""
+    anchors = {first_samples(row.pair, row.limit): anchor_of(row.key) for row in summary.present}
+    for word, gates in beside(verdict):
+        for gate in gates[:MOST_PROBLEMS]:
+            yield GateNote(one_line(gate.pair), anchors.get(gate.pair, ""), word, _cut(gate.explained))
 
 
 def _problems(summary: Summary, verdict: Verdict) -> Iterator[PageProblem]:
@@ -99,12 +110,18 @@ def _problems(summary: Summary, verdict: Verdict) -> Iterator[PageProblem]:
 
 def reason_of(row: SummaryRow) -> str:
     """Why a pair is in the list of problems, on one line."""
-    breaches = [
-        f"{gate['metric']} {number(gate['value'])}, {gate['kind']} {number(gate['limit'])}"
-        for gate in row.gates
-        if not gate["holds"]
-    ]
-    reason = one_line("; ".join([*([row.error] if row.error else []), *breaches]))
+    breaches = [_breach(row, gate) for gate in row.gates if not gate["holds"]]
+    return _cut(one_line("; ".join([*([row.error] if row.error else []), *breaches])))
+
+
+def _breach(row: SummaryRow, gate: Mapping[str, Any]) -> str:
+    told = told_gate(row, gate)
+    text = f"{gate['metric']} {number(gate['value'])}, {gate['kind']} {number(gate['limit'])}"
+    more = [told.interval, f"undecided: {told.why}" if told.word == INCONCLUSIVE else ""]
+    return ", ".join(filter(None, [text, *more]))
+
+
+def _cut(reason: str) -> str:
     return reason if len(reason) <= MOST_REASON else f"{reason[:MOST_REASON]}…"
 
 
@@ -137,6 +154,7 @@ def detail_json(row: SummaryRow, facts: PairFacts, samples: Sequence[bytes] | No
         "status": row.status,
         "error": None if row.error is None else one_line(row.error),
         "skipped": None if row.skipped is None else one_line(row.skipped),
+        "judged": [judged_words(row, gate) for gate in row.gates],
     }
     if fragment is None or samples is None:
         why = "its result has no detail" if fragment is None else "there was no room for more in this page"

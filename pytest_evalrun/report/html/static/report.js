@@ -402,11 +402,13 @@ const report = (() => {
     walk(object || {}, "");
     return flat.length ? h("table", { class: "plain" }, h("tbody", null, flat.map(([key, value]) => h("tr", null, h("th", { scope: "row" }, bdi(key)), h("td", null, bdi(value === null ? "–" : show(value))))))) : null;
   }
-  function gatesPanel(gates) {
+  function gatesPanel(gates, judged) {
     if (!gates.length) return null;
-    const line = (gate) => h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
+    const open = (gate) => gate.verdict === "INCONCLUSIVE", advice = (gate) => gate.holds && gate.verdict === "FAIL";
+    const line = (gate, at) => [h("tr", null, h("td", null, bdi(gate.metric)), h("td", { class: "num" }, exact(gate.value)),
       h("td", { class: "num" }, `${gate.kind} ${exact(gate.limit)}`), h("td", { class: "num" }, typeof gate.value === "number" ? `${gate.holds ? "+" : "−"}${+Math.abs(gate.value - gate.limit).toPrecision(3)}` : "–"),
-      h("td", { class: gate.holds ? "num good" : "num bad" }, gate.holds ? "✓ holds" : "✗ breached"));
+      h("td", { class: `num ${!gate.holds ? "bad" : advice(gate) ? "" : "good"}` }, advice(gate) ? "✗ advisory" : gate.holds ? "✓ holds" : "✗ breached", open(gate) ? " ?" : "")),
+      (judged[at] || []).length ? h("tr", { class: "judged" }, h("td", { colspan: 5 }, judged[at].map((part, i) => [i ? " · " : "", i ? bdi(part) : h("b", null, part)]))) : null];
     return panel("Gates", scroll("Gates", h("table", { class: "plain gates" }, h("thead", null, h("tr", null, ["Metric", "Value", "Gate", "Margin", "Result"].map((name, at) => h("th", { scope: "col", class: at ? "num" : null }, name)))), h("tbody", null, gates.map(line)))));
   }
   function confusionPanel(table) {
@@ -457,7 +459,7 @@ const report = (() => {
     const step = (by, words) => (links[at + by] && at >= 0 ? h("a", { href: links[at + by].getAttribute("href") }, words) : null);
     const numbers = { ...detail.counts, ...(detail.seconds ? { seconds: Object.fromEntries(Object.entries(detail.seconds).map(([key, value]) => [key, typeof value === "number" ? duration(value) : value])) } : {}), ...(detail.usage ? { usage: detail.usage } : {}), ...(detail.statuses ? { statuses: detail.statuses } : {}) };
     const shownFact = (value) => (typeof value === "number" ? number(value) : String(value)), many = detail.total || (detail.samples || []).length;
-    const panels = [gatesPanel(detail.gates || []),
+    const panels = [gatesPanel(detail.gates || [], detail.judged || []),
       detail.changes && detail.changes.length ? panel("Changed since the last result", h("ul", { class: "changes" }, detail.changes.map((change) => h("li", { dir: "auto" }, change)))) : null,
       ...(detail.tables || []).map(confusionPanel), histogramPanel(detail.histogram), historyPanel(detail.history)].filter(Boolean);
     const folds = [["Numbers", facts(numbers, shownFact)], ["Environment", facts(detail.environment, shownFact)],

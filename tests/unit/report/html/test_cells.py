@@ -45,6 +45,15 @@ def test_words_tell_gate_distance_and_before():
     assert shown.marks == ("limited",)
 
 
+def test_an_undecided_gate_has_a_sign_of_its_own():
+    """Beside that of whether it holds, in words too; the legend explains it where it occurs."""
+    cell = Cell("p", "0.5", 0.5, holds=True, gate="max_drop 0.49", undecided=True)
+    shown = cell_of(cell)
+    assert [(each.sign, each.words) for each in shown.signs] == [("✓", "holds"), ("?", "undecided")]
+    assert shown.title == "gate: max_drop 0.49, undecided"
+    assert occurring([Grid("s", "m", "higher", ("a",), ("d",), ((cell,),))]) == {"gate", "undecided"}
+
+
 def test_a_state_is_told_once():
     """A cell whose text is its state has no mark that says it again."""
     assert cell_of(Cell("p", "error", marks=("error",))).marks == ()

@@ -284,6 +284,62 @@ def test_problems_come_worst_first_with_their_reasons(run, breach):
     assert cells["far"].distance == pytest.approx(-0.8 / 0.9)
 
 
+HELD = {"metric": "right", "kind": "max_drop", "value": 0.9, "limit": 0.89, "by": 0, "holds": True}
+OPEN = HELD | {
+    "verdict": "INCONCLUSIVE",
+    "tier": "critical",
+    "why": "n=10 <b>",
+    "method": "Tango's score interval",
+    "interval": [-0.03, 0.01],
+    "n": 10,
+    "confidence": 0.95,
+    "baseline": "main",
+    "margin": 0.01,
+    "before": 0.91,
+    "lost": 2,
+    "won": 1,
+    "discordance": 0.3,
+}
+
+
+def test_gates_to_look_at_stand_apart_from_what_failed(run):
+    """Those that their intervals leave open, and advisory ones; a pair shows what each verdict rests on."""
+    advisory = OPEN | {"verdict": "FAIL", "tier": "advisory", "interval": [-0.03, -0.02]}
+    evaluated(
+        run, gates=[OPEN, advisory, {"metric": "right", "kind": "min", "value": 0.9, "limit": 0.1, "holds": True}]
+    )
+    page, _ = page_now(asked(run))
+    assert page.problems == ()
+    assert [(note.pair, note.anchor, note.word) for note in page.notes] == [
+        ("s/m/d", anchor_of(run.key("s", "m", "d")), "undecided"),
+        ("s/m/d", anchor_of(run.key("s", "m", "d")), "advisory"),
+    ]
+    assert page.grids[0].cells[0][0].undecided
+    write_report(asked(run))
+    text = run.paths.report.read_text()
+    assert 'aria-label="undecided">?</i>' in text
+    assert "<h2>Gates to look at</h2>" in text
+    (one,) = details(run).values()
+    first = one["judged"][0]
+    assert (first[0], first[-1], [bool(words) for words in one["judged"]]) == (
+        *("INCONCLUSIVE", "n=10 <b>"),
+        [True, True, False],
+    )
+    assert first[1:-1] == [
+        *("change -0.01 [-0.03, +0.01] (0.95)", "Tango's score interval, n=10, discordance 0.3, 2 lost, 1 won"),
+        *("against main, 0.9100", "margin 0.01", "critical"),
+    ]
+
+
+def test_a_breach_that_its_interval_leaves_open_says_so(run):
+    """Among the problems, with what it would take."""
+    evaluated(run, status="failed", gates=[OPEN | {"holds": False, "value": 0.88, "by": 0.01}])
+    page, _ = page_now(asked(run))
+    (problem,) = page.problems
+    assert problem.reason == "right 0.8800, max_drop 0.8900, change -0.03 [-0.03, +0.01], undecided: n=10 <b>"
+    assert page.notes == ()
+
+
 def test_pairs_without_a_result_are_among_the_problems(run, breach):
     """Those that ended in an error, and results that cannot be read: the verdict counts them, and they are named."""
     evaluated(run, status="failed", gates=[breach("right", 0.8)])

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pytest_evalrun.report.html.model import Cell, Grid, Page, PageProblem, PairHead, Scatter, ScatterPoint
+from pytest_evalrun.report.html.model import Cell, GateNote, Grid, Page, PageProblem, PairHead, Scatter, ScatterPoint
 from pytest_evalrun.report.html.render import (
     HERE,
     LiveConfig,
@@ -74,6 +74,8 @@ def page(text="digits", **others):
         "scatters": (Scatter(text, text, text, (ScatterPoint("p1", text, 1, 0.5, True),)),),
         "heads": (PairHead("p1", text, "failed", text, (0.1, 0.5), text), PairHead("p2", text, "error", text)),
         "left_out": (text,),
+        "notes": (GateNote(text, "p1", "undecided", text), GateNote(text, "", "advisory", text)),
+        "alarms": (text,),
     }
     return Page(run=text, made=text, command=text, verdict=verdict(), **(facts | others))
 
