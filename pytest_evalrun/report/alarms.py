@@ -22,6 +22,11 @@ def alarms_in(summary: Summary) -> list[Alarms]:
     return [alarms for alarms in found if alarms.gates]
 
 
+def alarm_lines(summary: Summary) -> list[str]:
+    """What a person reads of them; nothing where no gate was compared sample by sample."""
+    return [line for alarms in alarms_in(summary) for line in alarms.lines()]
+
+
 def _judged(summary: Summary) -> Iterator[SummaryRow]:
     """Whole evaluations of pairs that are still there; of a pair that has none, that of its first samples."""
     known = [row for row in summary.present if row.status in ("passed", "failed") and row.gates]

@@ -135,6 +135,8 @@ def _cell(row: SummaryRow | None, metric: str) -> str:
         text += f" ({found['n']} of {total})"
     if row.outdated:
         text += f" {OUTDATED}"
+    elif row.status == "error":  # evaluated, and not judged
+        text += " error"
     if metric in row.breached:
         text += f" {BREACHED}"
     return f"{text} {UNDECIDED}" if metric in row.undecided else text

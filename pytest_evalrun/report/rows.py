@@ -39,6 +39,8 @@ class SummaryRow:
     ``recorded`` is what tests of the user's own found of this very result: ``<test name>.<name>`` → value.
     ``statuses`` is how an agent's samples ended: status → count. ``usage`` is what endpoints told of its answers.
     ``model_bytes`` is the size of the model's files; None where nobody knows.
+    ``outdated``: the values are those of an earlier evaluation, because the last one ended in an error. A pair whose
+    gates could not be judged is an error too, and its values are its own.
     """
 
     suite: str
@@ -61,6 +63,7 @@ class SummaryRow:
     statuses: Mapping[str, int] = field(default_factory=dict)
     usage: Mapping[str, Any] | None = None
     model_bytes: int | None = None
+    outdated: bool = False
 
     @property
     def cost(self) -> float | None:
@@ -83,11 +86,6 @@ class SummaryRow:
         """How many answers each sample has."""
         each = self.fingerprint.get("prediction", {}).get("generations", 1)
         return each if type(each) is int else 1
-
-    @property
-    def outdated(self) -> bool:
-        """True where the values are those of an earlier evaluation, because the last one ended in an error."""
-        return self.status == "error" and bool(self.metrics)
 
     @property
     def predictions(self) -> str:
@@ -236,7 +234,7 @@ def passed_over(row: SummaryRow, why: str) -> SummaryRow:
     nothing = replace(
         row, status="skipped", metrics={}, samples=NOTHING, seconds=None, gates=(), recorded={}, statuses={}
     )
-    return replace(nothing, error=None, skipped=why, usage=None)
+    return replace(nothing, error=None, skipped=why, usage=None, outdated=False)
 
 
 def _as_it_stands(row: SummaryRow, error: str | None = None, *, failed: bool) -> SummaryRow:
@@ -245,7 +243,8 @@ def _as_it_stands(row: SummaryRow, error: str | None = None, *, failed: bool) ->
     ``error`` is what was noted of it; without that a pair whose old result has failed may have failed again.
     """
     if failed and (row.status == "passed" or (row.status == "failed" and error is not None)):
-        return replace(row, status="error", error=f"{error} ({OUTDATED})" if error else OUTDATED)
+        old = bool(row.metrics)
+        return replace(row, status="error", error=f"{error} ({OUTDATED})" if error else OUTDATED, outdated=old)
     return row
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.report.alarms import alarm_lines
 from pytest_evalrun.report.comment import to_markdown
 from pytest_evalrun.report.matrix import matrices
 from pytest_evalrun.report.plain import render_matrix, to_text
@@ -61,10 +62,11 @@ def write_summary(
     with no_collection():
         summary = read_summary(paths, gone, skips, limits)
         found, verdict = list(matrices(summary)), verdict_of(summary)
+        alarms = alarm_lines(summary)
         directory = paths.summary
         write_atomic(directory / "summary.csv", to_csv(summary))
-        write_atomic(directory / "summary.md", to_markdown(summary, found, verdict))
-        write_atomic(directory / "summary.txt", to_text(summary, found, verdict))
+        write_atomic(directory / "summary.md", to_markdown(summary, found, verdict, alarms))
+        write_atomic(directory / "summary.txt", to_text(summary, found, verdict, alarms))
         write_merge_summary(paths, _merge_summary(paths, summary))
     return summary
 

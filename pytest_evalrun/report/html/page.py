@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.report.alarms import alarm_lines
 from pytest_evalrun.report.gatewords import judged_words, told_gate
 from pytest_evalrun.report.html.details import anchor_of, joined_detail
 from pytest_evalrun.report.html.grids import GridMaker, scatters
@@ -82,6 +83,7 @@ def page_of(summary: Summary, about: PageFacts, facts: Mapping[PairKey, PairFact
         heads=tuple(_head(row, facts.get(row.key, NO_FACTS).past) for row in summary.present),
         left_out=about.left_out,
         notes=tuple(_notes(summary, verdict)),
+        alarms=tuple(map(one_line, alarm_lines(summary))),
     )
 
 

@@ -122,6 +122,16 @@ def test_a_breach_says_whether_its_interval_leaves_it_open(run, made):
     assert text(run, "txt").count("1,237 for an 80 % chance") == 1
 
 
+def test_alarms_are_told_wherever_a_verdict_is(run, made):
+    """What got worse beyond chance, and the chance that all would pass; nothing where no samples were compared."""
+    made(FAILS | {"p": 0.0001}, status="failed")
+    for kind in ("txt", "md"):
+        assert "alarms (s): 1 of 1 gate got worse beyond chance: t/d m -0.03 against main" in text(run, kind)
+        assert "if nothing had changed" in text(run, kind)
+    made(HELD)
+    assert "alarms" not in text(run, "txt") + text(run, "md")
+
+
 def test_advice_is_told_apart_and_counts_for_nothing(run, made):
     """It fails nothing, is no breach and no sign, and an undecided one of it is not counted."""
     found = verdict_of(made(ADVICE))
@@ -129,6 +139,17 @@ def test_advice_is_told_apart_and_counts_for_nothing(run, made):
     assert "advisory: s/t/d: m 0.9000 < 0.9100 (max_drop)" in text(run, "txt")
     assert r"- advisory: s/t/d: m 0.9000 &lt; 0.9100" in text(run, "md").replace(r"\<", "&lt;")
     assert verdict_of(made(OPEN | {"tier": "advisory"})).undecided == ()
+
+
+def test_a_pair_whose_gates_could_not_be_judged_has_values_of_its_own(run, made, present):
+    """It is an error, and none of an earlier evaluation: a baseline was not there, say."""
+    run.result("s", "t", "d", status="error", metrics={"m": 0.92}, environment={"error": "no baseline main"})
+    summary = read_summary(run.paths, present)
+    assert [row.outdated for row in summary.rows] == [False]
+    found = verdict_of(summary)
+    assert (found.line, found.troubles[0].brief) == ("ERROR: the only pair ended in an error", "no baseline main")
+    (matrix,) = matrices(summary)
+    assert (matrix.cells, matrix.legend()) == ((("0.9200 error",),), "")
 
 
 def test_gates_of_a_pair_that_ended_in_an_error_say_nothing(run, present):

@@ -319,6 +319,11 @@ def test_gates_to_look_at_stand_apart_from_what_failed(run):
     text = run.paths.report.read_text()
     assert 'aria-label="undecided">?</i>' in text
     assert "<h2>Gates to look at</h2>" in text
+    assert page.alarms == ()
+    evaluated(run, gates=[OPEN | {"p": 0.0001, "n": 200}])
+    page, _ = page_now(asked(run))
+    assert page.alarms[0].startswith("alarms (s): 1 of 1 gate got worse beyond chance: m/d right -0.01 against main")
+    evaluated(run, gates=[OPEN, advisory, HELD])
     (one,) = details(run).values()
     first = one["judged"][0]
     assert (first[0], first[-1], [bool(words) for words in one["judged"]]) == (
