@@ -90,9 +90,7 @@ def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float
     assert found.flips is not None, "only of 0/1 scores"
     least = least_n(margin, estimate.confidence)
     if least is None:
-        return (
-            f"n={estimate.n:,}: no number of samples proves a margin of 0"
-        )
+        return f"n={estimate.n:,}: no number of samples proves a margin of 0"
     if estimate.n < least:
         return f"n={estimate.n:,}: PASS needs {least:,} samples at least"
     discordance = (found.flips.lost + found.flips.won) / estimate.n
