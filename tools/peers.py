@@ -1,7 +1,8 @@
 """The rule of `nel gate` (NVIDIA NeMo Evaluator, commit ac66aff5), beside which docs/gates.md sets ours.
 
 It makes a 95 % interval of the paired differences: Student's t, or the normal law over clusters where samples have a
-category. PASS where the largest drop in it is allowed, BREACH where the smallest is not; below 10 pairs no answer.
+category. PASS where the largest drop in it is allowed, BREACH where the smallest is not; below 10 pairs no answer. A
+drop that is allowed as a share of the value is held against the value alone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,19 @@ LEAST = 10
 PASS, BREACH, INSUFFICIENT = "PASS", "BREACH", "INSUFFICIENT"
 
 
-def nel_verdict(differences: NDArray[np.float64], margin: float, clusters: NDArray[np.intp] | None = None) -> str:
-    """What it says of ``after - before``, more is better."""
+def nel_verdict(
+    differences: NDArray[np.float64],
+    margin: float,
+    clusters: NDArray[np.intp] | None = None,
+    most: float = math.inf,
+) -> str:
+    """What it says of ``after - before``, more is better; ``most`` is the drop of the value that a share allows."""
     n = len(differences)
     if n < LEAST:
         return INSUFFICIENT
     mean = float(differences.mean())
+    if -mean > most:
+        return BREACH
     if clusters is None or clusters.max() == 0:
         width = t_quantile(n - 1) * float(differences.std(ddof=1)) / math.sqrt(n)
     else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BETTING = "betting interval"
-TANGO = "Tango's score interval"
+TANGO = "Tango's score interval (N−1)"
 WILSON = "Wilson's score interval"
 # Squares of what is larger, or smaller than its inverse, are not numbers any more.
 LARGEST = 1e100

@@ -33,7 +33,7 @@ def least_n(margin: float, confidence: float = 0.95) -> int | None:
     if margin <= 0:
         return None
     z2 = two_sided(confidence) ** 2
-    n = max(1, math.ceil(z2 * (1 - margin) / margin))
+    n = max(1, math.ceil(z2 * (1 - margin) / margin) + 1)
     # Rounding may be off by one where n is the quotient itself; the interval decides.
     while n > 1 and tango_interval(n - 1, 0, 0, confidence)[0] >= -margin:
         n -= 1
@@ -148,7 +148,7 @@ def _chance_above(n: int, margin: float, bar: float, discordance: float, drop: f
     lost, won = _shares(discordance, drop)
     flips = lost + won
     if n * flips > EXACT_FLIPS:
-        null = math.sqrt(null_variance(n, n * lost, n * won, -margin))
+        null = math.sqrt(n / (n - 1) * null_variance(n, n * lost, n * won, -margin))
         excess = math.sqrt(n) * (margin - drop) - bar * null
         spread = math.sqrt(max(0.0, flips - drop * drop))
         return normal_share(excess / spread) if spread else float(excess >= 0)
