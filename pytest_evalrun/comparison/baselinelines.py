@@ -17,6 +17,7 @@ DIGITS = 12
 _KEPT = ("value", "n", "low", "high", "better", "bounds")
 # A value is a mean where it differs by no more from it: see PairedMetric.
 _ROUNDING = 1e-9
+_RIGHT_OR_WRONG = (0, 1)
 _WHOLE = 2.0**53
 
 
@@ -31,6 +32,7 @@ class BaselineLines:
         self._names: dict[str, int] = {}
         self._statistics: dict[str, int] = {}
         self._sums: dict[str, tuple[float, int]] = {}
+        self._others: set[str] = set()
         lines = bytearray()
         for row in side.rows():
             self.samples += 1
@@ -47,6 +49,8 @@ class BaselineLines:
         for name, score in row.scores.items():
             total, answers = self._sums.get(name, (0.0, 0))
             self._sums[name] = total + score * row.answers, answers + row.answers
+            if score not in _RIGHT_OR_WRONG:
+                self._others.add(name)
         scores = _in_columns(self._names, row.scores)
         line: list[Any] = [row.id, row.reference, scores]
         if row.cluster is not None or row.statistics:
@@ -66,6 +70,7 @@ class BaselineLines:
             "scoring": dict(side.scoring),
             "names": [*self._names],
             "statistics": [*self._statistics],
+            "binary": [name for name in self._names if name not in self._statistics and name not in self._others],
         }
 
     def _metric(self, name: str, told: Mapping[str, Any]) -> dict[str, Any]:

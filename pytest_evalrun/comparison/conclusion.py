@@ -64,12 +64,13 @@ def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float)
     """Why an approximate method says nothing yet: one sample that nobody has seen could cost more than the margin."""
     from pytest_evalrun.stats.power import least_n_unseen
 
+    units, what = (estimate.n, "samples") if estimate.clusters is None else (estimate.clusters, "clusters")
     least = least_n_unseen(margin, found.worst)
-    if least is not None and estimate.n >= least:
+    if least is not None and units >= least:
         return None
     if least is None:
-        return f"{estimate.method} is approximate, and no number of samples is enough for a margin of {margin:g}"
-    return f"n={estimate.n:,} by {estimate.method}, which is approximate: {least:,} samples are needed"
+        return f"{estimate.method} is approximate, and no number of {what} is enough for a margin of {margin:g}"
+    return f"{units:,} {what} by {estimate.method}, which is approximate: {least:,} are needed"
 
 
 def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:

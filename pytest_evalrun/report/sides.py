@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.comparison.baselinestore import PairToSave
 from pytest_evalrun.comparison.runside import run_side
 from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.suite.printable import counted, first_of
 
 if TYPE_CHECKING:
@@ -70,8 +71,13 @@ def _refusal(paths: RunPaths, pair: KnownPair, *, breached: bool) -> str | None:
         return "of first samples alone"
     if pair.status == BREACHED and not breached:
         return "that breached its gates; --breached takes it too"
-    if pair.status not in ("passed", BREACHED):
-        return f"that is {pair.status}" if pair.status != "error" else "that ended in an error"
+    if pair.status == "error":
+        # Evaluated whole, only its gates could not be judged: without a baseline, say. An older result is none.
+        result = read_result(files.result)
+        if result is None or result.status != "error" or not result.metrics or not files.marker.is_file():
+            return "that ended in an error"
+    elif pair.status not in ("passed", BREACHED):
+        return f"that is {pair.status}"
     if not files.scores.is_file() or not files.scores.stat().st_size:
         return "without a score of any sample"
     return None if files.predictions.is_file() else "whose predictions are gone"
