@@ -64,7 +64,7 @@ class Evidence:
         try:
             found = self._compared(name, gate.baseline, gate, rules)
         except PairError as error:
-            raise PairError(f"gate on {name}: {error}", brief=f"gate on {name}: {error.brief}") from error
+            raise PairError(f"gate on {name}: {error}", brief=f"gate on {name}: {error.brief}") from None
         conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop))
         limit, by = allowed(gate, found.before, found.after, higher=found.better == "higher")
         told = _told(conclusion, found.estimate, rules) | _told_of_drop(found, gate)
