@@ -122,7 +122,8 @@ def check_inside(file: Path) -> None:
 class BaselineHead:
     """What the first line of a file says: whose it is, the run that it was saved from, how many samples follow.
 
-    ``names`` are the metrics of the scores in a line, ``statistics`` those of its last part.
+    ``names`` are the metrics of the scores in a line, ``statistics`` those of its last part. ``binary`` are metrics
+    whose value is the mean of scores that are all 0 or 1; None where the head does not say.
     """
 
     file: Path
@@ -134,6 +135,7 @@ class BaselineHead:
     scoring: Mapping[str, Any]
     names: Sequence[str]
     statistics: Sequence[str]
+    binary: Sequence[str] | None = None
 
 
 def read_head(file: Path) -> BaselineHead:
@@ -182,7 +184,9 @@ def _head(file: Path, values: Mapping[str, Any]) -> BaselineHead:
     for name in (*values["names"], *values["statistics"]):
         if name not in values["metrics"]:
             _refuse(file, 1, f"names: found {_cut(name)}, accepted: those in metrics")
-    return BaselineHead(file, **{name: values[name] for name in (*(name for name, _ in parts), "names", "statistics")})
+    binary = values.get("binary")
+    known = {name: values[name] for name in (*(name for name, _ in parts), "names", "statistics")}
+    return BaselineHead(file, **known, binary=binary if isinstance(binary, list) else None)
 
 
 def read_baseline(file: Path, name: str) -> Side:
