@@ -174,7 +174,7 @@ class MetricFacts(NamedTuple):
 
 
 def facts_in(head: Mapping[str, Any], metric: str) -> MetricFacts:
-    """Read a baseline's head, or a result's JSON, which knows of no ``binary``."""
+    """Read a baseline's head, or as much of one as a result has."""
     found = head.get("metrics", {}).get(metric)
     if not isinstance(found, dict):
         return MetricFacts()
@@ -199,16 +199,15 @@ def least_to_pass(gate: Gate, kind: str, rules: GateRules, facts: MetricFacts) -
     if kind != "max_drop":
         return _least_of_bound(gate, kind, confidence, facts)
     margin = drop_allowed(gate, facts.value)
-    if margin is None or margin <= 0:
+    bounds = facts.bounds or ((0.0, 1.0) if facts.binary else None)
+    if margin is None or margin <= 0 or bounds is None or (span := bounds[1] - bounds[0]) <= margin:
         return None
-    if facts.binary and not facts.statistic:
-        return least_n(margin, confidence)
-    if facts.bounds is None:
-        return None
-    span = facts.bounds[1] - facts.bounds[0]
-    if span <= margin:  # so much cannot be lost
-        return None
-    return least_n_unseen(margin, span) if facts.statistic else least_n_bounded(margin, span, confidence)
+    if facts.statistic:
+        return least_n_unseen(margin, span)
+    if gate.share is None and facts.binary is False:
+        return least_n_bounded(margin, span, confidence)
+    # Of a share it takes a few more, by the scores themselves; where nobody knows whether they are 0 or 1, perhaps.
+    return least_n(margin / span, confidence)
 
 
 def drop_allowed(gate: Gate, before: float | None) -> float | None:

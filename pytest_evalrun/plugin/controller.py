@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_evalrun.evaluation.stored import write_error_result
+from pytest_evalrun.plugin.beforehand import tell_before, tell_gates
 from pytest_evalrun.plugin.dryrun import show_dry_run
 from pytest_evalrun.plugin.items import pair_of
 from pytest_evalrun.plugin.lastline import expected_of, facts_of, seconds_of, show_progress
@@ -28,7 +29,6 @@ from pytest_evalrun.plugin.xdist.shards import tell_ended
 from pytest_evalrun.plugin.xdist.units import TOLD, Told, units_of
 from pytest_evalrun.rundir.layout import key_of
 from pytest_evalrun.suite.printable import printable
-from pytest_evalrun.suite.secrets import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Sequence
@@ -110,7 +110,7 @@ class Controller:
                 self.engine.divide(session.items)
             else:
                 self.machine = self._machine(self.planned.values())
-            self._tell()
+            tell_before(self.terminal, self.suites, self.machine, self.planned.values())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -134,7 +134,8 @@ class Controller:
         self.losses.expected = dict.fromkeys(ids)
         self.machine = self._machine(self._here())
         self.fleet = self._fleet() if self.machine.boards else None
-        self._tell()
+        tell_before(self.terminal, self.suites, self.machine, self.pairs.values())
+        tell_gates(self.terminal, self.suites, self.pairs.values())
         self.terminal.select(self.pairs.values())
         if self.pairs:
             with self.sigterm.held_back():
@@ -167,16 +168,6 @@ class Controller:
             fleet = BoardManager(self.machine.boards, on_boards(self.pairs), notes, self.terminal.line)
             self.machine.do_without(fleet.look())
         return fleet
-
-    def _tell(self) -> None:
-        """Say, before anything runs, what there is to run on, and which words may not do what they were written for."""
-        from pytest_evalrun.suite.words import strange_words
-
-        pairs = self.pairs or self.planned
-        secrets = secrets_of(self.suites.found.values())
-        notes = [note for suite in self.suites.found.values() for note in suite.notes]
-        for line in (*self.machine.lines(), *notes, *strange_words(pairs.values())):
-            self.terminal.line(secrets.blank(line))
 
     @cached_property
     def told(self) -> Told:

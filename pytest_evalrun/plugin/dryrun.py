@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.plugin.beforehand import gate_lines
 from pytest_evalrun.plugin.lastline import expected_of
 from pytest_evalrun.suite.printable import printable
 from pytest_evalrun.suite.secrets import secrets_of
@@ -23,10 +24,14 @@ def show_dry_run(
     machine: Machine,
     preview: Callable[[], list[str]] | None,
 ) -> None:
-    """Say what would be done with each collected pair, and why; with an engine what it would be sent (``preview``)."""
+    """Say what would be done with each collected pair, and why, and what its gates could see.
+
+    With an engine it is what that would be sent (``preview``).
+    """
     if planned:
         secrets = secrets_of(suites.found.values())
         lines = preview() if preview is not None else _lines(suites, planned, machine)
+        lines += gate_lines(planned, suites.options)
         reporter.section("evalrun plan")
         for line in lines:
             reporter.write_line(printable(secrets.blank(line)))

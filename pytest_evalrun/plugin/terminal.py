@@ -57,10 +57,6 @@ class Terminal:
             end_line(reporter)
             reporter.write_line(printable(f"evalrun: {text}"))
 
-    def block(self, title: str, lines: Iterable[str]) -> None:
-        """Lines of our own that belong together."""
-        self.line("\n  ".join([title, *map(one_line, lines)]))
-
     def status(self, report: Any) -> tuple[str, str, Any] | None:
         """The category; the letter is left out where a whole line is shown, and ``-v`` shows the metrics."""
         told = getattr(report, "evalrun", None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from pytest_evalrun.comparison.alarms import percentage
 from pytest_evalrun.comparison.outlook import GateOutlook, MetricFacts, facts_in, least_to_pass, outlook_lines
+from pytest_evalrun.stats.difference import PairedScores, mean_difference
 from pytest_evalrun.stats.power import (
     chance_of_pass,
     least_n,
@@ -22,7 +25,10 @@ CORPUS = MetricFacts(0.9, (0.0, 1.0), binary=False, statistic=True)
 UNBOUNDED = MetricFacts(2.5, None, binary=False)
 
 
-def outlook(n=1000, least=189, **more):
+LEAST, ENOUGH = least_n(0.02), f"{n_for_pass(0.02, 0.08):,}"
+
+
+def outlook(n=1000, least=LEAST, **more):
     told = {"margin": 0.02, "discordance": 0.08, "known": True} | more
     tier = told.pop("tier", "supporting")
     pair = told.pop("pair", "digits/mlp/clean")
@@ -36,6 +42,7 @@ def outlook(n=1000, least=189, **more):
         pytest.param(BOUNDED, least_n_bounded(0.02, 1.0), id="bounded"),
         pytest.param(CORPUS, least_n_unseen(0.02, 1.0), id="corpus"),
         pytest.param(UNBOUNDED, None, id="unbounded"),
+        pytest.param(MetricFacts(0.9, (0.0, 1.0)), least_n(0.02), id="0 or 1, or not"),
         pytest.param(MetricFacts(), None, id="nothing known"),
     ],
 )
@@ -57,6 +64,21 @@ def test_the_least_n_is_that_of_the_method(facts, least):
 def test_the_least_n_follows_the_gates_own_words(gate, facts, least):
     """A share of the baseline's value, and the gate's own confidence."""
     assert least_to_pass(gate, "max_drop", GateRules(), facts) == least
+
+
+@pytest.mark.parametrize("share", [2, 5])
+@pytest.mark.parametrize("value", [0.95, 0.4])
+def test_with_fewer_than_the_least_n_no_share_can_pass(value, share):
+    """What is told to be impossible is; with a fifth more it is not, if nothing changes."""
+    facts = MetricFacts(value, (0.0, 1.0), binary=True)
+    least = least_to_pass(Gate(max_drop=f"{share}%", baseline="main"), "max_drop", GateRules(), facts)
+
+    def passes(n):
+        same = (np.arange(n) * value % 1 < value).astype(float)
+        return mean_difference(PairedScores(same, same, (0.0, 1.0)), keep=1 - share / 100).low >= 0
+
+    assert not passes(least - 1)
+    assert passes(round(least * 1.2))
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("min", 0.94), ("min", 0.5), ("max", 0.06), ("max", 0.001)])
@@ -107,23 +129,23 @@ def test_nothing_is_told_of_what_nobody_knows(unknown):
 
 
 GATE = "digits/mlp/clean top1 max_drop 0.02 against main: "
-NEEDED = "100 samples, and PASS needs 189 unless it got better"
+NEEDED = f"100 samples, and PASS needs {LEAST} unless it got better"
 LAST = "discordance 0.08, as last time"
 LINES = {
     "seen": (
         outlook(),
         [
-            "1,000 samples, PASS from 189 on",
-            "a drop of 0.044 would be seen",
-            "PASS with a chance of 60 %, 80 % from 1,607 samples on",
+            f"1,000 samples, PASS from {LEAST} on",
+            f"a drop of {visible_drop(1000, 0.08, margin=0.02):.2g} would be seen",
+            f"PASS with a chance of {percentage(chance_of_pass(1000, 0.02, 0.08))}, 80 % from {ENOUGH} samples on",
             LAST,
         ],
     ),
     "assumed": (
         outlook(n=20000, discordance=0.1, known=False),
         [
-            "20,000 samples, PASS from 189 on",
-            "a drop of 0.026 would be seen",
+            f"20,000 samples, PASS from {LEAST} on",
+            f"a drop of {visible_drop(20000, 0.1, margin=0.02):.2g} would be seen",
             "PASS with a chance of more than 99 %",
             "discordance 0.1, assumed",
         ],
@@ -132,7 +154,11 @@ LINES = {
     "fatal": (outlook(n=100, tier="critical"), [NEEDED, "critical: an ERROR before the model is loaded"]),
     "not counted": (
         outlook(n=None),
-        ["samples not counted yet, PASS from 189 on", "PASS with a chance of 80 % from 1,607 samples on", LAST],
+        [
+            f"samples not counted yet, PASS from {LEAST} on",
+            f"PASS with a chance of 80 % from {ENOUGH} samples on",
+            LAST,
+        ],
     ),
     "a problem": (
         outlook(n=1, least=None, discordance=None, problem="no baseline main yet"),

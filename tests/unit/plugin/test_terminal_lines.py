@@ -179,13 +179,6 @@ def test_status(terminal, verbose, shown, status):
     assert terminal(verbose).status(shown) == status
 
 
-def test_a_block_is_one_thing_to_read(terminal, reporter):
-    """A title of ours, and its lines below; no name breaks out of its line."""
-    reporter.write("..")
-    terminal().block("gates:", ["one", "two\nlines"])
-    assert reporter.text == "..\nevalrun: gates:\n  one\n  two\\nlines\n"
-
-
 @pytest.fixture
 def summary(tmp_path):
     """Of a run with one pair."""
