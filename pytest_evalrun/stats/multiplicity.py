@@ -27,7 +27,7 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     """
     order = _smallest_first(values)[::-1]
     count = len(values)
-    scaled = (min(1.0, values[place] * count / (count - rank)) for rank, place in enumerate(order))
+    scaled = (min(1.0, count / (count - rank) * values[place]) for rank, place in enumerate(order))
     return _in_place(order, accumulate(scaled, min))
 
 

@@ -24,12 +24,16 @@ from pytest_evalrun.stats.tango import null_variance, score, tango_interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-EXACT_FLIPS = 1_000
-REACH = 7.0  # standard deviations of the number of flips that are summed over: what is left out is below 1e-11
+EXACT_FLIPS = 400  # from there on a normal chance is right to 0.003
+# Summed over are so many standard deviations and flips to each side: what is left out is below 1e-11.
+REACH, BESIDES = 7.0, 20
 
 
 def least_n(margin: float, confidence: float = 0.95) -> int | None:
-    """The smallest n at which PASS is possible for 0/1 scores (no flips, Tango); None of a margin of 0 or below."""
+    """The smallest n at which PASS is possible for 0/1 scores (no flips, Tango); None of a margin of 0 or below.
+
+    With fewer, only what won more samples than it lost may pass.
+    """
     if margin <= 0:
         return None
     z2 = two_sided(confidence) ** 2
@@ -49,15 +53,11 @@ def least_n_bounded(margin: float, span: float, confidence: float = 0.95) -> int
 
     from pytest_evalrun.stats.betting import betting_interval
 
-    if margin <= 0:
-        return None
-    if margin >= span:
-        return 1
-
-    def passes(n: int) -> bool:
-        return betting_interval(np.zeros(n), -span, span, confidence)[0] >= -margin
-
-    return _first(passes, max(1, math.ceil(span / margin)))
+    least = least_n(margin / span, confidence)
+    if least is None or margin >= span:
+        return least
+    # It has no closed form: stakes depend on n. Tango's is a tenth below.
+    return _first(lambda n: betting_interval(np.zeros(n), -span, span, confidence)[0] >= -margin, least)
 
 
 def least_n_unseen(margin: float, worst: float) -> int | None:
@@ -74,6 +74,11 @@ def chance_of_pass(n: int, margin: float, discordance: float, drop: float = 0.0,
     No fewer flip than the drop takes.
     """
     return _chance_above(n, margin, two_sided(confidence), discordance, drop)
+
+
+def chance_of_fail(n: int, margin: float, discordance: float, drop: float = 0.0, confidence: float = 0.95) -> float:
+    """The same of FAIL: the whole interval below ``-margin``."""
+    return 1 - _chance_above(n, margin, -two_sided(confidence), discordance, drop)
 
 
 @lru_cache(maxsize=1024)
@@ -98,11 +103,10 @@ def visible_drop(
 
     1 where not even a loss of everything would.
     """
-    z = two_sided(confidence)
     low, high = max(0.0, margin), 1.0
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
-        if 1 - _chance_above(n, margin, -z, discordance, middle) < power:
+        if chance_of_fail(n, margin, discordance, middle, confidence) < power:
             low = middle
         else:
             high = middle
@@ -155,7 +159,8 @@ def _chance_above(n: int, margin: float, bar: float, discordance: float, drop: f
     first, chances = _numbers_of_flips(n, flips)
     most = _most_lost(n, margin, bar, first, first + len(chances))
     share = lost / flips if flips else 0.0
-    return min(1.0, sum(chance * part for chance, part in zip(chances, _at_most(first, most, share), strict=True)))
+    chance = sum(part * passing for part, passing in zip(chances, _at_most(first, most, share), strict=True))
+    return min(1.0, max(0.0, chance))
 
 
 def _numbers_of_flips(n: int, share: float) -> tuple[int, list[float]]:
@@ -163,12 +168,17 @@ def _numbers_of_flips(n: int, share: float) -> tuple[int, list[float]]:
     if share in (0, 1):
         return int(n * share), [1.0]
     spread = REACH * math.sqrt(n * share * (1 - share))
-    first, last = max(0, math.floor(n * share - spread)), min(n, math.ceil(n * share + spread) + 20)
-    chances = [binomial_chance(first, n, share)]
-    odds = share / (1 - share)
-    for flips in range(first, last):
+    first = max(0, math.floor(n * share - spread) - BESIDES)
+    last = min(n, math.ceil(n * share + spread) + BESIDES)
+    # From the likeliest number outwards: the first may be too unlikely for a float.
+    likeliest, odds = min(n, math.floor((n + 1) * share)), share / (1 - share)
+    chances = [binomial_chance(likeliest, n, share)]
+    for flips in range(likeliest, last):
         chances.append(chances[-1] * odds * (n - flips) / (flips + 1))
-    return first, chances
+    chances.reverse()
+    for flips in range(likeliest, first, -1):
+        chances.append(chances[-1] / odds * flips / (n - flips + 1))
+    return first, chances[::-1]
 
 
 def _most_lost(n: int, margin: float, bar: float, first: int, end: int) -> Iterator[int]:
