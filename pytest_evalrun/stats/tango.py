@@ -4,9 +4,11 @@ Of ``n`` samples ``lost`` were right before and are wrong now, ``won`` the other
 difference but that it is small. All differences that the score test would not reject make up the interval, so that
 it has a width where nothing flipped, too: z^2 / (n - 1 + z^2) to each side. Plain Python.
 
-The variance is that of n - 1 samples (Laud 2017, Pharmaceutical Statistics 16, 334-348). As Tango has it the interval
-is too short at small n: it says of a drop just as large as the margin that it is smaller in up to .033 of all cases at
-n = 10, where .025 is meant; so never in more than .0285 (tools/errorrates.py).
+The variance is that of n - 1 samples, as Miettinen and Nurminen have it of two groups (1985, Statistics in Medicine 4,
+213-226) and R's ratesci of pairs. Without it the interval is too short at small n: of a drop just as large as the
+margin it says in up to .033 of all cases at n = 10 that it is smaller, where .025 is meant; with it in .0285 at most,
+where no more than three samples in ten flip (tools/errorrates.py). The other end errs more: of a drop that is just
+allowed it says in up to .052 of all cases that it is larger, where few samples are lost and hardly any is won.
 """
 
 from __future__ import annotations
