@@ -88,7 +88,10 @@ def of_corpus(before: Scores, after: Scores, words: Scores, margin: float) -> st
         counted = draws.astype(np.float64)
         return -(counted @ wrong) / (counted @ words)
 
-    found = paired_bootstrap(len(words), lambda draws: quality(before, draws), lambda draws: quality(after, draws))
+    try:
+        found = paired_bootstrap(len(words), lambda draws: quality(before, draws), lambda draws: quality(after, draws))
+    except NoEstimateError:
+        found = None
     return verdict(found, margin, float(np.ptp(np.concatenate([before / words, after / words]))))
 
 
@@ -174,13 +177,13 @@ def simulated(world: World, n: int, times: int = TIMES) -> tuple[float, float]:
         if world.corpus:
             peers += nel_verdict((before - after) / of_each, world.margin) == NEL_PASS
             drop = (after.sum() - before.sum()) / of_each.sum()
-            ours += drop <= world.margin and of_corpus(before, after, of_each, world.margin) == PASS
+            ours += bool(drop <= world.margin) and of_corpus(before, after, of_each, world.margin) == PASS
             continue
         # Of a margin that is a share nel looks at the value alone; this is its interval all the same.
         differences = after - world.keep * before
         peers += nel_verdict(differences, world.margin, of_each) == NEL_PASS
         # Half of the draws need no interval: it has the value in it, and that is too low.
-        passes = -differences.mean() <= world.margin
+        passes = bool(-differences.mean() <= world.margin)
         ours += passes and of_means(before, after, of_each, world.margin, world.bounds, world.keep) == PASS
     return peers / times, ours / times
 

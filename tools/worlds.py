@@ -147,7 +147,7 @@ UNBOUNDED = (
     World("decibels: one in 20 loses 10", 0.5, _rare_decibels, None),
 )
 IN_CLUSTERS = _of_clusters(0.05, (21, 50, 100, 300))
-IN_FEW_CLUSTERS = _of_clusters(0.2, (6, 8, 12, 20))
+IN_FEW_CLUSTERS = _of_clusters(0.2, (6, 12, 20))[2:]
 CORPORA = (
     World("word errors: one sentence in 18 is lost", 0.05, _words(rare=True), corpus=True),
     World("word errors: one word in 18 is lost", 0.05, _words(rare=False), corpus=True),
