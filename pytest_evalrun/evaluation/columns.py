@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.answers import NoAnswer, extractor_of, options_in
-from pytest_evalrun.metrics import create_metric
+from pytest_evalrun.metrics import create_metric, is_ours
 from pytest_evalrun.metrics.answers import Unanswered
 from pytest_evalrun.metrics.bounds import all_held, bounds_of
+from pytest_evalrun.metrics.checks import describe
 from pytest_evalrun.metrics.generations import ScoredRow
 from pytest_evalrun.metrics.judge import Judge
 from pytest_evalrun.metrics.protocol import MetricValue
+from pytest_evalrun.rundir.lines import is_plain
 from pytest_evalrun.suite.answering import UNANSWERED, metric_rows, options_column, ways_of
 from pytest_evalrun.suite.forks import UsersCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
     from pytest_evalrun.evaluation.answers import Extractor
@@ -101,6 +103,11 @@ class MetricColumn:
         self._takes_details = getattr(self.metric, "takes_details", False)
         self._fed = self._missed = 0
         self._first_missing = ""
+        # What the rows that were fed last add to a value that is no mean; empty of most metrics.
+        self.statistics: list[Any] = []
+        told = getattr(self.metric, "statistic", None)
+        self._statistic: Callable[[], Sequence[Any]] | None = told if callable(told) else None
+        self._is_ours = told is None or is_ours(row.spec)
         self._clusters: array[int] | None = None
         if clustered and hasattr(self.metric, "clusters"):
             self.metric.clusters = self._clusters = array("q")
@@ -113,10 +120,13 @@ class MetricColumn:
         if type(self.metric) is Unanswered:
             return self._kept(self.metric.note(len(values), missing), rows.samples)
         if not missing:
-            return self._kept(self._update(values, rows), rows.samples)
+            scores = self._kept(self._update(values, rows), rows.samples)
+            self.statistics = self._told(len(values))
+            return scores
         self._note_missing(values, missing)
         without = frozenset(missing)
-        scores: Column = [None] * len(values)
+        scores = [None] * len(values)
+        self.statistics = [None] * len(values) if self._statistic else []
         answered = [place for place in range(len(values)) if place not in without]
         if answered:
             chosen = rows.at(answered)
@@ -139,9 +149,27 @@ class MetricColumn:
         return self._kept(metric.update_scored(scored), rows.samples)
 
     def _put(self, into: Column, places: list[int], samples: Sequence[Sample], scores: Column) -> None:
+        """Put scores of some rows, and what these add, in their places."""
         self._kept(scores, [samples[place] for place in places])
         for place, score in zip(places, scores, strict=True):
             into[place] = score
+        if told := self._told(len(places)):
+            for place, row in zip(places, told, strict=True):
+                self.statistics[place] = row
+
+    def _told(self, count: int) -> list[Any]:
+        """What the rows that were fed last add; nothing where the metric does not say it."""
+        if self._statistic is None:
+            return []
+        with _blamed(self.name), UsersCode():
+            rows = self._statistic()
+            rows = rows if self._is_ours else [_plainly(row) for row in rows]
+        if len(rows) != count:
+            raise PairError(f"metric {self.name}: statistic answered {len(rows)} rows to {count} predictions")
+        if not self._is_ours and not all(map(is_plain, rows)):
+            odd = describe(next(row for row in rows if not is_plain(row)))
+            raise PairError(f"metric {self.name}: statistic answered {odd}; accepted: values of JSON, finite ones")
+        return list(rows)
 
     def _kept(self, scores: Column, samples: Sequence[Sample]) -> Column:
         """Say whose rows these were to a metric that can tell repeats of one sample from many samples."""
@@ -213,6 +241,12 @@ class MetricColumns:
                 scores[column.name] = column.feed_scored(rows, scores[column.of])
         return scores
 
+    def statistics(self) -> list[dict[str, Any]]:
+        """What each of the samples that were fed last adds, by the name of the row; empty where no metric says it."""
+        told = {column.name: column.statistics for column in self.columns if column.statistics}
+        each = zip(*told.values(), strict=True)
+        return [{name: row for name, row in zip(told, rows, strict=True) if row is not None} for rows in each]
+
     def results(self) -> dict[str, dict[str, Any]]:
         """The rows by name, as JSON has them."""
         return {column.name: column.result().to_json() for column in self.columns}
@@ -250,6 +284,13 @@ def _blamed(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PairError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _plainly(value: Any) -> Any:
+    """Lists for what is like one, and Python's numbers for numpy's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return list(map(_plainly, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_finite(score: Any) -> bool:

@@ -30,6 +30,8 @@ IDENTITY = 1  # what the parts of a prediction mean
 COMPARISON = 2  # how the same predictions and references are scored: nobody is asked again
 ANSWERS = 1  # how answers are taken out of the same predictions
 METRICS = {"psnr": 2, "ssim": 2}
+# What each sample adds to their value is kept beside its scores.
+METRICS |= dict.fromkeys(("bleu", "chrf", "wer", "macro_f1", "rmse", "r2", "cost_per_success"), 2)
 
 
 @dataclass(frozen=True)

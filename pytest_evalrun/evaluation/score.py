@@ -186,10 +186,10 @@ class Scorer:
             scores = {} if self.metrics is None else self.metrics.feed(rows)
         except PairError as error:
             raise self._with_sample(error, chunk) from error.__cause__
-        return self._lines(rows, scores)
+        return self._lines(rows, scores, [] if self.metrics is None else self.metrics.statistics())
 
-    def _lines(self, rows: Rows, scores: dict[str, Column]) -> bytes:
-        """A line a row: whose it is, its scores by name, and the answer that they are of."""
+    def _lines(self, rows: Rows, scores: dict[str, Column], statistics: list[dict[str, Any]]) -> bytes:
+        """A line a row: whose it is, its scores by name, what it adds to metrics, and the answer that they are of."""
         own: dict[str, list[Any]] = {
             "index": [sample.index for sample in rows.samples],
             "id": [sample.id for sample in rows.samples],
@@ -197,14 +197,15 @@ class Scorer:
         if self._several:
             own["generation"] = [sample.generation for sample in rows.samples]
         names = (*own, *scores)
-        lines = zip(*own.values(), *scores.values(), strict=True)
+        values = zip(*own.values(), *scores.values(), strict=True)
+        lines: Iterable[dict[str, Any]] = (dict(zip(names, line, strict=True)) for line in values)
+        if statistics:
+            told = ({"statistic": each} if each else {} for each in statistics)
+            lines = (line | more for line, more in zip(lines, told, strict=True))
         if not self.answers.extractors:
-            return joined(compact_line(dict(zip(names, line, strict=True))) for line in lines)
+            return joined(map(compact_line, lines))
         answers = self.answers.words(rows)
-        return joined(
-            compact_line(dict(zip(names, line, strict=True)) | words, words.values())
-            for line, words in zip(lines, answers, strict=True)
-        )
+        return joined(compact_line(line | words, words.values()) for line, words in zip(lines, answers, strict=True))
 
     def _of_program(self, file: Path) -> dict[str, dict[str, Any]]:
         """What the program says of all samples; of the metrics that the suite names, where it names any."""

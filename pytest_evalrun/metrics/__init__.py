@@ -37,6 +37,12 @@ def metric_source(spec: MetricRequest, root: str) -> Path | None:
     return source_file(spec.use if offer is None else offer.value, root)
 
 
+def is_ours(spec: MetricRequest) -> bool:
+    """Tell whether a metric is built in."""
+    offer = _offer(spec)
+    return offer is not None and offer.is_ours
+
+
 def _offer(spec: MetricRequest) -> Offer | None:
     """Find who offers a metric by a bare name; None where it is a path or a dotted name."""
     if "." in spec.use or "/" in spec.use:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import Proportion, describe, measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import bootstrap_sums, interval_of_mean
+from pytest_evalrun.metrics.resampled import table_of, values_of_sums
 from pytest_evalrun.suite.jsontext import json_path, value_at
 from pytest_evalrun.suite.problems import accepted
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_evalrun.metrics.protocol import Better, MetricValue
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
     Path = tuple[str | int, ...]
 
@@ -170,6 +172,7 @@ class CostPerSuccess:
         self._field = _path(self.name, field)
         self._costs = array("d")
         self._successes = array("d")
+        self._last = 0
 
     def update(
         self,
@@ -181,7 +184,18 @@ class CostPerSuccess:
         costs = [None if detail is None else _number(detail.get("cost")) for detail in known]
         self._costs.extend(math.nan if cost is None else cost for cost in costs)
         self._successes.extend(_succeeded(self.name, prediction, self._field) for prediction in predictions)
+        self._last = len(costs)
         return costs
+
+    def statistic(self) -> list[list[float] | None]:
+        """Cost and success, 0 or 1, of the samples that were fed last; None of one without a cost, which counts not."""
+        start = len(self._costs) - self._last
+        fed = zip(self._costs[start:], self._successes[start:], strict=True)
+        return [None if math.isnan(cost) else [cost, success] for cost, success in fed]
+
+    def values_of(self, rows: Sequence[Any]) -> ValueOfDraws:
+        """The value of each draw from samples with these costs and successes; NaN where nothing succeeded."""
+        return values_of_sums(table_of(self.name, rows, 2), _per_success)
 
     def result(self) -> MetricValue:
         need_samples(self.name, len(self._costs))

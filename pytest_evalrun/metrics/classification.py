@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.datasets.values import same, spelled, written
+from pytest_evalrun.datasets.values import same, spelled
 from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.bounds import SHARE
 from pytest_evalrun.metrics.checks import Proportion, measured, need_samples, switch, unfit
-from pytest_evalrun.metrics.intervals import (
-    MAX_CELLS,
-    MAX_DRAWS,
-    SEED,
-    chunks,
-    clusters_of,
-    percentiles,
-    share_interval,
-    wilson,
-)
+from pytest_evalrun.metrics.intervals import clusters_of, share_interval, wilson
+from pytest_evalrun.metrics.labelcells import cell_of, counts_of, keep_their_classes
+from pytest_evalrun.metrics.macrof1 import clustered_f1_interval, drawn_cells, drawn_labels, f1_interval, score_of
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from pytest_evalrun.metrics.labelcells import Cell, CellCounts
     from pytest_evalrun.metrics.protocol import Better, MetricValue
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
-# In the table, the column of samples without an answer; no class.
-NO_ANSWER = "(no answer)"
-FEW_DRAWS = 200  # of very many rows in clusters
 MAX_LABELS = 1_000  # of a table that people read and that lies in a JSON file
 _NEEDS = "a class label (text or a whole number)"
 _NEEDS_RANKED = f"{_NEEDS}, or a list of them best first"
@@ -120,19 +108,6 @@ class TopK(_Right):
         return any(same(*self.met(label, reference)) for label in ranked[: self._k])
 
 
-_Cell = tuple[type, Any, type, Any]
-
-
-class _Counts(NamedTuple):
-    """A confusion matrix as cells: the reference's place, the prediction's place, how often; ``of_row`` is its cell."""
-
-    labels: list[str]
-    rows: list[int]
-    columns: list[int]
-    counts: list[int]
-    of_row: list[int]
-
-
 class _Confusions(_Labels):
     """Counts of (reference, prediction): all that these metrics need, however many samples there are."""
 
@@ -142,52 +117,33 @@ class _Confusions(_Labels):
 
     def __init__(self, *, strip: bool = False) -> None:
         super().__init__(strip=strip)
-        # By type too: to Python True, 1 and 1.0 are one key.
-        self._cells: Counter[_Cell] = Counter()
-        self._fed: list[_Cell] = []
+        self._cells: Counter[Cell] = Counter()
+        self._fed: list[Cell] = []
+        self._last: list[Cell] = []
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
         met = [self.met(*pair) for pair in zip(predictions, references, strict=True)]
-        self._note([(type(wanted), wanted, type(predicted), predicted) for predicted, wanted in met])
+        self._note([cell_of(wanted, predicted) for predicted, wanted in met])
         return [1.0 if same(predicted, wanted) else 0.0 for predicted, wanted in met]
 
     def unanswered(self, references: Sequence[Any]) -> list[float | None]:
         """Count samples whose prediction holds no answer: their classes miss them, and no class has them."""
         wanted = [self._label("reference", reference) for reference in references]
         self._fractions = self._fractions or any(map(_is_fraction, wanted))
-        self._note([(type(label), label, NoneType, None) for label in wanted])
+        self._note([cell_of(label, None) for label in wanted])
         return [0.0] * len(references)
 
-    def _note(self, cells: list[_Cell]) -> None:
+    def _note(self, cells: list[Cell]) -> None:
         self._cells.update(cells)
+        self._last = cells
         if self.clusters is not None:
             self._fed += cells
 
-    def _counted(self) -> _Counts:
+    def _counted(self) -> CellCounts:
         """All that was fed, by classes in order."""
         self.refuse_scores()
         need_samples(self.name, self._cells.total())
-        classes = Classes(Label.of(wanted) for _, wanted, _, _ in self._cells)
-        named = {cell: self._named(cell, classes) for cell in self._cells}
-        counted: Counter[tuple[str, str]] = Counter()
-        for cell, names in named.items():
-            counted[names] += self._cells[cell]
-        labels = sorted({label for names in counted for label in names}, key=label_order)
-        place = {label: index for index, label in enumerate(labels)}
-        # Sorted, so that the order in which chunks came changes neither table nor draws.
-        cells = sorted((place[reference], place[prediction], n) for (reference, prediction), n in counted.items())
-        rows, columns, counts = (list(part) for part in zip(*cells, strict=True))
-        index = {(labels[row], labels[column]): at for at, (row, column, _) in enumerate(cells)}
-        return _Counts(labels, rows, columns, counts, [index[named[cell]] for cell in self._fed])
-
-    @staticmethod
-    def _named(cell: _Cell, classes: Classes) -> tuple[str, str]:
-        _, wanted, _, predicted = cell
-        label = Label.of(wanted)
-        if predicted is None:
-            return classes.of(label), NO_ANSWER
-        # What is right is on the diagonal, however it was written.
-        return classes.of(label), classes.of(label if same(predicted, wanted) else Label.of(predicted))
+        return counts_of(self._cells, self._fed)
 
 
 class Confusion(_Confusions):
@@ -214,127 +170,35 @@ class MacroF1(_Confusions):
 
     name = "macro_f1"
 
+    def statistic(self) -> list[list[Any]]:
+        """Reference and prediction, None without an answer, of the samples that were fed last.
+
+        As they are: whether two are of one class is known once all references are.
+        """
+        return [[wanted, predicted] for _, wanted, _, predicted in self._last]
+
+    def values_of(self, rows: Sequence[Any]) -> ValueOfDraws:
+        """The value of each draw from samples with these references and predictions."""
+        cells = [self._cell_of(row) for row in rows]
+        need_samples(self.name, len(cells))
+        return drawn_cells(cells) if keep_their_classes(cells) else drawn_labels(cells)
+
+    def _cell_of(self, row: Any) -> Cell:
+        wanted, predicted = row if isinstance(row, list) and len(row) == 2 else (None, row)
+        return cell_of(
+            self._label("reference", wanted), None if predicted is None else self._label("prediction", predicted)
+        )
+
     def result(self) -> MetricValue:
         import numpy as np
 
-        labels, rows, columns, counts, of_row = self._counted()
-        no_class = labels.index(NO_ANSWER) if any(kind is NoneType for *_, kind, _ in self._cells) else None
+        counted = self._counted()
         # As of each draw: scikit-learn's own number, without the second that its import takes.
-        score = _MacroF1OfDraws(np.asarray(rows), np.asarray(columns), no_class)
-        value = float(score(np.asarray([counts]))[0])
+        score = score_of(counted, self._cells)
+        value = float(score(np.asarray([counted.counts]))[0])
         places = clusters_of(self.clusters)
         if places is None:
-            interval = _f1_interval(value, counts, score)
+            interval = f1_interval(value, counted.counts, score)
         else:
-            interval = _clustered_f1_interval(value, np.asarray(of_row), places, score)
-        return measured(self.name, value, sum(counts), interval, self.better)
-
-
-def _f1_interval(value: float, counts: list[int], score: _MacroF1OfDraws) -> tuple[float, float]:
-    """Resampling samples is drawing the cells of their confusion matrix from a multinomial, at less cost."""
-    import numpy as np
-
-    cells = np.asarray(counts, dtype=np.float64)
-    n, width = int(cells.sum()), len(counts)
-    if n < 2:
-        return value, value
-    rng = np.random.default_rng(SEED)
-    draws = min(MAX_DRAWS, max(1, MAX_CELLS // width))
-    drawn = [score(rng.multinomial(n, cells / n, size)) for size in chunks(draws, width)]
-    return percentiles(value, np.concatenate(drawn))
-
-
-def _clustered_f1_interval(
-    value: float, cells: NDArray[np.intp], places: NDArray[np.intp], score: _MacroF1OfDraws
-) -> tuple[float, float]:
-    """Draw samples with all of their rows: a row's cell counts as often as its sample was drawn."""
-    import numpy as np
-
-    clusters, width = int(places.max()) + 1, int(cells.max()) + 1
-    if clusters < 2:
-        return value, value
-    rng = np.random.default_rng(SEED)
-    draws = min(MAX_DRAWS, max(FEW_DRAWS, MAX_CELLS // len(cells)))
-    drawn = []
-    for count in chunks(draws, width):
-        times = [np.bincount(rng.integers(0, clusters, clusters), minlength=clusters) for _ in range(count)]
-        drawn.append(score(np.stack([np.bincount(cells, each[places], width) for each in times])))
-    return percentiles(value, np.concatenate(drawn))
-
-
-class _MacroF1OfDraws:
-    """Macro F1 of many confusion matrices at once, each over the classes that it holds, as scikit-learn has it."""
-
-    def __init__(self, rows: NDArray[np.intp], columns: NDArray[np.intp], no_class: int | None = None) -> None:
-        self._rows, self._columns, self._no_class = rows, columns, no_class
-        self._classes = int(max(rows.max(), columns.max())) + 1
-
-    def __call__(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        import numpy as np
-
-        diagonal = self._rows == self._columns
-        right = np.zeros((len(drawn), self._classes))
-        right[:, self._rows[diagonal]] = drawn[:, diagonal]
-        met = self._sums(drawn, self._rows) + self._sums(drawn, self._columns)
-        if self._no_class is not None:
-            met[:, self._no_class] = 0
-        f1 = np.divide(2 * right, met, out=np.zeros_like(right), where=met > 0)
-        mean: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(met, axis=1)
-        return mean
-
-    def _sums(self, drawn: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Add up the cells of one class."""
-        import numpy as np
-
-        order = np.argsort(places, kind="stable")
-        classes, starts = np.unique(places[order], return_index=True)
-        sums = np.zeros((len(drawn), self._classes))
-        sums[:, classes] = np.add.reduceat(drawn[:, order], starts, axis=1)
-        return sums
-
-
-class Label(NamedTuple):
-    """A label in builtins that can be counted; a text is told from the number or boolean that it spells."""
-
-    form: str
-    is_text: bool
-
-    @classmethod
-    def of(cls, value: Any) -> Label:
-        """Raises ValueError for what is no label."""
-        return cls(written(value), type(value) is str)
-
-
-class Classes:
-    """The class of each label, under a name.
-
-    "3.10" and "3.1" are two labels, and the number 3.1 is the same as both: what is the same as what does not say to
-    which of them a number belongs. The references decide, for they name the classes. Each text among them is a class.
-    A number or boolean is of the reference text that spells it, the plainest if several do ("3.1"), and else a class of
-    its own. A predicted text that is no reference is of the class of the reference that it spells, and else its own.
-    """
-
-    def __init__(self, references: Iterable[Label]) -> None:
-        listed = set(references)
-        self._texts = {label.form for label in listed if label.is_text}
-        self._values = {label.form for label in listed if not label.is_text}
-        self._spelled: dict[str, str] = {}
-        for text in sorted(self._texts):
-            form = spelled(text)
-            if form is not None and (text == form or form not in self._spelled):
-                self._spelled[form] = text
-
-    def of(self, label: Label) -> str:
-        """The name of the label's class."""
-        if not label.is_text:
-            return self._spelled.get(label.form, label.form)
-        form = None if label.form in self._texts else spelled(label.form)
-        return form if form in self._values and form not in self._spelled else label.form
-
-
-def label_order(label: str) -> tuple[bool, int, str]:
-    """Sort key: whole numbers first, by value, then text."""
-    try:
-        return (False, int(label), label)
-    except ValueError:
-        return (True, 0, label)
+            interval = clustered_f1_interval(value, np.asarray(counted.of_row), places, score)
+        return measured(self.name, value, sum(counted.counts), interval, self.better)

@@ -9,6 +9,7 @@ from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.checks import library, measured, need_samples, switch
 from pytest_evalrun.metrics.intervals import bootstrap_sums
 from pytest_evalrun.metrics.means import MeanOfScores, text_of, texts_of
+from pytest_evalrun.metrics.resampled import table_of, values_of_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_evalrun.metrics.protocol import Better, MetricValue
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
 EXTRA = "text"
 
@@ -31,6 +33,12 @@ class _OfCorpus:
     def __init__(self) -> None:
         self._counts = array("q")
         self._n = 0
+        self._last: list[list[int]] = []
+
+    @property
+    def columns(self) -> int:
+        """How many numbers a sample adds to the sums."""
+        raise NotImplementedError
 
     def counted(self, prediction: str, references: list[str]) -> list[int]:
         """What a sample adds to the sums, always as many numbers."""
@@ -57,9 +65,23 @@ class _OfCorpus:
 
     def _kept(self, rows: list[list[int]]) -> list[float | None]:
         self._n += len(rows)
+        self._last = rows
         for row in rows:
             self._counts.extend(row)
         return [self.of_sample(row) for row in rows]
+
+    def statistic(self) -> list[list[int]]:
+        """The counts of the samples that were fed last."""
+        return self._last
+
+    def values_of(self, rows: Sequence[Any]) -> ValueOfDraws:
+        """The value of each draw from samples with these counts."""
+        return values_of_sums(table_of(self.name, rows, self.columns), self._of_sums)
+
+    def _of_sums(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        import numpy as np
+
+        return np.asarray([self.of_counts(row) for row in sums.round().astype(np.int64).tolist()])
 
     def result(self) -> MetricValue:
         need_samples(self.name, self._n)
@@ -67,11 +89,7 @@ class _OfCorpus:
 
         counts = np.frombuffer(self._counts, dtype=np.int64).reshape(self._n, -1)
         value = self.of_counts(counts.sum(axis=0).tolist())
-
-        def statistic(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.asarray([self.of_counts(row) for row in sums.round().astype(np.int64).tolist()])
-
-        interval = bootstrap_sums(value, counts.astype(np.float64), statistic, self.clusters)
+        interval = bootstrap_sums(value, counts.astype(np.float64), self._of_sums, self.clusters)
         return measured(self.name, value, self._n, interval, self.better, self.table())
 
     def table(self) -> dict[str, Any] | None:
@@ -130,6 +148,10 @@ class Bleu(_Sacrebleu):
             raise PairError(f"metric bleu: tokenize is {params['tokenize']!r}; accepted: {accepted}")
         return metrics.BLEU(**params)
 
+    @property
+    def columns(self) -> int:
+        return 2 + 2 * int(self.scorer.max_ngram_order)
+
     def of_sample(self, counts: list[int]) -> float:
         scorer, order = self.scorer, self.scorer.max_ngram_order
         right, total = counts[2 : 2 + order], counts[2 + order :]
@@ -150,12 +172,17 @@ class Chrf(_Sacrebleu):
     def make(self, metrics: Any, params: dict[str, Any]) -> Any:
         return metrics.CHRF(**params)
 
+    @property
+    def columns(self) -> int:
+        return 3 * int(self.scorer.order)
+
 
 class WordErrors(_OfCorpus):
     """The word error rate of the whole corpus by jiwer: errors by the words of all references."""
 
     better: Better = "lower"
     name = "wer"
+    columns = 2
 
     def __init__(self, *, ignore_case: bool = False) -> None:
         super().__init__()

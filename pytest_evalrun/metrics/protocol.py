@@ -61,6 +61,12 @@ class Metric(Protocol):
     name, ``details``; ``clusters = None``: where a sample has several rows, as of several generations, it is a list
     that grows with ``update``, of the sample's place for each row; ``bounds = (0, 1)``: the lowest and the highest
     score that a sample can have, by which gates judge a mean at any number of samples (without it approximately).
+
+    One whose value is no mean of scores is compared where it has both of these. ``statistic()`` is what each of the
+    samples of the last ``update`` (or ``unanswered``) adds to the value, in order: values of JSON, None of a sample
+    that does not count. ``values_of(rows)`` makes of such rows a function: given how often each sample was drawn, an
+    array of numpy with a row a draw, it returns the value of each draw, NaN where there is none; of all samples drawn
+    once that is the result. A class with ``score`` or ``compute`` has ``statistic(prediction, reference)`` instead.
     """
 
     better: Better

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.datasets.values import number_of
 from pytest_evalrun.metrics.checks import measured, need_samples, unfit
 from pytest_evalrun.metrics.intervals import bootstrap, bootstrap_mean, bootstrap_sums, clusters_of
+from pytest_evalrun.metrics.resampled import table_of, values_of_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from pytest_evalrun.metrics.protocol import Better, MetricValue
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
 
 def _number(metric: str, role: str, value: Any) -> float:
@@ -42,6 +44,7 @@ class _Numbers:
     def __init__(self) -> None:
         self._predictions = array("d")
         self._references = array("d")
+        self._last = 0
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
         predicted = [_number(self.name, "prediction", value) for value in predictions]
@@ -49,11 +52,17 @@ class _Numbers:
         scores = [self.score(left, right) for left, right in zip(predicted, expected, strict=True)]
         self._predictions.extend(predicted)
         self._references.extend(expected)
+        self._last = len(scores)
         return scores
 
     def score(self, prediction: float, reference: float) -> float | None:
         """Return how far off one sample is, in the unit of the data."""
         return abs(prediction - reference)
+
+    def fed_last(self) -> Iterator[tuple[float, float]]:
+        """Prediction and reference of the samples that were fed last."""
+        start = len(self._predictions) - self._last
+        return zip(self._predictions[start:], self._references[start:], strict=True)
 
     def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         import numpy as np
@@ -82,6 +91,18 @@ class RootMeanSquaredError(_Numbers):
 
     name = "rmse"
 
+    def statistic(self) -> list[float]:
+        """The distances of the samples that were fed last."""
+        return [abs(prediction - reference) for prediction, reference in self.fed_last()]
+
+    def values_of(self, rows: Sequence[Any]) -> ValueOfDraws:
+        """The value of each draw from samples with these distances."""
+        import numpy as np
+
+        distances = table_of(self.name, rows, 1)
+        table = np.concatenate([distances**2, np.ones_like(distances)], axis=1)
+        return values_of_sums(table, lambda sums: np.sqrt(sums[:, 0] / sums[:, 1]))
+
     def result(self) -> MetricValue:
         predictions, references = self._arrays()
         squares = (predictions - references) ** 2
@@ -104,6 +125,15 @@ class R2(_Numbers):
 
     def score(self, prediction: float, reference: float) -> float | None:  # noqa: ARG002 - a share of all samples only
         return None
+
+    def statistic(self) -> list[list[float]]:
+        """Prediction and reference of the samples that were fed last."""
+        return [list(pair) for pair in self.fed_last()]
+
+    def values_of(self, rows: Sequence[Any]) -> ValueOfDraws:
+        """The value of each draw from these predictions and references; NaN where a draw has no variance."""
+        predictions, references = table_of(self.name, rows, 2).T
+        return values_of_sums(_r2_sums(predictions, references), _r2_of_sums)
 
     def result(self) -> MetricValue:
         import numpy as np

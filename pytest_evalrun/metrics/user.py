@@ -11,6 +11,7 @@ from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics.bounds import bounds_of, held
 from pytest_evalrun.metrics.checks import describe, measured, need_samples
 from pytest_evalrun.metrics.intervals import bootstrap, clusters_of, interval_of_mean
+from pytest_evalrun.metrics.resampled import check_statistic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_evalrun.metrics.protocol import Better, Metric, MetricValue
+    from pytest_evalrun.stats.resampling import ValueOfDraws
 
 # A user's compute() is called once a draw: 2,000 draws of 1,000 samples keep a plain Python one at a few seconds.
 COMPUTE_CELLS = 2_000_000
@@ -30,7 +32,8 @@ def user_metric(found: Any, ref: str, params: Mapping[str, Any]) -> Metric:
     A function ``(prediction, reference, **params)`` scores one sample, the metric is the mean. A class is made with
     the parameters and has ``update`` and ``result`` (a full metric), or ``score(prediction, reference)``, or
     ``compute(predictions, references)`` over all samples, or both. ``better`` is an attribute, "higher" if missing;
-    ``bounds`` is one, too: what scores are between, nothing if missing.
+    ``bounds`` is one, too: what scores are between, nothing if missing. One with ``score`` or ``compute`` may also have
+    ``statistic(prediction, reference)``, what a sample adds to the value, and ``values_of`` as the protocol has it.
     """
     made = found
     if inspect.isclass(found):
@@ -39,6 +42,7 @@ def user_metric(found: Any, ref: str, params: Mapping[str, Any]) -> Metric:
     if callable(getattr(made, "update", None)) and callable(getattr(made, "result", None)):
         _better(made, ref)
         bounds_of(made, ref)
+        check_statistic(made, ref)
         return cast("Metric", made)
     score, compute = getattr(made, "score", None), getattr(made, "compute", None)
     if callable(score) or callable(compute):
@@ -64,6 +68,11 @@ class UserMetric:
     ) -> None:
         self.better = _better(made, ref)
         self.bounds = bounds_of(made, ref)
+        self.statistic: Callable[[], list[Any]] | None = None
+        self.values_of: Callable[[Sequence[Any]], ValueOfDraws] | None = None
+        if check_statistic(made, ref):
+            self.statistic, self.values_of = self._statistics, made.values_of
+            self._of_sample: Callable[[Any, Any], Any] = made.statistic
         self.clusters: array[int] | None = None
         self._ref = ref
         self._score = score
@@ -72,8 +81,10 @@ class UserMetric:
         # Kept only for a compute() over all samples; images are paths here, never pixels.
         self._predictions: list[Any] = []
         self._references: list[Any] = []
+        self._last: tuple[Sequence[Any], Sequence[Any]] = ((), ())
 
     def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> list[float | None]:
+        self._last = predictions, references
         if self._compute is not None:
             self._predictions.extend(predictions)
             self._references.extend(references)
@@ -82,6 +93,9 @@ class UserMetric:
         scores = [self._scored(left, right) for left, right in zip(predictions, references, strict=True)]
         self._scores.extend(score for score in scores if score is not None)
         return scores
+
+    def _statistics(self) -> list[Any]:
+        return [self._of_sample(*pair) for pair in zip(*self._last, strict=True)]
 
     def result(self) -> MetricValue:
         if self._compute is not None:

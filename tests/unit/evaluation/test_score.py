@@ -16,6 +16,8 @@ from pytest_evalrun.metrics.protocol import MetricValue
 from pytest_evalrun.rundir.predictions import Line, PredictionsFile
 
 USERS = """
+import numpy as np
+
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics.protocol import MetricValue
 
@@ -34,6 +36,23 @@ class Bounded(Full):
     def unanswered(self, references):
         self.n += len(references)
         return [-1.0] * len(references)
+
+class Ratio:
+    def compute(self, predictions, references):
+        return sum(predictions) / sum(references)
+    def statistic(self, prediction, reference):
+        return None if prediction < 0 else (np.float64(prediction), reference)
+    def values_of(self, rows):
+        return lambda draws: draws @ [row[0] for row in rows] / (draws @ [row[1] for row in rows])
+
+class Counted(Full):
+    def __init__(self, told=()):
+        super().__init__()
+        self.told = told
+    def statistic(self):
+        return self.told
+    def values_of(self, rows):
+        return lambda draws: draws.sum(axis=1)
 
 class Ending(Full):
     def result(self):
@@ -207,6 +226,12 @@ FAULTS = {
         {"./u.py:Full": {"result": MetricValue(1.0, 1, 0.0, 1.0, "higher", bounds=(0, 1))}},
         "metric Full: result answered the bounds (0, 1), and the metric declares none; accepted: the attribute",
     ),
+    "few statistics": ({"./u.py:Counted": {"told": []}}, "metric Counted: statistic answered 0 rows to 1 predictions"),
+    "no statistic": (
+        {"./u.py:Counted": {"told": [{1}]}},
+        "metric Counted: statistic answered set {1}; accepted: values",
+    ),
+    "endless": ({"./u.py:Counted": {"told": [[float("inf")]]}}, "metric Counted: statistic answered a list [inf]; acc"),
     "no result": ({"./u.py:Full": {"result": 0.5}}, "metric Full: result answered float; accepted: a MetricValue"),
 }
 
@@ -224,6 +249,34 @@ def test_scores_of_samples_without_an_answer_are_looked_at_too(scored):
     lines = [ok(0, "ANSWER: a", "a"), ok(1, "hm", "a")]
     with pytest.raises(PairError, match=r"sample s1: metric Bounded: the score -1.0 is outside of the bounds"):
         scored(lines, metrics=["./u.py:Bounded"], answer={"after": "ANSWER:"})
+
+
+def test_what_a_sample_adds_is_kept_beside_its_scores(scored):
+    """Of metrics whose value is no mean, by name; a sample that adds nothing has none."""
+    metrics = ["macro_f1", "exact_match", {"rmse": {"name": "off"}}, "./u.py:Ratio"]
+    scored([ok(0, 1, 2), failed(1), ok(2, -1, 2)], metrics=metrics)
+    first, second = lines_of(scored.scores_file)
+    assert first["statistic"] == {"macro_f1": [2, 1], "off": 1.0, "Ratio": [1.0, 2]}
+    assert second["statistic"] == {"macro_f1": [2, -1], "off": 3.0}
+    scored([ok(0, 1, 2)], metrics=["exact_match", "confusion"])
+    assert "statistic" not in lines_of(scored.scores_file)[0]
+
+
+def test_what_a_sample_without_an_answer_adds(scored):
+    """In its own line, whatever was answered around it; of several answers each metric has its own."""
+    lines = [ok(0, "hm", "a"), ok(1, "ANSWER: b", "a"), ok(2, "hm", "b")]
+    scored(lines, metrics=["macro_f1"], answer={"after": "ANSWER:"})
+    told = [line["statistic"]["macro_f1"] for line in lines_of(scored.scores_file)]
+    assert told == [["a", None], ["a", "b"], ["b", None]]
+    scored(lines, metrics=["macro_f1"], answer={"strict": {"after": "ANSWER:"}, "loose": {"regex": "[a-z]$"}})
+    told = [line["statistic"] for line in lines_of(scored.scores_file)]
+    assert told[0] == {"macro_f1@strict": ["a", None], "macro_f1@loose": ["a", "m"]}
+
+
+def test_statistics_of_metrics_that_leave_out_samples_without_an_answer(scored):
+    """A number that is not there has no distance: the sample adds nothing."""
+    scored([ok(0, "hm", 1), ok(1, "it is 3", 1)], metrics=["rmse"], answer={"last_number": True})
+    assert [line.get("statistic") for line in lines_of(scored.scores_file)] == [None, {"rmse": 2.0}]
 
 
 def test_numbers_of_any_library_are_scores(scored):

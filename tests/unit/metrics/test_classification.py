@@ -14,6 +14,7 @@ from pytest_evalrun.errors import ConfigError, PairError
 from pytest_evalrun.metrics import classification
 from pytest_evalrun.metrics.classification import Confusion, MacroF1, Top1, TopK
 from pytest_evalrun.metrics.intervals import wilson
+from pytest_evalrun.metrics.macrof1 import MacroF1OfDraws
 
 
 def library():
@@ -161,7 +162,7 @@ def test_macro_f1_of_draws_is_that_of_each_draw():
         library().f1_score(np.repeat(rows, counts), np.repeat(columns, counts), average="macro", zero_division=0.0)
         for counts in drawn
     ]
-    assert classification._MacroF1OfDraws(rows, columns)(drawn) == pytest.approx(expected)
+    assert MacroF1OfDraws(rows, columns)(drawn) == pytest.approx(expected)
 
 
 def test_macro_f1_interval_is_that_of_resampled_samples():

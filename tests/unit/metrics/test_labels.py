@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.datasets.values import same, written
-from pytest_evalrun.metrics.classification import Classes, Label, label_order
+from pytest_evalrun.metrics.labelcells import Classes, Label, label_order
 
 ONE = {
     "text": ("cat", "cat"),
