@@ -136,6 +136,19 @@ def remove(name: NameArgument, directory: DirOption = None, yes: YesOption = Fal
         print_lines([f"removed {megabytes(saved.size)}"])
 
 
+def saved_at(word: str, directory: Path | None) -> SavedBaseline | None:
+    """The baseline of a name, or in a directory; None where there is none."""
+    from pytest_evalrun.comparison.baselinefile import files_in, is_baseline_name
+    from pytest_evalrun.comparison.baselinestore import look_at
+
+    is_path = "/" in word
+    if not is_path and not is_baseline_name(word):
+        return None
+    place = Path(word) if is_path else (directory or baselines_of()) / word
+    is_one = place.is_dir() and not (place / "run.json").exists() and bool(files_in(place))
+    return look_at(place) if is_one else None
+
+
 def _to_json(saved: SavedBaseline) -> dict[str, object]:
     pairs = [
         {name: getattr(head, name) for name in ("pair", "run", "time", "samples")}

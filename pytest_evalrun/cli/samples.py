@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pytest_evalrun.cli.baseline import DirOption, saved_at
 from pytest_evalrun.cli.common import (
     WORKDIR,
     OldRunOption,
@@ -17,15 +18,20 @@ from pytest_evalrun.cli.common import (
     places_of,
 )
 from pytest_evalrun.errors import ConfigError
-from pytest_evalrun.report.screen import print_lines, print_table, warn
+from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from pytest_evalrun.report.diffsides import DiffSide
     from pytest_evalrun.report.rows import SummaryRow
     from pytest_evalrun.report.samples import ScoredSample
     from pytest_evalrun.rundir.layout import RunPaths
+
+SideArgument = Annotated[
+    str, typer.Argument(metavar="RUN|BASELINE", help="latest, a run's name, a saved baseline's, or a directory of one")
+]
 
 
 def show(
@@ -74,22 +80,40 @@ def show(
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="RUN")],
-    after: Annotated[str, typer.Argument(metavar="RUN")],
+    before: SideArgument,
+    after: SideArgument,
     most: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="So many ids of flipped samples")] = 10,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with 1 where the runs differ, as git diff does")
+        bool, typer.Option("--exit-code", help="End with 1 where the two differ, as git diff does")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+    directory: DirOption = None,
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
-    """Compare two runs: their pairs, their metrics, and which samples came out the other way."""
-    from pytest_evalrun.report.diff import diff_runs
+    """Compare two runs, or a run and a baseline: pairs, metrics with intervals, and samples that came out otherwise."""
+    from pytest_evalrun.report.diff import diff_sides
 
-    found = diff_runs(find(workdir, before).paths, find(workdir, after).paths, most)
-    print_lines(found.lines(before, after))
+    found = diff_sides(_side(before, workdir, directory), _side(after, workdir, directory), most)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_lines(found.lines(before, after))
     warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
     if exit_code and not found.same:
         raise typer.Exit(1)
+
+
+def _side(word: str, workdir: Path, directory: Path | None) -> DiffSide:
+    """A baseline of this name, as gates find it; else a run."""
+    from pytest_evalrun.report.diffsides import baseline_in_diff, run_in_diff
+    from pytest_evalrun.report.runs import is_run
+
+    saved = saved_at(word, directory)
+    if saved is None:
+        return run_in_diff(find(workdir, word).paths)
+    if "/" not in word and is_run(word, workdir):
+        warn([f"{word}: the baseline is compared; the run of that name by its directory: {workdir}/{word}"])
+    return baseline_in_diff(saved)
 
 
 def _written(paths: RunPaths, row: SummaryRow) -> Path | None:

@@ -107,15 +107,23 @@ def compare(
 class TwoSides:
     """Two sides whose samples were read for these metrics; ``partial`` where ``after`` has only first samples.
 
-    Raises PairError where one is damaged.
+    Without ``references`` all are taken for the same. Raises PairError where a side is damaged.
     """
 
-    def __init__(self, before: Side, after: Side, metrics: Sequence[str], *, partial: bool = False) -> None:
+    def __init__(
+        self, before: Side, after: Side, metrics: Sequence[str], *, partial: bool = False, references: bool = True
+    ) -> None:
         from pytest_evalrun.comparison.pairing import matched, read_side
 
-        self.before, self.after = read_side(before, metrics), read_side(after, metrics)
+        self.before, self.after = (read_side(side, metrics, references=references) for side in (before, after))
         self._partial = partial
         self._matched = matched(self.before, self.after)
+
+    def apart(self, most_named: int) -> tuple[tuple[int, list[str]], tuple[int, list[str]]]:
+        """How many samples only one side has, and have another reference, whatever the metric; the first by ids."""
+        from pytest_evalrun.comparison.pairing import apart
+
+        return apart(self.before, self.after, self._matched, most_named)
 
     def compare(
         self,
@@ -133,16 +141,20 @@ class TwoSides:
         paired.check_apart()
         return _estimated(paired, confidence, keep, clustered=clustered, made=made)
 
-    def look(self, metric: str, *, confidence: float = 0.95, most_named: int = 10) -> MetricComparison:
-        """Compare what can be compared, for a person to look at: what :meth:`compare` raises is the ``problem``."""
+    def look(
+        self, metric: str, *, most_named: int = 10, estimate: bool = True, made: Made = lambda _: None
+    ) -> MetricComparison:
+        """Compare what can be compared, for a person to look at: why :meth:`compare` would raise is the ``problem``."""
         paired = self._paired(metric, most_named)
+        if not estimate:
+            return _told(paired)
         try:
             check_measured_alike(self.before.side, self.after.side, metric)
-        except PairError as error:
-            return replace(_told(paired), problem=str(error))
-        if (told := paired.apart()) is not None:
-            return replace(_told(paired), problem=told)
-        return _estimated(paired, confidence, 1.0, clustered=True, made=lambda _: None)
+        except PairError:
+            return replace(_told(paired), problem="it was measured in another way")
+        if paired.apart() is not None:
+            return replace(_told(paired), problem="less than 99 % of the samples are the same on both sides")
+        return _estimated(paired, 0.95, 1.0, clustered=True, made=made)
 
     def _paired(self, metric: str, most_named: int) -> PairedMetric:
         from pytest_evalrun.comparison.pairedmetric import paired_metric
@@ -222,7 +234,7 @@ def _by_statistics(
     metric = made(paired.metric)
     values_of = getattr(metric, "values_of", None)
     if values_of is None:
-        return replace(found, problem=f"{paired.metric} is of all samples together, and is not made again here")
+        return replace(found, problem="its value is of all samples together, and is not made again here")
     old, new = (_of_quality(values_of(rows), paired.sign) for rows in paired.statistics())
     before, after = (float(side(paired.once())[0]) for side in (old, new))
     kept = _kept(keep, before)
@@ -251,5 +263,5 @@ def _kept(keep: float, before: float) -> float:
 
 def _no_method(paired: PairedMetric) -> str:
     if not len(paired.seen):
-        return f"{paired.metric} has no scores of single samples"
-    return f"{paired.metric} is not the mean of its samples' scores, and none of its samples says what it adds to it"
+        return "no scores of single samples"
+    return "its value is not the mean of the samples' scores, and no sample says what it adds to it"

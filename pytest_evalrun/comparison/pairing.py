@@ -44,15 +44,18 @@ class SideArrays:
         return there
 
 
-def read_side(side: Side, metrics: Sequence[str]) -> SideArrays:
-    """Read a side once. Raises PairError where it is damaged, or has two samples of one id."""
-    ids, references, clusters, answers = (array("q") for _ in range(4))
+def read_side(side: Side, metrics: Sequence[str], *, references: bool = True) -> SideArrays:
+    """Read a side once; without ``references`` all are the same.
+
+    Raises PairError where it is damaged, or has two samples of one id.
+    """
+    ids, digests, clusters, answers = (array("q") for _ in range(4))
     columns = {metric: array("d") for metric in metrics}
     statistics: dict[str, list[Any]] = {}
     clustered = False
     for place, row in enumerate(side.rows()):
         ids.append(hash(row.id))
-        references.append(hash(row.reference))
+        digests.append(hash(row.reference) if references else 0)
         clusters.append(hash((place, row.id) if row.cluster is None else row.cluster))
         answers.append(row.answers)
         clustered = clustered or row.cluster is not None
@@ -68,7 +71,7 @@ def read_side(side: Side, metrics: Sequence[str]) -> SideArrays:
     found = SideArrays(
         side,
         np.asarray(ids),
-        np.asarray(references),
+        np.asarray(digests),
         np.asarray(clusters) if clustered else None,
         {metric: np.asarray(column) for metric, column in columns.items()},
         statistics,
@@ -97,6 +100,18 @@ def matched(before: SideArrays, after: SideArrays) -> Matched:
     at = np.minimum(np.searchsorted(after.ids[order], before.ids), len(order) - 1)
     found = np.flatnonzero(after.ids[order[at]] == before.ids)
     return found, order[at[found]]
+
+
+def apart(
+    before: SideArrays, after: SideArrays, places: Matched, most: int
+) -> tuple[tuple[int, list[str]], tuple[int, list[str]]]:
+    """How many samples only one side has, and have another reference; the first of them by their ids."""
+    one, two = places
+    alone = [np.setdiff1d(np.arange(len(side.ids)), found) for side, found in ((before, one), (after, two))]
+    changed = one[before.references[one] != after.references[two]]
+    names = ids_at(before.side, alone[0][:most])
+    names += ids_at(after.side, alone[1][: most - len(names)])
+    return (len(alone[0]) + len(alone[1]), names), (len(changed), ids_at(before.side, changed[:most]))
 
 
 def ids_at(side: Side, places: Iterable[int]) -> list[str]:

@@ -27,8 +27,8 @@ def rules_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
 
 def metric_differs(old: Mapping[str, Any], new: Mapping[str, Any], metric: str) -> Iterator[str]:
     """Say what of a metric is another: its code, its parameters; nothing where one side does not say."""
-    before, after = _identity(old, metric), _identity(new, metric)
-    if not before or not after:
+    before, after = identity_of(old, metric), identity_of(new, metric)
+    if before is None or after is None:
         return
     yield from (
         f"its {what} differ{'' if what == 'parameters' else 's'}"
@@ -41,8 +41,20 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any], part: str) -> bool:
     return _encode(old.get(part)) != _encode(new.get(part))
 
 
-def _identity(scoring: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
-    """Of a metric over one of several answers, ``top1@first``, that of the metric."""
+def all_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Say all that differs of what scores depend on, references and every metric among it."""
+    if not old or not new:
+        return
+    if old.get("references") != new.get("references"):
+        yield "the references differ"
+    yield from rules_differ(old, new)
+    before, after = (scoring.get("metrics") or {} for scoring in (old, new))
+    for name in before.keys() & after.keys():
+        yield from (f"metric {name}: {what}" for what in metric_differs(old, new, name))
+
+
+def identity_of(scoring: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+    """What a metric was: use, params, source, version; of one over one of several answers, ``top1@first``, alike."""
     known: Any = scoring.get("metrics")
-    found = (known.get(metric) or known.get(metric.partition("@")[0])) if isinstance(known, dict) else None
-    return found if isinstance(found, dict) else {}
+    found = known.get(metric, known.get(metric.partition("@")[0])) if isinstance(known, dict) else None
+    return found if isinstance(found, dict) else None

@@ -116,7 +116,8 @@ def _differences(pair: PairDiff) -> Iterator[dict[str, Any]]:
         if change.before is not None and change.after is not None:
             row["change"] = change.after - change.before
         if (turned := flips.get(change.metric)) is not None:
-            row |= {"lost": turned.lost, "lost_ids": turned.first_lost, "won": turned.won, "won_ids": turned.first_won}
+            row |= {"lost": turned.lost, "lost_ids": [*turned.first_lost]}
+            row |= {"won": turned.won, "won_ids": [*turned.first_won]}
         yield told | row
     if not pair.changes:
         yield told

@@ -1,66 +1,81 @@
-"""Two runs side by side: which pairs, which metrics, and which samples came out the other way."""
+"""Two runs, or a run and a saved baseline, side by side: which pairs, which metrics, which samples flipped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.report.known import known_pairs
+from pytest_evalrun.comparison.baselinelines import rounded
+from pytest_evalrun.comparison.compare import TwoSides
+from pytest_evalrun.comparison.making import made_again
+from pytest_evalrun.comparison.scoring import all_differs
+from pytest_evalrun.errors import PairError
+from pytest_evalrun.report.diffsides import run_in_diff
 from pytest_evalrun.report.text import number
-from pytest_evalrun.rundir.samplelines import SampleLines, answer_of
-from pytest_evalrun.suite.answering import TAKEN
 from pytest_evalrun.suite.names import first_samples
-from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.printable import counted, first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_evalrun.report.known import KnownPair, KnownPairs
+    from pytest_evalrun.comparison.compare import MetricComparison
+    from pytest_evalrun.report.diffsides import DiffPair, DiffSide
     from pytest_evalrun.rundir.layout import RunPaths
+    from pytest_evalrun.stats.estimate import IntervalEstimate
 
 MOST_NAMED = 10
-# What a metric is, as a result's fingerprint has it.
-SCORED_BY = {"use": "name", "params": "parameters", "source": "code", "version": "version"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Flips:
     """The samples that a right-or-wrong metric judges differently; counted all, the first few by their ids."""
 
     metric: str
     lost: int = 0
     won: int = 0
-    first_lost: list[str] = field(default_factory=list)
-    first_won: list[str] = field(default_factory=list)
-
-    def note(self, sample: str, before: float, after: float, most: int) -> None:
-        if before > after:
-            self.lost += 1
-            self.first_lost += [sample] if len(self.first_lost) < most else []
-        elif before < after:
-            self.won += 1
-            self.first_won += [sample] if len(self.first_won) < most else []
-
-    def turned(self) -> Flips:
-        """Swap better and worse, for a metric of which less is better."""
-        return Flips(self.metric, self.won, self.lost, self.first_won, self.first_lost)
+    first_lost: Sequence[str] = ()
+    first_won: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one pair in both runs; ``verdict`` is better, worse or same, in the metric's own sense."""
+    """One metric of one pair in both runs; ``verdict`` is better, worse or same, in the metric's own sense.
+
+    ``low`` and ``high`` are the interval of the difference in the metric's own unit, by ``method`` at ``confidence``;
+    where there is none, ``problem`` may say why.
+    """
 
     metric: str
     before: float | None
     after: float | None
     verdict: str
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    n: int | None = None
+    confidence: float = 0.95
+    problem: str | None = None
+
+    @property
+    def maybe_chance(self) -> bool:
+        """Whether the interval of the difference has 0 in it."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
 
     def line(self) -> str:
         values = f"{_number(self.before)} → {_number(self.after)}"
         if self.before is None or self.after is None:
             return f"{self.metric}  {values}"
-        return f"{self.metric}  {values}  ({self.after - self.before:+.4g}, {self.verdict})"
+        return f"{self.metric}  {values}  ({self.after - self.before:+.4g}, {self.verdict}{self._interval()})"
+
+    def _interval(self) -> str:
+        if self.low is None or self.high is None:
+            return f"; no interval: {self.problem}" if self.problem else ""
+        chance = ", may be chance" if self.maybe_chance else ""
+        share = f"{100 * self.confidence:g} %"
+        return f"{chance}; {self.low:+.3g} to {self.high:+.3g} at {share} by {self.method}, n={self.n:,}"
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,16 @@ class PairDiff:
             yield from _flipped(flips)
         if self.remark:
             yield f"  {self.remark}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "pair": self.full_id,
+            "status": list(self.status),
+            "same": self.same,
+            "changes": [change.to_json() for change in self.changes],
+            "flips": [dict(vars(flips)) for flips in self.flips],
+            "remark": self.remark,
+        }
 
 
 @dataclass(frozen=True)
@@ -116,78 +141,110 @@ class RunDiff:
         same = len(self.pairs) - len(self.different)
         yield f"{counted(len(self.pairs), 'pair')} in both, {same} of them the same"
 
+    def to_json(self) -> dict[str, Any]:
+        told = {"same": self.same, "only_before": list(self.only_before), "only_after": list(self.only_after)}
+        return {**told, "damaged": list(self.damaged), "pairs": [pair.to_json() for pair in self.pairs]}
+
 
 def diff_runs(before: RunPaths, after: RunPaths, most: int = MOST_NAMED) -> RunDiff:
-    """Compare two runs; memory does not grow with their samples."""
-    old, new = known_pairs(before), known_pairs(after)
-    olds = {pair.full_id: pair for pair in old.pairs}
-    news = {pair.full_id: pair for pair in new.pairs}
-    both = {name: (pair, news[name]) for name, pair in olds.items() if name in news} | _first_samples(old, new)
+    """Compare two runs; memory grows by some bytes with each sample of a pair and metric, one pair at a time."""
+    return diff_sides(run_in_diff(before), run_in_diff(after), most)
+
+
+def diff_sides(before: DiffSide, after: DiffSide, most: int = MOST_NAMED) -> RunDiff:
+    """Compare two runs, or what was saved of them."""
+    both = {name: (pair, after.pairs[name]) for name, pair in before.pairs.items() if name in after.pairs}
+    both |= _first_samples(before, after)
     return RunDiff(
-        tuple(name for name in olds if name not in news),
-        tuple(name for name in news if name not in olds),
-        tuple(_pair(before, one, after, two, most) for one, two in both.values()),
-        tuple(f"{paths.root.name}/{name}" for paths, known in ((before, old), (after, new)) for name in known.damaged),
+        tuple(name for name in before.pairs if name not in after.pairs),
+        tuple(name for name in after.pairs if name not in before.pairs),
+        tuple(_pair(one, two, most) for one, two in both.values()),
+        (*before.damaged, *after.damaged),
     )
 
 
-def _first_samples(old: KnownPairs, new: KnownPairs) -> dict[str, tuple[KnownPair, KnownPair]]:
+def _first_samples(before: DiffSide, after: DiffSide) -> dict[str, tuple[DiffPair, DiffPair]]:
     """Evaluations of as many first samples in both runs, the most there are, of pairs that not both have whole."""
-    whole = {pair.place for pair in old.pairs if pair.row} & {pair.place for pair in new.pairs if pair.row}
-    news = {pair.full_id: pair for pair in new.limits}
-    found = [(pair, news[pair.full_id]) for pair in old.limits if pair.full_id in news and pair.place not in whole]
+    whole = {name for name in before.pairs.keys() & after.pairs.keys() if _both_scored(before, after, name)}
+    found = [(pair, after.limits[name]) for name, pair in before.limits.items() if name in after.limits]
     # By the pair's own name: it takes the place of a comparison in which one side has nothing to say.
-    return {f"{one.place[0]}/{one.place[1]}": (one, two) for one, two in found}
+    return {one.full_id: (one, two) for one, two in found if one.full_id not in whole}
 
 
-def _pair(before: RunPaths, old: KnownPair, after: RunPaths, new: KnownPair, most: int) -> PairDiff:
-    files = before.pair(old.key).scores, after.pair(new.key).scores
-    scored = all(_metrics(pair) for pair in (old, new)) and all(path.is_file() for path in files)
-    flips, remark = _flips(*files, most) if scored else ((), None)
-    changes = tuple(_changes(old, new))
-    lower = {name for name, metric in _metrics(new).items() if metric.get("better") == "lower"}
-    turned = tuple(flip.turned() if flip.metric in lower else flip for flip in flips)
-    name = first_samples(f"{old.place[0]}/{old.place[1]}", old.limit)
-    remarks = [*_scored_otherwise(_scoring(old), _scoring(new)), *([remark] if remark else [])]
-    return PairDiff(name, (old.status, new.status), changes, turned, "; ".join(remarks) or None)
+def _both_scored(before: DiffSide, after: DiffSide, name: str) -> bool:
+    return before.pairs[name].has_result and after.pairs[name].has_result
 
 
-def _scoring(pair: KnownPair) -> Mapping[str, Any]:
-    """Return what the scores depend on besides the predictions; nothing where the result does not say it."""
-    found = pair.row.fingerprint.get("score") if pair.row else None
-    return found if isinstance(found, dict) else {}
+def _pair(old: DiffPair, new: DiffPair, most: int) -> PairDiff:
+    remarks = [*all_differs(old.scoring, new.scoring)]
+    changes = [*_changes(old, new)]
+    flips: list[Flips] = []
+    try:
+        sides = _read(old, new)
+    except PairError as error:
+        sides = None
+        remarks.append(str(error))
+    if sides is not None:
+        remarks += _apart(sides, most)
+        changes, flips = _looked_at(sides, changes, new.scoring, most)
+    name = first_samples(old.full_id, old.limit)
+    status = old.status or new.status or "saved", new.status or old.status or "saved"
+    return PairDiff(name, status, tuple(changes), tuple(flips), "; ".join(remarks) or None)
 
 
-def _scored_otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Say why values of equal predictions may differ."""
-    if not old or not new:
-        return
-    if old.get("references") != new.get("references"):
-        yield "the references differ"
-    if old.get("comparison") != new.get("comparison"):
-        yield "values are compared by another rule"
-    if any(old.get(part) != new.get(part) for part in ("answer", "answer_rules", "choices")):
-        yield "answers are taken out in another way"
-    before, after = old.get("metrics", {}), new.get("metrics", {})
-    for name in before.keys() & after.keys():
-        yield from (
-            f"metric {name}: its {what} differ{'' if what == 'parameters' else 's'}"
-            for key, what in SCORED_BY.items()
-            if before[name].get(key) != after[name].get(key)
-        )
+def _read(old: DiffPair, new: DiffPair) -> TwoSides | None:
+    """The samples of both, for all metrics that both have; without references where one of them has lost them."""
+    if old.side is None or new.side is None:
+        return None
+    references = old.referred and new.referred
+    metrics = [name for name in old.metrics if name in new.metrics]
+    return TwoSides(old.side(references), new.side(references), metrics, references=references)
 
 
-def _metrics(pair: KnownPair) -> Mapping[str, Mapping[str, Any]]:
-    return pair.row.metrics if pair.row else {}
+def _looked_at(
+    sides: TwoSides, changes: Sequence[Change], scoring: Mapping[str, Any], most: int
+) -> tuple[list[Change], list[Flips]]:
+    """The changes with their intervals, and the samples that flipped."""
+    told, flips = [], []
+    for change in changes:
+        if change.before is None or change.after is None:
+            told.append(change)
+            continue
+        moved = change.verdict != "same"
+        found = sides.look(change.metric, most_named=most, estimate=moved, made=lambda name: made_again(scoring, name))
+        told.append(_with_interval(change, found))
+        if found.flips is not None and found.flips.lost + found.flips.won:
+            counts = found.flips.lost, found.flips.won, found.flips.first_lost, found.flips.first_won
+            flips.append(Flips(change.metric, *counts))
+    return told, flips
 
 
-def _changes(old: KnownPair, new: KnownPair) -> Iterator[Change]:
-    before, after = _metrics(old), _metrics(new)
+def _with_interval(change: Change, found: MetricComparison) -> Change:
+    """In the metric's own unit: where less is better, a loss of quality is a rise."""
+    estimate: IntervalEstimate | None = found.estimate
+    if estimate is None:
+        return replace(change, problem=found.problem)
+    low, high = (estimate.low, estimate.high) if found.better == "higher" else (-estimate.high, -estimate.low)
+    method = f"{estimate.method} (approximate)" if estimate.approximate else estimate.method
+    return replace(change, low=low, high=high, method=method, n=estimate.n, confidence=estimate.confidence)
+
+
+def _apart(sides: TwoSides, most: int) -> Iterator[str]:
+    alone, changed = sides.apart(most)
+    for count, names, what in ((*alone, "scored on one side only"), (*changed, "with another reference")):
+        if count:
+            named = f": {first_of(names, most)}" if names else ""
+            yield f"{counted(count, 'sample')} {what}{named}"
+
+
+def _changes(old: DiffPair, new: DiffPair) -> Iterator[Change]:
+    before, after = old.metrics, new.metrics
     for name in dict.fromkeys([*before, *after]):
         one, two = before.get(name, {}), after.get(name, {})
         better = two.get("better") or one.get("better") or "higher"
-        values: tuple[float | None, float | None] = (one.get("value"), two.get("value"))
-        yield Change(name, *values, _verdict(*values, better))
+        value, now = one.get("value"), two.get("value")
+        known = (rounded(value), rounded(now)) if old.saved or new.saved else (value, now)
+        yield Change(name, value, now, _verdict(*known, better))
 
 
 def _verdict(before: float | None, after: float | None, better: str) -> str:
@@ -198,57 +255,15 @@ def _verdict(before: float | None, after: float | None, better: str) -> str:
     return "better" if (after > before) == (better == "higher") else "worse"
 
 
-def _flips(before: Path, after: Path, most: int) -> tuple[tuple[Flips, ...], str | None]:
-    """Compare the score files, both in dataset order, in one pass."""
-    found: dict[str, Flips | None] = {}
-    moved = alone = 0
-    for old, new in _joined(SampleLines(before).ordered(), SampleLines(after).ordered()):
-        if old is None or new is None:
-            alone += 1
-        elif old.get("id") != new.get("id"):
-            moved += 1
-        else:
-            _note(found, old, new, most)
-    flips = tuple(flips for flips in found.values() if flips is not None and flips.lost + flips.won)
-    remarks = [f"{counted(alone, 'sample')} scored in one run only"] if alone else []
-    remarks += [f"{counted(moved, 'sample')} replaced: the dataset changed"] if moved else []
-    return flips, "; ".join(remarks) or None
-
-
-def _note(found: dict[str, Flips | None], old: dict[str, Any], new: dict[str, Any], most: int) -> None:
-    """A metric with any other score than 0 and 1 knows no right and wrong: None from then on."""
-    for metric in (old.keys() & new.keys()) - TAKEN:
-        scores = old[metric], new[metric]
-        if None in scores:
-            continue
-        if any(score not in (0, 1) for score in scores):
-            found[metric] = None
-        elif (flips := found.setdefault(metric, Flips(metric))) is not None:
-            flips.note(str(old["id"]), *scores, most)
-
-
-def _joined(
-    old: Iterator[dict[str, Any]], new: Iterator[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
-    """Lines of the same answer; a line that stands alone with None."""
-    one, two = next(old, None), next(new, None)
-    while one is not None or two is not None:
-        first = min(answer_of(line) for line in (one, two) if line is not None)
-        left = one if one is not None and answer_of(one) == first else None
-        right = two if two is not None and answer_of(two) == first else None
-        yield left, right
-        one = next(old, None) if left is not None else one
-        two = next(new, None) if right is not None else two
-
-
 def _flipped(flips: Flips) -> Iterator[str]:
     for count, names, what in (
         (flips.lost, flips.first_lost, "right before, wrong now"),
         (flips.won, flips.first_won, "wrong before, right now"),
     ):
         if count:
-            more = f" and {count - len(names)} more" if count > len(names) else ""
-            yield f"  {flips.metric}: {count} {what}: {', '.join(names)}{more}"
+            named = f": {', '.join(names)}" if names else ""
+            more = f" and {count - len(names)} more" if names and count > len(names) else ""
+            yield f"  {flips.metric}: {count} {what}{named}{more}"
 
 
 def _number(value: float | None) -> str:

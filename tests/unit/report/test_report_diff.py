@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalrun.report.diff import _flips, diff_runs
+from pytest_evalrun.report.diff import diff_runs
 from pytest_evalrun.rundir.runs import note_skipped
+from pytest_evalrun.stats.tango import tango_interval
 
 
 @pytest.fixture
@@ -18,6 +19,11 @@ def two(run, tmp_path):
 
 def scores(values, metric="top1"):
     return [{"index": i, metric: value} for i, value in enumerate(values)]
+
+
+def tango(n, lost, won):
+    low, high = tango_interval(n, lost, won)
+    return f"{low:+.3g} to {high:+.3g} at 95 % by Tango's score interval, n={n}"
 
 
 def lines(two, **options):
@@ -31,8 +37,8 @@ def test_metrics_and_the_samples_that_flipped(two):
         run.scores("s", "a", "one", scores(right))
     assert lines(two, most=1) == [
         "s/a/one  passed",
-        "  top1  0.5000 → 0.2500  (-0.25, worse)",
-        "  mae  0.5000 → 0.2500  (-0.25, better)",
+        f"  top1  0.5000 → 0.2500  (-0.25, worse, may be chance; {tango(4, 2, 1)})",
+        "  mae  0.5000 → 0.2500  (-0.25, better; no interval: no scores of single samples)",
         "  top1: 2 right before, wrong now: s0 and 1 more",
         "  top1: 1 wrong before, right now: s2",
         "1 pair in both, 0 of them the same",
@@ -143,7 +149,7 @@ def test_other_samples_are_no_flips(two):
         run.result("s", "a", "one", metrics={"top1": 0.5})
     two[0].scores("s", "a", "one", scores([1, 1, 0]))
     two[1].scores("s", "a", "one", [{"index": 0, "id": "other", "top1": 0}, {"index": 1, "top1": 1}])
-    assert lines(two)[1:-1] == ["  1 sample scored in one run only; 1 sample replaced: the dataset changed"]
+    assert lines(two)[1:-1] == ["  3 samples scored on one side only: s0, s2, other"]
 
 
 def test_damage_is_named(two):
@@ -162,9 +168,13 @@ BITS = st.lists(st.sampled_from([0, 1, None, 0.5]), max_size=30)
 @given(BITS, BITS)
 def test_the_law_of_flips(two, before, after):
     """What was lost one way is won the other way; a metric that knows more than right and wrong has no flips."""
-    paths = [run.scores("s", "a", "one", scores(values)) for run, values in zip(two, (before, after), strict=True)]
-    there, _ = _flips(*paths, 100)
-    back, _ = _flips(*reversed(paths), 100)
+    for run, values in zip(two, (before, after), strict=True):
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+        run.scores("s", "a", "one", scores(values))
+    (there,), (back,) = (
+        diff_runs(*sides, 100).pairs for sides in ([r.paths for r in two], [r.paths for r in two[::-1]])
+    )
+    there, back = there.flips, back.flips
     both = [(b, a) for b, a in zip(before, after, strict=False) if None not in (b, a)]
     expected = (sum(b > a for b, a in both), sum(b < a for b, a in both))
     if any(0.5 in pair for pair in both):
@@ -193,7 +203,7 @@ def test_first_samples_are_compared_where_the_whole_is_not(two):
     limited(two[0], "quick", [1, 1, 1])
     assert lines(two) == [
         "s/a/quick (first 2 samples)  passed",
-        "  top1  1.000 → 0.5000  (-0.5, worse)",
+        "  top1  1.000 → 0.5000  (-0.5, worse, may be chance; -0.905 to +0.486 at 95 % by Tango's score interval, n=2)",
         "  top1: 1 right before, wrong now: s1",
         "2 pairs in both, 1 of them the same",
     ]
