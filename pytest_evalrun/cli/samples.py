@@ -17,6 +17,7 @@ from pytest_evalrun.cli.common import (
     find_asked,
     places_of,
 )
+from pytest_evalrun.cli.project import baselines_of
 from pytest_evalrun.errors import ConfigError
 from pytest_evalrun.report.screen import print_json, print_lines, print_table, warn
 
@@ -110,7 +111,10 @@ def _side(word: str, workdir: Path, directory: Path | None) -> DiffSide:
 
     saved = saved_at(word, directory)
     if saved is None:
-        return run_in_diff(find(workdir, word).paths)
+        try:
+            return run_in_diff(find(workdir, word).paths)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; and no baseline {word} in {directory or baselines_of()}") from error
     if "/" not in word and is_run(word, workdir):
         warn([f"{word}: the baseline is compared; the run of that name by its directory: {workdir}/{word}"])
     return baseline_in_diff(saved)

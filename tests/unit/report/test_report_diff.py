@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.report.diff import diff_runs
 from pytest_evalrun.rundir.runs import note_skipped
+from pytest_evalrun.stats.difference import TANGO
 from pytest_evalrun.stats.tango import tango_interval
 
 
@@ -23,7 +24,7 @@ def scores(values, metric="top1"):
 
 def tango(n, lost, won):
     low, high = tango_interval(n, lost, won)
-    return f"{low:+.3g} to {high:+.3g} at 95 % by Tango's score interval, n={n}"
+    return f"{low:+.3g} to {high:+.3g} at 95 % by {TANGO}, n={n}"
 
 
 def lines(two, **options):
