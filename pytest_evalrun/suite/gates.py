@@ -66,4 +66,4 @@ class GateRules:
         own = {
             name: value for name in ("confidence", "when_unsure", "tier") if (value := getattr(gate, name)) is not None
         }
-        return replace(self, **own)
+        return replace(self, **own) if own else self
