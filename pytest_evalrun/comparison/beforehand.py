@@ -173,19 +173,18 @@ class _PairBefore:
         return self._heads[baseline]
 
     def _read_head(self, baseline: str) -> Mapping[str, Any]:
+        """As the gate itself will find it: a saved one, else a run; a path is that of a run."""
         pair = self.pair
-        file = find_baseline(Path(pair.root), baseline, pair.key)
-        if file is not None:
+        is_path = "/" in baseline
+        if not is_path and (file := find_baseline(Path(pair.root), baseline, pair.key)) is not None:
             return _head_of_saved(read_head(file))
-        named = [self.workdir.run(baseline)] if is_run_name(baseline) else []
-        places = [*named, RunPaths(Path(pair.root, baseline))]
-        paths = next((run for run in places if run.run_json.exists()), None)
-        if paths is None:
+        run = RunPaths(Path(pair.root, baseline)) if is_path else self.workdir.run(baseline)
+        if not (is_path or is_run_name(baseline)) or not run.run_json.is_file():
             raise PairError(f"no baseline {baseline} yet")
-        result = read_result(paths.pair(pair.key).result)
-        if result is None:
-            raise PairError(f"the run {baseline} has no result of this pair")
-        return _head_of_run(result, paths.pair(pair.key).scores)
+        for key in dict.fromkeys((key_of(pair), pair.key)):
+            if (result := read_result(run.pair(key).result)) is not None and result.metrics:
+                return _head_of_run(result, run.pair(key).scores)
+        raise PairError(f"the run {baseline} has no result of this pair")
 
 
 def _last_result(pair: Pair, run: RunPaths | None) -> Result | None:
