@@ -73,13 +73,7 @@ def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
     Evaluations of first samples have that of their whole pair. Raises PairError where there are two of one name, or it
     has no such pair: what it has is named.
     """
-    if not is_baseline_name(name):
-        return None
-    there = [place / name for place in _places(root) if (place / name).is_dir()]
-    ours = [directory for directory in there if _is_ours(directory.parent)]
-    if there and not ours:
-        others = f"{shown(str(there[0].parent))}: others may write to it"
-        raise PairError(f"baseline {name}: {others}, so that it is not read; take that from them: chmod go-w")
+    ours = directories_of(root, name)
     files = [file for directory in ours if (file := file_in(directory, key)).is_file()]
     if len(files) > 1:
         names = " and ".join(shown(str(file)) for file in files)
@@ -93,6 +87,21 @@ def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
     for file in files:
         check_inside(file)
     return files[0] if files else None
+
+
+def directories_of(root: Path, name: str) -> list[Path]:
+    """The directories of the baseline ``name``, the nearest first; one place may have some pairs, another others.
+
+    Raises PairError where there is none but such that others may write to.
+    """
+    if not is_baseline_name(name):
+        return []
+    there = [place / name for place in _places(root) if (place / name).is_dir()]
+    ours = [directory for directory in there if _is_ours(directory.parent)]
+    if there and not ours:
+        others = f"{shown(str(there[0].parent))}: others may write to it"
+        raise PairError(f"baseline {name}: {others}, so that it is not read; take that from them: chmod go-w")
+    return ours
 
 
 def file_in(directory: Path, key: PairKey) -> Path:

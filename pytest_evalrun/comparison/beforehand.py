@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.alarms import finite
-from pytest_evalrun.comparison.baselinefile import find_baseline, read_head
+from pytest_evalrun.comparison.baselinefile import check_inside, directories_of, file_in, find_baseline, read_head
 from pytest_evalrun.comparison.outlook import ASSUMED, GateOutlook, drop_allowed, facts_in, least_to_pass
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.layout import RunPaths, key_of
@@ -54,8 +54,9 @@ def gates_before(
     """
     outlooks: list[GateOutlook] = []
     by_value = 0
+    places = _Places(workdir)
     for pair in pairs:
-        found = [*_PairBefore(pair, workdir, run, count).outlooks()]
+        found = [*_PairBefore(pair, places, run, count).outlooks()]
         outlooks += [one for one in found if one is not None]
         by_value += sum(one is None for one in found)
     return GatesBefore(tuple(outlooks), by_value)
@@ -79,9 +80,9 @@ def gated_pairs(pairs: Iterable[Pair]) -> list[Pair]:
 class _PairBefore:
     """One pair: its last result is read once, and the head of each baseline of its gates."""
 
-    def __init__(self, pair: Pair, workdir: WorkDir, run: RunPaths | None, count: Callable[[Pair], int | None]) -> None:
+    def __init__(self, pair: Pair, places: _Places, run: RunPaths | None, count: Callable[[Pair], int | None]) -> None:
         self.pair = pair
-        self.workdir = workdir
+        self.places = places
         self.count = count
         self.last = _last_result(pair, run)
         self._heads: dict[str, Mapping[str, Any]] = {}
@@ -169,14 +170,21 @@ class _PairBefore:
     def _head(self, baseline: str) -> Mapping[str, Any]:
         """Raises PairError where there is none."""
         if baseline not in self._heads:
-            self._heads[baseline] = self._read_head(baseline)
+            self._heads[baseline] = self.places.head(self.pair, baseline)
         return self._heads[baseline]
 
-    def _read_head(self, baseline: str) -> Mapping[str, Any]:
-        """As the gate itself will find it: a saved one, else a run; a path is that of a run."""
-        pair = self.pair
+
+class _Places:
+    """Where baselines lie, looked for as each gate itself will; a suite's directories once, for all of its pairs."""
+
+    def __init__(self, workdir: WorkDir) -> None:
+        self.workdir = workdir
+        self._directories: dict[tuple[str, str], list[Path]] = {}
+
+    def head(self, pair: Pair, baseline: str) -> Mapping[str, Any]:
+        """Of a saved baseline, else of a run; a path is that of a run. Raises PairError where there is none."""
         is_path = "/" in baseline
-        if not is_path and (file := find_baseline(Path(pair.root), baseline, pair.key)) is not None:
+        if not is_path and (file := self._file(pair, baseline)) is not None:
             return _head_of_saved(read_head(file))
         run = RunPaths(Path(pair.root, baseline)) if is_path else self.workdir.run(baseline)
         if not (is_path or is_run_name(baseline)) or not run.run_json.is_file():
@@ -185,6 +193,20 @@ class _PairBefore:
             if (result := read_result(run.pair(key).result)) is not None and result.metrics:
                 return _head_of_run(result, run.pair(key).scores)
         raise PairError(f"the run {baseline} has no result of this pair")
+
+    def _file(self, pair: Pair, baseline: str) -> Path | None:
+        """The pair's file of a saved baseline; what that has instead the gate will say: there may be 10,000."""
+        where = pair.root, baseline
+        if where not in self._directories:
+            self._directories[where] = directories_of(Path(pair.root), baseline)
+        directories = self._directories[where]
+        files = [file for directory in directories if (file := file_in(directory, pair.key)).is_file()]
+        if directories and not files:
+            raise PairError(f"the baseline {baseline} does not have this pair")
+        if len(files) != 1:
+            return find_baseline(Path(pair.root), baseline, pair.key)
+        check_inside(files[0])
+        return files[0]
 
 
 def _last_result(pair: Pair, run: RunPaths | None) -> Result | None:
