@@ -26,6 +26,7 @@ from pytest_evalrun.cli.common import (
 )
 from pytest_evalrun.cli.control import clean, devices, reset, stop
 from pytest_evalrun.cli.export import export
+from pytest_evalrun.cli.gate import GateCommand, gate
 from pytest_evalrun.cli.samples import diff, show
 from pytest_evalrun.cli.schema import schema
 from pytest_evalrun.cli.starting import awaited_run
@@ -194,6 +195,7 @@ for command in (show, diff, view, stop, reset, clean, devices, schema):
 app.command()(agents.controller)
 app.command("task-worker")(agents.task_worker)
 app.command(cls=agents.TasksCommand)(agents.start)
+app.command(cls=GateCommand)(gate)
 app.command()(agents.sessions)
 app.add_typer(export, name="export")
 app.add_typer(baseline, name="baseline")

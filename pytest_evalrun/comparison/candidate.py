@@ -1,0 +1,232 @@
+"""A candidate against a base, pair by pair and gate by gate: what of it is judged, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS, Conclusion, conclude_bound, conclude_drop
+from pytest_evalrun.comparison.decision import JudgedMetric
+from pytest_evalrun.errors import PairError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_evalrun.comparison.compare import MetricComparison, TwoSides
+    from pytest_evalrun.comparison.policy import AskedGate
+    from pytest_evalrun.comparison.side import Side
+    from pytest_evalrun.metrics.protocol import Metric
+    from pytest_evalrun.stats.estimate import IntervalEstimate
+    from pytest_evalrun.suite.gates import GateRules
+
+T = TypeVar("T")
+
+# So many flipped samples of each kind are named.
+MOST_NAMED = 10
+ROUNDING = 1e-9
+NOT_THERE = "its suite is not there, and says no gates; give --policy FILE"
+
+
+@dataclass(frozen=True)
+class PairSides:
+    """All pairs of a base or a candidate by their full ids; ``lacking`` are those that are no sides, and why.
+
+    ``damaged`` are names of what should be one and cannot be read.
+    """
+
+    name: str
+    pairs: Mapping[str, Side]
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def among(self, matches: Callable[[str], bool]) -> PairSides:
+        """The pairs alone whose ids match."""
+
+        def chosen(found: Mapping[str, T]) -> dict[str, T]:
+            return {pair: value for pair, value in found.items() if matches(pair)}
+
+        return replace(self, pairs=chosen(self.pairs), lacking=chosen(self.lacking), damaged=chosen(self.damaged))
+
+
+class ValueEstimate(Protocol):
+    """The interval of one value, or the ``problem`` that there is none."""
+
+    @property
+    def estimate(self) -> IntervalEstimate | None: ...
+    @property
+    def problem(self) -> str | None: ...
+    def too_few(self, margin: float) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What judging needs of suites. ``gates`` gives those of a pair, None where nobody knows what holds for it.
+
+    ``metric`` makes a metric of a pair again, ``interval`` estimates the value of one.
+    """
+
+    gates: Callable[[str], Sequence[AskedGate] | None]
+    metric: Callable[[str, str], Metric | None]
+    interval: Callable[[str, Side, str, GateRules], ValueEstimate]
+
+
+def judge_pairs(base: PairSides, candidate: PairSides, judging: Judging) -> Iterator[JudgedMetric]:
+    """Judge every gate of every pair of the base; what the candidate alone has is not judged.
+
+    A gate concerns a pair whose metric one of them has. One that cannot be compared says why.
+    """
+    for pair, why in base.damaged.items():
+        yield JudgedMetric(pair, "", "supporting", problem=f"{base.name}: {why}")
+    for pair, before in base.pairs.items():
+        after = candidate.pairs.get(pair)
+        gates = judging.gates(pair)
+        if after is None:
+            why = candidate.lacking.get(pair) or candidate.damaged.get(pair) or f"{candidate.name} has no such pair"
+            yield from _missing(pair, before, gates, why)
+        elif gates is None:
+            yield JudgedMetric(pair, "", "supporting", problem=NOT_THERE)
+        else:
+            yield from _Beside(pair, before, after, candidate.name, judging).judged(gates)
+
+
+def _missing(pair: str, before: Side, gates: Sequence[AskedGate] | None, why: str) -> Iterator[JudgedMetric]:
+    """Each gate that concerned the pair; where its suite no longer has it, one stands for all that nobody knows."""
+    if gates is None:
+        yield JudgedMetric(pair, "", "supporting", problem=why, missing=True)
+    for asked in gates or ():
+        if asked.metric in before.metrics:
+            yield JudgedMetric(pair, asked.metric, _tier(asked), problem=why, missing=True, told=_asked(asked))
+
+
+def _tier(asked: AskedGate) -> str:
+    return asked.rules.of(asked.gate).tier
+
+
+def _asked(asked: AskedGate) -> dict[str, Any]:
+    gate = asked.gate
+    kind = next((kind for kind in ("max_drop", "min", "max") if getattr(gate, kind) is not None), "max_drop")
+    return {"kind": kind, "margin": getattr(gate, kind)}
+
+
+class _Beside:
+    """One pair on both sides, whose samples are read once, and only where a gate is about them."""
+
+    def __init__(self, pair: str, before: Side, after: Side, candidate: str, judging: Judging) -> None:
+        self._pair, self._before, self._after = pair, before, after
+        self._candidate, self._judging = candidate, judging
+        self._sides: TwoSides | PairError | None = None
+        self._metrics: list[str] = []
+
+    def judged(self, gates: Sequence[AskedGate]) -> Iterator[JudgedMetric]:
+        both = self._before.metrics.keys() & self._after.metrics.keys()
+        self._metrics = [asked.metric for asked in gates if asked.gate.max_drop is not None and asked.metric in both]
+        for asked in gates:
+            if asked.metric in self._after.metrics:
+                yield from self._of_metric(asked)
+            elif asked.metric in self._before.metrics:
+                has = ", ".join(self._after.metrics) or "none"
+                why, told = f"{self._candidate} has no such metric of this pair; it has: {has}", _asked(asked)
+                yield JudgedMetric(self._pair, asked.metric, _tier(asked), problem=why, missing=True, told=told)
+
+    def _of_metric(self, asked: AskedGate) -> Iterator[JudgedMetric]:
+        gate = asked.gate
+        for kind, limit in (("min", gate.min), ("max", gate.max)):
+            if limit is not None:
+                yield self._attempt(asked, partial(self._of_value, asked, kind, limit))
+        if gate.max_drop is not None and asked.metric in self._before.metrics:
+            yield self._attempt(asked, partial(self._of_drop, asked))
+
+    def _attempt(self, asked: AskedGate, judged: Callable[[], JudgedMetric]) -> JudgedMetric:
+        try:
+            return judged()
+        except PairError as error:
+            return JudgedMetric(self._pair, asked.metric, _tier(asked), problem=str(error), told=_asked(asked))
+
+    def _of_value(self, asked: AskedGate, kind: str, limit: float) -> JudgedMetric:
+        metric, rules = self._after.metrics[asked.metric], asked.rules.of(asked.gate)
+        value = float(metric["value"])
+        by = max(0.0, limit - value if kind == "min" else value - limit)
+        told: dict[str, Any] = {"kind": kind, "value": value, "limit": limit, "by": by}
+        if asked.gate.by != "interval":
+            conclusion = Conclusion(FAIL if by > 0 else PASS, "by the value alone")
+        else:
+            found = self._judging.interval(self._pair, self._after, asked.metric, rules)
+            conclusion = conclude_bound(found.estimate, found.problem, limit, lowest=kind == "min")
+            if conclusion.word == PASS and (why := found.too_few(abs(value - limit))):
+                conclusion = Conclusion(INCONCLUSIVE, why)
+            told |= _of_estimate(found.estimate, rules)
+        return self._judgement(asked, rules, conclusion, told)
+
+    def _of_drop(self, asked: AskedGate) -> JudgedMetric:
+        gate, rules = asked.gate, asked.rules.of(asked.gate)
+        found = self._both().compare(
+            asked.metric,
+            confidence=rules.confidence,
+            keep=1.0 - (gate.share or 0.0),
+            clustered=asked.clustered,
+            most_named=MOST_NAMED,
+            made=lambda row: self._judging.metric(self._pair, row),
+        )
+        conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop or 0.0))
+        told = _of_drop(found, gate.max_drop, gate.share, self._before.name) | _of_estimate(found.estimate, rules)
+        return self._judgement(asked, rules, conclusion, told, found)
+
+    def _both(self) -> TwoSides:
+        """Raises PairError again where the two could not be read before."""
+        from pytest_evalrun.comparison.compare import TwoSides
+
+        if self._sides is None:
+            try:
+                self._sides = TwoSides(self._before, self._after, self._metrics)
+            except PairError as error:
+                self._sides = error
+        if isinstance(self._sides, PairError):
+            raise self._sides
+        return self._sides
+
+    def _judgement(
+        self,
+        asked: AskedGate,
+        rules: GateRules,
+        conclusion: Conclusion,
+        told: Mapping[str, Any],
+        found: MetricComparison | None = None,
+    ) -> JudgedMetric:
+        unsure = {"unsure": rules.when_unsure} if conclusion.word == INCONCLUSIVE else {}
+        return JudgedMetric(
+            pair=self._pair,
+            metric=asked.metric,
+            tier=rules.tier,
+            conclusion=conclusion,
+            told={**told, **unsure, "why": conclusion.why, "verdict": conclusion.word},
+            better=str(self._after.metrics[asked.metric].get("better", "higher")),
+            flips=found.flips if found is not None else None,
+        )
+
+
+def _of_estimate(estimate: IntervalEstimate | None, rules: GateRules) -> dict[str, Any]:
+    """As ``gates[]`` of a result has it."""
+    told: dict[str, Any] = {"confidence": rules.confidence}
+    if estimate is None:
+        return told
+    told |= {"method": estimate.method, "approximate": estimate.approximate, "n": estimate.n}
+    told["interval"] = [float(estimate.low), float(estimate.high)]
+    return told | ({} if estimate.clusters is None else {"clusters": estimate.clusters})
+
+
+def _of_drop(found: MetricComparison, margin: float | str | None, share: float | None, baseline: str) -> dict[str, Any]:
+    before, after, coverage = float(found.before), float(found.after), found.coverage
+    drop = abs(before) * share if share is not None else float(margin or 0.0)
+    limit = before - drop if found.better == "higher" else before + drop
+    by = limit - after if found.better == "higher" else after - limit
+    # 0.8 - 0.1 is more than 0.7 in floating point.
+    told: dict[str, Any] = {"kind": "max_drop", "value": after, "limit": limit, "before": before, "margin": margin}
+    told |= {"by": by if by > ROUNDING * max(1.0, abs(before)) else 0.0, "baseline": baseline}
+    if found.estimate is not None:
+        told["p"] = float(found.estimate.p_worse)
+    if found.flips is not None:
+        told |= {"lost": found.flips.lost, "won": found.flips.won}
+        told["discordance"] = (found.flips.lost + found.flips.won) / coverage.both if coverage.both else 0.0
+    return told | {"coverage": {name: getattr(coverage, name) for name in ("both", "before", "after", "changed")}}
