@@ -44,6 +44,7 @@ class GateCommand(TyperCommand):
 def _broke() -> Iterator[None]:
     try:
         yield
+        return
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:
@@ -62,7 +63,7 @@ def _broke() -> Iterator[None]:
 
 def gate(
     base: Annotated[str, typer.Argument(metavar="BASE", help="A saved baseline, a run's name, or a directory of one")],
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="latest, or what BASE may be")] = "latest",
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="latest, or what BASE may be")],
     policy: Annotated[
         Path | None,
         typer.Option("--policy", metavar="FILE", help="Gates to judge, in YAML; default: those of the suites"),
@@ -75,9 +76,7 @@ def gate(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Decide on a candidate: exit code 0 is GO, 1 NO-GO, 2 INCONCLUSIVE, 3 that nothing could be decided."""
-    from pytest_evalrun.cli.gating import decided
-
-    decision = decided(base, candidate, policy, matcher(expression), workdir)
+    decision = _decision(base, candidate, policy, expression, workdir)
     if page is not None:
         _write(page, decision)
     try:
@@ -85,6 +84,19 @@ def gate(
     except BrokenPipeError:  # who read the verdict and went has read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(decision.code)
+
+
+def _decision(base: str, candidate: str, policy: Path | None, expression: str, workdir: Path) -> Decision:
+    """What cannot be begun is a decision too: a page of an earlier one must not stay where this one was to be."""
+    from pytest_evalrun.cli.gating import decided
+    from pytest_evalrun.comparison.decision import broken
+
+    try:
+        return decided(base, candidate, policy, matcher(expression), workdir)
+    except EvalrunError as error:
+        return broken(base, candidate, str(error))
+    except OSError as error:
+        return broken(base, candidate, f"{error.filename or 'the system'}: {error.strerror}")
 
 
 def _print(decision: Decision, *, as_json: bool) -> None:
@@ -99,7 +111,8 @@ def _print(decision: Decision, *, as_json: bool) -> None:
         print_lines([""])
         print_table(SHORT_HEADER, rows)
     print_lines([f"… {left} more: --markdown FILE, --json"] if left else [])
-    print_lines(alarm_lines(decision.gates))
+    alarms = alarm_lines(decision.gates)
+    print_lines(["", *alarms] if alarms else [])
     warn(decision.remarks)
 
 

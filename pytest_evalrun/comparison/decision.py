@@ -119,6 +119,12 @@ def decide(
     return Decision(base, candidate, ordered, word, why, policy, tuple(remarks))
 
 
+def broken(base: str, candidate: str, problem: str) -> Decision:
+    """Nothing could be judged at all, for a reason of one line or more."""
+    why, *more = problem.splitlines() or [NOTHING]
+    return Decision(base, candidate, (), BROKE, why, remarks=tuple(more))
+
+
 def _judged(gates: Sequence[JudgedMetric]) -> tuple[str, str]:
     counts = Counter(gate.standing for gate in gates if gate.matters and not _is_let_pass(gate))
     passed = sum(_is_let_pass(gate) for gate in gates if gate.matters)

@@ -34,7 +34,8 @@ NO_METRIC = "(all of its gates)"
 def decision_markdown(decision: Decision) -> str:
     """The decision in at most ``MOST`` characters; every name is shown literally, whatever signs it holds."""
     head = [f"# {_md(decision.line, LONGEST_REASON)}", ""]
-    head += [f"From {_md(decision.base)} to {_md(decision.candidate)}, by {_md(decision.policy)}.", ""]
+    by = f", by {_md(decision.policy)}" if decision.policy else ""
+    head += [f"From {_md(decision.base)} to {_md(decision.candidate)}{by}.", ""]
     passages = [passage for passage in _passages(decision) if passage.body]
     room = MOST - TOLD - sum(len(line) + 1 for line in head)
     shown = fitted(passages, room)
