@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_evalrun.datasets.protocol import Sample
 
-SEED = 32
+SEED = 41
 
 
 class Adder:
@@ -40,7 +40,7 @@ class Adder:
 
 def share(text: str) -> float:
     """A number from 0 to 1, as if drawn, that is the same for the same text."""
-    return crc32(text.encode()) / 2**32
+    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
 def write(file: Path, samples: int) -> None:
