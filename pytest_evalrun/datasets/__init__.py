@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_evalrun import registry
+from pytest_evalrun.datasets.clusters import check_clusters
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.suite.layers import RUN_CONFIGS
 from pytest_evalrun.suite.problems import found, line_of, place
@@ -29,7 +30,9 @@ def create_reader(dataset: Dataset, settings: Settings, root: str) -> Reader:
             _check_options(dataset, settings, made.accepted)
             # Tasks of a suite are defined by paths in it.
             suite = (root,) if getattr(made, "in_suite", False) else ()
-            return made(dataset, settings, *suite)  # type: ignore[no-any-return]
+            reader = made(dataset, settings, *suite)
+            check_clusters(reader, dataset, settings)
+            return reader  # type: ignore[no-any-return]
     from pytest_evalrun.datasets.user import UserReader
 
     return UserReader(dataset, settings, root, reference)

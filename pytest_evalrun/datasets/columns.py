@@ -79,7 +79,7 @@ class ColumnsReader(TableReader):
         if missing := self.missing_column(names):
             setting, name = missing
             raise PairError(f"{where}: {setting}: no column {name!r}; columns: {', '.join(names) or 'none'}")
-        asked = {*self.inputs, self.id_column, self.reference}
+        asked = {*self.inputs, self.id_column, self.reference, self.cluster}
         return [name for name in names if name in asked or not self.inputs]
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_evalrun.datasets.clusters import KEY, WHO_HAS_COLUMNS, cluster_column
 from pytest_evalrun.datasets.labels import LabelTable
 from pytest_evalrun.datasets.listing import find_match, has, list_files, relative_to
 from pytest_evalrun.datasets.protocol import Identity, Sample
@@ -41,6 +42,7 @@ class FilesReader:
         self.references = self.root / settings.references if settings.references else None
         self.own_states = settings.own_states
         self.options = dict(settings.reader)
+        self.cluster = cluster_column(settings)
 
     def __iter__(self) -> Iterator[Sample]:
         references = self._references()
@@ -56,6 +58,17 @@ class FilesReader:
         if self.suffixes:
             inputs = digest_of(inputs, self.suffixes)
         return Identity(inputs, self._identity_of_references(hashes, inputs), len(self.ids))
+
+    def clusters(self) -> Iterator[str]:
+        """The cluster of each sample, of a column of the labels."""
+        assert self.cluster is not None, "somebody asks for it"
+        return iter(self._clusters(self.cluster))
+
+    def _clusters(self, column: str) -> list[str]:
+        if self.table is None:
+            found = f"found {column!r}, and files have no columns"
+            raise PairError(f"{self.root}: {KEY}: {found}; accepted: {WHO_HAS_COLUMNS}")
+        return self.table.clusters(self.ids, column)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -120,6 +133,8 @@ class FilesReader:
     def _identity_of_references(self, hashes: Hashes, inputs: str) -> str:
         if self.labels:
             return self._identity_of_labels(hashes, self.labels, inputs)
+        if self.cluster is not None:
+            self._clusters(self.cluster)
         if self.references:
             return hashes.tree(self.references, [match for name in self.ids for match in self._matches(name)])
         return ""
@@ -131,8 +146,11 @@ class FilesReader:
 
         def check() -> dict[str, Any]:
             self._references()
+            if self.cluster is not None:
+                self._clusters(self.cluster)
             return {}
 
-        hashes.derived(labels, f"labels {digest_of(inputs, self.options)}", check)
+        clusters = [] if self.cluster is None else [self.cluster]
+        hashes.derived(labels, f"labels {digest_of(inputs, self.options, *clusters)}", check)
         digest = hashes.file(labels)
         return digest_of(digest, self.options) if self.options else digest

@@ -7,6 +7,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.clusters import KEY, cluster_in
 from pytest_evalrun.datasets.listing import find_place
 from pytest_evalrun.datasets.values import check_types, columns_found, delimiter_of, read_cell
 from pytest_evalrun.errors import PairError
@@ -63,13 +64,26 @@ class LabelTable:
             raise PairError(f"{self.path}: label missing for the sample {ids[lines.index(0)]!r}{more}")
         return labels
 
-    def _rows(self) -> Iterator[tuple[int, str, str, str]]:
-        """The line, the id, the label and its kind."""
+    def clusters(self, ids: Sequence[str], column: str) -> list[str]:
+        """What another column has of each of the sorted ids. Raises PairError where it has nothing."""
+        found = [""] * len(ids)
+        for line, name, text, _ in self._rows(column):
+            if (place := find_place(ids, name, f"{self.path}:{line}")) is not None:
+                found[place] = cluster_in({column: text}, column, f"{self.path}:{line}: sample {name}")
+        return found
+
+    def _rows(self, other: str | None = None) -> Iterator[tuple[int, str, str, str]]:
+        """The line, the id, the label and its kind; ``other`` is a column in place of the label's."""
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 table = CsvRows(file, self.path, self.delimiter)
                 header = table.header() or []
-                id_, label = self._column(header, self.id, ID_COLUMNS), self._column(header, self.label, LABEL_COLUMNS)
+                id_ = self._column(header, self.id, ID_COLUMNS)
+                if other is not None and other not in header:
+                    raise PairError(
+                        f"{self.path}:1: {KEY}: no column {other!r}; {columns_found(header, self.delimiter)}"
+                    )
+                label = self._column(header, other or self.label, LABEL_COLUMNS)
                 check_types(self.path, header, self.types, self.delimiter)
                 kind = self.types.get(header[label], "text")
                 for cells in table:

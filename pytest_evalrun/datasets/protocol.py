@@ -45,6 +45,8 @@ class Identity:
     """A digest of all references."""
     count: int
     """How many samples there are."""
+    clusters: str = ""
+    """A digest of the column by which samples belong together, where one is asked for that is apart from these."""
 
 
 class Hashes(Protocol):
@@ -68,7 +70,10 @@ class Hashes(Protocol):
 
 @runtime_checkable
 class Reader(Protocol):
-    """The samples of one dataset, streamed: memory must not grow with their number."""
+    """The samples of one dataset, streamed: memory must not grow with their number.
+
+    A reader of ours may have more: ``clusters()``, which yields the cluster of each sample, for ``gate_rules.cluster``.
+    """
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield all samples in the order of the dataset, with their references."""

@@ -11,6 +11,7 @@ from itertools import islice, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_evalrun.datasets.clusters import KEY, cluster_column, cluster_in, cluster_name, digest_of_clusters
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
 from pytest_evalrun.datasets.values import (
@@ -53,6 +54,7 @@ class TableReader(ABC):
         self.id_column = settings.id_column
         self.reference = settings.reference
         self.inputs = settings.inputs
+        self.cluster = cluster_column(settings)
         self._spoken_for = {self.id_column, self.reference}
 
     @abstractmethod
@@ -92,19 +94,27 @@ class TableReader(ABC):
 
     def identity(self, hashes: Hashes) -> Identity:
         """Read once and remembered until the file changes. Raises PairError for a table that cannot be evaluated."""
-        kind = _encode([*self.kind(), self.id_column, self.reference, list(self.inputs)])
+        clusters = [] if self.cluster is None else [{"cluster": self.cluster}]
+        kind = _encode([*self.kind(), self.id_column, self.reference, list(self.inputs), *clusters])
         with named(self.path):
             found = self.remembered(hashes, kind)
-        return Identity(found["inputs"], found["references"], found["count"])
+        return Identity(found["inputs"], found["references"], found["count"], found.get("clusters", ""))
+
+    def clusters(self) -> Iterator[str]:
+        """The cluster of each row, of whatever column."""
+        assert self.cluster is not None, "somebody asks for it"
+        for index, (line, row) in enumerate(self.rows()):
+            try:
+                name = cluster_name(row[self.cluster])
+            except (KeyError, ValueError):  # which is told
+                name = cluster_in({**row}, self.cluster, f"{self.at(line)}: sample {self._id(index, line, row)}")
+            yield name
 
     def missing_column(self, names: Collection[str]) -> tuple[str, str] | None:
         """The first setting that names a column which is not among these, and that column."""
-        for setting in ("id_column", "reference", "inputs"):
-            wanted = getattr(self, setting) or ()
-            for name in (wanted,) if isinstance(wanted, str) else wanted:
-                if name not in names:
-                    return setting, name
-        return None
+        ones = {"id_column": self.id_column, "reference": self.reference}
+        settings = [*ones.items(), *(("inputs", name) for name in self.inputs), (KEY, self.cluster)]
+        return next(((setting, name) for setting, name in settings if name is not None and name not in names), None)
 
     def measure(self) -> dict[str, Any]:
         """Digests of inputs and references apart, and how many rows there are; all of them are read."""
@@ -122,7 +132,8 @@ class TableReader(ABC):
         if repeats:
             repeats.confirm(self._ids(), self.where, self.unit)
         digest = references.hexdigest() if self.reference is not None else ""
-        return {"inputs": inputs.hexdigest(), "references": digest, "count": count}
+        found = {"inputs": inputs.hexdigest(), "references": digest, "count": count}
+        return found if self.cluster is None else found | {"clusters": digest_of_clusters(self.clusters())}
 
     def _ids(self) -> Iterator[tuple[str, int]]:
         return ((self._id(index, line, row), line) for index, (line, row) in enumerate(self.rows()))

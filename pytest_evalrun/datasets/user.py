@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.clusters import cluster_column, cluster_in
 from pytest_evalrun.datasets.listing import list_files
 from pytest_evalrun.datasets.protocol import Identity, Sample
 from pytest_evalrun.datasets.unique import Repeats
@@ -44,6 +45,7 @@ class UserReader:
         self._make = load_object(reference, root)
         self._source = source_file(reference, root)
         self._made: Iterable[Any] | None = None
+        self._cluster = cluster_column(settings)
 
     def __iter__(self) -> Iterator[Sample]:
         last = "before the first sample"
@@ -99,7 +101,18 @@ class UserReader:
             raise PairError(f"{self.name}: sample {sample.index} has the id {sample.id!r}: half a character")
         if flaw := flaw_of(sample.reference):
             raise PairError(f"{self.name}: label missing: the reference of sample {sample.id!r} is {flaw}")
+        if self._cluster is not None:
+            self._cluster_of(sample, self._cluster)
         return sample
+
+    def clusters(self) -> Iterator[str]:
+        """The cluster of each sample, of whose input it is a part."""
+        assert self._cluster is not None, "somebody asks for it"
+        for sample in self:
+            yield self._cluster_of(sample, self._cluster)
+
+    def _cluster_of(self, sample: Sample, column: str) -> str:
+        return cluster_in(sample.input, column, f"{self.name}: sample {sample.id}")
 
     def _checked(self, identity: Any) -> Identity:
         if not isinstance(identity, Identity):

@@ -110,7 +110,13 @@ def data_of(pair: Pair) -> tuple[Hashable, ...]:
     """What makes the data of two pairs the same: found out once, it holds for both."""
     settings = pair.settings
     what = (settings.format, settings.in_subdir, settings.suffixes, settings.labels, settings.references)
-    columns = (settings.id_column, settings.inputs, settings.reference, repr(settings.reader))
+    columns = (
+        settings.id_column,
+        settings.inputs,
+        settings.reference,
+        repr(settings.reader),
+        settings.gate_rules.cluster,
+    )
     task = (settings.task, settings.controller, repr(settings.tasks))
     return (pair.dataset.path, settings.fingerprint, what, columns, task)
 

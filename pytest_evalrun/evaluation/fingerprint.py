@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.datasets.clusters import cluster_column
 from pytest_evalrun.datasets.protocol import Repeated
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.metrics import metric_source
@@ -106,6 +107,8 @@ def score_parts(pair: Pair, identity: Identity, hashes: HashCache) -> Parts:
             parts["choices"] = column
         if ANSWERS > 1:
             parts["answer_rules"] = ANSWERS
+    if column := cluster_column(pair.settings):
+        parts["cluster"] = {"column": column, "values": identity.clusters}
     return parts
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.agents import StatusTally
+from pytest_evalrun.evaluation.clusters import Clusters
 from pytest_evalrun.evaluation.columns import AnswerColumns, MetricColumns
 from pytest_evalrun.evaluation.usage import UsageTally
 from pytest_evalrun.metrics.agents import Overall
@@ -121,6 +122,7 @@ class Scorer:
                 column.metric.overall = read_overall(paths.agent.overall)
         self.answers = AnswerColumns(pair.settings, None if self.by_program else pair.settings.answer)
         self._several = pair.settings.generations > 1
+        self._clusters = Clusters.of_pair(pair)
         self._reported: dict[str, dict[str, Any]] = {}
         # To these metrics of ours a blank around a label is a part of it, which hardly anybody means.
         self._blanks = Blanks(
@@ -196,6 +198,8 @@ class Scorer:
         }
         if self._several:
             own["generation"] = [sample.generation for sample in rows.samples]
+        if self._clusters is not None:
+            own["cluster"] = self._clusters.of(rows.samples)
         names = (*own, *scores)
         values = zip(*own.values(), *scores.values(), strict=True)
         lines: Iterable[dict[str, Any]] = (dict(zip(names, line, strict=True)) for line in values)

@@ -238,7 +238,8 @@ class _Survey:
             parts = [prediction_parts(pair, nothing, hashes), score_parts(pair, nothing, hashes)]
             self._asked[asked] = json.dumps(parts, sort_keys=True)
         identity = self._data[data]
-        return digest(f"{self._asked[asked]} {identity.inputs} {identity.references} {identity.count}")
+        said = [identity.inputs, identity.references, str(identity.count), *filter(None, [identity.clusters])]
+        return digest(f"{self._asked[asked]} {' '.join(said)}")
 
     def identity(self, pair: Pair, reader: Reader) -> Identity:
         key = data_of(pair)

@@ -20,6 +20,7 @@ LABELS = {
     "adapter_version": "adapter version changed",
     "answer_rules": "answers are found by another rule",
     "api": "the way in which the endpoint is asked changed (api)",
+    "cluster": "which samples belong together changed",
     "cells": "cells of CSV results are text now",
     "choices": "the column of options changed",
     "command": "command changed",

@@ -203,6 +203,16 @@ def test_what_changes_scores_alone(parts, change, reason):
     assert old == new
 
 
+def test_the_cluster_of_samples_is_a_part_only_where_it_is_asked_for(parts):
+    """Its column, and what that says of the samples: nobody is asked again, and all else stays what it was."""
+    (asked, plain), (same, together) = parts(), parts(gate_rules={"cluster": "x", "confidence": 0.9})
+    assert "cluster" not in plain
+    assert (asked, {name: part for name, part in together.items() if name != "cluster"}) == (same, plain)
+    moved = parts(Identity("inputs 1", "references 1", 6, "clusters 2"), gate_rules={"cluster": "x"})[1]
+    for old, new in ((plain, together), (together, moved)):
+        assert difference(old, new, NoHashes) == "which samples belong together changed"
+
+
 SOURCES = {
     "model": ("weights.bin", 0, "model changed"),
     "adapter": ("model.py", 0, "adapter source changed"),

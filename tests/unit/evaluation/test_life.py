@@ -157,6 +157,50 @@ def test_history_remembers_every_evaluation(shop, evaluator):
     assert all(entry["time"].endswith("Z") for entry in entries)
 
 
+def regroup(shop):
+    """One sample belongs to others than before."""
+    path = shop.root / "data" / "clean.jsonl"
+    path.write_text(path.read_text().replace('"passage": "p1"', '"passage": "p2"', 1))
+
+
+CLUSTERS = {
+    "asked for": (None, {"cluster": "passage"}, "scored again: which samples belong together changed"),
+    "by another column": ({"cluster": "passage"}, {"cluster": "id"}, "scored again: which samples belong together"),
+    "no more": ({"cluster": "passage"}, None, "scored again: which samples belong together changed"),
+    "moved": ({"cluster": "passage"}, {"cluster": "passage"}, "scored again: which samples belong together changed"),
+    "moved, and nobody asks": (None, None, "reused"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "reason"), CLUSTERS.values(), ids=CLUSTERS)
+def test_who_belongs_to_whom_is_scored_again_and_never_asked(shop, evaluator, paths, before, after, reason):
+    """Scores carry the clusters of today's data; the column need not be among the inputs."""
+    rows = [{"id": f"s{i}", "x": i, "y": i, "passage": f"p{i % 3}"} for i in range(6)]
+    (shop.root / "data" / "clean.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rules = lambda words: {} if words is None else {"gate_rules": words}  # noqa: E731
+    evaluator(shop.pair(**rules(before)))
+    shop.notes()
+    if before == after:
+        regroup(shop)
+    again = evaluator(shop.pair(**rules(after)))
+    assert reason in again.reason and shop.asked() == []
+    found = [line.get("cluster") for line in lines_of(paths(shop.pair()).scores)]
+    moved = ["p0", "p2" if before else "p1", "p2", "p0", "p1", "p2"]
+    expected = {"passage": moved if before == after else ["p0", "p1", "p2"] * 2, "id": [f"s{i}" for i in range(6)]}
+    assert found == (expected[after["cluster"]] if after else [None] * 6)
+    assert evaluator(shop.pair(**rules(after))).reused
+
+
+def test_a_cluster_that_is_not_there_is_told_before_the_model_is_asked(shop, evaluator):
+    """With the columns that there are."""
+    shop.data()
+    with pytest.raises(
+        PairError, match=r"clean.jsonl:1: sample s0: gate_rules.cluster: no column 'z'; columns: id, x, y"
+    ):
+        evaluator(shop.pair(gate_rules={"cluster": "z"}))
+    assert shop.asked() == []
+
+
 AGAIN = {
     "model": (lambda shop: (shop.root / "weights.bin").write_bytes(b"WEIGHTS"), {}, "re-run: model changed", 6),
     "inputs": (lambda shop: shop.data(count=4), {}, "re-run: dataset changed", 4),

@@ -279,6 +279,40 @@ def test_statistics_of_metrics_that_leave_out_samples_without_an_answer(scored):
     assert [line.get("statistic") for line in lines_of(scored.scores_file)] == [None, {"rmse": 2.0}]
 
 
+@pytest.fixture
+def passages(shop):
+    """The data of the samples that are scored, with a column that nobody asks the model with."""
+    rows = [{"id": f"s{i}", "x": i, "y": i, "passage": i // 2} for i in range(5)]
+    (shop.root / "data" / "clean.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.usefixtures("passages")
+def test_each_sample_says_to_which_cluster_it_belongs(scored):
+    """As text; those that failed have no line, and all answers to one sample have the same."""
+    rules = {"cluster": "passage"}
+    scored([ok(0, 1), failed(1), failed(2), ok(3, 1), ok(4, 1)], metrics=["./u.py:Full"], gate_rules=rules)
+    assert [(line["id"], line["cluster"]) for line in lines_of(scored.scores_file)] == [
+        ("s0", "0"),
+        ("s3", "1"),
+        ("s4", "2"),
+    ]
+    with pytest.raises(PairError, match="the dataset changed while it was evaluated; run it again"):
+        scored([ok(i, 1) for i in range(6)], metrics=["./u.py:Full"], gate_rules=rules)
+
+
+@pytest.mark.usefixtures("passages")
+def test_all_answers_to_a_sample_are_of_its_cluster(shop, context):
+    """Each has a line of its own."""
+    pair = shop.pair(generations=2, metrics=["exact_match"], gate_rules={"cluster": "passage"})
+    paths = context.paths.pair(pair.key)
+    samples = [Sample(index, f"s{index}", None, 1, generation) for index in range(4) for generation in range(2)]
+    progress = PredictionsFile(paths.predictions, 2).open(context.disk, 8)
+    progress.append([ok(sample.index, 1, 1)._replace(generation=sample.generation) for sample in samples])
+    progress.close()
+    Scorer(pair, context.disk, paths, 8).run(samples, progress)
+    assert [line["cluster"] for line in lines_of(paths.scores)] == ["0"] * 4 + ["1"] * 4
+
+
 def test_numbers_of_any_library_are_scores(scored):
     """What a user's metric computed with numpy is kept as JSON."""
     import numpy as np
