@@ -191,7 +191,7 @@ def _head(file: Path, values: Mapping[str, Any]) -> BaselineHead:
         if not _is_number(value) or metric.get("better") not in ("higher", "lower"):
             _refuse(file, 1, f"metrics: {name}: found {_cut(metric)}, expected a value and which way is better")
     for name in (*values["names"], *values["statistics"]):
-        if name not in values["metrics"]:
+        if type(name) is not str or name not in values["metrics"]:
             _refuse(file, 1, f"names: found {_cut(name)}, accepted: those in metrics")
     binary = values.get("binary")
     known = {name: values[name] for name in (*(name for name, _ in parts), "names", "statistics")}
@@ -222,6 +222,7 @@ def _row(head: BaselineHead, number: int, raw: bytes) -> SampleScores:
         name, reference, scores, *more = parse_line(raw)
         cluster, statistics = (*more, None, None)[:2]
         sound = type(name) is type(reference) is str and type(scores) is list and len(more) <= 2
+        sound = sound and (statistics is None or type(statistics) is list)
     except (ValueError, TypeError):
         sound = False
     if not sound or len(scores) > len(head.names) or len(statistics or ()) > len(head.statistics):

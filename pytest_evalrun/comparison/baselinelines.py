@@ -51,12 +51,13 @@ class BaselineLines:
             self._sums[name] = total + score * row.answers, answers + row.answers
             if score not in _RIGHT_OR_WRONG:
                 self._others.add(name)
-        scores = _in_columns(self._names, row.scores)
+        scores = _in_columns(self._names, {name: rounded(score) for name, score in row.scores.items()})
         line: list[Any] = [row.id, row.reference, scores]
         if row.cluster is not None or row.statistics:
             line.append(row.cluster)
         if row.statistics:
-            line.append(_in_columns(self._statistics, row.statistics))
+            told = {name: _rounded_row(value) for name, value in row.statistics.items()}
+            line.append(_in_columns(self._statistics, told))
         return line
 
     def _head(self, side: Side, time: str) -> dict[str, Any]:
@@ -90,18 +91,22 @@ def _in_columns(columns: dict[str, int], values: Mapping[str, Any]) -> list[Any]
         columns.setdefault(name, len(columns))
     found: list[Any] = [None] * (1 + max((columns[name] for name in values), default=-1))
     for name, value in values.items():
-        found[columns[name]] = rounded(value)
+        found[columns[name]] = value
     return found
 
 
 def rounded(value: Any) -> Any:
-    """Numbers to 12 significant digits, whole ones as integers: what lies behind is noise of the machine."""
-    kind = type(value)
-    if kind is float:
-        short = float(f"{value:.{DIGITS}g}")
-        return int(short) if short.is_integer() and abs(short) < _WHOLE else short
-    if kind is list or kind is tuple:
+    """A number to 12 significant digits, a whole one as an integer: what lies behind is noise of the machine."""
+    if type(value) is list:
         return [rounded(each) for each in value]
-    if kind is dict:
-        return {name: rounded(each) for name, each in value.items()}
-    return value
+    short = _short(value)
+    return int(short) if type(short) is float and short.is_integer() and abs(short) < _WHOLE else short
+
+
+def _rounded_row(row: Any) -> Any:
+    """The same of what a sample adds, in which 1.0 stays what it is: it may be a label."""
+    return [_rounded_row(each) for each in row] if type(row) is list else _short(row)
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if type(value) is float else value

@@ -145,7 +145,7 @@ def _write(aside: Path, name: str, pairs: Iterable[PairToSave], old: Path | None
     sizes: dict[str, int] = {}
     for pair in pairs:
         lines = BaselineLines(pair.side, pair.time)
-        sizes[pair.side.pair] = lines.size
+        sizes["/".join(pair.key)] = lines.size
         if sum(sizes.values()) <= MOST_BYTES:
             write_atomic(file_in(aside, pair.key), lines.data)
     for file in files_in(old) if old is not None else ():

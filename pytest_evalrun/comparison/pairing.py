@@ -37,11 +37,10 @@ class SideArrays:
     answers: NDArray[np.int64]
 
     def has(self, metric: str) -> NDArray[np.bool_]:
-        """Which samples know something of a metric."""
-        there: NDArray[np.bool_] = ~np.isnan(self.scores[metric])
-        if rows := self.statistics.get(metric):
-            there |= np.fromiter((row is not None for row in rows), bool, len(rows))
-        return there
+        """Which samples count for a metric: those that say what they add to its value, or else have a score."""
+        if (rows := self.statistics.get(metric)) is not None:
+            return np.fromiter((row is not None for row in rows), bool, len(rows))
+        return ~np.isnan(self.scores[metric])
 
 
 def read_side(side: Side, metrics: Sequence[str], *, references: bool = True) -> SideArrays:

@@ -204,7 +204,7 @@ def test_first_samples_are_compared_where_the_whole_is_not(two):
     limited(two[0], "quick", [1, 1, 1])
     assert lines(two) == [
         "s/a/quick (first 2 samples)  passed",
-        "  top1  1.000 → 0.5000  (-0.5, worse, may be chance; -0.905 to +0.486 at 95 % by Tango's score interval, n=2)",
+        f"  top1  1.000 → 0.5000  (-0.5, worse, may be chance; {tango(2, 1, 0)})",
         "  top1: 1 right before, wrong now: s1",
         "2 pairs in both, 1 of them the same",
     ]
