@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
-from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,14 +59,15 @@ class Alarms:
         """Tell a person: nothing where no gate was compared sample by sample."""
         if not self.gates:
             return
-        count = len(self.found) or "none"
+        share = f"{len(self.found):,}" if self.found else "none"
+        share += f" of {self.gates:,} gates" if self.gates > 1 else " of 1 gate"
         named = [f"{alarm.pair.removeprefix(f'{self.suite}/')} {alarm.text}" for alarm in self.found[:MOST_NAMED]]
         if (left := len(self.found) - MOST_NAMED) > 0:
-            named.append(f"{left} more")
+            named.append(f"{left:,} more")
         which = f": {'; '.join(named)}" if named else ""
-        yield f"alarms ({self.suite}): {count} of {counted(self.gates, 'gate')} got worse beyond chance{which}"
+        yield f"alarms ({self.suite}): {share} got worse beyond chance{which}"
         if self.chance is not None:
-            who, alone = (f"all {self.gates}", ", were they independent") if self.gates > 1 else ("it", "")
+            who, alone = (f"all {self.gates:,}", ", were they independent") if self.gates > 1 else ("it", "")
             told = f"{who} would PASS with a chance of {percentage(self.chance)}{alone}"
             yield f"alarms ({self.suite}): if nothing had changed, {told}"
 

@@ -67,7 +67,7 @@ def _title(found: GatesBefore) -> str:
         return "gates:"
     if not found.fatal:
         return TITLE
-    will = "ERROR before its model is loaded" if found.fatal == 1 else "ERRORs before their models are loaded"
+    will = "an ERROR before its model is loaded" if found.fatal == 1 else "ERRORs before their models are loaded"
     return f"{TITLE} {counted(found.fatal, 'pair')} will be {will}"
 
 

@@ -64,3 +64,39 @@ def test_gates_by_value_alone_are_no_alarms(project):
     project.make(gates={"exact_match": {"min": 0.5}})
     ran = project.run()
     assert (ran.code, alarms(ran)) == (0, []), ran
+
+
+WRONG = """
+class Model:
+    def __init__(self, path, wrong=0):
+        self.wrong = wrong
+
+    def predict(self, batch):
+        return [-1 if sample.input < self.wrong else sample.input for sample in batch]
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"], ids=["-n0", "-n2"])
+def test_a_model_that_got_worse_is_an_alarm(project, workers):
+    """Of those that were compared with a saved baseline; gates that are advisory are told of, and are no alarms."""
+    datasets = ("same", "worse", "advised")
+
+    def make(wrong=0, **more):
+        project.make(models=("a",), datasets=datasets, samples=300)
+        (project.suite / "model.py").write_text(WRONG)
+        overrides = [{"match": "a/worse", "params": {"wrong": wrong}}]
+        overrides += [{"match": "a/advised", "params": {"wrong": wrong}} | more.pop("advised", {})]
+        project.yaml(("a",), datasets, overrides=overrides, **more)
+
+    make()
+    assert project.run().code == 0
+    assert project.evalrun("baseline", "save", "main")[0] == 0
+    gate = {"max_drop": 0.02, "baseline": "main", "tier": "critical"}
+    make(30, gates={"exact_match": gate}, advised={"gates": {"exact_match": {"tier": "advisory"}}})
+    ran = project.run("evals", "-n", workers)
+    assert (ran.code, ran.counts) == (1, {"failed": 1, "passed": 2}), ran
+    first, second = alarms(ran)
+    named = "a/worse exact_match -0.1 against main (p below 0.0001, adjusted below 0.0001, Holm)"
+    assert first == f"alarms (echo): 1 of 2 gates got worse beyond chance: {named}"
+    assert second.startswith("alarms (echo): if nothing had changed, all 2 would PASS with a chance of ")
+    assert "advisory: exact_match 0.9 < 0.98" in ran, ran

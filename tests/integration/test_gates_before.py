@@ -84,7 +84,7 @@ def test_who_cannot_pass_is_told_first(project, tier, error):
         f"echo/a/few exact_match max_drop 0.02 against main: 100 samples, and PASS needs {LEAST} unless"
     )
     assert second.startswith("echo/a/many ")
-    assert ("1 pair will be ERROR before its model is loaded" in ran) == error
+    assert ("1 pair will be an ERROR before its model is loaded" in ran) == error
     assert ("critical: an ERROR before the model is loaded" in first) == error
 
 
@@ -176,3 +176,33 @@ def test_twenty_are_named_and_the_rest_is_counted(project):
     ran = project.run("evals", "--collect-only")
     assert len(told(ran)) == 20
     assert "… 10 more gates\n" in ran
+
+
+@pytest.mark.parametrize("workers", ["0", "2"], ids=["-n0", "-n2"])
+def test_what_was_told_comes_true(project, tmp_path, workers):
+    """A critical gate that cannot PASS is an error, and the model is asked nothing: neither is there time to lose."""
+    project.make(samples=100)
+    assert project.run("evals").code == 0
+    code, _, errors = project.evalrun("baseline", "save", "main")
+    assert code == 0, errors
+    gated(project, 100, rules={"tier": "critical"})
+    asked = tmp_path / "asked"
+    ran = project.run("evals", "-n", workers, "--eval-run", "new", ASKED=str(asked))
+    assert "1 pair will be an ERROR before its model is loaded" in ran, ran
+    needed = f"100 samples, and PASS needs {LEAST} unless it got better; critical: an ERROR before the model is loaded"
+    assert told(ran) == [f"echo/a/one exact_match max_drop 0.02 against main: {needed}"], ran
+    assert (ran.code, ran.counts["error"], asked.exists()) == (1, 1, False), ran
+
+
+def test_a_saved_baseline_tells_what_its_scores_are(project):
+    """As `evalrun baseline save` writes it, and as the next comparison finds them."""
+    project.make(samples=300)
+    assert project.run("evals").code == 0
+    assert project.evalrun("baseline", "save", "main")[0] == 0
+    gated(project, 300)
+    (line,) = told(project.run("evals", "--collect-only"))
+    assert line.endswith("; discordance 0.1, assumed")
+    ran = project.run("evals")
+    assert ran.code == 0, ran
+    (line,) = told(project.run("evals", "--collect-only"))
+    assert line.endswith("; discordance 0, as last time")
