@@ -116,7 +116,8 @@ def apart(
 def ids_at(side: Side, places: Iterable[int]) -> list[str]:
     """The ids at some places of a side, which is read up to the last of them."""
     wanted = list(places)
-    last = max(wanted, default=-1)
-    rows = zip(range(last + 1), side.rows(), strict=False)
+    if not wanted:
+        return []
+    rows = zip(range(max(wanted) + 1), side.rows(), strict=False)
     names = {place: row.id for place, row in rows if place in wanted}
     return [names[place] for place in wanted]

@@ -1,0 +1,119 @@
+"""PASS, FAIL or INCONCLUSIVE, and what each rests on in words."""
+
+from __future__ import annotations
+
+import pytest
+from comparison_sides import side
+
+from pytest_evalrun.comparison.compare import Coverage, MetricComparison, compare
+from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS, conclude_bound, conclude_drop, verdict_word
+from pytest_evalrun.stats.estimate import IntervalEstimate
+from pytest_evalrun.stats.power import least_n, n_for_pass
+
+
+def estimate(low, high, n=100, **more):
+    return IntervalEstimate((low + high) / 2, low, high, n, "betting interval", **more)
+
+
+def found(low, high, **more):
+    told = {name: more.pop(name) for name in ("worst", "keep", "bounded") if name in more}
+    return MetricComparison("f1", "higher", 0.8, 0.79, Coverage(100), estimate(low, high, **more), **told)
+
+
+def flipped(n, lost, won=0):
+    """A comparison of 0/1 scores."""
+    before = [1] * (n - won) + [0] * won
+    after = [0] * lost + [1] * (n - lost)
+    return compare(side(before), side(after, "run"), "top1")
+
+
+WORDS = [(-0.01, 0.02, PASS), (-0.02, 0.02, PASS), (-0.05, -0.03, FAIL), (-0.05, -0.02, INCONCLUSIVE)]
+WORDS += [(-0.03, 0.01, INCONCLUSIVE), (0.01, 0.02, PASS), (-0.02 - 1e-14, 0, PASS)]
+
+
+@pytest.mark.parametrize(("low", "high", "word"), WORDS)
+def test_an_interval_against_the_drop_that_is_allowed(low, high, word):
+    """PASS where all of it is allowed, FAIL where nothing of it is; a limit in floating point is the limit."""
+    assert conclude_drop(found(low, high), 0.02).word == word
+
+
+def test_what_passed_or_failed_is_told_by_its_interval():
+    """With the method and n."""
+    assert conclude_drop(found(-0.01, 0.02), 0.02).why == "-0.01 to +0.02 (betting interval, n=100)"
+    assert conclude_drop(found(-0.05, -0.03, clusters=25), 0.02).why.endswith("n=100, 25 clusters)")
+
+
+def test_too_few_samples_for_any_pass_are_told_by_the_least():
+    """Nothing flipped, and still it is not enough."""
+    conclusion = conclude_drop(flipped(100, 0), 0.01)
+    assert conclusion.word == INCONCLUSIVE
+    assert conclusion.why == f"n=100: PASS needs {least_n(0.01):,} samples at least"
+
+
+def test_enough_for_a_pass_but_unsure_is_told_by_the_samples_that_would_do():
+    """By how often samples flip."""
+    conclusion = conclude_drop(flipped(250, 10, 10), 0.02)
+    wanted = n_for_pass(0.02, 0.08)
+    assert conclusion.word == INCONCLUSIVE
+    assert conclusion.why == f"n=250, discordance 0.08: {wanted:,} for an 80 % chance at ± 0.02"
+
+
+def test_a_margin_of_nothing_is_never_proved():
+    """And no number of samples would do."""
+    assert conclude_drop(flipped(100, 1), 0.0).why == "n=100: no number of samples proves a margin of 0"
+
+
+def test_bounded_scores_are_told_by_the_least_or_by_how_the_interval_narrows():
+    """Four times the samples halve it."""
+    few = conclude_drop(found(-0.3, 0.3, n=10, bounded=True, worst=1.0), 0.02)
+    assert "PASS needs" in few.why
+    more = conclude_drop(found(-0.04, 0.04, n=1000, bounded=True, worst=1.0), 0.02)
+    assert more.why == "n=1,000, ± 0.04: about 4,000 samples for ± 0.02"
+
+
+def test_an_approximate_method_says_nothing_where_one_unseen_sample_could_cost_more():
+    """Whatever its interval says."""
+    conclusion = conclude_drop(found(-0.001, 0.001, n=20, approximate=True, worst=1.0), 0.02)
+    assert conclusion.word == INCONCLUSIVE
+    assert conclusion.why == "20 samples by betting interval, which is approximate: 50 are needed"
+    assert conclude_drop(found(-0.001, 0.001, n=50, approximate=True, worst=1.0), 0.02).word == PASS
+    clustered = found(-0.001, 0.001, n=500, clusters=20, approximate=True, worst=1.0)
+    assert conclude_drop(clustered, 0.02).why.startswith("20 clusters by")
+
+
+def test_a_relative_margin_is_judged_against_nothing():
+    """Its share is in the estimate; what it is worth decides how many are needed."""
+    conclusion = conclude_drop(found(0.001, 0.05, n=30, approximate=True, worst=1.0, keep=0.95), 0.0)
+    assert conclusion.word == PASS  # 5 % of 0.8 are 0.04: 25 samples
+    assert conclude_drop(found(0.001, 0.05, n=20, approximate=True, worst=1.0, keep=0.95), 0.0).word == INCONCLUSIVE
+    assert conclude_drop(found(-0.05, -0.001, keep=0.95), 0.0).word == FAIL
+    assert "for ± 0.04" in conclude_drop(found(-0.05, 0.05, keep=0.95), 0.0).why
+
+
+def test_without_an_estimate_the_reason_is_the_reason():
+    """As the comparison told it."""
+    nothing = MetricComparison("f1", "higher", 0.8, 0.79, Coverage(5), problem="5 clusters; 6 are needed")
+    assert conclude_drop(nothing, 0.02) == conclude_bound(None, "5 clusters; 6 are needed", 0.5, lowest=True)
+    assert conclude_drop(nothing, 0.02).word == INCONCLUSIVE
+
+
+BOUNDS = [(0.95, 0.97, 0.94, True, PASS), (0.90, 0.93, 0.94, True, FAIL), (0.90, 0.97, 0.94, True, INCONCLUSIVE)]
+BOUNDS += [(0.1, 0.2, 0.3, False, PASS), (0.4, 0.5, 0.3, False, FAIL), (0.2, 0.4, 0.3, False, INCONCLUSIVE)]
+BOUNDS += [(0.94, 0.97, 0.94, True, PASS), (0.1, 0.3, 0.3, False, PASS)]
+
+
+@pytest.mark.parametrize(("low", "high", "limit", "lowest", "word"), BOUNDS)
+def test_the_interval_of_a_value_against_a_bound(low, high, limit, lowest, word):
+    """All of it on the good side, or none."""
+    conclusion = conclude_bound(estimate(low, high), None, limit, lowest=lowest)
+    assert conclusion.word == word
+    assert f"{low:.4g} to {high:.4g} (betting interval, n=100)" in conclusion.why
+
+
+def test_gates_of_earlier_versions_have_the_verdict_of_their_value():
+    """They wrote none."""
+    assert [verdict_word(gate) for gate in ({"holds": True}, {"holds": False}, {"holds": True, "verdict": FAIL})] == [
+        PASS,
+        FAIL,
+        FAIL,
+    ]
