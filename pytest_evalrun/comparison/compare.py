@@ -142,9 +142,12 @@ class TwoSides:
         return _estimated(paired, confidence, keep, clustered=clustered, made=made)
 
     def look(
-        self, metric: str, *, most_named: int = 10, estimate: bool = True, made: Made = lambda _: None
+        self, metric: str, *, most_named: int = 10, estimate: bool = False, made: Made = lambda _: None
     ) -> MetricComparison:
-        """Compare what can be compared, for a person to look at: why :meth:`compare` would raise is the ``problem``."""
+        """Compare what can be compared, for a person to look at: why :meth:`compare` would raise is the ``problem``.
+
+        Without ``estimate``, values, coverage and flips alone.
+        """
         paired = self._paired(metric, most_named)
         if not estimate:
             return _told(paired)

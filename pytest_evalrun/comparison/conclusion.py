@@ -69,8 +69,8 @@ def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float)
     if least is not None and units >= least:
         return None
     if least is None:
-        return f"{estimate.method} is approximate, and no number of {what} is enough for a margin of {margin:g}"
-    return f"{units:,} {what} by {estimate.method}, which is approximate: {least:,} are needed"
+        return f"by {method_words(estimate)} no number of {what} proves a margin of {margin:g}"
+    return f"{units:,} {what}: {least:,} are needed by {method_words(estimate)}"
 
 
 def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
@@ -81,7 +81,7 @@ def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) 
         return _of_flips(found, estimate, margin)
     least = _least_bounded(found, estimate, margin)
     if least is not None and estimate.n < least:
-        return f"n={estimate.n:,}: PASS needs {least:,} samples at least"
+        return f"n={estimate.n:,}: PASS needs {least:,} samples at least, unless it got better"
     return f"n={estimate.n:,}, {_about(estimate, margin)}"
 
 
@@ -92,12 +92,14 @@ def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float
     least = least_n(margin, estimate.confidence)
     if least is None:
         return f"n={estimate.n:,}: no number of samples proves a margin of 0"
-    if estimate.n < least:
-        return f"n={estimate.n:,}: PASS needs {least:,} samples at least"
     discordance = (found.flips.lost + found.flips.won) / estimate.n
     wanted = n_for_pass(margin, discordance, confidence=estimate.confidence)
     told = f"n={estimate.n:,}, discordance {discordance:.2g}"
-    return told if wanted is None else f"{told}: {wanted:,} for an 80 % chance at ± {margin:g}"
+    if wanted is not None:
+        told += f": {wanted:,} for an 80 % chance at ± {margin:g}"
+    # A candidate that won more than it lost may pass with fewer.
+    needs = f"PASS needs {least:,} samples at least, unless it got better"
+    return f"{told}; {needs}" if estimate.n < least else told
 
 
 def _least_bounded(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> int | None:
@@ -107,17 +109,25 @@ def _least_bounded(found: MetricComparison, estimate: IntervalEstimate, margin: 
 
 
 def _about(estimate: IntervalEstimate, margin: float) -> str:
-    """By how much an interval narrows with the samples."""
+    """By how much an interval narrows with the samples; nothing where it is narrow enough, and not in its place."""
     half = (estimate.high - estimate.low) / 2
-    if margin <= 0:
-        return f"± {half:.2g}"
     units, what = (estimate.clusters, "clusters") if estimate.clusters else (estimate.n, "samples")
+    if not 0 < margin < half:
+        return f"± {half:.2g}"
     return f"± {half:.2g}: about {math.ceil(units * (half / margin) ** 2):,} {what} for ± {margin:g}"
 
 
 def _interval(estimate: IntervalEstimate) -> str:
-    of = f", {estimate.clusters:,} clusters" if estimate.clusters else ""
-    return f"{estimate.low:+.2g} to {estimate.high:+.2g} ({estimate.method}, n={estimate.n:,}{of})"
+    told = f"{estimate.low:+.2g} to {estimate.high:+.2g} ({method_words(estimate)}, n={estimate.n:,}"
+    # Some methods say of how many clusters they are.
+    named = estimate.clusters is None or "clusters" in estimate.method
+    return f"{told})" if named else f"{told}, {estimate.clusters:,} clusters)"
+
+
+def method_words(estimate: IntervalEstimate) -> str:
+    """The method's name, and whether it is approximate."""
+    known = not estimate.approximate or "approximate" in estimate.method
+    return estimate.method if known else f"{estimate.method} (approximate)"
 
 
 def conclude_bound(found: IntervalEstimate | None, problem: str | None, limit: float, *, lowest: bool) -> Conclusion:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.baselinelines import rounded
 from pytest_evalrun.comparison.compare import TwoSides
+from pytest_evalrun.comparison.conclusion import method_words
 from pytest_evalrun.comparison.making import made_again
 from pytest_evalrun.comparison.scoring import all_differs
 from pytest_evalrun.errors import PairError
@@ -65,12 +66,13 @@ class Change:
         values = f"{_number(self.before)} → {_number(self.after)}"
         if self.before is None or self.after is None:
             return f"{self.metric}  {values}"
-        return f"{self.metric}  {values}  ({self.after - self.before:+.4g}, {self.verdict}{self._interval()})"
+        change = f"{self.after - self.before:+.4g}, {self.verdict}" if self.verdict != "same" else self.verdict
+        return f"{self.metric}  {values}  ({change}{self._interval()})"
 
     def _interval(self) -> str:
         if self.low is None or self.high is None:
             return f"; no interval: {self.problem}" if self.problem else ""
-        chance = ", may be chance" if self.maybe_chance else ""
+        chance = ", may be chance" if self.maybe_chance and self.verdict != "same" else ""
         share = f"{100 * self.confidence:g} %"
         return f"{chance}; {self.low:+.3g} to {self.high:+.3g} at {share} by {self.method}, n={self.n:,}"
 
@@ -97,7 +99,8 @@ class PairDiff:
         """The pair, then what changed about it."""
         before, after = self.status
         yield f"{self.full_id}  {before if before == after else f'{before} → {after}'}"
-        yield from (f"  {change.line()}" for change in self.changes if change.verdict != "same")
+        flipped = {flips.metric for flips in self.flips}
+        yield from (f"  {c.line()}" for c in self.changes if c.verdict != "same" or c.metric in flipped)
         for flips in self.flips:
             yield from _flipped(flips)
         if self.remark:
@@ -210,10 +213,14 @@ def _looked_at(
         if change.before is None or change.after is None:
             told.append(change)
             continue
-        moved = change.verdict != "same"
-        found = sides.look(change.metric, most_named=most, estimate=moved, made=lambda name: made_again(scoring, name))
+        found = sides.look(change.metric, most_named=most)
+        flipped = found.flips is not None and found.flips.lost + found.flips.won > 0
+        if flipped or change.verdict != "same":
+            found = sides.look(
+                change.metric, most_named=most, estimate=True, made=lambda name: made_again(scoring, name)
+            )
         told.append(_with_interval(change, found))
-        if found.flips is not None and found.flips.lost + found.flips.won:
+        if found.flips is not None and flipped:
             counts = found.flips.lost, found.flips.won, found.flips.first_lost, found.flips.first_won
             flips.append(Flips(change.metric, *counts))
     return told, flips
@@ -225,8 +232,9 @@ def _with_interval(change: Change, found: MetricComparison) -> Change:
     if estimate is None:
         return replace(change, problem=found.problem)
     low, high = (estimate.low, estimate.high) if found.better == "higher" else (-estimate.high, -estimate.low)
-    method = f"{estimate.method} (approximate)" if estimate.approximate else estimate.method
-    return replace(change, low=low, high=high, method=method, n=estimate.n, confidence=estimate.confidence)
+    return replace(
+        change, low=low, high=high, method=method_words(estimate), n=estimate.n, confidence=estimate.confidence
+    )
 
 
 def _apart(sides: TwoSides, most: int) -> Iterator[str]:

@@ -47,7 +47,11 @@ def test_too_few_samples_for_any_pass_are_told_by_the_least():
     """Nothing flipped, and still it is not enough."""
     conclusion = conclude_drop(flipped(100, 0), 0.01)
     assert conclusion.word == INCONCLUSIVE
-    assert conclusion.why == f"n=100: PASS needs {least_n(0.01):,} samples at least"
+    least = least_n(0.01)
+    wanted = f"{n_for_pass(0.01, 0.0):,} for an 80 % chance at ± 0.01"
+    assert conclusion.why == (
+        f"n=100, discordance 0: {wanted}; PASS needs {least:,} samples at least, unless it got better"
+    )
 
 
 def test_enough_for_a_pass_but_unsure_is_told_by_the_samples_that_would_do():
@@ -75,10 +79,10 @@ def test_an_approximate_method_says_nothing_where_one_unseen_sample_could_cost_m
     """Whatever its interval says."""
     conclusion = conclude_drop(found(-0.001, 0.001, n=20, approximate=True, worst=1.0), 0.02)
     assert conclusion.word == INCONCLUSIVE
-    assert conclusion.why == "20 samples by betting interval, which is approximate: 50 are needed"
+    assert conclusion.why == "20 samples: 50 are needed by betting interval (approximate)"
     assert conclude_drop(found(-0.001, 0.001, n=50, approximate=True, worst=1.0), 0.02).word == PASS
     clustered = found(-0.001, 0.001, n=500, clusters=20, approximate=True, worst=1.0)
-    assert conclude_drop(clustered, 0.02).why.startswith("20 clusters by")
+    assert conclude_drop(clustered, 0.02).why.startswith("20 clusters: 50 are needed")
 
 
 def test_a_relative_margin_is_judged_against_nothing():

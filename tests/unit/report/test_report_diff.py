@@ -54,6 +54,17 @@ def test_what_lines_of_scores_have_besides_flips_nothing(two):
     assert lines(two) == ["1 pair in both, 1 of them the same"]
 
 
+def test_samples_that_flipped_are_told_with_the_interval_though_the_value_is_the_same(two):
+    """As many were lost as won."""
+    for run, right in ((two[0], [1, 0, 1, 0]), (two[1], [0, 1, 1, 0])):
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+        run.scores("s", "a", "one", scores(right))
+    assert lines(two)[1:3] == [
+        f"  top1  0.5000 → 0.5000  (same; {tango(4, 1, 1)})",
+        "  top1: 1 right before, wrong now: s0",
+    ]
+
+
 def test_of_a_metric_of_which_less_is_better_the_ones_are_wrong(two):
     """An error that was 0 and is 1 is a sample lost."""
     for run, wrong in ((two[0], [0, 1]), (two[1], [1, 1])):
