@@ -142,14 +142,14 @@ class TwoSides:
         return _estimated(paired, confidence, keep, clustered=clustered, made=made)
 
     def look(
-        self, metric: str, *, most_named: int = 10, estimate: bool = False, made: Made = lambda _: None
+        self, metric: str, *, moved: bool = True, most_named: int = 10, made: Made = lambda _: None
     ) -> MetricComparison:
         """Compare what can be compared, for a person to look at: why :meth:`compare` would raise is the ``problem``.
 
-        Without ``estimate``, values, coverage and flips alone.
+        Where the value has not ``moved``, there is no estimate unless samples flipped.
         """
         paired = self._paired(metric, most_named)
-        if not estimate:
+        if not moved and (paired.flipped is None or not sum(map(len, paired.flipped))):
             return _told(paired)
         try:
             check_measured_alike(self.before.side, self.after.side, metric)
@@ -199,7 +199,7 @@ def _flips(paired: PairedMetric) -> FlippedSamples | None:
     if paired.flipped is None:
         return None
     lost, won = paired.flipped
-    return FlippedSamples(len(lost), len(won), paired.first_ids(lost), paired.first_ids(won))
+    return FlippedSamples(len(lost), len(won), *paired.first_flipped())
 
 
 def _estimated(

@@ -129,9 +129,11 @@ class PairedMetric:
             return None
         return self.one[self.x > self.y], self.one[self.x < self.y]
 
-    def first_ids(self, places: NDArray[np.intp]) -> tuple[str, ...]:
-        """The ids of the first few of these places before."""
-        return tuple(ids_at(self.before.side, places[: self.most_named]))
+    def first_flipped(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of the first few that were lost, and won."""
+        lost, won = (places[: self.most_named] for places in self.flipped or ((), ()))
+        names = ids_at(self.before.side, [*lost, *won])
+        return tuple(names[: len(lost)]), tuple(names[len(lost) :])
 
     def apart(self) -> str | None:
         """Why too few samples are the same on both sides, in words; None where enough are."""

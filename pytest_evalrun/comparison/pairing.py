@@ -81,9 +81,10 @@ def read_side(side: Side, metrics: Sequence[str], *, references: bool = True) ->
 
 
 def _check_unique(found: SideArrays) -> None:
-    values, first = np.unique(found.ids, return_index=True)
-    if len(values) < len(found.ids):
-        again = int(np.setdiff1d(np.arange(len(found.ids)), first)[0])
+    order = np.argsort(found.ids, kind="stable")
+    same = np.flatnonzero(np.diff(found.ids[order]) == 0)
+    if len(same):
+        again = int(order[same + 1].min())
         name = ids_at(found.side, [again])[0]
         raise PairError(f"{found.side.name}: {found.side.pair}: two samples are called {name}; ids are unique")
 
@@ -106,11 +107,17 @@ def apart(
 ) -> tuple[tuple[int, list[str]], tuple[int, list[str]]]:
     """How many samples only one side has, and have another reference; the first of them by their ids."""
     one, two = places
-    alone = [np.setdiff1d(np.arange(len(side.ids)), found) for side, found in ((before, one), (after, two))]
+    alone = [_others(len(side.ids), found) for side, found in ((before, one), (after, two))]
     changed = one[before.references[one] != after.references[two]]
     names = ids_at(before.side, alone[0][:most])
     names += ids_at(after.side, alone[1][: most - len(names)])
     return (len(alone[0]) + len(alone[1]), names), (len(changed), ids_at(before.side, changed[:most]))
+
+
+def _others(count: int, places: NDArray[np.intp]) -> NDArray[np.intp]:
+    left = np.ones(count, bool)
+    left[places] = False
+    return np.flatnonzero(left)
 
 
 def ids_at(side: Side, places: Iterable[int]) -> list[str]:

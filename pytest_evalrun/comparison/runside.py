@@ -84,7 +84,8 @@ def _referred(paths: PairPaths, lines: Iterator[Line]) -> Iterator[tuple[Line, s
 
 def _lines(path: Path) -> Iterator[Line]:
     try:
-        if is_in_order(path):
+        found = path.stat()
+        if _is_in_order(path, found.st_ino, found.st_size, found.st_mtime_ns):
             yield from ascending(path)
             return
         lines = SampleLines(path)
@@ -95,6 +96,12 @@ def _lines(path: Path) -> Iterator[Line]:
     except NotInOrder:
         _check(SampleLines(path))
         raise PairError(f"{path}: it changes while it is read; wait for the run to end") from None
+
+
+@lru_cache(maxsize=256)
+def _is_in_order(path: Path, *_stat: int) -> bool:
+    """Of a file as it was then: for the ids of some samples it is read again."""
+    return is_in_order(path)
 
 
 def _check(lines: SampleLines) -> None:

@@ -213,14 +213,10 @@ def _looked_at(
         if change.before is None or change.after is None:
             told.append(change)
             continue
-        found = sides.look(change.metric, most_named=most)
-        flipped = found.flips is not None and found.flips.lost + found.flips.won > 0
-        if flipped or change.verdict != "same":
-            found = sides.look(
-                change.metric, most_named=most, estimate=True, made=lambda name: made_again(scoring, name)
-            )
+        moved = change.verdict != "same"
+        found = sides.look(change.metric, moved=moved, most_named=most, made=lambda name: made_again(scoring, name))
         told.append(_with_interval(change, found))
-        if found.flips is not None and flipped:
+        if found.flips is not None and found.flips.lost + found.flips.won:
             counts = found.flips.lost, found.flips.won, found.flips.first_lost, found.flips.first_won
             flips.append(Flips(change.metric, *counts))
     return told, flips

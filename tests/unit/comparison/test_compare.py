@@ -348,11 +348,11 @@ def test_sides_are_read_once_for_all_their_metrics():
 def test_who_only_looks_is_told_why_two_cannot_be_compared():
     """Flips are those of the samples that both have."""
     sides = TwoSides(side(many(10, {1})), side(many(5), "run"), ["top1"])
-    found = sides.look("top1", estimate=True)
+    found = sides.look("top1")
     assert found.problem == "less than 99 % of the samples are the same on both sides"
     assert found.flips.won == 1
     assert sides.apart(2) == ((5, ["s5", "s6"]), (0, []))
     scoring = [{"metrics": {"top1": {"use": use}}} for use in ("a", "b")]
     sides = TwoSides(*(side(many(9), scoring=one) for one in scoring), ["top1"])
-    assert sides.look("top1", estimate=True).problem == "it was measured in another way"
-    assert sides.look("top1").problem is None
+    assert sides.look("top1").problem == "it was measured in another way"
+    assert sides.look("top1", moved=False).problem is None
