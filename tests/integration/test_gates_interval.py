@@ -462,3 +462,75 @@ def test_jobs_keep_what_they_cannot_judge(gated, batch, asked):
     again = project.run(*words, ASKED=asked.file)
     assert again.counts == {"passed": 1}, again
     assert asked() == []
+
+
+NARROW = {"exact_match": {"max_drop": 0.01, "baseline": "main", "tier": "critical"}}
+CANNOT = "gate on exact_match: max_drop 0.01 against main is critical, and cannot PASS with 200 samples: it needs "
+
+
+@pytest.fixture
+def narrow(gated, asked):
+    """A saved baseline; then, in another run, a critical gate that so few samples cannot keep."""
+
+    def make(**top):
+        project = gated({"d": {}})
+        assert project.run("evals").code == 0
+        assert project.evalrun("baseline", "save", "main")[0] == 0
+        gated({"d": {"wrong": 1}}, gates=NARROW, **top)
+        return project
+
+    return make
+
+
+def test_a_critical_gate_that_cannot_pass_costs_no_model(narrow, asked):
+    """The ERROR says how many samples it takes and what may be done; a supporting one is judged as far as it goes."""
+    project = narrow()
+    ran = project.run("evals", ASKED=asked.file)
+    assert ran.counts == {"error": 1}, ran
+    assert re.search(re.escape(CANNOT) + r"38\d where nothing got better; the model was not asked; accepted: ", ran)
+    assert asked() == []
+    ran = project.run("evals", "--eval-set", "gates.exact_match.tier=supporting", ASKED=asked.file)
+    assert ran.code == 0, ran
+    assert len(asked()) == 201
+    assert gate_of(project)["verdict"] == "INCONCLUSIVE"
+
+
+def test_neither_do_its_shards(narrow, asked):
+    """Each is told the same, for all samples of the pair."""
+    project = narrow(shards=2)
+    ran = project.run("evals", ASKED=asked.file)
+    assert ran.counts == {"error": 3}, ran
+    assert ran.count(CANNOT) >= 2
+    assert asked() == []
+
+
+def test_what_was_asked_before_is_judged_whatever_its_gate_can_see(narrow, asked):
+    """Reused, scored again or inferred: only the time of a model that is still to be loaded is at stake."""
+    project = narrow()
+    project.run("evals", "--eval-mode", "infer", ASKED=asked.file)
+    assert len(asked()) == 201
+    for _ in range(2):
+        ran = project.run("evals", ASKED=asked.file)
+        assert ran.code == 0, ran
+        assert asked() == []
+        assert gate_of(project)["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_quick_look_is_not_held_against_a_critical_gate(narrow, asked):
+    """Whoever tries ten samples knows that they prove nothing."""
+    ran = narrow().run("evals", "--eval-limit", "10", ASKED=asked.file)
+    assert "cannot PASS with" not in ran
+    assert len(asked()) == 11
+
+
+def test_a_critical_bound_that_cannot_be_proven(gated, asked):
+    """As of a drop, once a result has told what scores may be."""
+    project = gated({"d": {}}, samples=30)
+    assert project.run("evals").code == 0
+    gated({"d": {"wrong": 1}}, samples=30, gates={"exact_match": {"min": 0.9, "by": "interval", "tier": "critical"}})
+    ran = project.run("evals", ASKED=asked.file)
+    assert ran.counts == {"error": 1}, ran
+    assert (
+        "gate on exact_match: min 0.9 by its interval is critical, and cannot PASS with 30 samples: it needs 35" in ran
+    )
+    assert asked() == []

@@ -920,9 +920,33 @@ ERRORS = {
     "no adapter": ({"adapter": None}, "clean", PairError, "no adapter"),
     "adapter not there": ({"adapter": "./model.py:Modell"}, "clean", ConfigError, "has no 'Modell'"),
     "metric fails": ({"metrics": ["./m.py:broken"]}, "clean", PairError, "metric broken failed: KeyError"),
-    "gate on nothing": ({"gates": {"top1": {"min": 1}}}, "clean", PairError, "the result has no such metric"),
     "reader fails": ({"format": "./r.py:Failing"}, "clean", PairError, "KeyError: 'no such split'"),
 }
+
+
+UNJUDGED = {
+    "gate on nothing": ({"top1": {"min": 1}}, "gate on top1: the result has no such metric"),
+    "no baseline": ({"exact_match": {"max_drop": 0, "baseline": "main"}}, "gate on exact_match: no baseline 'main'"),
+}
+
+
+@pytest.mark.parametrize(("gates", "message"), UNJUDGED.values(), ids=UNJUDGED)
+def test_what_cannot_be_judged_was_evaluated(shop, evaluator, paths, gates, message):
+    """An error that costs nothing: all is kept and marked, and judged without the model once the gate is mended."""
+    shop.data()
+    pair = shop.pair(gates=gates)
+    for _ in range(2):
+        with pytest.raises(PairError, match=message):
+            evaluator(pair)
+        result = read_result(paths(pair).result)
+        assert (result.status, result.gates) == ("error", [])
+        assert message in result.environment["error"]
+        assert result.metrics["exact_match"]["n"] == result.samples["predicted"]
+        assert paths(pair).marker.exists()
+    evaluation = evaluator(shop.pair(gates={"exact_match": {"min": 0}}))
+    assert evaluation.reused
+    assert evaluation.result.status == "passed"
+    assert "error" not in evaluation.result.environment
 
 
 @pytest.mark.parametrize(("settings", "dataset", "kind", "message"), ERRORS.values(), ids=ERRORS)
