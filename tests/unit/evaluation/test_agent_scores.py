@@ -53,6 +53,7 @@ def test_samples_without_references_are_scored(agent, evaluator):
     lines = evaluator.contexts[0].paths.pair(agent().key).scores.read_text().splitlines()
     assert json.loads(lines[3]) == {
         "index": 3, "id": "s3", "success": 1.0, "turns": 3.0, "tokens": 13.0, "cost_per_success": 0.25,
+        "statistic": {"cost_per_success": [0.25, 1.0]},
     }  # fmt: skip
 
 

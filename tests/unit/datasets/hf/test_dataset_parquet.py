@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import decimal
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyarrow import parquet
 from pytest_evalrun.datasets.columns import MOST_BYTES, MOST_ROWS, rows_at_once
 from pytest_evalrun.datasets.protocol import Identity, Reader, Sample
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.gates import GateRules
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 FILE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -48,6 +50,17 @@ def test_one_named_column_is_the_bare_value(table, read):
     """With a single input column the model gets its value; without id_column the place is the id."""
     samples = list(read(table(**QUESTIONS), format="parquet", inputs=("question",), reference="answer"))
     assert samples[1] == Sample(1, "1", "2+2?", 4)
+
+
+def test_a_column_that_says_which_rows_belong_together_is_read(table, read, hashes):
+    """Though it is no input; what is asked stays what it was."""
+    path = table(**QUESTIONS, passage=[1, 2, 1], other=[0, 0, 0])
+    settings = {"format": "parquet", "id_column": "id", "inputs": ("question",), "reference": "answer"}
+    plain, reader = (read(path, **settings, gate_rules=GateRules(cluster=name)) for name in (None, "passage"))
+    assert (list(reader), list(reader.clusters())) == (list(plain), ["1", "2", "1"])
+    assert replace(reader.identity(hashes), clusters="") == plain.identity(hashes)
+    with pytest.raises(PairError, match=r"gate_rules.cluster: no column .age.; columns: id, question, answer, passage"):
+        read(path, **settings, gate_rules=GateRules(cluster="age")).identity(hashes)
 
 
 def test_files_of_a_directory_are_read_in_the_order_of_their_names(table, read):
