@@ -106,6 +106,7 @@ def diff(
 
 def _side(word: str, workdir: Path, directory: Path | None) -> DiffSide:
     """A baseline of this name, as gates find it; else a run."""
+    from pytest_evalrun.comparison.baselinefile import is_baseline_name
     from pytest_evalrun.report.diffsides import baseline_in_diff, run_in_diff
     from pytest_evalrun.report.runs import is_run
 
@@ -114,6 +115,8 @@ def _side(word: str, workdir: Path, directory: Path | None) -> DiffSide:
         try:
             return run_in_diff(find(workdir, word).paths)
         except ConfigError as error:
+            if not is_baseline_name(word):
+                raise
             raise ConfigError(f"{error}; and no baseline {word} in {directory or baselines_of()}") from error
     if "/" not in word and is_run(word, workdir):
         warn([f"{word}: the baseline is compared; the run of that name by its directory: {workdir}/{word}"])

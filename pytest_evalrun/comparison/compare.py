@@ -146,23 +146,28 @@ class TwoSides:
     ) -> MetricComparison:
         """Compare what can be compared, for a person to look at: why :meth:`compare` would raise is the ``problem``.
 
-        Where the value has not ``moved``, there is no estimate unless samples flipped.
+        Where the value has not ``moved``, there is no estimate unless samples flipped. Flips are of all samples that
+        both have, whatever their references are by now.
         """
+        told = _told(self._paired(metric, most_named, referred=False))
+        if not moved and (told.flips is None or not told.flips.lost + told.flips.won):
+            return told
         paired = self._paired(metric, most_named)
-        if not moved and (paired.flipped is None or not sum(map(len, paired.flipped))):
-            return _told(paired)
+        told = replace(told, coverage=Coverage(*paired.counts, paired.named))
         try:
             check_measured_alike(self.before.side, self.after.side, metric)
         except PairError:
-            return replace(_told(paired), problem="it was measured in another way")
+            return replace(told, problem="it was measured in another way")
         if paired.apart() is not None:
-            return replace(_told(paired), problem="less than 99 % of the samples are the same on both sides")
-        return _estimated(paired, 0.95, 1.0, clustered=True, made=made)
+            return replace(told, problem="less than 99 % of the samples are the same on both sides")
+        return replace(_estimated(paired, 0.95, 1.0, clustered=True, made=made), flips=told.flips)
 
-    def _paired(self, metric: str, most_named: int) -> PairedMetric:
+    def _paired(self, metric: str, most_named: int, *, referred: bool = True) -> PairedMetric:
+        """The samples of both; those with another reference among them where not ``referred``."""
         from pytest_evalrun.comparison.pairedmetric import paired_metric
 
-        return paired_metric(self.before, self.after, self._matched, metric, most_named, partial=self._partial)
+        sides = self.before, self.after
+        return paired_metric(*sides, self._matched, metric, most_named, partial=self._partial, referred=referred)
 
 
 def check_measured_alike(before: Side, after: Side, metric: str) -> None:

@@ -156,13 +156,23 @@ class PairedMetric:
 
 
 def paired_metric(
-    before: SideArrays, after: SideArrays, places: Matched, metric: str, most_named: int, *, partial: bool
+    before: SideArrays,
+    after: SideArrays,
+    places: Matched,
+    metric: str,
+    most_named: int,
+    *,
+    partial: bool,
+    referred: bool,
 ) -> PairedMetric:
-    """The samples of a metric beside each other. ``partial``: ``after`` has only first samples, and lacks no others."""
+    """The samples of a metric beside each other. ``partial``: ``after`` has only first samples, and lacks no others.
+
+    Where not ``referred``, references may have changed.
+    """
     one, two = places
     there, here = before.has(metric), after.has(metric)
     both = there[one] & here[two]
-    same = before.references[one] == after.references[two]
+    same = (before.references[one] == after.references[two]) | (not referred)
     there[one[both]] = False
     here[two[both]] = False
     if partial:

@@ -356,3 +356,12 @@ def test_who_only_looks_is_told_why_two_cannot_be_compared():
     sides = TwoSides(*(side(many(9), scoring=one) for one in scoring), ["top1"])
     assert sides.look("top1").problem == "it was measured in another way"
     assert sides.look("top1", moved=False).problem is None
+
+
+def test_who_only_looks_is_told_of_all_flips():
+    """Of samples with other labels too: what they are is told apart."""
+    names = dict.fromkeys("abcdefghij", 1)
+    after = rows(names | {"b": 0, "c": 0}, references={"b": "x"})
+    sides = TwoSides(side((), rows=rows(names)), side((), "run", rows=after), ["top1"])
+    assert sides.look("top1").flips.first_lost == ("b", "c")
+    assert sides.apart(9) == ((0, []), (1, ["b"]))
