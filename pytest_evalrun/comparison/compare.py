@@ -137,9 +137,9 @@ class TwoSides:
     ) -> MetricComparison:
         """As :func:`compare`."""
         check_measured_alike(self.before.side, self.after.side, metric)
-        paired = self._paired(metric, most_named)
+        paired = self._paired(metric, most_named, made)
         paired.check_apart()
-        return _estimated(paired, confidence, keep, clustered=clustered, made=made)
+        return _estimated(paired, confidence, keep, clustered=clustered)
 
     def look(
         self, metric: str, *, moved: bool = True, most_named: int = 10, made: Made = lambda _: None
@@ -149,10 +149,10 @@ class TwoSides:
         Where the value has not ``moved``, there is no estimate unless samples flipped. Flips are of all samples that
         both have, whatever their references are by now.
         """
-        told = _told(self._paired(metric, most_named, referred=False))
+        told = _told(self._paired(metric, most_named, made, referred=False))
         if not moved and (told.flips is None or not told.flips.lost + told.flips.won):
             return told
-        paired = self._paired(metric, most_named)
+        paired = self._paired(metric, most_named, made)
         told = replace(told, coverage=Coverage(*paired.counts, paired.named))
         try:
             check_measured_alike(self.before.side, self.after.side, metric)
@@ -160,14 +160,14 @@ class TwoSides:
             return replace(told, problem="it was measured in another way")
         if paired.apart() is not None:
             return replace(told, problem="less than 99 % of the samples are the same on both sides")
-        return replace(_estimated(paired, 0.95, 1.0, clustered=True, made=made), flips=told.flips)
+        return replace(_estimated(paired, 0.95, 1.0, clustered=True), flips=told.flips)
 
-    def _paired(self, metric: str, most_named: int, *, referred: bool = True) -> PairedMetric:
+    def _paired(self, metric: str, most_named: int, made: Made, *, referred: bool = True) -> PairedMetric:
         """The samples of both; those with another reference among them where not ``referred``."""
         from pytest_evalrun.comparison.pairedmetric import paired_metric
 
         sides = self.before, self.after
-        return paired_metric(*sides, self._matched, metric, most_named, partial=self._partial, referred=referred)
+        return paired_metric(sides, self._matched, metric, most_named, made, partial=self._partial, referred=referred)
 
 
 def check_measured_alike(before: Side, after: Side, metric: str) -> None:
@@ -207,12 +207,10 @@ def _flips(paired: PairedMetric) -> FlippedSamples | None:
     return FlippedSamples(len(lost), len(won), *paired.first_flipped())
 
 
-def _estimated(
-    paired: PairedMetric, confidence: float, keep: float, *, clustered: bool, made: Made
-) -> MetricComparison:
+def _estimated(paired: PairedMetric, confidence: float, keep: float, *, clustered: bool) -> MetricComparison:
     found = _told(paired)
     if paired.metric in paired.before.statistics and paired.metric in paired.after.statistics:
-        return _by_statistics(found, paired, confidence, keep, clustered=clustered, made=made)
+        return _by_statistics(found, paired, confidence, keep, clustered=clustered)
     if paired.is_mean:
         return _by_means(found, paired, confidence, keep, clustered=clustered)
     return replace(found, problem=_no_method(paired))
@@ -234,12 +232,12 @@ def _by_means(
 
 
 def _by_statistics(
-    found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool, made: Made
+    found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool
 ) -> MetricComparison:
     from pytest_evalrun.stats.difference import NoEstimateError
     from pytest_evalrun.stats.resampling import paired_bootstrap
 
-    metric = made(paired.metric)
+    metric = paired.made(paired.metric)
     values_of = getattr(metric, "values_of", None)
     if values_of is None:
         return replace(found, problem="its value is of all samples together, and is not made again here")

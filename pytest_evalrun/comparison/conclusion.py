@@ -76,13 +76,13 @@ def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float)
 def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
     """How many samples would do, as far as somebody can say."""
     if estimate.clusters is not None:
-        return f"{_interval(estimate)}; {_about(estimate, margin)}"
+        return _about(estimate, margin)
     if found.flips is not None and found.keep == 1:
         return _of_flips(found, estimate, margin)
     least = _least_bounded(found, estimate, margin)
     if least is not None and estimate.n < least:
         return f"n={estimate.n:,}: PASS needs {least:,} samples at least, unless it got better"
-    return f"n={estimate.n:,}, {_about(estimate, margin)}"
+    return _about(estimate, margin)
 
 
 def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
@@ -95,6 +95,8 @@ def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float
     discordance = (found.flips.lost + found.flips.won) / estimate.n
     wanted = n_for_pass(margin, discordance, confidence=estimate.confidence)
     told = f"n={estimate.n:,}, discordance {discordance:.2g}"
+    if wanted is not None and wanted <= estimate.n:
+        return f"{_interval(estimate)} has the limit of {-margin:+g} in it"
     if wanted is not None:
         told += f": {wanted:,} for an 80 % chance at ± {margin:g}"
     # A candidate that won more than it lost may pass with fewer.
@@ -109,12 +111,13 @@ def _least_bounded(found: MetricComparison, estimate: IntervalEstimate, margin: 
 
 
 def _about(estimate: IntervalEstimate, margin: float) -> str:
-    """By how much an interval narrows with the samples; nothing where it is narrow enough, and not in its place."""
+    """How many samples would narrow the interval to the margin; where it is as narrow, only that it has the limit."""
     half = (estimate.high - estimate.low) / 2
     units, what = (estimate.clusters, "clusters") if estimate.clusters else (estimate.n, "samples")
     if not 0 < margin < half:
-        return f"± {half:.2g}"
-    return f"± {half:.2g}: about {math.ceil(units * (half / margin) ** 2):,} {what} for ± {margin:g}"
+        return f"{_interval(estimate)} has the limit of {-margin:+g} in it"
+    wanted = math.ceil(units * (half / margin) ** 2)
+    return f"{units:,} {what}, ± {half:.2g}: about {wanted:,} for ± {margin:g}"
 
 
 def _interval(estimate: IntervalEstimate) -> str:

@@ -13,10 +13,14 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.stats.difference import PairedScores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_evalrun.comparison.pairing import Matched, SideArrays
-    from pytest_evalrun.metrics.protocol import Better
+    from pytest_evalrun.metrics.protocol import Better, Metric
+
+    Made = Callable[[str], Metric | None]
 
 # More samples than this share on one side only, and two sides are not of the same data.
 MOST_ALONE = 0.01
@@ -40,6 +44,7 @@ class PairedMetric:
     alone_after: NDArray[np.intp]
     changed: NDArray[np.intp]
     most_named: int
+    made: Made
 
     @cached_property
     def better(self) -> Better:
@@ -63,12 +68,18 @@ class PairedMetric:
     @cached_property
     def bounds(self) -> tuple[float, float] | None:
         """What its scores are declared to keep, in the sense of quality; None where one of them does not."""
-        declared = self.after.side.metrics[self.metric].get("bounds")
+        told = (side.side.metrics[self.metric].get("bounds") for side in (self.after, self.before))
+        declared = next((bounds for bounds in told if bounds is not None), None) or self.made_bounds()
         if declared is None:
             return None
         low, high = sorted(self.sign * float(bound) for bound in declared)
         seen = self.seen
         return (low, high) if not len(seen) or low <= seen.min() <= seen.max() <= high else None
+
+    def made_bounds(self) -> tuple[float, float] | None:
+        """Those that the metric declares by now: results of earlier versions do not tell them."""
+        found: tuple[float, float] | None = getattr(self.made(self.metric), "bounds", None)
+        return found
 
     @cached_property
     def seen(self) -> NDArray[np.float64]:
@@ -156,11 +167,11 @@ class PairedMetric:
 
 
 def paired_metric(
-    before: SideArrays,
-    after: SideArrays,
+    sides: tuple[SideArrays, SideArrays],
     places: Matched,
     metric: str,
     most_named: int,
+    made: Made,
     *,
     partial: bool,
     referred: bool,
@@ -169,7 +180,7 @@ def paired_metric(
 
     Where not ``referred``, references may have changed.
     """
-    one, two = places
+    (before, after), (one, two) = sides, places
     there, here = before.has(metric), after.has(metric)
     both = there[one] & here[two]
     same = (before.references[one] == after.references[two]) | (not referred)
@@ -179,7 +190,7 @@ def paired_metric(
         there[one.max(initial=-1) + 1 :] = False
     found, changed = both & same, one[both & ~same]
     alone = np.flatnonzero(there), np.flatnonzero(here)
-    return PairedMetric(metric, before, after, one[found], two[found], *alone, changed, most_named)
+    return PairedMetric(metric, before, after, one[found], two[found], *alone, changed, most_named, made)
 
 
 def is_mean(side: SideArrays, metric: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_bounds_of_scores_are_turned_with_them():
     assert found.estimate.method == BETTING
     assert (found.worst, found.bounded) == (5.0, True)
     assert found.estimate.low > 0
+
+
+def test_bounds_of_a_side_that_does_not_tell_them_are_those_of_the_other_or_of_the_metric():
+    """Results of earlier versions have none."""
+    scores = [0.1 * (i % 9) for i in range(50)]
+    told, untold = side(scores, bounds=[0.0, 1.0]), side(scores, "run")
+    assert compare(told, untold, "top1").estimate.method == BETTING
+    assert compare(untold, told, "top1").estimate.method == BETTING
+    assert compare(untold, untold, "top1").estimate is None
+    made = SimpleNamespace(bounds=(0.0, 2.0))
+    assert compare(untold, untold, "top1", made=lambda _: made).worst == 2.0
 
 
 def test_bounds_that_a_score_does_not_keep_are_none():

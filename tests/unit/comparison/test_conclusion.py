@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from comparison_sides import side
 
@@ -72,7 +74,19 @@ def test_bounded_scores_are_told_by_the_least_or_by_how_the_interval_narrows():
     few = conclude_drop(found(-0.3, 0.3, n=10, bounded=True, worst=1.0), 0.02)
     assert "PASS needs" in few.why
     more = conclude_drop(found(-0.04, 0.04, n=1000, bounded=True, worst=1.0), 0.02)
-    assert more.why == "n=1,000, ± 0.04: about 4,000 samples for ± 0.02"
+    assert more.why == "1,000 samples, ± 0.04: about 4,000 for ± 0.02"
+    clustered = conclude_drop(found(-0.04, 0.04, n=1000, clusters=30), 0.02)
+    assert clustered.why == "30 clusters, ± 0.04: about 120 for ± 0.02"
+
+
+def test_where_there_are_enough_samples_the_drop_itself_is_at_the_limit():
+    """More of them need not decide it."""
+    conclusion = conclude_drop(flipped(400, 5), 0.02)
+    assert conclusion.word == INCONCLUSIVE
+    assert re.fullmatch(r"-0\.0\d+ to -0\.0\d+ \(.*, n=400\) has the limit of -0\.02 in it", conclusion.why)
+    assert conclude_drop(found(-0.03, -0.01), 0.02).why == (
+        "-0.03 to -0.01 (betting interval, n=100) has the limit of -0.02 in it"
+    )
 
 
 def test_an_approximate_method_says_nothing_where_one_unseen_sample_could_cost_more():
