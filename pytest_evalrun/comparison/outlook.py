@@ -117,7 +117,7 @@ class GateOutlook:
             if self.fatal:
                 yield "critical: an ERROR before the model is loaded"
         else:
-            yield f"{there}, PASS from {self.least:,} on"
+            yield f"{there}, PASS possible from {self.least:,} on"
 
     def _seen(self) -> Iterator[str]:
         if self.seen is not None:

@@ -68,7 +68,8 @@ def _title(found: GatesBefore) -> str:
     if not found.fatal:
         return TITLE
     will = "an ERROR before its model is loaded" if found.fatal == 1 else "ERRORs before their models are loaded"
-    return f"{TITLE} {counted(found.fatal, 'pair')} will be {will}"
+    reused = "its result is" if found.fatal == 1 else "their results are"
+    return f"{TITLE} {counted(found.fatal, 'pair')} will be {will}, unless {reused} reused"
 
 
 def _last_run(options: Options) -> RunPaths | None:

@@ -43,11 +43,13 @@ def test_the_plan_says_it_and_a_run_says_it_once(project):
     """With how many samples PASS is possible, which drop would be seen, and how likely PASS is; whoever runs items."""
     saved(gated(project, 1000), 1000)
     chance, seen = chance_of_pass(1000, 0.02, 0.1), visible_drop(1000, 0.1, margin=0.02)
-    line = (
-        f"echo/a/one exact_match max_drop 0.02 against main: 1,000 samples, PASS from {LEAST} on; a drop of {seen:.2g} "
-        f"would be seen; PASS with a chance of {chance:.0%}".replace("%", " %")
-        + f", 80 % from {n_for_pass(0.02, 0.1):,} samples on; discordance 0.1, assumed"
-    )
+    parts = [
+        f"1,000 samples, PASS possible from {LEAST} on",
+        f"a drop of {seen:.2g} would be seen",
+        f"PASS with a chance of {chance * 100:.0f} %, 80 % from {n_for_pass(0.02, 0.1):,} samples on",
+        "discordance 0.1, assumed",
+    ]
+    line = f"echo/a/one exact_match max_drop 0.02 against main: {'; '.join(parts)}"
     for words in (["--collect-only"], ["--collect-only", "-q"], ["-n", "0"], ["-n", "2"]):
         ran = project.run("evals", "--eval-run", "new", *words)
         assert told(ran) == [line], ran
@@ -137,7 +139,7 @@ def test_a_run_can_be_the_baseline(project):
     name = project.latest.name
     gated(project, 300, baseline=name)
     (line,) = told(project.run("evals", "--collect-only"))
-    assert f"against {name}: 300 samples, PASS from {LEAST} on; " in line
+    assert f"against {name}: 300 samples, PASS possible from {LEAST} on; " in line
     assert line.endswith("; discordance 0.1, assumed")
 
 

@@ -135,7 +135,7 @@ LINES = {
     "seen": (
         outlook(),
         [
-            f"1,000 samples, PASS from {LEAST} on",
+            f"1,000 samples, PASS possible from {LEAST} on",
             f"a drop of {visible_drop(1000, 0.08, margin=0.02):.2g} would be seen",
             f"PASS with a chance of {percentage(chance_of_pass(1000, 0.02, 0.08))}, 80 % from {ENOUGH} samples on",
             LAST,
@@ -144,7 +144,7 @@ LINES = {
     "assumed": (
         outlook(n=20000, discordance=0.1, known=False),
         [
-            f"20,000 samples, PASS from {LEAST} on",
+            f"20,000 samples, PASS possible from {LEAST} on",
             f"a drop of {visible_drop(20000, 0.1, margin=0.02):.2g} would be seen",
             "PASS with a chance of more than 99 %",
             "discordance 0.1, assumed",
@@ -155,7 +155,7 @@ LINES = {
     "not counted": (
         outlook(n=None),
         [
-            f"samples not counted yet, PASS from {LEAST} on",
+            f"samples not counted yet, PASS possible from {LEAST} on",
             f"PASS with a chance of 80 % from {ENOUGH} samples on",
             LAST,
         ],
