@@ -129,14 +129,11 @@ def _chance(one: _Compared) -> float | None:
     None where the result does not say enough.
     """
     gate = one.gate
-    confidence = finite(gate.get("confidence")) or 0.95
     margin, n = margin_of(gate.get("margin"), one.before), finite(gate.get("n"))
-    interval = gate.get("interval")
-    if margin is None or n is None or not isinstance(interval, list | tuple) or len(interval) != 2:
+    confidence, interval = finite(gate.get("confidence")), interval_of(gate.get("interval"))
+    if margin is None or n is None or n < 1 or interval is None or confidence is None or not 0 < confidence < 1:
         return None
-    low, high = (finite(end) for end in interval)
-    if low is None or high is None:
-        return None
+    low, high = interval
     if gate.get("approximate") and low >= -margin and gate.get("verdict") == INCONCLUSIVE:
         return 0.0  # too few samples for its method: whatever had come out, it would not have been PASS
     discordance = finite(gate.get("discordance"))
@@ -160,6 +157,13 @@ def chance_by_width(margin: float, half: float, confidence: float) -> float:
     return NormalDist().cdf(z * margin / half - z)
 
 
+def interval_of(said: Any) -> tuple[float, float] | None:
+    """Both ends of an interval as results have them; None for whatever else somebody wrote there."""
+    ends = [finite(end) for end in said] if isinstance(said, list | tuple) and len(said) == 2 else [None, None]
+    low, high = ends
+    return None if low is None or high is None else (low, high)
+
+
 def margin_of(said: Any, before: float) -> float | None:
     """The margin in the metric's unit; of ``5%`` so much of the value before. None of what is neither."""
     if isinstance(said, str):
@@ -173,8 +177,13 @@ def margin_of(said: Any, before: float) -> float | None:
 
 def finite(value: Any) -> float | None:
     """A number as results have them; None for whatever else somebody wrote there."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def percentage(chance: float) -> str:

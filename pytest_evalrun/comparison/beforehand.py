@@ -8,7 +8,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.alarms import finite
+from pytest_evalrun.comparison.alarms import finite, interval_of
 from pytest_evalrun.comparison.baselinefile import check_inside, directories_of, file_in, find_baseline, read_head
 from pytest_evalrun.comparison.outlook import ASSUMED, GateOutlook, drop_allowed, facts_in, least_to_pass
 from pytest_evalrun.errors import PairError
@@ -108,6 +108,8 @@ class _PairBefore:
             head = self._head(str(baseline))
         except PairError as error:
             return replace(begun, n=self._samples({}), problem=error.brief)
+        except OSError as error:
+            return replace(begun, n=self._samples({}), problem=f"{baseline}: {error.strerror}")
         facts = facts_in(head, metric)
         if facts.value is None:
             return replace(begun, n=self._samples(head), problem=f"{baseline} has no {metric}")
@@ -122,7 +124,7 @@ class _PairBefore:
         """By what flipped last time, or how wide the interval was; of 0/1 scores something can be assumed."""
         clustered = self.pair.settings.gate_rules.cluster is not None
         if last is not None and not clustered and (flips := finite(last.get("discordance"))) is not None:
-            return replace(gate, discordance=flips, known=True)
+            return replace(gate, discordance=min(1.0, max(0.0, flips)), known=True)
         if facts.binary and not clustered:
             return replace(gate, discordance=ASSUMED)
         if last is not None and (half := _half(last, gate.n)) is not None:
@@ -159,7 +161,7 @@ class _PairBefore:
         limit = pair.peek("limit")
         known: Any = None
         if self.last is not None:
-            known = self.last.samples.get("predicted", 0) // max(1, pair.settings.generations)
+            known = max(0, int(finite(self.last.samples.get("predicted")) or 0)) // max(1, pair.settings.generations)
         if not known and pair.cuts:
             known = pair.cuts[-1].high
         known = known or self.count(pair) or head.get("samples")
@@ -219,11 +221,10 @@ def _last_result(pair: Pair, run: RunPaths | None) -> Result | None:
 
 def _half(last: Mapping[str, Any], n: int | None) -> float | None:
     """Half the width of an interval, had it been found with ``n`` samples."""
-    interval, before = last.get("interval"), finite(last.get("n"))
-    ends = [finite(end) for end in interval] if isinstance(interval, list) else []
-    if len(ends) != 2 or ends[0] is None or ends[1] is None or not before or n is None:
+    interval, before = interval_of(last.get("interval")), finite(last.get("n"))
+    if interval is None or before is None or before < 1 or n is None:
         return None
-    return abs(ends[1] - ends[0]) / 2 * sqrt(before / n)
+    return abs(interval[1] - interval[0]) / 2 * sqrt(before / n)
 
 
 def _head_of_saved(head: BaselineHead) -> Mapping[str, Any]:

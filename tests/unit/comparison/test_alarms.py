@@ -83,7 +83,16 @@ def test_gates_by_value_alone_are_no_alarms():
 
 @pytest.mark.parametrize(
     "odd",
-    [{"p": "0.1"}, {"p": float("nan")}, {"p": None}, {"before": None}, {"value": True}, {"tier": ["x"]}, {"p": True}],
+    [
+        {"p": "0.1"},
+        {"p": float("nan")},
+        {"p": None},
+        {"before": None},
+        {"value": True},
+        {"tier": ["x"]},
+        {"p": True},
+        {"p": 10**400},
+    ],
     ids=str,
 )
 def test_a_gate_that_somebody_edited_is_passed_over(odd):
@@ -91,7 +100,11 @@ def test_a_gate_that_somebody_edited_is_passed_over(odd):
     assert alarms(gate(0.001), gate(0.001) | odd).gates == 1
 
 
-@pytest.mark.parametrize("odd", [{"margin": "a lot"}, {"interval": [1]}, {"interval": ["x", 2]}, {"n": None}], ids=str)
+ODD = [{"margin": "a lot"}, {"margin": "nan%"}, {"interval": [1]}, {"interval": ["x", 2]}, {"interval": 5}]
+ODD += [{"n": None}, {"n": 0}, {"confidence": 1}, {"confidence": "0.95"}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
 def test_no_chance_is_told_where_one_gate_does_not_say_enough(odd):
     """A product without it would be of fewer gates than are named."""
     found = alarms(gate(0.001), gate(0.001) | odd)

@@ -217,3 +217,30 @@ def test_gates_by_value_are_counted(root, workdir):
     }
     found = gates_before([pair(root, gates=gates)], workdir, None, unknown)
     assert (found.outlooks, found.by_value, found.fatal) == ((), 4, 0)
+
+
+ODD = [{"discordance": "x"}, {"discordance": -5}, {"discordance": 10**400}, {"n": 0}, {"n": "x"}, {"interval": [1]}]
+ODD += [{"interval": ["x", None]}, {"interval": [2, 10**400]}, {"metric": ["top1"]}, {"interval": {}}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda one: str(one)[:25])
+@pytest.mark.parametrize("samples", [300, "many", -1, None, 10**400], ids=lambda one: str(one)[:5])
+def test_a_result_that_somebody_edited_costs_no_launch(root, workdir, odd, samples):
+    """What it says is then not known."""
+    run = workdir.run("20261101_101500")
+    last = {"metric": "top1", "kind": "max_drop", "interval": [-0.1, 0.1], "n": 300, "discordance": 0.01} | odd
+    evaluated(run, [last], predicted=samples)
+    found = gates_before([pair(root)], workdir, run, unknown)
+    assert {gate.n for gate in found.outlooks} == {300 if samples == 300 else 400}
+    assert all(gate.text for gate in found.outlooks)
+
+
+def test_a_place_that_cannot_be_read_is_a_problem(root, workdir, monkeypatch):
+    """The pair will say more of it."""
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pytest_evalrun.comparison.beforehand.directories_of", refused)
+    (gate,) = gates_before([pair(root, gates={"top1": GATES["top1"]})], workdir, None, unknown).outlooks
+    assert gate.problem == "main: Permission denied"
