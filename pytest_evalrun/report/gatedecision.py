@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_evalrun.comparison.alarms import alarms_of
+from pytest_evalrun.comparison.conclusion import PASS
 from pytest_evalrun.comparison.decision import BROKEN, MISSING
-from pytest_evalrun.report.gatewords import basis_of, finite, interval_words, margin_of
+from pytest_evalrun.report.gatewords import basis_of, finite, interval_words, margin_of, why_of
 from pytest_evalrun.report.room import Passage, fitted
 from pytest_evalrun.report.text import markdown, markdown_row, number
 from pytest_evalrun.suite.printable import counted, first_of, one_line
@@ -56,8 +57,7 @@ def _passages(decision: Decision) -> Iterator[Passage]:
     more = "| … {} more, in the output of `--json` |"
     yield Passage("Gates", head, [markdown_row(map(_cut, _cells(gate))) for gate in judged], more=more)
     whys = (f"{_md(gate.pair)} {_md(gate.metric)}: {gate.standing}: {_why(gate)}" for gate in judged)
-    undecided = [line for gate, line in zip(judged, whys, strict=True) if gate.standing != "PASS"]
-    yield _list("Why", undecided)
+    yield _list("Why", (line for gate, line in zip(judged, whys, strict=True) if _reason(gate)))
     yield _list("Flipped samples", (line for gate in judged if (line := _flips(gate))))
     yield _list("Alarms", (markdown(_cut(line, LONGEST_REASON)) for line in alarm_lines(decision.gates)))
     yield _list("Policy", (markdown(line) for line in _asked(decision.gates)))
@@ -95,7 +95,15 @@ def _allowed(gate: JudgedMetric) -> str:
 
 
 def _why(gate: JudgedMetric) -> str:
-    return _md(gate.problem or (gate.conclusion.why if gate.conclusion is not None else ""), LONGEST_REASON)
+    return _md(_reason(gate), LONGEST_REASON)
+
+
+def _reason(gate: JudgedMetric) -> str:
+    """Why it stands as it does, where its interval does not say so; what passes needs no reason."""
+    found = gate.conclusion
+    if found is None or found.word == PASS:
+        return gate.problem or ""
+    return why_of({**gate.told, "why": found.why, "verdict": found.word})
 
 
 def _flips(gate: JudgedMetric) -> str:
@@ -139,8 +147,7 @@ def decision_table(decision: Decision) -> tuple[list[tuple[str, ...]], int]:
 
 
 def _row(gate: JudgedMetric) -> tuple[str, ...]:
-    why = gate.problem or (gate.conclusion.why if gate.conclusion is not None and gate.standing != "PASS" else "")
-    return gate.standing, gate.pair, gate.metric or NO_METRIC, _change(gate), _allowed(gate), why
+    return gate.standing, gate.pair, gate.metric or NO_METRIC, _change(gate), _allowed(gate), _reason(gate)
 
 
 def _md(text: str, most: int = LONGEST_CELL) -> str:

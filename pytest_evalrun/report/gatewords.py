@@ -105,9 +105,11 @@ def is_advice(gate: Mapping[str, Any]) -> bool:
 
 
 def why_of(gate: Mapping[str, Any]) -> str:
-    """What the verdict rests on, as one line; empty where the result does not say."""
+    """What the verdict rests on, as one line; empty where its interval says it, or the result does not."""
     why = gate.get("why")
-    return one_line(why) if isinstance(why, str) else ""
+    if not isinstance(why, str) or (verdict_word(gate) != INCONCLUSIVE and interval_of(gate) is not None):
+        return ""
+    return one_line(why)
 
 
 def interval_of(gate: Mapping[str, Any], better: str = "higher") -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.report.gatewords import is_advice
 from pytest_evalrun.report.html.model import Cell, Grid, Scatter, ScatterPoint
 from pytest_evalrun.report.matrix import concerned, groups, table_of
 from pytest_evalrun.report.text import natural_key, number
@@ -57,6 +58,8 @@ class GridMaker:
             return Cell(self._anchor(row), row.status if row.status in WITHOUT_VALUE else "", marks=marks)
         value, better = found["value"], found.get("better", "higher")
         gates = [gate for gate in row.gates if gate["metric"] == metric]
+        # What is advisory and past its limit neither holds nor is breached.
+        judged = [gate for gate in gates if not is_advice(gate)]
         was = self._before(row).get(metric)
         return Cell(
             anchor=self._anchor(row),
@@ -66,8 +69,8 @@ class GridMaker:
             high=found.get("high"),
             n=found.get("n"),
             total=row.samples.get("total"),
-            holds=all(gate["holds"] for gate in gates) if gates else None,
-            distance=min(map(distance_of, gates), default=None),
+            holds=all(gate["holds"] for gate in judged) if judged else None,
+            distance=min(map(distance_of, judged), default=None),
             gate=", ".join(f"{gate['kind']} {number(gate['limit'])}" for gate in gates),
             trend=None if was is None else trend_of(was, value, better),
             before="" if was is None else number(was),

@@ -30,11 +30,9 @@ TOLD = {
 }
 
 
-def failed(pair="s/t/d", metric="m", better="higher", why="why", **told):
+def failed(pair="s/t/d", metric="m", better="higher", why="why", word="FAIL", **told):
     flips = FlippedSamples(20, 4, ("s1", "s2"), ("s3",))
-    return JudgedMetric(
-        pair, metric, "supporting", Conclusion("FAIL", why), told=TOLD | told, better=better, flips=flips
-    )
+    return JudgedMetric(pair, metric, "supporting", Conclusion(word, why), told=TOLD | told, better=better, flips=flips)
 
 
 def missing(pair="s/t/gone", metric=""):
@@ -43,17 +41,20 @@ def missing(pair="s/t/gone", metric=""):
 
 def test_the_page_tells_all_that_decides():
     """In this order: the verdict, what is missing, gates, why, flips, alarms, the policy, remarks."""
-    text = decision_markdown(decide("main", "new", [failed(), missing()], "policy.yaml", ["1 pair only in new"]))
+    gates = [failed(), missing(), failed("s/t/open", word="INCONCLUSIVE", why="n=400: 1,237 would do")]
+    text = decision_markdown(decide("main", "new", gates, "policy.yaml", ["1 pair only in new"]))
     heads = [line for line in text.splitlines() if line.startswith("#")]
     assert heads == [
-        "# NO-GO: 1 of 2 gates past what is allowed, 1 gate of 1 pair missing; 0 PASS",
+        "# NO-GO: 1 of 3 gates past what is allowed, 1 gate of 1 pair missing, 1 gate undecided; 0 PASS",
         *("## Missing", "## Gates", "## Why", "## Flipped samples", "## Alarms", "## Policy", "## Remarks"),
     ]
     assert "From main to new, by policy.yaml." in text
     assert "- s/t/gone (all of its gates): skipped: not today" in text
     assert r"| FAIL | s/t/d | m | 0.9400 | 0.9000 | -0.04 \[-0.06, -0.03\] | max_drop 0.02 |" in text
+    assert "- s/t/open m: INCONCLUSIVE: n=400: 1,237 would do" in text
+    assert "s/t/d m: FAIL" not in text, "its interval says it"
     assert "- s/t/d m: lost 20: s1, s2 and 18 others; won 4: s3 and 3 others" in text
-    assert "- m: max_drop 0.02 at 95 %, of 1 pair" in text
+    assert "- m: max_drop 0.02 at 95 %, of 2 pairs" in text
 
 
 def test_of_a_metric_of_which_less_is_better_a_drop_is_a_rise():
@@ -97,7 +98,7 @@ def test_a_terminal_shows_the_worst():
     passed = JudgedMetric("s/t/p", "m", "advisory", Conclusion("PASS", "fine"), told=TOLD)
     rows, left = decision_table(decide("b", "c", [passed] * 10 + [failed()] * MOST_ROWS))
     assert (len(rows), left) == (MOST_ROWS, 10)
-    assert rows[0] == ("FAIL", "s/t/d", "m", "-0.04 [-0.06, -0.03]", "max_drop 0.02", "why")
+    assert rows[0] == ("FAIL", "s/t/d", "m", "-0.04 [-0.06, -0.03]", "max_drop 0.02", "")
     rows, left = decision_table(decide("b", "c", [passed, missing()]))
     assert rows[0] == ("MISSING", "s/t/gone", "(all of its gates)", "", "critical", "skipped: not today")
     assert (rows[1][4:], left) == (("max_drop 0.02, advisory", ""), 0)

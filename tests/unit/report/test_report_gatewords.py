@@ -171,7 +171,7 @@ def test_a_pair_shows_what_its_gates_rest_on(made):
         ),
         (
             *("m max_drop 0.02, advisory", "FAIL", "change -0.03 [-0.052, -0.021]", "main, 0.9300"),
-            *("Tango's score interval, n=180, discordance 0.0778, 8 lost, 6 won", "-"),
+            *("Tango's score interval, n=180, discordance 0.0778, 8 lost, 6 won", ""),
         ),
     ]
     (cells,) = metrics

@@ -315,6 +315,10 @@ def test_gates_to_look_at_stand_apart_from_what_failed(run):
         ("s/m/d", anchor_of(run.key("s", "m", "d")), "advisory"),
     ]
     assert page.grids[0].cells[0][0].undecided
+    evaluated(run, "advised", gates=[advisory])
+    now, _ = page_now(asked(run))
+    assert [now.grids[0].cells[0][0].holds, now.grids[0].cells[1][0].holds] == [None, True]
+    run.paths.pair(run.key("s", "advised", "d")).result.unlink()
     write_report(asked(run))
     text = run.paths.report.read_text()
     assert 'aria-label="undecided">?</i>' in text
