@@ -21,6 +21,7 @@ import numpy as np
 
 from pytest_evalrun.comparison.compare import Coverage, MetricComparison
 from pytest_evalrun.comparison.conclusion import FAIL, PASS, conclude_drop
+from pytest_evalrun.stats.betting import ABOVE, Bets, aim_of
 from pytest_evalrun.stats.difference import NoEstimateError, PairedScores, mean_difference
 from pytest_evalrun.stats.resampling import paired_bootstrap
 from tools.bundles import bundles_table
@@ -183,9 +184,19 @@ def simulated(world: World, n: int, times: int = TIMES) -> tuple[float, float]:
         differences = after - world.keep * before
         peers += nel_verdict(differences, world.margin, of_each) == NEL_PASS
         # Half of the draws need no interval: it has the value in it, and that is too low.
-        passes = bool(-differences.mean() <= world.margin)
+        passes = bool(-differences.mean() <= world.margin) and could_pass(differences, world)
         ours += passes and of_means(before, after, of_each, world.margin, world.bounds, world.keep) == PASS
     return peers / times, ours / times
+
+
+def could_pass(differences: Scores, world: World) -> bool:
+    """Whether the bet above the margin is won: no PASS without that, and it is known sooner than an interval."""
+    if world.bounds is None or world.sizes != SIZES:
+        return True
+    low, high = world.bounds[0] - world.keep * world.bounds[1], world.bounds[1] - world.keep * world.bounds[0]
+    goal = 1 / NOMINAL
+    bets = Bets((differences - low) / (high - low))
+    return bets.won((-world.margin - low) / (high - low), ABOVE, aim_of(goal)) >= math.log(goal)
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
