@@ -23,6 +23,8 @@ DRAWS = 10_000
 # All draws there are of 6 clusters, half of which are the other half with their signs turned.
 ALL_DRAWS = 6**6
 SEED = 20_000
+# So many standard errors off, an interval has no end.
+FARTHEST = 1_000
 
 
 def student_quantile(share: float, freedom: float) -> float:
@@ -154,10 +156,16 @@ class WildClusterTest:
         return float(beyond.mean()) if self._all else float(1 + beyond.sum()) / (1 + len(beyond))
 
     def end(self, side: int, level: float) -> float:
-        """The end of the interval on a side: where the share beyond falls below the level, on the outer side."""
-        inner, step = 0.0, math.sqrt(float((self._sums**2).sum())) / self._n
+        """The end of the interval on a side: where the share beyond falls below the level, on the outer side.
+
+        Infinite where it never does: of few clusters there are not draws enough for any level.
+        """
+        first = math.sqrt(float((self._sums**2).sum())) / self._n
+        inner, step = 0.0, first
         while self.share_beyond(self.mean + side * (inner + step)) >= level:
             inner, step = inner + step, 2 * step
+            if inner > FARTHEST * first:
+                return side * math.inf
         outer = inner + step
         for _ in range(40):
             middle = (inner + outer) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,8 @@ def _clustered_mean(
     if np.abs(sums).max() > ROUNDING * len(values) * np.abs(values).max():
         found = (clustered_t if count > MOST_FOR_BOOTSTRAP else wild_bootstrap)(values, clusters, confidence)
         low, high = bounds or (found.low, found.high)
+        if math.isinf(high - low):
+            raise NoEstimateError(f"{count} clusters are too few for a confidence of {confidence:g}")
         return replace(found, low=max(found.low, low), high=min(found.high, high))
     if bounds is None:
         raise NoEstimateError(f"the {what} of all {count} clusters are alike, and the metric declares no bounds")

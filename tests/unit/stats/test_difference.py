@@ -201,6 +201,15 @@ def test_what_says_nothing_has_no_estimate(scores, said):
         mean_difference(scores)
 
 
+def test_few_clusters_are_not_enough_for_any_confidence():
+    """Of 6 clusters there are no more than 46,656 draws: without bounds nothing follows at 99.999 %."""
+    places = np.arange(60) % 6
+    found = mean_difference(PairedScores(*shares(), UNIT, places), 0.99999)
+    assert ends(found) == (-1, 1)
+    with pytest.raises(NoEstimateError, match=r"6 clusters are too few for a confidence of 0\.99999"):
+        mean_difference(PairedScores(*shares(), None, places), 0.99999)
+
+
 def test_p_of_a_kept_share_is_1_where_nothing_differs():
     """Unbounded scores that are all the same: of a share there is an interval, of the difference nothing to say."""
     before = np.arange(9.0)
