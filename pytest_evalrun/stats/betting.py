@@ -38,10 +38,11 @@ BOLDEST = 0.9
 # Who has all that was wanted goes on with a small stake, so that what is far off is rejected beyond doubt.
 LEAST_STAKE = 0.5
 ABOVE, BELOW = 1.0, -1.0
-# Means are looked at that are 1, 1/4, 1/16 .. as far from that of the values as the bound is, and then between two of
-# them: some at once in a few rounds, or less in more rounds where there are many values.
+# Means are looked at that are 1, 1/4, 1/16 .. as far from that of the values as the bound is, then so many between two
+# of them, in so many rounds: of many values a mean takes long, of few ones a round.
 GRID = 0.25 ** np.arange(10)
-FEW_VALUES, POINTS, ROUNDS = 2_000, (12, 3), (3, 6)
+MANY = 2_000
+POINTS_AND_ROUNDS, THOSE_OF_MANY = (12, 3), (3, 6)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Bets:
         rng = np.random.default_rng(SEED)
         count = 1 if np.ptp(shares) == 0 else max(2, min(ORDERS, MOST_CELLS // n))
         self.mean = min(float(shares.mean()), 1.0)
-        self.few = n <= FEW_VALUES
+        self.n = n
         self._rows = np.stack([rng.permutation(shares) for _ in range(count)])
         self._edges = np.linspace(0, n, min(n, BLOCKS) + 1).round().astype(int)
         self._spreads = _spreads(self._rows, self._edges[:-1])
@@ -106,7 +107,7 @@ class Bets:
 
     def all_won(self, means: Numbers, sides: Numbers, aim: Aim) -> Numbers:
         """The same for several means, each with the side that is bet on."""
-        count, n = self._rows.shape
+        count, n = len(self._rows), self.n
         supposed, signs = means[:, None, None], sides[:, None, None]
         lost = np.where(signs > 0, supposed, 1 - supposed)
         boldest = np.divide(BOLDEST, lost, out=np.full_like(lost, np.inf), where=lost > 0)
@@ -169,9 +170,8 @@ def _reach(bets: Bets, goal: float) -> tuple[float, float]:
     def narrowed(distances: Numbers) -> tuple[Numbers, Numbers]:
         """Of distances a side, the furthest first: the last before the first at which less is won, and that one."""
         means = bets.mean - sides * distances
-        short = (
-            bets.all_won(means.ravel(), np.broadcast_to(sides, means.shape).ravel(), aim).reshape(means.shape) < wanted
-        )
+        won = bets.all_won(means.ravel(), np.broadcast_to(sides, means.shape).ravel(), aim)
+        short = won.reshape(means.shape) < wanted
         short[:, -1] = True
         first = short.argmax(axis=1)
         rows = np.arange(2)
@@ -179,7 +179,7 @@ def _reach(bets: Bets, goal: float) -> tuple[float, float]:
 
     most = np.asarray([[bets.mean], [1 - bets.mean]])
     far, near = narrowed(most * np.append(GRID, 0))
-    points, rounds = POINTS[not bets.few], ROUNDS[not bets.few]
+    points, rounds = THOSE_OF_MANY if bets.n > MANY else POINTS_AND_ROUNDS
     for _ in range(rounds):
         far, near = narrowed(np.linspace(far, near, points + 2, axis=1))
     return float(far[0]), float(far[1])
