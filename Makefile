@@ -17,7 +17,8 @@ help:
 	@echo "make test         lint, types, tests with coverage, slow ones, oldest and newest dependencies"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        the benchmarks, beside their targets, measured here"
-	@echo "make docs         docs/reference.md from the words and docstrings of the package, docs/notebook.md by running it"
+	@echo "make docs         docs/reference.md from the words and docstrings of the package, docs/notebook.md by running it,"
+	@echo "                  the tables of docs/gates.md by looking at every outcome"
 	@echo "make house        how the package is built, counted: modules that a pair passes, lines, functions"
 
 # The stamp is older than pyproject.toml where a dependency may have changed.
@@ -61,6 +62,8 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m tools.notebook
+	@# Of 0/1 scores; what is simulated takes half an hour: --simulate.
+	$(BIN)/python -m tools.errorrates
 
 house: $(READY)
 	$(BIN)/python -m tools.house

@@ -11,6 +11,7 @@ import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gates"
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+PAGE = (EXAMPLE.parents[1] / "docs" / "gates.md").read_text(encoding="utf-8")
 VERDICTS = {
     model: {"n200": few, "n5000": many}
     for model, few, many in re.findall(r"\| `(\w+)` \| \S+ \| ([A-Z]+) \| ([A-Z]+) \|", README)
@@ -52,10 +53,23 @@ def test_verdicts_are_those_of_the_readme(example):
         model: {name: gate["verdict"] for name, gate in gates.items()} for model, gates in found.items()
     } == VERDICTS
     assert set(VERDICTS) == {"better", "equal", "slightly_worse", "much_worse"}
-    printed = ran.output.splitlines()
-    shown = [line for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-    assert len(shown) > 10
-    assert [line for line in shown if line not in printed] == []
+    assert len(texts(README)) > 10
+    assert [line for line in texts(README) if line not in ran.output.splitlines()] == []
+
+
+def test_the_page_shows_what_is_really_printed(example):
+    """All that docs/gates.md shows of a run and of `evalrun gate` comes out of this example."""
+    ran = example.run("examples/gates", "-n0")
+    code, output, errors = example.evalrun("gate", "main", "latest", "-k", "n200")
+    assert code == 1, errors
+    printed = [line.rstrip() for line in (ran.output + output).splitlines()]
+    assert len(texts(PAGE)) > 15
+    assert [line for line in texts(PAGE) if line not in printed] == []
+
+
+def texts(page: str) -> list[str]:
+    """All lines of a page that are shown as printed."""
+    return [line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
 
 
 def test_no_verdict_contradicts_what_is_true(example):
