@@ -66,21 +66,24 @@ def savable(paths: RunPaths, matches: Callable[[str], bool] | None = None, *, br
 
 
 def _refusal(paths: RunPaths, pair: KnownPair, *, breached: bool) -> str | None:
+    """Why a pair can be no baseline: words for one as for many."""
     files = paths.pair(pair.key)
     if pair.limit is not None:
         return "of first samples alone"
-    if pair.status == BREACHED and not breached:
-        return "that breached its gates; --breached takes it too"
     if pair.status == "error":
         # Evaluated whole, only its gates could not be judged: without a baseline, say. An older result is none.
         result = read_result(files.result)
         if result is None or result.status != "error" or not result.metrics or not files.marker.is_file():
-            return "that ended in an error"
+            return "ended in an error"
+    elif pair.status == BREACHED and not breached:
+        return "breached gates; --breached takes these too"
     elif pair.status not in ("passed", BREACHED):
-        return f"that is {pair.status}"
+        return pair.status
+    if pair.row is None or not files.result.is_file():
+        return "without a result"
     if not files.scores.is_file() or not files.scores.stat().st_size:
         return "without a score of any sample"
-    return None if files.predictions.is_file() else "whose predictions are gone"
+    return None if files.predictions.is_file() else "without predictions"
 
 
 def _evaluated(paths: RunPaths, pair: KnownPair) -> str:
