@@ -48,6 +48,7 @@ def save(
     workdir: WorkDirOption = WORKDIR,
 ) -> None:
     """Save scores, sample by sample, of the pairs of a run: to be committed, for gates with `baseline: NAME`."""
+    from pytest_evalrun.comparison.baselinefile import is_ours
     from pytest_evalrun.comparison.baselinestore import check_name, megabytes, save_baseline
     from pytest_evalrun.report.sides import savable
 
@@ -58,12 +59,16 @@ def save(
         warn(chosen.remarks)
         asked = f" that match -k {expression}" if expression else ""
         raise ConfigError(f"run {paths.root.name}: it has no results{asked} to save; nothing was saved")
-    saved = save_baseline(directory or baselines_of(), name, chosen.pairs, force=force, others=bool(expression))
+    place = directory or baselines_of()
+    saved = save_baseline(place, name, chosen.pairs, force=force, others=bool(expression))
     _print_files(saved)
     print_lines([f"{_counts(saved)}, {megabytes(saved.size)}; saved of run {paths.root.name}"])
     kept = len(saved.heads) - len(chosen.pairs)
     warn([f"{counted(kept, 'pair')} kept as before"] if kept else [])
     warn(chosen.remarks)
+    warn(
+        [] if is_ours(place) else [f"{place}: others may write to it, so that gates do not read it: chmod go-w {place}"]
+    )
 
 
 def _print_files(saved: SavedBaseline) -> None:

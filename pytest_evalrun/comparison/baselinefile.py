@@ -46,7 +46,7 @@ def baseline_places(root: Path) -> Iterator[Path]:
 
     Up to the repository's root (where ``.git`` is), and never one that others may write to.
     """
-    return (place for place in _places(root) if _is_ours(place))
+    return (place for place in _places(root) if is_ours(place))
 
 
 def _places(root: Path) -> Iterator[Path]:
@@ -58,8 +58,8 @@ def _places(root: Path) -> Iterator[Path]:
             return
 
 
-def _is_ours(place: Path) -> bool:
-    """Whether nobody else may have put something there: in ``/tmp`` everybody may make a directory of this name."""
+def is_ours(place: Path) -> bool:
+    """Tell whether nobody else may have put something there: in ``/tmp`` everybody may make a directory of this name."""
     info, above = place.stat(), place.parent.stat()
     mine = info.st_uid == os.geteuid()
     if above.st_mode & 0o002 and not mine:
@@ -97,7 +97,7 @@ def directories_of(root: Path, name: str) -> list[Path]:
     if not is_baseline_name(name):
         return []
     there = [place / name for place in _places(root) if (place / name).is_dir()]
-    ours = [directory for directory in there if _is_ours(directory.parent)]
+    ours = [directory for directory in there if is_ours(directory.parent)]
     if there and not ours:
         others = f"{shown(str(there[0].parent))}: others may write to it"
         raise PairError(f"baseline {name}: {others}, so that it is not read; take that from them: chmod go-w")

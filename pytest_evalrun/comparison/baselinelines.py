@@ -56,7 +56,7 @@ class BaselineLines:
         if row.cluster is not None or row.statistics:
             line.append(row.cluster)
         if row.statistics:
-            told = {name: _rounded_row(value) for name, value in row.statistics.items()}
+            told = {name: rounded_row(value) for name, value in row.statistics.items()}
             line.append(_in_columns(self._statistics, told))
         return line
 
@@ -103,9 +103,9 @@ def rounded(value: Any) -> Any:
     return int(short) if type(short) is float and short.is_integer() and abs(short) < _WHOLE else short
 
 
-def _rounded_row(row: Any) -> Any:
+def rounded_row(row: Any) -> Any:
     """The same of what a sample adds, in which 1.0 stays what it is: it may be a label."""
-    return [_rounded_row(each) for each in row] if type(row) is list else _short(row)
+    return [rounded_row(each) for each in row] if type(row) is list else _short(row)
 
 
 def _short(value: Any) -> Any:

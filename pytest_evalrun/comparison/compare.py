@@ -115,7 +115,9 @@ class TwoSides:
     ) -> None:
         from pytest_evalrun.comparison.pairing import matched, read_side
 
-        self.before, self.after = (read_side(side, metrics, references=references) for side in (before, after))
+        short = before.saved != after.saved
+        sides = [read_side(side, metrics, references=references, short=short) for side in (before, after)]
+        self.before, self.after = sides
         self._partial = partial
         self._matched = matched(self.before, self.after)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_evalrun.comparison.baselinelines import rounded, rounded_row
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class SideArrays:
         return ~np.isnan(self.scores[metric])
 
 
-def read_side(side: Side, metrics: Sequence[str], *, references: bool = True) -> SideArrays:
+def read_side(side: Side, metrics: Sequence[str], *, references: bool = True, short: bool = False) -> SideArrays:
     """Read a side once; without ``references`` all are the same.
+
+    ``short``: numbers as a saved baseline has them, so that the digits it lacks are no differences.
 
     Raises PairError where it is damaged, or has two samples of one id.
     """
@@ -59,12 +62,13 @@ def read_side(side: Side, metrics: Sequence[str], *, references: bool = True) ->
         answers.append(row.answers)
         clustered = clustered or row.cluster is not None
         for metric, column in columns.items():
-            column.append(row.scores.get(metric, np.nan))
+            score = row.scores.get(metric, np.nan)
+            column.append(rounded(score) if short else score)
         for metric, statistic in row.statistics.items():
             if metric in columns:
                 rows = statistics.setdefault(metric, [])
                 rows.extend([None] * (place - len(rows)))
-                rows.append(statistic)
+                rows.append(rounded_row(statistic) if short else statistic)
     for rows in statistics.values():
         rows.extend([None] * (len(ids) - len(rows)))
     found = SideArrays(

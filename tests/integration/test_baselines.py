@@ -177,3 +177,11 @@ def test_a_run_that_goes_on_is_saved_as_far_as_it_is(evaluated):
     code, _, err = evaluated.evalrun("baseline", "save", "main")
     assert (code, err) == (0, "1 pair left out, without a result: echo/b/one\n")
     assert len(saved(evaluated)) == 3
+
+
+def test_a_place_that_gates_will_not_read_is_told_when_it_is_saved_to(evaluated):
+    """Not first when a gate looks for it."""
+    (evaluated.root / "baselines").mkdir()
+    (evaluated.root / "baselines").chmod(0o777)
+    code, _, err = evaluated.evalrun("baseline", "save", "main")
+    assert (code, err) == (0, "baselines: others may write to it, so that gates do not read it: chmod go-w baselines\n")

@@ -224,6 +224,15 @@ def test_sums_may_be_rounded():
     assert found.estimate is not None
 
 
+def test_digits_that_a_baseline_lacks_are_no_differences():
+    """It has 12 of them; all that was measured is the same."""
+    scores = [1 / (3 + i) for i in range(40)]
+    short = [float(f"{score:.12g}") for score in scores]
+    found = compare(side(short), side(scores, "run", saved=False), "top1")
+    assert found.problem.startswith("all 40 differences are 0")
+    assert found.before == found.after
+
+
 def test_the_mean_of_all_answers_is_a_mean_too():
     """Samples of which some answers failed count as much as others in the comparison."""
     unequal = [SampleScores(f"s{i}", "r", {"top1": 0.5 if i else 1.0}, answers=2 if i else 1) for i in range(10)]
