@@ -59,7 +59,7 @@ def _places(root: Path) -> Iterator[Path]:
 
 
 def is_ours(place: Path) -> bool:
-    """Tell whether nobody else may have put something there: in ``/tmp`` everybody may make a directory of this name."""
+    """Tell whether nobody else may put something there: in ``/tmp`` everybody may make a directory of this name."""
     info, above = place.stat(), place.parent.stat()
     mine = info.st_uid == os.geteuid()
     if above.st_mode & 0o002 and not mine:
