@@ -64,7 +64,8 @@ class Evidence:
         try:
             found = self._compared(name, gate.baseline, gate, rules)
         except PairError as error:
-            raise PairError(f"gate on {name}: {error}", brief=f"gate on {name}: {error.brief}") from None
+            text, brief = (told.removeprefix(f"metric {name}: ") for told in (str(error), error.brief))
+            raise PairError(f"gate on {name}: {text}", brief=f"gate on {name}: {brief}") from None
         conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop))
         limit, by = allowed(gate, found.before, found.after, higher=found.better == "higher")
         told = _told(conclusion, found.estimate, rules) | _told_of_drop(found, gate)
@@ -124,7 +125,7 @@ def _told(conclusion: Conclusion, estimate: IntervalEstimate | None, rules: Gate
 
 def _told_of_drop(found: MetricComparison, gate: Gate) -> dict[str, Any]:
     coverage = found.coverage
-    told: dict[str, Any] = {"baseline": gate.baseline, "margin": gate.max_drop, "before": float(found.before)}
+    told: dict[str, Any] = {"baseline": gate.baseline, "margin": gate.max_drop, "before": found.before + 0.0}
     if found.estimate is not None:
         told["p"] = float(found.estimate.p_worse)
     if found.flips is not None:

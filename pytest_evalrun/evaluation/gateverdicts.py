@@ -122,8 +122,7 @@ def _details(verdict: GateVerdict) -> Iterator[str]:
     )
     yield f"{verdict.metric} {verdict.kind}{against}: {verdict.verdict}: {told['why']}"
     if rests := verdict.rests_on():
-        approximate = ", approximate" if told.get("approximate") else ""
-        yield f"  {rests} at {100 * told['confidence']:g} % by {told['method']}{approximate}"
+        yield f"  {rests} at {100 * told['confidence']:g} % by {told['method']}"
     if verdict.flips is not None and (verdict.flips.lost or verdict.flips.won):
         flips = verdict.flips
         yield f"  {_named('lost', flips.lost, flips.first_lost)}; {_named('won', flips.won, flips.first_won)}"
