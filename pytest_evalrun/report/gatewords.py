@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_evalrun.comparison.alarms import finite
 from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, verdict_word
 from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
@@ -161,7 +162,7 @@ def share_of(gate: Mapping[str, Any]) -> float | None:
 def basis_of(gate: Mapping[str, Any]) -> str:
     """What was counted and how: ``Tango's score interval, n=180, discordance 0.08``; empty of a value alone."""
     told = [gate["method"]] if isinstance(gate.get("method"), str) else []
-    told += ["approximate"] if gate.get("approximate") is True else []
+    told += ["approximate"] if gate.get("approximate") is True and "approximate" not in "".join(told) else []
     for name in ("n", "clusters"):
         if type(count := gate.get(name)) is int:
             told.append(f"{name}={count:,}")
@@ -209,9 +210,3 @@ def signed(value: float) -> str:
     """A change: three digits, and a sign unless it is none."""
     text = f"{value:+.3g}"
     return "0" if float(text) == 0 else text
-
-
-def finite(value: Any) -> float | None:
-    """A number as results have them; None for whatever else somebody wrote there."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None

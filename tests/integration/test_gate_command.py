@@ -141,6 +141,30 @@ def test_a_policy_that_is_wrong_is_no_decision(compared, tmp_path, policy, place
     assert accepted in output
 
 
+FAULT = "def fault(prediction, reference):\n    return float(prediction != reference)\n\nfault.better = 'lower'\n"
+
+
+def test_of_what_should_be_low_a_drop_is_a_rise(project, tmp_path):
+    """In every sign that a person reads: value, change and interval go up, and alarms with them."""
+    project.make(["a"], samples=SAMPLES, adapter="./numbers.py:Model", metrics=["./fault.py:fault"])
+    (project.suite / "numbers.py").write_text(NUMBERS)
+    (project.suite / "fault.py").write_text(FAULT + "fault.bounds = (0, 1)\n")
+    runs = []
+    for every in (20, 10):
+        (project.suite / "a.bin").write_text(str(every))
+        assert project.run("-q", "evals", "--eval-run", "new").code == 0
+        runs.append(project.latest.name)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("gates: {fault: {max_drop: 0.02}}")
+    code, output, _ = project.evalrun("gate", *runs, "--policy", str(policy), "--markdown", "page.md")
+    assert code == 1
+    assert "+0.05 [+0.0326, +0.076]" in output
+    assert "a/one fault +0.05 against" in output
+    assert r"| 0.05000 | 0.1000 | +0.05 \[+0.0326, +0.076\] |" in (project.root / "page.md").read_text()
+    assert "lost 20: 10, 30, 50" in (project.root / "page.md").read_text()
+    assert project.evalrun("gate", *reversed(runs), "--policy", str(policy))[0] == 0
+
+
 def test_overrides_and_tiers(compared, tmp_path):
     """What fits a pair comes before what holds for all; what is advisory is told, and decides nothing."""
     policy = tmp_path / "policy.yaml"

@@ -63,6 +63,7 @@ WORDS = {
     "without an interval": ({"interval": None}, "higher", ""),
     "damaged": ({"interval": [0.1, "x"]}, "higher", ""),
     "no interval at all": ({"interval": [float("nan"), 0.1]}, "higher", ""),
+    "beyond any number": ({"interval": [-(10**400), 0.1]}, "higher", ""),
 }
 
 
@@ -83,6 +84,7 @@ def test_what_a_verdict_rests_on():
     assert (
         basis_of({"method": "t", "approximate": True, "n": 40, "clusters": 21}) == "t, approximate, n=40, clusters=21"
     )
+    assert basis_of({"method": "Student's t (approximate)", "approximate": True}) == "Student's t (approximate)"
     assert (basis_of(HELD), margin_of(HELD), margin_of({"margin": "5%"})) == ("", "0.91", "5%")
 
 
