@@ -120,7 +120,7 @@ def _remarks(found: FoundRun, summary: Summary) -> Iterator[str]:
     if (count := sum(row.limit is not None for row in summary.rows)) > 0:
         yield f"{counted(count, 'evaluation')} of first samples in {found.name} left out"
     if (count := sum(row.status == "failed" for row in summary.full)) > 0:
-        yield f"{counted(count, 'pair')} of {found.name} failed in that run; here only the gates that are named are judged"
+        yield f"{counted(count, 'pair')} of {found.name} failed in that run; here these gates alone are judged"
 
 
 def _ordered(pairs: Mapping[str, Side]) -> dict[str, Side]:

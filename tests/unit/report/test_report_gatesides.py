@@ -114,7 +114,7 @@ def test_pairs_with_scores_are_sides_whether_or_not_they_passed(run, sides):
     assert list(found.damaged) == ["s/t/torn"]
     assert found.remarks == (
         f"1 evaluation of first samples in {run.paths.root.name} left out",
-        f"1 pair of {run.paths.root.name} failed in that run; here only the gates that are named are judged",
+        f"1 pair of {run.paths.root.name} failed in that run; here these gates alone are judged",
     )
 
 
