@@ -72,7 +72,7 @@ class Hashes(Protocol):
 class Reader(Protocol):
     """The samples of one dataset, streamed: memory must not grow with their number.
 
-    A reader of ours may have more: ``clusters()``, which yields the cluster of each sample, for ``gate_rules.cluster``.
+    One of ours may have more, for ``gate_rules.cluster``: ``clusters()``, which yields the cluster of each sample.
     """
 
     def __iter__(self) -> Iterator[Sample]:

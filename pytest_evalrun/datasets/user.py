@@ -102,17 +102,13 @@ class UserReader:
         if flaw := flaw_of(sample.reference):
             raise PairError(f"{self.name}: label missing: the reference of sample {sample.id!r} is {flaw}")
         if self._cluster is not None:
-            self._cluster_of(sample, self._cluster)
+            self.cluster_of(sample)
         return sample
 
-    def clusters(self) -> Iterator[str]:
-        """The cluster of each sample, of whose input it is a part."""
+    def cluster_of(self, sample: Sample) -> str:
+        """The cluster of a sample, a part of its input: nothing has to be read again for it."""
         assert self._cluster is not None, "somebody asks for it"
-        for sample in self:
-            yield self._cluster_of(sample, self._cluster)
-
-    def _cluster_of(self, sample: Sample, column: str) -> str:
-        return cluster_in(sample.input, column, f"{self.name}: sample {sample.id}")
+        return cluster_in(sample.input, self._cluster, f"{self.name}: sample {sample.id}")
 
     def _checked(self, identity: Any) -> Identity:
         if not isinstance(identity, Identity):

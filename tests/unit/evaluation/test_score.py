@@ -300,6 +300,15 @@ def test_each_sample_says_to_which_cluster_it_belongs(scored):
         scored([ok(i, 1) for i in range(6)], metrics=["./u.py:Full"], gate_rules=rules)
 
 
+def test_a_cluster_in_the_input_is_read_nowhere_else(scored, shop):
+    """Of a reader of the user's, which may be slow and is not asked again."""
+    (shop.root / "r.py").write_text("def rows(path): raise SystemExit\n")
+    samples = [Sample(0, "s0", {"x": 1, "passage": 7}), Sample(1, "s1", {"x": 2, "passage": "b"})]
+    rules = {"gate_rules": {"cluster": "passage"}, "format": "./r.py:rows"}
+    scored([ok(0, 1), ok(1, 1)], samples, metrics=["./u.py:Full"], **rules)
+    assert [line["cluster"] for line in lines_of(scored.scores_file)] == ["7", "b"]
+
+
 @pytest.mark.usefixtures("passages")
 def test_all_answers_to_a_sample_are_of_its_cluster(shop, context):
     """Each has a line of its own."""
