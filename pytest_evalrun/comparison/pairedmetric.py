@@ -96,13 +96,18 @@ class PairedMetric:
         return float(self.seen.max() - self.seen.min()) if len(self.seen) else 0.0
 
     def clusters(self) -> NDArray[np.intp] | None:
-        """The number of each sample's cluster; None where no two samples are in one."""
+        """The number of each sample's cluster, in their order; None where no two samples are in one."""
         found = self.after.clusters, self.before.clusters
         chosen = found[0][self.two] if found[0] is not None else found[1][self.one] if found[1] is not None else None
         if chosen is None:
             return None
-        names, numbers = np.unique(chosen, return_inverse=True)
-        return None if len(names) == len(chosen) else numbers
+        names, first, places = np.unique(chosen, return_index=True, return_inverse=True)
+        if len(names) == len(chosen):
+            return None
+        # By where each comes first: hashes differ from launch to launch, and what is drawn must not.
+        numbers = np.empty(len(names), np.intp)
+        numbers[np.argsort(first)] = np.arange(len(names))
+        return numbers[places]
 
     def scores(self, *, clustered: bool) -> PairedScores:
         return PairedScores(self.x, self.y, self.bounds, self.clusters() if clustered else None)

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.comparison.compare import Coverage, FlippedSamples, TwoSides, compare
+from pytest_evalrun.comparison.pairedmetric import paired_metric
+from pytest_evalrun.comparison.pairing import matched, read_side
 from pytest_evalrun.comparison.side import SampleScores
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.stats.difference import BETTING, TANGO
@@ -271,6 +273,16 @@ def test_clusters_of_one_are_samples():
     groups = {name: name for name in names}
     sides = [side((), name, rows=rows(names, clusters=groups)) for name in ("main", "run")]
     assert compare(*sides, "top1").estimate.clusters is None
+
+
+def test_clusters_are_numbered_by_where_each_comes_first():
+    """Whatever they are called: what is drawn of them is the same in each process."""
+    names = dict.fromkeys("abcdefgh", 1)
+    groups = dict(zip(names, ("z", "z", "q", "a", "q", "z", "m", "a"), strict=True))
+    one = read_side(side((), rows=rows(names, clusters=groups)), ["top1"])
+    told = {"partial": False, "referred": True}
+    found = paired_metric((one, one), matched(one, one), "top1", 3, lambda _: None, **told)
+    assert found.clusters().tolist() == [0, 0, 1, 2, 1, 0, 3, 2]
 
 
 def test_clusters_are_those_of_the_side_after():
