@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.comparison.baselinefile import baseline_places, find_baseline, read_baseline
+from pytest_evalrun.comparison.baselinefile import DIRECTORY, baseline_places, find_baseline, read_baseline
 from pytest_evalrun.comparison.runside import run_side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.enginepaths import launched_run
@@ -57,7 +57,7 @@ def _nowhere(pair: Pair, name: str, workdir: WorkDir) -> str:
     runs = run_names(workdir)
     near = difflib.get_close_matches(name, [*there, *runs], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    looked = ", ".join([*map(str, places), str(workdir.root)])
+    looked = f"{DIRECTORY}/ of {pair.root} and of the directories above it, and among the runs of {workdir.root}"
     found = f"baselines: {some(there, MOST_SHOWN) or 'none'}; runs: {some(runs, MOST_SHOWN) or 'none'}"
     return (
         f"no baseline {name!r}, and no run of that name; looked in {looked}; {hint}there are {found}; "

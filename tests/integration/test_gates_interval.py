@@ -209,13 +209,16 @@ def test_the_run_that_is_to_become_the_baseline(gated, asked):
     ran = project.run("evals", ASKED=asked.file)
     assert ran.counts == {"error": 2}, ran
     assert len(asked()) == 401  # all samples, and one load
-    assert "gate on exact_match: no baseline 'main', and no run of that name; looked in " in ran
+    looked = f"looked in baselines/ of {project.suite} and of the directories above it, and among the runs of "
+    assert f"gate on exact_match: no baseline 'main', and no run of that name; {looked}{project.workdir}; " in ran
     assert "`evalrun baseline save main` makes it of them, then the same command judges" in ran
     result = project.result("a", "d")
     assert result["status"] == "error"
     assert result["gates"] == []
     assert result["metrics"]["exact_match"]["value"] == 1
     assert "no baseline 'main'" in result["environment"]["error"]
+    for words in (("list",), ("show", "echo/a/d"), ("explain", "a/d"), ("baseline", "list")):
+        assert project.evalrun(*words)[0] == 0, words
     code, told, errors = project.evalrun("baseline", "save", "main")
     assert code == 0, told + errors
     again = project.run("evals", ASKED=asked.file)
