@@ -136,4 +136,5 @@ class _Known:
         pair = self._pairs.get(full_id)
         if pair is None:
             return ValueInterval(None, "its suite is not there, and nobody knows how its value is made")
-        return interval_of(pair, side, metric, rules)
+        # A policy names no column: clusters are those that the suite had written beside the scores.
+        return interval_of(pair, side, metric, replace(rules, cluster=pair.settings.gate_rules.cluster))
