@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 
 import pytest
+from support import EVALRUN
 
 # Wrong in every so many samples; 0 is never.
 NUMBERS = """
@@ -85,12 +86,24 @@ def test_the_exit_code_is_the_decision(compared, base, candidate, code, line):
 
 def test_a_process_of_its_own_ends_with_it(compared):
     """As a script sees it."""
-    command = [sys.executable, "-c", "from pytest_evalrun.cli import main; main()", "gate", "--policy", "policy.yaml"]
+    command = [*EVALRUN, "gate", "--policy", "policy.yaml"]
     codes = [
         subprocess.run([*command, compared.runs["base"], compared.runs[name]], cwd=compared.project.root).returncode
         for name in ("equal", "worse", "slight")
     ]
     assert codes == [0, 1, 2]
+
+
+def test_who_stops_reading_changes_no_decision(compared):
+    """``evalrun gate … | head -1`` in a shell that minds how each of them ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ["gate", "--policy", "policy.yaml", compared.runs["base"], compared.runs["slight"]]
+    try:
+        ran = subprocess.run([*EVALRUN, *words], cwd=compared.project.root, stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert (ran.returncode, ran.stderr) == (2, b"")
 
 
 BROKEN = {
