@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.comparison.pairedmetric import PairedMetric
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.metrics.protocol import Better, Metric
+    from pytest_evalrun.stats.difference import AlikeError
     from pytest_evalrun.stats.estimate import IntervalEstimate
     from pytest_evalrun.stats.resampling import ValueOfDraws
 
@@ -221,13 +222,15 @@ def _estimated(paired: PairedMetric, confidence: float, keep: float, *, clustere
 def _by_means(
     found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool
 ) -> MetricComparison:
-    from pytest_evalrun.stats.difference import NoEstimateError, mean_difference
+    from pytest_evalrun.stats.difference import AlikeError, NoEstimateError, mean_difference
 
     before, after = float(paired.x.mean()), float(paired.y.mean())
     kept = _kept(keep, before)
     found = replace(found, before=paired.sign * before, after=paired.sign * after, keep=kept)
     try:
         estimate = mean_difference(paired.scores(clustered=clustered), confidence, kept)
+    except AlikeError as error:
+        return _alike(found, error, confidence)
     except NoEstimateError as error:
         return replace(found, problem=str(error))
     return replace(found, estimate=estimate)
@@ -236,7 +239,7 @@ def _by_means(
 def _by_statistics(
     found: MetricComparison, paired: PairedMetric, confidence: float, keep: float, *, clustered: bool
 ) -> MetricComparison:
-    from pytest_evalrun.stats.difference import NoEstimateError
+    from pytest_evalrun.stats.difference import AlikeError, NoEstimateError
     from pytest_evalrun.stats.resampling import paired_bootstrap
 
     metric = paired.made(paired.metric)
@@ -252,9 +255,19 @@ def _by_statistics(
     clusters = paired.clusters() if clustered else None
     try:
         estimate = paired_bootstrap(len(paired.one), old, new, clusters, confidence, kept)
+    except AlikeError as error:
+        return _alike(found, error, confidence)
     except NoEstimateError as error:
         return replace(found, problem=str(error))
     return replace(found, estimate=estimate)
+
+
+def _alike(found: MetricComparison, error: AlikeError, confidence: float) -> MetricComparison:
+    """Where nothing differs, what was not seen may still: by no more than what one sample could cost at most."""
+    from pytest_evalrun.stats.difference import alike_within
+
+    estimate = alike_within(error, found.worst, confidence)
+    return replace(found, estimate=estimate, problem=None if estimate is not None else str(error))
 
 
 def _of_quality(values: ValueOfDraws, sign: float) -> ValueOfDraws:

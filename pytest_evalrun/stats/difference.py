@@ -37,6 +37,30 @@ class NoEstimateError(Exception):
     """Nothing can be said, and why: the words of an INCONCLUSIVE."""
 
 
+class AlikeError(NoEstimateError):
+    """No unit differs from another, and no bounds tell what one that was not seen could do: ``value`` is all there is.
+
+    Who knows what a unit could cost at most asks :func:`alike_within`.
+    """
+
+    def __init__(self, why: str, value: float, n: int, clusters: int | None = None) -> None:
+        super().__init__(why)
+        self.value, self.n, self.clusters = value, n, clusters
+
+
+def alike_within(alike: AlikeError, worst: float, confidence: float = 0.95) -> IntervalEstimate | None:
+    """The interval of units that are all alike, if none that was not seen is off by more than ``worst``; else None.
+
+    Such units are rarer than 1 - (alpha / 2) ^ (1 / units), or one would have been seen. Approximate, for as a rule
+    ``worst`` is what was seen of scores so far.
+    """
+    if not 0 < worst < math.inf:
+        return None
+    half = worst * -math.expm1(math.log((1 - confidence) / 2) / (alike.clusters or alike.n))
+    value, method = alike.value, "nothing differs (approximate)"
+    return IntervalEstimate(value, value - half, value + half, alike.n, method, True, 1.0, confidence, alike.clusters)
+
+
 @dataclass(frozen=True)
 class PairedScores:
     """Scores of the same samples before and after, more is better; ``bounds`` are those that a score is declared to
@@ -55,7 +79,8 @@ def mean_difference(scores: PairedScores, confidence: float = 0.95, keep: float 
 
     0/1 scores: Tango. Bounded ones: betting. Others: Student's t, approximate. In clusters: t above 20 of them, the
     wild bootstrap from 6 on. Where no unit differs the interval is that of 0/1 units or bounded ones, never of no
-    width. Raises NoEstimateError: fewer than 2 samples, fewer than 6 clusters, unbounded scores without any difference.
+    width. Raises NoEstimateError: fewer than 2 samples, fewer than 6 clusters; AlikeError: unbounded scores without any
+    difference.
     ``p_worse`` is of ``after - before`` whatever ``keep`` is.
     """
     _check(scores, keep)
@@ -142,7 +167,8 @@ def _mean(
     if clusters is not None:
         return _clustered_mean(values, bounds, clusters, confidence, what)
     if np.ptp(values) == 0:
-        raise NoEstimateError(f"all {len(values):,} {what} are {values[0]:g}, and the metric declares no bounds")
+        told = f"all {len(values):,} {what} are {values[0]:g}, and the metric declares no bounds"
+        raise AlikeError(told, float(values[0]), len(values))
     return t_mean(values, confidence)
 
 
@@ -162,7 +188,8 @@ def _clustered_mean(
             raise NoEstimateError(f"{count} clusters are too few for a confidence of {confidence:g}")
         return replace(found, low=max(found.low, low), high=min(found.high, high))
     if bounds is None:
-        raise NoEstimateError(f"the {what} of all {count} clusters are alike, and the metric declares no bounds")
+        told = f"the {what} of all {count} clusters are alike, and the metric declares no bounds"
+        raise AlikeError(told, float(values.mean()), len(values), count)
     # As many units as there are clusters, all alike: what is not seen in any of them may still be in the next.
     alike = _betting(np.full(count, values.mean()), bounds, confidence)
     return replace(alike, n=len(values), clusters=count)

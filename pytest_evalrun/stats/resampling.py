@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_evalrun.stats.clustered import LEAST_CLUSTERS, student_quantile
-from pytest_evalrun.stats.difference import NoEstimateError
+from pytest_evalrun.stats.difference import AlikeError, NoEstimateError
 from pytest_evalrun.stats.estimate import IntervalEstimate
 from pytest_evalrun.stats.proportions import normal_quantile
 
@@ -44,7 +44,7 @@ def paired_bootstrap(
     """The same units are drawn on both sides; approximate. The same each time.
 
     ``p_worse`` is of ``after - before`` whatever ``keep`` is. Raises NoEstimateError: fewer than 2 samples or 6
-    clusters, a value that is not defined for all samples or for most draws, draws that are all the same.
+    clusters, a value that is not defined for all samples or for most draws; AlikeError: draws that are all the same.
     """
     places, units = _units(n, clusters)
     whole = np.ones((1, n), dtype=np.int64)
@@ -61,9 +61,9 @@ def paired_bootstrap(
     ends = np.percentile(sides[1] - keep * sides[0], (50 * (1 - confidence), 50 * (1 + confidence)))
     low, high = (value + scale * (float(end) - value) for end in ends)
     if not low < high:
-        raise NoEstimateError(
-            f"{DRAWS:,} draws of {units:,} {'samples' if places is None else 'clusters'} are all alike"
-        )
+        what = "samples" if places is None else "clusters"
+        told = f"{DRAWS:,} draws of {units:,} {what} are all alike"
+        raise AlikeError(told, value, n, None if places is None else units)
     changes = second - first + scale * (sides[1] - sides[0] - (second - first))
     return IntervalEstimate(
         value,

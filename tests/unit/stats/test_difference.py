@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from pytest_evalrun.stats.betting import betting_interval, betting_tail
 from pytest_evalrun.stats.clustered import clustered_t, t_mean, wild_bootstrap
-from pytest_evalrun.stats.difference import NoEstimateError, PairedScores, mean_difference, mean_interval
+from pytest_evalrun.stats.difference import (
+    AlikeError,
+    NoEstimateError,
+    PairedScores,
+    alike_within,
+    mean_difference,
+    mean_interval,
+)
 from pytest_evalrun.stats.proportions import clustered_wilson, wilson
 from pytest_evalrun.stats.tango import tango_interval, tango_tail
 
@@ -199,6 +206,19 @@ def test_rounding_is_no_difference():
 def test_what_says_nothing_has_no_estimate(scores, said):
     with pytest.raises(NoEstimateError, match=said):
         mean_difference(scores)
+
+
+@pytest.mark.parametrize(("clusters", "units"), [(None, 300), (np.arange(300) % 30, 30)])
+def test_what_is_alike_has_an_interval_once_the_worst_is_known(clusters, units):
+    """A loss more frequent than that would have been seen with a chance of 97.5 %."""
+    scores = np.linspace(10, 30, 300)
+    with pytest.raises(AlikeError) as raised:
+        mean_difference(PairedScores(scores, scores - 0.5, None, clusters))
+    found = alike_within(raised.value, 20.0)
+    half = 20 * (1 - 0.025 ** (1 / units))
+    assert ends(found) == pytest.approx((-0.5 - half, -0.5 + half))
+    assert (found.n, found.clusters, found.approximate) == (300, None if units == 300 else 30, True)
+    assert all(alike_within(raised.value, worst) is None for worst in (0, math.inf, math.nan))
 
 
 def test_few_clusters_are_not_enough_for_any_confidence():

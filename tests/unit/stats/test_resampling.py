@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from pytest_evalrun.stats import resampling
-from pytest_evalrun.stats.difference import NoEstimateError
+from pytest_evalrun.stats.difference import AlikeError, NoEstimateError
 from pytest_evalrun.stats.resampling import CHUNK_CELLS, DRAWS, MOST_DRAWN, paired_bootstrap
 
 
@@ -149,8 +149,9 @@ def test_what_says_nothing_has_no_estimate():
         paired_bootstrap(1, mean_of(before[:1]), mean_of(after[:1]))
     with pytest.raises(NoEstimateError, match="5 clusters; 6 are needed"):
         paired_bootstrap(30, mean_of(before), mean_of(after), np.arange(30) % 5)
-    with pytest.raises(NoEstimateError, match="2,000 draws of 30 samples are all alike"):
+    with pytest.raises(AlikeError, match="2,000 draws of 30 samples are all alike") as raised:
         paired_bootstrap(30, mean_of(before), mean_of(before))
+    assert (raised.value.value, raised.value.n, raised.value.clusters) == (0, 30, None)
     with pytest.raises(ValueError, match="29 numbers of clusters for 30 samples"):
         paired_bootstrap(30, mean_of(before), mean_of(after), np.arange(29))
 
