@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalrun.comparison.compare import Coverage, FlippedSamples, TwoSides, compare
+from pytest_evalrun.comparison.conclusion import conclude_drop
 from pytest_evalrun.comparison.pairedmetric import paired_metric
 from pytest_evalrun.comparison.pairing import matched, read_side
 from pytest_evalrun.comparison.side import SampleScores
@@ -231,8 +232,20 @@ def test_digits_that_a_baseline_lacks_are_no_differences():
     scores = [1 / (3 + i) for i in range(40)]
     short = [float(f"{score:.12g}") for score in scores]
     found = compare(side(short), side(scores, "run", saved=False), "top1")
-    assert found.problem.startswith("all 40 differences are 0")
+    assert (found.estimate.method, found.estimate.value) == ("nothing differs (approximate)", 0)
     assert found.before == found.after
+
+
+def test_a_model_against_itself_passes_once_a_loss_would_have_been_seen():
+    """Without bounds too: where nothing differs the worst that was ever seen says how far the value may be off."""
+    for n, word in ((20, "INCONCLUSIVE"), (400, "PASS")):
+        scores = [20.0 + i % 11 for i in range(n)]
+        found = compare(side(scores), side(scores, "run"), "top1")
+        assert found.problem is None
+        assert conclude_drop(found, 0.2).word == word
+    found = compare(side([7.5] * 400), side([7.5] * 400, "run"), "top1")
+    assert (found.estimate, found.worst) == (None, 0)
+    assert found.problem == "all 400 differences are 0, and the metric declares no bounds"
 
 
 def test_the_mean_of_all_answers_is_a_mean_too():
