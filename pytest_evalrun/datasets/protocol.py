@@ -72,7 +72,7 @@ class Hashes(Protocol):
 class Reader(Protocol):
     """The samples of one dataset, streamed: memory must not grow with their number.
 
-    One of ours may have more, for ``gate_rules.cluster``: ``clusters()``, which yields the cluster of each sample.
+    ``gate_rules.cluster`` is a key of inputs that are mappings; of readers of ours ``clusters()`` yields each sample's.
     """
 
     def __iter__(self) -> Iterator[Sample]:
