@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_evalrun.report.known import KnownPair
     from pytest_evalrun.report.rows import Summary, SummaryRow
 
+_INTERVAL = ("low", "high", "n", "method")
 _TOLD = frozenset(column.name for column in EVENTS)
 
 
@@ -112,7 +113,7 @@ def _differences(pair: PairDiff) -> Iterator[dict[str, Any]]:
     told |= dict(zip(("status_before", "status_after"), pair.status, strict=True))
     flips = {flips.metric: flips for flips in pair.flips}
     for change in pair.changes:
-        row = {name: getattr(change, name) for name in ("metric", "before", "after", "verdict")}
+        row = {name: getattr(change, name) for name in ("metric", "before", "after", "verdict", *_INTERVAL)}
         if change.before is not None and change.after is not None:
             row["change"] = change.after - change.before
         if (turned := flips.get(change.metric)) is not None:

@@ -14,6 +14,8 @@ import pytest_evalrun as er
 from pytest_evalrun.errors import ConfigError, EvalrunWarning
 from pytest_evalrun.rundir.sessions import open_session
 from pytest_evalrun.rundir.tasklist import Status, TaskList
+from pytest_evalrun.stats.difference import TANGO
+from pytest_evalrun.stats.tango import tango_interval
 
 
 @pytest.mark.parametrize("wanted", ["latest", "run1", "outputs/run1", "./outputs/latest", Path("outputs/latest")])
@@ -201,6 +203,8 @@ def test_diff_is_what_changed_from_the_other_to_this(hand, run, how):
     row = frame.iloc[0]
     assert (row["before"], row["after"], row["change"], row["verdict"]) == (0.5, 0.75, 0.25, "better")
     assert (row["lost"], row["lost_ids"], row["won"], row["won_ids"]) == (1, ["s2"], 2, ["s1", "s3"])
+    low, high = tango_interval(4, 1, 2)
+    assert (row["low"], row["high"], row["n"], row["method"]) == (pytest.approx(low), pytest.approx(high), 4, TANGO)
     assert frame["remark"].iloc[1] == "only in run0"
     assert run.diff(other, samples=1)["won_ids"].iloc[0] == ["s1"]
 
