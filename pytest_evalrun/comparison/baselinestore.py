@@ -113,7 +113,7 @@ def _check_place(place: Path, target: Path, *, force: bool) -> None:
 
 def check_own(target: Path) -> None:
     """Raise ConfigError where something else than a baseline lies in its directory: that is not ours to remove."""
-    if not target.is_dir():
+    if target.is_symlink() or not target.is_dir():
         raise ConfigError(f"{shown(str(target))}: it is no directory of a baseline; move it elsewhere")
     ours = {target, *files_in(target)}
     ours |= {parent for file in files_in(target) for parent in file.parents[:2]}

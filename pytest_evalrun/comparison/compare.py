@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_evalrun.comparison.pairedmetric import PairedMetric
+    from pytest_evalrun.comparison.pairing import Matched
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.metrics.protocol import Better, Metric
     from pytest_evalrun.stats.difference import AlikeError
@@ -51,6 +52,8 @@ class FlippedSamples:
     won: int = 0
     first_lost: tuple[str, ...] = ()
     first_won: tuple[str, ...] = ()
+    often: bool = False
+    """Of samples with several answers: those that are less often right, and more often."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,10 @@ class TwoSides:
         Where the value has not ``moved``, there is no estimate unless samples flipped. Flips are of all samples that
         both have, whatever their references are by now.
         """
-        told = _told(self._paired(metric, most_named, made, referred=False))
+        paired = self._paired(metric, most_named, made, referred=False)
+        told = _told(paired)
+        if told.flips is None:
+            told = replace(told, flips=_flips(paired, paired.turned, often=True))
         if not moved and (told.flips is None or not told.flips.lost + told.flips.won):
             return told
         paired = self._paired(metric, most_named, made)
@@ -196,18 +202,17 @@ def _told(paired: PairedMetric) -> MetricComparison:
         before,
         after,
         Coverage(*paired.counts, paired.named),
-        flips=_flips(paired),
+        flips=_flips(paired, paired.flipped),
         worst=paired.worst,
         remarks=tuple(rules_differ(paired.before.side.scoring, paired.after.side.scoring)),
         bounded=paired.bounds is not None,
     )
 
 
-def _flips(paired: PairedMetric) -> FlippedSamples | None:
-    if paired.flipped is None:
+def _flips(paired: PairedMetric, places: Matched | None, *, often: bool = False) -> FlippedSamples | None:
+    if places is None:
         return None
-    lost, won = paired.flipped
-    return FlippedSamples(len(lost), len(won), *paired.first_flipped())
+    return FlippedSamples(len(places[0]), len(places[1]), *paired.first_ids(places), often)
 
 
 def _estimated(paired: PairedMetric, confidence: float, keep: float, *, clustered: bool) -> MetricComparison:

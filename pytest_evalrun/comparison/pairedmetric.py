@@ -145,11 +145,26 @@ class PairedMetric:
             return None
         return self.one[self.x > self.y], self.one[self.x < self.y]
 
-    def first_flipped(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The ids of the first few that were lost, and won."""
-        lost, won = (places[: self.most_named] for places in self.flipped or ((), ()))
-        names = ids_at(self.before.side, [*lost, *won])
-        return tuple(names[: len(lost)]), tuple(names[len(lost) :])
+    @cached_property
+    def turned(self) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+        """The same of samples with several answers, each right or wrong: less often right than before, and more often.
+
+        None where answers are not so, or single.
+        """
+        sides = (self.x, self.before.answers[self.one]), (self.y, self.after.answers[self.two])
+        if not len(self.one) or all((answers <= 1).all() for _, answers in sides):
+            return None
+        for scores, answers in sides:
+            right = np.abs(scores) * answers
+            if not ((np.abs(scores) <= 1) & (np.abs(right - right.round()) < ROUNDING)).all():
+                return None
+        return self.one[self.x > self.y + ROUNDING], self.one[self.x < self.y - ROUNDING]
+
+    def first_ids(self, places: tuple[NDArray[np.intp], NDArray[np.intp]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of the first few of both."""
+        one, two = (found[: self.most_named] for found in places)
+        names = ids_at(self.before.side, [*one, *two])
+        return tuple(names[: len(one)]), tuple(names[len(one) :])
 
     def apart(self) -> str | None:
         """Why too few samples are the same on both sides, in words; None where enough are."""

@@ -36,6 +36,8 @@ class Flips:
     won: int = 0
     first_lost: Sequence[str] = ()
     first_won: Sequence[str] = ()
+    often: bool = False
+    """Of samples with several answers: less and more often right than before."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _looked_at(
         told.append(_with_interval(change, found))
         if found.flips is not None and found.flips.lost + found.flips.won:
             counts = found.flips.lost, found.flips.won, found.flips.first_lost, found.flips.first_won
-            flips.append(Flips(change.metric, *counts))
+            flips.append(Flips(change.metric, *counts, found.flips.often))
     return told, flips
 
 
@@ -261,8 +263,8 @@ def _verdict(before: float | None, after: float | None, better: str) -> str:
 
 def _flipped(flips: Flips) -> Iterator[str]:
     for count, names, what in (
-        (flips.lost, flips.first_lost, "right before, wrong now"),
-        (flips.won, flips.first_won, "wrong before, right now"),
+        (flips.lost, flips.first_lost, "less often right than before" if flips.often else "right before, wrong now"),
+        (flips.won, flips.first_won, "more often right than before" if flips.often else "wrong before, right now"),
     ):
         if count:
             named = f": {', '.join(names)}" if names else ""

@@ -206,6 +206,11 @@ def test_nothing_is_written_through_links(tmp_path):
     with pytest.raises(ConfigError, match="it is a link"):
         save_baseline(tmp_path / "elsewhere", "main", [pair()], force=True)
     assert names(tmp_path) == []
+    save_baseline(tmp_path, "true", [pair()])
+    (tmp_path / "false").symlink_to("true")
+    with pytest.raises(ConfigError, match="it is no directory of a baseline"):
+        remove_baseline(find_saved(tmp_path, "false"))
+    assert names(tmp_path) == ["true/s/a/one.jsonl"]
 
 
 def test_what_is_in_the_way_is_named(tmp_path):

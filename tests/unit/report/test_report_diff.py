@@ -65,6 +65,20 @@ def test_samples_that_flipped_are_told_with_the_interval_though_the_value_is_the
     ]
 
 
+def test_samples_with_several_answers_are_more_or_less_often_right(two):
+    """They are one unit each; that as many were lost as won is a difference still."""
+    for run, right in ((two[0], ((1, 1), (0, 0), (1, 0))), (two[1], ((1, 0), (0, 1), (0, 1)))):
+        run.result("s", "a", "one", metrics={"top1": 0.5})
+        each = [{"index": i, "generation": g, "top1": r} for i, rs in enumerate(right) for g, r in enumerate(rs)]
+        run.scores("s", "a", "one", each)
+    told = lines(two)
+    assert told[1].startswith("  top1  0.5000 → 0.5000  (same; ")
+    assert told[2:4] == [
+        "  top1: 1 less often right than before: s0",
+        "  top1: 1 more often right than before: s1",
+    ]
+
+
 def test_of_a_metric_of_which_less_is_better_the_ones_are_wrong(two):
     """An error that was 0 and is 1 is a sample lost."""
     for run, wrong in ((two[0], [0, 1]), (two[1], [1, 1])):
