@@ -188,7 +188,9 @@ def _head(file: Path, values: Mapping[str, Any]) -> BaselineHead:
             _refuse(file, 1, f"{name}: found {_cut(values.get(name))}, expected {kind.__name__}")
     for name, metric in values["metrics"].items():
         value = metric.get("value") if isinstance(metric, dict) else None
-        if not _is_number(value) or metric.get("better") not in ("higher", "lower"):
+        bounds = metric.get("bounds", [0, 1]) if isinstance(metric, dict) else None
+        sound = type(bounds) is list and len(bounds) == 2 and all(map(_is_number, bounds))
+        if not _is_number(value) or metric.get("better") not in ("higher", "lower") or not sound:
             _refuse(file, 1, f"metrics: {name}: found {_cut(metric)}, expected a value and which way is better")
     for name in (*values["names"], *values["statistics"]):
         if type(name) is not str or name not in values["metrics"]:

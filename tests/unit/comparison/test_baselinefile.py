@@ -95,6 +95,10 @@ HEADS = {
         json.dumps(HEAD | {"metrics": {"top1": {"value": float("nan"), "better": "higher"}}}),
         ":1: metrics: top1: found {'value': nan",
     ),
+    "bounds": (
+        json.dumps(HEAD | {"metrics": {"top1": HEAD["metrics"]["top1"] | {"bounds": [0, "1"]}}}),
+        ":1: metrics: top1: found {'value': 0.5",
+    ),
     "names": (json.dumps(HEAD | {"names": ["top5"]}), ":1: names: found 'top5', accepted: those in metrics"),
     "an unhashable name": (json.dumps(HEAD | {"names": [["top1"]]}), ":1: names: found ['top1']"),
 }
