@@ -43,8 +43,8 @@ def conclude_drop(found: MetricComparison, margin: float) -> Conclusion:
     """Judge a comparison against the drop that is allowed; its estimate is of ``after - keep x before``.
 
     PASS where the low end is at or above ``-margin`` (of a relative margin ``keep`` has it, and ``margin`` is
-    0), FAIL where its high end is below. An approximate method is INCONCLUSIVE below the n at which one unseen worst
-    loss could exceed the margin.
+    0), FAIL where its high end is below. An approximate method is INCONCLUSIVE below the n at which worst losses
+    could make up the margin and be unseen.
     """
     estimate = found.estimate
     if estimate is None:
@@ -61,11 +61,11 @@ def conclude_drop(found: MetricComparison, margin: float) -> Conclusion:
 
 
 def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str | None:
-    """Why an approximate method says nothing yet: one sample that nobody has seen could cost more than the margin."""
+    """Why an approximate method says nothing yet: losses that nobody has seen could make up the margin."""
     from pytest_evalrun.stats.power import least_n_unseen
 
     units, what = (estimate.n, "samples") if estimate.clusters is None else (estimate.clusters, "clusters")
-    least = least_n_unseen(margin, found.worst)
+    least = least_n_unseen(margin, found.worst, estimate.confidence)
     if least is not None and units >= least:
         return None
     if least is None:

@@ -203,7 +203,7 @@ def least_to_pass(gate: Gate, kind: str, rules: GateRules, facts: MetricFacts) -
     if margin is None or margin <= 0 or bounds is None or (span := bounds[1] - bounds[0]) <= margin:
         return None
     if facts.statistic:
-        return least_n_unseen(margin, span)
+        return least_n_unseen(margin, span, confidence)
     if gate.share is None and facts.binary is False:
         return least_n_bounded(margin, span, confidence)
     # Of a share it takes a few more, by the scores themselves; where nobody knows whether they are 0 or 1, perhaps.

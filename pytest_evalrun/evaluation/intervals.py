@@ -62,10 +62,12 @@ class ValueInterval:
     worst: float = 0.0
 
     def too_few(self, margin: float) -> str | None:
-        """Why an approximate method proves nothing yet: a sample that nobody has seen could cost more than is left."""
+        """Why an approximate method proves nothing yet: losses that nobody has seen could cost what is left."""
         found = self.estimate
-        least = least_n_unseen(margin, self.worst) if found is not None and found.approximate and self.worst else 0
-        if found is None or (least is not None and (found.clusters or found.n) >= least):
+        if found is None or not (found.approximate and self.worst):
+            return None
+        least = least_n_unseen(margin, self.worst, found.confidence)
+        if least is not None and (found.clusters or found.n) >= least:
             return None
         what = "clusters" if found.clusters else "samples"
         needed = "no number of them is enough" if least is None else f"{least:,} are needed"

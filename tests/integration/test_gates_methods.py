@@ -90,7 +90,7 @@ def test_an_error_that_rose(changed, project):
 
 
 def test_few_samples_by_an_approximate_method_prove_nothing(changed, project):
-    """One unseen loss could be more than what is allowed, and that is said with the number that is needed."""
+    """Unseen losses could be what is allowed, and more, and that is said with the number that is needed."""
     ran = changed(errors(10, lambda i: (i + 1) % 3), "mae", {"max_drop": 0.3})
     gate = gate_of(project)
     assert (gate["verdict"], gate["unsure"]) == ("INCONCLUSIVE", "value"), ran

@@ -95,7 +95,7 @@ def test_each_kind_of_scores_has_its_least_n(root, workdir):
     known = {gate.metric: (gate.n, gate.least, gate.discordance, gate.known) for gate in found.outlooks}
     assert known["top1"][0] == 400
     assert (known["top1"][1] > 180, *known["top1"][2:]) == (True, 0.1, False)
-    assert known["f1"] == (400, 10, None, False)
+    assert known["f1"] == (400, 36, None, False)
     assert known["loss"] == (400, None, None, False)
     assert [gate.metric for gate in found.outlooks if gate.problem] == ["loss", "f1"]
 

@@ -59,14 +59,14 @@ def test_scores_without_bounds_are_approximate():
 TOO_FEW = {
     "exact": (False, 40, None, 0.01, None),
     "enough": (True, 400, None, 0.1, None),
-    "too few": (True, 20, None, 0.1, "20 samples by t, which is approximate: 30 are needed"),
-    "too few clusters": (True, 400, 20, 0.1, "20 clusters by t, which is approximate: 30 are needed"),
+    "too few": (True, 20, None, 0.1, "20 samples by t, which is approximate: 109 are needed"),
+    "too few clusters": (True, 400, 20, 0.1, "20 clusters by t, which is approximate: 109 are needed"),
     "at the limit": (True, 400, None, 0.0, "400 samples by t, which is approximate: no number of them is enough"),
 }
 
 
 @pytest.mark.parametrize(("approximate", "n", "clusters", "margin", "told"), TOO_FEW.values(), ids=TOO_FEW)
-def test_one_unseen_sample_must_not_cost_more_than_is_left(approximate, n, clusters, margin, told):
+def test_unseen_losses_must_not_cost_what_is_left(approximate, n, clusters, margin, told):
     """Of methods that are exact it is part of them."""
     estimate = IntervalEstimate(0.5, 0.4, 0.6, n, "t", approximate, clusters=clusters)
     assert ValueInterval(estimate, worst=3.0).too_few(margin) == told

@@ -14,6 +14,7 @@ from scipy import stats
 
 from pytest_evalrun.stats import power
 from pytest_evalrun.stats.betting import betting_interval
+from pytest_evalrun.stats.clustered import clustered_t
 from pytest_evalrun.stats.power import (
     EXACT_FLIPS,
     chance_of_pass,
@@ -71,12 +72,39 @@ def test_least_n_bounded_is_where_the_betting_interval_passes_first(share, span,
     assert n == 1 or betting_interval(np.zeros(n - 1), -span, span, confidence)[0] < -share * span
 
 
+@given(st.floats(1e-6, 0.999), st.sampled_from([0.01, 1.0, 100.0]), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+@example(0.5, 1.0, 0.5)
+def test_least_n_unseen_is_where_losses_of_the_margin_would_be_seen(share, worst, confidence):
+    """Losses so rare that they make up the margin are all unseen with the chance of an end, and not one sample fewer.
+
+    From there on a single one that nobody saw cannot exceed the margin, either.
+    """
+    n = least_n_unseen(share * worst, worst, confidence)
+    assert (1 - share) ** n <= (1 - confidence) / 2 * (1 + 1e-9)
+    assert n == 1 or (1 - share) ** (n - 1) > (1 - confidence) / 2 * (1 - 1e-9)
+    assert confidence < 0.8 or worst / n <= share * worst * (1 + 1e-9) or n == 1
+
+
 @pytest.mark.parametrize(
-    ("margin", "worst", "n"), [(0.01, 1, 100), (0.1, 0.3, 3), (0.01, 0.07, 7), (2, 1, 1), (0.3, 1, 4), (0.5, 0, 1)]
+    ("margin", "worst", "n"), [(0.01, 1, 368), (0.02, 1, 183), (0.1, 0.3, 10), (1, 1, 1), (2, 1, 1), (0.5, 0, 1)]
 )
-def test_least_n_unseen_is_one_loss_a_margin(margin, worst, n):
-    """One loss among so many is no more than the margin: worst / n, and rounding adds none."""
+def test_least_n_unseen_is_3_7_losses_a_margin(margin, worst, n):
+    """As docs/gates.md has it; where nothing more can be lost than the margin, any n will do."""
     assert least_n_unseen(margin, worst) == n
+
+
+def test_what_goes_by_the_spread_that_was_seen_is_not_wrong_as_often():
+    """Whole clusters lost, so many that they are the margin: PASS in an eighth of all cases, where it was a quarter."""
+    rng, margin = np.random.default_rng(11), 0.05
+    rates = []
+    for count in (least_n_unseen(margin, 1), 21):  # the first with t, and more than 1 / margin
+        clusters, passed = np.repeat(np.arange(count), 10), 0
+        for _ in range(1_000):
+            lost = rng.random(count) < margin
+            values = np.where(lost[clusters], -1.0, (rng.random(10 * count) < 0.01).astype(float))
+            passed += bool(values.any()) and clustered_t(values, clusters).low >= -margin
+        rates.append(passed / 1_000)
+    assert rates[0] < 0.15 < 0.2 < rates[1]
 
 
 @pytest.mark.parametrize("margin", [0, -0.01])
