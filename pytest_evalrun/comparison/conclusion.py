@@ -43,21 +43,20 @@ def conclude_drop(found: MetricComparison, margin: float) -> Conclusion:
     """Judge a comparison against the drop that is allowed; its estimate is of ``after - keep x before``.
 
     PASS where the low end is at or above ``-margin`` (of a relative margin ``keep`` has it, and ``margin`` is
-    0), FAIL where its high end is below. An approximate method is INCONCLUSIVE below the n at which worst losses
-    could make up the margin and be unseen.
+    0), FAIL where its high end is below. By an approximate method nothing is a PASS below the n at which worst
+    losses could make up the margin and be unseen; what was seen to be lost is a FAIL there, too.
     """
     estimate = found.estimate
     if estimate is None:
         return Conclusion(INCONCLUSIVE, found.problem or "nothing is known of its interval")
     allowed = margin + abs(1 - found.keep) * abs(found.before)
-    if estimate.approximate and (told := _too_few(found, estimate, allowed)):
-        return Conclusion(INCONCLUSIVE, told)
+    too_few = _too_few(found, estimate, allowed) if estimate.approximate else None
     slack = ROUNDING * max(1.0, abs(found.before))
-    if estimate.low >= -margin - slack:
+    if estimate.low >= -margin - slack and too_few is None:
         return Conclusion(PASS, _interval(estimate))
     if estimate.high < -margin - slack:
         return Conclusion(FAIL, _interval(estimate))
-    return Conclusion(INCONCLUSIVE, _needed(found, estimate, allowed))
+    return Conclusion(INCONCLUSIVE, too_few or _needed(found, estimate, allowed))
 
 
 def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str | None:

@@ -99,6 +99,14 @@ def test_an_approximate_method_says_nothing_where_unseen_losses_could_make_up_th
     assert conclude_drop(clustered, 0.02).why.startswith("20 clusters: 183 are needed")
 
 
+def test_what_was_seen_to_be_lost_fails_though_units_are_few():
+    """Unseen losses would make it worse; where nothing is decided, the number that PASS needs is the reason."""
+    few = {"n": 20, "approximate": True, "worst": 1.0}
+    assert conclude_drop(found(-0.9, -0.1, **few), 0.02).word == FAIL
+    undecided = conclude_drop(found(-0.9, 0.1, **few), 0.02)
+    assert (undecided.word, undecided.why[:26]) == (INCONCLUSIVE, "20 samples: 183 are needed")
+
+
 def test_a_relative_margin_is_judged_against_nothing():
     """Its share is in the estimate; what it is worth decides how many are needed."""
     conclusion = conclude_drop(found(0.001, 0.05, n=91, approximate=True, worst=1.0, keep=0.95), 0.0)
