@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_evalrun.evaluation.columns import metric_of_row
-from pytest_evalrun.stats.difference import NoEstimateError, mean_interval
+from pytest_evalrun.stats.difference import AlikeError, NoEstimateError, alike_within, mean_interval
 from pytest_evalrun.stats.estimate import IntervalEstimate
 from pytest_evalrun.stats.power import least_n_unseen
 from pytest_evalrun.stats.resampling import paired_bootstrap
@@ -82,12 +82,16 @@ def interval_of(pair: Pair, side: Side, name: str, rules: GateRules) -> ValueInt
     found = _Scored(side, name, clustered=rules.cluster is not None)
     try:
         if found.statistics:
-            return _of_corpus(pair, name, found, rules)
+            return _of_corpus(pair, name, metric, found, rules)
         if _is_mean(found.scores, metric["value"]):
             bounds = metric.get("bounds")
             within = (float(bounds[0]), float(bounds[1])) if bounds else None
-            worst = within[1] - within[0] if within else float(np.ptp(found.scores))
-            return ValueInterval(mean_interval(found.scores, within, found.clusters, rules.confidence), worst=worst)
+            made = mean_interval(found.scores, within, found.clusters, rules.confidence)
+            return ValueInterval(made, worst=_most_of_one(metric, found))
+    except AlikeError as alike:
+        worst = _most_of_one(metric, found)
+        within_worst = alike_within(alike, worst, rules.confidence)
+        return ValueInterval(within_worst, None if within_worst is not None else str(alike), worst)
     except NoEstimateError as error:
         return ValueInterval(None, str(error))
     if found.clusters is not None:
@@ -95,11 +99,18 @@ def interval_of(pair: Pair, side: Side, name: str, rules: GateRules) -> ValueInt
     return _own(metric, rules, "its value is no mean of scores")
 
 
+def _most_of_one(metric: Mapping[str, Any], found: _Scored) -> float:
+    """What one sample can change the value by at most, as far as that is known: of a corpus as much as all of it."""
+    if bounds := metric.get("bounds"):
+        return float(bounds[1]) - float(bounds[0])
+    return abs(float(metric["value"])) if found.statistics else float(np.ptp(found.scores))
+
+
 def _is_mean(scores: NDArray[np.float64], value: float) -> bool:
     return bool(len(scores)) and abs(float(scores.mean()) - value) <= TOLERANCE * max(1.0, abs(value))
 
 
-def _of_corpus(pair: Pair, name: str, found: _Scored, rules: GateRules) -> ValueInterval:
+def _of_corpus(pair: Pair, name: str, told: Mapping[str, Any], found: _Scored, rules: GateRules) -> ValueInterval:
     metric: Any = metric_of_row(name, pair)
     if metric is None or not hasattr(metric, "values_of"):
         return ValueInterval(None, "its metric cannot make a value of its statistics")
@@ -108,7 +119,8 @@ def _of_corpus(pair: Pair, name: str, found: _Scored, rules: GateRules) -> Value
     def nothing(draws: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.zeros(len(draws))
 
-    return ValueInterval(paired_bootstrap(len(rows), nothing, metric.values_of(rows), found.clusters, rules.confidence))
+    made = paired_bootstrap(len(rows), nothing, metric.values_of(rows), found.clusters, rules.confidence)
+    return ValueInterval(made, worst=_most_of_one(told, found))
 
 
 def _own(metric: Mapping[str, Any], rules: GateRules, why: str) -> ValueInterval:

@@ -252,9 +252,10 @@ def _judged(steps: Steps, plan: Plan, result: Result) -> tuple[Result, list[Gate
     environment = {name: value for name, value in result.environment.items() if name != "error"}
     try:
         verdicts = judge(steps.pair, result.metrics, steps.evidence(result.metrics, plan.wanted.score))
-    except PairError as error:
-        environment["error"] = steps.context.shown(str(error))
-        return replace(result, status="error", gates=[], environment=environment), [], error
+    except Exception as error:  # noqa: BLE001 - a user's metric makes values of draws, and may raise anything
+        trouble = error if isinstance(error, PairError) else trouble_of(error, steps.paths)
+        environment["error"] = steps.context.shown(str(trouble))
+        return replace(result, status="error", gates=[], environment=environment), [], trouble
     status = "passed" if all(v.holds for v in verdicts) else "failed"
     gates = [v.to_json() for v in verdicts]
     return replace(result, status=status, gates=gates, environment=environment), verdicts, None

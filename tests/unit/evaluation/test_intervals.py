@@ -98,6 +98,26 @@ def test_a_corpus_is_drawn_again(monkeypatch):
     assert interval(made).problem == "its metric cannot make a value of its statistics"
 
 
+ALIKE = {
+    "of a corpus": ([None] * 60, {"value": 1.0, "statistics": [[1]] * 60}, 1.0),
+    "of a corpus with bounds": ([None] * 60, {"value": 1.0, "statistics": [[1]] * 60, "bounds": [0, 1]}, 1.0),
+    "of a mean without bounds": ([2.0] * 60, {}, None),
+}
+
+
+@pytest.mark.parametrize(("scores", "metric", "worst"), ALIKE.values(), ids=ALIKE)
+def test_where_nothing_differs(monkeypatch, scores, metric, worst):
+    """The interval is what an unseen sample could do; of numbers that nobody has seen another of, nothing is known."""
+    monkeypatch.setattr(intervals, "metric_of_row", lambda name, pair: Corpus())
+    found = interval(side(scores, **metric))
+    if worst is None:
+        assert found.estimate is None
+        assert found.problem
+    else:
+        assert found.worst == worst
+        assert found.estimate.low < 1 < found.estimate.high
+
+
 OWN = {
     "no mean": ({"low": 0.3, "high": 0.6}, RULES, {}, (0.3, 0.6)),
     "no interval": ({"low": 0.5, "high": 0.5}, RULES, {}, "its value is no mean of scores, and it has no interval"),
