@@ -146,8 +146,8 @@ UNBOUNDED = (
     World("decibels: noise around a drop of 0.5", 0.5, _decibels, None),
     World("decibels: one in 20 loses 10", 0.5, _rare_decibels, None),
 )
-IN_CLUSTERS = _of_clusters(0.05, (21, 50, 100, 300))
-IN_FEW_CLUSTERS = _of_clusters(0.2, (6, 12, 20))[2:]
+IN_CLUSTERS = _of_clusters(0.05, (21, 50, 75, 100, 300))
+IN_FEW_CLUSTERS = _of_clusters(0.2, (6, 12, 17, 20))[2:]
 CORPORA = (
     World("word errors: one sentence in 18 is lost", 0.05, _words(rare=True), corpus=True),
     World("word errors: one word in 18 is lost", 0.05, _words(rare=False), corpus=True),
