@@ -1,8 +1,8 @@
 """Writes the tables of error rates into docs/gates.md: how often a verdict is wrong where the truth is known.
 
 ``make docs`` makes those of 0/1 scores, of which every outcome is looked at, and a test fails where the page says
-otherwise. ``python -m tools.errorrates --simulate`` makes the others too, 20,000 draws each: a quarter of
-an hour, and something new only where a method is.
+otherwise. ``python -m tools.errorrates --simulate`` makes the others too, 20,000 draws each: a quarter
+of an hour, and something new only where a method is.
 """
 
 from __future__ import annotations
@@ -311,12 +311,22 @@ def fresh(text: str, found: dict[tuple[str, int], tuple[float, float]] | None = 
 
 
 def simulate() -> dict[tuple[str, int], tuple[float, float]]:
-    """Every world at every size, the dearest first."""
-    tasks = [(world, n) for worlds in SIMULATED.values() for world in worlds for n in world.sizes]
-    tasks.sort(key=lambda task: (task[0].corpus, task[1]), reverse=True)
+    """Every world at every size."""
+    places = [
+        (name, place, n)
+        for name, worlds in SIMULATED.items()
+        for place, world in enumerate(worlds)
+        for n in world.sizes
+    ]
     with ProcessPoolExecutor() as pool:
-        rates = pool.map(simulated, *zip(*tasks, strict=True))
-        return {(world.key, n): rate for (world, n), rate in zip(tasks, rates, strict=True)}
+        return dict(pool.map(_simulated_at, places))
+
+
+def _simulated_at(where: tuple[str, int, int]) -> tuple[tuple[str, int], tuple[float, float]]:
+    """Of a world by its place: what it draws from cannot be handed to another process."""
+    name, place, n = where
+    world = SIMULATED[name][place]
+    return (world.key, n), simulated(world, n)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
