@@ -71,7 +71,8 @@ class Evidence:
         told = _told(conclusion, found.estimate, rules) | _told_of_drop(found, gate)
         holds = settled(by, rules, conclusion.word)
         verdict = GateVerdict(name, "max_drop", found.after, limit, by, conclusion.word, holds, rules.tier, told)
-        return replace(verdict, change=found.estimate.value if found.estimate else None, flips=found.flips)
+        change = None if found.estimate is None else found.estimate.value + 0.0
+        return replace(verdict, change=change, higher=found.better == "higher", flips=found.flips)
 
     def of_value(self, name: str, kind: str, limit: float, by: float, rules: GateRules) -> GateVerdict:
         """A bound that the interval of the value must keep, not only the value."""

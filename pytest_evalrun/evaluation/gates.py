@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.conclusion import FAIL, PASS
+from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gateverdicts import GateVerdict, allowed, breach_table, in_brief, settled
 from pytest_evalrun.evaluation.summarybaseline import baseline_value
+from pytest_evalrun.suite.gates import ADVISORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,13 +46,30 @@ def _judge(
             yield evidence.of_value(name, kind, limit, by, rules)
         else:
             yield _by_value(name, kind, value, limit, by, rules)
-    if gate.max_drop is not None and gate.is_saved(pair.root):
+    if gate.max_drop is not None:
+        try:
+            yield _drop(pair, name, gate, metric, evidence)
+        except PairError as error:
+            if rules.tier != ADVISORY:
+                raise
+            yield _unknown(name, gate, value, rules, str(error).removeprefix(f"gate on {name}: "))
+
+
+def _drop(pair: Pair, name: str, gate: Gate, metric: Mapping[str, Any], evidence: Evidence | None) -> GateVerdict:
+    rules = pair.settings.gate_rules.of(gate)
+    if gate.is_saved(pair.root):
         assert evidence is not None, "whoever compares samples has them"
-        yield evidence.of_drop(name, gate, rules)
-    elif gate.max_drop is not None:
-        baseline = baseline_value(pair, name, gate)
-        limit, by = allowed(gate, baseline, value, higher=metric["better"] == "higher")
-        yield _by_value(name, "max_drop", value, limit, by, rules)
+        return evidence.of_drop(name, gate, rules)
+    value, baseline = float(metric["value"]), baseline_value(pair, name, gate)
+    limit, by = allowed(gate, baseline, value, higher=metric["better"] == "higher")
+    return _by_value(name, "max_drop", value, limit, by, rules)
+
+
+def _unknown(name: str, gate: Gate, value: float, rules: GateRules, why: str) -> GateVerdict:
+    """An advisory gate that cannot be judged: it is told why, and fails nothing either."""
+    told = {"why": why, "confidence": rules.confidence, "baseline": gate.baseline, "margin": gate.max_drop}
+    told["unsure"] = rules.when_unsure
+    return GateVerdict(name, "max_drop", value, value, 0.0, INCONCLUSIVE, True, rules.tier, told)
 
 
 def _by_value(metric: str, kind: str, value: float, limit: float, by: float, rules: GateRules) -> GateVerdict:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-9
 # What of a verdict no result has.
-OF_PEOPLE = frozenset({"told", "change", "flips"})
+OF_PEOPLE = frozenset({"told", "change", "higher", "flips"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GateVerdict:
     method, approximate, interval, n, confidence, baseline, margin, before, p, lost, won, discordance, clusters,
     coverage. In ``told["interval"]`` a ``max_drop`` has the difference from the baseline in the sense of quality (more
     is better), ``min`` and ``max`` have the value's. For people alone ``change`` is the difference itself (of a
-    relative drop from what must be left), and ``flips`` names samples.
+    relative drop from what must be left), ``higher`` tells which way is better, and ``flips`` names samples.
     """
 
     metric: str
@@ -43,6 +43,7 @@ class GateVerdict:
     tier: str = "supporting"
     told: Mapping[str, Any] = field(default_factory=dict)
     change: float | None = None
+    higher: bool = True
     flips: FlippedSamples | None = None
 
     def compared(self) -> str:
@@ -56,19 +57,24 @@ class GateVerdict:
     def in_brief(self) -> str:
         """As a breach: ``exact_match 0.75 < 0.9``; with what it rests on where that is more than the value.
 
-        ``top1 0.91 < 0.93? (-0.02 [-0.041, 0.003], n=180)``: the question mark is an INCONCLUSIVE's.
+        ``top1 0.91 < 0.93? (-0.02 [-0.041, +0.003], n=180)``: the question mark is an INCONCLUSIVE's.
         """
         unsure = "?" if self.verdict == INCONCLUSIVE else ""
         rests = self.rests_on()
         return f"{self.metric} {self.compared()}{unsure}{f' ({rests})' if rests else ''}"
 
     def rests_on(self) -> str:
-        """The interval, and the number of samples that it is of: ``-0.02 [-0.041, 0.003], n=180``."""
+        """The interval, and the number of samples that it is of: ``-0.02 [-0.041, +0.003], n=180``.
+
+        Of a drop it is the change in the metric's own unit: where lower is better, a rise.
+        """
         if (interval := self.told.get("interval")) is None:
             return ""
         low, high = interval
-        change = "" if self.change is None else f"{self.change:.4g} "
-        return f"{change}[{low:.4g}, {high:.4g}], n={self.told['n']}"
+        if self.change is None:
+            return f"[{low:.4g}, {high:.4g}], n={self.told['n']}"
+        change, low, high = (self.change, low, high) if self.higher else (0.0 - self.change, -high, -low)
+        return f"{change:+.4g} [{low:+.4g}, {high:+.4g}], n={self.told['n']}"
 
     def to_json(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name not in OF_PEOPLE}

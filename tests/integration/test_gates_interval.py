@@ -326,6 +326,19 @@ def test_a_fault_in_one_baseline_hurts_no_other_pair(gated, asked):
     assert asked() == []
 
 
+def test_an_advisory_gate_fails_nothing_without_its_baseline_either(gated):
+    """It is told why nothing can be said of it, wherever gates are told."""
+    project = gated({"d": {}}, gates={"exact_match": GATES["exact_match"] | {"tier": "advisory"}})
+    ran = project.run("evals")
+    assert ran.counts == {"passed": 1}, ran
+    gate = gate_of(project)
+    assert (gate["verdict"], gate["holds"], gate["by"]) == ("INCONCLUSIVE", True, 0)
+    assert gate["why"].startswith("no baseline 'main', and no run of that name; looked in ")
+    code, told, errors = project.evalrun("show", "echo/a/d")
+    assert (code, errors) == (0, "")
+    assert "no baseline 'main'" in " ".join(told.split())
+
+
 def test_two_baselines_of_one_name(gated):
     """Both files are named: nobody can say which is meant."""
     project = gated({"d": {}}, gates=GATES)

@@ -46,7 +46,7 @@ def changed(project):
         assert first.code == 0, first
         project.latest.rename(project.workdir / "before")
         (project.workdir / "latest").unlink()
-        name = metric if isinstance(metric, str) else next(iter(metric))
+        name = metric if isinstance(metric, str) else next(iter(metric)).rpartition(":")[2]
         gates = {name: {"baseline": "before"} | gate}
         project.yaml(("a",), ("d",), **words, gates=gates, params={"column": "bad"})
         return project.run("evals")
@@ -86,7 +86,7 @@ def test_an_error_that_rose(changed, project):
     assert (gate["before"], gate["value"], gate["limit"]) == (1, 2, pytest.approx(1.05))
     assert (gate["verdict"], gate["margin"], gate["approximate"]) == ("FAIL", "5%", True), ran
     assert gate["interval"][0] < -0.95 < gate["interval"][1] < 0
-    assert "mae 2 > 1.05 (-0.95 [" in ran
+    assert "mae 2 > 1.05 (+0.95 [+" in ran
 
 
 def test_few_samples_by_an_approximate_method_prove_nothing(changed, project):
@@ -180,3 +180,47 @@ def test_generations_of_a_sample_are_one_unit(changed, project):
     )
     gate = gate_of(project)
     assert (gate["verdict"], gate["n"], gate["value"]) == ("FAIL", 100, pytest.approx(0.7)), ran
+
+
+CORPUS = """
+class Share:
+    better = "higher"
+
+    def __init__(self):
+        self.rows, self.fresh = [], []
+
+    def update(self, predictions, references):
+        self.fresh = [[int(p == r)] for p, r in zip(predictions, references)]
+        self.rows += self.fresh
+        return [None] * len(self.fresh)
+
+    def statistic(self):
+        return self.fresh
+
+    def result(self):
+        from pytest_evalrun.metrics.protocol import MetricValue
+
+        value = sum(row[0] for row in self.rows) / len(self.rows)
+        return MetricValue(value, len(self.rows), value, value, self.better)
+
+    def values_of(self, rows):
+        BROKEN
+        import numpy as np
+
+        values = np.array([row[0] for row in rows], dtype=float)
+        return lambda draws: draws @ values / draws.sum(axis=1)
+"""
+
+
+def test_a_metric_of_the_users_own_that_cannot_judge(changed, project):
+    """What it raises is its pair's error, with where; what was scored stays, and is judged once it is mended."""
+    (project.suite).mkdir(parents=True)
+    metric = project.suite / "share.py"
+    metric.write_text(CORPUS.replace("BROKEN", "raise KeyError('draws')"))
+    ran = changed(
+        rows(200, lambda i: "no" if i % 4 == 0 else "abc"[i % 3]), {"./share.py:Share": {}}, {"max_drop": 0.05}
+    )
+    assert ran.counts == {"error": 1}, ran
+    assert "KeyError: 'draws'" in ran
+    assert "share.py" in ran
+    assert project.result("a", "d")["metrics"]["Share"]["value"] == 0.75

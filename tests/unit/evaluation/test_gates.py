@@ -187,11 +187,15 @@ def test_a_share_of_the_baseline():
             f"top1 0.95 > 0.93? ({RESTS})",
         ),
         (
+            failed("mae", "max_drop", 0.93, 0.91, 0.02, told=PAIRED, change=-0.03, higher=False),
+            "mae 0.93 > 0.91 (+0.03 [+0.0112, +0.052], n=180)",
+        ),
+        (
             failed("top1", "min", 0.91, 0.93, 0.02, told={"interval": [0.88, 0.928], "n": 180}),
             "top1 0.91 < 0.93 ([0.88, 0.928], n=180)",
         ),
     ],
-    ids=["min", "max", "drop", "close", "paired", "unsure", "interval"],
+    ids=["min", "max", "drop", "close", "paired", "unsure", "rise", "interval"],
 )
 def test_a_breach_in_brief_begins_with_metric_value_and_limit(gate, text):
     """For a line that may be cut; two numbers that differ look different."""
@@ -266,6 +270,14 @@ def test_a_baseline_that_says_nothing(baseline, rows, message):
     with pytest.raises(PairError) as caught:
         baseline(rows)
     assert message in str(caught.value)
+
+
+def test_an_advisory_drop_from_nothing_is_told(tmp_path):
+    """It cannot be judged, and fails nothing; what else the gate says is judged."""
+    gate = {"min": 0.5, "max_drop": 0, "baseline": "gone.csv", "tier": "advisory"}
+    lowest, drop = judge(gated({"top1": gate}, tmp_path), {"top1": metric(1)})
+    assert (lowest.verdict, drop.verdict, drop.holds) == ("PASS", "INCONCLUSIVE", True)
+    assert drop.told["why"].endswith("gone.csv cannot be read: No such file or directory")
 
 
 def test_a_baseline_that_is_not_there(tmp_path):

@@ -44,7 +44,7 @@ def test_all_that_is_known_is_told():
 
 
 TOLD = {"interval": [-0.05, 0.0123456], "n": 180, "confidence": 0.9, "method": "Tango's score interval"}
-RESTS = "-0.02 [-0.05, 0.01235], n=180 at 90 % by Tango's score interval; against main"
+RESTS = "-0.02 [-0.05, +0.01235], n=180 at 90 % by Tango's score interval; against main"
 JUDGED = {
     "unsure and kept": (("INCONCLUSIVE", True, "supporting"), f"INCONCLUSIVE, holds: 0.91 < 0.94 by 0.03; {RESTS}"),
     "unsure and breached": (
