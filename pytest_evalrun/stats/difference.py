@@ -56,9 +56,12 @@ def alike_within(alike: AlikeError, worst: float, confidence: float = 0.95) -> I
     """
     if not 0 < worst < math.inf:
         return None
-    half = worst * -math.expm1(math.log((1 - confidence) / 2) / (alike.clusters or alike.n))
+    units = alike.clusters or alike.n
+    half = worst * -math.expm1(math.log((1 - confidence) / 2) / units)
     value, method = alike.value, "nothing differs (approximate)"
-    return IntervalEstimate(value, value - half, value + half, alike.n, method, True, 1.0, confidence, alike.clusters)
+    # Where all lost as much, so many gains of the worst as would make up for it would all have to be unseen.
+    p = 1.0 if value >= 0 else (worst / (worst - value)) ** units
+    return IntervalEstimate(value, value - half, value + half, alike.n, method, True, p, confidence, alike.clusters)
 
 
 @dataclass(frozen=True)

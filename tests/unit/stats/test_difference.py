@@ -349,3 +349,11 @@ def test_one_mean_always_has_a_width_or_none():
         mean_interval(np.ones(1), UNIT)
     with pytest.raises(ValueError, match=r"scores\[0\] is nan"):
         mean_interval(np.full(3, math.nan), UNIT)
+
+
+def test_what_all_lost_alike_is_no_chance():
+    """Gains that nobody has seen would have to make up for it: the more units there are, the less likely."""
+    few, many = (alike_within(AlikeError("", -0.5, n), 1.0) for n in (5, 50))
+    assert few.p_worse == pytest.approx((2 / 3) ** 5)
+    assert many.p_worse < 1e-8
+    assert alike_within(AlikeError("", 0.0, 50), 1.0).p_worse == 1.0
