@@ -217,7 +217,8 @@ Metrics = Annotated[
 ]
 MaxFailed = Annotated[Any, AfterValidator(_max_failed), _SHARE]
 Drop = Annotated[Any, AfterValidator(_drop), _SHARE]
-Confidence = Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False), BeforeValidator(_no_bool)]
+# Nearer to 1 no quantile is a number any more.
+Confidence = Annotated[float, Field(ge=0.5, le=0.999999, allow_inf_nan=False), BeforeValidator(_no_bool)]
 Size = Annotated[Any, AfterValidator(_size), _MEMORY]
 AtOnce = Annotated[Any, AfterValidator(_at_once), _AT_ONCE]
 

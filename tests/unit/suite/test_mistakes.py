@@ -233,9 +233,13 @@ MISTAKES = {
         PAIR + "metrics: [top1]\ngate_rules: {tiers: critical}\n",
         ":4: gate_rules.tiers: unknown key; did you mean 'tier'? accepted: cluster, confidence, tier, when_unsure",
     ),
+    "confidence that no quantile belongs to": (
+        PAIR + "metrics: [top1]\ngates: {top1: {min: 1, by: interval, confidence: 0.9999999999999999}}\n",
+        ":4: gates.top1.confidence: found 0.9999999999999999; accepted: less than or equal to 0.999999",
+    ),
     "confidence in percent": (
         PAIR + "metrics: [top1]\ngates: {top1: {min: 1, by: interval, confidence: 95}}\n",
-        ":4: gates.top1.confidence: found 95; accepted: less than 1",
+        ":4: gates.top1.confidence: found 95; accepted: less than or equal to 0.999999",
     ),
     "interval of a drop": (
         PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: main, by: interval}}\n",
