@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.comparison.gatefacts import margin_in
+from pytest_evalrun.comparison.side import finite, two_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -129,8 +131,8 @@ def _chance(one: _Compared) -> float | None:
     None where the result does not say enough.
     """
     gate = one.gate
-    margin, n = margin_of(gate.get("margin"), one.before), finite(gate.get("n"))
-    confidence, interval = finite(gate.get("confidence")), interval_of(gate.get("interval"))
+    margin, n = margin_in(gate.get("margin"), one.before), finite(gate.get("n"))
+    confidence, interval = finite(gate.get("confidence")), two_ends(gate.get("interval"))
     if margin is None or n is None or n < 1 or interval is None or confidence is None or not 0 < confidence < 1:
         return None
     low, high = interval
@@ -155,35 +157,6 @@ def chance_by_width(margin: float, half: float, confidence: float) -> float:
     if half <= 0:
         return float(margin >= 0)
     return NormalDist().cdf(z * margin / half - z)
-
-
-def interval_of(said: Any) -> tuple[float, float] | None:
-    """Both ends of an interval as results have them; None for whatever else somebody wrote there."""
-    ends = [finite(end) for end in said] if isinstance(said, list | tuple) and len(said) == 2 else [None, None]
-    low, high = ends
-    return None if low is None or high is None else (low, high)
-
-
-def margin_of(said: Any, before: float) -> float | None:
-    """The margin in the metric's unit; of ``5%`` so much of the value before. None of what is neither."""
-    if isinstance(said, str):
-        try:
-            share = float(said.removesuffix("%")) / 100
-        except ValueError:
-            return None
-        return share * abs(before) if math.isfinite(share) else None
-    return finite(said)
-
-
-def finite(value: Any) -> float | None:
-    """A number as results have them; None for whatever else somebody wrote there."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def percentage(chance: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.baselinefile import FORMAT, MOST_BYTES
+from pytest_evalrun.comparison.side import is_same_value
 from pytest_evalrun.rundir.lines import compact_line
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 DIGITS = 12
 # What is kept of a metric: its table may be as large as the samples.
 _KEPT = ("value", "n", "low", "high", "better", "bounds")
-# A value is a mean where it differs by no more from it: see PairedMetric.
-_ROUNDING = 1e-9
 _RIGHT_OR_WRONG = (0, 1)
 _WHOLE = 2.0**53
 
@@ -79,9 +78,7 @@ class BaselineLines:
         total, answers = self._sums.get(name, (0.0, 0))
         # Of samples with as many answers each it is seen by the scores; of others only the run can tell.
         if answers > self.samples and name not in self._statistics:
-            mean, value = total / answers, float(told["value"])
-            if abs(mean - value) <= _ROUNDING * max(1.0, abs(value)):
-                kept["mean"] = True
+            kept |= {"mean": True} if is_same_value(total / answers, float(told["value"])) else {}
         return kept
 
 

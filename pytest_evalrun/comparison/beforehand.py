@@ -8,9 +8,10 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.alarms import finite, interval_of
 from pytest_evalrun.comparison.baselinefile import check_inside, directories_of, file_in, find_baseline, read_head
-from pytest_evalrun.comparison.outlook import ASSUMED, GateOutlook, drop_allowed, facts_in, least_to_pass
+from pytest_evalrun.comparison.gatefacts import drop_allowed
+from pytest_evalrun.comparison.outlook import ASSUMED, GateOutlook, facts_in, least_to_pass
+from pytest_evalrun.comparison.side import finite, two_ends
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.layout import RunPaths, key_of
 from pytest_evalrun.rundir.lines import open_file
@@ -221,7 +222,7 @@ def _last_result(pair: Pair, run: RunPaths | None) -> Result | None:
 
 def _half(last: Mapping[str, Any], n: int | None) -> float | None:
     """Half the width of an interval, had it been found with ``n`` samples."""
-    interval, before = interval_of(last.get("interval")), finite(last.get("n"))
+    interval, before = two_ends(last.get("interval")), finite(last.get("n"))
     if interval is None or before is None or before < 1 or n is None:
         return None
     return abs(interval[1] - interval[0]) / 2 * sqrt(before / n)

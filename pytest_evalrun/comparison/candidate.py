@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS, Conclusion, conclude_bound, conclude_drop
 from pytest_evalrun.comparison.decision import JudgedMetric
+from pytest_evalrun.comparison.gatefacts import allowed, facts_of_drop, facts_of_interval
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ T = TypeVar("T")
 
 # So many flipped samples of each kind are named.
 MOST_NAMED = 10
-ROUNDING = 1e-9
 NOT_THERE = "its suite is not there, and says no gates; give --policy FILE"
 
 
@@ -156,7 +156,7 @@ class _Beside:
             conclusion = conclude_bound(found.estimate, found.problem, limit, lowest=kind == "min")
             if conclusion.word == PASS and (why := found.too_few(abs(value - limit))):
                 conclusion = Conclusion(INCONCLUSIVE, why)
-            told |= _of_estimate(found.estimate, rules)
+            told |= facts_of_interval(conclusion, found.estimate, rules)
         return self._judgement(asked, rules, conclusion, told)
 
     def _of_drop(self, asked: AskedGate) -> JudgedMetric:
@@ -170,7 +170,9 @@ class _Beside:
             made=lambda row: self._judging.metric(self._pair, row),
         )
         conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop or 0.0))
-        told = _of_drop(found, gate.max_drop, gate.share, self._before.name) | _of_estimate(found.estimate, rules)
+        limit, by = allowed(gate, found.before, found.after, higher=found.better == "higher")
+        told = {"kind": "max_drop", "value": float(found.after), "limit": float(limit), "by": float(by)}
+        told |= facts_of_drop(found, gate, self._before.name) | facts_of_interval(conclusion, found.estimate, rules)
         return self._judgement(asked, rules, conclusion, told, found)
 
     def _both(self) -> TwoSides:
@@ -194,39 +196,12 @@ class _Beside:
         told: Mapping[str, Any],
         found: MetricComparison | None = None,
     ) -> JudgedMetric:
-        unsure = {"unsure": rules.when_unsure} if conclusion.word == INCONCLUSIVE else {}
         return JudgedMetric(
             pair=self._pair,
             metric=asked.metric,
             tier=rules.tier,
             conclusion=conclusion,
-            told={**told, **unsure, "why": conclusion.why, "verdict": conclusion.word},
+            told={**told, "why": conclusion.why, "verdict": conclusion.word},
             better=str(self._after.metrics[asked.metric].get("better", "higher")),
             flips=found.flips if found is not None else None,
         )
-
-
-def _of_estimate(estimate: IntervalEstimate | None, rules: GateRules) -> dict[str, Any]:
-    """As ``gates[]`` of a result has it."""
-    told: dict[str, Any] = {"confidence": rules.confidence}
-    if estimate is None:
-        return told
-    told |= {"method": estimate.method, "approximate": estimate.approximate, "n": estimate.n}
-    told["interval"] = [float(estimate.low), float(estimate.high)]
-    return told | ({} if estimate.clusters is None else {"clusters": estimate.clusters})
-
-
-def _of_drop(found: MetricComparison, margin: float | str | None, share: float | None, baseline: str) -> dict[str, Any]:
-    before, after, coverage = float(found.before), float(found.after), found.coverage
-    drop = abs(before) * share if share is not None else float(margin or 0.0)
-    limit = before - drop if found.better == "higher" else before + drop
-    by = limit - after if found.better == "higher" else after - limit
-    # 0.8 - 0.1 is more than 0.7 in floating point.
-    told: dict[str, Any] = {"kind": "max_drop", "value": after, "limit": limit, "before": before, "margin": margin}
-    told |= {"by": by if by > ROUNDING * max(1.0, abs(before)) else 0.0, "baseline": baseline}
-    if found.estimate is not None:
-        told["p"] = float(found.estimate.p_worse)
-    if found.flips is not None:
-        told |= {"lost": found.flips.lost, "won": found.flips.won}
-        told["discordance"] = (found.flips.lost + found.flips.won) / coverage.both if coverage.both else 0.0
-    return told | {"coverage": {name: getattr(coverage, name) for name in ("both", "before", "after", "changed")}}

@@ -7,7 +7,9 @@ from functools import cached_property
 from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.comparison.alarms import chance_by_width, finite, percentage
+from pytest_evalrun.comparison.alarms import chance_by_width, percentage
+from pytest_evalrun.comparison.gatefacts import drop_allowed
+from pytest_evalrun.comparison.side import bounds_in, finite
 from pytest_evalrun.suite.printable import counted
 
 if TYPE_CHECKING:
@@ -178,11 +180,10 @@ def facts_in(head: Mapping[str, Any], metric: str) -> MetricFacts:
     found = head.get("metrics", {}).get(metric)
     if not isinstance(found, dict):
         return MetricFacts()
-    bounds, binary = found.get("bounds"), head.get("binary")
-    ends = [finite(end) for end in bounds] if isinstance(bounds, list) else []
+    binary = head.get("binary")
     return MetricFacts(
         finite(found.get("value")),
-        (ends[0], ends[1]) if len(ends) == 2 and ends[0] is not None and ends[1] is not None else None,
+        bounds_in(found),
         metric in binary if isinstance(binary, list) else None,
         metric in (head.get("statistics") or ()),
     )
@@ -208,13 +209,6 @@ def least_to_pass(gate: Gate, kind: str, rules: GateRules, facts: MetricFacts) -
         return least_n_bounded(margin, span, confidence)
     # Of a share it takes a few more, by the scores themselves; where nobody knows whether they are 0 or 1, perhaps.
     return least_n(margin / span, confidence)
-
-
-def drop_allowed(gate: Gate, before: float | None) -> float | None:
-    """The margin of ``max_drop`` in the metric's unit; a share of a value that nobody knows is None."""
-    if gate.share is not None:
-        return None if before is None else gate.share * abs(before)
-    return None if gate.max_drop is None else float(gate.max_drop)
 
 
 def _least_of_bound(gate: Gate, kind: str, confidence: float, facts: MetricFacts) -> int | None:

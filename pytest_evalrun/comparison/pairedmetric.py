@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_evalrun.comparison.pairing import ids_at
+from pytest_evalrun.comparison.side import ROUNDING, bounds_in, is_same_value
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.stats.difference import PairedScores
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # More samples than this share on one side only, and two sides are not of the same data.
 MOST_ALONE = 0.01
-# A value is the mean of its scores where it differs from that by no more of their scale: sums are rounded.
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,11 @@ class PairedMetric:
     @cached_property
     def bounds(self) -> tuple[float, float] | None:
         """What its scores are declared to keep, in the sense of quality; None where one of them does not."""
-        told = (side.side.metrics[self.metric].get("bounds") for side in (self.after, self.before))
+        told = (bounds_in(side.side.metrics[self.metric]) for side in (self.after, self.before))
         declared = next((bounds for bounds in told if bounds is not None), None) or self.made_bounds()
         if declared is None:
             return None
-        low, high = sorted(self.sign * float(bound) for bound in declared)
+        low, high = sorted(self.sign * bound for bound in declared)
         seen = self.seen
         return (low, high) if not len(seen) or low <= seen.min() <= seen.max() <= high else None
 
@@ -214,13 +213,18 @@ def paired_metric(
 
 
 def is_mean(side: SideArrays, metric: str) -> bool:
-    """Whether the value of a metric is the mean of its scores, or that of all answers where samples have several."""
+    """Whether the value of a metric is the mean of its scores; a baseline may vouch for it."""
     told = side.side.metrics[metric]
     if told.get("mean") is True:
         return True
     known = ~np.isnan(side.scores[metric])
     if not known.any() or metric in side.statistics:
         return False
-    scores, value = side.scores[metric][known], float(told["value"])
-    means = scores.mean(), np.average(scores, weights=side.answers[known])
-    return any(abs(mean - value) <= ROUNDING * max(1.0, abs(value)) for mean in means)
+    return is_mean_of(side.scores[metric][known], side.answers[known], float(told["value"]))
+
+
+def is_mean_of(scores: NDArray[np.float64], answers: NDArray[np.int64], value: float) -> bool:
+    """Whether a value is the mean of scores, or that of all answers where some samples have several."""
+    # The sum of what somebody wrote may be beyond any float: that is no mean, and nothing to warn of.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return any(is_same_value(mean, value) for mean in (scores.mean(), np.average(scores, weights=answers)))

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, PASS, Conclusion
+from pytest_evalrun.comparison.gatefacts import allowed, facts_of_drop, facts_of_interval
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.gateverdicts import GateVerdict, allowed, settled
+from pytest_evalrun.evaluation.gateverdicts import GateVerdict, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.comparison.compare import MetricComparison, TwoSides
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.rundir.layout import PairPaths
-    from pytest_evalrun.stats.estimate import IntervalEstimate
     from pytest_evalrun.suite.gates import Gate, GateRules
     from pytest_evalrun.suite.pairs import Pair
 
@@ -68,7 +68,7 @@ class Evidence:
             raise PairError(f"gate on {name}: {text}", brief=f"gate on {name}: {brief}") from None
         conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop))
         limit, by = allowed(gate, found.before, found.after, higher=found.better == "higher")
-        told = _told(conclusion, found.estimate, rules) | _told_of_drop(found, gate)
+        told = facts_of_interval(conclusion, found.estimate, rules) | facts_of_drop(found, gate, gate.baseline)
         holds = settled(by, rules, conclusion.word)
         verdict = GateVerdict(name, "max_drop", found.after, limit, by, conclusion.word, holds, rules.tier, told)
         change = None if found.estimate is None else found.estimate.value + 0.0
@@ -83,7 +83,7 @@ class Evidence:
         conclusion = conclude_bound(found.estimate, found.problem, limit, lowest=kind == "min")
         if conclusion.word == PASS and (why := found.too_few(abs(value - limit))):
             conclusion = Conclusion(INCONCLUSIVE, why)
-        told, holds = _told(conclusion, found.estimate, rules), settled(by, rules, conclusion.word)
+        told, holds = facts_of_interval(conclusion, found.estimate, rules), settled(by, rules, conclusion.word)
         return GateVerdict(name, kind, value, limit, by, conclusion.word, holds, rules.tier, told)
 
     def _compared(self, name: str, baseline: str, gate: Gate, rules: GateRules) -> MetricComparison:
@@ -109,28 +109,3 @@ class Evidence:
             before, partial = baseline_side(self.pair, baseline, self.paths), settings.limit is not None
             self._beside[baseline] = TwoSides(before, self.side, metrics, partial=partial)
         return self._beside[baseline]
-
-
-def _told(conclusion: Conclusion, estimate: IntervalEstimate | None, rules: GateRules) -> dict[str, Any]:
-    """What a verdict rests on, as JSON."""
-    told: dict[str, Any] = {"why": conclusion.why, "confidence": rules.confidence}
-    if estimate is not None:
-        told |= {"method": estimate.method, "approximate": estimate.approximate}
-        told |= {"interval": [float(estimate.low), float(estimate.high)], "n": estimate.n}
-        if estimate.clusters is not None:
-            told["clusters"] = estimate.clusters
-    if conclusion.word == INCONCLUSIVE:
-        told["unsure"] = rules.when_unsure
-    return told
-
-
-def _told_of_drop(found: MetricComparison, gate: Gate) -> dict[str, Any]:
-    coverage = found.coverage
-    told: dict[str, Any] = {"baseline": gate.baseline, "margin": gate.max_drop, "before": found.before + 0.0}
-    if found.estimate is not None:
-        told["p"] = float(found.estimate.p_worse)
-    if found.flips is not None:
-        told |= {"lost": found.flips.lost, "won": found.flips.won}
-        told["discordance"] = (found.flips.lost + found.flips.won) / coverage.both if coverage.both else 0.0
-    names = ("both", "before", "after", "changed")
-    return told | {"coverage": {each: getattr(coverage, each) for each in names}}

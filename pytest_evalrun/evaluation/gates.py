@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS
+from pytest_evalrun.comparison.gatefacts import allowed
 from pytest_evalrun.errors import PairError
-from pytest_evalrun.evaluation.gateverdicts import GateVerdict, allowed, breach_table, in_brief, settled
+from pytest_evalrun.evaluation.gateverdicts import GateVerdict, breach_table, in_brief, settled
 from pytest_evalrun.evaluation.summarybaseline import baseline_value
 from pytest_evalrun.suite.gates import ADVISORY
 

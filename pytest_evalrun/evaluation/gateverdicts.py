@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.comparison.compare import FlippedSamples
     from pytest_evalrun.comparison.conclusion import Word
-    from pytest_evalrun.suite.gates import Gate, GateRules
+    from pytest_evalrun.suite.gates import GateRules
 
-ROUNDING = 1e-9
 # What of a verdict no result has.
 OF_PEOPLE = frozenset({"told", "change", "higher", "flips"})
 
@@ -88,19 +87,6 @@ def settled(by: float, rules: GateRules, verdict: Word | None = None) -> bool:
     if verdict is None or (verdict == INCONCLUSIVE and rules.when_unsure == "value"):
         return by <= 0
     return verdict == PASS or (verdict == INCONCLUSIVE and rules.when_unsure == "pass")
-
-
-def allowed(gate: Gate, baseline: float, value: float, *, higher: bool) -> tuple[float, float]:
-    """What the value may drop to, in the metric's unit, and by how much it is past that.
-
-    A drop is a loss of quality: where lower is better, it is a rise.
-    """
-    assert gate.max_drop is not None
-    drop = abs(baseline) * gate.share if gate.share is not None else float(gate.max_drop)
-    limit = baseline - drop if higher else baseline + drop
-    by = limit - value if higher else value - limit
-    # 0.8 - 0.1 is more than 0.7 in floating point: who wrote these numbers did not mean that as a breach.
-    return limit, by if by > ROUNDING * max(1.0, abs(baseline)) else 0.0
 
 
 def in_brief(verdicts: Sequence[GateVerdict]) -> str:

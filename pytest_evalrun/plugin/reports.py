@@ -14,9 +14,9 @@ from pytest_evalrun.errors import EvalrunError
 from pytest_evalrun.evaluation.deadline import STACKS
 from pytest_evalrun.evaluation.kinds import DIED, kind_of
 from pytest_evalrun.plugin.internals import is_of_pytest
-from pytest_evalrun.report.gatewords import ADVISORY
 from pytest_evalrun.rundir.results import ends
 from pytest_evalrun.rundir.tasklist import Status
+from pytest_evalrun.suite.gates import ADVISORY
 from pytest_evalrun.suite.printable import printable
 
 if TYPE_CHECKING:

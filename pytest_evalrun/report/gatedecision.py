@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.comparison.alarms import alarms_of, finite
+from pytest_evalrun.comparison.alarms import alarms_of
 from pytest_evalrun.comparison.conclusion import PASS
 from pytest_evalrun.comparison.decision import BROKEN, MISSING
+from pytest_evalrun.comparison.side import finite
 from pytest_evalrun.report.gatewords import basis_of, interval_words, margin_of, why_of
 from pytest_evalrun.report.room import Passage, fitted
 from pytest_evalrun.report.text import markdown, markdown_row, number

@@ -9,9 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.alarms import finite
 from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, verdict_word
+from pytest_evalrun.comparison.gatefacts import share_in
+from pytest_evalrun.comparison.side import finite, two_ends
 from pytest_evalrun.report.text import number
+from pytest_evalrun.suite.gates import ADVISORY
 from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.printable import one_line
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_evalrun.comparison.conclusion import Word
     from pytest_evalrun.report.rows import SummaryRow
 
-ADVISORY = "advisory"
 DROP = "max_drop"
 
 
@@ -90,8 +91,7 @@ def told_gate(row: SummaryRow, gate: Mapping[str, Any]) -> ToldGate:
 
 def flat_gate(gate: Mapping[str, Any]) -> dict[str, Any]:
     """The gate with a verdict, whoever wrote it, and both ends of its interval as ``low`` and ``high``."""
-    ends = gate.get("interval")
-    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
+    low, high = two_ends(gate.get("interval")) or (None, None)
     return {**gate, "verdict": verdict_word(gate), "low": low, "high": high}
 
 
@@ -115,12 +115,9 @@ def why_of(gate: Mapping[str, Any]) -> str:
 
 def interval_of(gate: Mapping[str, Any], better: str = "higher") -> tuple[float, float] | None:
     """The interval in the metric's own unit: where lower is better, a drop of quality is a rise."""
-    ends = gate.get("interval")
-    if not isinstance(ends, list | tuple) or len(ends) != 2:
+    if (ends := two_ends(gate.get("interval"))) is None:
         return None
-    low, high = map(finite, ends)
-    if low is None or high is None:
-        return None
+    low, high = ends
     return (-high, -low) if better == "lower" and gate.get("kind") == DROP else (low, high)
 
 
@@ -131,7 +128,7 @@ def interval_words(gate: Mapping[str, Any], better: str = "higher") -> str:
         return ""
     if gate.get("kind") != DROP:
         return f"interval {bracketed(*found, signs=False)}"
-    if (share := share_of(gate)) is not None:
+    if (share := share_in(gate.get("margin"))) is not None:
         keep = 1 + share if better == "lower" else 1 - share
         return f"value - {keep:.6g} x before {bracketed(*found)}"
     value, before = finite(gate.get("value")), finite(gate.get("before"))
@@ -146,17 +143,6 @@ def margin_of(gate: Mapping[str, Any]) -> str:
         return one_line(margin)
     value = finite(margin) if margin is not None else finite(gate.get("limit"))
     return "" if value is None else f"{value:.6g}"
-
-
-def share_of(gate: Mapping[str, Any]) -> float | None:
-    """The margin as a share of the baseline; None where it is stated in the metric's unit."""
-    margin = gate.get("margin")
-    if not isinstance(margin, str) or not margin.endswith("%"):
-        return None
-    try:
-        return float(margin[:-1]) / 100
-    except ValueError:
-        return None
 
 
 def basis_of(gate: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.alarms import finite
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE
+from pytest_evalrun.comparison.side import finite
 from pytest_evalrun.report.gatewords import ToldGate, is_advice, is_undecided, told_gate
 from pytest_evalrun.report.text import natural_key
 from pytest_evalrun.rundir.costs import amounts_of, money

@@ -39,7 +39,7 @@ def test_a_run_by_its_name_and_by_its_path(judged, shop, evaluator):
         assert (side.name, side.pair) == (name, "letters/echo/clean")
         assert scores(side) == {f"s{i}": float(i != 2) for i in range(6)}
         assert side.metrics["exact_match"]["n"] == 6
-        assert "exact_match" in side.identities
+        assert "exact_match" in side.scoring["metrics"]
 
 
 def test_a_job_looks_where_its_launch_does(judged, evaluator):
