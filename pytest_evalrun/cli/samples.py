@@ -99,7 +99,7 @@ def diff(
         print_json(found.to_json())
     else:
         print_lines(found.lines(before, after))
-    warn(f"{name} is damaged; the rest is compared" for name in found.damaged)
+    warn(f"damaged, the rest is compared: {name}" for name in found.damaged)
     if exit_code and not found.same:
         raise typer.Exit(1)
 

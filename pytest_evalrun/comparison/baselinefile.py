@@ -29,7 +29,8 @@ FORMAT = 1
 MOST_BYTES = 20_000_000
 MOST_NAMED = 5
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-_SAVE = "evalrun baseline save"
+# What is asked of the head's parts, in JSON's words.
+_KINDS = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
 # What stands in the place of a file that nobody has fetched.
 _POINTER = b"version https://git-lfs"
 # Of these it says how each was when it was saved.
@@ -82,7 +83,7 @@ def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
         has = first_of(["/".join(pair_of(file)) for file in files_in(ours[0])], MOST_NAMED)
         raise PairError(
             f"baseline {name}: {shown(str(ours[0]))} has no {'/'.join(key.full)}; it has: {has or 'nothing'}; "
-            f"save it again: {_SAVE} {name}"
+            f"save it again: {save_again(name)}"
         )
     for file in files:
         check_inside(file)
@@ -178,14 +179,14 @@ def _first_line(file: Path) -> bytes:
                 raise PairError(f"{shown(str(file))}: found {size / 1e6:.1f} MB, {most}")
             return lines.readline()
     except OSError as error:
-        raise PairError(f"{shown(str(file))}: {error.strerror}; save it again: {_SAVE}") from error
+        raise PairError(f"{shown(str(file))}: {error.strerror}; save it again: {_save_over(file)}") from error
 
 
 def _head(file: Path, values: Mapping[str, Any]) -> BaselineHead:
     parts = [(name, str) for name in _TEXTS] + [("samples", int), ("metrics", dict), ("scoring", dict)]
     for name, kind in (*parts, ("names", list), ("statistics", list)):
         if type(values.get(name)) is not kind:
-            _refuse(file, 1, f"{name}: found {_cut(values.get(name))}, expected {kind.__name__}")
+            _refuse(file, 1, f"{name}: found {_cut(values.get(name))}, expected {_KINDS[kind]}")
     for name, metric in values["metrics"].items():
         value = metric.get("value") if isinstance(metric, dict) else None
         bounds = metric.get("bounds", [0, 1]) if isinstance(metric, dict) else None
@@ -234,7 +235,7 @@ def _row(head: BaselineHead, number: int, raw: bytes) -> SampleScores:
         if score is None:
             continue
         if not _is_number(score):
-            _refuse(head.file, number, f"{metric}: found {score!r}, accepted: finite numbers")
+            _refuse(head.file, number, f"{metric}: found {_cut(score)}, accepted: finite numbers")
         found[metric] = float(score)
     if not more:
         return SampleScores(name, reference, found)
@@ -243,13 +244,26 @@ def _row(head: BaselineHead, number: int, raw: bytes) -> SampleScores:
 
 
 def _is_number(found: Any) -> bool:
-    return type(found) in (int, float) and isfinite(found)
+    try:
+        return type(found) in (int, float) and isfinite(found)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _cut(found: Any) -> str:
     text = found.decode(errors="replace").rstrip("\n") if isinstance(found, bytes) else repr(found)
+    text = text or "an empty line"
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _refuse(file: Path, line: int, problem: str) -> NoReturn:
-    raise PairError(f"{shown(str(file))}:{line}: {problem}; save it again: {_SAVE}")
+    raise PairError(f"{shown(str(file))}:{line}: {problem}; save it again: {_save_over(file)}")
+
+
+def save_again(name: str) -> str:
+    """The command that replaces a baseline that is there: without ``--force`` it would be refused."""
+    return f"evalrun baseline save {name} --force"
+
+
+def _save_over(file: Path) -> str:
+    return save_again(file.parents[2].name)

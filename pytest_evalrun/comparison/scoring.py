@@ -48,7 +48,9 @@ def all_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
     if old.get("references") != new.get("references"):
         yield "the references differ"
     yield from rules_differ(old, new)
-    before, after = (scoring.get("metrics") or {} for scoring in (old, new))
+    before, after = (scoring.get("metrics") for scoring in (old, new))
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return
     for name in before.keys() & after.keys():
         yield from (f"metric {name}: {what}" for what in metric_differs(old, new, name))
 

@@ -58,7 +58,7 @@ class Side:
     @property
     def remedy(self) -> str:
         """What mends a side that others cannot be compared with."""
-        return f"save it again: evalrun baseline save {self.name}" if self.saved else "evaluate it again"
+        return f"save it again: evalrun baseline save {self.name} --force" if self.saved else "evaluate it again"
 
 
 def finite(value: Any) -> float | None:

@@ -82,11 +82,10 @@ HEADS = {
     "no JSON": ("nonsense\n", ":1: found nonsense, expected the head"),
     "a list": ("[1]\n", ":1: found [1], expected the head"),
     "a pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
-    "a conflict": ("<<<<<<< HEAD\n", ":1: found <<<<<<< HEAD, expected the head"),
-    "newer": (json.dumps(HEAD | {"format": 2}), ":1: format: found 2, accepted: 1; a newer version wrote it"),
+    "a conflict": ("    "newer": (json.dumps(HEAD | {"format": 2}), ":1: format: found 2, accepted: 1; a newer version wrote it"),
     "no format": (json.dumps({"pair": "x"}), ":1: format: found None, accepted: 1"),
-    "samples": (json.dumps(HEAD | {"samples": "2"}), ":1: samples: found '2', expected int"),
-    "metrics": (json.dumps(HEAD | {"metrics": []}), ":1: metrics: found [], expected dict"),
+    "samples": (json.dumps(HEAD | {"samples": "2"}), ":1: samples: found '2', expected a whole number"),
+    "metrics": (json.dumps(HEAD | {"metrics": []}), ":1: metrics: found [], expected an object"),
     "a value": (
         json.dumps(HEAD | {"metrics": {"top1": {"better": "higher"}}}),
         ":1: metrics: top1: found {'better': 'higher'}, expected a value and which way is better",
@@ -95,10 +94,16 @@ HEADS = {
         json.dumps(HEAD | {"metrics": {"top1": {"value": float("nan"), "better": "higher"}}}),
         ":1: metrics: top1: found {'value': nan",
     ),
+<<<<<<< HEAD
     "bounds": (
         json.dumps(HEAD | {"metrics": {"top1": HEAD["metrics"]["top1"] | {"bounds": [0, "1"]}}}),
         ":1: metrics: top1: found {'value': 0.5",
     ),
+    "a value beyond any float": (
+        json.dumps(HEAD | {"metrics": {"top1": {"value": 10**400, "better": "higher"}}}),
+        ":1: metrics: top1: found {'value': 1000",
+    ),
+    "an empty line": ("\n", ":1: found an empty line, expected the head"),
     "names": (json.dumps(HEAD | {"names": ["top5"]}), ":1: names: found 'top5', accepted: those in metrics"),
     "an unhashable name": (json.dumps(HEAD | {"names": [["top1"]]}), ":1: names: found ['top1']"),
 }
@@ -127,6 +132,7 @@ LINES = {
     "statistics that are none": ('["s1","bb",[0],null,1]', ":3: found ["),
     "NaN": ('["s1","bb",[NaN]]', ":3: top1: found nan, accepted: finite numbers"),
     "infinite": ('["s1","bb",[1e999]]', ":3: top1: found inf, accepted: finite numbers"),
+    "beyond any float": (f'["s1","bb",[{10**400}]]', ":3: top1: found 1000"),
     "text": ('["s1","bb",["0"]]', ":3: top1: found '0', accepted: finite numbers"),
     "true": ('["s1","bb",[true]]', ":3: top1: found True, accepted: finite numbers"),
     "cut off": (None, ":2: the file ends after 1 of 2 samples"),
@@ -144,7 +150,7 @@ def test_a_line_that_is_damaged_is_refused(tmp_path, line, problem):
     with pytest.raises(PairError) as raised:
         list(side.rows())
     assert f"one.jsonl{problem}" in str(raised.value)
-    assert "evalrun baseline save" in str(raised.value)
+    assert f"evalrun baseline save {path.parents[2].name} --force" in str(raised.value)
 
 
 def test_more_than_20_mb_is_refused_with_the_figure(tmp_path):
@@ -221,7 +227,9 @@ def test_other_pairs_of_one_name_may_lie_elsewhere(suite, tmp_path):
 def test_a_baseline_without_the_pair_names_what_it_has(suite):
     """And what mends it."""
     saved(suite)
-    with pytest.raises(PairError, match=r"has no s/b/one; it has: s/a/one; save it again: evalrun baseline save main"):
+    with pytest.raises(
+        PairError, match=r"has no s/b/one; it has: s/a/one; save it again: evalrun baseline save main --force"
+    ):
         find_baseline(suite, "main", PairKey("s", "b", "one"))
 
 
