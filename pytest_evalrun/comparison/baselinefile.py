@@ -80,6 +80,9 @@ def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
         names = " and ".join(shown(str(file)) for file in files)
         raise PairError(f"baseline {name}: there are two of it: {names}; remove one, or save it under another name")
     if ours and not files:
+        for file in (file_in(directory, key) for directory in ours):
+            if os.path.lexists(file):
+                raise PairError(f"{shown(str(file))}: it is no file; save it again: {save_again(name)}")
         has = first_of(["/".join(pair_of(file)) for file in files_in(ours[0])], MOST_NAMED)
         raise PairError(
             f"baseline {name}: {shown(str(ours[0]))} has no {'/'.join(key.full)}; it has: {has or 'nothing'}; "
@@ -124,7 +127,8 @@ def pair_of(file: Path) -> tuple[str, str, str]:
 def check_inside(file: Path) -> None:
     """Raise PairError where links lead from ``baselines/NAME/…`` to elsewhere."""
     place = file.parents[3]
-    if not file.resolve().is_relative_to(place.parent.resolve() / place.name):
+    # Of links in a circle resolve() makes a RuntimeError, realpath a path like any other.
+    if not Path(os.path.realpath(file)).is_relative_to(place.parent.resolve() / place.name):
         raise PairError(f"{shown(str(file))}: a link leads out of {shown(str(place))}; accepted: files that lie there")
 
 

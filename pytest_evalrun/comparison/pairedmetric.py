@@ -12,6 +12,7 @@ from pytest_evalrun.comparison.pairing import ids_at
 from pytest_evalrun.comparison.side import ROUNDING, bounds_in, is_same_value
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.stats.difference import PairedScores
+from pytest_evalrun.suite.printable import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,7 +175,7 @@ class PairedMetric:
         parts = [(changed, "with another reference"), (alone_before, f"scored in {self.before.side.name} only")]
         parts.append((alone_after, f"scored in {self.after.side.name} only"))
         told = ", ".join(f"{number:,} {what}" for number, what in parts if number)
-        names = ", ".join(self.named) + (", …" if count > len(self.named) else "")
+        names = ", ".join(map(brief, self.named)) + (", …" if count > len(self.named) else "")
         return f"{told}, of {count + both:,} samples: {names}"
 
     def check_apart(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_evalrun.comparison.baselinelines import rounded, rounded_row
 from pytest_evalrun.errors import PairError
+from pytest_evalrun.suite.printable import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +91,7 @@ def _check_unique(found: SideArrays) -> None:
     if len(same):
         again = int(order[same + 1].min())
         name = ids_at(found.side, [again])[0]
-        raise PairError(f"{found.side.name}: {found.side.pair}: two samples are called {name}; ids are unique")
+        raise PairError(f"{found.side.name}: {found.side.pair}: two samples are called {brief(name)}; ids are unique")
 
 
 def matched(before: SideArrays, after: SideArrays) -> Matched:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, PASS
 from pytest_evalrun.suite.gates import ADVISORY
-from pytest_evalrun.suite.printable import counted, one_line
+from pytest_evalrun.suite.printable import brief, counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,4 +123,4 @@ def _details(verdict: GateVerdict) -> Iterator[str]:
 def _named(word: str, count: int, first: Sequence[str]) -> str:
     """``lost 12: s3, s19, … and 10 more``."""
     more = f" and {counted(count - len(first), 'other')}" if count > len(first) else ""
-    return f"{word} {count}{': ' if first else ''}{', '.join(map(one_line, first))}{more}"
+    return f"{word} {count}{': ' if first else ''}{', '.join(map(brief, first))}{more}"

@@ -14,7 +14,7 @@ from pytest_evalrun.errors import PairError
 from pytest_evalrun.report.diffsides import run_in_diff
 from pytest_evalrun.report.text import number
 from pytest_evalrun.suite.names import first_samples
-from pytest_evalrun.suite.printable import counted, first_of
+from pytest_evalrun.suite.printable import brief, counted, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -239,7 +239,7 @@ def _apart(sides: TwoSides, most: int) -> Iterator[str]:
     alone, changed = sides.apart(most)
     for count, names, what in ((*alone, "scored on one side only"), (*changed, "with another reference")):
         if count:
-            named = f": {first_of(names, most)}" if names else ""
+            named = f": {first_of([*map(brief, names)], most)}" if names else ""
             yield f"{counted(count, 'sample')} {what}{named}"
 
 
@@ -267,7 +267,7 @@ def _flipped(flips: Flips) -> Iterator[str]:
         (flips.won, flips.first_won, "more often right than before" if flips.often else "wrong before, right now"),
     ):
         if count:
-            named = f": {', '.join(names)}" if names else ""
+            named = f": {', '.join(map(brief, names))}" if names else ""
             more = f" and {count - len(names)} more" if names and count > len(names) else ""
             yield f"  {flips.metric}: {count} {what}{named}{more}"
 

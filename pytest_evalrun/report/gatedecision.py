@@ -12,7 +12,7 @@ from pytest_evalrun.comparison.side import finite
 from pytest_evalrun.report.gatewords import basis_of, interval_words, margin_of, why_of
 from pytest_evalrun.report.room import Passage, fitted
 from pytest_evalrun.report.text import markdown, markdown_row, number
-from pytest_evalrun.suite.printable import counted, first_of, one_line
+from pytest_evalrun.suite.printable import brief, counted, first_of, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,7 +118,7 @@ def _flips(gate: JudgedMetric) -> str:
 
 def _named(first: Sequence[str], count: int) -> str:
     more = f" and {counted(count - len(first), 'other')}" if count > len(first) else ""
-    return f": {', '.join(map(_md, first))}{more}" if first else ""
+    return f": {', '.join(_md(brief(name)) for name in first)}{more}" if first else ""
 
 
 def alarm_lines(gates: Iterable[JudgedMetric]) -> list[str]:

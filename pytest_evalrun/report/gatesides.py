@@ -6,7 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.comparison.baselinefile import baseline_places, check_inside, files_in, pair_of, read_baseline
+from pytest_evalrun.comparison.baselinefile import (
+    baseline_places,
+    check_inside,
+    directories_of,
+    files_in,
+    pair_of,
+    read_baseline,
+)
 from pytest_evalrun.comparison.candidate import PairSides
 from pytest_evalrun.comparison.runside import run_side
 from pytest_evalrun.errors import ConfigError, PairError
@@ -39,15 +46,26 @@ def find_compared(word: str, workdir: Path, roots: Iterable[Path]) -> FoundRun |
         if not os.path.islink(path) and not RunPaths(path).run_json.is_file() and files_in(path):  # noqa: PTH114
             return [path]
         return find_run(word, workdir)
+    roots = list(roots)
     places = list(dict.fromkeys(place for root in roots for place in baseline_places(root)))
     there = {(place / word).resolve(): place / word for place in places if (place / word).is_dir()}
     if word != "latest" and there:
         return list(there.values())
+    _check_readable(word, roots)
     try:
         return find_run(word, workdir)
     except ConfigError as error:
         looked = ", ".join(shown(str(place)) for place in places) or "no directory called baselines"
         raise ConfigError(f"{error}; a saved baseline of that name is not there either (looked in {looked})") from None
+
+
+def _check_readable(word: str, roots: Iterable[Path]) -> None:
+    """Raise ConfigError where a baseline of this name is there, and others may write to it: a gate does not read it."""
+    try:
+        for root in roots:
+            directories_of(root, word)
+    except PairError as error:
+        raise ConfigError(str(error)) from error
 
 
 def baseline_sides(name: str, directories: Sequence[Path]) -> PairSides:

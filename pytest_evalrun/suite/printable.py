@@ -53,6 +53,11 @@ def one_line(value: Any) -> str:
     return text if text.isprintable() else _IN_A_LINE.sub(_escaped, text)
 
 
+def brief(name: str, most: int = 80) -> str:
+    """A name that others chose, on one line, cut where it is longer than anybody reads: ids may be whole texts."""
+    return one_line(name if len(name) <= most else f"{name[:most]}…")
+
+
 def printable_json(value: Any) -> str:
     """The value as JSON for people and programs: what JSON leaves as it is, but a terminal obeys, is ``\\u….``."""
     text = json.dumps(value, ensure_ascii=False, indent=1)

@@ -233,6 +233,17 @@ def test_a_baseline_without_the_pair_names_what_it_has(suite):
         find_baseline(suite, "main", PairKey("s", "b", "one"))
 
 
+def test_what_is_no_file_in_the_place_of_one_is_named(suite):
+    """It has the pair's name, so that nobody is told that the pair is missing."""
+    file = saved(suite)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(
+        PairError, match=r"one\.jsonl: it is no file; save it again: evalrun baseline save main --force"
+    ):
+        find_baseline(suite, "main", KEY)
+
+
 def test_a_directory_that_others_may_write_to_is_not_read(suite):
     """Whoever may write there decides what passes."""
     saved(suite)

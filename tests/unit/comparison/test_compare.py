@@ -411,3 +411,21 @@ def test_who_only_looks_is_told_of_all_flips():
     sides = TwoSides(side((), rows=rows(names)), side((), "run", rows=after), ["top1"])
     assert sides.look("top1").flips.first_lost == ("b", "c")
     assert sides.apart(9) == ((0, []), (1, ["b"]))
+
+
+def test_ids_as_long_as_texts_are_cut_where_they_are_told():
+    """Ids may be whole documents; a line in a terminal is none."""
+    before, after = rows({"x" * 100_000: 1, "b": 1}), rows({"y" * 100_000: 1, "b": 1})
+    twice = [*before, *before]
+    for one, most in ((before, 400), (twice, 200)):
+        with pytest.raises(PairError) as raised:
+            compare(side((), rows=one), side((), "run", rows=after), "top1")
+        assert "x" * 80 + "…" in str(raised.value)
+        assert len(str(raised.value)) < most
+
+
+def test_scores_whose_sum_is_beyond_any_float_have_no_estimate(recwarn):
+    """Nor a warning, of which a project may make an error."""
+    found = compare(side([1e308] * 20, value=1e308), side([1.0] * 20, "run"), "top1")
+    assert found.estimate is None
+    assert not recwarn.list

@@ -67,6 +67,22 @@ def test_what_is_neither_says_where_was_looked(tmp_path, run, saved):
         find_compared("mine", run.paths.root.parent, [])
 
 
+def test_a_baseline_that_others_may_write_to_is_told_and_not_read(tmp_path, run, saved):
+    """Nobody is told that there is none of that name."""
+    saved("main").parent.chmod(0o777)
+    with pytest.raises(ConfigError, match=r"baseline main: .*others may write to it, so that it is not read"):
+        find_compared("main", run.paths.root.parent, [tmp_path])
+
+
+def test_a_link_to_itself_is_damage_of_its_pair(saved):
+    """As any file that cannot be read."""
+    place = saved("main")
+    file = place / "s" / "t" / "d.jsonl"
+    file.unlink()
+    file.symlink_to(file)
+    assert "s/t/d" in baseline_sides("main", [place]).damaged
+
+
 def test_a_baseline_may_lie_beside_each_suite(tmp_path, saved):
     """All of its places together; but a pair that is in two of them is of nobody."""
     one, two = saved("main", "one"), saved("main", "two", pair="s/t/e")
