@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pytest_evalrun.suite.pairs import Pair
 
 MOST_NAMED = 5
+# Where nothing was judged: without a policy, and with one.
 REMEDY = "give --policy FILE, or set max_drop in the suites"
+OF_POLICY = "accepted: a policy with a gate of the tier critical or supporting for one of these pairs"
 
 
 def decided(
@@ -44,7 +46,8 @@ def decided(
     if matches is not None:
         before, after = before.among(matches), after.among(matches)
     remarks = [*before.remarks, *after.remarks, *_beside(before, after)]
-    return decide(before.name, after.name, list(judge_pairs(before, after, judging)), source, remarks, REMEDY)
+    remedy = OF_POLICY if policy is not None else REMEDY
+    return decide(before.name, after.name, list(judge_pairs(before, after, judging)), source, remarks, remedy)
 
 
 def _found(

@@ -82,7 +82,7 @@ def _max_failed(value: Any) -> float | int:
     share = 0.01 if isinstance(value, str) and value.endswith("%") else 1
     try:
         number = float(value.removesuffix("%") if isinstance(value, str) else _no_bool(value)) * share
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if 0 <= number < 1:
         return number
@@ -96,7 +96,7 @@ def _drop(value: Any) -> float | str:
     share = isinstance(value, str) and value.endswith("%")
     try:
         number = float(value.removesuffix("%") if isinstance(value, str) else _no_bool(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (0 <= number < (100 if share else math.inf)):
         raise ValueError("an amount from 0 in the metric's unit such as 0.01, or a share of the baseline such as 5%")

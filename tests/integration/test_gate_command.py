@@ -113,6 +113,10 @@ BROKEN = {
     "the same run twice": (["base", "base", "--policy", "policy.yaml"], "one and the same"),
     "no policy of that name": (["base", "equal", "--policy", "gone.yaml"], "gone.yaml: cannot be read"),
     "nothing to judge": (["base", "equal"], "no gate was judged; give --policy FILE, or set max_drop in the suites"),
+    "nothing of a policy": (
+        ["base", "equal", "--policy", "policy.yaml", "-k", "nobody"],
+        "accepted: a policy with a gate of the tier critical or supporting for one of these pairs",
+    ),
     "nothing is left": (["base", "equal", "--policy", "policy.yaml", "-k", "nobody"], "no gate was judged"),
     "an odd expression": (["base", "equal", "-k", "("], "-k ("),
     "no place to write to": (["base", "equal", "--policy", "policy.yaml", "--markdown", "/dev/null"], "no plain file"),

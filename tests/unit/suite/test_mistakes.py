@@ -241,6 +241,14 @@ MISTAKES = {
         PAIR + "metrics: [top1]\ngates: {top1: {min: 1, by: interval, confidence: 95}}\n",
         ":4: gates.top1.confidence: found 95; accepted: less than or equal to 0.999999",
     ),
+    "confidence so near to 1 that its quantile is no number": (
+        PAIR + "metrics: [top1]\ngate_rules: {confidence: 0.9999999999999999}\n",
+        ":4: gate_rules.confidence: found 0.9999999999999999; accepted: less than or equal to 0.999999",
+    ),
+    "a drop beyond any float": (
+        PAIR + f"metrics: [top1]\ngates: {{top1: {{max_drop: {10**400}, baseline: main}}}}\n",
+        ":4: gates.top1.max_drop: found 1000",
+    ),
     "interval of a drop": (
         PAIR + "metrics: [top1]\ngates: {top1: {max_drop: 1, baseline: main, by: interval}}\n",
         ":4: gates.top1.by: found 'interval', which is about min and max, and this gate has neither",
