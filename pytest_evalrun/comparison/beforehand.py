@@ -100,7 +100,8 @@ class _PairBefore:
     def _begun(self, metric: str, gate: Gate, kind: str, limit: str, baseline: str) -> GateOutlook:
         rules = self.pair.settings.gate_rules.of(gate)
         name = self.pair.full_id
-        return GateOutlook(name, metric, kind, limit, rules.tier, baseline, None, None, confidence=rules.confidence)
+        begun = GateOutlook(name, metric, kind, limit, rules.tier, baseline, None, None, confidence=rules.confidence)
+        return replace(begun, clustered=rules.cluster is not None)
 
     def _of_drop(self, metric: str, gate: Gate, baseline: Any) -> GateOutlook:
         drop = gate.max_drop if isinstance(gate.max_drop, str) else f"{gate.max_drop:.6g}"
@@ -128,8 +129,11 @@ class _PairBefore:
             return replace(gate, discordance=min(1.0, max(0.0, flips)), known=True)
         if facts.binary and not clustered:
             return replace(gate, discordance=ASSUMED)
-        if last is not None and (half := _half(last, gate.n)) is not None:
-            return replace(gate, half=half, known=True)
+        # What it was without clusters, or in others, says nothing of how much a cluster more or less matters.
+        if last is not None and clustered == bool(last.get("clusters")):
+            half = _half(last, gate.n)
+            if half is not None:
+                return replace(gate, half=half, known=True)
         return replace(gate, problem="what it can see is known once it was compared")
 
     def _of_bound(self, metric: str, gate: Gate, kind: str, limit: float) -> GateOutlook:

@@ -29,7 +29,7 @@ class GateOutlook:
     ``margin`` is what may be lost until the gate is breached, in the metric's unit. How much comes out otherwise by
     chance is ``known`` from the last comparison or assumed: ``discordance`` is the share of samples that flip; where
     scores are not 0 or 1, ``half`` is half the width that the interval would have with ``n`` samples. What is None
-    nobody can say; ``problem`` is why.
+    nobody can say; ``problem`` is why. ``clustered``: it is so many clusters that ``least`` counts.
     """
 
     pair: str
@@ -46,6 +46,7 @@ class GateOutlook:
     half: float | None = None
     known: bool = False
     problem: str | None = None
+    clustered: bool = False
 
     @property
     def impossible(self) -> bool:
@@ -113,13 +114,15 @@ class GateOutlook:
         there = "samples not counted yet" if self.n is None else f"{self.n:,} sample{'s' * (self.n != 1)}"
         if self.least is None:
             yield there
-        elif self.impossible:
+            return
+        needed = f"{self.least:,}{' clusters' if self.clustered else ''}"
+        if self.impossible:
             unless = " unless it got better" if self.baseline else " even of the best"
-            yield f"{there}, and PASS needs {self.least:,}{unless}"
+            yield f"{there}, and PASS needs {needed}{unless}"
             if self.fatal:
                 yield "critical: an ERROR before the model is loaded"
         else:
-            yield f"{there}, PASS possible from {self.least:,} on"
+            yield f"{there}, PASS possible from {needed} on"
 
     def _seen(self) -> Iterator[str]:
         if self.seen is not None:

@@ -183,7 +183,12 @@ class PairedMetric:
         if (told := self.apart()) is not None:
             before = self.before.side
             told = f"{before.name} is not of the same samples: {told}; accepted: 1 % of them"
-            raise PairError(f"metric {self.metric}: {told}; {before.remedy}")
+            if len(self.alone_before) and not len(self.alone_after) and not len(self.changed):
+                # A baseline of fewer samples would only hide what failed.
+                told += "; if they failed, evaluate them again; if the data have them no more:"
+            else:
+                told += ";"
+            raise PairError(f"metric {self.metric}: {told} {before.remedy}")
 
 
 def paired_metric(

@@ -27,7 +27,7 @@ MISSING = "-"
 MEAN = "mean"
 LEGEND = {
     BREACHED: f"{BREACHED} breaches its gate",
-    UNDECIDED: f"{UNDECIDED} undecided: the interval allows both sides of its gate",
+    UNDECIDED: f"{UNDECIDED} undecided: too few samples, or an interval with both sides of its gate in it",
     OUTDATED: f"{OUTDATED} of an earlier evaluation, the last one ended in an error",
     MISSING: f"{MISSING} not evaluated",
     " of ": "(n of N) n of N samples or pairs behind the value",

@@ -142,13 +142,32 @@ def test_how_wide_the_last_interval_was_tells_of_other_scores(root, workdir):
 def test_flips_of_samples_in_clusters_tell_nothing(root, workdir):
     """1,000 of them of 25 passages are not 1,000 samples: how wide the interval was does."""
     run = workdir.run("20261101_101500")
-    last = {"metric": "top1", "kind": "max_drop", "interval": [-0.1, 0.1], "n": 300, "discordance": 0.01}
+    last = {
+        "metric": "top1",
+        "kind": "max_drop",
+        "interval": [-0.1, 0.1],
+        "n": 300,
+        "discordance": 0.01,
+        "clusters": 25,
+    }
     layers = [Layer("suite", "", {"gate_rules": {"cluster": "passage"}})]
     (fresh,) = gates_before([pair(root, layers, {"top1": GATES["top1"]})], workdir, None, unknown).outlooks
     assert (fresh.discordance, fresh.half, fresh.problem is not None) == (None, None, True)
     evaluated(run, [last])
     (known,) = gates_before([pair(root, layers, {"top1": GATES["top1"]})], workdir, run, unknown).outlooks
     assert (known.discordance, known.half) == (None, pytest.approx(0.1))
+    assert f"PASS possible from {known.least:,} clusters on" in known.text
+
+
+def test_an_interval_of_single_samples_tells_nothing_of_clusters(root, workdir):
+    """Nor that of clusters of single samples, once nobody names a cluster any more."""
+    run = workdir.run("20261101_101500")
+    evaluated(run, [{"metric": "f1", "kind": "max_drop", "interval": [-0.1, 0.1], "n": 300}])
+    layers = [Layer("suite", "", {"gate_rules": {"cluster": "passage"}})]
+    (clustered,) = gates_before([pair(root, layers, {"f1": GATES["f1"]})], workdir, run, unknown).outlooks
+    (single,) = gates_before([pair(root, [], {"f1": GATES["f1"]})], workdir, run, unknown).outlooks
+    assert (clustered.half, clustered.problem is not None) == (None, True)
+    assert (single.half, single.problem) == (pytest.approx(0.1), None)
 
 
 @pytest.mark.parametrize(

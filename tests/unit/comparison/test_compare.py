@@ -138,10 +138,19 @@ def test_more_than_that_is_other_data(before, after, told):
     assert "save it again: evalrun baseline save main" in str(raised.value)
 
 
+def test_samples_that_failed_are_not_mended_by_another_baseline():
+    """It would only hide them; but of fewer data there is no other."""
+    with pytest.raises(PairError, match=r"if they failed, evaluate them again; if the data have them no more: save it"):
+        compare(side(many(5)), side([None] * 5, "run"), "top1")
+    with pytest.raises(PairError) as raised:
+        compare(side(many(50)), side(many(100), "run"), "top1")
+    assert "failed" not in str(raised.value)
+
+
 def test_a_run_is_evaluated_again_where_it_does_not_fit():
     """There is nothing saved of it."""
     with pytest.raises(PairError, match=r"; evaluate it again$"):
-        compare(side(many(100), "run 1", saved=False), side(many(50), "run"), "top1")
+        compare(side(many(50), "run 1", saved=False), side(many(100), "run"), "top1")
 
 
 def test_first_samples_lack_none_of_the_others():

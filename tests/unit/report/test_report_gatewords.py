@@ -92,9 +92,9 @@ def test_an_undecided_gate_is_marked_in_every_matrix(run, made):
     """Beside the value, whether or not it holds; the legend explains the sign, and summary.csv stays as it is."""
     (matrix,) = matrices(made(OPEN))
     assert matrix.cells == (("0.9200 ?",),)
-    assert matrix.legend() == "Signs: ? undecided: the interval allows both sides of its gate"
-    assert "? undecided: the interval" in text(run, "md")
-    assert "? undecided: the interval" in text(run, "txt")
+    assert matrix.legend() == "Signs: ? undecided: too few samples, or an interval with both sides of its gate in it"
+    assert "? undecided: too few samples" in text(run, "md")
+    assert "? undecided: too few samples" in text(run, "txt")
     (row,) = csv.DictReader(io.StringIO(text(run, "csv")))
     assert (row["value"], "?" in text(run, "csv")) == ("0.92", False)
     (matrix,) = matrices(made(BREACHED, status="failed"))
