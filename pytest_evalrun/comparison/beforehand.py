@@ -119,7 +119,9 @@ class _PairBefore:
         if facts.binary is None and last is not None:
             facts = facts._replace(binary=last.get("discordance") is not None)
         least = least_to_pass(gate, "max_drop", self.pair.settings.gate_rules, facts)
+        clusters = (last or {}).get("clusters") if begun.clustered else None
         begun = replace(begun, n=self._samples(head), least=least, margin=drop_allowed(gate, facts.value))
+        begun = replace(begun, clusters=clusters if type(clusters) is int and clusters > 0 else None)
         return self._with_chances(begun, facts, last)
 
     def _with_chances(self, gate: GateOutlook, facts: MetricFacts, last: Mapping[str, Any] | None) -> GateOutlook:

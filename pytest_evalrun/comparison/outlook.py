@@ -29,7 +29,8 @@ class GateOutlook:
     ``margin`` is what may be lost until the gate is breached, in the metric's unit. How much comes out otherwise by
     chance is ``known`` from the last comparison or assumed: ``discordance`` is the share of samples that flip; where
     scores are not 0 or 1, ``half`` is half the width that the interval would have with ``n`` samples. What is None
-    nobody can say; ``problem`` is why. ``clustered``: it is so many clusters that ``least`` counts.
+    nobody can say; ``problem`` is why. ``clustered``: it is so many clusters that ``least`` counts;
+    ``clusters``: as many as there were last time.
     """
 
     pair: str
@@ -47,16 +48,19 @@ class GateOutlook:
     known: bool = False
     problem: str | None = None
     clustered: bool = False
+    clusters: int | None = None
 
     @property
     def impossible(self) -> bool:
-        """With so few samples no result can PASS that is not better."""
-        return self.n is not None and self.least is not None and self.n < self.least
+        """With so few samples, or clusters of them, no result can PASS that is not better."""
+        units = self.n if self.clusters is None else self.clusters
+        return units is not None and self.least is not None and units < self.least
 
     @property
     def fatal(self) -> bool:
-        """Then a critical gate is an error before the model is loaded."""
-        return self.impossible and self.tier == "critical"
+        """Then a critical gate is an error before the model is loaded; clusters are counted later."""
+        few = self.n is not None and self.least is not None and self.n < self.least
+        return few and self.tier == "critical"
 
     @cached_property
     def chance(self) -> float | None:
@@ -112,6 +116,8 @@ class GateOutlook:
 
     def _needed(self) -> Iterator[str]:
         there = "samples not counted yet" if self.n is None else f"{self.n:,} sample{'s' * (self.n != 1)}"
+        if self.clusters is not None:
+            there += f" in {counted(self.clusters, 'cluster')}"
         if self.least is None:
             yield there
             return
@@ -142,7 +148,7 @@ def outlook_lines(gates: Sequence[GateOutlook], most: int = 20, by_value: int = 
     ``by_value`` gates are judged by their value alone: told where there are no others.
     """
     if not gates and by_value:
-        yield f"{counted(by_value, 'gate')} judged by the value alone: what it can see nobody can say"
+        yield f"{counted(by_value, 'gate')} judged by the value alone: nobody can say what that can see"
     ordered = sorted(gates, key=_worst_first)
     for gate in ordered[:most]:
         yield ("impossible: " if gate.impossible else "") + gate.text
@@ -197,6 +203,7 @@ def least_to_pass(gate: Gate, kind: str, rules: GateRules, facts: MetricFacts) -
 
     ``kind`` is ``max_drop``, ``min`` or ``max``. None where nobody can say, or where no number is enough.
     """
+    from pytest_evalrun.stats.clustered import LEAST_CLUSTERS
     from pytest_evalrun.stats.power import least_n, least_n_bounded, least_n_unseen
 
     confidence = rules.of(gate).confidence
@@ -206,6 +213,8 @@ def least_to_pass(gate: Gate, kind: str, rules: GateRules, facts: MetricFacts) -
     bounds = facts.bounds or ((0.0, 1.0) if facts.binary else None)
     if margin is None or margin <= 0 or bounds is None or (span := bounds[1] - bounds[0]) <= margin:
         return None
+    if rules.cluster is not None:
+        return max(LEAST_CLUSTERS, least_n_unseen(margin, span, confidence) or 0)
     if facts.statistic:
         return least_n_unseen(margin, span, confidence)
     if gate.share is None and facts.binary is False:

@@ -123,7 +123,7 @@ def test_gates_by_value_alone_are_counted_where_there_are_no_others(project):
     """What they can see nobody can say."""
     gated(project, baseline=0.5, datasets=("one", "two"))
     ran = project.run("evals", "--collect-only")
-    assert "gates:\n  2 gates judged by the value alone: what it can see nobody can say" in ran
+    assert "gates:\n  2 gates judged by the value alone: nobody can say what that can see" in ran
 
 
 def test_who_has_no_gates_is_told_nothing(project):

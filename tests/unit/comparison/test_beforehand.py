@@ -156,7 +156,9 @@ def test_flips_of_samples_in_clusters_tell_nothing(root, workdir):
     evaluated(run, [last])
     (known,) = gates_before([pair(root, layers, {"top1": GATES["top1"]})], workdir, run, unknown).outlooks
     assert (known.discordance, known.half) == (None, pytest.approx(0.1))
-    assert f"PASS possible from {known.least:,} clusters on" in known.text
+    assert "300 samples in 25 clusters, and PASS needs 183 clusters unless it got better" in known.text
+    assert (known.impossible, known.fatal) == (True, False)
+    assert "PASS possible from 183 clusters on" in fresh.text
 
 
 def test_an_interval_of_single_samples_tells_nothing_of_clusters(root, workdir):

@@ -66,6 +66,14 @@ def test_the_least_n_follows_the_gates_own_words(gate, facts, least):
     assert least_to_pass(gate, "max_drop", GateRules(), facts) == least
 
 
+@pytest.mark.parametrize("facts", [BINARY, BOUNDED, CORPUS])
+def test_in_clusters_the_least_n_is_of_clusters(facts):
+    """Whatever the scores are; fewer than 6 have no interval at all."""
+    rules = GateRules(cluster="passage")
+    assert least_to_pass(Gate(max_drop=0.02, baseline="main"), "max_drop", rules, facts) == least_n_unseen(0.02, 1.0)
+    assert least_to_pass(Gate(max_drop=0.9, baseline="main"), "max_drop", rules, facts) == 6
+
+
 @pytest.mark.parametrize("share", [2, 5])
 @pytest.mark.parametrize("value", [0.95, 0.4])
 def test_with_fewer_than_the_least_n_no_share_can_pass(value, share):
@@ -203,7 +211,7 @@ def test_impossible_ones_that_are_not_shown_are_counted():
 
 def test_gates_by_value_alone_are_told_where_there_are_no_others():
     """What they can see nobody can say; beside others they are left out."""
-    assert [*outlook_lines([], by_value=3)] == ["3 gates judged by the value alone: what it can see nobody can say"]
+    assert [*outlook_lines([], by_value=3)] == ["3 gates judged by the value alone: nobody can say what that can see"]
     assert len([*outlook_lines([outlook()], by_value=3)]) == 1
     assert [*outlook_lines([])] == []
 
