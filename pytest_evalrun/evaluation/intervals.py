@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_evalrun.comparison.pairedmetric import is_mean_of
+from pytest_evalrun.comparison.side import bounds_in
 from pytest_evalrun.evaluation.columns import metric_of_row
 from pytest_evalrun.stats.difference import AlikeError, NoEstimateError, alike_within, mean_interval
 from pytest_evalrun.stats.estimate import IntervalEstimate
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 # The confidence of the interval that a result has.
 OF_RESULTS = 0.95
 OWN = "the metric's own interval"
-TOLERANCE = 1e-9
 
 
 class _Scored:
@@ -34,20 +35,28 @@ class _Scored:
 
     def __init__(self, side: Side, name: str, *, clustered: bool) -> None:
         scores = array("d")
+        answers = array("q")
         self.statistics: list[Any] = []
         clusters: dict[str, int] = {}
-        numbers = array("q")
+        numbers, counts = array("q"), array("b")
         for row in side.rows():
-            if row.statistics.get(name) is not None:
-                self.statistics.append(row.statistics[name])
-            elif (score := row.scores.get(name)) is not None:
-                scores.append(score)
-            else:
+            statistic, score = row.statistics.get(name), row.scores.get(name)
+            if statistic is None and score is None:
                 continue
+            if statistic is not None:
+                self.statistics.append(statistic)
+            if score is not None:
+                scores.append(score)
+                answers.append(row.answers)
+            counts.append(statistic is not None)
             if clustered:
                 numbers.append(clusters.setdefault(row.cluster or "", len(clusters)))
         self.scores: NDArray[np.float64] = np.array(scores)
+        self.answers: NDArray[np.int64] = np.array(answers)
         self.clusters: NDArray[np.intp] | None = np.array(numbers, dtype=np.intp) if clustered else None
+        # A sample that has a score may all the same add nothing to the value of the corpus.
+        if self.clusters is not None and self.statistics:
+            self.clusters = self.clusters[np.array(counts, dtype=np.bool_)]
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,8 @@ def interval_of(pair: Pair, side: Side, name: str, rules: GateRules) -> ValueInt
     try:
         if found.statistics:
             return _of_corpus(pair, name, metric, found, rules)
-        if _is_mean(found.scores, metric["value"]):
-            bounds = metric.get("bounds")
-            within = (float(bounds[0]), float(bounds[1])) if bounds else None
-            made = mean_interval(found.scores, within, found.clusters, rules.confidence)
+        if len(found.scores) and is_mean_of(found.scores, found.answers, float(metric["value"])):
+            made = mean_interval(found.scores, bounds_in(metric), found.clusters, rules.confidence)
             return ValueInterval(made, worst=_most_of_one(metric, found))
     except AlikeError as alike:
         worst = _most_of_one(metric, found)
@@ -101,13 +108,9 @@ def interval_of(pair: Pair, side: Side, name: str, rules: GateRules) -> ValueInt
 
 def _most_of_one(metric: Mapping[str, Any], found: _Scored) -> float:
     """What one sample can change the value by at most, as far as that is known: of a corpus as much as all of it."""
-    if bounds := metric.get("bounds"):
-        return float(bounds[1]) - float(bounds[0])
+    if (bounds := bounds_in(metric)) is not None:
+        return bounds[1] - bounds[0]
     return abs(float(metric["value"])) if found.statistics else float(np.ptp(found.scores))
-
-
-def _is_mean(scores: NDArray[np.float64], value: float) -> bool:
-    return bool(len(scores)) and abs(float(scores.mean()) - value) <= TOLERANCE * max(1.0, abs(value))
 
 
 def _of_corpus(pair: Pair, name: str, told: Mapping[str, Any], found: _Scored, rules: GateRules) -> ValueInterval:

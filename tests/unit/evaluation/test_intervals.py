@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -152,3 +154,46 @@ def test_what_is_no_mean_of_scores(metric, rules, settings, expected):
     else:
         assert (found.estimate.low, found.estimate.high, found.estimate.n) == (*expected, 3)
         assert found.estimate.approximate
+
+
+def ratio(rows):
+    """A value of statistics: how large their mean is."""
+
+    def values(draws):
+        return (draws @ np.asarray(rows, dtype=float)) / draws.sum(axis=1)
+
+    return values
+
+
+@pytest.fixture
+def _of_corpus(monkeypatch):
+    made = SimpleNamespace(values_of=ratio)
+    monkeypatch.setattr(intervals, "metric_of_row", lambda *_: made)
+
+
+@pytest.mark.usefixtures("_of_corpus")
+def test_a_corpus_of_few_samples_proves_nothing_close_to_its_limit():
+    """The bootstrap draws what was seen alone: how much one sample can cost is asked of corpora, too."""
+    few = interval(side([0.9, 1.0] * 4, 0.95, [0.9, 1.0] * 4, bounds=[0, 1]))
+    assert few.estimate.approximate
+    assert few.worst == 1.0
+    assert few.too_few(0.05) is not None
+    many = interval(side([0.9, 1.0] * 400, 0.95, [0.9, 1.0] * 400, bounds=[0, 1]))
+    assert many.too_few(0.05) is None
+
+
+@pytest.mark.usefixtures("_of_corpus")
+def test_samples_that_add_nothing_are_in_no_cluster_of_a_corpus():
+    """A sample may have a score and all the same not count for the value."""
+    names = [str(place // 2) for place in range(40)]
+    statistics = [None if place == 3 else place % 3 for place in range(40)]
+    found = interval(side([1.0] * 40, 1.0, statistics, names), GateRules(cluster="passage"))
+    assert found.estimate.clusters == 20
+    assert found.estimate.n == 39
+
+
+def test_the_mean_of_all_answers_is_a_mean_too():
+    """Samples with several answers, some of which failed, count by their answers in the value of the result."""
+    rows = [SampleScores(str(place), "r", {"m": place % 2}, answers=1 + place % 2) for place in range(60)]
+    made = Side("run", "s/t/d", {"m": {"value": 2 / 3, "n": 90, "better": "higher"}}, lambda: iter(rows))
+    assert interval(made).estimate is not None
