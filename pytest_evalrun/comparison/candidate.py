@@ -83,8 +83,11 @@ def judge_pairs(base: PairSides, candidate: PairSides, judging: Judging) -> Iter
         after = candidate.pairs.get(pair)
         gates = judging.gates(pair)
         if after is None:
-            why = candidate.lacking.get(pair) or candidate.damaged.get(pair) or f"{candidate.name} has no such pair"
-            yield from _missing(pair, before, gates, why)
+            why = candidate.lacking.get(pair) or f"{candidate.name} has no such pair"
+            judged = [*_missing(pair, before, gates, why)]
+            # What cannot be read may be there: that is no decision, and no NO-GO either.
+            damaged = candidate.damaged.get(pair)
+            yield from judged if damaged is None else (_unread(gate, f"{candidate.name}: {damaged}") for gate in judged)
         elif gates is None:
             yield JudgedMetric(pair, "", "supporting", problem=NOT_THERE)
         else:
@@ -98,6 +101,10 @@ def _missing(pair: str, before: Side, gates: Sequence[AskedGate] | None, why: st
     for asked in gates or ():
         if asked.metric in before.metrics:
             yield JudgedMetric(pair, asked.metric, _tier(asked), problem=why, missing=True, told=_asked(asked))
+
+
+def _unread(gate: JudgedMetric, problem: str) -> JudgedMetric:
+    return replace(gate, problem=problem, missing=False)
 
 
 def _tier(asked: AskedGate) -> str:

@@ -100,6 +100,16 @@ def test_what_the_candidate_lacks_is_missing():
     assert gone.problem == "new has no such pair"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_what_cannot_be_read_is_no_decision_and_not_missing(known):
+    """A result of the candidate that is damaged says nothing of it: neither GO nor NO-GO."""
+    new = sides("new", damaged={"s/t/d": "results/s/t/d.json cannot be read"})
+    (found,) = judged(sides("main", side("main")), new, DROP, known=known)
+    assert (found.standing, found.matters) == ("BROKE", True)
+    assert found.problem == "new: results/s/t/d.json cannot be read"
+    assert not [*judged(sides("main", side("main")), new, asked("nobody", min=1))]
+
+
 def test_a_pair_whose_gates_nobody_knows():
     """Missing, where the candidate lacks it; else it cannot be judged: it is never passed over."""
     base = sides("main", side("main"))
