@@ -82,7 +82,8 @@ HEADS = {
     "no JSON": ("nonsense\n", ":1: found nonsense, expected the head"),
     "a list": ("[1]\n", ":1: found [1], expected the head"),
     "a pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
-    "a conflict": ("    "newer": (json.dumps(HEAD | {"format": 2}), ":1: format: found 2, accepted: 1; a newer version wrote it"),
+    "a conflict": ("<<<<<<< HEAD\n", ":1: found <<<<<<< HEAD, expected the head"),
+    "newer": (json.dumps(HEAD | {"format": 2}), ":1: format: found 2, accepted: 1; a newer version wrote it"),
     "no format": (json.dumps({"pair": "x"}), ":1: format: found None, accepted: 1"),
     "samples": (json.dumps(HEAD | {"samples": "2"}), ":1: samples: found '2', expected a whole number"),
     "metrics": (json.dumps(HEAD | {"metrics": []}), ":1: metrics: found [], expected an object"),
@@ -94,16 +95,15 @@ HEADS = {
         json.dumps(HEAD | {"metrics": {"top1": {"value": float("nan"), "better": "higher"}}}),
         ":1: metrics: top1: found {'value': nan",
     ),
-<<<<<<< HEAD
-    "bounds": (
-        json.dumps(HEAD | {"metrics": {"top1": HEAD["metrics"]["top1"] | {"bounds": [0, "1"]}}}),
-        ":1: metrics: top1: found {'value': 0.5",
-    ),
     "a value beyond any float": (
         json.dumps(HEAD | {"metrics": {"top1": {"value": 10**400, "better": "higher"}}}),
         ":1: metrics: top1: found {'value': 1000",
     ),
     "an empty line": ("\n", ":1: found an empty line, expected the head"),
+    "bounds": (
+        json.dumps(HEAD | {"metrics": {"top1": HEAD["metrics"]["top1"] | {"bounds": [0, "1"]}}}),
+        ":1: metrics: top1: found {'value': 0.5",
+    ),
     "names": (json.dumps(HEAD | {"names": ["top5"]}), ":1: names: found 'top5', accepted: those in metrics"),
     "an unhashable name": (json.dumps(HEAD | {"names": [["top1"]]}), ":1: names: found ['top1']"),
 }
