@@ -62,7 +62,7 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m tools.notebook
-	@# Of 0/1 scores; what is simulated takes half an hour: --simulate.
+	@# Of 0/1 scores; what is simulated takes a quarter of an hour: --simulate.
 	$(BIN)/python -m tools.errorrates
 
 house: $(READY)
