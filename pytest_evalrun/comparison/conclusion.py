@@ -68,8 +68,9 @@ def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float)
     if least is not None and units >= least:
         return None
     if least is None:
-        return f"by {method_words(estimate)} no number of {what} proves a margin of {margin:g}"
-    return f"{units:,} {what}: {least:,} are needed by {method_words(estimate)}"
+        return f"no number of {what} proves a margin of {margin:g}; {method_words(estimate)}"
+    # The name of a method, or that nothing differs: the same words must do for both.
+    return f"{units:,} {what}: {least:,} are needed; {method_words(estimate)}"
 
 
 def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from comparison_sides import side
@@ -93,10 +94,15 @@ def test_an_approximate_method_says_nothing_where_unseen_losses_could_make_up_th
     """Whatever its interval says."""
     conclusion = conclude_drop(found(-0.001, 0.001, n=20, approximate=True, worst=1.0), 0.02)
     assert conclusion.word == INCONCLUSIVE
-    assert conclusion.why == "20 samples: 183 are needed by betting interval (approximate)"
+    assert conclusion.why == "20 samples: 183 are needed; betting interval (approximate)"
     assert conclude_drop(found(-0.001, 0.001, n=183, approximate=True, worst=1.0), 0.02).word == PASS
     clustered = found(-0.001, 0.001, n=500, clusters=20, approximate=True, worst=1.0)
     assert conclude_drop(clustered, 0.02).why.startswith("20 clusters: 183 are needed")
+    alike = found(-0.001, 0.001, n=20, approximate=True, worst=1.0)
+    alike = replace(alike, estimate=replace(alike.estimate, method="nothing differs (approximate)"))
+    assert conclude_drop(alike, 0.02).why == "20 samples: 183 are needed; nothing differs (approximate)"
+    nothing = conclude_drop(alike, 0.0).why
+    assert nothing == "no number of samples proves a margin of 0; nothing differs (approximate)"
 
 
 def test_what_was_seen_to_be_lost_fails_though_units_are_few():
