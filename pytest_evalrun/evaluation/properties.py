@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, PASS
 from pytest_evalrun.evaluation.usage import cost_of
 from pytest_evalrun.suite.jsontext import parse_json
-from pytest_evalrun.suite.printable import counted
+from pytest_evalrun.suite.printable import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,6 +60,9 @@ def _judged(verdict: GateVerdict) -> str:
         parts.append(f"{rests} at {100 * told['confidence']:g} % by {told['method']}")
     if "baseline" in told:
         parts.append(f"against {told['baseline']}")
+    # The interval may lie on one side of the limit, and still be of too few samples.
+    if verdict.verdict == INCONCLUSIVE and "why" in told:
+        parts.append(one_line(told["why"]))
     return "; ".join(parts)
 
 

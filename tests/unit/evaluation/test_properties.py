@@ -64,6 +64,15 @@ def test_what_a_gate_rests_on(judged, text):
     assert told["gate.top1.max_drop"] == text
 
 
+def test_an_undecided_gate_says_what_it_would_need():
+    """Its interval alone may look like a verdict."""
+    told = TOLD | {"why": "20 samples: 183 are needed"}
+    for verdict, ends in (("INCONCLUSIVE", True), ("PASS", False)):
+        gate = GateVerdict("top1", "max_drop", 0.95, 0.94, 0.0, verdict, True, "critical", told, 0.02)
+        text = dict(properties_of(evaluation({"top1": {"value": 0.95}}, [gate])))["gate.top1.max_drop"]
+        assert text.endswith("; 20 samples: 183 are needed") == ends
+
+
 def test_what_is_not_known_is_left_out():
     """A metric of the user's own may have no interval; and its number is one that travels from a worker."""
     told = dict(properties_of(evaluation({"own": {"value": Share(0.5), "low": None, "high": None}})))
