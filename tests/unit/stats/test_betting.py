@@ -153,6 +153,7 @@ def test_interval_narrows_with_what_is_seen():
 
 
 def test_more_confidence_is_wider():
+    """Who wants to be surer is told less."""
     values = losses(np.random.default_rng(3), 200)
     low, high = betting_interval(values, -1, 1, 0.99)
     assert low < betting_interval(values, -1, 1)[0] < betting_interval(values, -1, 1, 0.8)[0]
@@ -176,5 +177,6 @@ def test_it_is_the_same_each_time():
     ],
 )
 def test_what_cannot_be_bet_on_is_refused(values, bounds, said):
+    """No values, values outside of the bounds, bounds that are none."""
     with pytest.raises(ValueError, match=said):
         betting_interval(np.asarray(values), *bounds)

@@ -37,11 +37,13 @@ def sample(rng, count, spread=1.0):
 
 @given(st.floats(1e-12, 1 - 1e-12), st.integers(1, 10**6))
 def test_quantile_is_that_of_scipy(share, freedom):
+    """At any share and freedom, also far out."""
     assert student_quantile(share, freedom) == pytest.approx(scipy.stats.t.ppf(share, freedom), rel=1e-9, abs=1e-9)
 
 
 @given(st.floats(-50, 50), st.floats(0.5, 10**6))
 def test_tail_is_that_of_scipy(value, freedom):
+    """In both tails, and where the freedom is large."""
     assert student_tail(value, freedom) == pytest.approx(scipy.stats.t.cdf(value, freedom), rel=1e-9)
 
 
@@ -57,6 +59,7 @@ def test_extremes_of_t():
 
 
 def test_mean_by_t_is_that_of_scipy():
+    """Interval and one-sided p of independent values."""
     values = np.random.default_rng(1).normal(0.1, 1, 25)
     found, theirs = t_mean(values, 0.9), scipy.stats.ttest_1samp(values, 0, alternative="less")
     ends = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)

@@ -78,6 +78,7 @@ def test_right_or_wrong_within_wider_bounds_is_betting():
 
 
 def test_bounded_scores_are_betting():
+    """Of what lies between declared bounds: valid at every n, so that nothing is approximate."""
     before, after = shares()
     found = mean_difference(PairedScores(before, after, UNIT))
     assert ends(found) == betting_interval(after - before, -1, 1)
@@ -87,6 +88,7 @@ def test_bounded_scores_are_betting():
 
 
 def test_unbounded_scores_are_students_t():
+    """Where nobody knows how far a score can lie off it is approximate."""
     before, after = shares()
     found = mean_difference(PairedScores(before, after))
     assert found == t_mean(after - before)
@@ -137,6 +139,7 @@ def test_clusters_may_have_any_numbers():
 
 
 def test_clusters_of_one_sample_are_samples():
+    """They are not counted as clusters, and the method is that of samples."""
     assert mean_difference(PairedScores(*shares(), UNIT, np.arange(60))) == mean_difference(
         PairedScores(*shares(), UNIT)
     )
@@ -165,6 +168,7 @@ def test_no_flip_has_a_width():
 
 
 def test_no_difference_between_bounds_has_a_width():
+    """That nothing differs is no proof that nothing can."""
     before, _ = shares()
     assert ends(mean_difference(PairedScores(before, before, UNIT))) == betting_interval(np.zeros(60), -1, 1)
     found = mean_difference(PairedScores(before, before, UNIT, np.arange(60) % 30))
@@ -204,6 +208,7 @@ def test_rounding_is_no_difference():
     ],
 )
 def test_what_says_nothing_has_no_estimate(scores, said):
+    """Too few samples or clusters, or nothing by which to judge: the reason is the words of an INCONCLUSIVE."""
     with pytest.raises(NoEstimateError, match=said):
         mean_difference(scores)
 
@@ -247,11 +252,13 @@ def test_p_of_a_kept_share_is_1_where_nothing_differs():
     ],
 )
 def test_what_is_no_score_is_named(scores, said):
+    """By its side and place, and with what is accepted."""
     with pytest.raises(ValueError, match=said):
         mean_difference(scores)
 
 
 def test_only_a_positive_share_can_be_kept():
+    """A finite one: of a margin of 100 % there is nothing left to compare with."""
     for keep in (0, -1, math.nan, math.inf):
         with pytest.raises(ValueError, match="keep must be above 0"):
             mean_difference(PairedScores(*shares(), UNIT), keep=keep)
@@ -276,6 +283,7 @@ def compared(draw):
 @settings(max_examples=60)
 @given(compared(), st.sampled_from([1.0, 0.95]))
 def test_every_interval_holds_its_value_and_has_a_width(scores, keep):
+    """Whatever the scores are, whichever method fits them."""
     try:
         found = mean_difference(scores, keep=keep)
     except NoEstimateError:
@@ -331,6 +339,7 @@ def test_one_mean_of_right_or_wrong_is_wilsons():
 
 
 def test_one_mean_of_others_is_betting_or_t():
+    """Of scores that are not 0 or 1 it is known by their bounds which."""
     scores, _ = shares()
     assert ends(mean_interval(scores, UNIT)) == betting_interval(scores, 0, 1)
     assert ends(mean_interval(scores, None)) == ends(t_mean(scores))

@@ -77,6 +77,7 @@ def test_clusters_are_drawn_whole():
 
 
 def test_clusters_of_one_sample_are_samples():
+    """Drawing clusters of one is drawing samples."""
     before, after = worse(50)
     plain = paired_bootstrap(50, mean_of(before), mean_of(after))
     assert paired_bootstrap(50, mean_of(before), mean_of(after), np.arange(50)[::-1] * 3) == plain
@@ -109,6 +110,7 @@ def test_p_is_the_share_of_draws_that_are_not_worse():
 
 
 def test_a_relative_margin_is_of_the_value_that_is_left():
+    """The same draws, of the share that is to be kept."""
     before, after = worse(100)
     found = paired_bootstrap(100, mean_of(before), mean_of(after), keep=0.95)
     assert found.value == pytest.approx(after.mean() - 0.95 * before.mean())
@@ -116,6 +118,7 @@ def test_a_relative_margin_is_of_the_value_that_is_left():
 
 
 def test_it_is_the_same_each_time():
+    """Draws have a fixed seed."""
     before, after = worse(100)
     assert paired_bootstrap(100, mean_of(before), mean_of(after)) == paired_bootstrap(
         100, mean_of(before), mean_of(after)
