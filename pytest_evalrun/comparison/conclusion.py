@@ -53,9 +53,9 @@ def conclude_drop(found: MetricComparison, margin: float) -> Conclusion:
     too_few = _too_few(found, estimate, allowed) if estimate.approximate else None
     slack = ROUNDING * max(1.0, abs(found.before))
     if estimate.low >= -margin - slack and too_few is None:
-        return Conclusion(PASS, _interval(estimate))
+        return Conclusion(PASS, _interval(found, estimate))
     if estimate.high < -margin - slack:
-        return Conclusion(FAIL, _interval(estimate))
+        return Conclusion(FAIL, _interval(found, estimate))
     return Conclusion(INCONCLUSIVE, too_few or _needed(found, estimate, allowed))
 
 
@@ -76,13 +76,13 @@ def _too_few(found: MetricComparison, estimate: IntervalEstimate, margin: float)
 def _needed(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
     """How many samples would do, as far as somebody can say."""
     if estimate.clusters is not None:
-        return _about(estimate, margin)
+        return _about(found, estimate, margin)
     if found.flips is not None and found.keep == 1:
         return _of_flips(found, estimate, margin)
     least = _least_bounded(found, estimate, margin)
     if least is not None and estimate.n < least:
         return f"n={estimate.n:,}: PASS needs {least:,} samples at least, unless it got better"
-    return _about(estimate, margin)
+    return _about(found, estimate, margin)
 
 
 def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
@@ -96,7 +96,7 @@ def _of_flips(found: MetricComparison, estimate: IntervalEstimate, margin: float
     wanted = n_for_pass(margin, discordance, confidence=estimate.confidence)
     told = f"n={estimate.n:,}, discordance {discordance:.2g}"
     if wanted is not None and wanted <= estimate.n:
-        return f"{_interval(estimate)} has the limit of {-margin:+g} in it"
+        return _with_the_limit(found, estimate, margin)
     if wanted is not None:
         told += f": {wanted:,} for an 80 % chance at ± {margin:g}"
     # A candidate that won more than it lost may pass with fewer.
@@ -110,18 +110,27 @@ def _least_bounded(found: MetricComparison, estimate: IntervalEstimate, margin: 
     return least_n_bounded(margin, found.worst, estimate.confidence) if found.bounded else None
 
 
-def _about(estimate: IntervalEstimate, margin: float) -> str:
+def _about(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
     """How many samples would narrow the interval to the margin; where it is as narrow, only that it has the limit."""
     half = (estimate.high - estimate.low) / 2
     units, what = (estimate.clusters, "clusters") if estimate.clusters else (estimate.n, "samples")
     if not 0 < margin < half:
-        return f"{_interval(estimate)} has the limit of {-margin:+g} in it"
+        return _with_the_limit(found, estimate, margin)
     wanted = math.ceil(units * (half / margin) ** 2)
     return f"{units:,} {what}, ± {half:.2g}: about {wanted:,} for ± {margin:g}"
 
 
-def _interval(estimate: IntervalEstimate) -> str:
-    told = f"{estimate.low:+.2g} to {estimate.high:+.2g} ({method_words(estimate)}, n={estimate.n:,}"
+def _with_the_limit(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
+    """That the limit lies in the interval; of a relative margin, which is in the estimate, it is 0."""
+    limit = -margin if found.keep == 1 else 0.0
+    limit = -limit if found.better == "lower" else limit
+    return f"{_interval(found, estimate)} has the limit of {f'{limit:+g}' if limit else '0'} in it"
+
+
+def _interval(found: MetricComparison, estimate: IntervalEstimate) -> str:
+    """The interval in the metric's own unit, as it is told everywhere: where lower is better a loss is a rise."""
+    low, high = (-estimate.high, -estimate.low) if found.better == "lower" else (estimate.low, estimate.high)
+    told = f"{low:+.2g} to {high:+.2g} ({method_words(estimate)}, n={estimate.n:,}"
     # Some methods say of how many clusters they are.
     named = estimate.clusters is None or "clusters" in estimate.method
     return f"{told})" if named else f"{told}, {estimate.clusters:,} clusters)"

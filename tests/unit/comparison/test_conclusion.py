@@ -149,3 +149,17 @@ def test_gates_of_earlier_versions_have_the_verdict_of_their_value():
         FAIL,
         FAIL,
     ]
+
+
+def test_where_lower_is_better_reasons_are_in_the_metrics_own_unit():
+    """As the change beside them: a loss is a rise, and so is what is allowed."""
+    lower = replace(found(-0.03, -0.01), better="lower")
+    assert conclude_drop(lower, 0.02).why == "+0.01 to +0.03 (betting interval, n=100) has the limit of +0.02 in it"
+    assert conclude_drop(lower, 0.05).why == "+0.01 to +0.03 (betting interval, n=100)"
+
+
+def test_of_a_relative_margin_the_limit_in_the_interval_is_0():
+    """It is of ``after - keep x before``, which has the margin in it already."""
+    kept = found(-0.03, 0.05, keep=0.9)
+    assert conclude_drop(kept, 0.0).why == "-0.03 to +0.05 (betting interval, n=100) has the limit of 0 in it"
+    assert conclude_drop(replace(kept, better="lower"), 0.0).why.endswith("has the limit of 0 in it")
