@@ -6,7 +6,13 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.comparison.baselinefile import DIRECTORY, baseline_places, find_baseline, read_baseline
+from pytest_evalrun.comparison.baselinefile import (
+    DIRECTORY,
+    baseline_places,
+    find_baseline,
+    is_baseline_name,
+    read_baseline,
+)
 from pytest_evalrun.comparison.runside import run_side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.enginepaths import launched_run
@@ -61,8 +67,15 @@ def _nowhere(pair: Pair, name: str, workdir: WorkDir) -> str:
     found = f"baselines: {some(there, MOST_SHOWN) or 'none'}; runs: {some(runs, MOST_SHOWN) or 'none'}"
     return (
         f"no baseline {name!r}, and no run of that name; looked in {looked}; {hint}there are {found}; "
-        f"the scores of this run are kept: `{_save(name)}` makes it of them, then the same command judges"
+        f"the scores of this run are kept: {_made_of_them(name)}"
     )
+
+
+def _made_of_them(name: str) -> str:
+    """How the run that is judged becomes the baseline: not by a name that no baseline may have."""
+    if is_baseline_name(name):
+        return f"`{_save(name)}` makes it of them, then the same command judges"
+    return "`evalrun baseline save NAME` makes one of them, its name of letters, digits and . _ -"
 
 
 def _save(name: str) -> str:

@@ -78,6 +78,7 @@ NOWHERE = {
     "no such name": ("befor", "no baseline 'befor', and no run of that name; looked in baselines/ of "),
     "nearest": ("befor", "did you mean before? there are baselines: main; runs: "),
     "remedy": ("new", "`evalrun baseline save new` makes it of them, then the same command judges"),
+    "remedy of what is no name": ("a b", "kept: `evalrun baseline save NAME` makes one of them"),
     "no run": ("./before", "the baseline ./before is no run: "),
     "no name": (".hidden", "no baseline '.hidden', and no run of that name"),
     "no result": ("empty", "empty has no result of letters/echo/clean with scores; evaluate the pair there, too"),
