@@ -112,8 +112,11 @@ def _details(verdict: GateVerdict) -> Iterator[str]:
     against = (
         f" {told['margin']} against {one_line(told['baseline'])} ({told['before']:.6g})" if "margin" in told else ""
     )
-    yield f"{verdict.metric} {verdict.kind}{against}: {verdict.verdict}: {told['why']}"
-    if rests := verdict.rests_on():
+    rests = verdict.rests_on()
+    # What is decided by an interval has that as its reason, which is the next line.
+    why = f": {told['why']}" if verdict.verdict == INCONCLUSIVE or not rests else ""
+    yield f"{verdict.metric} {verdict.kind}{against}: {verdict.verdict}{why}"
+    if rests:
         yield f"  {rests} at {100 * told['confidence']:g} % by {told['method']}"
     if verdict.flips is not None and (verdict.flips.lost or verdict.flips.won):
         flips = verdict.flips

@@ -156,7 +156,7 @@ def test_a_result_says_what_its_verdict_rests_on(evaluated_before, tmp_path):
     assert "Tango" in gate["method"]
     rests = f"-0.2 [{low:.4g}, {high:.4g}], n=200"
     assert f"::test_pair[a/d] - exact_match 0.8 < 0.95 ({rests})" in ran
-    assert "exact_match max_drop 0.05 against before (1): FAIL: " in ran
+    assert "exact_match max_drop 0.05 against before (1): FAIL\n" in ran
     assert f"  {rests} at 95 % by {gate['method']}" in ran
     assert "  lost 40: 0, 1, 2, 3, 4 and 35 others; won 0" in ran
     properties = {each.get("name"): each.get("value") for each in ET.parse(tmp_path / "junit.xml").iter("property")}
