@@ -78,7 +78,7 @@ class PairedScores:
 
 @np.errstate(over="ignore", invalid="ignore")
 def mean_difference(scores: PairedScores, confidence: float = 0.95, keep: float = 1.0) -> IntervalEstimate:
-    """IntervalEstimate ``mean(after) - keep x mean(before)``; ``keep`` is 1 but for relative margins, 0.95 for 5 %.
+    """Estimate ``mean(after) - keep x mean(before)``; ``keep`` is 1 but for relative margins, 0.95 for 5 %.
 
     0/1 scores: Tango. Bounded ones: betting. Others: Student's t, approximate. In clusters: t above 20 of them, the
     wild bootstrap from 6 on. Where no unit differs the interval is that of 0/1 units or bounded ones, never of no
