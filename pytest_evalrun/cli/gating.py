@@ -18,8 +18,9 @@ from pytest_evalrun.suite.printable import counted, first_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.comparison.candidate import PairSides, ValueEstimate
+    from pytest_evalrun.comparison.candidate import PairSides
     from pytest_evalrun.comparison.decision import Decision
+    from pytest_evalrun.comparison.judged import ValueEstimate
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.metrics.protocol import Metric
     from pytest_evalrun.suite.discovery import Suite

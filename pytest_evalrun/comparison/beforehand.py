@@ -36,10 +36,9 @@ LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class GatesBefore:
-    """``outlooks`` of those that an interval decides; ``by_value`` counts the others."""
+    """Of gates that an interval decides; what one by the value alone can see nobody can say."""
 
     outlooks: tuple[GateOutlook, ...]
-    by_value: int
 
     @property
     def fatal(self) -> int:
@@ -53,14 +52,8 @@ def gates_before(
     """Look at the gates of whole pairs. ``run`` is where the last results are; ``count`` tells the samples of a pair
     that has none there, where that costs nothing.
     """
-    outlooks: list[GateOutlook] = []
-    by_value = 0
     places = _Places(workdir)
-    for pair in pairs:
-        found = [*_PairBefore(pair, places, run, count).outlooks()]
-        outlooks += [one for one in found if one is not None]
-        by_value += sum(one is None for one in found)
-    return GatesBefore(tuple(outlooks), by_value)
+    return GatesBefore(tuple(gate for pair in pairs for gate in _PairBefore(pair, places, run, count).outlooks()))
 
 
 def gated_pairs(pairs: Iterable[Pair]) -> list[Pair]:
@@ -88,14 +81,14 @@ class _PairBefore:
         self.last = _last_result(pair, run)
         self._heads: dict[str, Mapping[str, Any]] = {}
 
-    def outlooks(self) -> Iterator[GateOutlook | None]:
-        """Yield one for each condition; None where it is judged by the value alone."""
+    def outlooks(self) -> Iterator[GateOutlook]:
+        """Yield one for each condition that an interval decides."""
         for metric, gate in self.pair.settings.gates.items():
             for kind, limit in (("min", gate.min), ("max", gate.max)):
-                if limit is not None:
-                    yield self._of_bound(metric, gate, kind, limit) if gate.by == "interval" else None
-            if gate.max_drop is not None:
-                yield self._of_drop(metric, gate, gate.baseline) if gate.is_saved(self.pair.root) else None
+                if limit is not None and gate.by == "interval":
+                    yield self._of_bound(metric, gate, kind, limit)
+            if gate.max_drop is not None and gate.is_saved(self.pair.root):
+                yield self._of_drop(metric, gate, gate.baseline)
 
     def _begun(self, metric: str, gate: Gate, kind: str, limit: str, baseline: str) -> GateOutlook:
         rules = self.pair.settings.gate_rules.of(gate)

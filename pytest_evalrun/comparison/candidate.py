@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS, Conclusion, conclude_bound, conclude_drop
+from pytest_evalrun.comparison.conclusion import FAIL, PASS, Conclusion
 from pytest_evalrun.comparison.decision import JudgedMetric
-from pytest_evalrun.comparison.gatefacts import allowed, facts_of_drop, facts_of_interval
+from pytest_evalrun.comparison.judged import GateFinding, judge_bound, judge_drop, past_bound
 from pytest_evalrun.errors import PairError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_evalrun.comparison.compare import MetricComparison, TwoSides
+    from pytest_evalrun.comparison.compare import TwoSides
+    from pytest_evalrun.comparison.judged import ValueEstimate
     from pytest_evalrun.comparison.policy import AskedGate
     from pytest_evalrun.comparison.side import Side
     from pytest_evalrun.metrics.protocol import Metric
-    from pytest_evalrun.stats.estimate import IntervalEstimate
     from pytest_evalrun.suite.gates import GateRules
 
 T = TypeVar("T")
@@ -48,16 +48,6 @@ class PairSides:
             return {pair: value for pair, value in found.items() if matches(pair)}
 
         return replace(self, pairs=chosen(self.pairs), lacking=chosen(self.lacking), damaged=chosen(self.damaged))
-
-
-class ValueEstimate(Protocol):
-    """The interval of one value, or the ``problem`` that there is none."""
-
-    @property
-    def estimate(self) -> IntervalEstimate | None: ...
-    @property
-    def problem(self) -> str | None: ...
-    def too_few(self, margin: float) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -152,35 +142,26 @@ class _Beside:
             return JudgedMetric(self._pair, asked.metric, _tier(asked), problem=str(error), told=_asked(asked))
 
     def _of_value(self, asked: AskedGate, kind: str, limit: float) -> JudgedMetric:
-        metric, rules = self._after.metrics[asked.metric], asked.rules.of(asked.gate)
-        value = float(metric["value"])
-        by = max(0.0, limit - value if kind == "min" else value - limit)
-        told: dict[str, Any] = {"kind": kind, "value": value, "limit": limit, "by": by}
-        if asked.gate.by != "interval":
-            conclusion = Conclusion(FAIL if by > 0 else PASS, "by the value alone")
-        else:
-            found = self._judging.interval(self._pair, self._after, asked.metric, rules)
-            conclusion = conclude_bound(found.estimate, found.problem, limit, lowest=kind == "min")
-            if conclusion.word == PASS and (why := found.too_few(abs(value - limit))):
-                conclusion = Conclusion(INCONCLUSIVE, why)
-            told |= facts_of_interval(conclusion, found.estimate, rules)
-        return self._judgement(asked, rules, conclusion, told)
+        value, rules = float(self._after.metrics[asked.metric]["value"]), asked.rules.of(asked.gate)
+        if asked.gate.by == "interval":
+            estimate = self._judging.interval(self._pair, self._after, asked.metric, rules)
+            return self._judgement(asked, kind, judge_bound(estimate, value, kind, limit, rules))
+        by = past_bound(value, kind, limit)
+        conclusion = Conclusion(FAIL if by > 0 else PASS, "by the value alone")
+        return self._judgement(asked, kind, GateFinding(value, limit, by, conclusion, {}))
 
     def _of_drop(self, asked: AskedGate) -> JudgedMetric:
-        gate, rules = asked.gate, asked.rules.of(asked.gate)
-        found = self._both().compare(
+        finding = judge_drop(
+            self._both(),
             asked.metric,
-            confidence=rules.confidence,
-            keep=1.0 - (gate.share or 0.0),
+            asked.gate,
+            asked.rules.of(asked.gate),
+            self._before.name,
             clustered=asked.clustered,
             most_named=MOST_NAMED,
             made=lambda row: self._judging.metric(self._pair, row),
         )
-        conclusion = conclude_drop(found, 0.0 if gate.share is not None else float(gate.max_drop or 0.0))
-        limit, by = allowed(gate, found.before, found.after, higher=found.better == "higher")
-        told = {"kind": "max_drop", "value": float(found.after), "limit": float(limit), "by": float(by)}
-        told |= facts_of_drop(found, gate, self._before.name) | facts_of_interval(conclusion, found.estimate, rules)
-        return self._judgement(asked, rules, conclusion, told, found)
+        return self._judgement(asked, "max_drop", finding)
 
     def _both(self) -> TwoSides:
         """Raises PairError again where the two could not be read before."""
@@ -195,20 +176,15 @@ class _Beside:
             raise self._sides
         return self._sides
 
-    def _judgement(
-        self,
-        asked: AskedGate,
-        rules: GateRules,
-        conclusion: Conclusion,
-        told: Mapping[str, Any],
-        found: MetricComparison | None = None,
-    ) -> JudgedMetric:
+    def _judgement(self, asked: AskedGate, kind: str, finding: GateFinding) -> JudgedMetric:
+        conclusion = finding.conclusion
+        told = {"kind": kind, **{name: getattr(finding, name) for name in ("value", "limit", "by")}, **finding.told}
         return JudgedMetric(
             pair=self._pair,
             metric=asked.metric,
-            tier=rules.tier,
+            tier=_tier(asked),
             conclusion=conclusion,
             told={**told, "why": conclusion.why, "verdict": conclusion.word},
             better=str(self._after.metrics[asked.metric].get("better", "higher")),
-            flips=found.flips if found is not None else None,
+            flips=finding.found.flips if finding.found is not None else None,
         )

@@ -142,13 +142,8 @@ class GateOutlook:
             yield f"discordance {self.discordance:.2g}, {'as last time' if self.known else 'assumed'}"
 
 
-def outlook_lines(gates: Sequence[GateOutlook], most: int = 20, by_value: int = 0) -> Iterator[str]:
-    """Tell a person, the impossible ones first, then those least likely to PASS; the rest is counted.
-
-    ``by_value`` gates are judged by their value alone: told where there are no others.
-    """
-    if not gates and by_value:
-        yield f"{counted(by_value, 'gate')} judged by the value alone: nobody can say what that can see"
+def outlook_lines(gates: Sequence[GateOutlook], most: int = 20) -> Iterator[str]:
+    """Tell a person, the impossible ones first, then those least likely to PASS; the rest is counted."""
     ordered = sorted(gates, key=_worst_first)
     for gate in ordered[:most]:
         yield ("impossible: " if gate.impossible else "") + gate.text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import FAIL, INCONCLUSIVE, PASS
 from pytest_evalrun.comparison.gatefacts import allowed
+from pytest_evalrun.comparison.judged import past_bound
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.evaluation.gateverdicts import GateVerdict, breach_table, in_brief, settled
 from pytest_evalrun.evaluation.summarybaseline import baseline_value
@@ -41,12 +42,11 @@ def _judge(
     for kind, limit in (("min", gate.min), ("max", gate.max)):
         if limit is None:
             continue
-        by = max(0.0, limit - value if kind == "min" else value - limit)
         if gate.by == "interval":
             assert evidence is not None, "whoever judges intervals has the samples"
-            yield evidence.of_value(name, kind, limit, by, rules)
+            yield evidence.of_value(name, kind, limit, rules)
         else:
-            yield _by_value(name, kind, value, limit, by, rules)
+            yield _by_value(name, kind, value, limit, past_bound(value, kind, limit), rules)
     if gate.max_drop is not None:
         try:
             yield _drop(pair, name, gate, metric, evidence)

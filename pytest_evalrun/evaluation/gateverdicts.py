@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.comparison.conclusion import INCONCLUSIVE, PASS
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_evalrun.comparison.compare import FlippedSamples
     from pytest_evalrun.comparison.conclusion import Word
+    from pytest_evalrun.comparison.judged import GateFinding
     from pytest_evalrun.suite.gates import GateRules
 
 # What of a verdict no result has.
@@ -87,6 +88,17 @@ def settled(by: float, rules: GateRules, verdict: Word | None = None) -> bool:
     if verdict is None or (verdict == INCONCLUSIVE and rules.when_unsure == "value"):
         return by <= 0
     return verdict == PASS or (verdict == INCONCLUSIVE and rules.when_unsure == "pass")
+
+
+def verdict_of_finding(metric: str, kind: str, finding: GateFinding, rules: GateRules) -> GateVerdict:
+    """The verdict of a gate that an interval decides."""
+    word, found = finding.conclusion.word, finding.found
+    holds = settled(finding.by, rules, word)
+    verdict = GateVerdict(metric, kind, finding.value, finding.limit, finding.by, word, holds, rules.tier, finding.told)
+    if found is None:
+        return verdict
+    change = None if found.estimate is None else found.estimate.value + 0.0
+    return replace(verdict, change=change, higher=found.better == "higher", flips=found.flips)
 
 
 def in_brief(verdicts: Sequence[GateVerdict]) -> str:

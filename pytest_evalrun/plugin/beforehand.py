@@ -45,7 +45,7 @@ def tell_gates(terminal: Terminal, suites: Suites, pairs: Iterable[Pair]) -> Non
 
 
 def gate_lines(pairs: Iterable[Pair], options: Options) -> list[str]:
-    """A title, and below it a line a gate; nothing where no pair has one."""
+    """A title, and below it a line a gate; nothing where an interval decides none."""
     from pytest_evalrun.comparison.beforehand import gated_pairs, gates_before
     from pytest_evalrun.comparison.outlook import outlook_lines
 
@@ -58,13 +58,12 @@ def gate_lines(pairs: Iterable[Pair], options: Options) -> list[str]:
     workdir = WorkDir(options.workdir)
     with closing(KnownCounts(workdir.hashes)) as known:
         found = gates_before(gated.values(), workdir, _last_run(options), known.count)
-    lines = outlook_lines(found.outlooks, by_value=found.by_value)
-    return [_title(found), *(f"  {one_line(line)}" for line in lines)]
+    if not found.outlooks:
+        return []
+    return [_title(found), *(f"  {one_line(line)}" for line in outlook_lines(found.outlooks))]
 
 
 def _title(found: GatesBefore) -> str:
-    if not found.outlooks:
-        return "gates:"
     if not found.fatal:
         return TITLE
     will = "an ERROR before its model is loaded" if found.fatal == 1 else "ERRORs before their models are loaded"

@@ -209,13 +209,6 @@ def test_impossible_ones_that_are_not_shown_are_counted():
     assert last == "… 5 more gates, 5 of them impossible"
 
 
-def test_gates_by_value_alone_are_told_where_there_are_no_others():
-    """What they can see nobody can say; beside others they are left out."""
-    assert [*outlook_lines([], by_value=3)] == ["3 gates judged by the value alone: nobody can say what that can see"]
-    assert len([*outlook_lines([outlook()], by_value=3)]) == 1
-    assert [*outlook_lines([])] == []
-
-
 ODD = [{}, {"metrics": {"top1": 5}}, {"metrics": {"top1": {"value": "x", "bounds": [0]}}}, {"metrics": {"top1": {}}}]
 
 
