@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,7 +15,6 @@ from pytest_evalrun.comparison.side import SampleScores, Side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_line
-from pytest_evalrun.suite.printable import first_of
 from pytest_evalrun.suite.problems import LONGEST_SHOWN, shown
 
 if TYPE_CHECKING:
@@ -69,28 +69,37 @@ def is_ours(place: Path) -> bool:
 
 
 def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
+    """As :func:`file_among`, of the directories that are found from a suite's upwards."""
+    return file_among(directories_of(root, name), name, key)
+
+
+def file_among(directories: Sequence[Path], name: str, key: PairKey) -> Path | None:
     """The file of a pair in the baseline ``name``; None where no baseline of that name is there at all.
 
     Evaluations of first samples have that of their whole pair. Raises PairError where there are two of one name, or it
-    has no such pair: what it has is named.
+    has no such pair: some that it has are named.
     """
-    ours = directories_of(root, name)
-    files = [file for directory in ours if (file := file_in(directory, key)).is_file()]
+    files = [file for directory in directories if (file := file_in(directory, key)).is_file()]
     if len(files) > 1:
         names = " and ".join(shown(str(file)) for file in files)
         raise PairError(f"baseline {name}: there are two of it: {names}; remove one, or save it under another name")
-    if ours and not files:
-        for file in (file_in(directory, key) for directory in ours):
-            if os.path.lexists(file):
-                raise PairError(f"{shown(str(file))}: it is no file; save it again: {save_again(name)}")
-        has = first_of(["/".join(pair_of(file)) for file in files_in(ours[0])], MOST_NAMED)
-        raise PairError(
-            f"baseline {name}: {shown(str(ours[0]))} has no {'/'.join(key.full)}; it has: {has or 'nothing'}; "
-            f"save it again: {save_again(name)}"
-        )
+    if directories and not files:
+        raise _without(directories, name, key)
     for file in files:
         check_inside(file)
     return files[0] if files else None
+
+
+def _without(directories: Sequence[Path], name: str, key: PairKey) -> PairError:
+    """The error of a baseline that lacks a pair. There may be 10,000 of both: no more is listed than is told."""
+    for file in (file_in(directory, key) for directory in directories):
+        if os.path.lexists(file):
+            return PairError(f"{shown(str(file))}: it is no file; save it again: {save_again(name)}")
+    some = ["/".join(pair_of(file)) for file in islice(_files(directories[0]), MOST_NAMED + 1)]
+    has = ", ".join(some[:MOST_NAMED]) + (", …" if len(some) > MOST_NAMED else "")
+    told = f"{shown(str(directories[0]))} has no {'/'.join(key.full)}; it has: {has or 'nothing'}"
+    brief = f"the baseline {name} does not have this pair"
+    return PairError(f"baseline {name}: {told}; save it again: {save_again(name)}", brief=brief)
 
 
 def directories_of(root: Path, name: str) -> list[Path]:
@@ -116,7 +125,11 @@ def file_in(directory: Path, key: PairKey) -> Path:
 
 def files_in(directory: Path) -> list[Path]:
     """The files of all pairs of a baseline, in the order of their names."""
-    return sorted(file for file in directory.glob(f"*/*/*{ENDING}") if not file.name.startswith("."))
+    return sorted(_files(directory))
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (file for file in directory.glob(f"*/*/*{ENDING}") if not file.name.startswith("."))
 
 
 def pair_of(file: Path) -> tuple[str, str, str]:

@@ -5,24 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import sqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.comparison.baselinefile import check_inside, directories_of, file_in, find_baseline, read_head
+from pytest_evalrun.comparison.baselinefile import read_head
 from pytest_evalrun.comparison.gatefacts import drop_allowed
+from pytest_evalrun.comparison.lookup import BaselineLookup, result_in
 from pytest_evalrun.comparison.outlook import ASSUMED, GateOutlook, facts_in, least_to_pass
 from pytest_evalrun.comparison.side import finite, two_ends
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.layout import RunPaths, key_of
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.rundir.results import read_result
-from pytest_evalrun.rundir.runs import is_run_name
 from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
-    from pytest_evalrun.comparison.baselinefile import BaselineHead
     from pytest_evalrun.comparison.outlook import MetricFacts
     from pytest_evalrun.rundir.layout import WorkDir
     from pytest_evalrun.rundir.results import Result
@@ -52,7 +51,7 @@ def gates_before(
     """Look at the gates of whole pairs. ``run`` is where the last results are; ``count`` tells the samples of a pair
     that has none there, where that costs nothing.
     """
-    places = _Places(workdir)
+    places = BaselineLookup(workdir)
     return GatesBefore(tuple(gate for pair in pairs for gate in _PairBefore(pair, places, run, count).outlooks()))
 
 
@@ -74,7 +73,9 @@ def gated_pairs(pairs: Iterable[Pair]) -> list[Pair]:
 class _PairBefore:
     """One pair: its last result is read once, and the head of each baseline of its gates."""
 
-    def __init__(self, pair: Pair, places: _Places, run: RunPaths | None, count: Callable[[Pair], int | None]) -> None:
+    def __init__(
+        self, pair: Pair, places: BaselineLookup, run: RunPaths | None, count: Callable[[Pair], int | None]
+    ) -> None:
         self.pair = pair
         self.places = places
         self.count = count
@@ -172,43 +173,8 @@ class _PairBefore:
     def _head(self, baseline: str) -> Mapping[str, Any]:
         """Raises PairError where there is none."""
         if baseline not in self._heads:
-            self._heads[baseline] = self.places.head(self.pair, baseline)
+            self._heads[baseline] = _head_of(self.pair, baseline, self.places)
         return self._heads[baseline]
-
-
-class _Places:
-    """Where baselines lie, looked for as each gate itself will; a suite's directories once, for all of its pairs."""
-
-    def __init__(self, workdir: WorkDir) -> None:
-        self.workdir = workdir
-        self._directories: dict[tuple[str, str], list[Path]] = {}
-
-    def head(self, pair: Pair, baseline: str) -> Mapping[str, Any]:
-        """Of a saved baseline, else of a run; a path is that of a run. Raises PairError where there is none."""
-        is_path = "/" in baseline
-        if not is_path and (file := self._file(pair, baseline)) is not None:
-            return _head_of_saved(read_head(file))
-        run = RunPaths(Path(pair.root, baseline)) if is_path else self.workdir.run(baseline)
-        if not (is_path or is_run_name(baseline)) or not run.run_json.is_file():
-            raise PairError(f"no baseline {baseline} yet")
-        for key in dict.fromkeys((key_of(pair), pair.key)):
-            if (result := read_result(run.pair(key).result)) is not None and result.metrics:
-                return _head_of_run(result, run.pair(key).scores)
-        raise PairError(f"the run {baseline} has no result of this pair")
-
-    def _file(self, pair: Pair, baseline: str) -> Path | None:
-        """The pair's file of a saved baseline; what that has instead the gate will say: there may be 10,000."""
-        where = pair.root, baseline
-        if where not in self._directories:
-            self._directories[where] = directories_of(Path(pair.root), baseline)
-        directories = self._directories[where]
-        files = [file for directory in directories if (file := file_in(directory, pair.key)).is_file()]
-        if directories and not files:
-            raise PairError(f"the baseline {baseline} does not have this pair")
-        if len(files) != 1:
-            return find_baseline(Path(pair.root), baseline, pair.key)
-        check_inside(files[0])
-        return files[0]
 
 
 def _last_result(pair: Pair, run: RunPaths | None) -> Result | None:
@@ -227,7 +193,15 @@ def _half(last: Mapping[str, Any], n: int | None) -> float | None:
     return abs(interval[1] - interval[0]) / 2 * sqrt(before / n)
 
 
-def _head_of_saved(head: BaselineHead) -> Mapping[str, Any]:
+def _head_of(pair: Pair, baseline: str, places: BaselineLookup) -> Mapping[str, Any]:
+    """Of a saved baseline, else of a run. Raises PairError where there is none."""
+    found = places.find(pair, baseline)
+    if found is None:
+        raise PairError(f"no baseline {baseline} yet")
+    if isinstance(found, RunPaths):
+        paths, result = result_in(found, pair)
+        return _head_of_run(result, paths.scores)
+    head = read_head(found)
     return {name: getattr(head, name) for name in ("metrics", "samples", "statistics", "binary")}
 
 

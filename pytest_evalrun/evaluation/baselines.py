@@ -6,19 +6,13 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_evalrun.comparison.baselinefile import (
-    DIRECTORY,
-    baseline_places,
-    find_baseline,
-    is_baseline_name,
-    read_baseline,
-)
+from pytest_evalrun.comparison.baselinefile import DIRECTORY, baseline_places, is_baseline_name, read_baseline
+from pytest_evalrun.comparison.lookup import BaselineLookup, result_in
 from pytest_evalrun.comparison.runside import run_side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.enginepaths import launched_run
 from pytest_evalrun.rundir.layout import RunPaths, WorkDir
-from pytest_evalrun.rundir.results import read_result
-from pytest_evalrun.rundir.runs import is_run_name, run_names
+from pytest_evalrun.rundir.runs import run_names
 from pytest_evalrun.suite.problems import MOST_SHOWN, some
 
 if TYPE_CHECKING:
@@ -33,25 +27,17 @@ def baseline_side(pair: Pair, name: str, paths: PairPaths) -> Side:
     A saved baseline comes before a run of that name. Raises PairError where there is neither, or nothing of this pair
     in it, or nothing that can be read.
     """
-    if "/" not in name and (file := find_baseline(Path(pair.root), name, pair.key)) is not None:
-        return read_baseline(file, name)
     own = launched_run(RunPaths(paths.run))
-    run = RunPaths(Path(pair.root, name)) if "/" in name else WorkDir(own.root.parent).run(name)
-    if ("/" not in name and not is_run_name(name)) or not run.run_json.is_file():
-        raise PairError(_nowhere(pair, name, WorkDir(own.root.parent)), brief=f"no baseline {name}")
-    if run.root.resolve() in (own.root.resolve(), paths.run.resolve()):
+    workdir = WorkDir(own.root.parent)
+    found = BaselineLookup(workdir).find(pair, name)
+    if found is None:
+        raise PairError(_nowhere(pair, name, workdir), brief=f"no baseline {name}")
+    if not isinstance(found, RunPaths):
+        return read_baseline(found, name)
+    if found.root.resolve() in (own.root.resolve(), paths.run.resolve()):
         raise PairError(f"the baseline {name} is the very run that is judged; save it under a name: {_save(name)}")
-    return _side_of_run(pair, name, run)
-
-
-def _side_of_run(pair: Pair, name: str, run: RunPaths) -> Side:
-    """Of a limited evaluation that of as many samples, where the run has it, else the whole."""
-    limit = pair.settings.limit
-    for key in dict.fromkeys((pair.key.limited(limit), pair.key)):
-        result = read_result(run.pair(key).result)
-        if result is not None and result.metrics:
-            return run_side(name, pair.full_id, run.pair(key), result.metrics, result.fingerprint.get("score", {}))
-    raise PairError(f"the run {run.root} has no result of {pair.full_id} with scores; evaluate the pair there, too")
+    files, result = result_in(found, pair)
+    return run_side(name, pair.full_id, files, result.metrics, result.fingerprint.get("score", {}))
 
 
 def _nowhere(pair: Pair, name: str, workdir: WorkDir) -> str:

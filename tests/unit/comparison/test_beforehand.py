@@ -262,6 +262,6 @@ def test_a_place_that_cannot_be_read_is_a_problem(root, workdir, monkeypatch):
     def refused(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pytest_evalrun.comparison.beforehand.directories_of", refused)
+    monkeypatch.setattr("pytest_evalrun.comparison.lookup.directories_of", refused)
     (gate,) = gates_before([pair(root, gates={"top1": GATES["top1"]})], workdir, None, unknown).outlooks
     assert gate.problem == "main: Permission denied"
