@@ -111,12 +111,11 @@ def diff_frame(found: RunDiff, before: str, after: str) -> pd.DataFrame:
 def _differences(pair: PairDiff) -> Iterator[dict[str, Any]]:
     told = {"pair": pair.full_id, "remark": pair.remark}
     told |= dict(zip(("status_before", "status_after"), pair.status, strict=True))
-    flips = {flips.metric: flips for flips in pair.flips}
     for change in pair.changes:
         row = {name: getattr(change, name) for name in ("metric", "before", "after", "verdict", *_INTERVAL)}
         if change.before is not None and change.after is not None:
             row["change"] = change.after - change.before
-        if (turned := flips.get(change.metric)) is not None:
+        if (turned := pair.flips.get(change.metric)) is not None:
             row |= {"lost": turned.lost, "lost_ids": [*turned.first_lost]}
             row |= {"won": turned.won, "won_ids": [*turned.first_won]}
         yield told | row

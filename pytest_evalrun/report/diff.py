@@ -19,25 +19,12 @@ from pytest_evalrun.suite.printable import brief, counted, first_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_evalrun.comparison.compare import MetricComparison
+    from pytest_evalrun.comparison.compare import FlippedSamples, MetricComparison
     from pytest_evalrun.report.diffsides import DiffPair, DiffSide
     from pytest_evalrun.rundir.layout import RunPaths
     from pytest_evalrun.stats.estimate import IntervalEstimate
 
 MOST_NAMED = 10
-
-
-@dataclass(frozen=True)
-class Flips:
-    """The samples that a right-or-wrong metric judges differently; counted all, the first few by their ids."""
-
-    metric: str
-    lost: int = 0
-    won: int = 0
-    first_lost: Sequence[str] = ()
-    first_won: Sequence[str] = ()
-    often: bool = False
-    """Of samples with several answers: less and more often right than before."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +71,12 @@ class Change:
 
 @dataclass(frozen=True)
 class PairDiff:
-    """The differences of a pair that both runs have."""
+    """The differences of a pair that both runs have; ``flips`` are of metrics that judge some samples otherwise."""
 
     full_id: str
     status: tuple[str, str]
     changes: tuple[Change, ...]
-    flips: tuple[Flips, ...]
+    flips: Mapping[str, FlippedSamples]
     remark: str | None = None
 
     @property
@@ -101,10 +88,9 @@ class PairDiff:
         """The pair, then what changed about it."""
         before, after = self.status
         yield f"{self.full_id}  {before if before == after else f'{before} → {after}'}"
-        flipped = {flips.metric for flips in self.flips}
-        yield from (f"  {c.line()}" for c in self.changes if c.verdict != "same" or c.metric in flipped)
-        for flips in self.flips:
-            yield from _flipped(flips)
+        yield from (f"  {c.line()}" for c in self.changes if c.verdict != "same" or c.metric in self.flips)
+        for metric, flips in self.flips.items():
+            yield from _flipped(metric, flips)
         if self.remark:
             yield f"  {self.remark}"
 
@@ -114,7 +100,7 @@ class PairDiff:
             "status": list(self.status),
             "same": self.same,
             "changes": [change.to_json() for change in self.changes],
-            "flips": [dict(vars(flips)) for flips in self.flips],
+            "flips": [{"metric": metric, **vars(flips)} for metric, flips in self.flips.items()],
             "remark": self.remark,
         }
 
@@ -183,7 +169,7 @@ def _both_scored(before: DiffSide, after: DiffSide, name: str) -> bool:
 def _pair(old: DiffPair, new: DiffPair, most: int) -> PairDiff:
     remarks = [*all_differs(old.scoring, new.scoring)]
     changes = [*_changes(old, new)]
-    flips: list[Flips] = []
+    flips: dict[str, FlippedSamples] = {}
     try:
         sides = _read(old, new)
     except PairError as error:
@@ -194,7 +180,7 @@ def _pair(old: DiffPair, new: DiffPair, most: int) -> PairDiff:
         changes, flips = _looked_at(sides, changes, new.scoring, most)
     name = first_samples(old.full_id, old.limit)
     status = old.status or new.status or "saved", new.status or old.status or "saved"
-    return PairDiff(name, status, tuple(changes), tuple(flips), "; ".join(remarks) or None)
+    return PairDiff(name, status, tuple(changes), flips, "; ".join(remarks) or None)
 
 
 def _read(old: DiffPair, new: DiffPair) -> TwoSides | None:
@@ -208,9 +194,10 @@ def _read(old: DiffPair, new: DiffPair) -> TwoSides | None:
 
 def _looked_at(
     sides: TwoSides, changes: Sequence[Change], scoring: Mapping[str, Any], most: int
-) -> tuple[list[Change], list[Flips]]:
+) -> tuple[list[Change], dict[str, FlippedSamples]]:
     """The changes with their intervals, and the samples that flipped."""
-    told, flips = [], []
+    told: list[Change] = []
+    flips: dict[str, FlippedSamples] = {}
     for change in changes:
         if change.before is None or change.after is None:
             told.append(change)
@@ -219,8 +206,7 @@ def _looked_at(
         found = sides.look(change.metric, moved=moved, most_named=most, made=lambda name: made_again(scoring, name))
         told.append(_with_interval(change, found))
         if found.flips is not None and found.flips.lost + found.flips.won:
-            counts = found.flips.lost, found.flips.won, found.flips.first_lost, found.flips.first_won
-            flips.append(Flips(change.metric, *counts, found.flips.often))
+            flips[change.metric] = found.flips
     return told, flips
 
 
@@ -261,7 +247,7 @@ def _verdict(before: float | None, after: float | None, better: str) -> str:
     return "better" if (after > before) == (better == "higher") else "worse"
 
 
-def _flipped(flips: Flips) -> Iterator[str]:
+def _flipped(metric: str, flips: FlippedSamples) -> Iterator[str]:
     for count, names, what in (
         (flips.lost, flips.first_lost, "less often right than before" if flips.often else "right before, wrong now"),
         (flips.won, flips.first_won, "more often right than before" if flips.often else "wrong before, right now"),
@@ -269,7 +255,7 @@ def _flipped(flips: Flips) -> Iterator[str]:
         if count:
             named = f": {', '.join(map(brief, names))}" if names else ""
             more = f" and {count - len(names)} more" if names and count > len(names) else ""
-            yield f"  {flips.metric}: {count} {what}{named}{more}"
+            yield f"  {metric}: {count} {what}{named}{more}"
 
 
 def _number(value: float | None) -> str:
