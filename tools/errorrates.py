@@ -213,27 +213,25 @@ def may_pass(world: World, before: Scores, after: Scores, of_each: Any) -> bool:
 
 def pass_table() -> Iterator[str]:
     """PASS where the true drop is the margin: an error."""
-    yield from head(("margin", "won", "rule"), SIZES)
-    worst = 0.0
-    for margin, shares in FLIPS.items():
-        for won in shares:
-            rates = [rates_of_flips(n, margin, margin + won, won) for n in SIZES]
-            yield row((f"{margin:g}", f"{won:g}", "nel"), (rate.nel_pass for rate in rates))
-            yield row(("", "", "ours"), (rate.passed for rate in rates))
-            worst = max(worst, *(rate.passed for rate in rates))
-    yield worst_line(worst)
+    return margin_table("passed", "nel_pass")
 
 
 def fail_table() -> Iterator[str]:
     """FAIL where the true drop is the margin, and no more."""
+    return margin_table("failed", "nel_breach")
+
+
+def margin_table(ours: str, peers: str) -> Iterator[str]:
+    """Rates of these names where the true drop is the margin."""
     yield from head(("margin", "won", "rule"), SIZES)
     worst = 0.0
     for margin, shares in FLIPS.items():
         for won in shares:
             rates = [rates_of_flips(n, margin, margin + won, won) for n in SIZES]
-            yield row((f"{margin:g}", f"{won:g}", "nel"), (rate.nel_breach for rate in rates))
-            yield row(("", "", "ours"), (rate.failed for rate in rates))
-            worst = max(worst, *(rate.failed for rate in rates))
+            yield row((f"{margin:g}", f"{won:g}", "nel"), (getattr(rate, peers) for rate in rates))
+            found = [getattr(rate, ours) for rate in rates]
+            yield row(("", "", "ours"), found)
+            worst = max(worst, *found)
     yield worst_line(worst)
 
 
