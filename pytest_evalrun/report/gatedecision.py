@@ -92,7 +92,7 @@ def _allowed(gate: JudgedMetric) -> str:
     """``max_drop 0.01``, and its tier where that is not the usual one."""
     tier = "" if gate.tier == "supporting" else f", {gate.tier}"
     kind = gate.told.get("kind")
-    return f"{kind} {margin_of(gate.told)}{tier}" if kind else gate.tier
+    return f"{kind} {margin_of(gate.told)}{tier}" if kind else tier.removeprefix(", ")
 
 
 def _why(gate: JudgedMetric) -> str:
