@@ -211,17 +211,13 @@ class CommandEngine:
 
     def find(self, names: Sequence[str]) -> list[Handle]:
         """By the group ``name``, of a `status` that shows all jobs."""
-        wanted = set(names)
-        known = [self._taken[name] for name in names if name in self._taken]
-        if self._asks_by_id or "name" not in self._system.state.groupindex:
-            return known
-        found_by_name = (
-            Handle(match["id"], match["name"])
-            for text in self._ask(())
-            for match in self._system.state.finditer(text)
-            if match["name"] in wanted
-        )
-        return list(dict.fromkeys([*known, *found_by_name]))
+        found: dict[str, Handle] = {}
+        if not self._asks_by_id and "name" in self._system.state.groupindex:
+            for text in self._ask(()):
+                for match in self._system.state.finditer(text):
+                    found[match["name"]] = Handle(match["id"], match["name"])
+        found |= self._taken
+        return [found[name] for name in names if name in found]
 
     def prepare(self, jobs: Sequence[Job]) -> None:
         """A job's script is all that there is to it."""

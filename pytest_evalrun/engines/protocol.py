@@ -131,7 +131,7 @@ class Engine(Protocol):
     def find(self, names: Sequence[str]) -> list[Handle]:
         """Find jobs by the names we gave them, of which a launch died before it noted the handle.
 
-        An empty list where the cluster has no such question.
+        One handle for each that is known, in the order of the names; none where the cluster has no such question.
         """
 
     def prepare(self, jobs: Sequence[Job]) -> None:

@@ -129,13 +129,14 @@ class SlurmEngine:
         if not known:
             return []
         rows = call(["squeue", *_SHOWN, "--name", ",".join(known), "-o", "%i|%j"]).splitlines()
-        found = []
+        found = {}
         for identity, _, array in (row.strip().partition("|") for row in rows):
             element = identity.rpartition("_")[2]
             name = dict(enumerate(known.get(array, ()))).get(int(element) if element.isdecimal() else -1)
             if name in wanted:
-                found.append(Handle(identity, name))
-        return found
+                found[name] = Handle(identity, name)
+        # squeue lists by priority and state, in which jobs change places as they wait.
+        return [found[name] for name in names if name in found]
 
     def prepare(self, jobs: Sequence[Job]) -> None:
         SlurmArray.of(self._arrays, jobs).write(jobs)

@@ -254,9 +254,10 @@ def test_what_is_ending_may_be_refused_again(batch, job, tmp_path):
 
 def test_jobs_are_found_by_their_names(batch, job, tmp_path):
     """Where `status` shows all jobs and the expression has a group for the name."""
-    (handle,) = engine_of(batch, tmp_path).submit([job(name="wanted")], 1)
+    handles = [engine_of(batch, tmp_path).submit([job(name=name)], 1)[0] for name in ("wanted", "another", "later")]
     state = str(batch.words()["state"]).replace(r"\S+", r"(?P<name>\S+)", 1)
-    assert engine_of(batch, tmp_path, status=batch.command("status"), state=state).find(["wanted", "no"]) == [handle]
+    engine = engine_of(batch, tmp_path, status=batch.command("status"), state=state)
+    assert engine.find(["later", "no", "wanted"]) == [handles[2], handles[0]]
     assert engine_of(batch, tmp_path, state=state).find(["wanted"]) == []
 
 

@@ -162,11 +162,12 @@ def test_submitted_once(cluster):
 
 
 def test_found_by_name(cluster):
-    """Another launch finds jobs by the names that we gave them, waiting ones too, and no others."""
+    """Another launch finds jobs by the names that we gave them, waiting ones too, and no others, in any order."""
     jobs = [cluster.job() for _ in range(3)]
     handles = cluster.submit(*jobs, at_once=1)
     other = cluster.submit(cluster.job())
     assert cluster.another().find([jobs[0].name, jobs[2].name, "evalrun-run1-u9-1-abcd"]) == [handles[0], handles[2]]
+    assert cluster.another().find([job.name for job in reversed(jobs)]) == handles[::-1]
     assert cluster.another().find([other[0].name]) == other
     assert cluster.another().find([]) == []
 
