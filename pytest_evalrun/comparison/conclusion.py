@@ -121,10 +121,13 @@ def _about(found: MetricComparison, estimate: IntervalEstimate, margin: float) -
 
 
 def _with_the_limit(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
-    """That the limit lies in the interval; of a relative margin, which is in the estimate, it is 0."""
+    """That the limit lies in the interval, which is told beside it; of a relative margin, which is in the estimate,
+    it is 0.
+    """
     limit = -margin if found.keep == 1 else 0.0
     limit = -limit if found.better == "lower" else limit
-    return f"{_interval(found, estimate)} has the limit of {f'{limit:+g}' if limit else '0'} in it"
+    clusters = "" if estimate.clusters is None else f", {estimate.clusters:,} clusters"
+    return f"n={estimate.n:,}{clusters}: the limit of {f'{limit:+g}' if limit else '0'} lies in the interval"
 
 
 def _interval(found: MetricComparison, estimate: IntervalEstimate) -> str:
@@ -154,4 +157,4 @@ def conclude_bound(found: IntervalEstimate | None, problem: str | None, limit: f
         return Conclusion(PASS, told)
     if far < limit - slack:
         return Conclusion(FAIL, told)
-    return Conclusion(INCONCLUSIVE, f"{told} has the limit in it")
+    return Conclusion(INCONCLUSIVE, f"n={found.n:,}: the limit lies in the interval")
