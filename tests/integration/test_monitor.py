@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import psutil
 import pytest
-from support import kill_group, wait_for
+from support import ECHO, kill_group, wait_for
 
 from pytest_evalrun.rundir.durable import write_atomic
 from pytest_evalrun.rundir.events import EventWriter
@@ -224,19 +225,25 @@ def test_damaged_files_do_not_end_the_watch(slow, terminal):
 
 def test_where_nothing_can_be_drawn_it_tells(project):
     """Into a pipe: a page, the log as it comes, and the summary at the end."""
-    project.make(("alpha",), ("one", "two"), samples=40, params={"delay": 0.1})
+    project.make(("alpha",), ("one", "two"))
+    held = ECHO.replace("time.sleep(self.delay)", "while not os.path.exists('go'): time.sleep(0.02)")
+    (project.suite / "model.py").write_text(held)
     process = project.start("evals", "-n", "0")
     try:
         wait_for(lambda: (project.workdir / "latest").exists(), process=process)
         wait_for(lambda: (project.latest / "session.json").exists(), process=process)
-        told = subprocess.run(command(project.latest), capture_output=True, text=True, timeout=300, check=False)
+        monitor = subprocess.Popen(command(project.latest), stdout=PIPE, stderr=PIPE, text=True)
+        assert monitor.stdout is not None
+        first = monitor.stdout.readline()
+        (project.root / "go").touch()
+        told, wrong = monitor.communicate(timeout=300)
     finally:
         kill_group(process)
-    assert told.returncode == 0, told.stderr
-    assert "\x1b" not in told.stdout
-    assert "✓ passed: echo/alpha/two" in told.stdout
-    assert "echo: exact_match" in told.stdout
-    assert told.stderr == ""
+    assert (monitor.returncode, wrong) == (0, "")
+    assert first.startswith(project.latest.name)
+    assert "\x1b" not in first + told
+    assert "✓ passed: echo/alpha/two" in told
+    assert "echo: exact_match" in told
 
 
 @pytest.mark.parametrize("flags", [["--once"], ["--json"], []])
