@@ -15,6 +15,7 @@ from pytest_evalrun.comparison.side import SampleScores, Side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_line
+from pytest_evalrun.suite.names import safe_name
 from pytest_evalrun.suite.problems import LONGEST_SHOWN, shown
 
 if TYPE_CHECKING:
@@ -147,8 +148,9 @@ def check_inside(file: Path) -> None:
 
 @dataclass(frozen=True)
 class BaselineHead:
-    """What the first line of a file says: whose it is, the run that it was saved from, how many samples follow.
+    """What the first line of a file says: the run that it was saved from, how many samples follow.
 
+    ``pair`` is whose place the file lies in: who copies it to another pair's has that judged by it, everywhere.
     ``names`` are the metrics of the scores in a line, ``statistics`` those of its last part. ``binary`` are metrics
     whose value is the mean of scores that are all 0 or 1; None where the head does not say.
     """
@@ -187,6 +189,14 @@ def read_head(file: Path) -> BaselineHead:
     return _head(file, values)
 
 
+def _placed(file: Path, pair: str) -> str:
+    """The pair whose place it is: with its own name where the head is of it, else by its safe names."""
+    suite, _, rest = pair.partition("/")
+    task, _, dataset = rest.rpartition("/")
+    place = pair_of(file)
+    return pair if place == (safe_name(suite), safe_name(task), safe_name(dataset)) else "/".join(place)
+
+
 def _first_line(file: Path) -> bytes:
     try:
         with open_file(file) as lines:
@@ -215,6 +225,7 @@ def _head(file: Path, values: Mapping[str, Any]) -> BaselineHead:
             _refuse(file, 1, f"names: found {_cut(name)}, accepted: those in metrics")
     binary = values.get("binary")
     known = {name: values[name] for name in (*(name for name, _ in parts), "names", "statistics")}
+    known["pair"] = _placed(file, values["pair"])
     return BaselineHead(file, **known, binary=binary if isinstance(binary, list) else None)
 
 

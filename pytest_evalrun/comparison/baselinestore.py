@@ -12,6 +12,7 @@ from pytest_evalrun.comparison.baselinefile import (
     MOST_BYTES,
     MOST_NAMED,
     BaselineHead,
+    check_inside,
     file_in,
     files_in,
     is_baseline_name,
@@ -196,8 +197,9 @@ def look_at(directory: Path) -> SavedBaseline:
     heads, problems, size = [], [], 0
     for file in files_in(directory):
         with suppress(OSError):
-            size += file.stat().st_size
+            size += file.lstat().st_size
         try:
+            check_inside(file)
             heads.append(read_head(file))
         except PairError as error:
             problems.append(str(error))

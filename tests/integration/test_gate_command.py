@@ -292,6 +292,21 @@ def test_a_damaged_baseline_is_no_decision(compared, tmp_path, damage):
     assert page.read_text().startswith("# BROKE")
 
 
+def test_a_copied_baseline_is_of_the_pair_in_whose_place_it_lies(compared):
+    """As a gate of the suite finds it: b is never wrong in ``equal``, a is in each tenth; and a's own stays a's."""
+    place = compared.baseline.parents[1] / "b" / "one.jsonl"
+    own = place.read_bytes()
+    place.write_bytes(compared.baseline.read_bytes())
+    try:
+        code, told, _ = compared.gate("main", "equal", "--json", "--policy", "policy.yaml")
+    finally:
+        place.write_bytes(own)
+    assert code == 0
+    gates = {gate["pair"]: gate for gate in json.loads(told)["gates"]}
+    assert gates["echo/a/one"]["before"] == gates["echo/b/one"]["before"] == 0.9
+    assert (gates["echo/a/one"]["value"], gates["echo/b/one"]["value"]) == (0.9, 1.0)
+
+
 def test_other_references_are_no_comparison(compared):
     """The candidate was scored against other labels: how many, and the first by their ids."""
     project = compared.project

@@ -55,7 +55,7 @@ def test_what_was_written_is_read(tmp_path):
     lines = [["s0", "aa", [1]], ["s1", "bb", [None, 0.25], "c1", [None, [1, 2]]], ["s2", "cc", []]]
     metrics = dict.fromkeys(("top1", "mae", "f1"), HEAD["metrics"]["top1"])
     told = {"samples": 3, "metrics": metrics, "names": ["top1", "mae"], "statistics": ["mae", "f1"]}
-    side = read_baseline(write(tmp_path / "one.jsonl", lines, **told), "main")
+    side = read_baseline(saved(tmp_path, lines=lines, **told), "main")
     assert (side.name, side.pair, side.saved) == ("main", "s/a/one", True)
     first, second, third = side.rows()
     assert (first.id, first.reference, first.scores, first.cluster, first.statistics) == (
@@ -75,6 +75,25 @@ def test_the_head_is_read_alone(tmp_path):
     path = write(tmp_path / "one.jsonl")
     path.write_text(path.read_text().splitlines()[0] + "\nnonsense\n")
     assert (read_head(path).samples, read_head(path).names) == (2, ["top1"])
+
+
+@pytest.mark.parametrize(
+    ("key", "pair"),
+    [
+        (KEY, "s/a/one"),
+        (KEY._replace(task="b"), "s/b/one"),
+        (KEY._replace(dataset="two"), "s/a/two"),
+        (KEY._replace(suite="t"), "t/a/one"),
+    ],
+)
+def test_a_file_is_of_the_pair_in_whose_place_it_lies(tmp_path, key, pair):
+    """Who copies it to another pair's place means that: a gate of that pair finds it there."""
+    assert read_head(saved(tmp_path, key=key)).pair == pair
+
+
+def test_a_pair_in_its_place_keeps_its_own_name(tmp_path):
+    """Slashes of a task are none in a file's name."""
+    assert read_head(saved(tmp_path, key=PairKey("s", "a_b", "one"), pair="s/a/b/one")).pair == "s/a/b/one"
 
 
 HEADS = {

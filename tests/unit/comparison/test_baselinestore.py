@@ -213,6 +213,17 @@ def test_nothing_is_written_through_links(tmp_path):
     assert names(tmp_path) == ["true/s/a/one.jsonl"]
 
 
+def test_what_a_link_leads_to_elsewhere_is_not_listed(tmp_path):
+    """No gate would read it."""
+    (outside,) = save_baseline(tmp_path / "elsewhere", "main", [pair()]).heads
+    (file,) = (head.file for head in save_baseline(tmp_path / "baselines", "main", [pair()]).heads)
+    file.unlink()
+    file.symlink_to(outside.file)
+    (found,) = saved_baselines(tmp_path / "baselines")
+    assert found.heads == ()
+    assert re.search(r"a link leads out of", found.problems[0])
+
+
 def test_what_is_in_the_way_is_named(tmp_path):
     """A file in the place of the directory, or of a baseline."""
     (tmp_path / "file").write_text("")
