@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
@@ -101,9 +102,9 @@ def test_one_array(cluster):
     assert [handle.name for handle in handles] == [job.name for job in jobs]
     for number, handle in enumerate(handles[:2]):
         cluster.says(handle, f"I am {number}")
+    cluster.slurm.until(lambda: cluster.state(handles[3]).reason == "JobArrayTaskLimit", "the scheduler says why")
     states = cluster.engine.poll(handles)
     assert [states[handle].phase for handle in handles] == [Phase.RUNNING] * 2 + [Phase.WAITING] * 2
-    assert states[handles[3]].reason == "JobArrayTaskLimit"
     assert states[handles[0]].node in cluster.slurm.nodes()
     cluster.engine.cancel(handles[:1])
     cluster.says(handles[2], "I am 2")
@@ -220,9 +221,11 @@ def test_waits_in_slurms_words(cluster):
 
 def test_drained_while_it_runs(cluster):
     """A job on a node that is drained meanwhile goes on."""
-    handle = cluster.one("sleep 1", words="-w n2")
+    go = cluster.directory / "go"
+    handle = cluster.one(f"until [ -e {shlex.quote(str(go))} ]; do sleep 0.1; done", words="-w n2")
     cluster.until(handle, Phase.RUNNING)
     cluster.slurm.drain("n2")
+    go.touch()
     assert cluster.ended(handle).phase is Phase.DONE
 
 

@@ -186,13 +186,13 @@ def test_memory_of_others_is_waited_for(host):
     """The log says who has it; once they have ended the model is loaded, and its limit did not run meanwhile."""
     host.nvml.gpus(80)
     process, comes = foreign(host, 0)
-    project = host.make(min_gpu_memory=40, format="./reader.py:Reader", timeout=2)
+    project = host.make(min_gpu_memory=40, format="./reader.py:Reader", timeout=4)
     (project.suite / "reader.py").write_text(FOREIGN_COMES)
     run = project.start("evals", "-n", "1", COMES=comes)
     log = project.latest / "logs/infer/echo/a/one.log"
     said = f"waiting for 1 GPU with 40 GB free: GPU 0: 20.0 of 80.0 GB free, used by process {process.pid} (60.0 GB)"
     wait_for(lambda: log.exists() and said in log.read_text(), process=run)
-    time.sleep(2.5)  # longer than the limit
+    time.sleep(4.5)  # longer than the limit
     assert run.poll() is None
     process.kill()
     process.wait()

@@ -216,7 +216,7 @@ def test_nobody_elses_process_is_ended(host, gpus):
     (project.suite / "dies.bin").write_text("")
     models = [{"name": name, "path": f"{name}.bin"} for name in ("a", "dies")[: gpus + 1]]
     models += [{"name": "b", "path": "b.bin", "params": {"delay": 100}}]
-    project.yaml((), ("one",), models=models, gpus=gpus, timeout=3)
+    project.yaml((), ("one",), models=models, gpus=gpus, timeout=6)
     (project.root / "conftest.py").write_text(BYSTANDERS)
     ran = project.run("evals", "-n", "0")
     assert ran.code == 1, ran

@@ -194,12 +194,12 @@ class Reader:
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_reader_that_hangs(host, workers):
     """Reading belongs to the item; its sibling passes."""
-    project = host.make(("a",), ("slow", "one"), gpus=0, code=HANGS, format="./reader.py:Reader", timeout=1)
+    project = host.make(("a",), ("slow", "one"), gpus=0, code=HANGS, format="./reader.py:Reader", timeout=2)
     (project.suite / "reader.py").write_text(READER)
     ran = project.run("evals", "-n", workers)
     assert ran.code == 1, ran
     assert ran.counts == {"passed": 1, "error": 1}, ran
-    assert "echo/a/slow  timed out after 1 s" in ran, ran
+    assert "echo/a/slow  timed out after 2 s" in ran, ran
 
 
 OWN = """
@@ -228,12 +228,12 @@ def test_server_lives(evaluation, server):
 def test_a_body_that_hangs(host, workers):
     """A test of the user's that hangs is an ERROR, not FAILED; what it started is ended, what its session's fixtures
     started is not, though that is younger than the model."""
-    project = host.make(("a",), gpus=0, code=HANGS, timeout=1)
+    project = host.make(("a",), gpus=0, code=HANGS, timeout=2)
     (project.suite / "test_own.py").write_text(OWN)
     ran = project.run("evals", "-n", workers)
     assert ran.code == 1, ran
     assert ran.counts == {"passed": 3, "error": 1}, ran
-    assert "timed out after 1 s" in ran, ran
+    assert "timed out after 2 s" in ran, ran
     assert host.processes() == {}
 
 
