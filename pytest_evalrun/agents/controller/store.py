@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_evalrun.agents.controller.core import Core, Ids
@@ -21,7 +22,7 @@ from pytest_evalrun.suite.jsontext import parse_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_evalrun.agents.protocol import Index, Message
@@ -30,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 # Raised where tables change: a file of another version is refused.
 VERSION = 1
 _FIRST_ID = 1
+_DAMAGED = object()
 _TABLES = """
 CREATE TABLE given (only INTEGER PRIMARY KEY CHECK (only = 0), base INTEGER NOT NULL, upto INTEGER NOT NULL);
 CREATE TABLE task (name TEXT PRIMARY KEY, indices BLOB NOT NULL);
@@ -105,7 +107,9 @@ class Store:
 
     def ids(self) -> Ids:
         """Go on behind all numbers that may have been given."""
-        for base, upto in self._read("SELECT base, upto FROM given"):
+        with self._undamaged():
+            given = self._read("SELECT base, upto FROM given")
+        for base, upto in given:
             return Ids(base, upto, self._reserve)
         return Ids(_FIRST_ID, _FIRST_ID, self._reserve)
 
@@ -118,19 +122,43 @@ class Store:
             raise NotGranted(500, f"Error: the controller cannot write its database: {error}") from None
 
     def restore(self, core: Core, now: float) -> None:
-        """Tell a core what was kept: workers, all silent, and their sessions, whose agents have a new lease."""
-        indices = {name: parse_json(text) for name, text in self._read("SELECT name, indices FROM task")}
-        rows = self._read("SELECT name, id, address, concurrency FROM worker ORDER BY name, id")
-        for name, number, address, concurrency in rows:
+        """Tell a core what was kept: workers, all silent, and their sessions, whose agents have a new lease.
+
+        A row that is damaged costs what it is of: workers tell again what they have. Raises ConfigError for a damaged
+        database.
+        """
+        with self._undamaged():
+            tasks = self._read("SELECT name, indices FROM task")
+            workers = self._read("SELECT name, id, address, concurrency FROM worker ORDER BY name, id")
+            sessions = self._read("SELECT id, name, worker, start, sample FROM session ORDER BY id")
+            self._with_messages = {row[0] for row in self._read("SELECT DISTINCT session FROM message")}
+        indices = {name: found for name, text in tasks if isinstance(found := self._parsed(text, f"task {name}"), list)}
+        for name, number, address, concurrency in workers:
             if name in indices:
                 core.remember(TaskWorker(number, name, address, concurrency, now, indices[name]))
-        self._with_messages = {row[0] for row in self._read("SELECT DISTINCT session FROM message")}
-        for number, name, sample, worker, start in self._read("SELECT * FROM session ORDER BY id"):
+        for number, name, worker, start, sample in sessions:
             task = core.tasks.get(name)
-            if task is None or worker not in task.workers:
+            index = self._parsed(sample, f"session {number}")
+            if task is None or worker not in task.workers or index is _DAMAGED:
                 self._forget(number)
             else:
-                core.restore(task.workers[worker], number, parse_json(sample), now, start)
+                core.restore(task.workers[worker], number, index, now, start)
+
+    @contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            raise ConfigError(
+                f"{self.path}: damaged ({error}): move it away, or name another with --db; what ran begins again"
+            ) from None
+
+    def _parsed(self, text: bytes, what: str) -> Any:
+        try:
+            return parse_json(text)
+        except (ValueError, TypeError) as error:
+            _LOG.error("%s: %s is damaged and not known any more: %s", self.path, what, error)
+            return _DAMAGED
 
     # The journal.
 
@@ -176,7 +204,8 @@ class Store:
         if number not in self._with_messages:
             return []
         rows = self._read("SELECT body FROM message WHERE session = ? ORDER BY place", number)
-        return [parse_json(row[0]) for row in rows]
+        found = (self._parsed(body, f"a message of session {number}") for (body,) in rows)
+        return [*takewhile(lambda message: message is not _DAMAGED, found)]
 
 
 def _lock_of(path: Path) -> FileLock:

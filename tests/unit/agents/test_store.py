@@ -103,6 +103,43 @@ def test_one_database_is_one_controllers(tmp_path: Path) -> None:
     Store(tmp_path / "c.db").close()
 
 
+def test_a_damaged_row_costs_what_it_is_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Other sessions are known; a conversation is, as far as it can be read; the log says what is not."""
+    core, store = opened(tmp_path / "c.db")
+    filled(core, store)
+    first, second = (core.choose("os", index, LONG_AGO) for index in (0, "one"))
+    for session in (first, second):
+        core.answered(session.id, LONG_AGO)
+    store.keep_messages(second.id, 0, [{"role": "user", "content": word} for word in "abc"])
+    store.close()
+    with sqlite3.connect(tmp_path / "c.db") as database:
+        database.execute("UPDATE session SET sample = ? WHERE id = ?", (b"\xff{", first.id))
+        database.execute("UPDATE message SET body = '{\"role' WHERE place = 1")
+        database.execute("INSERT INTO task VALUES ('other', '7')")
+        database.execute("INSERT INTO worker VALUES ('other', 1, 'http://o', 1)")
+    core, store = opened(tmp_path / "c.db")
+    assert [*core.sessions] == [second.id]
+    assert [*core.tasks] == ["os"]
+    assert [message["content"] for message in store.messages(second.id)] == ["a"]
+    assert f"session {first.id} is damaged" in caplog.text
+    store.close()
+    core, store = opened(tmp_path / "c.db")
+    assert [*core.sessions] == [second.id]
+    store.close()
+
+
+def test_a_damaged_database_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """In one line, before anything is served."""
+    core, store = opened(tmp_path / "c.db")
+    filled(core, store)
+    store.close()
+    with (tmp_path / "c.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(4 * 4096))
+    with pytest.raises(ConfigError, match=r"c\.db: .*--db"):
+        opened(tmp_path / "c.db")
+
+
 @pytest.mark.parametrize("what", ["text", "version", "directory"])
 def test_a_file_that_is_no_database_of_ours_is_refused(tmp_path: Path, what: str) -> None:
     """A file of something else is told by its name, with the option that names another, and is left as it is."""
