@@ -15,13 +15,11 @@ from pytest_evalrun.comparison.side import SampleScores, Side
 from pytest_evalrun.errors import PairError
 from pytest_evalrun.rundir.lines import open_file
 from pytest_evalrun.suite.jsontext import parse_line
-from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.pairs import PairKey
 from pytest_evalrun.suite.problems import LONGEST_SHOWN, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from pytest_evalrun.suite.pairs import PairKey
 
 DIRECTORY = "baselines"
 ENDING = ".jsonl"
@@ -69,16 +67,11 @@ def is_ours(place: Path) -> bool:
     return not info.st_mode & 0o022 or (mine and not info.st_mode & 0o002)
 
 
-def find_baseline(root: Path, name: str, key: PairKey) -> Path | None:
-    """As :func:`file_among`, of the directories that are found from a suite's upwards."""
-    return file_among(directories_of(root, name), name, key)
-
-
 def file_among(directories: Sequence[Path], name: str, key: PairKey) -> Path | None:
     """The file of a pair in the baseline ``name``; None where no baseline of that name is there at all.
 
-    Evaluations of first samples have that of their whole pair. Raises PairError where there are two of one name, or it
-    has no such pair: some that it has are named.
+    ``directories`` are those of :func:`directories_of`. Evaluations of first samples have that of their whole pair.
+    Raises PairError where there are two of one name, or it has no such pair: some that it has are named.
     """
     files = [file for directory in directories if (file := file_in(directory, key)).is_file()]
     if len(files) > 1:
@@ -191,10 +184,8 @@ def read_head(file: Path) -> BaselineHead:
 
 def _placed(file: Path, pair: str) -> str:
     """The pair whose place it is: with its own name where the head is of it, else by its safe names."""
-    suite, _, rest = pair.partition("/")
-    task, _, dataset = rest.rpartition("/")
     place = pair_of(file)
-    return pair if place == (safe_name(suite), safe_name(task), safe_name(dataset)) else "/".join(place)
+    return pair if PairKey.of_id(pair) == place else "/".join(place)
 
 
 def _first_line(file: Path) -> bytes:

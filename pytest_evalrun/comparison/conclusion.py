@@ -121,9 +121,7 @@ def _about(found: MetricComparison, estimate: IntervalEstimate, margin: float) -
 
 
 def _with_the_limit(found: MetricComparison, estimate: IntervalEstimate, margin: float) -> str:
-    """That the limit lies in the interval, which is told beside it; of a relative margin, which is in the estimate,
-    it is 0.
-    """
+    """That the limit lies in the interval, which stands beside it; of a relative margin, in the estimate, it is 0."""
     limit = -margin if found.keep == 1 else 0.0
     limit = -limit if found.better == "lower" else limit
     clusters = "" if estimate.clusters is None else f", {estimate.clusters:,} clusters"

@@ -9,7 +9,7 @@ from pytest_evalrun.monitor.follow import Signature, signature
 from pytest_evalrun.rundir.agentfiles import read_sessions, under_way
 from pytest_evalrun.rundir.lines import read_file
 from pytest_evalrun.rundir.state import RunningState, parse
-from pytest_evalrun.suite.names import refusal, safe_name, shard_of
+from pytest_evalrun.suite.names import shard_of
 from pytest_evalrun.suite.pairs import Cut, PairKey
 
 if TYPE_CHECKING:
@@ -114,11 +114,8 @@ def places(paths: RunPaths, pair: str, limit: int | None) -> list[PairPaths]:
     Nowhere for a name that no pair can have: a damaged file must not lead out of the run.
     """
     pair, shard = shard_of(pair)
-    suite, _, rest = pair.partition("/")
-    task, _, dataset = rest.rpartition("/")
-    if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
+    if (key := PairKey.of_id(pair)) is None:
         return []
-    key = PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
     keys = dict.fromkeys((key.limited(limit), key))
     if shard is not None:
         return [paths.shard(each, Cut(0, 0, shard)) for each in keys]  # their files are called by the label alone

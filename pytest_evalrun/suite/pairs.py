@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_evalrun.suite.names import safe_name
+from pytest_evalrun.suite.names import refusal, safe_name
 from pytest_evalrun.suite.settings import resolve
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ class PairKey(NamedTuple):
     suite: str
     task: str
     dataset: str
+
+    @classmethod
+    def of_id(cls, full_id: str) -> PairKey | None:
+        """The names of ``suite/task/dataset``; None for an id that no pair can have, as of a damaged file."""
+        suite, _, rest = full_id.partition("/")
+        task, _, dataset = rest.rpartition("/")
+        if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
+            return None
+        return cls(safe_name(suite), safe_name(task), safe_name(dataset))
 
     def limited(self, limit: int | None) -> PairKey:
         """The names of its evaluation on the first samples, which has files of its own; no dataset may end so."""

@@ -233,10 +233,12 @@ def test_where_nothing_can_be_drawn_it_tells(project):
         wait_for(lambda: (project.workdir / "latest").exists(), process=process)
         wait_for(lambda: (project.latest / "session.json").exists(), process=process)
         monitor = subprocess.Popen(command(project.latest), stdout=PIPE, stderr=PIPE, text=True)
-        assert monitor.stdout is not None
-        first = monitor.stdout.readline()
-        (project.root / "go").touch()
-        told, wrong = monitor.communicate(timeout=300)
+        try:
+            first = monitor.stdout.readline()
+            (project.root / "go").touch()
+            told, wrong = monitor.communicate(timeout=300)
+        finally:
+            monitor.kill()
     finally:
         kill_group(process)
     assert (monitor.returncode, wrong) == (0, "")

@@ -150,7 +150,7 @@ class Store:
             yield
         except self._error as error:
             raise ConfigError(
-                f"{self.path}: damaged ({error}): move it away, or name another with --db; what ran begins again"
+                f"{self.path}: cannot be read ({error}): move it away, or name another with --db; what ran begins again"
             ) from None
 
     def _parsed(self, text: bytes, what: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.rundir.results import read_result
 from pytest_evalrun.rundir.tasklist import read_task_list
-from pytest_evalrun.suite.names import first_samples, refusal, safe_name
+from pytest_evalrun.suite.names import first_samples
 from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 # Whoever asks for anchors that there are not makes nobody look more often.
 _INTERVAL = 1.0
 _PLACES = (("results", ".json"), ("predictions", ".jsonl"), ("logs/infer", ".log"))
-
-
-def key_of_pair(pair: str) -> PairKey | None:
-    """The key of ``suite/task/dataset``; None for a name that no pair can have, as of a damaged file."""
-    suite, _, rest = pair.partition("/")
-    task, _, dataset = rest.rpartition("/")
-    if refusal(suite, "suite") or refusal(task, "task") or refusal(dataset, "dataset"):
-        return None
-    return PairKey(safe_name(suite), safe_name(task), safe_name(dataset))
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class FoundPairs:
                     yield key, (*key.full,)
         for directory, dataset in read_task_list(self._paths.task_list) or {}:
             suite, _, task = directory.partition("/")
-            listed = key_of_pair(f"{directory}/{dataset}")
+            listed = PairKey.of_id(f"{directory}/{dataset}")
             if listed is not None:
                 yield listed, (suite, task, dataset)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_evalrun.monitor.web.found import key_of_pair
 from pytest_evalrun.report.html.details import anchor_of
 from pytest_evalrun.report.html.safejson import shown
 from pytest_evalrun.suite.names import shard_of
+from pytest_evalrun.suite.pairs import PairKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def shown_snapshot(snapshot: Snapshot, places: Mapping[str, Any]) -> dict[str, A
 
 def _anchored(entry: dict[str, Any]) -> dict[str, Any]:
     pair, shard = shard_of(entry["pair"])
-    key = key_of_pair(pair)
+    key = PairKey.of_id(pair)
     return entry | {"anchor": anchor_of(key) if key else None, "shard": shard}
 
 
